@@ -1,0 +1,71 @@
+"""Footprints: which cells of a map lie above a catchment, as a sparse matrix of weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from hydromae.modalities import GridSpec
+
+
+@dataclass(frozen=True)
+class Footprints:
+    """Sparse rows of weights over land cells: entry k says that `cell[k]` has `weight[k]` in catchment `catchment[k]`.
+
+    `cell` counts positions along the `cell` dimension of a store (land cells only), and the weights of a catchment
+    sum to one. Entries are sorted by catchment.
+    """
+
+    catchment: Int[np.ndarray, " N"]
+    cell: Int[np.ndarray, " N"]
+    weight: Float[np.ndarray, " N"]
+
+
+def disc_footprints(
+    cell_easting: Float[np.ndarray, " N"],
+    cell_northing: Float[np.ndarray, " N"],
+    easting: Float[np.ndarray, " C"],
+    northing: Float[np.ndarray, " C"],
+    area: Float[np.ndarray, " C"],
+    cell_size: float,
+) -> Footprints:
+    """Footprints of catchments known by position and area only: a disc of the area around the position.
+
+    Parameters
+    ----------
+    cell_easting, cell_northing : arrays (N,)
+        Centres of the land cells [m].
+    easting, northing : arrays (C,)
+        Centroid of each catchment, or its gauge where no centroid is known [m].
+    area : array (C,)
+        Catchment area [km²]; NaN counts as one cell.
+    cell_size : float
+        Width of a cell [m].
+
+    Returns
+    -------
+    Footprints
+        Every cell whose centre lies in the disc weighs the same; a disc that holds no centre takes the nearest cell.
+        An estimate: real boundaries, where they exist, are better.
+    """
+    known = np.where(np.isfinite(area), area, cell_size**2 / 1e6)
+    radius = np.sqrt(known * 1e6 / np.pi)
+    squared = (cell_easting[None, :] - easting[:, None]) ** 2 + (cell_northing[None, :] - northing[:, None]) ** 2
+    inside = squared <= radius[:, None] ** 2
+    inside[np.arange(len(easting)), squared.argmin(axis=1)] = True
+    catchment, cell = np.nonzero(inside)
+    weight = 1.0 / inside.sum(axis=1)[catchment]
+    return Footprints(catchment, cell, weight)
+
+
+def footprint_mean(footprints: Footprints, maps: Float[np.ndarray, "T N"], catchments: int) -> Float[np.ndarray, "T C"]:
+    """Weighted mean of each catchment's cells on each day; NaN cells are left out, NaN where none is left."""
+    values = maps[:, footprints.cell]
+    seen = np.isfinite(values)
+    bins = np.arange(catchments + 1)
+    start = np.searchsorted(footprints.catchment, bins[:-1])
+    total = np.add.reduceat(np.where(seen, values, 0.0) * footprints.weight, start, axis=1)
+    share = np.add.reduceat(seen * footprints.weight, start, axis=1)
+    return np.where(share > 0, total / np.maximum(share, 1e-12), np.nan)

@@ -1,0 +1,19 @@
+"""Shared fixtures: where the real data lies, and runtime checks of the shapes in signatures."""
+
+import os
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+install_import_hook("hydromae", "beartype.beartype")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data; the test is skipped, with a reason, where it is absent."""
+    default = Path(__file__).parents[1] / ".." / "shared" / "data"
+    folder = Path(os.environ.get("HYDROMAE_DATA", default)).resolve()
+    if not (folder / "camels_gb_daily.nc").is_file():
+        pytest.skip(f"real data not found in {folder}; set HYDROMAE_DATA")
+    return folder
