@@ -1,0 +1,99 @@
+"""Batch: values with their coordinates, as tensors, for every modality at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from hydromae.modalities import MODALITIES
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the sites of one kind are and what is known of them; V catchments share a site (V = 1 for map patches).
+
+    Attributes
+    ----------
+    position : Float[B, S, V, 2]
+        Easting and northing [km].
+    present : Bool[B, S, V]
+        False for a padding slot of the last group.
+    traits : Float[B, S, V, A]
+        Scaled static attributes, 0 where unknown.
+    known : Bool[B, S, V, A]
+        Which traits are known.
+    """
+
+    position: Float[Tensor, "B S V 2"]
+    present: Bool[Tensor, "B S V"]
+    traits: Float[Tensor, "B S V A"]
+    known: Bool[Tensor, "B S V A"]
+
+
+@dataclass(frozen=True)
+class CellWeights:
+    """Footprints as tensors: entry k gives map site `patch[k]`, pixel `pixel[k]` the `weight[k]` in slot `slot[k]`.
+
+    `slot` counts catchment slots (site × V + place in the group).
+    """
+
+    slot: Int[Tensor, " N"]
+    patch: Int[Tensor, " N"]
+    pixel: Int[Tensor, " N"]
+    weight: Float[Tensor, " N"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B windows of T days.
+
+    Attributes
+    ----------
+    values : dict of Float[B, T, S, F]
+        Scaled values of each modality; whatever stands where `observed` is False is never looked at.
+    observed : dict of Bool[B, T, S, F]
+        True where a value was really measured.
+    variance : dict of Float[B, S, F]
+        What squared errors are divided by.
+    days : Int[B, T]
+        Days since 1970-01-01.
+    places : dict of Places
+        By kind, "map" and "series".
+    cells : CellWeights or None
+        Footprints of the catchments, the same for each window.
+    """
+
+    values: dict[str, Float[Tensor, "B T S F"]]
+    observed: dict[str, Bool[Tensor, "B T S F"]]
+    variance: dict[str, Float[Tensor, "B S F"]]
+    days: Int[Tensor, "B T"]
+    places: dict[str, Places]
+    cells: CellWeights | None = None
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on another device; transfers are asynchronous where memory is pinned."""
+        return _apply(self, lambda tensor: tensor.to(device, non_blocking=True))
+
+    def at(self, modality: str) -> Places:
+        """Places of a modality's sites."""
+        return self.places[MODALITIES[modality].kind]
+
+    @property
+    def size(self) -> int:
+        """Windows in the batch."""
+        return self.days.shape[0]
+
+
+def _apply(thing: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(thing, Tensor):
+        return function(thing)
+    if isinstance(thing, dict):
+        return {key: _apply(value, function) for key, value in thing.items()}
+    if is_dataclass(thing) and not isinstance(thing, type):
+        return type(thing)(*(_apply(getattr(thing, f.name), function) for f in fields(thing)))
+    return thing

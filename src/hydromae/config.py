@@ -1,0 +1,323 @@
+"""One configuration: frozen dataclasses, validated at the door, and the presets.
+
+A config file (`configs/*.py`) builds one `Config` named `config` with differences only; the command line may override any
+field. Fields that do not exist, or that contradict each other, are refused with one line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from hydromae.errors import InputError
+from hydromae.modalities import MODALITIES
+
+Mixer = Literal["joint", "time", "recurrent", "space"]
+MaskKind = Literal["random", "unified", "tube", "span", "future", "blind", "site", "modality", "mixture"]
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What training reads."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    training_period: tuple[str, str] = ("1989-01-01", "2010-12-31")
+    """First and last day that training may see."""
+    validation_period: tuple[str, str] = ("2011-01-01", "2015-12-30")
+    """First and last day of the validation loss."""
+    sequence_length: int = 30
+    """Days in a window."""
+    stride: int = 20
+    """Days between the starts of two windows."""
+    sites: int | None = None
+    """Catchments in a training window, the nearest ones to a centre; None takes all."""
+    vector_patch_size: int = 8
+    """Catchments in one token of a series modality."""
+    held_out: tuple[str, ...] = ()
+    """Catchments that are in no training sample, neither as input nor as target."""
+    warm_up_days: int = 0
+    """First days of a window that are not scored."""
+    trait_dropout: float = 0.0
+    """Share of catchments that lose all traits but position and area in a sample; half as many lose single traits."""
+    position_jitter: float = 0.0
+    """Largest shift of a catchment's position in a sample [km]."""
+    variable_dropout: float = 0.0
+    """Share of samples in which one variable of a shared modality is taken away."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The masked autoencoder. The defaults are the seed's numbers (`base`)."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    streams: tuple[tuple[str, ...], ...] = (
+        ("precipitation",),
+        ("soil_moisture",),
+        ("temperature",),
+        ("evaporation",),
+        ("riverflow",),
+    )
+    """Modalities; those in one tuple lie at the same sites and share a token."""
+    d_model: int = 256
+    """Width of the encoder."""
+    heads: int = 8
+    """Attention heads of encoder and decoder."""
+    mixers: tuple[Mixer, ...] = ("joint",)
+    """What a block mixes: all tokens (joint), a site's days (time or recurrent), a day's sites (space)."""
+    map_layers: int = 6
+    """Blocks of each map encoder."""
+    series_layers: int = 4
+    """Blocks of each series encoder."""
+    fusion_layers: int = 2
+    """Blocks over all modalities together."""
+    mlp_ratio: float = 4.0
+    """Hidden width of a block's feed-forward part, in widths."""
+    dropout: float = 0.1
+    """Dropout in every block."""
+    film: bool = True
+    """Modulate series tokens by their catchments' traits."""
+    static_tokens: bool = True
+    """Carry each site's traits through fusion as a token that is never hidden."""
+    footprints: bool = True
+    """Give a catchment's token the mean of the visible map cells above it."""
+    priors: bool = False
+    """Start answers from the river's own days and its neighbours, with learned gates."""
+    neighbours: int | None = None
+    """Sites that one site looks at in a space mixer, itself included; None takes all."""
+    decoder_dim: int = 128
+    """Width of the decoder."""
+    decoder_layers: int = 4
+    """Cross-attention blocks; 0 reads the answer from the token itself."""
+    decoder_self_attn: bool = False
+    """Let hidden tokens look at each other in the decoder."""
+    prediction_ratio: float = 1.0
+    """Share of the hidden tokens that training decodes."""
+    use_weighted_fm: bool = False
+    """Each decoder layer reads its own learned mix of encoder layers."""
+    use_fm_layers: tuple[int, ...] | None = None
+    """Which encoder layers enter that mix; None takes all."""
+    use_input: bool = False
+    """Let the embeddings enter that mix as layer 0."""
+    contrastive_weight: float = 0.0
+    """Weight of the contrastive loss between modalities (CAV-MAE uses 0.01)."""
+    contrastive_temperature: float = 0.05
+    """Temperature of the contrastive loss."""
+    components: int = 3
+    """Gaussians in the distribution of a series value."""
+
+
+@dataclass(frozen=True)
+class MaskConfig:
+    """The distribution of masks to train on: which questions are asked, how often."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    kind: MaskKind = "random"
+    """One of the masks of `masking.MASKS`."""
+    map_ratio: float = 0.4
+    """Share of land patches hidden in map modalities."""
+    series_ratio: float = 0.4
+    """Share of tokens hidden in series modalities."""
+    answered: tuple[str, ...] = ()
+    """Modalities that question masks hide; none named means every modality."""
+    span_days: tuple[int, int] = (1, 60)
+    """Shortest and longest gap of `span` [days], drawn log-uniformly."""
+    lead_days: int = 10
+    """Half of `future` and `blind` hide at most so many days."""
+    mixture: tuple[tuple[str, float], ...] = (("random", 1.0),)
+    """Masks of `mixture`, each with its weight."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW with clipping."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    lr: float = 1e-4
+    """Highest learning rate."""
+    min_lr: float = 0.0
+    """Learning rate at the end of the cosine."""
+    weight_decay: float = 0.05
+    """Decay of matrices; norms, biases and tokens have none."""
+    betas: tuple[float, float] = (0.9, 0.95)
+    """AdamW's averages."""
+    eps: float = 1e-8
+    """AdamW's epsilon."""
+    clip: float = 1.0
+    """Largest norm of the gradient."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The loop."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    batch_size: int = 16
+    """Windows a step on each device."""
+    accumulation: int = 1
+    """Steps whose gradients are added before one update."""
+    epochs: float = 10
+    """Passes over the windows."""
+    warmup_epochs: float = 5
+    """Epochs of linear warm-up."""
+    steps_per_epoch: int | None = None
+    """Steps that count as an epoch; None means one pass over the windows."""
+    precision: Precision = "fp32"
+    """Arithmetic of the forward pass."""
+    averaged_weights: float = 0.0
+    """Decay of an exponential average of the weights, which the run then answers with; 0 keeps none."""
+    seed: int = 0
+    """Seed of weights, windows and masks."""
+    log_every: int = 10
+    """Steps between two lines of the journal."""
+    validate_every: float = 1
+    """Epochs between two validations."""
+    validation_windows: int = 16
+    """Windows of a validation, with masks that never change."""
+    checkpoint_every: float = 10
+    """Epochs between two checkpoints."""
+    keep_last: int = 10
+    """Checkpoints kept."""
+    task_weights: tuple[tuple[str, float], ...] = (
+        ("precipitation", 100.0),
+        ("soil_moisture", 10.0),
+        ("temperature", 10.0),
+        ("evaporation", 1.0),
+        ("weather", 1.0),
+        ("riverflow", 1.0),
+    )
+    """Weight of each modality's loss."""
+    catchment_variance: bool = False
+    """Divide squared errors by each catchment's own variance over the training days (loss only, never an input)."""
+    distribution_weight: float = 0.1
+    """Weight of the log-likelihood beside the squared error of the mean."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of it."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    masks: MaskConfig = field(default_factory=MaskConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def to_json(self) -> str:
+        """The configuration as JSON, for a run's folder and its checkpoints."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str, source: str = "config") -> Config:
+        """Read a configuration; unknown fields and wrong types are refused with one line that names `source`."""
+        from pydantic import TypeAdapter, ValidationError
+
+        try:
+            return TypeAdapter(cls).validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InputError(f"{source}: field '{where}': {first['msg']}; see hydromae pretrain --help") from None
+
+    def having(self, **sections: dict[str, Any]) -> Config:
+        """A copy with fields replaced, section by section: `config.having(model={"d_model": 64})`."""
+        parts = {name: dataclasses.replace(getattr(self, name), **fields) for name, fields in sections.items()}
+        return dataclasses.replace(self, **parts)
+
+
+def check(config: Config) -> None:
+    """Refuse contradictions, with one line each."""
+    model, data, masks = config.model, config.data, config.masks
+    named = [name for stream in model.streams for name in stream]
+    for name in (*named, *masks.answered):
+        if name not in MODALITIES:
+            raise InputError(f"config: modality '{name}' is not in the table ({', '.join(MODALITIES)}); name one of them")
+    for name in masks.answered:
+        if name not in named:
+            raise InputError(f"config: masks.answered names '{name}', which model.streams lacks; add it there")
+    if "joint" in model.mixers and model.mixers != ("joint",):
+        raise InputError("config: model.mixers 'joint' mixes everything; it stands alone, or use time/recurrent and space")
+    if model.priors and (data.vector_patch_size != 1 or ("weather", "riverflow") not in model.streams):
+        raise InputError("config: model.priors needs data.vector_patch_size 1 and the stream (weather, riverflow)")
+    kinds = {MODALITIES[name].kind for name in named}
+    if data.sites is not None and kinds != {"series"}:
+        raise InputError("config: data.sites picks catchments for a window; with maps every site is read, leave it None")
+    if model.d_model % model.heads or model.decoder_dim % model.heads:
+        raise InputError(f"config: model.d_model and decoder_dim must be multiples of heads ({model.heads})")
+    for stream in model.streams:
+        if len({MODALITIES[name].kind for name in stream}) != 1:
+            raise InputError(f"config: stream {stream} mixes maps and series; only modalities at the same sites share a token")
+
+
+RIVERS = Config(
+    data=DataConfig(
+        training_period=("1970-01-01", "2010-12-31"),
+        validation_period=("2011-01-01", "2012-09-30"),
+        sequence_length=365,
+        stride=61,
+        sites=24,
+        vector_patch_size=1,
+        warm_up_days=60,
+        trait_dropout=0.15,
+        position_jitter=2.5,
+        variable_dropout=0.1,
+    ),
+    model=ModelConfig(
+        streams=(("weather", "riverflow"),),
+        d_model=96,
+        heads=4,
+        mixers=("recurrent", "space"),
+        series_layers=2,
+        fusion_layers=0,
+        mlp_ratio=2.0,
+        dropout=0.0,
+        static_tokens=False,
+        footprints=False,
+        priors=True,
+        neighbours=24,
+        decoder_dim=96,
+        decoder_layers=0,
+    ),
+    masks=MaskConfig(
+        kind="mixture",
+        answered=("riverflow",),
+        mixture=(("span", 0.3), ("site", 0.25), ("modality", 0.2), ("future", 0.2), ("blind", 0.05)),
+    ),
+    optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.01, betas=(0.9, 0.99)),
+    train=TrainConfig(
+        batch_size=2,
+        epochs=10,
+        warmup_epochs=0.5,
+        steps_per_epoch=500,
+        precision="bf16",
+        averaged_weights=0.998,
+        catchment_variance=True,
+        validate_every=1,
+        validation_windows=16,
+        checkpoint_every=1,
+        keep_last=2,
+    ),
+)
+
+TINY = RIVERS.having(
+    data={"sequence_length": 180, "stride": 45, "sites": 12, "warm_up_days": 30},
+    model={"d_model": 48, "heads": 4, "decoder_dim": 48, "neighbours": 12},
+    train={"epochs": 4, "steps_per_epoch": 100, "precision": "fp32"},
+)
+
+BASE = Config()
+FAST = BASE.having(model={"mixers": ("time", "space")})
+
+PRESETS: dict[str, Config] = {"tiny": TINY, "base": BASE, "fast": FAST, "rivers": RIVERS}

@@ -1,0 +1,163 @@
+"""One mask type: functions `(batch, settings, generator) -> hidden`, where `hidden[modality]` is Bool[B, T, S].
+
+A question is a distribution of masks to train on and a pattern of NaN to ask with; this file holds the former.
+The rule that all of the package obeys stands in `visible` and `targets`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from hydromae.batch import Batch
+from hydromae.config import MaskConfig
+from hydromae.modalities import MODALITIES
+
+Hidden = dict[str, Tensor]
+Mask = Callable[[Batch, MaskConfig, torch.Generator], Hidden]
+
+
+def visible(batch: Batch, hidden: Hidden) -> dict[str, Tensor]:
+    """What the encoder may look at, Bool[B, T, S, F] per modality: observed and not hidden."""
+    return {name: batch.observed[name] & ~hidden[name][..., None] for name in batch.values}
+
+
+def targets(batch: Batch, hidden: Hidden) -> dict[str, Tensor]:
+    """What a loss or a score may look at, Bool[B, T, S, F] per modality: observed and hidden."""
+    return {name: batch.observed[name] & hidden[name][..., None] for name in batch.values}
+
+
+def nothing(batch: Batch) -> Hidden:
+    """Hide nothing."""
+    return {name: torch.zeros(value.shape[:3], dtype=torch.bool) for name, value in batch.values.items()}
+
+
+def random(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """The seed's recipe: exactly the ratio of each modality's tokens, drawn independently for every modality."""
+    return {name: _share(shape, _ratio(name, settings), generator) for name, shape in _shapes(batch).items()}
+
+
+def unified(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """As `random`, but the same tokens in every modality of a kind."""
+    drawn: dict[str, Tensor] = {}
+    for name, shape in _shapes(batch).items():
+        kind = MODALITIES[name].kind
+        if kind not in drawn:
+            drawn[kind] = _share(shape, _ratio(name, settings), generator)
+    return {name: drawn[MODALITIES[name].kind] for name in batch.values}
+
+
+def tube(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """The ratio of each modality's sites, for the whole window."""
+    shapes = _shapes(batch)
+    sites = {n: _share((b, 1, s), _ratio(n, settings), generator) for n, (b, _, s) in shapes.items()}
+    return {name: sites[name].expand(shape).clone() for name, shape in shapes.items()}
+
+
+def span(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """Gaps: at a third of the sites of each answered modality, runs of days until the ratio of those sites is hidden."""
+    hidden = nothing(batch)
+    for name, (size, days, sites) in _answered(batch, settings).items():
+        shortest, longest = settings.span_days
+        gaps = max(1, days // 30)
+        length = torch.exp(_uniform((size, gaps, sites), generator) * math.log(longest / shortest)) * shortest
+        start = _uniform((size, gaps, sites), generator) * days - length / 2
+        day = torch.arange(days)[:, None]
+        gone = _uniform((size, 1, sites), generator) < 1 / 3
+        gone[_uniform((size,), generator) < 0.2] = True
+        for gap in range(gaps):
+            first, last = start[:, None, gap], (start + length)[:, None, gap]
+            hidden[name] |= (day >= first) & (day < last) & gone
+    return hidden
+
+
+def future(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """Everything of the answered modalities after a day; the others (weather) are given."""
+    after = _after(batch, settings, generator)
+    return nothing(batch) | {n: after.expand(shape).clone() for n, shape in _answered(batch, settings).items()}
+
+
+def blind(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """Everything of every modality after a day."""
+    after = _after(batch, settings, generator)
+    return {name: after.expand(shape).clone() for name, shape in _shapes(batch).items()}
+
+
+def site(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """Ungauged: the answered modalities of some sites (a tenth to a half of them) for the whole window."""
+    hidden = nothing(batch)
+    for name, shape in _answered(batch, settings).items():
+        share = 0.1 + 0.4 * _uniform((shape[0], 1, 1), generator)
+        gone = _uniform((shape[0], 1, shape[2]), generator) < share
+        hidden[name] = gone.expand(shape).clone()
+    return hidden
+
+
+def modality(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """One answered modality gone, everywhere and always (`simulate`, where that is river flow)."""
+    hidden = nothing(batch)
+    names = list(_answered(batch, settings))
+    pick = torch.randint(len(names), (batch.size,), generator=generator)
+    for index, name in enumerate(names):
+        hidden[name][pick == index] = True
+    return hidden
+
+
+def mixture(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """Each window draws one of the masks named in `settings.mixture`, by weight."""
+    names = [name for name, _ in settings.mixture]
+    weights = torch.tensor([weight for _, weight in settings.mixture])
+    pick = torch.multinomial(weights, batch.size, replacement=True, generator=generator)
+    hidden = nothing(batch)
+    for index in pick.unique().tolist():
+        drawn = MASKS[names[index]](batch, settings, generator)
+        for key, value in drawn.items():
+            hidden[key] = torch.where((pick == index)[:, None, None], value, hidden[key])
+    return hidden
+
+
+MASKS: dict[str, Mask] = {
+    f.__name__: f for f in (random, unified, tube, span, future, blind, site, modality, mixture)
+}
+
+
+def draw(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """Hide what `settings` says; the same generator state gives the same masks."""
+    return MASKS[settings.kind](batch, settings, generator)
+
+
+def _shapes(batch: Batch) -> dict[str, tuple[int, int, int]]:
+    return {name: (value.shape[0], value.shape[1], value.shape[2]) for name, value in batch.values.items()}
+
+
+def _answered(batch: Batch, settings: MaskConfig) -> dict[str, tuple[int, int, int]]:
+    return {n: s for n, s in _shapes(batch).items() if not settings.answered or n in settings.answered}
+
+
+def _ratio(name: str, settings: MaskConfig) -> float:
+    return settings.map_ratio if MODALITIES[name].kind == "map" else settings.series_ratio
+
+
+def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator)
+
+
+def _share(shape: tuple[int, int, int], ratio: float, generator: torch.Generator) -> Tensor:
+    """Exactly round(ratio × tokens) True in each window."""
+    size, days, sites = shape
+    count = round(ratio * days * sites)
+    order = _uniform((size, days * sites), generator).argsort(dim=1)
+    hidden = torch.zeros(size, days * sites, dtype=torch.bool)
+    return hidden.scatter_(1, order[:, :count], True).view(shape)
+
+
+def _after(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Tensor:
+    """Bool[B, T, 1]: days after an issue day, near the end in half of the windows, anywhere in the others."""
+    size, days = batch.days.shape
+    near = days - 1 - torch.randint(1, min(settings.lead_days, days - 1) + 1, (size,), generator=generator)
+    far = torch.randint(days // 4, days - 1, (size,), generator=generator)
+    issue = torch.where(_uniform((size,), generator) < 0.5, near, far)
+    return (torch.arange(days)[None, :] > issue[:, None])[..., None]
