@@ -1,0 +1,122 @@
+"""Addresses: where, when and what a token is, from coordinates and traits; nothing is learned for a single site."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from hydromae.batch import Places
+from hydromae.modalities import ATTRIBUTES
+from hydromae.model.layers import Context
+
+WAVELENGTHS = (2000.0, 1000.0, 500.0, 250.0, 125.0, 60.0)
+"""Wavelengths of the position features [km]."""
+SEPARATIONS = 1 + len(ATTRIBUTES)
+"""Distance, and the difference of each trait."""
+UNIT_DISTANCE = 50.0
+"""Distance that counts as one separation [km]."""
+
+
+def waves(position: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch G"]:
+    """Sines and cosines of easting and northing [km] at fixed wavelengths (Fourier features)."""
+    lengths = torch.tensor(WAVELENGTHS, device=position.device)
+    angle = position[..., None] * (2 * math.pi / lengths)
+    return torch.cat([angle.sin(), angle.cos()], dim=-1).flatten(-2)
+
+
+def season(days: Int[Tensor, "B T"]) -> Float[Tensor, "B T 4"]:
+    """First two harmonics of the year."""
+    angle = (2 * math.pi / 365.2425) * days.to(torch.float64)
+    both = torch.stack([angle, 2 * angle], dim=-1)
+    return torch.cat([both.sin(), both.cos()], dim=-1).to(torch.float32)
+
+
+def order(days: int, width: int, device: torch.device) -> Float[Tensor, "T D"]:
+    """Sinusoids of the place of a day in its window (Vaswani et al. 2017, section 3.5)."""
+    step = torch.arange(days, device=device, dtype=torch.float32)[:, None]
+    rate = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(1000.0) / width))
+    return torch.cat([(step * rate).sin(), (step * rate).cos()], dim=-1)
+
+
+class SiteAddress(nn.Module):
+    """One vector a catchment or patch, from its position and traits, each trait with a flag that says whether it is known."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        features = 4 * len(WAVELENGTHS) + 2 * len(ATTRIBUTES)
+        self.project = nn.Sequential(nn.Linear(features, width), nn.GELU(), nn.Linear(width, width))
+
+    def forward(self, places: Places) -> Float[Tensor, "B S V D"]:
+        """Address of every catchment slot; a padding slot has the address 0."""
+        traits = torch.where(places.known, places.traits, 0.0)
+        features = torch.cat([waves(places.position), traits, places.known.to(traits.dtype)], dim=-1)
+        return self.project(features) * places.present[..., None]
+
+
+class Address(nn.Module):
+    """Adds place, season, order of days and modality."""
+
+    def __init__(self, width: int, slots: int, ordered: bool) -> None:
+        super().__init__()
+        self.ordered = ordered
+        self.site = SiteAddress(width)
+        self.merge = nn.Identity() if slots == 1 else nn.Linear(slots * width, width)
+        self.season = nn.Linear(4, width)
+        self.token = nn.Parameter(torch.randn(width) * 0.02)
+
+    def forward(self, places: Places, days: Int[Tensor, "B T"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Slot addresses Float[B, S, V, D], site addresses Float[B, S, D], token addresses Float[B, T, S, D]."""
+        slots = self.site(places)
+        sites = self.merge(rearrange(slots, "b s v d -> b s (v d)"))
+        when = self.season(season(days))
+        if self.ordered:
+            when = when + order(days.shape[1], when.shape[-1], when.device)
+        return slots, sites, sites[:, None] + when[:, :, None] + self.token
+
+
+def centre(places: Places) -> Float[Tensor, "B S 2"]:
+    """Mean position of the catchments that share a site [km]."""
+    weight = places.present.to(places.position.dtype)[..., None]
+    return (places.position * weight).sum(dim=2) / weight.sum(dim=2).clamp(min=1)
+
+
+def joined_places(parts: list[Places]) -> Places:
+    """The sites of several modalities side by side, known by their position only."""
+    position = torch.cat([centre(part) for part in parts], dim=1)[:, :, None]
+    present = torch.cat([part.present.any(dim=2) for part in parts], dim=1)[:, :, None]
+    traits = position.new_zeros(*position.shape[:3], len(ATTRIBUTES))
+    return Places(position, present, traits, traits.bool())
+
+
+def nearest(places: Places, count: int | None) -> Context:
+    """The `count` nearest sites of each site (itself first) with their separations; an empty context where None.
+
+    Sites of several catchments are placed at the mean of those that are present, and their traits are not compared.
+    """
+    if count is None:
+        return Context()
+    middle = centre(places)
+    distance = torch.cdist(middle, middle, compute_mode="donot_use_mm_for_euclid_dist")
+    single = places.present.shape[2] == 1
+    if count >= middle.shape[1]:
+        return Context(separation=_separation(places, distance, None, single))
+    near, index = distance.topk(count, dim=-1, largest=False, sorted=True)
+    return Context(neighbours=index, separation=_separation(places, near, index, single))
+
+
+def _separation(places: Places, distance: Tensor, index: Tensor | None, single: bool) -> Tensor:
+    parts = distance[..., None] / UNIT_DISTANCE
+    if not single:
+        return torch.cat([parts, parts.new_zeros(*distance.shape, SEPARATIONS - 1)], dim=-1)
+    traits, known = places.traits[:, :, 0], places.known[:, :, 0]
+    if index is None:
+        theirs, theirs_known = traits[:, None], known[:, None]
+    else:
+        window = torch.arange(traits.shape[0], device=traits.device)[:, None, None]
+        theirs, theirs_known = traits[window, index], known[window, index]
+    both = known[:, :, None] & theirs_known
+    return torch.cat([parts, torch.where(both, (traits[:, :, None] - theirs).abs(), 0.0)], dim=-1)

@@ -1,0 +1,71 @@
+"""Distributions of answers: mixtures of Gaussians in the scaled, transformed space (Klotz et al. 2022, HESS 26, 1673)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+LOWEST_SPREAD = 0.01
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """K weighted Gaussians for every value.
+
+    Attributes
+    ----------
+    weight, centre, spread : Float[..., K]
+        Shares (they sum to one), means and standard deviations.
+    """
+
+    weight: Float[Tensor, "*batch K"]
+    centre: Float[Tensor, "*batch K"]
+    spread: Float[Tensor, "*batch K"]
+
+    def log_likelihood(self, value: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Log density at `value`."""
+        standard = (value[..., None] - self.centre) / self.spread
+        density = -0.5 * standard.square() - self.spread.log() - 0.5 * math.log(2 * math.pi)
+        return torch.logsumexp(density + self.weight.clamp(min=1e-12).log(), dim=-1)
+
+    def cumulative(self, value: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Probability of a value not above `value`."""
+        standard = (value[..., None] - self.centre) / (self.spread * math.sqrt(2))
+        return (self.weight * 0.5 * (1 + torch.erf(standard))).sum(dim=-1)
+
+    def quantile(self, level: float, steps: int = 24) -> Float[Tensor, "*batch"]:
+        """The value that is not exceeded with probability `level`, by bisection between the components' own quantiles."""
+        shift = math.sqrt(2) * float(torch.erfinv(torch.tensor(2 * level - 1, dtype=torch.float64)))
+        own = self.centre + self.spread * shift
+        low, high = own.amin(dim=-1), own.amax(dim=-1)
+        for _ in range(steps):
+            middle = 0.5 * (low + high)
+            below = self.cumulative(middle) < level
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return 0.5 * (low + high)
+
+    def mean(self) -> Float[Tensor, "*batch"]:
+        """Mean in the scaled space."""
+        return (self.weight * self.centre).sum(dim=-1)
+
+    def mean_square(self, mean: float, std: float) -> Float[Tensor, "*batch"]:
+        """Mean of the square of (value × std + mean): the mean of flow where its root is what is predicted."""
+        centre, spread = self.centre * std + mean, self.spread * std
+        return (self.weight * (centre.square() + spread.square())).sum(dim=-1)
+
+    def mean_exponential(self, mean: float, std: float) -> Float[Tensor, "*batch"]:
+        """Mean of the exponential of (value × std + mean), where a logarithm is what is predicted."""
+        centre, spread = self.centre * std + mean, self.spread * std
+        return (self.weight * torch.exp(centre + 0.5 * spread.square())).sum(dim=-1)
+
+
+def around(mean: Float[Tensor, "*batch"], raw: Float[Tensor, "*batch L"]) -> Gaussians:
+    """Gaussians whose mean is exactly `mean`, from 3K unbounded numbers."""
+    share, offset, spread = raw.float().chunk(3, dim=-1)
+    weight = share.softmax(dim=-1)
+    offset = offset - (weight * offset).sum(dim=-1, keepdim=True)
+    return Gaussians(weight, mean[..., None] + offset, torch.nn.functional.softplus(spread - 1.0) + LOWEST_SPREAD)

@@ -1,0 +1,197 @@
+"""Mixers and the one block: a norm-first residual step over days, sites, or all tokens at once.
+
+A grid is `tokens[B, T, S, D]`; a packed sequence is `tokens[B, N, D]` with `real[B, N]` False at padding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from hydromae.config import Mixer, ModelConfig
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a mixer may know beside the tokens.
+
+    Attributes
+    ----------
+    real : Bool[B, N] or None
+        Packed sequences: False at padding; None where there is none.
+    neighbours : Int[B, S, K] or None
+        Grids: the sites that each site looks at; None means all.
+    separation : Float[B, S, K, G] or None
+        Distance [units of 50 km] and differences of traits to each of them.
+    """
+
+    real: Bool[Tensor, "B N"] | None = None
+    neighbours: Int[Tensor, "B S K"] | None = None
+    separation: Float[Tensor, "B S K G"] | None = None
+
+
+class Attention(nn.Module):
+    """Multi-head attention with fused scaled-dot-product; queries may come from elsewhere (`decoder`)."""
+
+    def __init__(self, width: int, heads: int, memory_width: int | None = None) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(memory_width or width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self,
+        tokens: Float[Tensor, "B N D"],
+        memory: Float[Tensor, "B M E"] | None = None,
+        real: Bool[Tensor, "B M"] | None = None,
+    ) -> Float[Tensor, "B N D"]:
+        """Each token looks at the real tokens of `memory` (itself and its fellows where None)."""
+        query = rearrange(self.query(tokens), "b n (h d) -> b h n d", h=self.heads)
+        pair = self.key_value(tokens if memory is None else memory)
+        key, value = rearrange(pair, "b m (two h d) -> two b h m d", two=2, h=self.heads)
+        allowed = None if real is None else real[:, None, None, :]
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
+        return self.out(rearrange(mixed, "b h n d -> b n (h d)"))
+
+
+class JointMixer(nn.Module):
+    """All tokens of a packed sequence look at each other."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads)
+
+    def forward(self, tokens: Float[Tensor, "B N D"], context: Context) -> Float[Tensor, "B N D"]:
+        """Dense attention; padding is never looked at."""
+        return self.attention(tokens, real=context.real)
+
+
+class TimeMixer(nn.Module):
+    """Each site looks along its own days."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads)
+
+    def forward(self, tokens: Float[Tensor, "B T S D"], context: Context) -> Float[Tensor, "B T S D"]:
+        """Attention over T, separately for each site."""
+        size = tokens.shape[0]
+        mixed = self.attention(rearrange(tokens, "b t s d -> (b s) t d"))
+        return rearrange(mixed, "(b s) t d -> b t s d", b=size)
+
+
+class RecurrentMixer(nn.Module):
+    """Each site runs along its own days in both directions (LSTM; Hochreiter and Schmidhuber 1997)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.recurrence = nn.LSTM(width, width, bidirectional=True)
+        self.out = nn.Linear(2 * width, width)
+        with torch.no_grad():
+            for name, bias in self.recurrence.named_parameters():
+                if name.startswith("bias_ih"):
+                    bias[width : 2 * width] = 3.0  # a forget gate that starts open remembers weeks
+
+    def forward(self, tokens: Float[Tensor, "B T S D"], context: Context) -> Float[Tensor, "B T S D"]:
+        """Recurrence over T, separately for each site."""
+        size = tokens.shape[0]
+        states, _ = self.recurrence(rearrange(tokens, "b t s d -> t (b s) d"))
+        return rearrange(self.out(states), "t (b s) d -> b t s d", b=size)
+
+
+class SpaceMixer(nn.Module):
+    """Each day, every site looks at its neighbours, nearer and more alike ones first (learned slopes)."""
+
+    def __init__(self, width: int, heads: int, separations: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query_key_value = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.slope = nn.Parameter(torch.linspace(-2.0, 1.0, heads)[:, None].repeat(1, separations))
+
+    def forward(self, tokens: Float[Tensor, "B T S D"], context: Context) -> Float[Tensor, "B T S D"]:
+        """Attention over the K neighbours of a site on the same day; all sites where K is not limited."""
+        triple = self.query_key_value(tokens)
+        bias = None
+        if context.separation is not None:
+            bias = -torch.einsum("b s k g, h g -> b h s k", context.separation, functional.softplus(self.slope))
+            bias = bias.to(triple.dtype)
+        if context.neighbours is None:
+            mixed = self._all(triple, bias)
+        else:
+            days = max(1, 400_000 // (tokens.shape[2] * context.neighbours.shape[2]))
+            parts = triple.split(days, dim=1)
+            mixed = torch.cat([self._nearest(part, context.neighbours, bias) for part in parts], dim=1)
+        return self.out(mixed)
+
+    def _all(self, triple: Tensor, bias: Tensor | None) -> Tensor:
+        size, days = triple.shape[:2]
+        query, key, value = rearrange(triple, "b t s (three h d) -> three (b t) h s d", three=3, h=self.heads)
+        if bias is None:
+            mixed = functional.scaled_dot_product_attention(query, key, value)
+            return rearrange(mixed, "(b t) h s d -> b t s (h d)", b=size, t=days)
+        score = torch.matmul(query, key.transpose(-1, -2)) * query.shape[-1] ** -0.5
+        score = rearrange(score, "(b t) h s u -> b t h s u", b=size) + bias[:, None]
+        weight = rearrange(score.softmax(dim=-1), "b t h s u -> (b t) h s u")
+        return rearrange(torch.matmul(weight, value), "(b t) h s d -> b t s (h d)", b=size)
+
+    def _nearest(self, triple: Tensor, neighbours: Tensor, bias: Tensor | None) -> Tensor:
+        query, key, value = rearrange(triple, "b t s (three h d) -> three b t s h d", three=3, h=self.heads)
+        window = torch.arange(triple.shape[0], device=triple.device)[:, None, None]
+        near_key = key.transpose(1, 2)[window, neighbours]  # b s k t h d
+        near_value = value.transpose(1, 2)[window, neighbours]
+        score = torch.einsum("b t s h d, b s k t h d -> b t h s k", query, near_key) * query.shape[-1] ** -0.5
+        if bias is not None:
+            score = score + bias[:, None]
+        mixed = torch.einsum("b t h s k, b s k t h d -> b t s h d", score.softmax(dim=-1), near_value)
+        return rearrange(mixed, "b t s h d -> b t s (h d)")
+
+
+class FiLM(nn.Module):
+    """Feature-wise linear modulation (Perez et al. 2018, AAAI): starts as the identity, computed in the tokens' dtype."""
+
+    def __init__(self, condition: int, width: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(condition, 2 * width)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, tokens: Float[Tensor, "... D"], condition: Float[Tensor, "... E"]) -> Float[Tensor, "... D"]:
+        """(1 + γ) × tokens + β, with γ and β from the condition; the two broadcast."""
+        gamma, beta = self.project(condition).to(tokens.dtype).chunk(2, dim=-1)
+        return torch.addcmul(tokens + beta, tokens, gamma)
+
+
+class Block(nn.Module):
+    """One or two mixers and a feed-forward part, each norm-first and residual, with optional FiLM."""
+
+    def __init__(self, config: ModelConfig, width: int, mixers: tuple[Mixer, ...], separations: int, film: bool) -> None:
+        super().__init__()
+        hidden = int(width * config.mlp_ratio)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in mixers)
+        self.mixers = nn.ModuleList(_mixer(name, width, config.heads, separations) for name in mixers)
+        self.norm = nn.LayerNorm(width)
+        self.film = FiLM(width, width) if film else None
+        self.feed = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, tokens: Tensor, context: Context, condition: Tensor | None = None) -> Tensor:
+        """Tokens of any layout that the mixers take, in and out; `condition` broadcasts against them."""
+        for norm, mixer in zip(self.norms, self.mixers, strict=True):
+            tokens = tokens + self.dropout(mixer(norm(tokens), context))
+        inner = self.norm(tokens)
+        if self.film is not None and condition is not None:
+            inner = self.film(inner, condition)
+        return tokens + self.dropout(self.feed(inner))
+
+
+def _mixer(name: Mixer, width: int, heads: int, separations: int) -> nn.Module:
+    if name == "space":
+        return SpaceMixer(width, heads, separations)
+    return {"joint": JointMixer, "time": TimeMixer, "recurrent": RecurrentMixer}[name](width, heads)

@@ -1,0 +1,162 @@
+"""What a hydrologist would answer by hand, from visible values only: the river's own days, and its neighbours' flow.
+
+Everything is in the scale of the square root of flow. Each prior has a flag that says where it exists.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from hydromae.model.layers import Context
+
+PRIORS = ("own", "donors", "alike", "alike_own")
+"""Own days interpolated; neighbours by distance and traits; neighbours that moved alike; those plus own residual."""
+FEATURES = 3 * len(PRIORS) + 4
+LEAST_DAYS = 20
+"""Common days from which two rivers are compared."""
+
+
+class Priors(nn.Module):
+    """The four priors and the features that say how far each can be trusted.
+
+    Parameters
+    ----------
+    separations : int
+        Number of separations in `Context.separation`.
+    flow, rain, evaporation : (float, float)
+        Mean and standard deviation of the scaled root of flow [mm/day], root of rain [mm/day] and evaporation [mm/day].
+    """
+
+    constants: Tensor
+
+    def __init__(self, separations: int) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.cat([torch.ones(1), torch.full((separations - 1,), -2.0)]))
+        self.loss_to_air = nn.Parameter(torch.zeros(()))
+        self.sharpness = nn.Parameter(torch.tensor(1.0))
+        self.memory = nn.Parameter(torch.tensor(math.log(5.0)))
+        self.register_buffer("constants", torch.tensor([[0.0, 1.0]] * 3))
+
+    def forward(
+        self,
+        flow: Float[Tensor, "B T S"],
+        seen: Bool[Tensor, "B T S"],
+        rain: Float[Tensor, "B T S"],
+        rain_seen: Bool[Tensor, "B T S"],
+        evaporation: Float[Tensor, "B T S"],
+        evaporation_seen: Bool[Tensor, "B T S"],
+        context: Context,
+    ) -> tuple[Float[Tensor, "B T S P"], Bool[Tensor, "B T S P"], Float[Tensor, "B T S G"]]:
+        """Priors, whether each exists, and features; values that are not seen are never looked at."""
+        flow = torch.where(seen, flow, 0.0)
+        near = _neighbours(context, flow.shape[2], flow.device)
+        others = near != torch.arange(flow.shape[2], device=flow.device)[:, None]
+        their_flow, their_seen = _gather(flow, near), _gather(seen, near) & others[:, None]
+        supply = self._supply(rain, rain_seen, evaporation, evaporation_seen)
+        own, own_there, own_features = carry(flow, seen, decay=None)
+        donors, donors_there = self._donors(their_flow, their_seen, supply, near, context)
+        alike, alike_there, spread = self._alike(flow, seen, their_flow, their_seen)
+        error, error_there, _ = carry(flow - alike, seen & alike_there, decay=torch.exp(self.memory))
+        values = torch.stack([own, donors, alike, alike + error], dim=-1)
+        there = torch.stack([own_there, donors_there, alike_there, alike_there & error_there], dim=-1)
+        values = torch.where(there, values, 0.0)
+        doubt = torch.stack([spread, error, own - alike, donors - alike], dim=-1)
+        features = torch.cat([values, there.to(values.dtype), torch.where(there, doubt, 0.0), own_features], dim=-1)
+        return values, there, features
+
+    def _supply(self, rain: Tensor, rain_seen: Tensor, air: Tensor, air_seen: Tensor) -> Float[Tensor, "B S"]:
+        """Water that is left for rivers, window mean [mm/day]: rain less a learned share of evaporation."""
+        fallen = (rain * self.constants[1, 1] + self.constants[1, 0]).square()
+        fallen = _mean(fallen, rain_seen, dim=1)
+        lost = _mean(air * self.constants[2, 1] + self.constants[2, 0], air_seen, dim=1)
+        return torch.maximum(fallen - torch.sigmoid(self.loss_to_air) * lost, 0.1 * fallen).clamp(min=0.05)
+
+    def _donors(
+        self, flow: Tensor, seen: Tensor, supply: Tensor, near: Int[Tensor, "B S K"], context: Context
+    ) -> tuple[Tensor, Tensor]:
+        """Neighbours weighted by distance and traits, their flow scaled by the water that is left for rivers."""
+        assert context.separation is not None
+        weight = torch.exp(-(context.separation * functional.softplus(self.slope)).sum(dim=-1))
+        window = torch.arange(near.shape[0], device=near.device)[:, None, None]
+        ratio = torch.sqrt(supply[:, :, None] / supply[window, near]).clamp(0.2, 5.0)
+        root = flow * self.constants[0, 1] + self.constants[0, 0]
+        weight = (weight + 1e-8)[:, None] * seen
+        total = weight.sum(dim=-1)
+        mixed = (weight * root * ratio[:, None]).sum(dim=-1) / total.clamp(min=1e-12)
+        return (mixed - self.constants[0, 0]) / self.constants[0, 1], total > 0
+
+    def _alike(self, flow: Tensor, seen: Tensor, theirs: Tensor, their_seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Regressions on each neighbour over the common visible days of the window, weighted by what they leave open."""
+        both = (their_seen & seen[..., None]).to(flow.dtype)
+        count = both.sum(dim=1)
+        share = both / count.clamp(min=1)[:, None]
+        mean_own, mean_their = (share * flow[..., None]).sum(dim=1), (share * theirs).sum(dim=1)
+        own, their = flow[..., None] - mean_own[:, None], theirs - mean_their[:, None]
+        var_own, var_their = (share * own.square()).sum(dim=1), (share * their.square()).sum(dim=1)
+        covariance = (share * own * their).sum(dim=1)
+        shrunk = covariance * count / (count + 10.0)
+        slope = shrunk / (var_their + 1e-3)
+        left = (var_own - slope * covariance).clamp(min=0) + 0.02 * var_own + 1e-4
+        usable = (count >= LEAST_DAYS) & (covariance > 0)
+        weight = torch.where(usable, left, 1.0).pow(-functional.softplus(self.sharpness) * 2) * usable
+        weight = weight / weight.amax(dim=-1, keepdim=True).clamp(min=1e-12)
+        weight = weight[:, None] * their_seen
+        total = weight.sum(dim=-1)
+        guess = mean_own[:, None] + slope[:, None] * their
+        mixed = (weight * guess).sum(dim=-1) / total.clamp(min=1e-12)
+        open_ = (weight * left[:, None]).sum(dim=-1) / total.clamp(min=1e-12)
+        there = total > 1e-6
+        return torch.where(there, mixed, 0.0), there, torch.log(open_.clamp(min=1e-4))
+
+
+def carry(
+    values: Float[Tensor, "B T S"], seen: Bool[Tensor, "B T S"], decay: Tensor | None
+) -> tuple[Float[Tensor, "B T S"], Bool[Tensor, "B T S"], Float[Tensor, "B T S 4"]]:
+    """Interpolate between the last and the next seen day, each weighted by the inverse of its distance.
+
+    A seen day does not look at itself, so that it tells as much as a hidden one. With `decay` (days) the result also
+    fades to 0 with the distance. Returns values, whether any day is seen, and four features.
+    """
+    days = values.shape[1]
+    step = torch.arange(days, device=values.device)[None, :, None]
+    marked = torch.where(seen, step, -1)
+    before = functional.pad(marked.cummax(dim=1).values[:, :-1], (0, 0, 1, 0), value=-1)
+    marked = torch.where(seen, step, 2 * days)
+    after = functional.pad(marked.flip(1).cummin(dim=1).values.flip(1)[:, 1:], (0, 0, 0, 1), value=2 * days)
+    has_before, has_after = before >= 0, after < days
+    last = values.gather(1, before.clamp(min=0)) * has_before
+    following = values.gather(1, after.clamp(max=days - 1)) * has_after
+    back, ahead = (step - before).to(values.dtype), (after - step).to(values.dtype)
+    from_last, from_next = has_before / back, has_after / ahead
+    mixed = (from_last * last + from_next * following) / (from_last + from_next).clamp(min=1e-6)
+    if decay is not None:
+        mixed = mixed * torch.exp(-(torch.minimum(_far(back, has_before), _far(ahead, has_after)) - 1) / decay)
+    features = torch.stack([from_last, from_next, from_last * last, from_next * following], dim=-1)
+    return mixed, has_before | has_after, features
+
+
+def _far(distance: Tensor, there: Tensor) -> Tensor:
+    return torch.where(there, distance, 1e4)
+
+
+def _neighbours(context: Context, sites: int, device: torch.device) -> Int[Tensor, "B S K"]:
+    if context.neighbours is not None:
+        return context.neighbours
+    assert context.separation is not None
+    return torch.arange(sites, device=device).expand(context.separation.shape[0], sites, sites)
+
+
+def _gather(values: Tensor, near: Tensor) -> Float[Tensor, "B T S K"]:
+    size, sites, count = near.shape
+    index = near.reshape(size, 1, sites * count).expand(-1, values.shape[1], -1)
+    return values.gather(2, index).view(size, values.shape[1], sites, count)
+
+
+def _mean(values: Tensor, seen: Tensor, dim: int) -> Tensor:
+    count = seen.sum(dim=dim)
+    return torch.where(seen, values, 0.0).sum(dim=dim) / count.clamp(min=1)
