@@ -16,7 +16,7 @@ from hydromae.modalities import MODALITIES
 
 Mixer = Literal["joint", "time", "recurrent", "space"]
 MaskKind = Literal["random", "unified", "tube", "span", "future", "blind", "site", "modality", "mixture"]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -249,6 +249,8 @@ def check(config: Config) -> None:
             raise InputError(f"config: masks.answered names '{name}', which model.streams lacks; add it there")
     if "joint" in model.mixers and model.mixers != ("joint",):
         raise InputError("config: model.mixers 'joint' mixes everything; it stands alone, or use time/recurrent and space")
+    if "joint" in model.mixers and not model.decoder_layers:
+        raise InputError("config: model.decoder_layers 0 reads answers from hidden tokens, which 'joint' drops; use 1 or more")
     if model.priors and (data.vector_patch_size != 1 or ("weather", "riverflow") not in model.streams):
         raise InputError("config: model.priors needs data.vector_patch_size 1 and the stream (weather, riverflow)")
     kinds = {MODALITIES[name].kind for name in named}

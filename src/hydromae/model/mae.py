@@ -298,7 +298,7 @@ class HydroMAE(nn.Module):
 
     @staticmethod
     def _lay(answer: Gaussians, where: Tensor, shape: torch.Size) -> Gaussians:
-        def lay(part: Tensor) -> Tensor:
-            return part.new_zeros(*shape, part.shape[-1]).index_put((where,), part)
+        def lay(part: Tensor, elsewhere: float) -> Tensor:
+            return part.new_full((*shape, part.shape[-1]), elsewhere).index_put((where,), part)
 
-        return Gaussians(lay(answer.weight), lay(answer.centre), lay(answer.spread))
+        return Gaussians(lay(answer.weight, 0.0), lay(answer.centre, 0.0), lay(answer.spread, 1.0))

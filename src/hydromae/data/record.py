@@ -1,0 +1,250 @@
+"""A water record in memory: scaled values on their sites, ready to be cut into windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float, Int
+
+from hydromae.batch import CellWeights, Places
+from hydromae.config import Config
+from hydromae.data.scaling import Scaling
+from hydromae.data.store import positions
+from hydromae.errors import InputError
+from hydromae.footprints import disc_footprints
+from hydromae.modalities import ATTRIBUTES, MODALITIES, GridSpec, Modality
+
+VARIANCE_FLOOR = 0.02
+"""Added to a catchment's variance (scaled) in the loss, so that a river that hardly moves does not rule it."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """Scaled values of every modality of a model, NaN where unobserved.
+
+    Attributes
+    ----------
+    days : Int[T]
+        Days since 1970-01-01, consecutive.
+    values : dict of Float[T, S, F]
+        float16 for maps, float32 for series.
+    variance : dict of Float[S, F]
+        What squared errors are divided by.
+    places : dict of Places
+        By kind, for one window (B = 1).
+    cells : CellWeights or None
+        Footprints.
+    groups : Int[S, V]
+        Index of the catchment in every slot of every series site, −1 at padding.
+    catchments : array (C,)
+        Their names.
+    patches : Int[P]
+        Flat numbers of the map sites; empty without maps.
+    degrees : (float, float)
+        Standard deviations of latitude and longitude in the scaling [degrees].
+    """
+
+    days: Int[np.ndarray, " T"]
+    values: dict[str, np.ndarray]
+    variance: dict[str, np.ndarray]
+    places: dict[str, Places]
+    cells: CellWeights | None
+    groups: Int[np.ndarray, "S V"]
+    catchments: np.ndarray
+    patches: Int[np.ndarray, " P"]
+    degrees: tuple[float, float]
+
+    def kind(self, name: str) -> str:
+        """Map or series."""
+        return MODALITIES[name].kind
+
+    def span(self, period: tuple[str, str]) -> tuple[int, int]:
+        """First and last day index of the part of a period that the record holds; last < first where it holds none."""
+        low, high = (int(np.datetime64(day, "D").astype(int)) for day in period)
+        return max(0, low - int(self.days[0])), min(len(self.days) - 1, high - int(self.days[0]))
+
+    def sites_without(self, held_out: tuple[str, ...]) -> Int[np.ndarray, " N"]:
+        """Series sites in which no held-out catchment stands."""
+        names = np.array([str(name) for name in self.catchments])
+        unknown = sorted(set(held_out) - set(names))
+        if unknown:
+            raise InputError(f"data.held_out: the store has no catchment '{unknown[0]}'; name catchments that it has")
+        out = np.flatnonzero(np.isin(names, held_out))
+        return np.flatnonzero(~np.isin(self.groups, out).any(axis=1))
+
+
+def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridSpec | None = None) -> Record:
+    """Scale a dataset and lay it on sites: catchments in groups, map cells in land patches.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        A water record (docs/design.md, section 10), in canonical units. What it lacks is unobserved.
+    config : Config
+        Says which modalities, and how many catchments share a token.
+    scaling : Scaling
+    grid : GridSpec, optional
+        Needed where the model reads maps.
+    """
+    modalities = [MODALITIES[name] for stream in config.model.streams for name in stream]
+    times = dataset["time"].values.astype("datetime64[D]").astype(np.int64)
+    easting, northing = positions(dataset)
+    groups = neighbour_groups(easting, northing, config.data.vector_patch_size)
+    places = {"series": _catchment_places(dataset, easting, northing, groups, scaling)}
+    values, variance, cells, patches = {}, {}, None, np.zeros(0, dtype=np.int64)
+    training = _training_days(times, config)
+    for modality in modalities:
+        if modality.kind == "series":
+            values[modality.name] = _series(dataset, modality, groups, scaling)
+            divide = config.train.catchment_variance and modality.name == "riverflow"
+            variance[modality.name] = _variance(values[modality.name], training, divide)
+    if any(modality.kind == "map" for modality in modalities):
+        grid = grid or GridSpec()
+        patches, patch, pixel, inside = _cells(dataset, grid)
+        places["map"] = _patch_places(patches, grid, easting, northing)
+        for modality in modalities:
+            if modality.kind == "map":
+                values[modality.name] = _maps(dataset, modality, scaling, (patch, pixel, inside), len(places["map"].position[0]), grid)
+                variance[modality.name] = np.ones(values[modality.name].shape[1:], dtype=np.float32)
+        if config.model.footprints and "cell" in dataset.dims:
+            cells = _footprints(dataset, easting, northing, groups, grid, (patch, pixel, inside))
+    spread = tuple(scaling[name].std if name in scaling else 1.0 for name in ("latitude", "longitude"))
+    return Record(times, values, variance, places, cells, groups, dataset["catchment"].values, patches, (spread[0], spread[1]))
+
+
+def neighbour_groups(
+    easting: Float[np.ndarray, " C"], northing: Float[np.ndarray, " C"], size: int
+) -> Int[np.ndarray, "S V"]:
+    """Catchments in groups of `size` neighbours, the last one padded with −1 (604 in 76 groups of 8).
+
+    The country is halved along its longer side again and again, at whole groups.
+    """
+    count = len(easting)
+    if size == 1:
+        return np.arange(count)[:, None]
+    where = np.stack([easting, northing])
+
+    def halve(members: np.ndarray) -> list[np.ndarray]:
+        if len(members) <= size:
+            return [members]
+        along = where[:, members]
+        axis = int(np.ptp(along[1]) > np.ptp(along[0]))
+        ordered = members[np.argsort(along[axis], kind="stable")]
+        half = max(size, len(members) // 2 // size * size)
+        return halve(ordered[:half]) + halve(ordered[half:])
+
+    parts = sorted(halve(np.arange(count)), key=len, reverse=True)
+    groups = np.full((len(parts), size), -1)
+    for row, part in zip(groups, parts, strict=True):
+        row[: len(part)] = part
+    return groups
+
+
+def _training_days(times: np.ndarray, config: Config) -> np.ndarray:
+    low, high = (np.datetime64(day, "D").astype(np.int64) for day in config.data.training_period)
+    return (times >= low) & (times <= high)
+
+
+def _series(dataset: xr.Dataset, modality: Modality, groups: np.ndarray, scaling: Scaling) -> Float[np.ndarray, "T S F"]:
+    shape = (dataset.sizes["time"], dataset.sizes["catchment"])
+    layers = []
+    for variable in modality.variables:
+        held = variable.name in dataset and dataset[variable.name].dims == ("time", "catchment")
+        raw = dataset[variable.name].values if held else np.full(shape, np.nan, dtype=np.float32)
+        layers.append(scaling.scale(variable.name, raw).astype(np.float32))
+    stacked = np.stack(layers, axis=-1)[:, np.maximum(groups, 0)]
+    stacked[:, groups < 0] = np.nan
+    return stacked.reshape(shape[0], len(groups), -1)
+
+
+def _variance(values: np.ndarray, training: np.ndarray, divide: bool) -> Float[np.ndarray, "S F"]:
+    if not divide or not training.any():
+        return np.ones(values.shape[1:], dtype=np.float32)
+    seen = np.isfinite(values[training])
+    count = np.maximum(seen.sum(axis=0), 1)
+    filled = np.where(seen, values[training], 0.0)
+    mean = filled.sum(axis=0) / count
+    spread = (np.where(seen, values[training] - mean, 0.0) ** 2).sum(axis=0) / count
+    return np.where(count > 1, spread + VARIANCE_FLOOR, 1.0).astype(np.float32)
+
+
+def _catchment_places(
+    dataset: xr.Dataset, easting: np.ndarray, northing: np.ndarray, groups: np.ndarray, scaling: Scaling
+) -> Places:
+    columns = []
+    for attribute in ATTRIBUTES:
+        raw = dataset[attribute.name].values if attribute.name in dataset else np.full(len(easting), np.nan)
+        columns.append(scaling.scale(attribute.name, raw.astype(np.float64)))
+    traits = np.stack(columns, axis=-1).astype(np.float32)[np.maximum(groups, 0)]
+    known = np.isfinite(traits) & (groups >= 0)[..., None]
+    position = np.stack([easting, northing], axis=-1)[np.maximum(groups, 0)] / 1000
+    return _tensors(position * (groups >= 0)[..., None], groups >= 0, np.where(known, traits, 0.0), known)
+
+
+def _patch_places(patches: np.ndarray, grid: GridSpec, easting: np.ndarray, northing: np.ndarray) -> Places:
+    """Centres of the land patches; one patch in the middle of the catchments where there is no map at all."""
+    position = np.stack(grid.patch_position(patches), axis=-1)
+    if not len(patches):
+        position = np.array([[easting.mean(), northing.mean()]])
+    position = position[:, None] / 1000
+    traits = np.zeros((*position.shape[:2], len(ATTRIBUTES)))
+    return _tensors(position, np.ones(position.shape[:2], dtype=bool), traits, np.zeros(traits.shape, dtype=bool))
+
+
+def _tensors(position: np.ndarray, present: np.ndarray, traits: np.ndarray, known: np.ndarray) -> Places:
+    return Places(
+        torch.from_numpy(position.astype(np.float32))[None],
+        torch.from_numpy(present)[None],
+        torch.from_numpy(traits.astype(np.float32))[None],
+        torch.from_numpy(known)[None],
+    )
+
+
+def _cells(dataset: xr.Dataset, grid: GridSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Land patches, and for each cell in one of them its patch's place, its pixel, and its place along `cell`."""
+    flat = dataset["cell"].values.astype(np.int64) if "cell" in dataset.dims else np.zeros(0, dtype=np.int64)
+    land = np.zeros(grid.shape, dtype=bool)
+    land.ravel()[flat] = True
+    patches = grid.land_patches(land)
+    patch, pixel = grid.patch_of(flat)
+    place = np.searchsorted(patches, patch).clip(max=max(0, len(patches) - 1))
+    inside = np.flatnonzero(patches[place] == patch) if len(patches) else np.zeros(0, dtype=np.int64)
+    return patches, place[inside], pixel[inside], inside
+
+
+def _maps(
+    dataset: xr.Dataset, modality: Modality, scaling: Scaling, where: tuple[np.ndarray, ...], sites: int, grid: GridSpec
+) -> Float[np.ndarray, "T P F"]:
+    """Land cells laid into patches of pixels, a year at a time so that memory stays bounded."""
+    name, (patch, pixel, inside) = modality.variables[0].name, where
+    days = dataset.sizes["time"]
+    laid = np.full((days, sites, grid.patch**2), np.nan, dtype=np.float16)
+    if name in dataset and dataset[name].dims == ("time", "cell"):
+        for first in range(0, days, 366):
+            part = slice(first, first + 366)
+            laid[part, patch, pixel] = scaling.scale(name, dataset[name][part].values[:, inside])
+    return laid
+
+
+def _footprints(
+    dataset: xr.Dataset, easting: np.ndarray, northing: np.ndarray, groups: np.ndarray, grid: GridSpec, where: tuple[np.ndarray, ...]
+) -> CellWeights:
+    patch, pixel, inside = where
+    cell_easting, cell_northing = grid.cell_position(dataset["cell"].values.astype(np.int64)[inside])
+    middle = []
+    for name, gauge in (("centroid_easting", easting), ("centroid_northing", northing)):
+        known = dataset[name].values if name in dataset else np.full(len(gauge), np.nan)
+        middle.append(np.where(np.isfinite(known), known, gauge))
+    area = dataset["catchment-area"].values if "catchment-area" in dataset else np.full(len(easting), np.nan)
+    prints = disc_footprints(cell_easting, cell_northing, middle[0], middle[1], area.astype(np.float64), grid.cell_size)
+    slot = np.zeros(len(easting), dtype=np.int64)
+    slot[groups[groups >= 0]] = np.flatnonzero((groups >= 0).ravel())
+    return CellWeights(
+        torch.from_numpy(slot[prints.catchment]),
+        torch.from_numpy(patch[prints.cell]),
+        torch.from_numpy(pixel[prints.cell]),
+        torch.from_numpy(prints.weight.astype(np.float32)),
+    )

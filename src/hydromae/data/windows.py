@@ -1,0 +1,165 @@
+"""Windows: a record in memory, cut into batches, deterministically and at random access."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from hydromae.batch import Batch, CellWeights, Places
+from hydromae.config import Config, DataConfig
+from hydromae.data.record import Record
+from hydromae.errors import InputError
+from hydromae.modalities import ATTRIBUTES
+
+KEPT_TRAITS = ("latitude", "longitude", "catchment-area")
+"""Traits that stay when `trait_dropout` takes the others: what is known of any place."""
+KM_PER_DEGREE = 111.2
+
+
+def batch_of(record: Record, starts: Int[np.ndarray, " B"], length: int, sites: Int[np.ndarray, "B S"] | None = None) -> Batch:
+    """Windows of `length` days from day indices `starts`; of series, the given sites only (all where None).
+
+    A window may reach beyond the record: days that are not there are unobserved.
+    """
+    days = starts[:, None] + np.arange(length)
+    inside = (days >= 0) & (days < len(record.days))
+    picked = np.clip(days, 0, len(record.days) - 1)
+    values, observed, variance = {}, {}, {}
+    for name, held in record.values.items():
+        narrow = sites if record.kind(name) == "series" else None
+        cut = held[picked] if narrow is None else held[picked[:, :, None], narrow[:, None, :]]
+        seen = np.isfinite(cut) & inside[:, :, None, None]
+        values[name] = torch.from_numpy(np.where(seen, cut, 0.0).astype(np.float32))
+        observed[name] = torch.from_numpy(seen)
+        spread = record.variance[name]
+        spread = np.broadcast_to(spread, (len(starts), *spread.shape)) if narrow is None else spread[narrow]
+        variance[name] = torch.from_numpy(np.ascontiguousarray(spread, dtype=np.float32))
+    places = {kind: _places(site, len(starts), sites if kind == "series" else None) for kind, site in record.places.items()}
+    first = int(record.days[0])
+    return Batch(values, observed, variance, torch.from_numpy(first + days), places, record.cells)
+
+
+def _places(whole: Places, size: int, sites: Int[np.ndarray, "B S"] | None) -> Places:
+    if sites is None:
+        parts = (part.expand(size, *part.shape[1:]) for part in (whole.position, whole.present, whole.traits, whole.known))
+    else:
+        index = torch.from_numpy(sites)
+        parts = (part[0][index] for part in (whole.position, whole.present, whole.traits, whole.known))
+    return Places(*parts)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Training or validation windows of a record; batch `step` depends on the seed and the step alone.
+
+    Attributes
+    ----------
+    record : Record
+    config : DataConfig
+    first, last : int
+        Day indices of the period.
+    allowed : Int[N]
+        Series sites that may be seen.
+    near : Int[N, M] or None
+        For each allowed site the nearest allowed ones, itself first.
+    batch_size, seed : int
+    steps : int
+        Batches in an epoch.
+    augment : bool
+        Whether traits, positions and variables drop out and shift.
+    """
+
+    record: Record
+    config: DataConfig
+    first: int
+    last: int
+    allowed: Int[np.ndarray, " N"]
+    near: Int[np.ndarray, "N M"] | None
+    batch_size: int
+    seed: int
+    steps: int
+    augment: bool
+
+    def __call__(self, step: int) -> Batch:
+        """The batch of a step, counted from 0 through all epochs."""
+        epoch, place = divmod(step, self.steps)
+        starts = np.arange(self.first, self.last - self.config.sequence_length + 2, self.config.stride)
+        order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(starts))
+        generator = np.random.default_rng([self.seed, 1, step])
+        chosen = starts[np.resize(order, self.steps * self.batch_size)[place * self.batch_size :][: self.batch_size]]
+        sites = None
+        if self.near is not None:
+            chosen = chosen + generator.integers(0, self.config.stride, len(chosen))
+            chosen = np.minimum(chosen, self.last - self.config.sequence_length + 1)
+            sites = self._neighbourhoods(generator)
+        batch = batch_of(self.record, chosen, self.config.sequence_length, sites)
+        return augmented(batch, self.config, self.record.degrees, generator) if self.augment else batch
+
+    def _neighbourhoods(self, generator: np.random.Generator) -> Int[np.ndarray, "B S"]:
+        """For each window a centre and, of its nearest sites, a random choice."""
+        assert self.near is not None and self.config.sites is not None
+        centres = generator.integers(0, len(self.near), self.batch_size)
+        others = generator.permuted(self.near[centres, 1:], axis=1)[:, : self.config.sites - 1]
+        return self.allowed[np.concatenate([centres[:, None], others], axis=1)]
+
+
+def windows(record: Record, config: Config, period: tuple[str, str], *, seed: int, augment: bool, batch_size: int) -> Windows:
+    """Windows of a period, without the catchments that are held out.
+
+    Raises
+    ------
+    InputError
+        If the record does not hold one window of the period, or a held-out catchment is unknown.
+    """
+    first, last = record.span(period)
+    length = config.data.sequence_length
+    if last - first + 1 < length:
+        raise InputError(
+            f"period {period[0]}..{period[1]}: the record has {max(0, last - first + 1)} of its days, "
+            f"fewer than sequence_length {length}; choose a longer period or shorter windows"
+        )
+    allowed = record.sites_without(config.data.held_out)
+    near = None
+    if config.data.sites is not None:
+        position = record.places["series"].position[0, allowed, 0].numpy()
+        distance = ((position[:, None] - position[None]) ** 2).sum(axis=-1)
+        count = min(len(allowed), config.data.sites + config.data.sites // 2)
+        near = distance.argsort(axis=1, kind="stable")[:, :count]
+    starts = len(range(first, last - length + 2, config.data.stride))
+    steps = config.train.steps_per_epoch or max(1, starts // batch_size)
+    return Windows(record, config.data, first, last, allowed, near, batch_size, seed, steps, augment)
+
+
+def augmented(batch: Batch, config: DataConfig, degrees: tuple[float, float], generator: np.random.Generator) -> Batch:
+    """Take traits and variables away and shift positions, as far as the configuration says.
+
+    `degrees` are the standard deviations of latitude and longitude in the store's scaling [degrees].
+    """
+    places = batch.places["series"]
+    known = places.known & torch.from_numpy(_kept_traits(places.known.shape, config.trait_dropout, generator))
+    shift = generator.uniform(-1, 1, places.position.shape).astype(np.float32) * config.position_jitter
+    traits = places.traits.clone()
+    traits[..., 0] += torch.from_numpy(shift[..., 1] / KM_PER_DEGREE / degrees[0]).to(traits.dtype)
+    traits[..., 1] += torch.from_numpy(shift[..., 0] / (KM_PER_DEGREE * 0.6) / degrees[1]).to(traits.dtype)
+    moved = Places(places.position + torch.from_numpy(shift), places.present, traits, known)
+    observed = {name: _without_variable(seen, config.variable_dropout, generator) for name, seen in batch.observed.items()}
+    return Batch(batch.values, observed, batch.variance, batch.days, batch.places | {"series": moved}, batch.cells)
+
+
+def _kept_traits(shape: torch.Size, dropout: float, generator: np.random.Generator) -> Bool[np.ndarray, "B S V A"]:
+    everywhere = np.array([attribute.name in KEPT_TRAITS for attribute in ATTRIBUTES])
+    bare = generator.random((*shape[:3], 1)) < dropout
+    single = generator.random(tuple(shape)) < dropout / 2
+    return everywhere | ~(bare | single)
+
+
+def _without_variable(seen: torch.Tensor, dropout: float, generator: np.random.Generator) -> torch.Tensor:
+    channels = seen.shape[-1]
+    drawn, lost = generator.random(seen.shape[0]), generator.integers(0, channels, seen.shape[0])
+    if not dropout or channels not in (2, 3, 4):
+        return seen
+    gone = (drawn < dropout)[:, None] & (np.arange(channels) == lost[:, None])
+    return seen & ~torch.from_numpy(gone)[:, None, None, :]
