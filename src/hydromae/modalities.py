@@ -82,6 +82,8 @@ MODALITIES: dict[str, Modality] = {
     )
 }
 
+VARIABLES: dict[str, Variable] = {v.name: v for m in MODALITIES.values() for v in m.variables}
+
 ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("latitude", "degrees_north", "none"),
     Attribute("longitude", "degrees_east", "none"),
