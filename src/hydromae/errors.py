@@ -3,3 +3,8 @@
 
 class InputError(ValueError):
     """Bad input: one line that names the file or argument, the value, and the remedy. The command line exits with 2."""
+
+
+def first_line(error: Exception) -> str:
+    """The first line of another library's exception, short enough to stand inside a message of one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from hydromae.modalities import GridSpec
-
 
 @dataclass(frozen=True)
 class Footprints:

@@ -62,7 +62,9 @@ class Attribute:
 
 
 PRECIPITATION = Variable("precipitation", "mm day-1", "lwe_precipitation_rate", "root", 0.0, (0.0, 600.0))
-SOIL_MOISTURE = Variable("soil_moisture", "m3 m-3", "volume_fraction_of_condensed_water_in_soil", "none", 0.0, (0.0, 1.0))
+SOIL_MOISTURE = Variable(
+    "soil_moisture", "m3 m-3", "volume_fraction_of_condensed_water_in_soil", "none", 0.0, (0.0, 1.0)
+)
 TEMPERATURE = Variable("temperature", "degC", "air_temperature", "none", None, (-40.0, 45.0))
 POTENTIAL_EVAPORATION = Variable(
     "potential_evaporation", "mm day-1", "water_potential_evapotranspiration_flux", "none", 0.0, (-5.0, 25.0)
@@ -81,6 +83,8 @@ MODALITIES: dict[str, Modality] = {
         Modality("riverflow", "series", (RIVERFLOW,)),
     )
 }
+
+VARIABLES: dict[str, Variable] = {v.name: v for m in MODALITIES.values() for v in m.variables}
 
 ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("latitude", "degrees_north", "none"),

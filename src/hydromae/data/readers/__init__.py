@@ -1,0 +1,67 @@
+"""Readers: one file a product, each from raw file to a water record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+
+from hydromae.data.readers import camels_gb, haduk, nrfa, table
+from hydromae.data.readers.nrfa import with_attributes
+from hydromae.data.readers.record import open_file, within
+from hydromae.data.store import is_store, open_store
+
+
+def read(
+    source: str | Path | pd.DataFrame | xr.Dataset,
+    attributes: str | Path | xr.Dataset | None = None,
+    period: tuple[str, str] | None = None,
+) -> xr.Dataset:
+    """A water record from whatever holds one.
+
+    Parameters
+    ----------
+    source : path, DataFrame or Dataset
+        A store, the CAMELS-GB arrangement, a HadUK map, a user's NetCDF, Zarr, CSV or parquet, or one in memory.
+        Files are told apart by suffix and content.
+    attributes : path or Dataset, optional
+        Attributes of the catchments, NRFA CSV or what `nrfa.read` gives.
+    period : (str, str), optional
+        First and last day to keep; must lie inside the record.
+
+    Returns
+    -------
+    Dataset
+        A record as in the design, section 10. NetCDF and Zarr come lazily.
+
+    Raises
+    ------
+    InputError
+        One line that names file, value and remedy.
+    """
+    known = attributes if attributes is None or isinstance(attributes, xr.Dataset) else nrfa.read(attributes)
+    where = str(source) if isinstance(source, str | Path) else "the table"
+    return within(_record(source, known), period, where)
+
+
+def _record(source: str | Path | pd.DataFrame | xr.Dataset, attributes: xr.Dataset | None) -> xr.Dataset:
+    if isinstance(source, pd.DataFrame):
+        return table.from_frame(source, attributes)
+    if isinstance(source, xr.Dataset):
+        return table.from_dataset(source, attributes)
+    if is_store(source):
+        return _attributed(open_store(source), attributes, source)
+    if not str(source).endswith((".nc", ".nc4")):
+        return table.read(source, attributes)
+    with open_file(source) as raw:
+        held = set(map(str, raw.data_vars))
+    if camels_gb.CLIMATOLOGY in held:
+        return _attributed(camels_gb.read(source), attributes, source)
+    if held & haduk.NAMES.keys() and haduk.AXES[1] in raw.dims:
+        return haduk.read(source)
+    return table.read(source, attributes)
+
+
+def _attributed(record: xr.Dataset, attributes: xr.Dataset | None, where: str | Path) -> xr.Dataset:
+    return record if attributes is None else with_attributes(record, attributes, str(where))

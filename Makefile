@@ -1,0 +1,58 @@
+# hydromae: every target builds the virtual environment it needs, and reuses it afterwards.
+#
+# PYTHON       the interpreter to build it with (3.11 or newer)
+# TORCH_INDEX  an index of torch wheels. On Linux, plain PyPI serves torch with CUDA (about 3 GB more); for the CPU alone:
+#              make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# WORKERS      processes that run the tests
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+TORCH := torch==2.13.0
+TORCH_INDEX ?=
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYRIGHT := $(BIN)/pyright --pythonpath $(BIN)/python
+
+# One thread a process: the tests run side by side, and sums come out in the same order on every machine.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check format bench clean
+
+help: ## show the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+venv: $(STAMP) ## build the virtual environment
+
+$(STAMP): pyproject.toml requirements/ci.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "hydromae needs Python 3.11 or newer, '$(PYTHON)' is not: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 2; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	$(BIN)/python -m pip install --quiet --requirement requirements/ci.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+demo: $(STAMP) ## from nothing to a report: virtual record, training, gap, forecast, ungauged river
+	$(BIN)/hydromae demo
+
+test: $(STAMP) ## all tests with coverage, then types
+	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term-missing:skip-covered
+	$(PYRIGHT)
+
+check: $(STAMP) ## style, types, and the order of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(PYRIGHT)
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_layers.py
+
+format: $(STAMP) ## mend style where a machine can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## every benchmark, one table each
+	set -e; for file in benchmarks/*.py; do $(BIN)/python "$$file"; done
+
+clean: ## remove the virtual environment and every cache
+	rm -rf $(VENV) .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,94 @@
+"""HadUK-Grid: maps of rain and temperature of the United Kingdom, daily or monthly, at 1, 5, 12, … km.
+
+Source: Met Office, Hollis et al. 2019, doi:10.1002/gdj3.78, Open Government Licence.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from hydromae.data.readers import units
+from hydromae.data.readers.land import cell_coordinates, grid_of_axes, land_cells
+from hydromae.data.readers.record import FILL, check_range, daily, describe, open_file, unobserved_to_nan
+from hydromae.errors import InputError
+from hydromae.modalities import GridSpec
+
+NAMES = {"rainfall": "precipitation", "tas": "temperature"}
+AXES = ("time", "projection_y_coordinate", "projection_x_coordinate")
+
+
+def grid_of_file(path: str | Path) -> GridSpec:
+    """The grid of a HadUK file, from its projection coordinates."""
+    with open_file(path) as raw:
+        return _grid(_named(raw, path)[1], path)
+
+
+def read(path: str | Path, land: xr.DataArray | None = None, threshold: float = 0.05) -> xr.Dataset:
+    """Maps of one file, gathered to land cells.
+
+    Parameters
+    ----------
+    path : path
+        HadUK NetCDF with `rainfall` [mm] or `tas` [°C] `(time, projection_y_coordinate, projection_x_coordinate)`.
+        Days are gathered to a daily axis (noon becomes the date); months stay months, their rain divided by the days
+        of the month.
+    land : DataArray (row, column), optional
+        Share of land (`land.read`) on the same grid; without it the cells that the first map observes.
+    threshold : float
+        Share of land from which a cell is kept.
+
+    Returns
+    -------
+    Dataset
+        `precipitation` [mm/day] or `temperature` [°C] `(time, cell)`, float32, with the coordinates of
+        `land.cell_coordinates`.
+
+    Raises
+    ------
+    InputError
+        Another file, other dimensions, other units, or a mask on another grid.
+    """
+    raw = open_file(path)
+    name, values = _named(raw, path)
+    grid = _grid(values, path)
+    if land is not None and land.shape != grid.shape:
+        raise InputError(
+            f"{path}: {grid.rows} × {grid.columns} cells, but the land mask has {land.shape[0]} × {land.shape[1]}; "
+            "give a mask on the same grid"
+        )
+    first = values.isel(time=0).values.ravel()
+    cell = np.flatnonzero(np.isfinite(first) & (abs(first) < FILL)) if land is None else land_cells(land, threshold)
+    flat = values.stack(cell=AXES[1:], create_index=False).isel(cell=cell)
+    flat = units.convert(flat, name, values.attrs.get("units"), str(path))
+    record = xr.Dataset({name: flat.drop_vars(AXES[1:], errors="ignore")})
+    record = record.assign_coords(cell_coordinates(cell, grid, land).coords)
+    record[name].attrs |= {"grid_mapping": "crs", "long_name": f"{raw.attrs.get('source', 'HadUK-Grid')} {name}"}
+    record[name] = unobserved_to_nan(record[name]).assign_attrs(record[name].attrs)
+    record = _monthly(record) if raw.attrs.get("frequency") == "mon" else daily(record, str(path))
+    check_range(record, str(path))
+    return describe(record)
+
+
+def _named(raw: xr.Dataset, path: str | Path) -> tuple[str, xr.DataArray]:
+    found = [name for name in NAMES if name in raw.data_vars]
+    if not found:
+        held = ", ".join(map(str, raw.data_vars)) or "nothing"
+        raise InputError(f"{path}: no rainfall or tas in it (it holds {held}); give a HadUK-Grid file")
+    values = raw[found[0]]
+    if set(values.dims) != set(AXES):
+        raise InputError(f"{path}: {found[0]} has dimensions {values.dims}; a HadUK map has {AXES}")
+    return NAMES[found[0]], values.transpose(*AXES)
+
+
+def _grid(values: xr.DataArray, path: str | Path) -> GridSpec:
+    north, east = (values[axis].values.astype(float) for axis in AXES[1:])
+    return grid_of_axes(east, north, str(path))
+
+
+def _monthly(record: xr.Dataset) -> xr.Dataset:
+    if "precipitation" in record:
+        record["precipitation"] = (record["precipitation"] / record["time"].dt.days_in_month).astype(np.float32)
+    return record

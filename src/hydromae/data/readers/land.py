@@ -1,0 +1,139 @@
+"""Land: the share of each grid cell that is land, and the land cells a record keeps."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+from pyproj import CRS
+
+from hydromae.data.readers.record import first_line
+from hydromae.errors import InputError
+from hydromae.modalities import GridSpec
+
+
+def read(path: str | Path, grid: GridSpec | None = None) -> xr.DataArray:
+    """Share of land of each cell.
+
+    Parameters
+    ----------
+    path : path
+        `.npz` with `land_percent` (row, column) and `easting`, `northing` [m]; or `.pt`, a boolean tensor
+        (row, column), rows northward, on `grid`, read without unpickling code.
+    grid : GridSpec, optional
+        Where a `.pt` lies (default: HadUK-Grid 5 km), and what an `.npz` must agree with if given.
+
+    Returns
+    -------
+    DataArray (row, column)
+        `land_fraction` in 0 … 1, float32, with coordinates `row` (northing) and `column` (easting) [m].
+
+    Raises
+    ------
+    InputError
+        No such file, another kind of file, or a shape or position that is not the grid's.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; check the path")
+    suffix = Path(path).suffix
+    if suffix == ".npz":
+        fraction, found = _read_npz(path)
+    elif suffix == ".pt":
+        found = grid or GridSpec()
+        fraction = _read_pt(path)
+    else:
+        raise InputError(f"{path}: a land mask ends in .npz or .pt, not {suffix!r}")
+    if fraction.shape != found.shape or (grid is not None and _place(grid) != _place(found)):
+        expected = grid or found
+        raise InputError(
+            f"{path}: land mask of {fraction.shape[0]} × {fraction.shape[1]} cells from easting {found.easting:g}, "
+            f"northing {found.northing:g} m does not fit the grid of {expected.rows} × {expected.columns} cells from "
+            f"{expected.easting:g}, {expected.northing:g} m; give a mask on that grid"
+        )
+    row, column = axes(found)
+    return xr.DataArray(fraction, {"row": row, "column": column}, ("row", "column"), "land_fraction", {"units": "1"})
+
+
+def _place(grid: GridSpec) -> tuple[float, ...]:
+    return grid.rows, grid.columns, grid.cell_size, grid.northing, grid.easting
+
+
+def _read_npz(path: str | Path) -> tuple[np.ndarray, GridSpec]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            lacking = [name for name in ("land_percent", "easting", "northing") if name not in archive]
+            if lacking:
+                raise InputError(f"{path}: no array {', '.join(lacking)}; a land mask holds land_percent and its axes")
+            percent, east, north = (archive[name] for name in ("land_percent", "easting", "northing"))
+    except (BadZipFile, OSError, EOFError) as error:
+        raise InputError(f"{path}: not a readable npz file ({first_line(error)}); give a land mask") from error
+    grid = grid_of_axes(east.astype(float), north.astype(float), str(path))
+    return (percent / 100).astype(np.float32), grid
+
+
+def _read_pt(path: str | Path) -> np.ndarray:
+    import torch  # only this file needs it, and it takes seconds to load
+
+    try:
+        land = torch.load(path, weights_only=True, map_location="cpu")
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise InputError(f"{path}: not a plain tensor ({first_line(error)}); save a boolean tensor") from error
+    if not isinstance(land, torch.Tensor) or land.dtype != torch.bool or land.ndim != 2:
+        raise InputError(f"{path}: holds no boolean tensor of two dimensions; save land[row, column] as torch.bool")
+    return land.numpy().astype(np.float32)
+
+
+def grid_of_axes(east: Float[np.ndarray, " X"], north: Float[np.ndarray, " Y"], where: str) -> GridSpec:
+    """The grid whose cell centres lie at these eastings and northings [m], both ascending and evenly spaced."""
+    steps = np.concatenate([np.diff(east), np.diff(north)])
+    if len(steps) == 0 or not np.allclose(steps, steps[0]) or steps[0] <= 0:
+        raise InputError(f"{where}: its eastings and northings are not evenly spaced and ascending; regrid it first")
+    return GridSpec(len(north), len(east), float(steps[0]), float(north[0]), float(east[0]))
+
+
+def axes(grid: GridSpec) -> tuple[xr.Variable, xr.Variable]:
+    """Coordinates `row` and `column`: northing and easting [m] of the cell centres."""
+    north = grid.northing + grid.cell_size * np.arange(grid.rows)
+    east = grid.easting + grid.cell_size * np.arange(grid.columns)
+    row = xr.Variable("row", north, {"units": "m", "standard_name": "projection_y_coordinate", "long_name": "northing"})
+    column = {"units": "m", "standard_name": "projection_x_coordinate", "long_name": "easting"}
+    return row, xr.Variable("column", east, column)
+
+
+def cell_coordinates(cell: Int[np.ndarray, " N"], grid: GridSpec, fraction: xr.DataArray | None = None) -> xr.Dataset:
+    """Coordinates of gathered cells: `cell` (CF compression by gathering), their positions, the grid's axes and CRS.
+
+    Parameters
+    ----------
+    cell : int array (N,)
+        Flat cell numbers, row × columns + column, ascending.
+    grid : GridSpec
+        The grid they are of.
+    fraction : DataArray (row, column), optional
+        Share of land, gathered to `land_fraction` (cell).
+    """
+    east, north = grid.cell_position(cell)
+    row, column = axes(grid)
+    metres = {"units": "m"}
+    coords = {
+        "cell": ("cell", cell.astype(np.int64), {"compress": "row column", "long_name": "land cells"}),
+        "cell_easting": ("cell", east, metres | {"standard_name": "projection_x_coordinate"}),
+        "cell_northing": ("cell", north, metres | {"standard_name": "projection_y_coordinate"}),
+        "row": row,
+        "column": column,
+        "crs": ((), np.int32(27700), CRS.from_epsg(27700).to_cf()),
+    }
+    if fraction is not None:
+        attrs = {"units": "1", "standard_name": "land_area_fraction"}
+        coords["land_fraction"] = ("cell", fraction.values.ravel()[cell].astype(np.float32), attrs)
+    return xr.Dataset(coords=coords)
+
+
+def land_cells(fraction: xr.DataArray, threshold: float = 0.05) -> Int[np.ndarray, " N"]:
+    """Flat numbers of the cells whose share of land is at least `threshold`."""
+    # the slack lets 5 percent, however it was rounded to float32, reach 0.05
+    return np.flatnonzero(fraction.values.ravel() >= threshold - 1e-6)

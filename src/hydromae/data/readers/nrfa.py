@@ -1,0 +1,112 @@
+"""The NRFA catalogue: static attributes of catchments, from CSV.
+
+Source: UK National River Flow Archive, https://nrfa.ceh.ac.uk, Open Government Licence.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from hydromae.data.readers.record import describe, first_line, positions
+from hydromae.errors import InputError
+from hydromae.modalities import ATTRIBUTES
+
+NAMES = tuple(a.name for a in ATTRIBUTES)
+COORDINATES = ("easting", "northing", "centroid-easting", "centroid-northing")
+
+
+def read(path: str | Path) -> xr.Dataset:
+    """Attributes of catchments from a CSV with the NRFA names.
+
+    Parameters
+    ----------
+    path : path
+        CSV with a column `id` (or `catchment`, `gauge_id`) and the 11 columns of `modalities.ATTRIBUTES`; columns
+        `easting`, `northing`, `centroid-easting`, `centroid-northing` [m] and `name` are read where they are there.
+
+    Returns
+    -------
+    Dataset
+        `(catchment)` variables under the NRFA names, float64, NaN = unknown; coordinates `easting`, `northing` [m]
+        (from latitude and longitude where absent), `centroid_easting`, `centroid_northing` [m] and `name`.
+
+    Raises
+    ------
+    InputError
+        No such file, no CSV, a column that is missing, text where a number belongs, or a catchment that comes twice.
+    """
+    table = read_csv(path)
+    key = next((c for c in ("id", "catchment", "gauge_id", "ID") if c in table.columns), None)
+    if key is None:
+        raise InputError(f"{path}: no column id; add one with the catchment number (columns are {_listed(table)})")
+    lacking = [name for name in NAMES if name not in table.columns]
+    if lacking:
+        raise InputError(f"{path}: no column {', '.join(lacking)}; add it, empty where unknown, under the NRFA names")
+    if table[key].duplicated().any():
+        raise InputError(f"{path}: catchment {table[key][table[key].duplicated()].iloc[0]} comes twice; keep one row")
+    table = table.set_index(key)
+    present = [c for c in COORDINATES if c in table.columns]
+    numbers = {name: numeric(table[name], path) for name in (*NAMES, *present)}
+    dataset = xr.Dataset({name: ("catchment", numbers[name]) for name in NAMES}, {"catchment": table.index.to_numpy()})
+    coords = {name.replace("-", "_"): ("catchment", numbers[name]) for name in present}
+    dataset = dataset.assign_coords(coords)
+    if "name" in table.columns:
+        dataset = dataset.assign_coords(name=("catchment", table["name"].astype(str).to_numpy(dtype=str)))
+    for name in ("centroid_easting", "centroid_northing"):
+        if name in dataset.coords:
+            dataset[name].attrs |= {"units": "m", "long_name": name.replace("_", " of the catchment: ")}
+    dataset["catchment"].attrs["long_name"] = "NRFA station number"
+    return describe(positions(dataset))
+
+
+def read_csv(path: str | Path) -> pd.DataFrame:
+    """A CSV (or .csv.gz) file as a table, or one line that says why it is not one."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; check the path")
+    try:
+        return pd.read_csv(path)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path}: not a readable CSV file ({first_line(error)}); give a CSV with a header") from error
+
+
+def numeric(column: pd.Series, path: str | Path) -> np.ndarray:
+    """A column as float64 with NaN for empty, ±inf and −99999; text is refused with its first value."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = numbers.isna() & column.notna()
+    if wrong.any():
+        raise InputError(f"{path}: {column.name} holds {column[wrong].iloc[0]!r}; write a number, or leave it empty")
+    values = numbers.to_numpy(np.float64)
+    return np.where(np.isfinite(values) & (values != -99999), values, np.nan)
+
+
+def _listed(table: pd.DataFrame) -> str:
+    return ", ".join(map(str, table.columns[:8]))
+
+
+def with_attributes(record: xr.Dataset, attributes: xr.Dataset, where: str) -> xr.Dataset:
+    """The record with the attributes of its catchments; a catchment that the table lacks has NaN.
+
+    Raises
+    ------
+    InputError
+        None of the record's catchments is in the table.
+    """
+    index = record.indexes["catchment"]
+    if not index.isin(attributes.indexes["catchment"]).any():
+        raise InputError(
+            f"{where}: none of its {len(index)} catchments (first: {index[0]}) is in the attributes table; "
+            "use the same catchment numbers in both"
+        )
+    names = attributes["name"].to_series().reindex(index).fillna("") if "name" in attributes.coords else None
+    rows = attributes.drop_vars("name", errors="ignore").reindex(catchment=index)
+    rows = rows.drop_vars("catchment").assign_coords(catchment=record["catchment"])
+    merged = record.drop_vars([n for n in rows.variables if n in record.variables and n != "catchment"]).merge(
+        rows, combine_attrs="override"
+    )
+    if names is not None:
+        merged = merged.assign_coords(name=("catchment", names.to_numpy(dtype=str)))
+    return merged

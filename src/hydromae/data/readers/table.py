@@ -1,0 +1,256 @@
+"""A user's own record: a table in long form (CSV, parquet, DataFrame) or a dataset (NetCDF, Zarr, xarray)."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import xarray as xr
+
+from hydromae.data.readers import units
+from hydromae.data.readers.nrfa import numeric, read_csv, with_attributes
+from hydromae.data.readers.record import canonical, first_line, open_file
+from hydromae.errors import InputError
+from hydromae.modalities import ATTRIBUTES, VARIABLES
+
+DATES = ("date", "time")
+CATCHMENTS = ("catchment", "id", "ID", "gauge_id", "station")
+# column -> (variable, units where the column's name says none); where two name one variable, the first is taken
+COLUMNS: dict[str, tuple[str, str]] = {
+    **{name: (name, variable.units) for name, variable in VARIABLES.items()},
+    "discharge_spec": ("riverflow", "mm day-1"),
+    "streamflow": ("riverflow", "mm day-1"),
+    "discharge_vol": ("riverflow", "m3 s-1"),
+    "flow": ("riverflow", "m3 s-1"),
+    "rainfall": ("precipitation", "mm day-1"),
+    "total_precipitation_sum": ("precipitation", "mm day-1"),
+    "tas": ("temperature", "degC"),
+    "temperature_2m_mean": ("temperature", "degC"),
+    "pet": ("potential_evaporation", "mm day-1"),
+    "peti": ("potential_evaporation", "mm day-1"),
+    "potential_evaporation_sum": ("potential_evaporation", "mm day-1"),
+}
+STATIC = (*(a.name for a in ATTRIBUTES), "easting", "northing", "centroid_easting", "centroid_northing")
+
+
+def read(path: str | Path, attributes: xr.Dataset | None = None) -> xr.Dataset:
+    """A record from a file: `.csv`, `.csv.gz`, `.parquet` (long form), `.nc` or `.zarr`; see `from_frame`, `from_dataset`.
+
+    `attributes` is a table of catchments as `nrfa.read` gives it.
+    """
+    name = str(path)
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such file; check the path")
+    if name.endswith((".csv", ".csv.gz")):
+        return from_frame(read_csv(path), attributes, name)
+    if name.endswith((".parquet", ".pq")):
+        return from_frame(_read_parquet(path), attributes, name)
+    if name.endswith((".nc", ".nc4")):
+        return from_dataset(open_file(path), attributes, name)
+    if name.endswith(".zarr"):
+        return from_dataset(_open_zarr(path), attributes, name)
+    raise InputError(f"{path}: this kind of file is not known; give .nc, .zarr, .csv, .csv.gz or .parquet")
+
+
+def _read_parquet(path: str | Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: not a readable parquet file ({first_line(error)}); write it again") from error
+
+
+def _open_zarr(path: str | Path) -> xr.Dataset:
+    try:
+        return xr.open_zarr(path, consolidated=False)
+    except (FileNotFoundError, ValueError, KeyError, OSError) as error:
+        raise InputError(f"{path}: not a readable Zarr group ({first_line(error)}); give a .zarr folder") from error
+
+
+def from_dataset(dataset: xr.Dataset, attributes: xr.Dataset | None = None, where: str = "the dataset") -> xr.Dataset:
+    """A record of a dataset `(time, catchment)` whose variables say their units.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Any of the variables of the table (or the names in `COLUMNS`), each with a `units` attribute; NRFA attributes
+        as `(catchment)` variables.
+    attributes : Dataset (catchment), optional
+        Attributes from a table; they take the place of the dataset's own.
+    where : str
+        Name of the source, for messages.
+
+    Returns
+    -------
+    Dataset
+        The record in canonical units (design, section 10); other variables are dropped.
+
+    Raises
+    ------
+    InputError
+        Nothing known in it, units missing or unknown, wrong dimensions, or a value out of range.
+    """
+    site = next((d for d in CATCHMENTS if d in dataset.dims), None)
+    if site is not None and site != "catchment":
+        dataset = dataset.rename({site: "catchment"})
+    if attributes is not None and "catchment" in dataset.dims:
+        dataset = with_attributes(dataset, attributes, where)
+    named = _columns([str(name) for name in dataset.data_vars], where)
+    area = dataset["catchment-area"] if "catchment-area" in dataset.variables else None
+    record = dataset[[name for name in STATIC if name in dataset.variables]].reset_coords(drop=False)
+    record = record.assign_coords({n: c for n, c in dataset.coords.items() if n not in STATIC})
+    for name, (column, _) in named.items():
+        held = dataset[column]
+        if "time" not in held.dims:
+            raise InputError(f"{where}: {column} has the dimensions {held.dims}; it needs (time, catchment)")
+        values = units.convert(held, name, held.attrs.get("units"), where, area)
+        record[name] = values.assign_attrs(held.attrs)
+    moved = [n for n in ("easting", "northing", "centroid_easting", "centroid_northing") if n in record.data_vars]
+    return canonical(record.set_coords(moved), where)
+
+
+def from_frame(frame: pd.DataFrame, attributes: xr.Dataset | None = None, where: str = "the table") -> xr.Dataset:
+    """A record of a table in long form: one row a day and catchment.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Columns (or index levels) `date` or `time`; `catchment`, `id`, `ID` or `gauge_id`; and any of `riverflow` or
+        `discharge_spec` [mm/day], `discharge_vol` or `flow` [m³/s], `precipitation`, `potential_evaporation`,
+        `evaporation` [mm/day], `temperature` [°C], … (`COLUMNS`). A name may carry its units: `riverflow [m3/s]`.
+        NRFA attributes may be columns too; the first known value of a catchment counts.
+    attributes, where
+        As in `from_dataset`.
+
+    Returns
+    -------
+    Dataset
+        The record in canonical units; catchments in order of appearance.
+
+    Raises
+    ------
+    InputError
+        A missing column, text where a number belongs, a day that a catchment has twice, or a value out of range.
+    """
+    frame = _flat(frame)
+    date = _key(frame, DATES, where, "a date column")
+    site = _key(frame, CATCHMENTS, where, "a catchment column")
+    named = _columns([str(c) for c in frame.columns], where)
+    day, days = pd.factorize(_dates(frame[date], where), sort=True)
+    row, catchments = pd.factorize(frame[site], sort=False)
+    if (row < 0).any():
+        raise InputError(f"{where}: {site} is empty in row {int((row < 0).argmax())}; name the catchment of every row")
+    _refuse_twice(day, row, days, np.asarray(catchments), where)
+    record = xr.Dataset(coords={"time": days, "catchment": np.asarray(catchments)})
+    static = [name for name in STATIC if name in frame.columns]
+    if static:
+        first = frame.groupby(row, sort=True)[static].first()
+        record = record.assign({name: ("catchment", numeric(first[name], where)) for name in static})
+    for name, (column, spelled) in named.items():
+        values = np.full((len(days), len(catchments)), np.nan)
+        values[day, row] = numeric(frame[column], where)
+        record[name] = xr.DataArray(values, dims=("time", "catchment"), attrs={"units": spelled})
+    return from_dataset(record, attributes, where)
+
+
+def answer_frame(answer: xr.Dataset, frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
+    """The answer to a table, in the form of the table: the same rows, columns, order and units.
+
+    Parameters
+    ----------
+    answer : Dataset
+        The record that `from_frame(frame)` gave, answered: `riverflow` [mm/day] and, where there is one,
+        `riverflow_quantile` (quantile, time, catchment) and `riverflow_origin` (time, catchment).
+    frame : DataFrame
+        The table as it was given.
+
+    Returns
+    -------
+    DataFrame
+        `frame` with every empty value of a known column filled where the answer has one (what was there stays bit for
+        bit), and new columns `riverflow_origin` and `riverflow_q05`, … in the units of the flow column.
+    """
+    flat = _flat(frame)
+    day = answer.indexes["time"].get_indexer(_dates(flat[_key(flat, DATES, where, "a date column")], where))
+    row = answer.indexes["catchment"].get_indexer(pd.Index(flat[_key(flat, CATCHMENTS, where, "a catchment column")]))
+    result = frame.copy()
+    named = _columns([str(c) for c in flat.columns], where)
+    for name, (column, spelled) in named.items():
+        values = _in_units(answer[name], answer, spelled).transpose("time", "catchment").values[day, row]
+        given = numeric(flat[column], where)
+        if column in result.columns and np.isnan(given).any():
+            result[column] = np.where(np.isnan(given), values, given)
+    spelled = named["riverflow"][1] if "riverflow" in named else VARIABLES["riverflow"].units
+    if "riverflow_quantile" in answer:
+        quantiles = _in_units(answer["riverflow_quantile"], answer, spelled).transpose("quantile", "time", "catchment")
+        for level, values in zip(answer["quantile"].values, quantiles.values[:, day, row], strict=True):
+            result[f"riverflow_q{round(100 * float(level)):02d}"] = values
+    if "riverflow_origin" in answer:
+        result["riverflow_origin"] = answer["riverflow_origin"].transpose("time", "catchment").values[day, row]
+    return result
+
+
+def _in_units(values: xr.DataArray, answer: xr.Dataset, spelled: str) -> xr.DataArray:
+    if units.plain(spelled) in units.VOLUME_RATES:
+        return units.cubic_metres_per_second(values, answer["catchment-area"])
+    canonical_units = VARIABLES[str(values.name).removesuffix("_quantile")].units
+    factor, offset = units.SPELLINGS[canonical_units][units.plain(spelled)]
+    return (values - offset) / factor
+
+
+def _flat(frame: pd.DataFrame) -> pd.DataFrame:
+    keys = {*DATES, *CATCHMENTS}
+    levels = [name for name in frame.index.names if name in keys]
+    if levels:
+        return frame.reset_index(level=levels)
+    if isinstance(frame.index, pd.DatetimeIndex) and not keys.intersection(frame.columns) & set(DATES):
+        return frame.rename_axis("date").reset_index()
+    return frame
+
+
+def _key(frame: pd.DataFrame, names: tuple[str, ...], where: str, what: str) -> str:
+    for name in names:
+        if name in frame.columns:
+            return name
+    listed = ", ".join(map(str, frame.columns[:8]))
+    raise InputError(f"{where}: no {what}; name one {' or '.join(names)} (columns are {listed})")
+
+
+def _columns(columns: list[str], where: str) -> dict[str, tuple[str, str]]:
+    """Variable -> its column and units; `name [units]` says units, a plain name has those of `COLUMNS`."""
+    spelled = {}
+    for column in columns:
+        match = re.fullmatch(r"\s*([^\[(]+?)\s*[\[(](.+)[\])]\s*", column)
+        plain = match.group(1) if match else column
+        if plain in COLUMNS:
+            spelled[plain] = (column, match.group(2) if match else COLUMNS[plain][1])
+    found: dict[str, tuple[str, str]] = {}
+    for plain, (variable, _) in COLUMNS.items():
+        if plain in spelled:
+            found.setdefault(variable, spelled[plain])
+    if not found:
+        held = ", ".join(columns[:8]) or "nothing"
+        raise InputError(f"{where}: no riverflow, precipitation, temperature or evaporation in it (it holds {held})")
+    return found
+
+
+def _dates(column: pd.Series, where: str) -> pd.DatetimeIndex:
+    try:
+        dates = pd.DatetimeIndex(pd.to_datetime(column))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{where}: {column.name} is not all dates ({first_line(error)}); write YYYY-MM-DD") from error
+    if dates.hasnans:
+        raise InputError(f"{where}: {column.name} is empty in row {int(dates.isna().argmax())}; write YYYY-MM-DD")
+    return dates.tz_localize(None).floor("D").as_unit("ns")
+
+
+def _refuse_twice(day: np.ndarray, row: np.ndarray, days: pd.Index, catchments: np.ndarray, where: str) -> None:
+    pair = day.astype(np.int64) * len(catchments) + row
+    _, first = np.unique(pair, return_index=True)
+    if len(first) < len(pair):
+        again = np.setdiff1d(np.arange(len(pair)), first)[0]
+        raise InputError(
+            f"{where}: catchment {catchments[row[again]]} has {days[day[again]]:%Y-%m-%d} twice; give one row a day"
+        )

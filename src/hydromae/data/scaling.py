@@ -1,0 +1,173 @@
+"""Scaling: each variable transformed, then standardised by what was observed in the training period."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import get_args
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from hydromae.errors import InputError
+from hydromae.modalities import ATTRIBUTES, VARIABLES, Transform
+
+LOG_OFFSET = 0.01
+SMALLEST_STD = 1e-6
+FIT_DAYS = 900  # days held at a time while the moments are streamed
+
+
+def apply_transform(transform: Transform, values: np.ndarray) -> np.ndarray:
+    """Root is sqrt(max(x, 0)), log is ln(max(x, 0) + 0.01), none is x; NaN passes."""
+    if transform == "root":
+        return np.sqrt(np.maximum(values, 0))
+    if transform == "log":
+        return np.log(np.maximum(values, 0) + LOG_OFFSET)
+    return values
+
+
+def undo_transform(transform: Transform, values: np.ndarray) -> np.ndarray:
+    """The inverse of `apply_transform`; a negative root or a value below ln 0.01 stands for zero."""
+    if transform == "root":
+        return np.square(np.maximum(values, 0))
+    if transform == "log":
+        return np.maximum(np.exp(values) - LOG_OFFSET, 0)
+    return values
+
+
+@dataclass(frozen=True)
+class VariableScaling:
+    """How one variable or attribute is scaled: (transform(x) − mean) / std."""
+
+    transform: Transform
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Scaling of every variable and attribute, by name.
+
+    Fitted on observed values of training days (and training catchments) only, pooled over sites: no site is scaled by
+    its own statistics, because an ungauged river has none.
+    """
+
+    variables: Mapping[str, VariableScaling]
+
+    @classmethod
+    def fit(
+        cls,
+        dataset: xr.Dataset,
+        training_period: tuple[str, str],
+        catchments: Sequence[int] | Sequence[str] | np.ndarray | None = None,
+    ) -> Scaling:
+        """Mean and standard deviation of the transformed, observed values.
+
+        Parameters
+        ----------
+        dataset : Dataset
+            A water record; streamed `FIT_DAYS` days at a time.
+        training_period : (str, str)
+            First and last training day; days outside are not read.
+        catchments : sequence, optional
+            Training catchments; others are not read. Maps are not restricted by it.
+
+        Raises
+        ------
+        InputError
+            No training day in the dataset, or a variable of which nothing was observed on those days.
+        """
+        chosen = dataset if catchments is None else dataset.sel(catchment=np.asarray(catchments))
+        days = chosen.sel(time=slice(*training_period))
+        if days.sizes["time"] == 0:
+            first, last = (str(dataset["time"].values[i])[:10] for i in (0, -1))
+            raise InputError(
+                f"training period {training_period[0]}/{training_period[1]}: no day of it is in the record, "
+                f"{first} … {last}; choose another training period"
+            )
+        names = [str(n) for n in dataset.data_vars if n in VARIABLES]
+        fitted = {n: _fit(days[n], n, VARIABLES[n].transform, training_period) for n in names}
+        present = [a for a in ATTRIBUTES if a.name in dataset.variables]
+        return cls(fitted | {a.name: _moments(chosen[a.name], a.transform) for a in present})
+
+    def __getitem__(self, name: str) -> VariableScaling:
+        if name not in self.variables:
+            raise InputError(f"scaling: {name} is not in it (it has {', '.join(self.variables)}); prepare the store anew")
+        return self.variables[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.variables
+
+    def scale(self, name: str, array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """Values in canonical units as scaled values of the same dtype; NaN passes."""
+        by = self[name]
+        return ((apply_transform(by.transform, array) - by.mean) / by.std).astype(array.dtype)
+
+    def unscale(self, name: str, array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        """Scaled values back in canonical units, of the same dtype; NaN passes."""
+        by = self[name]
+        return undo_transform(by.transform, array * by.std + by.mean).astype(array.dtype)
+
+    def to_json(self) -> str:
+        """As JSON: `{name: {"transform", "mean", "std"}}`."""
+        return json.dumps({name: asdict(scaling) for name, scaling in self.variables.items()})
+
+    @classmethod
+    def from_json(cls, text: str) -> Scaling:
+        """From what `to_json` wrote."""
+        try:
+            entries = json.loads(text)
+            scaling = cls({name: VariableScaling(**entry) for name, entry in entries.items()})
+        except (json.JSONDecodeError, TypeError, AttributeError) as error:
+            raise InputError(f"scaling: not the JSON of a scaling ({str(text)[:60]!r}); prepare the store anew") from error
+        unknown = {s.transform for s in scaling.variables.values()} - set(get_args(Transform))
+        if unknown:
+            raise InputError(f"scaling: transform {unknown.pop()!r} is not known; prepare the store anew")
+        return scaling
+
+
+def _fit(values: xr.DataArray, name: str, transform: Transform, period: tuple[str, str]) -> VariableScaling:
+    blocks = [values.isel(time=slice(i, i + FIT_DAYS)) for i in range(0, values.sizes["time"], FIT_DAYS)]
+    total = _Moments(0, 0.0, 0.0)
+    for block in blocks:
+        total = total.merge(_Moments.of(block.values, transform))
+    if total.count == 0:
+        raise InputError(
+            f"training period {period[0]}/{period[1]}: no {name} was observed in it; choose another training period"
+        )
+    return total.scaling(transform)
+
+
+def _moments(values: xr.DataArray, transform: Transform) -> VariableScaling:
+    return _Moments.of(values.values, transform).scaling(transform)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Count, mean and sum of squared deviations; merged after Chan, Golub and LeVeque (1983), eq. 2.1."""
+
+    count: int
+    mean: float
+    squares: float
+
+    @classmethod
+    def of(cls, values: np.ndarray, transform: Transform) -> _Moments:
+        seen = apply_transform(transform, values[np.isfinite(values)].astype(np.float64))
+        if seen.size == 0:
+            return cls(0, 0.0, 0.0)
+        return cls(seen.size, float(seen.mean()), float(np.square(seen - seen.mean()).sum()))
+
+    def merge(self, other: _Moments) -> _Moments:
+        count = self.count + other.count
+        if count == 0:
+            return self
+        step = other.mean - self.mean
+        mean = self.mean + step * other.count / count
+        return _Moments(count, mean, self.squares + other.squares + step**2 * self.count * other.count / count)
+
+    def scaling(self, transform: Transform) -> VariableScaling:
+        """A constant (or nothing at all, for an attribute) is scaled by one, not divided by zero."""
+        std = float(np.sqrt(self.squares / self.count)) if self.count else 0.0
+        return VariableScaling(transform, self.mean, std if std > SMALLEST_STD else 1.0)

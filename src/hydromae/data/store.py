@@ -1,0 +1,239 @@
+"""The store: one Zarr v3 group that holds a prepared water record, its scaling and its sources."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.codecs import BloscCodec
+from zarr.errors import GroupNotFoundError
+
+from hydromae.data.readers.record import first_line
+from hydromae.data.scaling import Scaling
+from hydromae.errors import InputError
+from hydromae.modalities import VARIABLES, GridSpec
+
+FORMAT = "hydromae-store-1"
+CHUNK_DAYS = 30
+SHARD_DAYS = 900
+
+
+def write_store(
+    dataset: xr.Dataset,
+    path: str | Path,
+    *,
+    scaling: Scaling,
+    sources: Sequence[dict[str, Any]],
+    grid: GridSpec | None = None,
+    training_period: tuple[str, str] | None = None,
+) -> str:
+    """Write a record as a store, `SHARD_DAYS` days at a time.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        A water record (design, section 10), lazy or in memory.
+    path : path or fsspec URL
+        Where the store will lie; nothing may be there yet. It is built beside it and renamed, so a store that can be
+        opened is whole. What an interrupted run left aside is cleared by the next one.
+    scaling : Scaling
+        Fitted on the training period.
+    sources : list of dict
+        File, hash and units of each source (`source_of`).
+    grid : GridSpec, optional
+        Of the maps; needed where there is a dimension `cell`.
+    training_period : (str, str), optional
+        The days `scaling` was fitted on.
+
+    Returns
+    -------
+    str
+        The path.
+
+    Raises
+    ------
+    InputError
+        Something lies at `path` already.
+    """
+    with building(path) as aside:
+        write_blocks(aside, dataset, blocks_of(dataset))
+        stamp(aside, scaling=scaling, sources=sources, grid=grid, training_period=training_period)
+    return str(path)
+
+
+def blocks_of(dataset: xr.Dataset) -> Iterator[xr.Dataset]:
+    """The dataset in consecutive, loaded pieces of `SHARD_DAYS` days."""
+    for start in range(0, dataset.sizes["time"], SHARD_DAYS):
+        yield dataset.isel(time=slice(start, start + SHARD_DAYS)).load()
+
+
+@contextmanager
+def building(path: str | Path) -> Iterator[str]:
+    """Give a place beside `path` to build in; rename it to `path` at the end, remove it on failure.
+
+    One process at a time writes a path: what lies aside from an earlier, killed run is removed first.
+    """
+    system, name = fsspec.url_to_fs(str(path))
+    if system.exists(name):
+        raise InputError(f"{path}: something is there already; remove it or choose another place")
+    for left in system.glob(f"{name}.partial-*"):
+        system.rm(left, recursive=True)
+    suffix = f".partial-{uuid.uuid4().hex[:8]}"
+    try:
+        yield str(path).rstrip("/") + suffix
+        _rename(system, name.rstrip("/") + suffix, name.rstrip("/"))
+    finally:
+        if system.exists(name.rstrip("/") + suffix):
+            system.rm(name.rstrip("/") + suffix, recursive=True)
+
+
+def _rename(system: fsspec.AbstractFileSystem, source: str, target: str) -> None:
+    if "file" in system.protocol:
+        Path(source).rename(target)
+    else:
+        system.mv(source, target, recursive=True)
+
+
+def write_blocks(aside: str, template: xr.Dataset, blocks: Iterable[xr.Dataset]) -> None:
+    """Write the shape of `template` (its series may be lazy), then each block of consecutive days into its place.
+
+    Blocks are `SHARD_DAYS` days long (the last may be shorter), so that no shard is written twice.
+    """
+    timed = [name for name in template.data_vars if "time" in template[name].dims]
+    clean = template.drop_encoding()
+    encoding = {name: _encoding(template[name]) for name in timed}
+    encoding |= {"time": {"units": "days since 1900-01-01", "dtype": "int32"}}
+    # Zarr v3 specifies strings of variable length only
+    text = {name: clean[name].astype(object) for name in clean.variables if clean[name].dtype.kind == "U"}
+    clean = clean.assign_coords(text)
+    lazy = clean.assign({name: _hollow(clean[name]) for name in timed})
+    lazy.to_zarr(aside, mode="w", zarr_format=3, consolidated=False, encoding=encoding, compute=False, align_chunks=False)
+    start = 0
+    for block in blocks:
+        days = slice(start, start + block.sizes["time"])
+        start = days.stop
+        values = block[timed].reset_coords(drop=True).drop_encoding()
+        values = values.drop_vars(list(values.coords))
+        values.to_zarr(aside, region={"time": days}, consolidated=False, zarr_format=3)
+    if start != template.sizes["time"]:
+        raise ValueError(f"{start} of {template.sizes['time']} days came in blocks")
+
+
+def _hollow(values: xr.DataArray) -> xr.DataArray:
+    import dask.array as da  # only to describe an array without holding it
+
+    empty = da.empty(values.shape, dtype=np.float32, chunks=(SHARD_DAYS, *values.shape[1:]))
+    return xr.DataArray(empty, values.coords, values.dims, attrs=values.attrs)
+
+
+def _encoding(values: xr.DataArray) -> dict[str, Any]:
+    days, *sites = values.shape
+    chunk = min(CHUNK_DAYS, days)
+    shard = chunk * max(1, min(SHARD_DAYS // CHUNK_DAYS, -(-days // chunk)))
+    codec = BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")
+    chunks, shards = (chunk, *sites), (shard, *sites)
+    return {"chunks": chunks, "shards": shards, "compressors": (codec,), "dtype": "float32", "_FillValue": np.nan}
+
+
+def stamp(
+    aside: str,
+    *,
+    scaling: Scaling,
+    sources: Sequence[dict[str, Any]],
+    grid: GridSpec | None,
+    training_period: tuple[str, str] | None,
+) -> None:
+    """Write what makes the group a store, last: format, scaling, sources, grid, training period."""
+    attrs: dict[str, Any] = {
+        "Conventions": "CF-1.11",
+        "scaling": scaling.to_json(),
+        "sources": json.dumps(list(sources)),
+        "hydromae_format": FORMAT,
+    }
+    if grid is not None:
+        attrs["grid"] = json.dumps(asdict(grid))
+    if training_period is not None:
+        attrs["training_period"] = "/".join(training_period)
+    zarr.open_group(aside, mode="r+").update_attributes(attrs)
+
+
+def is_store(path: str | Path) -> bool:
+    """True where a hydromae store lies at a path or URL."""
+    try:
+        group = zarr.open_group(str(path), mode="r", zarr_format=3)
+    except (FileNotFoundError, NotADirectoryError, GroupNotFoundError, ValueError, KeyError):
+        return False
+    return group.attrs.get("hydromae_format") == FORMAT
+
+
+def open_store(path: str | Path) -> xr.Dataset:
+    """The record in a store, its values read when they are asked for.
+
+    Raises
+    ------
+    InputError
+        Nothing is there, or it is not a store.
+    """
+    system, name = fsspec.url_to_fs(str(path))
+    if not system.exists(name):
+        raise InputError(f"{path}: no such store; make one with hydromae prepare")
+    if not is_store(path):
+        raise InputError(f"{path}: not a hydromae store (no {FORMAT} stamp); make one with hydromae prepare")
+    try:
+        return xr.open_zarr(str(path), consolidated=False, zarr_format=3, chunks=None)
+    except (ValueError, KeyError, OSError) as error:
+        raise InputError(f"{path}: the store cannot be read ({first_line(error)}); prepare it anew") from error
+
+
+def _attribute(dataset: xr.Dataset, name: str) -> str:
+    if name not in dataset.attrs:
+        raise InputError(f"the record has no attribute {name}; open it from a store made with hydromae prepare")
+    return str(dataset.attrs[name])
+
+
+def scaling_of(dataset: xr.Dataset) -> Scaling:
+    """The scaling that a store carries."""
+    return Scaling.from_json(_attribute(dataset, "scaling"))
+
+
+def grid_of(dataset: xr.Dataset) -> GridSpec:
+    """The grid of a store's maps."""
+    return GridSpec(**json.loads(_attribute(dataset, "grid")))
+
+
+def sources_of(dataset: xr.Dataset) -> list[dict[str, Any]]:
+    """File, hash and units of each source of a store."""
+    return json.loads(_attribute(dataset, "sources"))
+
+
+def training_period_of(dataset: xr.Dataset) -> tuple[str, str]:
+    """First and last training day of a store."""
+    first, last = _attribute(dataset, "training_period").split("/")
+    return first, last
+
+
+def source_of(path: str | Path, record: xr.Dataset | None = None) -> dict[str, Any]:
+    """Name, SHA-256 and, where a record is given, canonical units of what was read from a file or a Zarr folder."""
+    place = Path(path)
+    if place.is_dir():
+        files = sorted(p for p in place.rglob("*") if p.is_file())
+        digest = hashlib.sha256("".join(f"{p.relative_to(place)} {_sha256(p)}\n" for p in files).encode()).hexdigest()
+    else:
+        digest = _sha256(place)
+    variables = [] if record is None else [str(name) for name in record.data_vars if name in VARIABLES]
+    return {"file": place.name, "sha256": digest, "units": {n: VARIABLES[n].units for n in variables}}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,117 @@
+"""An evaluation as one HTML page that needs nothing else: no network, no script, no second file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import xarray as xr
+
+from hydromae import __version__
+from hydromae.errors import InputError
+from hydromae.report import sections
+from hydromae.report.journal import Losses, read_journal
+from hydromae.report.summary import model_name, questions
+from hydromae.report.words import CAMELS_GB
+
+
+@runtime_checkable
+class Evaluated(Protocol):
+    """What a report reads of `evaluate.score.Evaluation` (docs/design.md, section 10)."""
+
+    @property
+    def scores(self) -> xr.Dataset:
+        """Scores `(question, method, catchment)`."""
+        ...
+
+    @property
+    def examples(self) -> xr.Dataset:
+        """Hydrographs `(example, time)`."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Period, seed, split, command."""
+        ...
+
+
+def write_report(
+    evaluation: Evaluated, journal: Path | None, out_html: Path, *, title: str, model_card: dict[str, object]
+) -> Path:
+    """Write an evaluation as a self-contained HTML page.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        Scores, example hydrographs and settings.
+    journal : Path or None
+        JSON lines of the training run; None leaves the section on training out.
+    out_html : Path
+        The page, replaced in one step.
+    title : str
+        Heading of the page.
+    model_card : dict
+        What is said about the model. `name` picks its method in the scores (their first method otherwise),
+        `data_licence` replaces the words on CAMELS-GB; every other entry is listed as it stands.
+
+    Returns
+    -------
+    Path
+        `out_html`.
+
+    Raises
+    ------
+    InputError
+        The journal cannot be read, the evaluation holds no score, or the page cannot be written.
+    """
+    if not questions(evaluation.scores):
+        raise InputError("evaluation: it holds no score for any question; evaluate over days that have measurements")
+    losses = None if journal is None else read_journal(journal)
+    return write_atomically(page(evaluation, losses, title, model_card), out_html)
+
+
+def page(evaluation: Evaluated, losses: Losses | None, title: str, card: dict[str, object]) -> str:
+    """The page as text."""
+    scores, settings = evaluation.scores, evaluation.settings
+    name = card.get("name")
+    model = model_name(scores, name if isinstance(name, str) else None)
+    licence = card.get("data_licence", CAMELS_GB)
+    parts = [
+        sections.maps(scores, model),
+        sections.examples_section(evaluation.examples) if evaluation.examples.sizes["example"] else "",
+        sections.score_table(scores, model),
+        sections.distributions(scores, model),
+        sections.reliability(scores, model),
+        sections.training(losses),
+        sections.made(settings, card, str(licence)),
+    ]
+    style = (files("hydromae") / "report" / "style.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"{sections.header(scores, settings, title, model)}\n<main>\n{chr(10).join(filter(None, parts))}\n</main>\n"
+        f"<footer>hydromae {escape(__version__)}. Land outline: computed from the GLOBE land mask.</footer>\n"
+        "</body>\n</html>\n"
+    )
+
+
+def write_atomically(text: str, file: Path) -> Path:
+    """Write beside the file, then rename: a reader meets the old page or the new one, never a part."""
+    aside = None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, aside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".part")
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        Path(aside).chmod(0o644)
+        Path(aside).replace(file)
+    except OSError as error:
+        if aside is not None:
+            Path(aside).unlink(missing_ok=True)
+        raise InputError(f"{file}: the page cannot be written ({error.strerror}); choose another file") from error
+    return file

@@ -1,0 +1,110 @@
+"""The numbers of a report: which catchments count, and medians over catchments for each question and method."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float
+
+ENOUGH_DAYS = 365  # observed target days from which a catchment counts, where a question has so many
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the score table: a method's answers to one question, over the catchments that count.
+
+    Attributes
+    ----------
+    method : str
+        Name of the method.
+    catchments, unanswered : int
+        Catchments that count, and those among them to which the method gave no score. These stand below every score.
+    nse, nse25, nse10, kge, crps : float
+        Median, 25th and 10th percentile of NSE [1], median KGE [1], median CRPS [mm/day]; over catchments.
+    coverage50, coverage90 : float
+        Median over catchments of the share of truth inside the 50 % and 90 % interval; NaN without distributions.
+    """
+
+    method: str
+    catchments: int
+    unanswered: int
+    nse: float
+    nse25: float
+    nse10: float
+    kge: float
+    crps: float
+    coverage50: float
+    coverage90: float
+
+
+def percentile(values: Float[np.ndarray, " C"], share: float) -> float:
+    """A percentile over catchments in which a missing score is worse than every score; NaN where it falls on one."""
+    if len(values) == 0:
+        return np.nan
+    ranked = np.sort(np.nan_to_num(values, nan=-np.inf))
+    place = share / 100.0 * (len(ranked) - 1)
+    low, high = ranked[int(np.floor(place))], ranked[int(np.ceil(place))]
+    return float(low + (high - low) * (place % 1.0)) if np.isfinite(low) else np.nan
+
+
+def middle(values: Float[np.ndarray, " C"]) -> float:
+    """Median of the finite values, NaN where there are none."""
+    return float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else np.nan
+
+
+def needed_days(scores: xr.Dataset, question: str) -> int:
+    """Observed target days from which a catchment counts: 365, or half of the most that any has where that is less."""
+    most = float(scores["target_days"].sel(question=question).max())
+    return int(min(ENOUGH_DAYS, np.ceil(most / 2))) if most > 0 else 1
+
+
+def counted(scores: xr.Dataset, question: str) -> Bool[np.ndarray, " C"]:
+    """True for catchments with enough observed target days; the same for every method."""
+    days = scores["target_days"].sel(question=question).max("method").fillna(0)
+    return (days >= needed_days(scores, question)).to_numpy()
+
+
+def counted_scores(scores: xr.Dataset, question: str, method: str) -> xr.Dataset:
+    """The scores of one method's answers to one question, over the catchments that count."""
+    chosen = {"question": question, "method": method}  # a dict: `method` is also the name of an argument of sel
+    return scores.sel(chosen).isel(catchment=counted(scores, question))
+
+
+def row(scores: xr.Dataset, question: str, method: str) -> Row:
+    """One line of the score table."""
+    part = counted_scores(scores, question, method)
+    values = {name: part[name].to_numpy().astype(float) for name in ("nse", "kge", "crps", "coverage50", "coverage90")}
+    nse = values["nse"]
+    return Row(
+        method=method,
+        catchments=len(nse),
+        unanswered=int((~np.isfinite(nse)).sum()),
+        nse=percentile(nse, 50),
+        nse25=percentile(nse, 25),
+        nse10=percentile(nse, 10),
+        kge=percentile(values["kge"], 50),
+        crps=middle(values["crps"]),
+        coverage50=middle(values["coverage50"]),
+        coverage90=middle(values["coverage90"]),
+    )
+
+
+def table(scores: xr.Dataset, question: str, model: str) -> list[Row]:
+    """The model's line, then the baselines that answer this question at all, best median NSE first."""
+    methods = [str(name) for name in scores["method"].values]
+    rows = [row(scores, question, method) for method in methods]
+    answered = [line for line in rows if line.catchments > line.unanswered]
+    return sorted(answered, key=lambda line: (line.method != model, -np.nan_to_num(line.nse, nan=-np.inf)))
+
+
+def questions(scores: xr.Dataset) -> list[str]:
+    """Questions that some method answers for some catchment, in the order of the evaluation."""
+    return [str(name) for name in scores["question"].values if scores["nse"].sel(question=name).notnull().any()]
+
+
+def model_name(scores: xr.Dataset, wanted: str | None) -> str:
+    """The method that the report is about: `wanted` where the scores have it, else their first."""
+    methods = [str(name) for name in scores["method"].values]
+    return wanted if wanted in methods else methods[0]

@@ -1,0 +1,158 @@
+"""The shape of the source: imports point one way (docs/design.md, section 10), and habits that a machine can check."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "hydromae"
+
+# From the bottom up: a module may import from its own layer and from those before it, never from one after it.
+ORDER = (
+    "errors",
+    "modalities",
+    "footprints",
+    "config",
+    "batch",
+    "virtual",
+    "data",
+    "masking",
+    "losses",
+    "model",
+    "metrics",
+    "train",
+    "predict",
+    "questions",
+    "evaluate",
+    "report",
+    "cli",
+    "__main__",
+    "__init__",
+)
+LONGEST_FILE = 320
+PICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+
+
+def layer_of(file: Path, source: Path) -> str:
+    """The layer of a file: the first name of its path inside the package."""
+    return file.relative_to(source).with_suffix("").parts[0]
+
+
+def imported_modules(node: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
+    """Full dotted names that one statement or call imports; `package` is where a relative import starts from."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        start = package[: len(package) - node.level + 1] if node.level else ()
+        base = ".".join((*start, *([node.module] if node.module else [])))
+        yield from (f"{base}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.Call) and ast.unparse(node.func) in {
+        "import_module",
+        "importlib.import_module",
+        "__import__",
+    }:
+        yield from (str(word.value) for word in node.args[:1] if isinstance(word, ast.Constant))
+
+
+def import_faults(tree: ast.AST, file: Path, source: Path) -> Iterator[str]:
+    """Imports that point upward, at any depth of the file, so also inside functions."""
+    layer = layer_of(file, source)
+    if layer not in ORDER:
+        yield f"layer '{layer}' has no place in ORDER"
+        return
+    package = ("hydromae", *file.relative_to(source).parent.parts)
+    for node in ast.walk(tree):
+        for name in imported_modules(node, package):
+            parts = name.split(".")
+            if parts[0] != "hydromae" or parts[1:] == ["__version__"]:
+                continue
+            target = parts[1] if len(parts) > 1 else "__init__"
+            if target not in ORDER:
+                target = "__init__"
+            if ORDER.index(target) > ORDER.index(layer):
+                yield f"line {node.lineno}: '{layer}' imports '{name}', which lies above it"  # type: ignore[attr-defined]
+
+
+def call_fault(node: ast.Call) -> str | None:
+    """What is wrong with one call, if anything."""
+    name = ast.unparse(node.func)
+    if name == "print":
+        return "print()"
+    if name == "hasattr":
+        return "hasattr()"
+    if name == "getattr" and len(node.args) > 2:
+        return "getattr() with a default"
+    if any(word.arg == "allow_pickle" and ast.unparse(word.value) != "False" for word in node.keywords):
+        return "allow_pickle"
+    return None
+
+
+def habit_faults(tree: ast.AST) -> Iterator[str]:
+    """Calls, imports and handlers that this project does without."""
+    for node in ast.walk(tree):
+        fault = None
+        if isinstance(node, ast.Call):
+            fault = call_fault(node)
+        elif isinstance(node, ast.ExceptHandler) and node.type is None:
+            fault = "bare except"
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            found = {name.split(".")[0] for name in imported_modules(node, ())} & PICKLERS
+            fault = f"import of {min(found)}" if found else None
+        if fault:
+            yield f"line {node.lineno}: {fault}"  # type: ignore[attr-defined]
+
+
+def faults(file: Path, source: Path) -> list[str]:
+    """Everything that is wrong with one file."""
+    text = file.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    found = [*import_faults(tree, file, source), *habit_faults(tree)]
+    lines = len(text.splitlines())
+    return found + ([f"{lines} lines, more than {LONGEST_FILE}"] if lines > LONGEST_FILE else [])
+
+
+@pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda file: str(file.relative_to(SOURCE)))
+def test_source_keeps_the_order_and_the_habits(file: Path) -> None:
+    assert faults(file, SOURCE) == []
+
+
+PLANTED = {
+    "upward": ("data/bad.py", "from hydromae.model.mae import Model\n", "which lies above it"),
+    "lazy": ("data/bad.py", "def f():\n    import hydromae.predict\n", "line 2"),
+    "from the package": ("errors.py", "from hydromae import modalities\n", "'hydromae.modalities'"),
+    "of the package's own names": ("train/loop.py", "from hydromae import load\n", "'hydromae.load'"),
+    "relative": ("data/readers/bad.py", "from ...train.loop import run\n", "'hydromae.train.loop.run'"),
+    "by name": ("batch.py", "import importlib\nimportlib.import_module('hydromae.cli')\n", "'hydromae.cli'"),
+    "unknown layer": ("helpers.py", "", "no place in ORDER"),
+    "print": ("data/bad.py", "print('hello')\n", "print()"),
+    "pickle": ("data/bad.py", "from pickle import load\n", "import of pickle"),
+    "allow_pickle": ("data/bad.py", "np.load('a.npy', allow_pickle=True)\n", "allow_pickle"),
+    "hasattr": ("data/bad.py", "hasattr(a, 'b')\n", "hasattr()"),
+    "getattr": ("data/bad.py", "getattr(a, 'b', None)\n", "getattr() with a default"),
+    "bare except": ("data/bad.py", "try:\n    pass\nexcept:\n    pass\n", "bare except"),
+    "long": ("data/bad.py", "a = 1\n" * (LONGEST_FILE + 1), "321 lines"),
+}
+
+
+@pytest.mark.parametrize(("path", "text", "message"), PLANTED.values(), ids=PLANTED.keys())
+def test_a_planted_fault_is_found(tmp_path: Path, path: str, text: str, message: str) -> None:
+    file = tmp_path / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    found = faults(file, tmp_path)
+    assert len(found) == 1 and message in found[0]
+
+
+def test_downward_imports_and_own_layer_are_allowed(tmp_path: Path) -> None:
+    file = tmp_path / "data" / "good.py"
+    file.parent.mkdir()
+    file.write_text(
+        "from hydromae import __version__, modalities\nfrom hydromae.data import store\nfrom . import scaling\n"
+        "from hydromae.errors import InputError\nimport numpy\nvalue = getattr(numpy, 'nan')\n"
+        + "a = 1\n"
+        * (LONGEST_FILE - 6)
+    )
+    assert faults(file, tmp_path) == []
