@@ -16,6 +16,7 @@ ORDER = (
     "modalities",
     "footprints",
     "config",
+    "presets",
     "batch",
     "virtual",
     "data",

@@ -1,4 +1,4 @@
-"""One configuration: frozen dataclasses, validated at the door, and the presets.
+"""One configuration: frozen dataclasses, validated at the door.
 
 A config file (`configs/*.py`) builds one `Config` named `config` with differences only; the command line may override any
 field. Fields that do not exist, or that contradict each other, are refused with one line.
@@ -243,83 +243,31 @@ def check(config: Config) -> None:
     named = [name for stream in model.streams for name in stream]
     for name in (*named, *masks.answered):
         if name not in MODALITIES:
-            raise InputError(f"config: modality '{name}' is not in the table ({', '.join(MODALITIES)}); name one of them")
+            raise InputError(
+                f"config: modality '{name}' is not in the table ({', '.join(MODALITIES)}); name one of them"
+            )
     for name in masks.answered:
         if name not in named:
             raise InputError(f"config: masks.answered names '{name}', which model.streams lacks; add it there")
     if "joint" in model.mixers and model.mixers != ("joint",):
-        raise InputError("config: model.mixers 'joint' mixes everything; it stands alone, or use time/recurrent and space")
+        raise InputError(
+            "config: model.mixers 'joint' mixes everything; it stands alone, or use time/recurrent and space"
+        )
     if "joint" in model.mixers and not model.decoder_layers:
-        raise InputError("config: model.decoder_layers 0 reads answers from hidden tokens, which 'joint' drops; use 1 or more")
+        raise InputError(
+            "config: model.decoder_layers 0 reads answers from hidden tokens, which 'joint' drops; use 1 or more"
+        )
     if model.priors and (data.vector_patch_size != 1 or ("weather", "riverflow") not in model.streams):
         raise InputError("config: model.priors needs data.vector_patch_size 1 and the stream (weather, riverflow)")
     kinds = {MODALITIES[name].kind for name in named}
     if data.sites is not None and kinds != {"series"}:
-        raise InputError("config: data.sites picks catchments for a window; with maps every site is read, leave it None")
+        raise InputError(
+            "config: data.sites picks catchments for a window; with maps every site is read, leave it None"
+        )
     if model.d_model % model.heads or model.decoder_dim % model.heads:
         raise InputError(f"config: model.d_model and decoder_dim must be multiples of heads ({model.heads})")
     for stream in model.streams:
         if len({MODALITIES[name].kind for name in stream}) != 1:
-            raise InputError(f"config: stream {stream} mixes maps and series; only modalities at the same sites share a token")
-
-
-RIVERS = Config(
-    data=DataConfig(
-        training_period=("1970-01-01", "2010-12-31"),
-        validation_period=("2011-01-01", "2012-09-30"),
-        sequence_length=365,
-        stride=61,
-        sites=24,
-        vector_patch_size=1,
-        warm_up_days=60,
-        trait_dropout=0.15,
-        position_jitter=2.5,
-        variable_dropout=0.1,
-    ),
-    model=ModelConfig(
-        streams=(("weather", "riverflow"),),
-        d_model=96,
-        heads=4,
-        mixers=("recurrent", "space"),
-        series_layers=2,
-        fusion_layers=0,
-        mlp_ratio=2.0,
-        dropout=0.0,
-        static_tokens=False,
-        footprints=False,
-        priors=True,
-        neighbours=24,
-        decoder_dim=96,
-        decoder_layers=0,
-    ),
-    masks=MaskConfig(
-        kind="mixture",
-        answered=("riverflow",),
-        mixture=(("span", 0.3), ("site", 0.25), ("modality", 0.2), ("future", 0.2), ("blind", 0.05)),
-    ),
-    optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.01, betas=(0.9, 0.99)),
-    train=TrainConfig(
-        batch_size=2,
-        epochs=10,
-        warmup_epochs=0.5,
-        steps_per_epoch=500,
-        precision="bf16",
-        averaged_weights=0.998,
-        catchment_variance=True,
-        validate_every=1,
-        validation_windows=16,
-        checkpoint_every=1,
-        keep_last=2,
-    ),
-)
-
-TINY = RIVERS.having(
-    data={"sequence_length": 180, "stride": 45, "sites": 12, "warm_up_days": 30},
-    model={"d_model": 48, "heads": 4, "decoder_dim": 48, "neighbours": 12},
-    train={"epochs": 4, "steps_per_epoch": 100, "precision": "fp32"},
-)
-
-BASE = Config()
-FAST = BASE.having(model={"mixers": ("time", "space")})
-
-PRESETS: dict[str, Config] = {"tiny": TINY, "base": BASE, "fast": FAST, "rivers": RIVERS}
+            raise InputError(
+                f"config: stream {stream} mixes maps and series; only modalities at the same sites share a token"
+            )

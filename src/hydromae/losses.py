@@ -12,7 +12,7 @@ from hydromae.config import Config
 from hydromae.masking import Hidden, targets
 
 if TYPE_CHECKING:
-    from hydromae.model.mae import Predictions
+    from hydromae.model.streams import Predictions
 
 
 def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config) -> tuple[Tensor, dict[str, Tensor]]:

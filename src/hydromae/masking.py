@@ -119,9 +119,7 @@ def mixture(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> H
     return hidden
 
 
-MASKS: dict[str, Mask] = {
-    f.__name__: f for f in (random, unified, tube, span, future, blind, site, modality, mixture)
-}
+MASKS: dict[str, Mask] = {f.__name__: f for f in (random, unified, tube, span, future, blind, site, modality, mixture)}
 
 
 def draw(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:

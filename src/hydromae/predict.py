@@ -14,13 +14,13 @@ from jaxtyping import Bool, Float
 
 from hydromae.batch import Batch
 from hydromae.config import Config
-from hydromae.data.readers.table import from_frame, like_frame
+from hydromae.data.readers.table import answer_dataset, answer_frame, from_dataset, from_frame
 from hydromae.data.record import Record, record_of
 from hydromae.data.scaling import Scaling, VariableScaling
 from hydromae.data.windows import batch_of
 from hydromae.errors import InputError
 from hydromae.masking import nothing
-from hydromae.modalities import MODALITIES, GridSpec, Modality
+from hydromae.modalities import MODALITIES, RIVERFLOW, GridSpec, Modality
 from hydromae.model.distribution import Gaussians
 from hydromae.model.mae import HydroMAE
 from hydromae.train.checkpoint import load_model
@@ -30,7 +30,7 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles that an answer carries unless others are asked for."""
 ORIGINS = ("observed", "filled", "forecast", "ungauged")
 SITES_AT_ONCE = 600
-SECONDS_PER_DAY = 86400.0
+UNSCALED = VariableScaling("none", 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -78,34 +78,20 @@ class Model:
         InputError
             If the data are no water record, or a value is impossible.
         """
-        if isinstance(data, pd.DataFrame):
-            return like_frame(self._answer(from_frame(data), quantiles), data)
-        return self._answer(data, quantiles)
-
-    def forecast(self, data: xr.Dataset, days: int = 7, quantiles: Sequence[float] = LEVELS) -> xr.Dataset:
-        """The record with `days` more days, answered; weather that is known after the last flow is used."""
-        step = np.timedelta64(1, "D")
-        last = pd.Timestamp(data["time"].values[-1])
-        flow = data["riverflow"].notnull().any("catchment").values
-        missing = days - (len(flow) - 1 - int(np.flatnonzero(flow)[-1]) if flow.any() else 0)
-        if missing > 0:
-            times = pd.date_range(data["time"].values[0], last + missing * step, freq="D")
-            data = data.reindex(time=times)
-        answered = self._answer(data, quantiles)
-        return answered
-
-    def _answer(self, dataset: xr.Dataset, quantiles: Sequence[float]) -> xr.Dataset:
         levels = sorted({float(q) for q in quantiles})
         if not levels or not 0 < levels[0] <= levels[-1] < 1:
             raise InputError(f"quantiles {list(quantiles)}: each must lie between 0 and 1, both excluded")
-        given, area = dataset, _area(dataset)
-        dataset = _in_millimetres(dataset, area)
+        if isinstance(data, pd.DataFrame):
+            return answer_frame(self._answer(from_frame(data), levels), data)
+        return answer_dataset(self._answer(from_dataset(data), levels), data)
+
+    def _answer(self, dataset: xr.Dataset, levels: list[float]) -> xr.Dataset:
         record = record_of(dataset, self.config, self.scaling, self.grid)
         sums = _Sums(record, self, levels)
         with torch.inference_mode():
             for batch, weight, starts in self._windows(record, sums.wanted):
                 sums.add(self._forward(batch, record), weight, starts)
-        return _assemble(given, dataset, record, sums, levels, area)
+        return _assemble(dataset, record, sums)
 
     def _forward(self, batch: Batch, record: Record) -> dict[str, tuple[torch.Tensor, torch.Tensor, Gaussians | None]]:
         """For each modality the asked tokens Bool[B, T, S], their means Float[N, F], and their distributions."""
@@ -120,12 +106,16 @@ class Model:
         answers = {}
         for name, where in asked.items():
             found = out.gaussians.get(name)
-            picked = None if found is None else Gaussians(*(p[where].cpu() for p in (found.weight, found.centre, found.spread)))
+            picked = (
+                None
+                if found is None
+                else Gaussians(*(p[where].cpu() for p in (found.weight, found.centre, found.spread)))
+            )
             answers[name] = (wanted[name], out.mean[name][where].cpu(), picked)
         return answers
 
     def _windows(
-        self, record: Record, wanted: Bool[np.ndarray, " T"]
+        self, record: Record, wanted: np.ndarray
     ) -> Iterator[tuple[Batch, Float[np.ndarray, "B T"], np.ndarray]]:
         """Overlapping windows that hold a wanted day, with the weight of each of their days in the blend."""
         total, length = len(record.days), min(self.config.data.sequence_length, len(record.days))
@@ -134,7 +124,7 @@ class Model:
         starts = np.arange(0, max(1, total - length + 1), max(1, length - warm - blend))
         if starts[-1] + length < total:
             starts = np.append(starts, total - length)
-        weights = np.stack([_ramp(s, total, length, warm, blend) for s in starts])
+        weights = np.stack([_ramp(int(s), total, length, warm, blend) for s in starts])
         useful = np.array([(wanted[s : s + length] & (w > 0)).any() for s, w in zip(starts, weights, strict=True)])
         starts, weights = starts[useful], weights[useful]
         together = max(1, SITES_AT_ONCE // max(1, len(record.groups)))
@@ -160,52 +150,58 @@ class _Sums:
     def __init__(self, record: Record, model: Model, levels: list[float]) -> None:
         self.model, self.levels = model, levels
         asked = {name: ~np.isfinite(held) for name, held in record.values.items()}
-        self.wanted = np.stack([a.any(axis=(1, 2)) for n, a in asked.items() if _is_asked(n, record)]).any(axis=0)
+        days = [a.any(axis=(1, 2)) for n, a in asked.items() if _is_asked(n, record)]
+        self.wanted = np.logical_or.reduce(days)
         self.mean = {name: np.zeros(held.shape, np.float32) for name, held in record.values.items()}
         self.weight = {name: np.zeros(held.shape[:2], np.float32) for name, held in record.values.items()}
         flow = record.values.get("riverflow")
         self.quantile = None if flow is None else np.zeros((len(levels), *flow.shape), np.float32)
 
     def add(
-        self, answers: dict[str, tuple[torch.Tensor, torch.Tensor, Gaussians | None]], weight: np.ndarray, starts: np.ndarray
+        self,
+        answers: dict[str, tuple[torch.Tensor, torch.Tensor, Gaussians | None]],
+        weight: np.ndarray,
+        starts: np.ndarray,
     ) -> None:
         for name, (asked, mean, gaussians) in answers.items():
-            window, day, site = (index.numpy() for index in asked.nonzero(as_tuple=True))
-            share = weight[window, day].astype(np.float32)
-            kept = share > 0
-            window, day, site, share = window[kept], day[kept], site[kept], share[kept]
-            where = (starts[window] + day, site)
             scale = _scaling_of_channels(MODALITIES[name], self.model.scaling, mean.shape[-1])
-            value = natural_mean(mean, gaussians, scale)[kept]
-            np.add.at(self.mean[name], where, value * share[:, None])
-            np.add.at(self.weight[name], where, share)
-            if name == "riverflow" and gaussians is not None and self.quantile is not None:
-                for row, level in zip(self.quantile, self.levels, strict=True):
-                    cut = self.model.scaling.unscale("riverflow", gaussians.quantile(level).double().numpy())[kept]
-                    np.add.at(row, where, (np.maximum(cut, 0.0) * share[:, None]).astype(np.float32))
+            value = natural_mean(mean, gaussians, scale)
+            cuts = self._cuts(gaussians) if name == "riverflow" and gaussians is not None else None
+            window, day, site = (index.numpy() for index in asked.nonzero(as_tuple=True))
+            for index, start in enumerate(starts):
+                mine = window == index
+                share = weight[index][day[mine]].astype(np.float32)
+                where = (start + day[mine], site[mine])
+                self.weight[name][where] += share
+                self.mean[name][where] += value[mine] * share[:, None]
+                if cuts is not None and self.quantile is not None:
+                    self.quantile[:, *where] += cuts[:, mine] * share[:, None]
+
+    def _cuts(self, gaussians: Gaussians) -> Float[np.ndarray, "Q N F"]:
+        """Quantiles of river flow [mm/day]."""
+        scaled = np.stack([gaussians.quantile(level).double().numpy() for level in self.levels])
+        return np.maximum(self.model.scaling.unscale("riverflow", scaled), 0.0).astype(np.float32)
 
 
 def _is_asked(name: str, record: Record) -> bool:
     return MODALITIES[name].kind == "series" or len(record.patches) > 0
 
 
-def _scaling_of_channels(modality: Modality, scaling: Scaling, channels: int) -> list[tuple[str, VariableScaling]]:
-    """Name and scaling of every channel: variables turn by turn for catchments, one variable for all pixels of a map."""
-    variables = modality.variables
-    named = [variables[i % len(variables)] for i in range(channels)]
-    neutral = VariableScaling("none", 0.0, 1.0)
-    return [(v.name, scaling[v.name] if v.name in scaling else neutral) for v in named]
+def _scaling_of_channels(modality: Modality, scaling: Scaling, channels: int) -> list[VariableScaling]:
+    """Scaling of every channel: variables turn by turn for catchments, one variable for all pixels of a map."""
+    names = [modality.variables[i % len(modality.variables)].name for i in range(channels)]
+    return [scaling.variables.get(name, UNSCALED) for name in names]
 
 
 def natural_mean(
-    mean: Float[torch.Tensor, "N F"], gaussians: Gaussians | None, scale: list[tuple[str, VariableScaling]]
+    mean: Float[torch.Tensor, "N F"], gaussians: Gaussians | None, scale: list[VariableScaling]
 ) -> Float[np.ndarray, "N F"]:
     """Mean of the distribution in the variable's own units; of a map, the unscaled prediction."""
-    center = np.array([s.mean for _, s in scale])
-    spread = np.array([s.std for _, s in scale])
+    center = np.array([s.mean for s in scale])
+    spread = np.array([s.std for s in scale])
     plain = mean.double().numpy() * spread + center
-    root = np.array([s.transform == "root" for _, s in scale])
-    log = np.array([s.transform == "log" for _, s in scale])
+    root = np.array([s.transform == "root" for s in scale])
+    log = np.array([s.transform == "log" for s in scale])
     variance = 0.0
     if gaussians is not None:
         second = (gaussians.weight * (gaussians.centre.square() + gaussians.spread.square())).sum(dim=-1)
@@ -215,72 +211,49 @@ def natural_mean(
     return plain.astype(np.float32)
 
 
-def _area(dataset: xr.Dataset) -> np.ndarray | None:
-    return dataset["catchment-area"].values.astype(np.float64) if "catchment-area" in dataset else None
-
-
-def _per_second(dataset: xr.Dataset) -> bool:
-    units = str(dataset["riverflow"].attrs.get("units", "mm day-1")) if "riverflow" in dataset else ""
-    return units in ("m3 s-1", "m3/s", "m^3/s", "m³/s", "cumecs")
-
-
-def _in_millimetres(dataset: xr.Dataset, area: np.ndarray | None) -> xr.Dataset:
-    """Flow in mm/day, for the model; m³/s needs the catchment's area."""
-    if not _per_second(dataset):
-        return dataset
-    if area is None:
-        raise InputError("riverflow [m3 s-1]: the model works in mm/day; add the attribute 'catchment-area' [km2], or convert")
-    flow = dataset["riverflow"] * (SECONDS_PER_DAY / 1000.0) / xr.DataArray(area, dims="catchment")
-    return dataset.assign(riverflow=flow.assign_attrs(units="mm day-1"))
-
-
-def _assemble(
-    given: xr.Dataset, dataset: xr.Dataset, record: Record, sums: _Sums, levels: list[float], area: np.ndarray | None
-) -> xr.Dataset:
-    """Lay the answers over the NaN of the dataset that was given."""
+def _assemble(dataset: xr.Dataset, record: Record, sums: _Sums) -> xr.Dataset:
+    """Lay the answers over the NaN of a record; a river flow that the record lacks altogether is answered whole."""
     answers: dict[str, xr.DataArray] = {}
-    factor = np.ones(dataset.sizes["catchment"]) if not _per_second(given) or area is None else area / 86.4
-    for name in record.values:
+    for name in (n for n in record.values if _is_asked(n, record)):
         modality = MODALITIES[name]
-        if not _is_asked(name, record):
-            continue
         mean = sums.mean[name] / np.maximum(sums.weight[name], 1e-12)[..., None]
         for index, variable in enumerate(modality.variables):
-            if variable.name not in given and variable.name != "riverflow":
-                continue
             if modality.kind == "map":
-                laid, dims = _cells_of(mean, record, dataset), ("time", "cell")
+                laid, dims = cells_of(mean, record, dataset), ("time", "cell")
             else:
-                laid, dims = _catchments_of(mean, record, index, len(modality.variables)), ("time", "catchment")
+                laid, dims = catchments_of(mean, record, index, len(modality.variables)), ("time", "catchment")
+            absent = variable.name not in dataset
+            if (absent and name != "riverflow") or (not absent and dataset[variable.name].dims != dims):
+                continue
+            known = laid * np.nan if absent else dataset[variable.name].values
             laid = laid if variable.minimum is None else np.maximum(laid, variable.minimum)
-            laid = laid * factor if variable.name == "riverflow" else laid
-            known = given[variable.name] if variable.name in given else xr.full_like(xr.DataArray(laid, dims=dims), np.nan)
-            if known.dims == dims:
-                filled = np.where(np.isfinite(known.values), known.values, laid.astype(known.dtype))
-                answers[variable.name] = xr.DataArray(filled, dims=dims, attrs=known.attrs or {"units": variable.units})
+            attributes = {"units": variable.units} if absent else dataset[variable.name].attrs
+            answers[variable.name] = xr.DataArray(
+                np.where(np.isfinite(known), known, laid), dims=dims, attrs=attributes
+            )
     if sums.quantile is not None:
-        answers |= _flow_quantiles(given, dataset, record, sums, levels, factor)
-    return given.assign(answers)
+        answers |= _flow_quantiles(dataset, record, sums)
+    return dataset.assign(answers)
 
 
-def _flow_quantiles(
-    given: xr.Dataset, dataset: xr.Dataset, record: Record, sums: _Sums, levels: list[float], factor: np.ndarray
-) -> dict[str, xr.DataArray]:
+def _flow_quantiles(dataset: xr.Dataset, record: Record, sums: _Sums) -> dict[str, xr.DataArray]:
     assert sums.quantile is not None
     shape = (dataset.sizes["time"], dataset.sizes["catchment"])
-    known = given["riverflow"].values if "riverflow" in given else np.full(shape, np.nan)
+    known = dataset["riverflow"].values if "riverflow" in dataset else np.full(shape, np.nan)
     seen = np.isfinite(known)
-    units = str(given["riverflow"].attrs.get("units", "mm day-1")) if "riverflow" in given else "mm day-1"
     weight = np.maximum(sums.weight["riverflow"], 1e-12)[..., None]
-    stacked = np.stack([_catchments_of(row / weight, record, 0, 1) * factor for row in sums.quantile])
+    stacked = np.stack([catchments_of(row / weight, record, 0, 1) for row in sums.quantile])
     stacked = np.maximum.accumulate(np.where(seen, known, stacked).astype(np.float32), axis=0)
     origin = np.where(seen, 0, np.where(~seen.any(axis=0), 3, np.where(_after_last(seen), 2, 1))).astype(np.int8)
     quantile = xr.DataArray(
-        stacked, dims=("quantile", "time", "catchment"), coords={"quantile": levels},
-        attrs={"units": units, "long_name": "river flow not exceeded with this probability"},
+        stacked,
+        dims=("quantile", "time", "catchment"),
+        coords={"quantile": sums.levels},
+        attrs={"units": RIVERFLOW.units, "long_name": "river flow not exceeded with this probability"},
     )
     flags = xr.DataArray(
-        origin, dims=("time", "catchment"),
+        origin,
+        dims=("time", "catchment"),
         attrs={"flag_values": [0, 1, 2, 3], "flag_meanings": " ".join(ORIGINS), "long_name": "what each river flow is"},
     )
     return {"riverflow_quantile": quantile, "riverflow_origin": flags}
@@ -290,7 +263,7 @@ def _after_last(seen: Bool[np.ndarray, "T C"]) -> Bool[np.ndarray, "T C"]:
     return ~np.flip(np.logical_or.accumulate(np.flip(seen, axis=0), axis=0), axis=0)
 
 
-def _catchments_of(values: np.ndarray, record: Record, index: int, variables: int) -> Float[np.ndarray, "T C"]:
+def catchments_of(values: np.ndarray, record: Record, index: int, variables: int) -> Float[np.ndarray, "T C"]:
     """From groups of catchments back to the dataset's order."""
     slots = values.reshape(len(values), len(record.groups), -1, variables)[..., index]
     out = np.empty((len(values), len(record.catchments)), np.float32)
@@ -299,9 +272,10 @@ def _catchments_of(values: np.ndarray, record: Record, index: int, variables: in
     return out
 
 
-def _cells_of(values: np.ndarray, record: Record, dataset: xr.Dataset) -> Float[np.ndarray, "T N"]:
+def cells_of(values: np.ndarray, record: Record, dataset: xr.Dataset) -> Float[np.ndarray, "T N"]:
     """From patches of pixels back to cells; NaN for cells outside every land patch."""
-    patch, pixel, inside = record.cells_of(dataset)
+    assert record.laid is not None
+    patch, pixel, inside = record.laid
     out = np.full((len(values), dataset.sizes["cell"]), np.nan, np.float32)
     out[:, inside] = values[:, patch, pixel]
     return out

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 
 from hydromae.batch import CellWeights, Places
 from hydromae.config import Config
+from hydromae.data.readers.record import positions
 from hydromae.data.scaling import Scaling
-from hydromae.data.store import positions
 from hydromae.errors import InputError
 from hydromae.footprints import disc_footprints
 from hydromae.modalities import ATTRIBUTES, MODALITIES, GridSpec, Modality
@@ -43,6 +43,8 @@ class Record:
         Their names.
     patches : Int[P]
         Flat numbers of the map sites; empty without maps.
+    laid : (patch, pixel, inside) or None
+        For each cell in a land patch the patch's place among the sites, its pixel, and its place along `cell`.
     degrees : (float, float)
         Standard deviations of latitude and longitude in the scaling [degrees].
     """
@@ -55,6 +57,7 @@ class Record:
     groups: Int[np.ndarray, "S V"]
     catchments: np.ndarray
     patches: Int[np.ndarray, " P"]
+    laid: tuple[np.ndarray, np.ndarray, np.ndarray] | None
     degrees: tuple[float, float]
 
     def kind(self, name: str) -> str:
@@ -91,10 +94,10 @@ def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridS
     """
     modalities = [MODALITIES[name] for stream in config.model.streams for name in stream]
     times = dataset["time"].values.astype("datetime64[D]").astype(np.int64)
-    easting, northing = positions(dataset)
+    easting, northing = _position(dataset)
     groups = neighbour_groups(easting, northing, config.data.vector_patch_size)
     places = {"series": _catchment_places(dataset, easting, northing, groups, scaling)}
-    values, variance, cells, patches = {}, {}, None, np.zeros(0, dtype=np.int64)
+    values, variance, cells, patches, laid = {}, {}, None, np.zeros(0, dtype=np.int64), None
     training = _training_days(times, config)
     for modality in modalities:
         if modality.kind == "series":
@@ -103,16 +106,27 @@ def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridS
             variance[modality.name] = _variance(values[modality.name], training, divide)
     if any(modality.kind == "map" for modality in modalities):
         grid = grid or GridSpec()
-        patches, patch, pixel, inside = _cells(dataset, grid)
+        patches, laid = _cells(dataset, grid)
         places["map"] = _patch_places(patches, grid, easting, northing)
         for modality in modalities:
             if modality.kind == "map":
-                values[modality.name] = _maps(dataset, modality, scaling, (patch, pixel, inside), len(places["map"].position[0]), grid)
+                values[modality.name] = _maps(dataset, modality, scaling, laid, max(1, len(patches)), grid)
                 variance[modality.name] = np.ones(values[modality.name].shape[1:], dtype=np.float32)
         if config.model.footprints and "cell" in dataset.dims:
-            cells = _footprints(dataset, easting, northing, groups, grid, (patch, pixel, inside))
+            cells = _footprints(dataset, easting, northing, groups, grid, laid)
     spread = tuple(scaling[name].std if name in scaling else 1.0 for name in ("latitude", "longitude"))
-    return Record(times, values, variance, places, cells, groups, dataset["catchment"].values, patches, (spread[0], spread[1]))
+    return Record(
+        times,
+        values,
+        variance,
+        places,
+        cells,
+        groups,
+        dataset["catchment"].values,
+        patches,
+        laid,
+        (spread[0], spread[1]),
+    )
 
 
 def neighbour_groups(
@@ -143,18 +157,34 @@ def neighbour_groups(
     return groups
 
 
+def _position(dataset: xr.Dataset) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
+    placed = positions(dataset)
+    if "easting" not in placed.variables:
+        raise InputError(
+            "the record does not say where its catchments are; add latitude and longitude, or --attributes CSV"
+        )
+    easting, northing = placed["easting"].values.astype(np.float64), placed["northing"].values.astype(np.float64)
+    lost = ~(np.isfinite(easting) & np.isfinite(northing))
+    if lost.any():
+        name = dataset["catchment"].values[lost.argmax()]
+        raise InputError(f"catchment {name}: its position is unknown; add its latitude and longitude, or leave it out")
+    return easting, northing
+
+
 def _training_days(times: np.ndarray, config: Config) -> np.ndarray:
     low, high = (np.datetime64(day, "D").astype(np.int64) for day in config.data.training_period)
     return (times >= low) & (times <= high)
 
 
-def _series(dataset: xr.Dataset, modality: Modality, groups: np.ndarray, scaling: Scaling) -> Float[np.ndarray, "T S F"]:
+def _series(
+    dataset: xr.Dataset, modality: Modality, groups: np.ndarray, scaling: Scaling
+) -> Float[np.ndarray, "T S F"]:
     shape = (dataset.sizes["time"], dataset.sizes["catchment"])
     layers = []
     for variable in modality.variables:
         held = variable.name in dataset and dataset[variable.name].dims == ("time", "catchment")
-        raw = dataset[variable.name].values if held else np.full(shape, np.nan, dtype=np.float32)
-        layers.append(scaling.scale(variable.name, raw).astype(np.float32))
+        raw = dataset[variable.name].values.astype(np.float32) if held else np.full(shape, np.nan, dtype=np.float32)
+        layers.append(scaling.scale(variable.name, raw) if held else raw)
     stacked = np.stack(layers, axis=-1)[:, np.maximum(groups, 0)]
     stacked[:, groups < 0] = np.nan
     return stacked.reshape(shape[0], len(groups), -1)
@@ -177,7 +207,8 @@ def _catchment_places(
     columns = []
     for attribute in ATTRIBUTES:
         raw = dataset[attribute.name].values if attribute.name in dataset else np.full(len(easting), np.nan)
-        columns.append(scaling.scale(attribute.name, raw.astype(np.float64)))
+        known = attribute.name in scaling
+        columns.append(scaling.scale(attribute.name, raw.astype(np.float64)) if known else raw * np.nan)
     traits = np.stack(columns, axis=-1).astype(np.float32)[np.maximum(groups, 0)]
     known = np.isfinite(traits) & (groups >= 0)[..., None]
     position = np.stack([easting, northing], axis=-1)[np.maximum(groups, 0)] / 1000
@@ -203,8 +234,8 @@ def _tensors(position: np.ndarray, present: np.ndarray, traits: np.ndarray, know
     )
 
 
-def _cells(dataset: xr.Dataset, grid: GridSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Land patches, and for each cell in one of them its patch's place, its pixel, and its place along `cell`."""
+def _cells(dataset: xr.Dataset, grid: GridSpec) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Land patches; and for each cell in one of them its patch's place, its pixel, and its place along `cell`."""
     flat = dataset["cell"].values.astype(np.int64) if "cell" in dataset.dims else np.zeros(0, dtype=np.int64)
     land = np.zeros(grid.shape, dtype=bool)
     land.ravel()[flat] = True
@@ -212,7 +243,7 @@ def _cells(dataset: xr.Dataset, grid: GridSpec) -> tuple[np.ndarray, np.ndarray,
     patch, pixel = grid.patch_of(flat)
     place = np.searchsorted(patches, patch).clip(max=max(0, len(patches) - 1))
     inside = np.flatnonzero(patches[place] == patch) if len(patches) else np.zeros(0, dtype=np.int64)
-    return patches, place[inside], pixel[inside], inside
+    return patches, (place[inside], pixel[inside], inside)
 
 
 def _maps(
@@ -230,7 +261,12 @@ def _maps(
 
 
 def _footprints(
-    dataset: xr.Dataset, easting: np.ndarray, northing: np.ndarray, groups: np.ndarray, grid: GridSpec, where: tuple[np.ndarray, ...]
+    dataset: xr.Dataset,
+    easting: np.ndarray,
+    northing: np.ndarray,
+    groups: np.ndarray,
+    grid: GridSpec,
+    where: tuple[np.ndarray, ...],
 ) -> CellWeights:
     patch, pixel, inside = where
     cell_easting, cell_northing = grid.cell_position(dataset["cell"].values.astype(np.int64)[inside])

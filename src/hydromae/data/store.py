@@ -117,7 +117,9 @@ def write_blocks(aside: str, template: xr.Dataset, blocks: Iterable[xr.Dataset])
     text = {name: clean[name].astype(object) for name in clean.variables if clean[name].dtype.kind == "U"}
     clean = clean.assign_coords(text)
     lazy = clean.assign({name: _hollow(clean[name]) for name in timed})
-    lazy.to_zarr(aside, mode="w", zarr_format=3, consolidated=False, encoding=encoding, compute=False, align_chunks=False)
+    lazy.to_zarr(
+        aside, mode="w", zarr_format=3, consolidated=False, encoding=encoding, compute=False, align_chunks=False
+    )
     start = 0
     for block in blocks:
         days = slice(start, start + block.sizes["time"])

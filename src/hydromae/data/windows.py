@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
-from hydromae.batch import Batch, CellWeights, Places
+from hydromae.batch import Batch, Places
 from hydromae.config import Config, DataConfig
 from hydromae.data.record import Record
 from hydromae.errors import InputError
@@ -19,7 +19,9 @@ KEPT_TRAITS = ("latitude", "longitude", "catchment-area")
 KM_PER_DEGREE = 111.2
 
 
-def batch_of(record: Record, starts: Int[np.ndarray, " B"], length: int, sites: Int[np.ndarray, "B S"] | None = None) -> Batch:
+def batch_of(
+    record: Record, starts: Int[np.ndarray, " B"], length: int, sites: Int[np.ndarray, "B S"] | None = None
+) -> Batch:
     """Windows of `length` days from day indices `starts`; of series, the given sites only (all where None).
 
     A window may reach beyond the record: days that are not there are unobserved.
@@ -36,15 +38,19 @@ def batch_of(record: Record, starts: Int[np.ndarray, " B"], length: int, sites: 
         observed[name] = torch.from_numpy(seen)
         spread = record.variance[name]
         spread = np.broadcast_to(spread, (len(starts), *spread.shape)) if narrow is None else spread[narrow]
-        variance[name] = torch.from_numpy(np.ascontiguousarray(spread, dtype=np.float32))
-    places = {kind: _places(site, len(starts), sites if kind == "series" else None) for kind, site in record.places.items()}
+        variance[name] = torch.from_numpy(np.array(spread, dtype=np.float32))
+    places = {
+        kind: _places(site, len(starts), sites if kind == "series" else None) for kind, site in record.places.items()
+    }
     first = int(record.days[0])
     return Batch(values, observed, variance, torch.from_numpy(first + days), places, record.cells)
 
 
 def _places(whole: Places, size: int, sites: Int[np.ndarray, "B S"] | None) -> Places:
     if sites is None:
-        parts = (part.expand(size, *part.shape[1:]) for part in (whole.position, whole.present, whole.traits, whole.known))
+        parts = (
+            part.expand(size, *part.shape[1:]) for part in (whole.position, whole.present, whole.traits, whole.known)
+        )
     else:
         index = torch.from_numpy(sites)
         parts = (part[0][index] for part in (whole.position, whole.present, whole.traits, whole.known))
@@ -106,7 +112,9 @@ class Windows:
         return self.allowed[np.concatenate([centres[:, None], others], axis=1)]
 
 
-def windows(record: Record, config: Config, period: tuple[str, str], *, seed: int, augment: bool, batch_size: int) -> Windows:
+def windows(
+    record: Record, config: Config, period: tuple[str, str], *, seed: int, augment: bool, batch_size: int
+) -> Windows:
     """Windows of a period, without the catchments that are held out.
 
     Raises
@@ -145,7 +153,9 @@ def augmented(batch: Batch, config: DataConfig, degrees: tuple[float, float], ge
     traits[..., 0] += torch.from_numpy(shift[..., 1] / KM_PER_DEGREE / degrees[0]).to(traits.dtype)
     traits[..., 1] += torch.from_numpy(shift[..., 0] / (KM_PER_DEGREE * 0.6) / degrees[1]).to(traits.dtype)
     moved = Places(places.position + torch.from_numpy(shift), places.present, traits, known)
-    observed = {name: _without_variable(seen, config.variable_dropout, generator) for name, seen in batch.observed.items()}
+    observed = {
+        name: _without_variable(seen, config.variable_dropout, generator) for name, seen in batch.observed.items()
+    }
     return Batch(batch.values, observed, batch.variance, batch.days, batch.places | {"series": moved}, batch.cells)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from hydromae.config import ModelConfig
+from hydromae.model.encoder import pack
 from hydromae.model.layers import Attention
 
 
@@ -46,30 +47,46 @@ class Decoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.joint = config.mixers == ("joint",)
         self.blocks = nn.ModuleList(CrossBlock(config) for _ in range(config.decoder_layers))
         self.norm = nn.LayerNorm(config.decoder_dim)
 
-    def packed(
-        self, query: Float[Tensor, "B Q D"], memories: list[Tensor], query_real: Tensor | None, memory_real: Tensor | None
-    ) -> Float[Tensor, "B Q D"]:
-        """`memories[l]` is what block l looks at."""
-        for block, memory in zip(self.blocks, memories, strict=True):
-            query = block(query, memory, query_real, memory_real)
-        return self.norm(query)
+    def forward(
+        self,
+        query: Float[Tensor, "B T S D"],
+        asked: Bool[Tensor, "B T S"],
+        memories: list[Tensor],
+        real: Bool[Tensor, "B M"] | None,
+        own: slice,
+        lead: int,
+    ) -> Float[Tensor, "N D"]:
+        """One vector for each asked token, in the order of `asked.nonzero()`.
 
-    def grid(
-        self, query: Float[Tensor, "B T S D"], memories: list[Tensor], own: slice, lead: int
-    ) -> Float[Tensor, "B T S D"]:
-        """`own` are the query's sites in the memory's grid, whose first `lead` days are static tokens."""
+        `memories[l]` is what block l looks at, Float[B, M, E] with `real`, or a grid Float[B, lead + T, ΣS, E] whose
+        first `lead` days are static tokens and whose sites `own` are the query's.
+        """
+        if self.joint:
+            return self._packed(query, asked, memories, real)
+        return self.norm(self._grid(query, memories, own, lead)[asked])
+
+    def _packed(self, query: Tensor, asked: Tensor, memories: list[Tensor], real: Tensor | None) -> Tensor:
+        packed, _, query_real = pack(query.flatten(1, 2), asked.flatten(1))
+        for block, memory in zip(self.blocks, memories, strict=True):
+            packed = block(packed, memory, query_real, real)
+        return self.norm(packed.flatten(0, 1) if query_real is None else packed[query_real])
+
+    def _grid(self, query: Tensor, memories: list[Tensor], own: slice, lead: int) -> Tensor:
         size = query.shape[0]
         for index, (block, memory) in enumerate(zip(self.blocks, memories, strict=True)):
             if index % 2 == 0:
                 there = rearrange(memory[:, lead:], "b t s d -> (b t) s d")
-                query = rearrange(block(rearrange(query, "b t s d -> (b t) s d"), there, None, None), "(b t) s d -> b t s d", b=size)
+                query = block(rearrange(query, "b t s d -> (b t) s d"), there, None, None)
+                query = rearrange(query, "(b t) s d -> b t s d", b=size)
             else:
                 there = rearrange(memory[:, :, own], "b t s d -> (b s) t d")
-                query = rearrange(block(rearrange(query, "b t s d -> (b s) t d"), there, None, None), "(b s) t d -> b t s d", b=size)
-        return self.norm(query)
+                query = block(rearrange(query, "b t s d -> (b s) t d"), there, None, None)
+                query = rearrange(query, "(b s) t d -> b t s d", b=size)
+        return query
 
 
 class Head(nn.Module):

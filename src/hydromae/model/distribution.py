@@ -48,20 +48,6 @@ class Gaussians:
             low, high = torch.where(below, middle, low), torch.where(below, high, middle)
         return 0.5 * (low + high)
 
-    def mean(self) -> Float[Tensor, "*batch"]:
-        """Mean in the scaled space."""
-        return (self.weight * self.centre).sum(dim=-1)
-
-    def mean_square(self, mean: float, std: float) -> Float[Tensor, "*batch"]:
-        """Mean of the square of (value × std + mean): the mean of flow where its root is what is predicted."""
-        centre, spread = self.centre * std + mean, self.spread * std
-        return (self.weight * (centre.square() + spread.square())).sum(dim=-1)
-
-    def mean_exponential(self, mean: float, std: float) -> Float[Tensor, "*batch"]:
-        """Mean of the exponential of (value × std + mean), where a logarithm is what is predicted."""
-        centre, spread = self.centre * std + mean, self.spread * std
-        return (self.weight * torch.exp(centre + 0.5 * spread.square())).sum(dim=-1)
-
 
 def around(mean: Float[Tensor, "*batch"], raw: Float[Tensor, "*batch L"]) -> Gaussians:
     """Gaussians whose mean is exactly `mean`, from 3K unbounded numbers."""
@@ -69,3 +55,12 @@ def around(mean: Float[Tensor, "*batch"], raw: Float[Tensor, "*batch L"]) -> Gau
     weight = share.softmax(dim=-1)
     offset = offset - (weight * offset).sum(dim=-1, keepdim=True)
     return Gaussians(weight, mean[..., None] + offset, torch.nn.functional.softplus(spread - 1.0) + LOWEST_SPREAD)
+
+
+def laid(answer: Gaussians, where: Tensor, shape: torch.Size) -> Gaussians:
+    """Gaussians of some tokens on the grid of all values, Float[*shape, K]; elsewhere weight 0 and spread 1."""
+
+    def lay(part: Tensor, elsewhere: float) -> Tensor:
+        return part.new_full((*shape, part.shape[-1]), elsewhere).index_put((where,), part)
+
+    return Gaussians(lay(answer.weight, 0.0), lay(answer.centre, 0.0), lay(answer.spread, 1.0))

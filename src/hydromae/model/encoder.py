@@ -52,8 +52,10 @@ class Stack(nn.Module):
 
     def __init__(self, config: ModelConfig, depth: int, film: bool) -> None:
         super().__init__()
-        width = config.d_model
-        self.blocks = nn.ModuleList(Block(config, width, config.mixers, SEPARATIONS, film) for _ in range(depth))
+        separations = 0 if config.neighbours is None else SEPARATIONS
+        self.blocks = nn.ModuleList(
+            Block(config, config.d_model, config.mixers, separations, film) for _ in range(depth)
+        )
 
     def forward(self, tokens: Tensor, context: Context, condition: Tensor | None = None) -> list[Tensor]:
         """Outputs of every block, the last one last; the input alone where there is no block."""

@@ -106,20 +106,24 @@ class RecurrentMixer(nn.Module):
 
 
 class SpaceMixer(nn.Module):
-    """Each day, every site looks at its neighbours, nearer and more alike ones first (learned slopes)."""
+    """Each day, every site looks at its neighbours, nearer and more alike ones first (learned slopes).
+
+    With `separations` 0 it looks at all sites alike, and knows them by their addresses only.
+    """
 
     def __init__(self, width: int, heads: int, separations: int) -> None:
         super().__init__()
         self.heads = heads
         self.query_key_value = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        self.slope = nn.Parameter(torch.linspace(-2.0, 1.0, heads)[:, None].repeat(1, separations))
+        start = torch.linspace(-2.0, 1.0, heads)[:, None].repeat(1, separations)
+        self.slope = nn.Parameter(start) if separations else None
 
     def forward(self, tokens: Float[Tensor, "B T S D"], context: Context) -> Float[Tensor, "B T S D"]:
         """Attention over the K neighbours of a site on the same day; all sites where K is not limited."""
         triple = self.query_key_value(tokens)
         bias = None
-        if context.separation is not None:
+        if context.separation is not None and self.slope is not None:
             bias = -torch.einsum("b s k g, h g -> b h s k", context.separation, functional.softplus(self.slope))
             bias = bias.to(triple.dtype)
         if context.neighbours is None:
@@ -171,7 +175,9 @@ class FiLM(nn.Module):
 class Block(nn.Module):
     """One or two mixers and a feed-forward part, each norm-first and residual, with optional FiLM."""
 
-    def __init__(self, config: ModelConfig, width: int, mixers: tuple[Mixer, ...], separations: int, film: bool) -> None:
+    def __init__(
+        self, config: ModelConfig, width: int, mixers: tuple[Mixer, ...], separations: int, film: bool
+    ) -> None:
         super().__init__()
         hidden = int(width * config.mlp_ratio)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in mixers)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from hydromae.batch import Batch
@@ -16,58 +15,11 @@ from hydromae.masking import Hidden, visible
 from hydromae.modalities import MODALITIES
 from hydromae.model.address import SEPARATIONS, Address, joined_places, nearest
 from hydromae.model.decoder import Decoder, Head
-from hydromae.model.distribution import Gaussians, around
+from hydromae.model.distribution import around, laid
 from hydromae.model.encoder import Embedding, Fusion, Stack, contrast, footprint_features, pack
 from hydromae.model.layers import Context
 from hydromae.model.priors import FEATURES, PRIORS, Priors
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Answers in the scaled space, on the full grid of tokens; what was not wanted is 0.
-
-    Attributes
-    ----------
-    mean : dict of Float[B, T, S, F]
-    gaussians : dict of Gaussians with Float[B, T, S, F, K]
-        Series modalities only.
-    decoded : dict of Bool[B, T, S]
-        Tokens that were decoded.
-    contrast : Float[] or None
-        Contrastive loss between modalities, where it is on.
-    """
-
-    mean: dict[str, Tensor]
-    gaussians: dict[str, Gaussians]
-    decoded: dict[str, Tensor]
-    contrast: Tensor | None
-
-
-@dataclass
-class Stream:
-    """Modalities that share tokens, on their way through the model.
-
-    `tokens` is Float[B, T, S, D], or Float[B, K, D] once `place` (Int[B, K], 0 is the register) says what was kept.
-    """
-
-    names: tuple[str, ...]
-    tokens: Tensor
-    slots: Float[Tensor, "B S V D"]
-    sites: Float[Tensor, "B S D"]
-    keep: Bool[Tensor, "B T S"]
-    priors: tuple[Tensor, Tensor] | None = None
-    place: Int[Tensor, "B K"] | None = None
-    real: Bool[Tensor, "B K"] | None = None
-
-    @property
-    def key(self) -> str:
-        """Name of the stream's parts in the model."""
-        return "+".join(self.names)
-
-    @property
-    def kind(self) -> str:
-        """Map or series."""
-        return MODALITIES[self.names[0]].kind
+from hydromae.model.streams import Predictions, Stream
 
 
 class HydroMAE(nn.Module):
@@ -183,7 +135,7 @@ class HydroMAE(nn.Module):
 
     def _pack(self, stream: Stream) -> tuple[Context, Tensor]:
         """Drop what is not visible; the register is always real. Gives each kept token its site's condition."""
-        size, days, sites = stream.keep.shape
+        size, _, sites = stream.keep.shape
         register = self.registers[stream.key].to(stream.tokens.dtype).expand(size, 1, -1)
         tokens = torch.cat([register, stream.tokens.flatten(1, 2)], dim=1)
         keep = torch.cat([stream.keep.new_ones(size, 1), stream.keep.flatten(1)], dim=1)
@@ -200,7 +152,10 @@ class HydroMAE(nn.Module):
         dim = 1 if self.joint else 2
         deepest = max(len(outputs) for outputs in layers)
         needed = range(deepest) if model.use_weighted_fm else (deepest - 1,)
-        levels = {i: [self._with_static(s, o[min(i, len(o) - 1)]) for s, o in zip(streams, layers, strict=True)] for i in needed}
+        levels = {
+            i: [self._with_static(s, o[min(i, len(o) - 1)]) for s, o in zip(streams, layers, strict=True)]
+            for i in needed
+        }
         joined = [torch.cat(parts, dim=dim) for parts in levels.values()]
         context = self._joint_context(streams, batch)
         contrastive = None
@@ -213,7 +168,11 @@ class HydroMAE(nn.Module):
         if not model.use_weighted_fm:
             return [joined[-1]] * count, context.real, contrastive
         maps = torch.stack([joined[i + (not model.use_input)] for i in self.chosen])
-        return list(torch.einsum("lm,m...->l...", self.mix.softmax(dim=-1).to(maps.dtype), maps)), context.real, contrastive
+        return (
+            list(torch.einsum("lm,m...->l...", self.mix.softmax(dim=-1).to(maps.dtype), maps)),
+            context.real,
+            contrastive,
+        )
 
     def _with_static(self, stream: Stream, tokens: Tensor) -> Tensor:
         """Append a stream's static tokens: one a site, never hidden (a first day of the grid, or the end of a sequence)."""
@@ -256,7 +215,12 @@ class HydroMAE(nn.Module):
         return {n: h & (torch.rand(h.shape, device=h.device) < ratio) for n, h in hidden.items()}
 
     def decode(
-        self, batch: Batch, streams: list[Stream], memories: list[Tensor], real: Tensor | None, wanted: Hidden,
+        self,
+        batch: Batch,
+        streams: list[Stream],
+        memories: list[Tensor],
+        real: Tensor | None,
+        wanted: Hidden,
         contrastive: Tensor | None,
     ) -> Predictions:
         """Answers for the wanted tokens, laid back on the grid."""
@@ -270,11 +234,15 @@ class HydroMAE(nn.Module):
             slots = stream.slots[window, site]
             for name in stream.names:
                 these = wanted[name][asked]
-                priors = None if stream.priors is None or name != "riverflow" else tuple(p[wanted[name]] for p in stream.priors)
+                priors = (
+                    None
+                    if stream.priors is None or name != "riverflow"
+                    else tuple(p[wanted[name]] for p in stream.priors)
+                )
                 value, raw = self.heads[name](tokens[these], slots[these], priors)
                 mean[name] = value.new_zeros(batch.values[name].shape).index_put((wanted[name],), value)
                 if raw is not None:
-                    gaussians[name] = self._lay(around(value, raw), wanted[name], batch.values[name].shape)
+                    gaussians[name] = laid(around(value, raw), wanted[name], batch.values[name].shape)
         return Predictions(mean, gaussians, wanted, contrastive)
 
     def _answer(
@@ -285,20 +253,4 @@ class HydroMAE(nn.Module):
         if not self.config.model.decoder_layers:
             return self.queries[stream.key](memories[-1][:, lead:, own][asked])
         query = self.queries[stream.key](batch.at(stream.names[0]), batch.days)[2]
-        decoder = self.decoders[stream.key]
-        if not self.joint:
-            return decoder.grid(query, memories, own, lead)[asked]
-        packed, place, query_real = pack(query.flatten(1, 2), asked.flatten(1))
-        answers = decoder.packed(packed, memories, query_real, real)
-        order = answers.new_zeros(asked.shape[0], asked[0].numel(), answers.shape[-1])
-        if query_real is not None:
-            answers = answers * query_real[..., None]
-        order = order.scatter_add(1, place[..., None].expand_as(answers), answers)
-        return order.view(*asked.shape, -1)[asked]
-
-    @staticmethod
-    def _lay(answer: Gaussians, where: Tensor, shape: torch.Size) -> Gaussians:
-        def lay(part: Tensor, elsewhere: float) -> Tensor:
-            return part.new_full((*shape, part.shape[-1]), elsewhere).index_put((where,), part)
-
-        return Gaussians(lay(answer.weight, 0.0), lay(answer.centre, 0.0), lay(answer.spread, 1.0))
+        return self.decoders[stream.key](query, asked, memories, real, own, lead)

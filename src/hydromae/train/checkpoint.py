@@ -22,7 +22,9 @@ WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state
 CONFIG, SCALING, GRID = "config.json", "scaling.json", "grid.json"
 
 
-def save_model(folder: Path, weights: Mapping[str, Tensor], config: Config, scaling: Scaling, grid: GridSpec | None) -> None:
+def save_model(
+    folder: Path, weights: Mapping[str, Tensor], config: Config, scaling: Scaling, grid: GridSpec | None
+) -> None:
     """A model that `hydromae.load` reads: weights, config, scaling and grid, atomically."""
     _atomically(folder, lambda aside: _write_model(aside, weights, config, scaling, grid))
 
@@ -48,18 +50,27 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: Path) -> 
     own = model.state_dict()
     wrong = sorted(set(own) ^ set(weights)) or [n for n in own if own[n].shape != weights[n].shape]
     if wrong:
-        raise InputError(f"{source}: weight '{wrong[0]}' does not fit this configuration; use the run's own config.json")
+        raise InputError(
+            f"{source}: weight '{wrong[0]}' does not fit this configuration; use the run's own config.json"
+        )
     model.load_state_dict(weights)
 
 
 def save_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, average: Mapping[str, Tensor], state: dict[str, object],
-    config: Config, scaling: Scaling, grid: GridSpec | None,
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Mapping[str, Tensor],
+    state: dict[str, object],
+    config: Config,
+    scaling: Scaling,
+    grid: GridSpec | None,
 ) -> None:
     """All that a run needs to go on as if nothing had happened, atomically.
 
     `state` holds what is neither weight nor optimizer: step, updates of the average, best loss, skipped updates.
     """
+
     def write(aside: Path) -> None:
         _write_model(aside, model.state_dict(), config, scaling, grid)
         names = [name for name, _ in model.named_parameters()]
@@ -107,7 +118,9 @@ def _ordered(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[tuple[n
     return [(parameter, optimizer.state.get(parameter, {})) for parameter in model.parameters()]
 
 
-def _write_model(folder: Path, weights: Mapping[str, Tensor], config: Config, scaling: Scaling, grid: GridSpec | None) -> None:
+def _write_model(
+    folder: Path, weights: Mapping[str, Tensor], config: Config, scaling: Scaling, grid: GridSpec | None
+) -> None:
     save_file(_contiguous(weights), folder / WEIGHTS, metadata={"format": "pt"})
     (folder / CONFIG).write_text(config.to_json(), encoding="utf-8")
     (folder / SCALING).write_text(scaling.to_json(), encoding="utf-8")
@@ -119,7 +132,7 @@ def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
 
-def _atomically(folder: Path, write) -> None:  # noqa: ANN001
+def _atomically(folder: Path, write) -> None:
     aside = folder.with_name(folder.name + ".partial")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -142,4 +155,6 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot be read as safetensors ({error}); restore the file or use another checkpoint") from None
+        raise InputError(
+            f"{path}: cannot be read as safetensors ({error}); restore the file or use another checkpoint"
+        ) from None

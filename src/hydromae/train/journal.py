@@ -9,11 +9,11 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Journal:
-    """`journal.jsonl` of a run: step, epoch, loss, validation_loss, lr, gradient_norm, skipped, seconds, and mse by modality."""
+    """`journal.jsonl`: step, epoch, loss, validation_loss, lr, gradient_norm, skipped, seconds, and mse by modality."""
 
     path: Path
 
-    def write(self, **numbers: float | int | None | dict[str, float]) -> None:
+    def write(self, **numbers: float | int | dict[str, float] | None) -> None:
         """Append a line, on disk when the call returns."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(numbers) + "\n")

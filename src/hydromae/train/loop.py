@@ -98,7 +98,9 @@ def train(
         journal.rewind(int(state["step"]))
 
     began, best, first = time.monotonic(), float(state["best"]), int(state["step"])
-    every, save_every = (max(1, round(e * learn.steps)) for e in (config.train.validate_every, config.train.checkpoint_every))
+    every, save_every = (
+        max(1, round(e * learn.steps)) for e in (config.train.validate_every, config.train.checkpoint_every)
+    )
     last = min(steps, stop_after or steps)
     for step in range(first, last):
         model.train()
@@ -118,8 +120,15 @@ def train(
                 save_model(out / "best", _answering(model, average), config, scaling, grid)
         if done % config.train.log_every == 0 or validation is not None:
             journal.write(
-                step=done, epoch=round(done / learn.steps, 4), loss=value, validation_loss=validation, lr=schedule(step),
-                gradient_norm=norm, skipped=engine.skipped, seconds=round(time.monotonic() - began, 3), mse=parts,
+                step=done,
+                epoch=round(done / learn.steps, 4),
+                loss=value,
+                validation_loss=validation,
+                lr=schedule(step),
+                gradient_norm=norm,
+                skipped=engine.skipped,
+                seconds=round(time.monotonic() - began, 3),
+                mse=parts,
             )
             watch(Progress(done, steps, value, validation))
         if done % save_every == 0 or done == last:
@@ -172,9 +181,9 @@ def _open_run(out: Path, config: Config, resume: bool) -> Path:
     if written.is_file() and not resume:
         raise InputError(f"{out}: holds a run already; name another folder, or go on with --resume")
     if written.is_file() and Config.from_json(written.read_text(), str(written)) != config:
-        raise InputError(f"{written}: differs from the configuration given; resume with the run's own, or start a new folder")
+        raise InputError(
+            f"{written}: differs from the configuration given; resume with the run's own, or start a new folder"
+        )
     out.mkdir(parents=True, exist_ok=True)
     written.write_text(config.to_json(), encoding="utf-8")
     return out
-
-

@@ -192,6 +192,53 @@ def answer_frame(answer: xr.Dataset, frame: pd.DataFrame, where: str = "the tabl
     return result
 
 
+def answer_dataset(answer: xr.Dataset, given: xr.Dataset, where: str = "the dataset") -> xr.Dataset:
+    """The answer to a dataset, in the form of the dataset: its days, names, units and every value that it held.
+
+    Parameters
+    ----------
+    answer : Dataset
+        The record that `from_dataset(given)` gave, answered.
+    given : Dataset
+        As it was handed over.
+
+    Returns
+    -------
+    Dataset
+        `given` with NaN filled where the answer has a value, `riverflow_quantile` and `riverflow_origin` beside it, and
+        `riverflow` where it had none.
+    """
+    named = _columns([str(name) for name in given.data_vars], where)
+    site = next((d for d in CATCHMENTS if d in given.dims), "catchment")
+    spelled = {
+        name: str(given[column].attrs.get("units", VARIABLES[name].units)) for name, (column, _) in named.items()
+    }
+    laid = answer.reindex(time=given.indexes["time"].normalize()).assign_coords(time=given["time"])
+    result = given
+    for name in (str(n) for n in laid.data_vars if n in VARIABLES):
+        column = named[name][0] if name in named else name
+        values = _in_units(laid[name], laid, spelled.get(name, VARIABLES[name].units)).rename(_site(laid[name], site))
+        if column in given:
+            values = given[column].where(given[column].notnull(), values.transpose(*given[column].dims).values)
+        result = result.assign(
+            {column: values.assign_attrs(laid[name].attrs | ({"units": spelled[name]} if name in spelled else {}))}
+        )
+    if "riverflow_quantile" in laid:
+        flow_units = spelled.get("riverflow", VARIABLES["riverflow"].units)
+        quantile = _in_units(laid["riverflow_quantile"], laid, flow_units).assign_attrs(
+            laid["riverflow_quantile"].attrs | {"units": flow_units}
+        )
+        result = result.assign(
+            riverflow_quantile=quantile.rename(_site(quantile, site)),
+            riverflow_origin=laid["riverflow_origin"].rename(_site(laid["riverflow_origin"], site)),
+        )
+    return result
+
+
+def _site(values: xr.DataArray, name: str) -> dict[str, str]:
+    return {"catchment": name} if "catchment" in values.dims and name != "catchment" else {}
+
+
 def _in_units(values: xr.DataArray, answer: xr.Dataset, spelled: str) -> xr.DataArray:
     if units.plain(spelled) in units.VOLUME_RATES:
         return units.cubic_metres_per_second(values, answer["catchment-area"])

@@ -1,0 +1,68 @@
+"""The presets: four models from the same few classes.
+
+`base` is the seed's (dense joint attention), `fast` has its width and depth with attention in two directions, `rivers`
+reads catchment datasets in long windows with the question mixture, `tiny` is a small `rivers` for tests and the demo.
+"""
+
+from hydromae.config import Config, DataConfig, MaskConfig, ModelConfig, OptimizerConfig, TrainConfig
+
+RIVERS = Config(
+    data=DataConfig(
+        training_period=("1970-01-01", "2010-12-31"),
+        validation_period=("2011-01-01", "2012-09-30"),
+        sequence_length=365,
+        stride=61,
+        sites=24,
+        vector_patch_size=1,
+        warm_up_days=60,
+        trait_dropout=0.15,
+        position_jitter=2.5,
+        variable_dropout=0.1,
+    ),
+    model=ModelConfig(
+        streams=(("weather", "riverflow"),),
+        d_model=96,
+        heads=4,
+        mixers=("recurrent", "space"),
+        series_layers=2,
+        fusion_layers=0,
+        mlp_ratio=2.0,
+        dropout=0.0,
+        static_tokens=False,
+        footprints=False,
+        priors=True,
+        neighbours=24,
+        decoder_dim=96,
+        decoder_layers=0,
+    ),
+    masks=MaskConfig(
+        kind="mixture",
+        answered=("riverflow",),
+        mixture=(("span", 0.3), ("site", 0.25), ("modality", 0.2), ("future", 0.2), ("blind", 0.05)),
+    ),
+    optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.01, betas=(0.9, 0.99)),
+    train=TrainConfig(
+        batch_size=2,
+        epochs=10,
+        warmup_epochs=0.5,
+        steps_per_epoch=500,
+        precision="bf16",
+        averaged_weights=0.998,
+        catchment_variance=True,
+        validate_every=1,
+        validation_windows=16,
+        checkpoint_every=1,
+        keep_last=2,
+    ),
+)
+
+TINY = RIVERS.having(
+    data={"sequence_length": 180, "stride": 45, "sites": 12, "warm_up_days": 30},
+    model={"d_model": 48, "heads": 4, "decoder_dim": 48, "neighbours": 12},
+    train={"epochs": 4, "steps_per_epoch": 100, "precision": "fp32"},
+)
+
+BASE = Config()
+FAST = BASE.having(model={"mixers": ("time", "space")})
+
+PRESETS: dict[str, Config] = {"tiny": TINY, "base": BASE, "fast": FAST, "rivers": RIVERS}
