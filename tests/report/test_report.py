@@ -270,7 +270,7 @@ def test_the_page_says_the_numbers(evaluation: Fake, journal: Path, tmp_path: Pa
     assert "20 entries in the journal, 3 minutes. Not drawn: 1 without" in text
     assert "<title>step 4: 0.5</title>" in text
     assert "hydromae evaluate A</pre>" in text and "Open Government Licence v3.0" in text
-    assert "All 30 days hidden" in text  # the second river's unknown half is cut off
+    assert "All 30 days answered" in text  # the second river's unknown half is cut off
 
 
 def test_without_journal_examples_or_distributions_the_page_leaves_them_out(evaluation: Fake, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def example(examples: xr.Dataset, k: int) -> str:
     words = question(str(one["question"].item()))
     name, nse = str(one["catchment"].item()), float(one["nse"].item())
     hidden = f"all {len(graph.days)}" if graph.hidden.all() else f"{int(graph.hidden.sum())} of {len(graph.days)}"
-    days = f"{hidden} days hidden, {date(graph.days[0])} to {date(graph.days[-1])}"
+    days = f"{hidden} days answered, {date(graph.days[0])} to {date(graph.days[-1])}"
     label = f"Hydrograph of catchment {name}. {words.title}, {days}, NSE {number(nse)}"
     return (
         f"<figure><figcaption><b>Catchment {escape(name)}</b>, NSE {number(nse)} over the whole period<br>"
@@ -108,7 +108,7 @@ def examples_section(examples: xr.Dataset) -> str:
         ranked = sorted(members, key=lambda k: np.nan_to_num(float(examples["nse"].values[k]), nan=-np.inf))
         middle = ranked[(len(ranked) - 1) // 2]
         others = "".join(example(examples, k) for k in ranked if k != middle)
-        more = f"<details><summary>A worse and a better river</summary>{others}</details>" if others else ""
+        more = f"<details><summary>More rivers</summary>{others}</details>" if others else ""
         body.append(f"<div><h3>{escape(question(name).title)}</h3>{example(examples, middle)}{more}</div>")
     entries = [
         ("rain", "area", "rain"),
