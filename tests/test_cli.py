@@ -1,0 +1,121 @@
+"""The command line from outside: what each command writes, says and returns, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import xarray as xr
+
+from hydromae import __version__
+from hydromae.cli import COMMANDS, main
+
+DAYS, RIVERS = 60, 12
+
+
+@pytest.fixture(scope="module")
+def record(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("cli") / "virtual.nc"
+    assert main(["virtual", str(file), "--days", str(DAYS), "--catchments", str(RIVERS), "--seed", "3"]) == 0
+    return file
+
+
+@pytest.fixture(scope="module")
+def store(record: Path) -> Path:
+    out = record.with_name("rivers.zarr")
+    training = ["--training-period", "1989-01-01", "1989-02-15"]
+    assert main(["prepare", str(record), str(out), *training]) == 0
+    return out
+
+
+def test_virtual_writes_a_record(record: Path) -> None:
+    with xr.open_dataset(record, engine="h5netcdf") as found:
+        assert dict(found.sizes) == {"time": DAYS, "catchment": RIVERS}
+        assert {"precipitation", "temperature", "riverflow"} <= set(found.data_vars)
+
+
+def test_inspect_says_what_is_in_a_store(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main(["inspect", str(store), "--json"]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert (found["days"], found["catchments"], found["cells"]) == (DAYS, RIVERS, 0)
+    assert found["period"] == ["1989-01-01", "1989-03-01"] and captured.err == ""
+    assert main(["inspect", str(store)]) == 0
+    said = capsys.readouterr().out
+    assert "1989-01-01 to 1989-03-01, 60 days" in said and "riverflow" in said and "1980s" in said
+
+
+def test_inspect_draws_a_picture(store: Path, tmp_path: Path) -> None:
+    assert main(["inspect", str(store), "--picture", str(tmp_path / "store.png")]) == 0
+    assert (tmp_path / "store.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["virtual", "record.csv"], "record.csv"),
+        (["virtual", "record.nc", "--days", "0"], "days"),
+        (["prepare", "absent.nc", "out.zarr"], "absent.nc"),
+        (["inspect", "absent.zarr"], "absent.zarr"),
+        (["report", "absent"], "absent"),
+    ],
+)
+def test_an_error_of_the_user_is_one_line_and_code_2(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    assert captured.err.startswith("hydromae: ") and message in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["{", "[1]"])
+def test_a_wrong_model_card_is_one_line(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = tmp_path / "card.json"
+    card.write_text(text)
+    assert main(["report", str(tmp_path), "--card", str(card)]) == 2
+    assert "card.json: the model card" in capsys.readouterr().err
+
+
+def test_wrong_arguments_end_with_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in ([], ["drain"], ["virtual"], ["inspect", "a.zarr", "--picture"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
+    assert "hydromae" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert f"usage: hydromae {name}" in said and "--json" in said
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"hydromae {__version__}\n"
+
+
+def test_help_is_fast_because_it_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, hydromae.cli as cli\n"
+        "try:\n    cli.main(['--help'])\nexcept SystemExit as ended:\n    assert ended.code == 0\n"
+        "heavy = {'torch', 'xarray', 'pandas', 'zarr', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(name in done.stdout for name in COMMANDS)
