@@ -55,14 +55,8 @@ class ModelConfig:
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
-    streams: tuple[tuple[str, ...], ...] = (
-        ("precipitation",),
-        ("soil_moisture",),
-        ("temperature",),
-        ("evaporation",),
-        ("riverflow",),
-    )
-    """Modalities; those in one tuple lie at the same sites and share a token."""
+    streams: tuple[str, ...] = ("precipitation", "soil_moisture", "temperature", "evaporation", "riverflow")
+    """Modalities; those at the same sites may share a token: "weather+riverflow"."""
     d_model: int = 256
     """Width of the encoder."""
     heads: int = 8
@@ -109,6 +103,16 @@ class ModelConfig:
     """Temperature of the contrastive loss."""
     components: int = 3
     """Gaussians in the distribution of a series value."""
+
+    @property
+    def shared(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the modalities of each stream."""
+        return tuple(tuple(stream.split("+")) for stream in self.streams)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of all modalities, in the order of the streams."""
+        return tuple(name for names in self.shared for name in names)
 
 
 @dataclass(frozen=True)
@@ -240,7 +244,7 @@ class Config:
 def check(config: Config) -> None:
     """Refuse contradictions, with one line each."""
     model, data, masks = config.model, config.data, config.masks
-    named = [name for stream in model.streams for name in stream]
+    named = model.modalities
     for name in (*named, *masks.answered):
         if name not in MODALITIES:
             raise InputError(
@@ -257,8 +261,8 @@ def check(config: Config) -> None:
         raise InputError(
             "config: model.decoder_layers 0 reads answers from hidden tokens, which 'joint' drops; use 1 or more"
         )
-    if model.priors and (data.vector_patch_size != 1 or ("weather", "riverflow") not in model.streams):
-        raise InputError("config: model.priors needs data.vector_patch_size 1 and the stream (weather, riverflow)")
+    if model.priors and (data.vector_patch_size != 1 or "weather+riverflow" not in model.streams):
+        raise InputError("config: model.priors needs data.vector_patch_size 1 and the stream weather+riverflow")
     kinds = {MODALITIES[name].kind for name in named}
     if data.sites is not None and kinds != {"series"}:
         raise InputError(
@@ -266,8 +270,8 @@ def check(config: Config) -> None:
         )
     if model.d_model % model.heads or model.decoder_dim % model.heads:
         raise InputError(f"config: model.d_model and decoder_dim must be multiples of heads ({model.heads})")
-    for stream in model.streams:
+    for stream in model.shared:
         if len({MODALITIES[name].kind for name in stream}) != 1:
             raise InputError(
-                f"config: stream {stream} mixes maps and series; only modalities at the same sites share a token"
+                f"config: stream {'+'.join(stream)} mixes maps and series; only modalities at the same sites share a token"
             )

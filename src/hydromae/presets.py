@@ -20,7 +20,7 @@ RIVERS = Config(
         variable_dropout=0.1,
     ),
     model=ModelConfig(
-        streams=(("weather", "riverflow"),),
+        streams=("weather+riverflow",),
         d_model=96,
         heads=4,
         mixers=("recurrent", "space"),

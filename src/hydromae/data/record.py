@@ -92,7 +92,7 @@ def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridS
     grid : GridSpec, optional
         Needed where the model reads maps.
     """
-    modalities = [MODALITIES[name] for stream in config.model.streams for name in stream]
+    modalities = [MODALITIES[name] for name in config.model.modalities]
     times = dataset["time"].values.astype("datetime64[D]").astype(np.int64)
     easting, northing = _position(dataset)
     groups = neighbour_groups(easting, northing, config.data.vector_patch_size)

@@ -40,7 +40,7 @@ class HydroMAE(nn.Module):
         self.addresses, self.encoders, self.statics, self.queries = (nn.ModuleDict() for _ in range(4))
         self.embeddings, self.heads, self.decoders = (nn.ModuleDict() for _ in range(3))
         self.registers = nn.ParameterDict()
-        for stream in model.streams:
+        for stream in model.shared:
             self._add_stream(stream, pixels)
         self.fusion = Fusion(model, len(model.streams)) if model.fusion_layers else None
         self.priors = Priors(SEPARATIONS) if model.priors else None
@@ -55,7 +55,7 @@ class HydroMAE(nn.Module):
     def _add_stream(self, stream: tuple[str, ...], pixels: int) -> None:
         model, key, series = self.config.model, "+".join(stream), MODALITIES[stream[0]].kind == "series"
         width, slots = model.d_model, self.config.data.vector_patch_size if series else 1
-        maps = sum(MODALITIES[name].kind == "map" for names in model.streams for name in names)
+        maps = sum(MODALITIES[name].kind == "map" for name in model.modalities)
         film = model.film and series
         self.addresses[key] = Address(width, slots, ordered="recurrent" not in model.mixers)
         self.encoders[key] = Stack(model, model.series_layers if series else model.map_layers, film)
@@ -101,7 +101,7 @@ class HydroMAE(nn.Module):
         if self.config.model.footprints and batch.cells is not None:
             above = footprint_features(values, seen, batch, slots_of)
         streams = []
-        for names in self.config.model.streams:
+        for names in self.config.model.shared:
             slots, sites, tokens = self.addresses["+".join(names)](batch.at(names[0]), batch.days)
             priors = None
             for name in names:
