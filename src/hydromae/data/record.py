@@ -14,7 +14,7 @@ from hydromae.config import Config
 from hydromae.data.readers.record import positions
 from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError
-from hydromae.footprints import disc_footprints
+from hydromae.footprints import disc_footprints, halved
 from hydromae.modalities import ATTRIBUTES, MODALITIES, GridSpec, Modality
 
 VARIANCE_FLOOR = 0.02
@@ -139,18 +139,7 @@ def neighbour_groups(
     count = len(easting)
     if size == 1:
         return np.arange(count)[:, None]
-    where = np.stack([easting, northing])
-
-    def halve(members: np.ndarray) -> list[np.ndarray]:
-        if len(members) <= size:
-            return [members]
-        along = where[:, members]
-        axis = int(np.ptp(along[1]) > np.ptp(along[0]))
-        ordered = members[np.argsort(along[axis], kind="stable")]
-        half = max(size, len(members) // 2 // size * size)
-        return halve(ordered[:half]) + halve(ordered[half:])
-
-    parts = sorted(halve(np.arange(count)), key=len, reverse=True)
+    parts = sorted(halved(easting, northing, size), key=len, reverse=True)
     groups = np.full((len(parts), size), -1)
     for row, part in zip(groups, parts, strict=True):
         row[: len(part)] = part

@@ -1,44 +1,19 @@
-"""The command line: one frozen dataclass a command, whose docstrings are its help and whose `run` does the work.
-
-To add a command, write a class with a `run` like the others and name it in `COMMANDS`. `run` imports what it needs
-itself, so that `hydromae --help` answers at once; it returns what `--json` prints, and says the same to people on
-`Say`. An `InputError` becomes one line on stderr and exit code 2.
-"""
+"""Commands on records: virtual, prepare, inspect."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal
 
-import tyro
-from rich.console import Console, RenderableType
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from hydromae import __version__
+from hydromae.cli.common import Result, Say
 from hydromae.errors import InputError
 
-Say = Callable[[RenderableType], None]
-Result = Mapping[str, Any]
 Shape = Literal["catchments", "national"]
-
-
-@runtime_checkable
-class Command(Protocol):
-    """What every command offers."""
-
-    @property
-    def json(self) -> bool:
-        """Whether the result goes to stdout as JSON and nothing else does."""
-        ...
-
-    def run(self, say: Say) -> Result:
-        """Do the work; `say` shows something to people, the result is for programs."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -158,82 +133,3 @@ def variables_table(variables: Sequence[Mapping[str, Any]]) -> Table:
         name = f"{one['name']} (derived)" if one["derived"] else one["name"]
         table.add_row(name, one["units"], one["sites"], mean, *shares)
     return table
-
-
-@dataclass(frozen=True)
-class Report:
-    """Turn an evaluation into one HTML page that needs nothing else."""
-
-    evaluation: Annotated[Positional[Path], arg(metavar="EVALUATION")]
-    """Folder that hydromae evaluate wrote."""
-    out: Path = Path("report.html")
-    """The page."""
-    journal: Path | None = None
-    """Journal of the training run (JSON lines), for the loss curve."""
-    title: str = "British rivers, answered"
-    """Heading of the page."""
-    card: Path | None = None
-    """What is said about the model (a JSON object): name, which picks its scores, data_licence, and anything else."""
-    json: bool = False
-    """Print the result as JSON."""
-
-    def run(self, say: Say) -> Result:
-        """Write the page."""
-        from hydromae.evaluate.score import Evaluation
-        from hydromae.report.page import write_report
-
-        card = {} if self.card is None else read_card(self.card)
-        page = write_report(Evaluation.load(self.evaluation), self.journal, self.out, title=self.title, model_card=card)
-        say(f"{page}: open it in a browser")
-        return {"path": str(page)}
-
-
-def read_card(file: Path) -> dict[str, object]:
-    """A JSON object from a file."""
-    try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: the model card cannot be read ({error}); give a JSON object") from error
-    if not isinstance(card, dict):
-        raise InputError(f"{file}: the model card is a {type(card).__name__}; give a JSON object")
-    return card
-
-
-COMMANDS: dict[str, Callable[..., Command]] = {
-    "virtual": Virtual,
-    "prepare": Prepare,
-    "inspect": Inspect,
-    "report": Report,
-}
-
-
-def parse(arguments: Sequence[str] | None) -> Command:
-    """The command that the arguments ask for; wrong ones end the program with code 2 and say why."""
-    return tyro.extras.subcommand_cli_from_dict(
-        COMMANDS,
-        prog="hydromae",
-        description="Hand over a water record with NaN where you do not know; get a distribution back there.",
-        args=arguments,
-        config=(tyro.conf.FlagCreatePairsOff,),
-    )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and give the exit code: 0, or 2 for an error of the user's, said in one line on stderr."""
-    if (sys.argv[1:] if arguments is None else list(arguments)) == ["--version"]:
-        Console().print(f"hydromae {__version__}", highlight=False)
-        return 0
-    command = parse(arguments)
-    console = Console(quiet=command.json)
-
-    def say(shown: RenderableType) -> None:
-        console.print(shown, soft_wrap=isinstance(shown, str), markup=False, highlight=False)
-
-    try:
-        result = command.run(say)
-    except InputError as error:
-        Console(stderr=True).print(f"hydromae: {error}", style="red", soft_wrap=True, markup=False, highlight=False)
-        return 2
-    if command.json:
-        Console().print_json(data=dict(result), indent=None, allow_nan=False)
-    return 0
