@@ -11,10 +11,13 @@ from pyproj import Transformer
 from hydromae.footprints import Footprints, disc_footprints
 from hydromae.virtual.land import Land
 
-_MEDIAN_AREA = 155.0
-_SPREAD = 1.2
-_AREAS = (5.0, 10_000.0)
+_MEDIAN_AREA, _SPREAD, _AREAS = 155.0, 1.2, (5.0, 10_000.0)
+"""Log-normal areas: median [km²], standard deviation of the logarithm, and limits [km²]."""
+
 _INLAND = 0.8
+"""A centroid is at least this share of the radius away from the sea."""
+
+_CANDIDATES = 6
 
 
 @dataclass(frozen=True)
@@ -80,15 +83,14 @@ def place_catchments(
 
 
 def _spaced(land: Land, area: Float[np.ndarray, " C"], generator: np.random.Generator) -> Int[np.ndarray, " C"]:
-    """A land cell for each catchment, large ones first: of some that lie inland enough, the one farthest from others."""
-    candidates = 6
+    """A land cell for each catchment, large ones first: of some that lie inland enough, the farthest from others."""
     radius = np.sqrt(area / np.pi)
     gauged = 0.2 + 1 / (1 + np.exp((land.northing - 620e3) / 80e3))
     chosen = np.zeros(len(area), dtype=np.int64)
     for index, reach in enumerate(radius):
         inland = np.flatnonzero(land.coast >= min(_INLAND * reach, np.quantile(land.coast, 0.97)))
         weight = gauged[inland] * (1 - np.exp(-land.coast[inland] / 15))
-        trial = generator.choice(inland, candidates, p=weight / weight.sum())
+        trial = generator.choice(inland, _CANDIDATES, p=weight / weight.sum())
         taken = chosen[:index]
         apart = np.hypot(
             land.easting[trial, None] - land.easting[taken], land.northing[trial, None] - land.northing[taken]

@@ -1,4 +1,4 @@
-"""The large-scale weather of each day: where the air comes from, how unsettled it is, and what it does to temperature."""
+"""The large-scale weather of each day: where the air comes from, how unsettled it is, and the temperature it brings."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def season_angle(dates: np.ndarray) -> Float[np.ndarray, " T"]:
     return (day - day.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.float64) * (2 * np.pi / 365.25)
 
 
-def autoregressive(innovations: Float[np.ndarray, "T *M"], memory: float) -> Float[np.ndarray, "T *M"]:
+def autoregressive(innovations: Float[np.ndarray, "T ..."], memory: float) -> Float[np.ndarray, "T ..."]:
     """First-order autoregression of unit variance, driven by unit noise along the first axis."""
     state = np.empty_like(innovations)
     state[0] = innovations[0]

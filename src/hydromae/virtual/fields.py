@@ -9,7 +9,7 @@ from hydromae.modalities import GridSpec
 
 
 def padded_shape(grid: GridSpec) -> tuple[int, int]:
-    """Rows and columns of the periodic grid: the next multiples of 12, a margin apart, which a Fourier transform likes."""
+    """Rows and columns of the periodic grid: the next multiples of 12, which a Fourier transform likes."""
     return (grid.rows // 12 + 1) * 12, (grid.columns // 12 + 1) * 12
 
 

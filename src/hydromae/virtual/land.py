@@ -106,9 +106,8 @@ def build_land(generator: np.random.Generator) -> Land:
     cell = np.flatnonzero(percent >= LAND_PERCENT)
     easting, northing = grid.cell_position(cell)
     coast = _coast_distance(grid, percent, easting, northing)
-    wide, middle, fine, rock, soil, ground, shape = (
-        smooth_fields(generator, 1, grid, length)[0].ravel()[cell].astype(np.float64) for length in (90, 25, 12, 30, 40, 10, 12)
-    )
+    noise = _land_noise(generator, grid, cell, (90, 25, 12, 30, 40, 10, 12))
+    wide, middle, fine, rock, soil, ground, shape = noise
     swells = _swells(easting / 1e3, northing / 1e3)
     inland = 1 - np.exp(-coast / 10)
     lowland = 125 + 25 * wide + 15 * middle
@@ -131,6 +130,14 @@ def build_land(generator: np.random.Generator) -> Land:
         residual=0.10 + 0.02 * np.tanh(soil),
         saturated=0.47 + 0.05 * np.tanh(soil) + 0.00008 * altitude,
     )
+
+
+def _land_noise(
+    generator: np.random.Generator, grid: GridSpec, cell: Int[np.ndarray, " N"], lengths: tuple[float, ...]
+) -> Float[np.ndarray, "M N"]:
+    """Random fields over the land, one for each length [km], standardised over the land."""
+    fields = [smooth_fields(generator, 1, grid, length)[0].ravel()[cell].astype(np.float64) for length in lengths]
+    return np.stack([(field - field.mean()) / field.std() for field in fields])
 
 
 def _coast_distance(

@@ -1,4 +1,4 @@
-"""The rivers of Virtual GB: a soil bucket in each cell, and two stores in each catchment."""
+"""The water of Virtual GB: a soil bucket in each cell, and a quick and a slow path in each catchment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from hydromae.virtual.catchments import Catchments
 from hydromae.virtual.land import Land
 
 _WETTING = 1.5
+"""Water of a day that stays in the topsoil [mm]."""
+
+_SINKING = 12
+"""How much faster water sinks to the groundwater than the groundwater empties."""
+
 _LATE = 0.3
+"""Share of a day's quick flow that reaches the gauge on the next day."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,9 @@ class Ground:
 class Soil:
     """A bucket under a snow pack in each cell, after HBV (Lindström et al. 1997, J. Hydrol. 201).
 
-    Water that reaches the soil passes downward by the share (soil / capacity)^drainage; evaporation is the potential one until
-    half of the capacity is gone, and falls off linearly below.
+    Water that reaches the soil passes downward by the share (soil / capacity)^drainage, but for the first 1.5 mm of a
+    day, which wet the ground; evaporation is the potential one until half of the capacity is gone, and falls off
+    linearly below.
     """
 
     def __init__(self, land: Land, start_season: float):
@@ -75,23 +82,25 @@ class Soil:
 
 
 class Rivers:
-    """A fast and a slow linear store in each catchment; their shares and times follow the base-flow index and the area.
+    """A quick and a slow path through each catchment, whose shares and times follow its base-flow index and its area.
 
-    The slow store takes the share `bfihost` of the recharge (with scatter between catchments), and empties over 8 days
-    in a catchment of rock to 200 days in chalk; the fast one over half a day to a few days, longer in large catchments.
+    About the share `bfihost` of the recharge sinks to groundwater, which drains as the square of its storage, as an
+    unconfined aquifer does (Brutsaert & Nieber 1977, Water Resour. Res. 13, 637); at its usual flow it empties over 10
+    days in impermeable rock and over 250 days in chalk. The rest runs through two equal linear stores, of a few hours
+    in small catchments to days in large or permeable ones.
     """
 
     def __init__(self, catchments: Catchments, recharge: Float[np.ndarray, " C"], generator: np.random.Generator):
-        """Starts with a slow store in balance with a usual `recharge` [mm day⁻¹]."""
+        """Starts with stores in balance with a usual `recharge` [mm day⁻¹]."""
         scatter = generator.standard_normal((3, len(catchments.number)))
         index, area = catchments.attributes["bfihost"], catchments.attributes["catchment-area"]
-        self._share = np.clip(0.98 * index + 0.05 + 0.1 * scatter[0], 0.08, 0.97)
-        self._slow_time = 15 * np.exp(3.3 * (index - 0.2) + 0.3 * scatter[1])
+        self._share = np.clip(1.03 * index + 0.03 + 0.06 * scatter[0], 0.08, 0.97)
+        self._slow_time = 10 * np.exp(4.2 * (index - 0.2) + 0.25 * scatter[1])
         self._fast_time = 0.25 * (area / 150) ** 0.4 * np.exp(1.9 * (index - 0.45) + 0.4 * scatter[2])
         usual = self._share * recharge
         self._decay = 1 / (4 * self._slow_time**2 * usual)
         self._slow = 2 * self._slow_time * usual
-        self._sinking = usual * self._slow_time / 12
+        self._sinking = usual * self._slow_time / _SINKING
         self._fast = (1 - self._share) * recharge * self._fast_time
         self._channel = self._fast.copy()
 
@@ -99,7 +108,7 @@ class Rivers:
         """Flow [mm day⁻¹] of a block of days, and the water in the stores at the end of each [mm]."""
         flow, storage = np.empty_like(recharge), np.empty_like(recharge)
         fast_share = 1 - np.exp(-1 / self._fast_time)
-        sink_share = 1 - np.exp(-12 / self._slow_time)
+        sink_share = 1 - np.exp(-_SINKING / self._slow_time)
         for day in range(len(recharge)):
             self._sinking += self._share * recharge[day]
             wet = self._slow + sink_share * self._sinking
