@@ -67,19 +67,19 @@ def place_catchments(
     generator : numpy.random.Generator
     """
     area = np.clip(np.exp(generator.normal(np.log(_MEDIAN_AREA), _SPREAD, count)), *_AREAS)
-    area = np.sort(area)[::-1]
+    area = np.round(np.sort(area)[::-1], 1)
     centre = _spaced(land, area, generator)
     jitter = generator.uniform(-0.5, 0.5, (2, count)) * land.grid.cell_size
-    east, north = land.easting[centre] + jitter[0], land.northing[centre] + jitter[1]
+    east, north = np.round(land.easting[centre] + jitter[0]), np.round(land.northing[centre] + jitter[1])
     order, number = _numbers(east, north)
     east, north, area = east[order], north[order], area[order]
     prints = disc_footprints(land.easting, land.northing, east, north, area, land.grid.cell_size)
     mouth = _lowest(land, prints, count)
     offset = generator.uniform(-0.4, 0.4, (2, count)) * land.grid.cell_size
     gauge = np.round(np.stack([land.easting[mouth], land.northing[mouth]]) + offset)
-    bare = Catchments(number, gauge[0], gauge[1], np.round(east), np.round(north), prints, {})
-    attributes = _attributes(land, bare, np.round(area, 1), wetness, generator)
-    return Catchments(number, gauge[0], gauge[1], np.round(east), np.round(north), prints, attributes)
+    bare = Catchments(number, gauge[0], gauge[1], east, north, prints, {})
+    attributes = _attributes(land, bare, area, wetness, generator)
+    return Catchments(number, gauge[0], gauge[1], east, north, prints, attributes)
 
 
 def _spaced(land: Land, area: Float[np.ndarray, " C"], generator: np.random.Generator) -> Int[np.ndarray, " C"]:

@@ -17,9 +17,9 @@ LAND_PERCENT = 5
 # Swells of the invented relief, put roughly where Britain's uplands lie:
 # easting, northing, half-length [km], half-width [km], bearing of the long axis [degrees from north], height [m].
 _SWELLS = (
-    (222, 850, 115, 48, 25, 470),
+    (222, 845, 115, 48, 25, 520),
     (275, 770, 75, 55, 50, 520),
-    (315, 795, 40, 35, 90, 330),
+    (312, 795, 36, 30, 90, 180),
     (290, 606, 80, 32, 60, 265),
     (325, 512, 20, 20, 0, 330),
     (388, 470, 95, 24, 165, 330),
@@ -106,7 +106,7 @@ def build_land(generator: np.random.Generator) -> Land:
     cell = np.flatnonzero(percent >= LAND_PERCENT)
     easting, northing = grid.cell_position(cell)
     coast = _coast_distance(grid, percent, easting, northing)
-    noise = _land_noise(generator, grid, cell, (90, 25, 12, 30, 40, 10, 12))
+    noise = _land_noise(generator, grid, cell, (90.0, 25.0, 12.0, 30.0, 40.0, 10.0, 12.0))
     wide, middle, fine, rock, soil, ground, shape = noise
     swells = _swells(easting / 1e3, northing / 1e3)
     inland = 1 - np.exp(-coast / 10)
