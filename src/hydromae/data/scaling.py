@@ -94,18 +94,20 @@ class Scaling:
 
     def __getitem__(self, name: str) -> VariableScaling:
         if name not in self.variables:
-            raise InputError(f"scaling: {name} is not in it (it has {', '.join(self.variables)}); prepare the store anew")
+            raise InputError(
+                f"scaling: {name} is not in it (it has {', '.join(self.variables)}); prepare the store anew"
+            )
         return self.variables[name]
 
     def __contains__(self, name: str) -> bool:
         return name in self.variables
 
-    def scale(self, name: str, array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    def scale(self, name: str, array: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Values in canonical units as scaled values of the same dtype; NaN passes."""
         by = self[name]
         return ((apply_transform(by.transform, array) - by.mean) / by.std).astype(array.dtype)
 
-    def unscale(self, name: str, array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    def unscale(self, name: str, array: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Scaled values back in canonical units, of the same dtype; NaN passes."""
         by = self[name]
         return undo_transform(by.transform, array * by.std + by.mean).astype(array.dtype)
@@ -121,7 +123,9 @@ class Scaling:
             entries = json.loads(text)
             scaling = cls({name: VariableScaling(**entry) for name, entry in entries.items()})
         except (json.JSONDecodeError, TypeError, AttributeError) as error:
-            raise InputError(f"scaling: not the JSON of a scaling ({str(text)[:60]!r}); prepare the store anew") from error
+            raise InputError(
+                f"scaling: not the JSON of a scaling ({str(text)[:60]!r}); prepare the store anew"
+            ) from error
         unknown = {s.transform for s in scaling.variables.values()} - set(get_args(Transform))
         if unknown:
             raise InputError(f"scaling: transform {unknown.pop()!r} is not known; prepare the store anew")

@@ -18,10 +18,9 @@ import zarr
 from zarr.codecs import BloscCodec
 from zarr.errors import GroupNotFoundError
 
-from hydromae.data.readers.record import first_line
 from hydromae.data.scaling import Scaling
-from hydromae.errors import InputError
-from hydromae.modalities import VARIABLES, GridSpec
+from hydromae.errors import InputError, first_line
+from hydromae.modalities import ATTRIBUTES, VARIABLES, GridSpec
 
 FORMAT = "hydromae-store-1"
 CHUNK_DAYS = 30
@@ -117,7 +116,9 @@ def write_blocks(aside: str, template: xr.Dataset, blocks: Iterable[xr.Dataset])
     text = {name: clean[name].astype(object) for name in clean.variables if clean[name].dtype.kind == "U"}
     clean = clean.assign_coords(text)
     lazy = clean.assign({name: _hollow(clean[name]) for name in timed})
-    lazy.to_zarr(aside, mode="w", zarr_format=3, consolidated=False, encoding=encoding, compute=False, align_chunks=False)
+    lazy.to_zarr(
+        aside, mode="w", zarr_format=3, consolidated=False, encoding=encoding, compute=False, align_chunks=False
+    )
     start = 0
     for block in blocks:
         days = slice(start, start + block.sizes["time"])
@@ -190,9 +191,12 @@ def open_store(path: str | Path) -> xr.Dataset:
     if not is_store(path):
         raise InputError(f"{path}: not a hydromae store (no {FORMAT} stamp); make one with hydromae prepare")
     try:
-        return xr.open_zarr(str(path), consolidated=False, zarr_format=3, chunks=None)
+        stored = xr.open_zarr(str(path), consolidated=False, zarr_format=3, chunks=None)
     except (ValueError, KeyError, OSError) as error:
         raise InputError(f"{path}: the store cannot be read ({first_line(error)}); prepare it anew") from error
+    text = {name: stored[name].astype(object).astype(str) for name in stored.coords if stored[name].dtype.kind in "OT"}
+    order = [name for name in (*VARIABLES, *(a.name for a in ATTRIBUTES)) if name in stored.data_vars]
+    return stored.assign_coords(text)[[*order, *(n for n in stored.data_vars if n not in order)]]
 
 
 def _attribute(dataset: xr.Dataset, name: str) -> str:

@@ -45,7 +45,9 @@ def read(path: str | Path, training_period: tuple[str, str] = TRAINING_PERIOD) -
     if lacking:
         raise InputError(f"{path}: no variable {', '.join(lacking)}; this is not the CAMELS-GB daily arrangement")
     if set(raw[CLIMATOLOGY].dims) != {"day_of_year", "catchment"}:
-        raise InputError(f"{path}: {CLIMATOLOGY} has dimensions {raw[CLIMATOLOGY].dims}; needs (day_of_year, catchment)")
+        raise InputError(
+            f"{path}: {CLIMATOLOGY} has dimensions {raw[CLIMATOLOGY].dims}; needs (day_of_year, catchment)"
+        )
     record = xr.Dataset({n: units.convert(raw[n], n, raw[n].attrs.get("units"), str(path)) for n in SERIES})
     for name in SERIES:
         record[name].attrs["long_name"] = raw[name].attrs.get("long_name", name)

@@ -11,8 +11,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 from pyproj import CRS
 
-from hydromae.data.readers.record import first_line
-from hydromae.errors import InputError
+from hydromae.errors import InputError, first_line
 from hydromae.modalities import GridSpec
 
 
