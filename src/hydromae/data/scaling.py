@@ -120,16 +120,15 @@ class Scaling:
     def from_json(cls, text: str) -> Scaling:
         """From what `to_json` wrote."""
         try:
-            entries = json.loads(text)
-            scaling = cls({name: VariableScaling(**entry) for name, entry in entries.items()})
-        except (json.JSONDecodeError, TypeError, AttributeError) as error:
+            entries = {n: (e["transform"], float(e["mean"]), float(e["std"])) for n, e in json.loads(text).items()}
+        except (json.JSONDecodeError, TypeError, AttributeError, KeyError) as error:
             raise InputError(
                 f"scaling: not the JSON of a scaling ({str(text)[:60]!r}); prepare the store anew"
             ) from error
-        unknown = {s.transform for s in scaling.variables.values()} - set(get_args(Transform))
+        unknown = {transform for transform, _, _ in entries.values()} - set(get_args(Transform))
         if unknown:
             raise InputError(f"scaling: transform {unknown.pop()!r} is not known; prepare the store anew")
-        return scaling
+        return cls({name: VariableScaling(*entry) for name, entry in entries.items()})
 
 
 def _fit(values: xr.DataArray, name: str, transform: Transform, period: tuple[str, str]) -> VariableScaling:

@@ -191,8 +191,8 @@ def parse_period(period: tuple[str, str]) -> tuple[pd.Timestamp, pd.Timestamp]:
         start, end = pd.Timestamp(period[0]), pd.Timestamp(period[1])
     except ValueError as error:
         raise InputError(f"period {period[0]}/{period[1]}: not two dates; write YYYY-MM-DD/YYYY-MM-DD") from error
-    if pd.isna(start) or pd.isna(end):
+    if not (isinstance(start, pd.Timestamp) and isinstance(end, pd.Timestamp)):
         raise InputError(f"period {period[0]}/{period[1]}: a date is empty; write YYYY-MM-DD/YYYY-MM-DD")
     if not start <= end:
         raise InputError(f"period {period[0]}/{period[1]}: the last day is before the first; swap them")
-    return pd.Timestamp(start), pd.Timestamp(end)
+    return start, end

@@ -135,8 +135,8 @@ def from_frame(frame: pd.DataFrame, attributes: xr.Dataset | None = None, where:
         A missing column, text where a number belongs, a day that a catchment has twice, or a value out of range.
     """
     frame = _flat(frame)
-    date = _key(frame, DATES, where, "a date column")
-    site = _key(frame, CATCHMENTS, where, "a catchment column")
+    date = _key(frame, DATES, where, "date column")
+    site = _key(frame, CATCHMENTS, where, "catchment column")
     named = _columns([str(c) for c in frame.columns], where)
     day, days = pd.factorize(_dates(frame, date, where), sort=True)
     row, catchments = pd.factorize(frame[site], sort=False)
@@ -173,8 +173,8 @@ def answer_frame(answer: xr.Dataset, frame: pd.DataFrame, where: str = "the tabl
         bit), and new columns `riverflow_origin` and `riverflow_q05`, … in the units of the flow column.
     """
     flat = _flat(frame)
-    day = answer.indexes["time"].get_indexer(_dates(flat, _key(flat, DATES, where, "a date column"), where))
-    row = answer.indexes["catchment"].get_indexer(pd.Index(flat[_key(flat, CATCHMENTS, where, "a catchment column")]))
+    day = answer.indexes["time"].get_indexer(_dates(flat, _key(flat, DATES, where, "date column"), where))
+    row = answer.indexes["catchment"].get_indexer(pd.Index(flat[_key(flat, CATCHMENTS, where, "catchment column")]))
     result = frame.copy()
     named = _columns([str(c) for c in flat.columns], where)
     for name, (column, spelled) in named.items():
@@ -238,7 +238,7 @@ def _columns(columns: list[str], where: str) -> dict[str, tuple[str, str]]:
 
 def _dates(frame: pd.DataFrame, name: str, where: str) -> pd.DatetimeIndex:
     try:
-        dates = pd.DatetimeIndex(pd.to_datetime(frame[name]))
+        dates = pd.DatetimeIndex(pd.to_datetime(frame[name], format="ISO8601"))
     except (ValueError, TypeError) as error:
         raise InputError(f"{where}: {name} is not all dates ({first_line(error)}); write YYYY-MM-DD") from error
     if dates.hasnans:
