@@ -72,6 +72,7 @@ def evaluation() -> Fake:
             "time": time,
             "quantile": [0.05, 0.25, 0.5, 0.75, 0.95],
             "question": ("example", ["forecast-3", "fill"]),
+            "method": ("example", ["rivers", "rivers"]),
             "catchment": ("example", [39001, 54001]),
             "nse": ("example", [0.6, np.nan]),
         },
@@ -270,7 +271,7 @@ def test_the_page_says_the_numbers(evaluation: Fake, journal: Path, tmp_path: Pa
     assert "20 entries in the journal, 3 minutes. Not drawn: 1 without" in text
     assert "<title>step 4: 0.5</title>" in text
     assert "hydromae evaluate A</pre>" in text and "Open Government Licence v3.0" in text
-    assert "All 30 days answered" in text  # the second river's unknown half is cut off
+    assert "All 30 days answered by rivers, 1" in text  # the second river's unknown half is cut off
 
 
 def test_without_journal_examples_or_distributions_the_page_leaves_them_out(evaluation: Fake, tmp_path: Path) -> None:
@@ -290,7 +291,7 @@ def test_markup_in_data_stays_text(evaluation: Fake, journal: Path, tmp_path: Pa
         question=["fill", evil], method=["rivers", evil, "persistence"], catchment=[evil, "b", "c", "d"]
     )
     examples = evaluation.examples.assign_coords(
-        catchment=("example", [evil, "b"]), question=("example", [evil, "fill"])
+        catchment=("example", [evil, "b"]), question=("example", [evil, "fill"]), method=("example", [evil, "rivers"])
     )
     settings: dict[str, object] = {"period": [evil, "2014"], evil: evil, "command": evil}
     text = render(

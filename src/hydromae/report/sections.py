@@ -88,11 +88,11 @@ def example(examples: xr.Dataset, k: int) -> str:
     words = question(str(one["question"].item()))
     name, nse = str(one["catchment"].item()), float(one["nse"].item())
     hidden = f"all {len(graph.days)}" if graph.hidden.all() else f"{int(graph.hidden.sum())} of {len(graph.days)}"
-    days = f"{hidden} days answered, {date(graph.days[0])} to {date(graph.days[-1])}"
+    days = f"{hidden} days answered by {one['method'].item()}, {date(graph.days[0])} to {date(graph.days[-1])}"
     label = f"Hydrograph of catchment {name}. {words.title}, {days}, NSE {number(nse)}"
     return (
         f"<figure><figcaption><b>Catchment {escape(name)}</b>, NSE {number(nse)} over the whole period<br>"
-        f"{days[0].upper()}{days[1:]}.</figcaption>{hydrograph(graph, label)}</figure>"
+        f"{escape(days[0].upper() + days[1:])}.</figcaption>{hydrograph(graph, label)}</figure>"
     )
 
 
