@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from hydromae.evaluate.score import evaluate
 
-from hydromae import __version__
+from hydromae import __main__, __version__
 from hydromae.cli import COMMANDS, main
 from hydromae.evaluate import protocol
 
@@ -140,6 +140,13 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"hydromae {__version__}\n"
+
+
+def test_the_program_ends_with_the_exit_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "argv", ["hydromae", "inspect", str(tmp_path / "absent.zarr")])
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    assert ended.value.code == 2
 
 
 def test_help_is_fast_because_it_imports_nothing_heavy() -> None:

@@ -19,6 +19,7 @@ from hydromae.report.chart import Scale, band, number, path
 from hydromae.report.journal import read_journal
 from hydromae.report.page import write_report
 from hydromae.report.plots import Hydrograph, hydrograph, interval, runs, shown_days, top_of
+from hydromae.report.sections import line_style
 from hydromae.report.summary import counted, needed_days, percentile, questions, row, table
 from hydromae.report.words import question
 
@@ -177,6 +178,11 @@ def test_scale_line_and_band_stand_where_they_should() -> None:
     )
 
 
+def test_no_baseline_is_drawn_like_the_model() -> None:
+    styles = [line_style(place) for place in range(20)]
+    assert styles[0] == "l0" and "l0" not in styles[1:] and len(set(styles[:8])) == 8
+
+
 def test_score_classes_at_their_edges() -> None:
     assert score_class(np.array([np.nan, -3.0, 0.0, 0.3, 0.69, 0.7, 0.8, 0.9, 1.0])) == [0, 0, 1, 2, 3, 4, 5, 6, 6]
 
@@ -265,7 +271,7 @@ def test_the_page_says_the_numbers(evaluation: Fake, journal: Path, tmp_path: Pa
         '<td class="best">0.800</td><td>0.750</td><td>0.720</td><td>0.800</td><td>0.500</td><td>3</td><td>100%</td>'
         in text
     )
-    assert "<td>0.500</td><td>0.300</td><td>–</td>" not in text and "<td>3</td><td>67%</td>" in text
+    assert "<td>0.500</td><td>0.300</td><td>–</td>" not in text and "<td>3</td><td>67 %</td>" in text
     assert "<title>54001: NSE 0.80</title>" in text
     assert "<td>50 %</td><td>88 %</td>" in text
     assert "20 entries in the journal, 3 minutes. Not drawn: 1 without" in text

@@ -132,7 +132,7 @@ def distributions(scores: xr.Dataset, model: str) -> str:
     for name in questions(scores):
         rows, title = table(scores, name, model), question(name).title
         lines = [
-            (line.method, f"l{order.index(line.method) % LINES}", counted_scores(scores, name, line.method)["nse"])
+            (line.method, line_style(order.index(line.method)), counted_scores(scores, name, line.method)["nse"])
             for line in rows
         ]
         chart = distribution(
@@ -143,6 +143,11 @@ def distributions(scores: xr.Dataset, model: str) -> str:
         figures.append(f"<figure><figcaption><b>{escape(title)}</b></figcaption>{chart}{key(entries)}</figure>")
     lead = "Lines further to the right and lower are better. Scores below −0.5 stand at the left edge."
     return section("spread", "Good rivers and bad ones", lead, f'<div class="curves">{"".join(figures)}</div>')
+
+
+def line_style(place: int) -> str:
+    """The CSS class of the method at a place in the order: the model's own, then the baselines', which may recur."""
+    return "l0" if place == 0 else f"l{1 + (place - 1) % (LINES - 1)}"
 
 
 def training(losses: Losses | None) -> str:
