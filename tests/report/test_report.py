@@ -267,11 +267,9 @@ def test_the_page_holds_every_section_and_needs_nothing_else(evaluation: Fake, j
 def test_the_page_says_the_numbers(evaluation: Fake, journal: Path, tmp_path: Path) -> None:
     text = render(evaluation, journal, tmp_path)
     assert "<b>0.80</b><span>best baseline 0.50, donors</span>" in text
-    assert (
-        '<td class="best">0.800</td><td>0.750</td><td>0.720</td><td>0.800</td><td>0.500</td><td>3</td><td>100%</td>'
-        in text
-    )
-    assert "<td>0.500</td><td>0.300</td><td>–</td>" not in text and "<td>3</td><td>67 %</td>" in text
+    cells = ("0.750", "0.720", "0.800", "0.500", "3", "100 %")
+    assert '<td class="best">0.800</td>' + "".join(f"<td>{cell}</td>" for cell in cells) in text
+    assert "<td>3</td><td>67 %</td>" in text  # donors answered 800 of 1,200 days
     assert "<title>54001: NSE 0.80</title>" in text
     assert "<td>50 %</td><td>88 %</td>" in text
     assert "20 entries in the journal, 3 minutes. Not drawn: 1 without" in text
