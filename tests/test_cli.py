@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
+from hydromae.evaluate.score import evaluate
 
-from hydromae import __version__
+from hydromae import __main__, __version__
 from hydromae.cli import COMMANDS, main
+from hydromae.evaluate import protocol
 
 DAYS, RIVERS = 60, 12
 
@@ -52,6 +54,37 @@ def test_inspect_says_what_is_in_a_store(store: Path, capsys: pytest.CaptureFixt
 def test_inspect_draws_a_picture(store: Path, tmp_path: Path) -> None:
     assert main(["inspect", str(store), "--picture", str(tmp_path / "store.png")]) == 0
     assert (tmp_path / "store.png").read_bytes().startswith(b"\x89PNG")
+
+
+class Constant:
+    """A method that answers 1 mm/day everywhere."""
+
+    name = "constant"
+
+    def predict(self, dataset: xr.Dataset) -> xr.Dataset:
+        """Every NaN becomes 1."""
+        return dataset.assign(riverflow=dataset["riverflow"].fillna(1.0))
+
+
+def test_report_turns_a_saved_evaluation_into_a_page(
+    record: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    period = ("1989-01-20", "1989-02-28")
+    with xr.open_dataset(record, engine="h5netcdf") as opened:
+        found = opened.load()
+    asked = protocol.simulate(found, period)
+    evaluate({"simulate": [Constant()]}, found, asked, period, {"seed": 3}).save(tmp_path / "evaluation")
+    (tmp_path / "journal.jsonl").write_text('{"step": 1, "loss": 0.5, "validation_loss": null, "seconds": 2.0}\n')
+    (tmp_path / "card.json").write_text('{"name": "constant", "data_licence": "Invented data, CC0"}')
+    page = tmp_path / "page.html"
+    capsys.readouterr()
+    options = ["--out", str(page), "--journal", str(tmp_path / "journal.jsonl"), "--card", str(tmp_path / "card.json")]
+    assert main(["report", str(tmp_path / "evaluation"), "--title", "Virtual rivers", "--json", *options]) == 0
+    capture = capsys.readouterr()
+    assert json.loads(capture.out) == {"path": str(page)}
+    text = page.read_text(encoding="utf-8")
+    assert "<h1>Virtual rivers</h1>" in text and "<b>constant</b>" in text and "Flow from weather" in text
+    assert text.count("<title>") > RIVERS and "Invented data, CC0" in text
 
 
 @pytest.mark.parametrize(
@@ -107,6 +140,13 @@ def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"hydromae {__version__}\n"
+
+
+def test_the_program_ends_with_the_exit_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "argv", ["hydromae", "inspect", str(tmp_path / "absent.zarr")])
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    assert ended.value.code == 2
 
 
 def test_help_is_fast_because_it_imports_nothing_heavy() -> None:

@@ -155,8 +155,7 @@ def test_downward_imports_and_own_layer_are_allowed(tmp_path: Path) -> None:
     file.parent.mkdir()
     file.write_text(
         "from hydromae import __version__, modalities\nfrom hydromae.data import store\nfrom . import scaling\n"
-        "from pickle import UnpicklingError\nfrom hydromae.errors import InputError\nimport numpy\nvalue = getattr(numpy, 'nan')\n"
-        + "a = 1\n"
-        * (LONGEST_FILE - 7)
+        "from pickle import UnpicklingError\nfrom hydromae.errors import InputError\n"
+        "import numpy\nvalue = getattr(numpy, 'nan')\n" + "a = 1\n" * (LONGEST_FILE - 7)
     )
     assert faults(file, tmp_path) == []

@@ -19,6 +19,7 @@ from hydromae.report.chart import Scale, band, number, path
 from hydromae.report.journal import read_journal
 from hydromae.report.page import write_report
 from hydromae.report.plots import Hydrograph, hydrograph, interval, runs, shown_days, top_of
+from hydromae.report.sections import line_style
 from hydromae.report.summary import counted, needed_days, percentile, questions, row, table
 from hydromae.report.words import question
 
@@ -72,6 +73,7 @@ def evaluation() -> Fake:
             "time": time,
             "quantile": [0.05, 0.25, 0.5, 0.75, 0.95],
             "question": ("example", ["forecast-3", "fill"]),
+            "method": ("example", ["rivers", "rivers"]),
             "catchment": ("example", [39001, 54001]),
             "nse": ("example", [0.6, np.nan]),
         },
@@ -176,6 +178,11 @@ def test_scale_line_and_band_stand_where_they_should() -> None:
     )
 
 
+def test_no_baseline_is_drawn_like_the_model() -> None:
+    styles = [line_style(place) for place in range(20)]
+    assert styles[0] == "l0" and "l0" not in styles[1:] and len(set(styles[:8])) == 8
+
+
 def test_score_classes_at_their_edges() -> None:
     assert score_class(np.array([np.nan, -3.0, 0.0, 0.3, 0.69, 0.7, 0.8, 0.9, 1.0])) == [0, 0, 1, 2, 3, 4, 5, 6, 6]
 
@@ -260,17 +267,15 @@ def test_the_page_holds_every_section_and_needs_nothing_else(evaluation: Fake, j
 def test_the_page_says_the_numbers(evaluation: Fake, journal: Path, tmp_path: Path) -> None:
     text = render(evaluation, journal, tmp_path)
     assert "<b>0.80</b><span>best baseline 0.50, donors</span>" in text
-    assert (
-        '<td class="best">0.800</td><td>0.750</td><td>0.720</td><td>0.800</td><td>0.500</td><td>3</td><td>100%</td>'
-        in text
-    )
-    assert "<td>0.500</td><td>0.300</td><td>–</td>" not in text and "<td>3</td><td>67%</td>" in text
+    cells = ("0.750", "0.720", "0.800", "0.500", "3", "100 %")
+    assert '<td class="best">0.800</td>' + "".join(f"<td>{cell}</td>" for cell in cells) in text
+    assert "<td>3</td><td>67 %</td>" in text  # donors answered 800 of 1,200 days
     assert "<title>54001: NSE 0.80</title>" in text
     assert "<td>50 %</td><td>88 %</td>" in text
     assert "20 entries in the journal, 3 minutes. Not drawn: 1 without" in text
     assert "<title>step 4: 0.5</title>" in text
     assert "hydromae evaluate A</pre>" in text and "Open Government Licence v3.0" in text
-    assert "All 30 days answered" in text  # the second river's unknown half is cut off
+    assert "All 30 days answered by rivers, 1" in text  # the second river's unknown half is cut off
 
 
 def test_without_journal_examples_or_distributions_the_page_leaves_them_out(evaluation: Fake, tmp_path: Path) -> None:
@@ -290,7 +295,7 @@ def test_markup_in_data_stays_text(evaluation: Fake, journal: Path, tmp_path: Pa
         question=["fill", evil], method=["rivers", evil, "persistence"], catchment=[evil, "b", "c", "d"]
     )
     examples = evaluation.examples.assign_coords(
-        catchment=("example", [evil, "b"]), question=("example", [evil, "fill"])
+        catchment=("example", [evil, "b"]), question=("example", [evil, "fill"]), method=("example", [evil, "rivers"])
     )
     settings: dict[str, object] = {"period": [evil, "2014"], evil: evil, "command": evil}
     text = render(

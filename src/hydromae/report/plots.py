@@ -19,7 +19,7 @@ MOST_TAIL = 1.6  # a 90 % interval may stretch the flow axis to so many times th
 POINTS = 800  # at most twice as many points in a drawn loss curve
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 LONGEST = 365  # days that a hydrograph shows
-LINES = 6  # line styles in the style sheet, the model's first
+LINES = 8  # line styles in the style sheet, the model's first
 
 
 @dataclass(frozen=True)

@@ -88,11 +88,11 @@ def example(examples: xr.Dataset, k: int) -> str:
     words = question(str(one["question"].item()))
     name, nse = str(one["catchment"].item()), float(one["nse"].item())
     hidden = f"all {len(graph.days)}" if graph.hidden.all() else f"{int(graph.hidden.sum())} of {len(graph.days)}"
-    days = f"{hidden} days answered, {date(graph.days[0])} to {date(graph.days[-1])}"
+    days = f"{hidden} days answered by {one['method'].item()}, {date(graph.days[0])} to {date(graph.days[-1])}"
     label = f"Hydrograph of catchment {name}. {words.title}, {days}, NSE {number(nse)}"
     return (
         f"<figure><figcaption><b>Catchment {escape(name)}</b>, NSE {number(nse)} over the whole period<br>"
-        f"{days[0].upper()}{days[1:]}.</figcaption>{hydrograph(graph, label)}</figure>"
+        f"{escape(days[0].upper() + days[1:])}.</figcaption>{hydrograph(graph, label)}</figure>"
     )
 
 
@@ -132,7 +132,7 @@ def distributions(scores: xr.Dataset, model: str) -> str:
     for name in questions(scores):
         rows, title = table(scores, name, model), question(name).title
         lines = [
-            (line.method, f"l{order.index(line.method) % LINES}", counted_scores(scores, name, line.method)["nse"])
+            (line.method, line_style(order.index(line.method)), counted_scores(scores, name, line.method)["nse"])
             for line in rows
         ]
         chart = distribution(
@@ -143,6 +143,11 @@ def distributions(scores: xr.Dataset, model: str) -> str:
         figures.append(f"<figure><figcaption><b>{escape(title)}</b></figcaption>{chart}{key(entries)}</figure>")
     lead = "Lines further to the right and lower are better. Scores below −0.5 stand at the left edge."
     return section("spread", "Good rivers and bad ones", lead, f'<div class="curves">{"".join(figures)}</div>')
+
+
+def line_style(place: int) -> str:
+    """The CSS class of the method at a place in the order: the model's own, then the baselines', which may recur."""
+    return "l0" if place == 0 else f"l{1 + (place - 1) % (LINES - 1)}"
 
 
 def training(losses: Losses | None) -> str:

@@ -43,7 +43,7 @@ def score_cells(line: Row, best: float) -> str:
     """The numbers of one line of the score table."""
     mark = ' class="best"' if np.isfinite(best) and round(line.nse, 3) >= round(best, 3) else ""
     cells = [number(value, 3) for value in (line.nse25, line.nse10, line.kge, line.crps)]
-    rest = "".join(f"<td>{cell}</td>" for cell in (*cells, str(line.catchments), f"{line.answered:.0%}"))
+    rest = "".join(f"<td>{cell}</td>" for cell in (*cells, str(line.catchments), f"{100 * line.answered:.0f} %"))
     return f"<td{mark}>{number(line.nse, 3)}</td>{rest}"
 
 
