@@ -36,6 +36,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 
 def parse(arguments: Sequence[str] | None) -> Command:
     """The command that the arguments ask for; wrong ones end the program with code 2 and say why."""
+    base_config(sys.argv[1:] if arguments is None else arguments)
     return tyro.extras.subcommand_cli_from_dict(
         COMMANDS,
         prog="hydromae",
@@ -50,13 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (sys.argv[1:] if arguments is None else list(arguments)) == ["--version"]:
         Console().print(f"hydromae {__version__}", highlight=False)
         return 0
-    command = parse(arguments)
-    console = Console(quiet=command.json)
-
-    def say(shown: RenderableType) -> None:
-        console.print(shown, soft_wrap=isinstance(shown, str), markup=False, highlight=False)
-
     try:
+        command = parse(arguments)
+        console = Console(quiet=command.json)
+
+        def say(shown: RenderableType) -> None:
+            console.print(shown, soft_wrap=isinstance(shown, str), markup=False, highlight=False)
+
         result = command.run(say)
     except InputError as error:
         Console(stderr=True).print(f"hydromae: {error}", style="red", soft_wrap=True, markup=False, highlight=False)

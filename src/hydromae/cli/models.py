@@ -127,7 +127,7 @@ class Pretrain:
             ) from error
 
 
-class watching:  # noqa: N801
+class watching:
     """A progress bar with loss and time left, as something the training loop can call."""
 
     def __init__(self, quiet: bool) -> None:
