@@ -35,7 +35,7 @@ class Method(Protocol):
 def gap_pattern(
     times: xr.DataArray, catchments: xr.DataArray, gap: int = 10, every: int = 20, start: int | np.ndarray = 0
 ) -> xr.DataArray:
-    """Gaps of `gap` days that open every `every` days; a gap that the period would cut is left out.
+    """Gaps of `gap` days that open every `every` days; a gap that the ends of the period would cut is left out.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def gap_pattern(
     gap, every : int
         Length of a gap, and days from one opening to the next [days].
     start : int or array (C,)
-        Day of the first opening, counted from the first time; one for all, or one for each catchment.
+        A day on which a gap opens, counted from the first time; one for all, or one for each catchment.
 
     Returns
     -------
@@ -58,9 +58,10 @@ def gap_pattern(
     """
     if not 0 < gap < every:
         raise InputError(f"gap of {gap} days every {every} days: a gap needs at least one day and a day between gaps")
-    day = np.arange(times.size)[:, None] - np.broadcast_to(start, catchments.size)[None, :]
-    opening = day - day % every
-    whole = (day >= 0) & (opening + gap < times.size - np.broadcast_to(start, catchments.size)[None, :])
+    first = np.broadcast_to(start, catchments.size)[None, :]
+    day = np.arange(times.size)[:, None] - first
+    opening = first + day - day % every
+    whole = (opening >= 0) & (opening + gap < times.size)
     coords = {"time": times.values, "catchment": catchments.values}
     return xr.DataArray((day % every < gap) & whole, dims=("time", "catchment"), coords=coords)
 
