@@ -6,6 +6,10 @@ and gives NaN where a score is undefined (no such day, or a river that never cha
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
+from typing import cast
+
 import numpy as np
 import xarray as xr
 from scores.categorical import BinaryContingencyManager
@@ -36,7 +40,7 @@ def nse(answer: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     ----------
     Nash and Sutcliffe (1970), J. Hydrol. 10, 282–290, doi:10.1016/0022-1694(70)90255-6. Computed by `scores`.
     """
-    return scores_nse(answer, _where_varying(truth, answer), reduce_dims=["time"]).rename("nse")
+    return cast(xr.DataArray, scores_nse(answer, _where_varying(truth, answer), reduce_dims=["time"]))
 
 
 def kge(answer: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
@@ -61,7 +65,7 @@ def kge(answer: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     """
     truth = _where_varying(truth, answer)
     answer = _where_varying(answer, truth)
-    return scores_kge(answer, truth, reduce_dims=["time"]).rename("kge")
+    return cast(xr.DataArray, scores_kge(answer, truth, reduce_dims=["time"]))
 
 
 def _where_varying(one: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
@@ -101,7 +105,7 @@ def crps(quantiles: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
         2 * weight * quantile_score(ordered.isel(quantile=index, drop=True), truth, float(level), reduce_dims=["time"])
         for index, (level, weight) in enumerate(zip(levels, np.diff(edges), strict=True))
     ]
-    return sum(loss[1:], loss[0]).rename("crps")
+    return reduce(add, loss)
 
 
 def coverage(quantiles: xr.DataArray, truth: xr.DataArray, share: float) -> xr.DataArray:
@@ -137,7 +141,7 @@ def coverage(quantiles: xr.DataArray, truth: xr.DataArray, share: float) -> xr.D
     low, high = interval.isel(quantile=0, drop=True), interval.isel(quantile=1, drop=True)
     known = truth.notnull() & low.notnull() & high.notnull()
     inside = ((truth >= low) & (truth <= high)).where(known)
-    return inside.mean("time").rename("coverage")
+    return inside.mean("time")
 
 
 def contingency(warned: xr.DataArray, happened: xr.DataArray) -> xr.Dataset:
@@ -192,4 +196,4 @@ def brier(probability: xr.DataArray, happened: xr.DataArray) -> xr.DataArray:
     ----------
     Brier (1950), Mon. Weather Rev. 78, 1–3. Computed by `scores`.
     """
-    return brier_score(probability.astype(float), happened.astype(float), reduce_dims=["time"]).rename("brier")
+    return cast(xr.DataArray, brier_score(probability.astype(float), happened.astype(float), reduce_dims=["time"]))

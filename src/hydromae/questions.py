@@ -6,7 +6,7 @@ A method is anything with a `name` and `predict(dataset) -> dataset`: the model,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -14,11 +14,11 @@ import xarray as xr
 
 from hydromae.errors import InputError
 
-Weather = Literal["known", "blind"]
 WEATHER: tuple[str, ...] = ("precipitation", "temperature", "potential_evaporation")
 DAY = np.timedelta64(1, "D")
 
 
+@runtime_checkable
 class Method(Protocol):
     """Anything that answers questions: the dataset comes back with every NaN of `riverflow` answered."""
 
@@ -71,8 +71,8 @@ def fill_gaps(dataset: xr.Dataset, hidden: xr.DataArray) -> xr.Dataset:
 
     Everything else stays: the other catchments, the days around, the weather.
     """
-    hidden = hidden.reindex(time=dataset["time"], catchment=dataset["catchment"], fill_value=False)
-    return dataset.assign(riverflow=dataset["riverflow"].where(~hidden))
+    asked = hidden.astype(np.float32).reindex(time=dataset["time"], catchment=dataset["catchment"])
+    return dataset.assign(riverflow=dataset["riverflow"].where(asked != 1))
 
 
 def ungauged(dataset: xr.Dataset, catchments: Sequence | np.ndarray) -> xr.Dataset:
@@ -112,13 +112,13 @@ def parse_issues(spec: str) -> pd.DatetimeIndex:
         every = int(parts[2]) if len(parts) == 3 else 1
     except ValueError as error:
         raise InputError(f"issues {spec!r}: {error}; {remedy}") from error
-    if pd.isna(first) or pd.isna(last) or every < 1 or last < first:
+    if not isinstance(first, pd.Timestamp) or not isinstance(last, pd.Timestamp) or every < 1 or last < first:
         raise InputError(f"issues {spec!r}: no issue day in it; {remedy}")
     return pd.date_range(first.normalize(), last.normalize(), freq=f"{every}D")
 
 
 def issue_question(
-    dataset: xr.Dataset, issue: pd.Timestamp, days: int, weather: Weather = "known", context_days: int = 365
+    dataset: xr.Dataset, issue: pd.Timestamp, days: int, weather: str = "known", context_days: int = 365
 ) -> xr.Dataset:
     """The record as it was known on an issue day, with `days` days of NaN after it.
 
@@ -131,8 +131,8 @@ def issue_question(
     days : int
         Days asked for after it; days beyond the end of the record are added.
     weather : {"known", "blind"}
-        Whether precipitation, temperature and potential evaporation stay after the issue day. Any other variable of time
-        is NaN after the issue day, or left out where it cannot hold NaN.
+        Whether precipitation, temperature and potential evaporation stay after the issue day. Any other variable of
+        time is NaN after the issue day, or left out where it cannot hold NaN.
     context_days : int
         Days kept up to and with the issue day (fewer where the record starts later).
 
@@ -173,10 +173,10 @@ def forecast(
     dataset: xr.Dataset,
     issues: pd.DatetimeIndex,
     days: int,
-    weather: Weather = "known",
+    weather: str = "known",
     context_days: int = 365,
 ) -> xr.Dataset:
-    """Forecast every catchment on every issue day. Nothing observed after an issue day is used but weather, where known.
+    """Forecast every catchment on every issue day; nothing observed after it is used but weather, where known.
 
     Parameters
     ----------
@@ -196,8 +196,8 @@ def forecast(
     Returns
     -------
     Dataset
-        `riverflow(issue_time, lead, catchment)` [mm/day], lead in days from 1; `riverflow_quantile(quantile, issue_time,
-        lead, catchment)` where the method gives distributions; coordinate `valid_time(issue_time, lead)`.
+        `riverflow(issue_time, lead, catchment)` [mm/day], lead in days from 1; `riverflow_quantile(quantile,
+        issue_time, lead, catchment)` where the method gives distributions; coordinate `valid_time(issue_time, lead)`.
 
     Raises
     ------
@@ -214,7 +214,7 @@ def forecast(
         answers.append(ahead)
     result = xr.concat(answers, dim=pd.DatetimeIndex(issues, name="issue_time"))
     result = result.assign_coords(lead=("lead", np.arange(1, days + 1), {"units": "days", "long_name": "lead time"}))
-    valid = result["issue_time"] + result["lead"].astype("timedelta64[D]").drop_vars("lead")
-    result = result.assign_coords(valid_time=valid.astype("datetime64[ns]"))
+    valid = issues.to_numpy()[:, None] + np.arange(1, days + 1) * DAY
+    result = result.assign_coords(valid_time=(("issue_time", "lead"), valid))
     order = ("quantile", "issue_time", "lead", "catchment")
     return result.transpose(*[dim for dim in order if dim in result.dims], ...)

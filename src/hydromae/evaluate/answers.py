@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, UInt8
 
-
 LOG_OFFSET = 0.01
 
 

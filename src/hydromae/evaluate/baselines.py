@@ -1,6 +1,7 @@
 """The baselines of the protocol, and those of them that look at one river at a time.
 
-Donor methods live beside this file: `regression` (fitted on training days) and `transfer` (for rivers without a record).
+Donor methods live beside this file: `regression` (fitted on training days) and `transfer` (for rivers without a
+record).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from jaxtyping import Float
 
 from hydromae.evaluate.answers import answered, flow_of_log, log_flow, river_flow
 from hydromae.evaluate.regression import DonorRidge
-from hydromae.evaluate.transfer import WeightedDonors, nearest_gauge
+from hydromae.evaluate.transfer import WeightedDonors, nearest_gauge, two_trait_donors
 from hydromae.questions import Method
 
 DAYS_OF_YEAR = 366
@@ -24,8 +25,8 @@ DAYS_OF_YEAR = 366
 class LogInterpolation:
     """Straight lines through ln(flow + 0.01 mm/day).
 
-    Uses the river's own flow before and after a gap, and nothing else. Does not answer days before the first or after the
-    last observed flow.
+    Uses the river's own flow before and after a gap, and nothing else. Does not answer days before the first or after
+    the last observed flow.
     """
 
     name: str = "log-interpolation"
@@ -72,11 +73,12 @@ class Climatology:
     @classmethod
     def fit(cls, training: xr.Dataset, window: int = 31) -> Climatology:
         """Mean of the days of the year of a training record, over `window` days around each (odd, circular)."""
-        flow = pd.DataFrame(river_flow(training), index=pd.DatetimeIndex(training["time"].values))
-        days = pd.RangeIndex(1, DAYS_OF_YEAR + 1)
-        grouped = flow.groupby(pd.DatetimeIndex(flow.index).day_of_year)
-        total = _circular_sum(grouped.sum().reindex(days).fillna(0.0).to_numpy(), window)
-        count = _circular_sum(grouped.count().reindex(days).fillna(0.0).to_numpy().astype(np.float64), window)
+        flow = river_flow(training)
+        total, count = np.zeros((2, DAYS_OF_YEAR, flow.shape[1]))
+        row = training["time"].dt.dayofyear.values - 1
+        np.add.at(total, row, np.nan_to_num(flow))
+        np.add.at(count, row, np.isfinite(flow))
+        total, count = _circular_sum(total, window), _circular_sum(count, window)
         mean = np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
         return cls(training["catchment"].values, mean)
 
@@ -103,7 +105,7 @@ def for_questions(training: xr.Dataset) -> dict[str, list[Method]]:
     climatology, ridge = Climatology.fit(training), DonorRidge.fit(training)
     return {
         "fill": [LogInterpolation(), ridge, ridge.with_residual(), climatology],
-        "ungauged": [nearest_gauge(), WeightedDonors()],
+        "ungauged": [WeightedDonors(), two_trait_donors(), nearest_gauge()],
         "simulate": [climatology],
         "forecast": [Persistence(), climatology],
         "forecast-blind": [Persistence(), climatology],

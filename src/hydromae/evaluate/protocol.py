@@ -1,7 +1,7 @@
 """How skill is measured: periods, held-out rivers, and questions whose answers were removed before a method sees them.
 
-A question is a dataset with NaN where its answers were, and the days on which an answer is scored. Only observed days are
-targets. Flow and weather of the year before a period stay visible as context, as users would have them.
+A question is a dataset with NaN where its answers were, and the days on which an answer is scored. Only observed days
+are targets. Flow and weather of the year before a period stay visible as context, as users would have them.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Question:
     truth : DataArray (time, catchment)
         Observed flow of the same days [mm/day].
     targets : mapping of str to DataArray (time, catchment)
-        For each row of the table of scores (such as forecast-3), True where an answer is scored.
+        For each row of the table of scores (such as forecast-3), True where an answer is scored; days that it does not
+        name are not scored.
     """
 
     name: str
@@ -87,12 +88,9 @@ def around(record: xr.Dataset, period: Period, context_days: int = CONTEXT_DAYS)
 
 def _question(name: str, asked: xr.Dataset, seen: xr.Dataset, wanted: Mapping[str, xr.DataArray]) -> Question:
     """A question whose targets are those of the `wanted` days that were observed and are now NaN."""
-    truth = seen["riverflow"].transpose("time", "catchment").reindex(time=asked["time"])
+    truth = seen["riverflow"].transpose("time", "catchment").sel(time=asked["time"])
     removed = truth.notnull() & asked["riverflow"].isnull()
-    targets = {
-        row: removed & days.reindex(time=truth["time"], catchment=truth["catchment"], fill_value=False)
-        for row, days in wanted.items()
-    }
+    targets = {row: removed.sel(time=days["time"]) & days for row, days in wanted.items()}
     return Question(name, asked, truth, targets)
 
 
@@ -106,7 +104,8 @@ def _within(seen: xr.Dataset, period: Period) -> xr.DataArray:
 def fill(record: xr.Dataset, period: Period, gap: int = 10, every: int = 20) -> Iterator[Question]:
     """Gaps of `gap` days every `every` days from the first day of the period, a third of the catchments at a time.
 
-    Three questions; the catchments of a third are every third in file order, so that neighbours are in different thirds.
+    Three questions; the catchments of a third are every third in file order, so that neighbours are in different
+    thirds.
     """
     seen = around(record, period)
     inside = seen.sel(time=slice(*period))
@@ -148,7 +147,7 @@ def simulate(record: xr.Dataset, period: Period) -> Iterator[Question]:
 def forecast(
     record: xr.Dataset,
     period: Period,
-    weather: questions.Weather = "known",
+    weather: str = "known",
     every: int = 5,
     leads: tuple[int, ...] = LEADS,
     context_days: int = CONTEXT_DAYS,
@@ -163,11 +162,8 @@ def forecast(
     last = pd.Timestamp(seen["time"].values[-1]) - pd.Timedelta(days=days)
     for issue in pd.date_range(period[0], last, freq=f"{every}D"):
         asked = questions.issue_question(seen, issue, days, weather, context_days)
-        everywhere = _within(asked, period)
-        wanted = {
-            f"{name}-{lead}": everywhere & (asked["time"] == (issue + pd.Timedelta(days=lead)).to_datetime64())
-            for lead in leads
-        }
+        everywhere = asked["riverflow"].isel(time=slice(-days, None)).isnull()
+        wanted = {f"{name}-{lead}": everywhere.isel(time=[lead - 1]) for lead in leads}
         yield _question(name, asked, seen, wanted)
 
 

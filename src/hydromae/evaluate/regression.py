@@ -34,12 +34,12 @@ def correlation(values: Float[np.ndarray, "T C"]) -> Float[np.ndarray, "C C"]:
 class DonorRidge:
     """Ridge regression of ln(flow + 0.01 mm/day) on the 8 best-correlated gauges that have flow on the day.
 
-    Uses flow of the other rivers on the same day; coefficients come from the training record (days on which the river and
-    its donors all have flow). With `decay`, it also uses the river's own flow on the days beside the gap: the residual of
-    the last day before and of the first day after decays into the gap as an AR(1) process pinned at both ends does, so
-    with r = decay, at d days after the first and e days before the second residual, their weights are
-    rᵈ(1 − r²ᵉ)/(1 − r²⁽ᵈ⁺ᵉ⁾) and rᵉ(1 − r²ᵈ)/(1 − r²⁽ᵈ⁺ᵉ⁾). Does not answer rivers outside the training record, or days on
-    which none of the 40 best-correlated gauges has flow.
+    Uses flow of the other rivers on the same day; coefficients come from the training record (days on which the river
+    and its donors all have flow). With `decay`, it also uses the river's own flow on the days beside the gap: the
+    residual of the last day before and of the first day after decays into the gap as an AR(1) process pinned at both
+    ends does, so with r = decay, at d days after the first and e days before the second residual, their weights are
+    rᵈ(1 − r²ᵉ)/(1 − r²⁽ᵈ⁺ᵉ⁾) and rᵉ(1 − r²ᵈ)/(1 − r²⁽ᵈ⁺ᵉ⁾). Does not answer rivers outside the training record, or days
+    on which none of the 40 best-correlated gauges has flow.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class DonorRidge:
         return answered(dataset, flow_of_log(answer))
 
     def _one_river(self, logs: Float[np.ndarray, "T C"], river: int) -> Float[np.ndarray, " T"]:
-        """Log flow of one river on the days it lacks, NaN elsewhere: one regression for each set of donors that occurs."""
+        """Log flow of one river on the days it lacks: one regression for each set of donors that occurs."""
         answer = np.full(len(logs), np.nan)
         asked = np.flatnonzero(np.isnan(logs[:, river]))
         ranked = self.ranked[river][self.ranked[river] >= 0]
@@ -106,7 +106,7 @@ class DonorRidge:
     def _regress(
         self, given: Float[np.ndarray, "T K"], donors: Int[np.ndarray, " K"], river: int
     ) -> Float[np.ndarray, " T"]:
-        """Log flow of one river from its donors, fitted on the training days that all of them have; NaN where too few."""
+        """Log flow of one river from its donors, fitted on the training days they all have; NaN where too few."""
         target, inputs = self.logs[:, river], self.logs[:, donors]
         complete = np.isfinite(target) & np.isfinite(inputs).all(axis=1)
         if len(donors) == 0 or complete.sum() < MINIMUM_DAYS / 3:
@@ -120,9 +120,7 @@ class DonorRidge:
         return (given - middle) @ slopes + target.mean()
 
 
-def bridged(
-    residual: Float[np.ndarray, " T"], days: Int[np.ndarray, " N"], decay: float
-) -> Float[np.ndarray, " N"]:
+def bridged(residual: Float[np.ndarray, " T"], days: Int[np.ndarray, " N"], decay: float) -> Float[np.ndarray, " N"]:
     """Residual expected on `days` from the nearest known residuals before and after; it decays away from them.
 
     Mean of an AR(1) process with autocorrelation `decay` that is known at both ends of a gap; with one end known it is

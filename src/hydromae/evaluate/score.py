@@ -14,12 +14,12 @@ import xarray as xr
 
 from hydromae import metrics
 from hydromae.errors import InputError
+from hydromae.evaluate.examples import Hydrograph, example_table, typical
 from hydromae.evaluate.protocol import Period, Question
 from hydromae.questions import Method
 
 SCORES = ("nse", "kge", "target_days", "answered_days", "crps", "coverage50", "coverage90")
 INTERVAL_LEVELS = (0.05, 0.25, 0.75, 0.95)
-EXAMPLE_RANKS = (0.1, 0.5, 0.9)
 REPORT_DAYS = 365
 
 
@@ -32,7 +32,8 @@ class Evaluation:
     scores : Dataset (question, method, catchment)
         `nse`, `kge`, `target_days` (observed days that were asked for), `answered_days` (those of them that the method
         answered; scores look at these), `crps` [mm/day], `coverage50`, `coverage90` (NaN where a method gives no
-        distribution), coordinates `easting`, `northing` [m] where the record has them. NaN where a method was not asked.
+        distribution), coordinates `easting`, `northing` [m] where the record has them. NaN where a method was not
+        asked.
     examples : Dataset (example, time)
         Hydrographs: `truth`, `mean` and `quantile_value` (quantile, example, time) of the answers on target days,
         `precipitation`, with coordinates `question`, `method`, `catchment`, `nse` of each example.
@@ -119,14 +120,15 @@ def evaluate(
     where = {name: days[name] for name in ("easting", "northing") if name in days.variables}
     scores = _score_table(table, truth["catchment"]).assign_coords(where)
     said = {"period": list(period), "questions": list(scores["question"].values.tolist())}
-    return Evaluation(scores, _examples(answers, table, days, truth), {**said, **(settings or {})})
+    examples = example_table(_hydrographs(answers, table), days)
+    return Evaluation(scores, examples, {**said, **(settings or {})})
 
 
 def _refuse_shown_answers(question: Question) -> None:
     """Raise if a target of a question is visible in it: then the question is broken, not the method."""
     shown = question.dataset["riverflow"].notnull()
     for row, target in question.targets.items():
-        if bool((target & shown).any()):
+        if bool((target & shown.sel(time=target["time"])).any()):
             raise ValueError(f"question {row} shows flow that it asks for")
 
 
@@ -141,14 +143,14 @@ class _Answers:
 
     def enter(self, method: str, answer: xr.Dataset, target: xr.DataArray) -> None:
         """Keep the answers on target days."""
-        target = target.isel(time=target.any("catchment").values)
         rows = pd.Index(self.target["time"].values).get_indexer(pd.Index(target["time"].values))
-        aligned = answer.sel(time=target["time"], catchment=target["catchment"])
-        flow = aligned["riverflow"].transpose("time", "catchment").values
+        rows, target = rows[rows >= 0], target.isel(time=np.flatnonzero(rows >= 0))
+        here = {"time": target["time"], "catchment": target["catchment"]}
+        flow = answer["riverflow"].sel(here).transpose("time", "catchment").values
         self.target.values[rows] |= target.values
         self.mean.values[rows] = np.where(target.values, flow, self.mean.values[rows])
-        if "riverflow_quantile" in aligned:
-            given = aligned["riverflow_quantile"].transpose("quantile", "time", "catchment").sortby("quantile")
+        if "riverflow_quantile" in answer:
+            given = answer["riverflow_quantile"].sel(here).transpose("quantile", "time", "catchment").sortby("quantile")
             kept = self._quantiles_like(method, given["quantile"].values)
             kept.values[:, rows] = np.where(target.values, given.values, kept.values[:, rows])
 
@@ -161,6 +163,11 @@ class _Answers:
             empty = xr.full_like(self.mean, np.nan).expand_dims(quantile=levels, axis=0)
             self.quantiles = empty.copy(data=np.full(empty.shape, np.nan, dtype=np.float32))
         return self.quantiles
+
+    def of(self, catchment: object) -> tuple[xr.DataArray, xr.DataArray | None]:
+        """Mean and quantiles for one catchment."""
+        here = {"catchment": catchment}
+        return self.mean.sel(here), None if self.quantiles is None else self.quantiles.sel(here)
 
     def scores(self, truth: xr.DataArray) -> xr.Dataset:
         """Scores of each catchment over the targets that were answered."""
@@ -197,41 +204,18 @@ def _score_table(table: Mapping[tuple[str, str], xr.Dataset], catchment: xr.Data
     return xr.Dataset(variables, coords={"question": rows, "method": names, "catchment": catchment.values})
 
 
-def _examples(
-    answers: Mapping[tuple[str, str], _Answers],
-    table: Mapping[tuple[str, str], xr.Dataset],
-    days: xr.Dataset,
-    truth: xr.DataArray,
-) -> xr.Dataset:
-    """Hydrographs of the first method of each row: a poor, a middling and a good catchment by NSE."""
+def _hydrographs(
+    answers: Mapping[tuple[str, str], _Answers], table: Mapping[tuple[str, str], xr.Dataset]
+) -> list[Hydrograph]:
+    """Answers of the first method of each row to a poor, a middling and a good catchment by NSE."""
     first: dict[str, str] = {}
     for row, name in answers:
         first.setdefault(row, name)
-    parts = [part for key in first.items() for part in _hydrographs(key, answers[key], table[key]["nse"], days, truth)]
-    if not parts:
-        return xr.Dataset(coords={"time": days["time"]})
-    return xr.concat(parts, dim="example", join="outer")
-
-
-def _hydrographs(
-    key: tuple[str, str], entry: _Answers, nse: xr.DataArray, days: xr.Dataset, truth: xr.DataArray
-) -> list[xr.Dataset]:
-    """Hydrographs of one row and method at the 10th, 50th and 90th percentile of NSE."""
-    ranked = nse.dropna("catchment").sortby(nse.dropna("catchment"))["catchment"].values
-    chosen = dict.fromkeys(ranked[round(rank * (len(ranked) - 1))] for rank in EXAMPLE_RANKS) if len(ranked) else {}
-    parts = []
-    for catchment in chosen:
-        here = {"catchment": catchment}
-        values = {"truth": truth.sel(here).astype(np.float32), "mean": entry.mean.sel(here)}
-        if "precipitation" in days and "catchment" in days["precipitation"].dims:
-            values["precipitation"] = days["precipitation"].sel(here)
-        if entry.quantiles is not None:
-            values["quantile_value"] = entry.quantiles.sel(here)
-        part = xr.Dataset({name: array.drop_vars("catchment") for name, array in values.items()})
-        part = part.drop_vars([name for name in part.coords if name not in ("time", "quantile")])
-        labels = {"question": key[0], "method": key[1], "catchment": catchment, "nse": float(nse.sel(here))}
-        parts.append(part.expand_dims("example").assign_coords({k: ("example", [v]) for k, v in labels.items()}))
-    return parts
+    return [
+        Hydrograph(*key, nse.sel({"catchment": catchment}), *answers[key].of(catchment))
+        for key, nse in ((key, table[key]["nse"]) for key in first.items())
+        for catchment in typical(nse)
+    ]
 
 
 def summary(evaluation: Evaluation, minimum_days: int = REPORT_DAYS) -> pd.DataFrame:
@@ -242,8 +226,8 @@ def summary(evaluation: Evaluation, minimum_days: int = REPORT_DAYS) -> pd.DataF
     evaluation : Evaluation
         Scores for each catchment.
     minimum_days : int
-        Target days from which a catchment counts. A question that has fewer than twice as many days to ask for takes half
-        of what its best-observed catchment has; the column `minimum_days` says what was taken.
+        Target days from which a catchment counts. A question that has fewer than twice as many days to ask for takes
+        half of what its best-observed catchment has; the column `minimum_days` says what was taken.
 
     Returns
     -------
@@ -262,13 +246,13 @@ def summary(evaluation: Evaluation, minimum_days: int = REPORT_DAYS) -> pd.DataF
             if one.sizes["catchment"]:
                 rows[str(question), str(method)] = {"minimum_days": int(enough), **_percentiles(one)}
     index = pd.MultiIndex.from_tuples(rows, names=["question", "method"])
-    return pd.DataFrame(list(rows.values()), index=index)
+    return pd.DataFrame(list(rows.values()), index=index).astype({"catchments": int} if rows else {})
 
 
 def _percentiles(one: xr.Dataset) -> dict[str, float]:
     """The columns of a summary, from the scores of one method on one question."""
     result: dict[str, float] = {
-        "catchments": int(one["nse"].notnull().sum()),
+        "catchments": float(one["nse"].notnull().sum()),
         "answered": float(one["answered_days"].sum() / one["target_days"].sum()),
     }
     for score in ("nse", "kge"):
