@@ -142,7 +142,8 @@ def two_trait_donors() -> WeightedDonors:
     """Weighted donors by base-flow index and area, 100 km to a standard deviation: the row of the protocol's table.
 
     The table does not name its traits and weights; these were picked because they come within 0.01 of its median, and
-    prove nothing beyond it. The default of four traits and 25 km is stronger: of 8 sets of traits and 5 lengths it had the
-    best median NSE over 2011-01 to 2012-09, where each of the 539 rivers that are not held out was asked for in turn.
+    prove nothing beyond it. The default of four traits and 25 km is stronger: of 8 sets of traits and 5 lengths it had
+    the best median NSE over 2011-01 to 2012-09, where each of the 539 rivers that are not held out was asked for in
+    turn.
     """
     return WeightedDonors(traits=("bfihost", "catchment-area"), length=100_000.0, name="two-trait-donors")
