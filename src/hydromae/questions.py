@@ -117,6 +117,20 @@ def parse_issues(spec: str) -> pd.DatetimeIndex:
     return pd.date_range(first.normalize(), last.normalize(), freq=f"{every}D")
 
 
+def last_flow(dataset: xr.Dataset) -> pd.DatetimeIndex:
+    """The last day on which any river's flow was observed: the issue day of a real forecast.
+
+    Raises
+    ------
+    InputError
+        If no flow was ever observed.
+    """
+    days = dataset["riverflow"].notnull().any("catchment").values
+    if not days.any():
+        raise InputError("riverflow: no day of it was observed; a forecast needs a last known flow, or ask predict")
+    return pd.DatetimeIndex(dataset["time"].values[[np.flatnonzero(days)[-1]]])
+
+
 def issue_question(
     dataset: xr.Dataset, issue: pd.Timestamp, days: int, weather: str = "known", context_days: int = 365
 ) -> xr.Dataset:

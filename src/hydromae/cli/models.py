@@ -90,7 +90,8 @@ class Pretrain:
         """Train, with progress and time left."""
         import torch
 
-        from hydromae.data.store import grid_of, open_store, scaling_of
+        from hydromae.data.record import scaling_for
+        from hydromae.data.store import grid_of, open_store
         from hydromae.train.loop import train
 
         if self.threads is not None:
@@ -102,7 +103,7 @@ class Pretrain:
             best = train(
                 config,
                 dataset,
-                scaling_of(dataset),
+                scaling_for(dataset, config),
                 self.out,
                 grid=grid,
                 resume=self.resume,
