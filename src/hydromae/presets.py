@@ -49,6 +49,7 @@ RIVERS = Config(
         steps_per_epoch=500,
         precision="bf16",
         averaged_weights=0.998,
+        task_weights=(("weather", 0.1), ("riverflow", 1.0)),
         catchment_variance=True,
         validate_every=1,
         validation_windows=16,
