@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from tyro.conf import OmitArgPrefixes, Positional, arg
+from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Result, Say
 from hydromae.config import Config
@@ -73,7 +73,7 @@ class Pretrain:
     """tiny (tests, demo), rivers (catchment datasets), base (the seed), fast (the same, attention in two directions)."""
     config: Path | None = None
     """A Python file that builds `config`; takes the place of --preset."""
-    held_out: Path | Literal["tenth"] | None = None
+    held_out: Literal["tenth"] | Path | None = None
     """Catchments kept out of every sample: a file with one a line, or the protocol's own tenth."""
     resume: bool = False
     """Go on from the last checkpoint of the run."""
@@ -81,7 +81,7 @@ class Pretrain:
     """auto, cpu, cuda or mps."""
     threads: int | None = None
     """Threads of the CPU; all where it is not given."""
-    settings: Annotated[Config, OmitArgPrefixes] = field(default_factory=lambda: _chosen[0])
+    settings: Annotated[Config, arg(name="")] = field(default_factory=lambda: _chosen[0])
     """The configuration."""
     json: bool = False
     """Print the result as JSON."""
