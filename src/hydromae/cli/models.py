@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tyro.conf import Positional, arg
 
@@ -113,13 +114,13 @@ class Pretrain:
         say(f"{best}: the model with the lowest validation loss; hydromae evaluate {self.store} --model {self.out}")
         return {"path": str(best), "run": str(self.out)}
 
-    def _held_out(self, catchments: Sequence[object]) -> tuple[str, ...]:
+    def _held_out(self, catchments: np.ndarray) -> tuple[str, ...]:
         if self.held_out is None:
             return self.settings.data.held_out
         if self.held_out == "tenth":
             from hydromae.evaluate.protocol import held_out
 
-            return tuple(str(name) for name in held_out(catchments))  # pyright: ignore[reportArgumentType]
+            return tuple(str(name) for name in held_out(catchments))
         try:
             return tuple(Path(self.held_out).read_text(encoding="utf-8").split())
         except OSError as error:
@@ -180,8 +181,6 @@ class Predict:
 
     def run(self, say: Say) -> Result:
         """Read, answer, write."""
-        import numpy as np
-
         from hydromae.data.answers import check_target, write_answer
         from hydromae.data.readers import read
         from hydromae.predict import ORIGINS, load
