@@ -9,7 +9,7 @@ import math
 
 import torch
 import torch.nn.functional as functional
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from hydromae.model.layers import Context
@@ -151,7 +151,7 @@ def _neighbours(context: Context, sites: int, device: torch.device) -> Int[Tenso
     return torch.arange(sites, device=device).expand(context.separation.shape[0], sites, sites)
 
 
-def _gather(values: Tensor, near: Tensor) -> Float[Tensor, "B T S K"]:
+def _gather(values: Shaped[Tensor, "B T S"], near: Int[Tensor, "B S K"]) -> Shaped[Tensor, "B T S K"]:
     size, sites, count = near.shape
     index = near.reshape(size, 1, sites * count).expand(-1, values.shape[1], -1)
     return values.gather(2, index).view(size, values.shape[1], sites, count)
