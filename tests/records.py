@@ -15,13 +15,13 @@ GRID = GridSpec(rows=8, columns=12, cell_size=1000.0, northing=500.0, easting=50
 FIRST = "2000-01-01"
 PLAIN = VariableScaling("none", 0.0, 1.0)
 SCALING = Scaling(
-    {
-        name: PLAIN
-        for name in (
+    dict.fromkeys(
+        (
             *("precipitation", "soil_moisture", "temperature", "potential_evaporation", "evaporation", "riverflow"),
             *(attribute.name for attribute in ATTRIBUTES),
-        )
-    }
+        ),
+        PLAIN,
+    )
 )
 """Leaves every value as it is."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-from samples import sample
 
 from hydromae.batch import Batch
+from samples import sample
 
 
 def tensors(batch: Batch) -> list[torch.Tensor]:

@@ -9,7 +9,6 @@ import pytest
 import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from samples import NAMES, all_tokens, built, no_tokens, sample, small
 
 from hydromae.batch import Batch
 from hydromae.config import Config
@@ -18,6 +17,7 @@ from hydromae.masking import MASKS, Hidden, draw, targets, visible
 from hydromae.model.layers import Context
 from hydromae.model.mae import HydroMAE
 from hydromae.model.streams import Predictions
+from samples import NAMES, all_tokens, built, no_tokens, sample, small
 
 PRESETS = tuple(NAMES)
 GARBAGE = (float("nan"), float("inf"), float("-inf"), 3e38, -1e30, -7.5, 0.0)
@@ -154,5 +154,3 @@ def test_a_footprint_carries_only_visible_cells() -> None:
     assert all(torch.equal(a.tokens, b.tokens) for a, b in zip(before, after, strict=True))
     shown = model.embed(batch, visible(batch, no_tokens(batch)), contexts)
     assert not torch.equal(shown[-1].tokens, before[-1].tokens), "a visible map does not reach the catchments"
-
-

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
 import torch
-from samples import NAMES, NATIONAL, sample, small
 
 from hydromae.config import Config, MaskConfig
 from hydromae.errors import InputError
 from hydromae.masking import MASKS, Hidden, draw, targets, visible
+from samples import NAMES, NATIONAL, sample, small
 
 SETTINGS = MaskConfig()
 FLOW = MaskConfig(answered=("riverflow",))
@@ -48,7 +49,9 @@ def test_the_same_generator_state_gives_the_same_masks(preset: str, kind: str) -
 
 def test_visible_and_targets_of_one_token_by_hand() -> None:
     batch = sample("rivers", size=1, days=2, sites=1)
-    batch = replace(batch, observed={"weather": torch.ones(1, 2, 1, 3).bool(), "riverflow": torch.ones(1, 2, 1, 1).bool()})
+    batch = replace(
+        batch, observed={"weather": torch.ones(1, 2, 1, 3).bool(), "riverflow": torch.ones(1, 2, 1, 1).bool()}
+    )
     batch.observed["weather"][0, :, 0, 1] = False
     hidden = {"weather": torch.tensor([True, False]).view(1, 2, 1), "riverflow": torch.zeros(1, 2, 1).bool()}
     assert visible(batch, hidden)["weather"][0, :, 0].tolist() == [[False, False, False], [True, False, True]]
@@ -148,7 +151,7 @@ def test_mixture_draws_for_every_window_by_weight() -> None:
     drawn = [kind_of(hidden, window) for window in range(400)]
     share = {name: drawn.count(name) / 400 for name, _ in mixture}
     assert all(abs(share[name] - weight) < 0.07 for name, weight in mixture) and share["site"] == 0
-    following = sum(a == b for a, b in zip(drawn, drawn[1:], strict=False)) / 399
+    following = sum(a == b for a, b in itertools.pairwise(drawn)) / 399
     assert abs(following - (0.5**2 + 0.2**2 + 0.3**2)) < 0.08  # as often as two independent draws agree
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from records import GRID, SCALING, catchments, config_of, national
 
 from hydromae.data.record import VARIANCE_FLOOR, neighbour_groups, record_of
 from hydromae.errors import InputError
 from hydromae.modalities import GridSpec
 from hydromae.presets import PRESETS
+from records import GRID, SCALING, catchments, config_of, national
 
 
 def test_604_catchments_fall_into_76_groups_of_8() -> None:
@@ -109,7 +109,9 @@ def test_cells_land_in_the_right_pixel_of_the_right_patch() -> None:
 
 def test_float16_keeps_scaled_maps_to_a_thousandth() -> None:
     dataset = national()
-    dataset["temperature"] = dataset["temperature"] * 0 + np.random.default_rng(0).normal(size=(12, dataset.sizes["cell"]))
+    dataset["temperature"] = dataset["temperature"] * 0 + np.random.default_rng(0).normal(
+        size=(12, dataset.sizes["cell"])
+    )
     record = record_of(dataset, config_of("base", vector_patch_size=2), SCALING, GRID)
     assert record.laid is not None
     patch, pixel, inside = record.laid

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from records import FIRST, GRID, SCALING, catchments, config_of, national
 
 from hydromae.batch import Batch
 from hydromae.config import Config
@@ -13,6 +12,7 @@ from hydromae.data.record import Record, record_of
 from hydromae.data.windows import KM_PER_DEGREE, augmented, batch_of, windows
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES
+from records import FIRST, GRID, SCALING, catchments, config_of, national
 
 PERIOD = (FIRST, "2000-01-30")
 

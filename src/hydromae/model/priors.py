@@ -57,9 +57,9 @@ class Priors(nn.Module):
         near = _neighbours(context, flow.shape[2], flow.device)
         others = near != torch.arange(flow.shape[2], device=flow.device)[:, None]
         their_flow, their_seen = _gather(flow, near), _gather(seen, near) & others[:, None]
-        supply = self._supply(rain, rain_seen, evaporation, evaporation_seen)
+        supply, watered = self._supply(rain, rain_seen, evaporation, evaporation_seen), rain_seen.any(dim=1)
         own, own_there, own_features = carry(flow, seen, decay=None)
-        donors, donors_there = self._donors(their_flow, their_seen, supply, near, context)
+        donors, donors_there = self._donors(their_flow, their_seen, supply, watered, near, context)
         alike, alike_there, spread = self._alike(flow, seen, their_flow, their_seen)
         error, error_there, _ = carry(flow - alike, seen & alike_there, decay=torch.exp(self.memory))
         values = torch.stack([own, donors, alike, alike + error], dim=-1)
@@ -77,13 +77,17 @@ class Priors(nn.Module):
         return torch.maximum(fallen - torch.sigmoid(self.loss_to_air) * lost, 0.1 * fallen).clamp(min=0.05)
 
     def _donors(
-        self, flow: Tensor, seen: Tensor, supply: Tensor, near: Int[Tensor, "B S K"], context: Context
+        self, flow: Tensor, seen: Tensor, supply: Tensor, watered: Tensor, near: Int[Tensor, "B S K"], context: Context
     ) -> tuple[Tensor, Tensor]:
-        """Neighbours weighted by distance and traits, their flow scaled by the water that is left for rivers."""
+        """Neighbours weighted by distance and traits, their flow scaled by the water that is left for rivers.
+
+        Where the rain of one of the two is not known (`watered`), the flow stays as it is.
+        """
         assert context.separation is not None
         weight = torch.exp(-(context.separation * functional.softplus(self.slope)).sum(dim=-1))
         window = torch.arange(near.shape[0], device=near.device)[:, None, None]
         ratio = torch.sqrt(supply[:, :, None] / supply[window, near]).clamp(0.2, 5.0)
+        ratio = torch.where(watered[:, :, None] & watered[window, near], ratio, 1.0)
         root = flow * self.constants[0, 1] + self.constants[0, 0]
         weight = (weight + 1e-8)[:, None] * seen
         total = weight.sum(dim=-1)
