@@ -66,7 +66,9 @@ class Priors(nn.Module):
         there = torch.stack([own_there, donors_there, alike_there, alike_there & error_there], dim=-1)
         values = torch.where(there, values, 0.0)
         doubt = torch.stack([spread, error, own - alike, donors - alike], dim=-1)
-        features = torch.cat([values, there.to(values.dtype), torch.where(there, doubt, 0.0), own_features], dim=-1)
+        both = [alike_there, alike_there & error_there, alike_there & own_there, alike_there & donors_there]
+        doubt = torch.where(torch.stack(both, dim=-1), doubt, 0.0)
+        features = torch.cat([values, there.to(values.dtype), doubt, own_features], dim=-1)
         return values, there, features
 
     def _supply(self, rain: Tensor, rain_seen: Tensor, air: Tensor, air_seen: Tensor) -> Float[Tensor, "B S"]:
