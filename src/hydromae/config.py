@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from hydromae.errors import InputError
 from hydromae.modalities import MODALITIES
@@ -253,6 +253,12 @@ def check(config: Config) -> None:
     for name in masks.answered:
         if name not in named:
             raise InputError(f"config: masks.answered names '{name}', which model.streams lacks; add it there")
+    parts = sorted(set(get_args(MaskKind)) - {"mixture"})
+    for name, weight in masks.mixture:
+        if name not in parts or weight < 0:
+            raise InputError(f"config: masks.mixture holds {name} {weight:g}; use {', '.join(parts)}, weights from 0")
+    if not sum(weight for _, weight in masks.mixture):
+        raise InputError("config: masks.mixture has no weight above 0; give at least one mask a weight")
     if "joint" in model.mixers and model.mixers != ("joint",):
         raise InputError(
             "config: model.mixers 'joint' mixes everything; it stands alone, or use time/recurrent and space"
@@ -268,6 +274,11 @@ def check(config: Config) -> None:
         raise InputError(
             "config: data.sites picks catchments for a window; with maps every site is read, leave it None"
         )
+    depths = {"map": model.map_layers, "series": model.series_layers}
+    layers = model.use_input + max((depths[kind] for kind in kinds), default=0) + model.fusion_layers
+    for layer in model.use_fm_layers or ():
+        if not 0 <= layer < layers:
+            raise InputError(f"config: model.use_fm_layers names {layer}, but there are layers 0 to {layers - 1}")
     if model.d_model % model.heads or model.decoder_dim % model.heads:
         raise InputError(f"config: model.d_model and decoder_dim must be multiples of heads ({model.heads})")
     for stream in model.shared:

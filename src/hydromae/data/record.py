@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from hydromae.batch import CellWeights, Places
 from hydromae.config import Config
@@ -70,14 +70,14 @@ class Record:
         low, high = (int(np.datetime64(day, "D").astype(int)) for day in period)
         return max(0, low - int(self.days[0])), min(len(self.days) - 1, high - int(self.days[0]))
 
-    def sites_without(self, held_out: tuple[str, ...]) -> Int[np.ndarray, " N"]:
-        """Series sites in which no held-out catchment stands."""
+    def slots_without(self, held_out: tuple[str, ...]) -> Bool[np.ndarray, "S V"]:
+        """Slots of the series sites in which a catchment stands that is not held out."""
         names = np.array([str(name) for name in self.catchments])
         unknown = sorted(set(held_out) - set(names))
         if unknown:
             raise InputError(f"data.held_out: the store has no catchment '{unknown[0]}'; name catchments that it has")
         out = np.flatnonzero(np.isin(names, held_out))
-        return np.flatnonzero(~np.isin(self.groups, out).any(axis=1))
+        return (self.groups >= 0) & ~np.isin(self.groups, out)
 
 
 def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridSpec | None = None) -> Record:
@@ -113,7 +113,7 @@ def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridS
             if modality.kind == "map":
                 values[modality.name] = _maps(dataset, modality, scaling, laid, max(1, len(patches)), grid)
                 variance[modality.name] = np.ones(values[modality.name].shape[1:], dtype=np.float32)
-        if config.model.footprints and "cell" in dataset.dims:
+        if config.model.footprints and len(patches):
             cells = _footprints(dataset, easting, northing, groups, grid, laid)
     spread = tuple(scaling[name].std if name in scaling else 1.0 for name in ("latitude", "longitude"))
     return Record(
