@@ -58,7 +58,7 @@ class Evaluate:
         found = summary(evaluation)
         say(scores_table(found))
         say(f"{self.out}: scores of every catchment; hydromae report {self.out} makes a page of them")
-        rows = [{"question": q, "method": m, **row} for (q, m), row in found.to_dict("index").items()]
+        rows = json.loads(found.reset_index().to_json(orient="records"))  # NaN, which JSON lacks, becomes null
         return {"path": str(self.out), "scores": rows}
 
     def _settings(self) -> dict[str, object]:
