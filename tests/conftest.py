@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook("hydromae", "beartype.beartype")
+# PEP 484's numeric tower: an int is a float, so that `epochs=10` may be written
+install_import_hook("hydromae", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 
 @pytest.fixture(scope="session")
