@@ -151,7 +151,8 @@ def _neighbours(context: Context, sites: int, device: torch.device) -> Int[Tenso
     return torch.arange(sites, device=device).expand(context.separation.shape[0], sites, sites)
 
 
-def _gather(values: Tensor, near: Tensor) -> Float[Tensor, "B T S K"]:
+def _gather(values: Tensor, near: Tensor) -> Tensor:
+    """Values or flags of each site's neighbours, [B, T, S, K]."""
     size, sites, count = near.shape
     index = near.reshape(size, 1, sites * count).expand(-1, values.shape[1], -1)
     return values.gather(2, index).view(size, values.shape[1], sites, count)
