@@ -69,14 +69,23 @@ class Record:
         low, high = (int(np.datetime64(day, "D").astype(int)) for day in period)
         return max(0, low - int(self.days[0])), min(len(self.days) - 1, high - int(self.days[0]))
 
-    def sites_without(self, held_out: tuple[str, ...]) -> Int[np.ndarray, " N"]:
-        """Series sites in which no held-out catchment stands."""
-        names = np.array([str(name) for name in self.catchments])
-        unknown = sorted(set(held_out) - set(names))
-        if unknown:
-            raise InputError(f"data.held_out: the store has no catchment '{unknown[0]}'; name catchments that it has")
-        out = np.flatnonzero(np.isin(names, held_out))
-        return np.flatnonzero(~np.isin(self.groups, out).any(axis=1))
+
+def without(dataset: xr.Dataset, held_out: tuple[str, ...]) -> xr.Dataset:
+    """A record of the other catchments: what is held out is gone before anything is laid on sites or cut into windows.
+
+    Raises
+    ------
+    InputError
+        If a held-out catchment is not in the record, or none is left.
+    """
+    names = np.array([str(name) for name in dataset["catchment"].values])
+    unknown = sorted(set(held_out) - set(names.tolist()))
+    if unknown:
+        raise InputError(f"data.held_out: the store has no catchment '{unknown[0]}'; name catchments that it has")
+    kept = np.flatnonzero(~np.isin(names, held_out))
+    if not len(kept):
+        raise InputError(f"data.held_out: holds out all {len(names)} catchments; leave some to learn from")
+    return dataset if len(kept) == len(names) else dataset.isel(catchment=kept)
 
 
 def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridSpec | None = None) -> Record:

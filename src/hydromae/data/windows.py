@@ -67,10 +67,8 @@ class Windows:
     config : DataConfig
     first, last : int
         Day indices of the period.
-    allowed : Int[N]
-        Series sites that may be seen.
-    near : Int[N, M] or None
-        For each allowed site the nearest allowed ones, itself first.
+    near : Int[S, M] or None
+        For each series site the nearest ones, itself first; None where every window holds all sites.
     batch_size, seed : int
     steps : int
         Batches in an epoch.
@@ -82,8 +80,7 @@ class Windows:
     config: DataConfig
     first: int
     last: int
-    allowed: Int[np.ndarray, " N"]
-    near: Int[np.ndarray, "N M"] | None
+    near: Int[np.ndarray, "S M"] | None
     batch_size: int
     seed: int
     steps: int
@@ -109,18 +106,18 @@ class Windows:
         assert self.near is not None and self.config.sites is not None
         centres = generator.integers(0, len(self.near), self.batch_size)
         others = generator.permuted(self.near[centres, 1:], axis=1)[:, : self.config.sites - 1]
-        return self.allowed[np.concatenate([centres[:, None], others], axis=1)]
+        return np.concatenate([centres[:, None], others], axis=1)
 
 
 def windows(
     record: Record, config: Config, period: tuple[str, str], *, seed: int, augment: bool, batch_size: int
 ) -> Windows:
-    """Windows of a period, without the catchments that are held out.
+    """Windows of a period; the record holds no catchment but those that may be seen (`record.without`).
 
     Raises
     ------
     InputError
-        If the record does not hold one window of the period, or a held-out catchment is unknown.
+        If the record does not hold one window of the period.
     """
     first, last = record.span(period)
     length = config.data.sequence_length
@@ -129,16 +126,16 @@ def windows(
             f"period {period[0]}..{period[1]}: the record has {max(0, last - first + 1)} of its days, "
             f"fewer than sequence_length {length}; choose a longer period or shorter windows"
         )
-    allowed = record.sites_without(config.data.held_out)
     near = None
     if config.data.sites is not None:
-        position = record.places["series"].position[0, allowed, 0].numpy()
+        position = record.places["series"].position[0, :, 0].numpy()
         distance = ((position[:, None] - position[None]) ** 2).sum(axis=-1)
-        count = min(len(allowed), config.data.sites + config.data.sites // 2)
+        np.fill_diagonal(distance, -1.0)  # itself first, also where another gauge stands at the same place
+        count = min(len(position), config.data.sites + config.data.sites // 2)
         near = distance.argsort(axis=1, kind="stable")[:, :count]
     starts = len(range(first, last - length + 2, config.data.stride))
     steps = config.train.steps_per_epoch or max(1, starts // batch_size)
-    return Windows(record, config.data, first, last, allowed, near, batch_size, seed, steps, augment)
+    return Windows(record, config.data, first, last, near, batch_size, seed, steps, augment)
 
 
 def augmented(batch: Batch, config: DataConfig, degrees: tuple[float, float], generator: np.random.Generator) -> Batch:
