@@ -118,7 +118,9 @@ class Model:
         self, record: Record, wanted: np.ndarray
     ) -> Iterator[tuple[Batch, Float[np.ndarray, "B T"], np.ndarray]]:
         """Overlapping windows that hold a wanted day, with the weight of each of their days in the blend."""
-        total, length = len(record.days), min(self.config.data.sequence_length, len(record.days))
+        total, length = len(record.days), self.config.data.sequence_length
+        if total <= length + length // 4:
+            length = total
         warm = min(self.config.data.warm_up_days, length // 3)
         blend = max(1, length // 6)
         starts = np.arange(0, max(1, total - length + 1), max(1, length - warm - blend))

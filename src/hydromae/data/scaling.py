@@ -102,12 +102,12 @@ class Scaling:
     def __contains__(self, name: str) -> bool:
         return name in self.variables
 
-    def scale(self, name: str, array: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+    def scale(self, name: str, array: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Values in canonical units as scaled values of the same dtype; NaN passes."""
         by = self[name]
         return ((apply_transform(by.transform, array) - by.mean) / by.std).astype(array.dtype)
 
-    def unscale(self, name: str, array: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+    def unscale(self, name: str, array: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Scaled values back in canonical units, of the same dtype; NaN passes."""
         by = self[name]
         return undo_transform(by.transform, array * by.std + by.mean).astype(array.dtype)
@@ -120,16 +120,15 @@ class Scaling:
     def from_json(cls, text: str) -> Scaling:
         """From what `to_json` wrote."""
         try:
-            entries = json.loads(text)
-            scaling = cls({name: VariableScaling(**entry) for name, entry in entries.items()})
-        except (json.JSONDecodeError, TypeError, AttributeError) as error:
+            entries = {n: (e["transform"], float(e["mean"]), float(e["std"])) for n, e in json.loads(text).items()}
+        except (json.JSONDecodeError, TypeError, AttributeError, KeyError) as error:
             raise InputError(
                 f"scaling: not the JSON of a scaling ({str(text)[:60]!r}); prepare the store anew"
             ) from error
-        unknown = {s.transform for s in scaling.variables.values()} - set(get_args(Transform))
+        unknown = {transform for transform, _, _ in entries.values()} - set(get_args(Transform))
         if unknown:
             raise InputError(f"scaling: transform {unknown.pop()!r} is not known; prepare the store anew")
-        return scaling
+        return cls({name: VariableScaling(*entry) for name, entry in entries.items()})
 
 
 def _fit(values: xr.DataArray, name: str, transform: Transform, period: tuple[str, str]) -> VariableScaling:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
+from hydromae.data.derived import TRAINING_PERIOD
 from hydromae.data.readers import camels_gb, haduk, nrfa, table
 from hydromae.data.readers.nrfa import with_attributes
 from hydromae.data.readers.record import open_file, within
@@ -17,6 +18,7 @@ def read(
     source: str | Path | pd.DataFrame | xr.Dataset,
     attributes: str | Path | xr.Dataset | None = None,
     period: tuple[str, str] | None = None,
+    training_period: tuple[str, str] = TRAINING_PERIOD,
 ) -> xr.Dataset:
     """A water record from whatever holds one.
 
@@ -29,6 +31,8 @@ def read(
         Attributes of the catchments, NRFA CSV or what `nrfa.read` gives.
     period : (str, str), optional
         First and last day to keep; must lie inside the record.
+    training_period : (str, str)
+        Days that the derived evaporation of the CAMELS-GB arrangement may learn from.
 
     Returns
     -------
@@ -42,10 +46,12 @@ def read(
     """
     known = attributes if attributes is None or isinstance(attributes, xr.Dataset) else nrfa.read(attributes)
     where = str(source) if isinstance(source, str | Path) else "the table"
-    return within(_record(source, known), period, where)
+    return within(_record(source, known, training_period), period, where)
 
 
-def _record(source: str | Path | pd.DataFrame | xr.Dataset, attributes: xr.Dataset | None) -> xr.Dataset:
+def _record(
+    source: str | Path | pd.DataFrame | xr.Dataset, attributes: xr.Dataset | None, training_period: tuple[str, str]
+) -> xr.Dataset:
     if isinstance(source, pd.DataFrame):
         return table.from_frame(source, attributes)
     if isinstance(source, xr.Dataset):
@@ -57,7 +63,7 @@ def _record(source: str | Path | pd.DataFrame | xr.Dataset, attributes: xr.Datas
     with open_file(source) as raw:
         held = set(map(str, raw.data_vars))
     if camels_gb.CLIMATOLOGY in held:
-        return _attributed(camels_gb.read(source), attributes, source)
+        return _attributed(camels_gb.read(source, training_period), attributes, source)
     if held & haduk.NAMES.keys() and haduk.AXES[1] in raw.dims:
         return haduk.read(source)
     return table.read(source, attributes)

@@ -11,8 +11,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 from pyproj import CRS
 
-from hydromae.data.readers.record import first_line
-from hydromae.errors import InputError
+from hydromae.errors import InputError, first_line
 from hydromae.modalities import GridSpec
 
 
@@ -59,18 +58,19 @@ def read(path: str | Path, grid: GridSpec | None = None) -> xr.DataArray:
 
 
 def _place(grid: GridSpec) -> tuple[float, ...]:
-    return grid.rows, grid.columns, grid.cell_size, grid.northing, grid.easting
+    return float(grid.rows), float(grid.columns), grid.cell_size, grid.northing, grid.easting
 
 
 def _read_npz(path: str | Path) -> tuple[np.ndarray, GridSpec]:
     try:
         with np.load(path, allow_pickle=False) as archive:
-            lacking = [name for name in ("land_percent", "easting", "northing") if name not in archive]
-            if lacking:
-                raise InputError(f"{path}: no array {', '.join(lacking)}; a land mask holds land_percent and its axes")
-            percent, east, north = (archive[name] for name in ("land_percent", "easting", "northing"))
-    except (BadZipFile, OSError, EOFError) as error:
+            arrays = dict(archive)
+    except (BadZipFile, OSError, EOFError, ValueError) as error:
         raise InputError(f"{path}: not a readable npz file ({first_line(error)}); give a land mask") from error
+    lacking = [name for name in ("land_percent", "easting", "northing") if name not in arrays]
+    if lacking:
+        raise InputError(f"{path}: no array {', '.join(lacking)}; a land mask holds land_percent and its axes")
+    percent, east, north = (arrays[name] for name in ("land_percent", "easting", "northing"))
     grid = grid_of_axes(east.astype(float), north.astype(float), str(path))
     return (percent / 100).astype(np.float32), grid
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hydromae.data.readers.record import describe, first_line, positions
-from hydromae.errors import InputError
+from hydromae.data.readers.record import describe, positions
+from hydromae.errors import InputError, first_line
 from hydromae.modalities import ATTRIBUTES
 
 NAMES = tuple(a.name for a in ATTRIBUTES)
@@ -46,11 +46,12 @@ def read(path: str | Path) -> xr.Dataset:
     lacking = [name for name in NAMES if name not in table.columns]
     if lacking:
         raise InputError(f"{path}: no column {', '.join(lacking)}; add it, empty where unknown, under the NRFA names")
-    if table[key].duplicated().any():
-        raise InputError(f"{path}: catchment {table[key][table[key].duplicated()].iloc[0]} comes twice; keep one row")
+    twice = table[key].duplicated().to_numpy()
+    if twice.any():
+        raise InputError(f"{path}: catchment {table[key].to_numpy()[twice][0]} comes twice; keep one row")
     table = table.set_index(key)
     present = [c for c in COORDINATES if c in table.columns]
-    numbers = {name: numeric(table[name], path) for name in (*NAMES, *present)}
+    numbers = {name: numeric(table, name, path) for name in (*NAMES, *present)}
     dataset = xr.Dataset({name: ("catchment", numbers[name]) for name in NAMES}, {"catchment": table.index.to_numpy()})
     coords = {name.replace("-", "_"): ("catchment", numbers[name]) for name in present}
     dataset = dataset.assign_coords(coords)
@@ -73,13 +74,13 @@ def read_csv(path: str | Path) -> pd.DataFrame:
         raise InputError(f"{path}: not a readable CSV file ({first_line(error)}); give a CSV with a header") from error
 
 
-def numeric(column: pd.Series, path: str | Path) -> np.ndarray:
+def numeric(table: pd.DataFrame, name: str, where: str | Path) -> np.ndarray:
     """A column as float64 with NaN for empty, ±inf and −99999; text is refused with its first value."""
-    numbers = pd.to_numeric(column, errors="coerce")
-    wrong = numbers.isna() & column.notna()
+    held = table[name].to_numpy()
+    values = np.asarray(pd.to_numeric(table[name], errors="coerce"), np.float64)
+    wrong = np.isnan(values) & ~pd.isna(held)
     if wrong.any():
-        raise InputError(f"{path}: {column.name} holds {column[wrong].iloc[0]!r}; write a number, or leave it empty")
-    values = numbers.to_numpy(np.float64)
+        raise InputError(f"{where}: {name} holds {held[wrong][0]!r}; write a number, or leave it empty")
     return np.where(np.isfinite(values) & (values != -99999), values, np.nan)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import xarray as xr
 from pyproj import Transformer
 
-from hydromae.errors import InputError
+from hydromae.errors import InputError, first_line
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 
 MISSING = -99999.0
@@ -27,11 +27,6 @@ def open_file(path: str | Path) -> xr.Dataset:
     except (ValueError, OSError) as error:
         raise InputError(f"{path}: not a readable NetCDF file ({first_line(error)}); give a NetCDF-4 file") from error
     return dataset.chunk({"time": READ_DAYS}) if "time" in dataset.dims else dataset
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an exception's text, for a message of one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
 def unobserved_to_nan(values: xr.DataArray) -> xr.DataArray:
@@ -196,6 +191,8 @@ def parse_period(period: tuple[str, str]) -> tuple[pd.Timestamp, pd.Timestamp]:
         start, end = pd.Timestamp(period[0]), pd.Timestamp(period[1])
     except ValueError as error:
         raise InputError(f"period {period[0]}/{period[1]}: not two dates; write YYYY-MM-DD/YYYY-MM-DD") from error
+    if not (isinstance(start, pd.Timestamp) and isinstance(end, pd.Timestamp)):
+        raise InputError(f"period {period[0]}/{period[1]}: a date is empty; write YYYY-MM-DD/YYYY-MM-DD")
     if not start <= end:
         raise InputError(f"period {period[0]}/{period[1]}: the last day is before the first; swap them")
     return start, end

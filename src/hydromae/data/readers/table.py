@@ -12,8 +12,8 @@ import xarray as xr
 
 from hydromae.data.readers import units
 from hydromae.data.readers.nrfa import numeric, read_csv, with_attributes
-from hydromae.data.readers.record import canonical, first_line, open_file
-from hydromae.errors import InputError
+from hydromae.data.readers.record import canonical, open_file
+from hydromae.errors import InputError, first_line
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 
 DATES = ("date", "time")
@@ -37,7 +37,7 @@ STATIC = (*(a.name for a in ATTRIBUTES), "easting", "northing", "centroid_eastin
 
 
 def read(path: str | Path, attributes: xr.Dataset | None = None) -> xr.Dataset:
-    """A record from a file: `.csv`, `.csv.gz`, `.parquet` (long form), `.nc` or `.zarr`; see `from_frame`, `from_dataset`.
+    """A record from a file: `.csv`, `.csv.gz`, `.parquet` (long form), `.nc` or `.zarr` (`from_dataset`).
 
     `attributes` is a table of catchments as `nrfa.read` gives it.
     """
@@ -135,22 +135,22 @@ def from_frame(frame: pd.DataFrame, attributes: xr.Dataset | None = None, where:
         A missing column, text where a number belongs, a day that a catchment has twice, or a value out of range.
     """
     frame = _flat(frame)
-    date = _key(frame, DATES, where, "a date column")
-    site = _key(frame, CATCHMENTS, where, "a catchment column")
+    date = _key(frame, DATES, where, "date column")
+    site = _key(frame, CATCHMENTS, where, "catchment column")
     named = _columns([str(c) for c in frame.columns], where)
-    day, days = pd.factorize(_dates(frame[date], where), sort=True)
+    day, days = pd.factorize(_dates(frame, date, where), sort=True)
     row, catchments = pd.factorize(frame[site], sort=False)
     if (row < 0).any():
         raise InputError(f"{where}: {site} is empty in row {int((row < 0).argmax())}; name the catchment of every row")
-    _refuse_twice(day, row, days, np.asarray(catchments), where)
+    _refuse_twice(day, row, pd.DatetimeIndex(days), np.asarray(catchments), where)
     record = xr.Dataset(coords={"time": days, "catchment": np.asarray(catchments)})
     static = [name for name in STATIC if name in frame.columns]
     if static:
-        first = frame.groupby(row, sort=True)[static].first()
-        record = record.assign({name: ("catchment", numeric(first[name], where)) for name in static})
+        first = pd.DataFrame(frame.groupby(row, sort=True)[static].first())
+        record = record.assign({name: ("catchment", numeric(first, name, where)) for name in static})
     for name, (column, spelled) in named.items():
         values = np.full((len(days), len(catchments)), np.nan)
-        values[day, row] = numeric(frame[column], where)
+        values[day, row] = numeric(frame, column, where)
         record[name] = xr.DataArray(values, dims=("time", "catchment"), attrs={"units": spelled})
     return from_dataset(record, attributes, where)
 
@@ -173,13 +173,13 @@ def answer_frame(answer: xr.Dataset, frame: pd.DataFrame, where: str = "the tabl
         bit), and new columns `riverflow_origin` and `riverflow_q05`, … in the units of the flow column.
     """
     flat = _flat(frame)
-    day = answer.indexes["time"].get_indexer(_dates(flat[_key(flat, DATES, where, "a date column")], where))
-    row = answer.indexes["catchment"].get_indexer(pd.Index(flat[_key(flat, CATCHMENTS, where, "a catchment column")]))
+    day = answer.indexes["time"].get_indexer(_dates(flat, _key(flat, DATES, where, "date column"), where))
+    row = answer.indexes["catchment"].get_indexer(pd.Index(flat[_key(flat, CATCHMENTS, where, "catchment column")]))
     result = frame.copy()
     named = _columns([str(c) for c in flat.columns], where)
     for name, (column, spelled) in named.items():
         values = _in_units(answer[name], answer, spelled).transpose("time", "catchment").values[day, row]
-        given = numeric(flat[column], where)
+        given = numeric(flat, column, where)
         if column in result.columns and np.isnan(given).any():
             result[column] = np.where(np.isnan(given), values, given)
     spelled = named["riverflow"][1] if "riverflow" in named else VARIABLES["riverflow"].units
@@ -283,17 +283,17 @@ def _columns(columns: list[str], where: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _dates(column: pd.Series, where: str) -> pd.DatetimeIndex:
+def _dates(frame: pd.DataFrame, name: str, where: str) -> pd.DatetimeIndex:
     try:
-        dates = pd.DatetimeIndex(pd.to_datetime(column))
+        dates = pd.DatetimeIndex(pd.to_datetime(frame[name], format="ISO8601"))
     except (ValueError, TypeError) as error:
-        raise InputError(f"{where}: {column.name} is not all dates ({first_line(error)}); write YYYY-MM-DD") from error
+        raise InputError(f"{where}: {name} is not all dates ({first_line(error)}); write YYYY-MM-DD") from error
     if dates.hasnans:
-        raise InputError(f"{where}: {column.name} is empty in row {int(dates.isna().argmax())}; write YYYY-MM-DD")
+        raise InputError(f"{where}: {name} is empty in row {int(dates.isna().argmax())}; write YYYY-MM-DD")
     return dates.tz_localize(None).floor("D").as_unit("ns")
 
 
-def _refuse_twice(day: np.ndarray, row: np.ndarray, days: pd.Index, catchments: np.ndarray, where: str) -> None:
+def _refuse_twice(day: np.ndarray, row: np.ndarray, days: pd.DatetimeIndex, catchments: np.ndarray, where: str) -> None:
     pair = day.astype(np.int64) * len(catchments) + row
     _, first = np.unique(pair, return_index=True)
     if len(first) < len(pair):
