@@ -12,6 +12,8 @@ import xarray as xr
 from safetensors.torch import load_file
 
 from hydromae.config import Config
+from hydromae.data.record import record_of
+from hydromae.data.windows import windows
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES
 from hydromae.train.journal import Journal
@@ -137,6 +139,22 @@ def test_maps_and_catchments_train_together(tmp_path, settings):
     for value in found[0]["mse"].values():
         assert 0.3 < value < 3.0  # scaled values have a variance of about one, and nothing is known yet
     assert (out / "best" / "grid.json").is_file()
+
+
+def test_two_gauges_at_one_place_are_two_catchments_in_a_window():
+    """A centre that comes twice would be hidden here and visible there."""
+    together = RIVERS.copy(deep=True)
+    for name in ("latitude", "longitude"):
+        together[name][:] = together[name][0]
+    record = record_of(together, SMALL, scaling_of(together, SMALL))
+    cut = windows(record, SMALL, SMALL.data.training_period, seed=0, augment=False, batch_size=2)
+    near = cut.near
+    assert near is not None
+    np.testing.assert_array_equal(near[:, 0], np.arange(6))
+    assert all(len(set(row)) == len(row) for row in near.tolist())
+    flows = torch.cat([cut(step).values["riverflow"][..., 0] for step in range(8)])
+    for window in flows:
+        assert len(torch.unique(window, dim=1).T) == window.shape[1]
 
 
 def test_an_epoch_is_one_pass_over_the_windows_also_when_batches_are_added_up(tmp_path):

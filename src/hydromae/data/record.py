@@ -121,7 +121,7 @@ def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridS
             if modality.kind == "map":
                 values[modality.name] = _maps(dataset, modality, scaling, laid, max(1, len(patches)), grid)
                 variance[modality.name] = np.ones(values[modality.name].shape[1:], dtype=np.float32)
-        if config.model.footprints and "cell" in dataset.dims:
+        if config.model.footprints:
             cells = _footprints(dataset, easting, northing, groups, grid, laid)
     spread = tuple(scaling[name].std if name in scaling else 1.0 for name in ("latitude", "longitude"))
     return Record(
@@ -191,7 +191,8 @@ def _series(
     shape = (dataset.sizes["time"], dataset.sizes["catchment"])
     layers = []
     for variable in modality.variables:
-        held = variable.name in dataset and dataset[variable.name].dims == ("time", "catchment")
+        there = variable.name in dataset and variable.name in scaling
+        held = there and dataset[variable.name].dims == ("time", "catchment")
         raw = dataset[variable.name].values.astype(np.float32) if held else np.full(shape, np.nan, dtype=np.float32)
         layers.append(scaling.scale(variable.name, raw) if held else raw)
     stacked = np.stack(layers, axis=-1)[:, np.maximum(groups, 0)]
@@ -262,7 +263,7 @@ def _maps(
     name, (patch, pixel, inside) = modality.variables[0].name, where
     days = dataset.sizes["time"]
     laid = np.full((days, sites, grid.patch**2), np.nan, dtype=np.float16)
-    if name in dataset and dataset[name].dims == ("time", "cell"):
+    if name in dataset and name in scaling and dataset[name].dims == ("time", "cell"):
         for first in range(0, days, 366):
             part = slice(first, first + 366)
             laid[part, patch, pixel] = scaling.scale(name, dataset[name][part].values[:, inside])
@@ -278,6 +279,9 @@ def _footprints(
     where: tuple[np.ndarray, ...],
 ) -> CellWeights:
     patch, pixel, inside = where
+    if not len(inside):
+        nowhere = torch.zeros(0, dtype=torch.int64)
+        return CellWeights(nowhere, nowhere, nowhere, torch.zeros(0))
     cell_easting, cell_northing = grid.cell_position(dataset["cell"].values.astype(np.int64)[inside])
     middle = []
     for name, gauge in (("centroid_easting", easting), ("centroid_northing", northing)):
