@@ -1,7 +1,7 @@
 """Draw the three answers of the demo: a gap, a river without a gauge, and a week ahead.
 
-    make demo
-    .venv/bin/python examples/three_questions.py demo docs/three_questions.svg
+make demo
+.venv/bin/python examples/three_questions.py demo docs/three_questions.svg
 """
 
 from __future__ import annotations

@@ -128,7 +128,15 @@ def test_mistakes_are_one_line_each(country: Path, tmp_path: Path, capsys: pytes
         "1.5": ["predict", str(virtual), *out, "--quantiles", "0.5", "1.5"],
         "1999": ["forecast", str(virtual), *out, "--issues", "1999-01-01"],
         "holds a run": ["pretrain", str(store), "--out", str(run), *SMALL],
-        "1950": ["pretrain", str(store), "--out", str(tmp_path / "r"), "--data.training-period", "1950-01-01", "1951-01-01"],
+        "1950": [
+            "pretrain",
+            str(store),
+            "--out",
+            str(tmp_path / "r"),
+            "--data.training-period",
+            "1950-01-01",
+            "1951-01-01",
+        ],
         "9999": ["pretrain", str(store), "--out", str(tmp_path / "r"), *SMALL, "--data.held-out", "9999999"],
         "--preset huge": ["pretrain", str(store), "--out", str(tmp_path / "r"), "--preset", "huge"],
         "2020": ["evaluate", str(store), "--out", str(tmp_path / "e"), "--period", "2020-01-01", "2021-01-01"],
@@ -146,9 +154,9 @@ def test_config_files_are_read_and_refused_with_their_name(tmp_path: Path) -> No
     assert read_config(file).model.d_model == 64
     for text in ("config = 3\n", "1 / 0\n", "from hydromae.presets import BASE\nBASE.having(model={'heads': 7})\n"):
         file.write_text(text)
-        with pytest.raises(InputError, match="mine.py"):
+        with pytest.raises(InputError, match=r"mine\.py"):
             read_config(file)
-    with pytest.raises(InputError, match="absent.py"):
+    with pytest.raises(InputError, match=r"absent\.py"):
         read_config(tmp_path / "absent.py")
 
 

@@ -25,6 +25,7 @@ ORDER = (
     "model",
     "metrics",
     "train",
+    "blend",
     "predict",
     "questions",
     "evaluate",

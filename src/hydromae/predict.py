@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import pandas as pd
@@ -13,24 +14,25 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from hydromae.batch import Batch
+from hydromae.blend import Sums, overlapping
 from hydromae.config import Config
+from hydromae.data.readers.ahead import with_days
 from hydromae.data.readers.table import answer_dataset, answer_frame, from_dataset, from_frame
 from hydromae.data.record import Record, record_of
-from hydromae.data.scaling import Scaling, VariableScaling
+from hydromae.data.scaling import Scaling
 from hydromae.data.windows import batch_of
 from hydromae.errors import InputError
 from hydromae.masking import nothing
-from hydromae.modalities import MODALITIES, RIVERFLOW, GridSpec, Modality
+from hydromae.modalities import MODALITIES, RIVERFLOW, GridSpec
 from hydromae.model.distribution import Gaussians
 from hydromae.model.mae import HydroMAE
-from hydromae.train.checkpoint import load_model
+from hydromae.train.checkpoint import WEIGHTS, load_model, newest, whole
 from hydromae.train.engine import arithmetic, pick_device
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles that an answer carries unless others are asked for."""
 ORIGINS = ("observed", "filled", "forecast", "ungauged")
 SITES_AT_ONCE = 600
-UNSCALED = VariableScaling("none", 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,10 @@ class Model:
     device: torch.device
     name: str = "hydromae"
 
+    @overload
+    def predict(self, data: xr.Dataset, quantiles: Sequence[float] = LEVELS) -> xr.Dataset: ...
+    @overload
+    def predict(self, data: pd.DataFrame, quantiles: Sequence[float] = LEVELS) -> pd.DataFrame: ...
     def predict(
         self, data: xr.Dataset | pd.DataFrame, quantiles: Sequence[float] = LEVELS
     ) -> xr.Dataset | pd.DataFrame:
@@ -79,17 +85,25 @@ class Model:
             If the data are no water record, or a value is impossible.
         """
         levels = sorted({float(q) for q in quantiles})
-        if not levels or not 0 < levels[0] <= levels[-1] < 1:
+        if not levels or not all(0 < level < 1 for level in levels):
             raise InputError(f"quantiles {list(quantiles)}: each must lie between 0 and 1, both excluded")
         if isinstance(data, pd.DataFrame):
             return answer_frame(self._answer(from_frame(data), levels), data)
+        if not isinstance(data, xr.Dataset):
+            raise InputError(f"{type(data).__name__}: cannot be answered; give an xarray Dataset or a pandas DataFrame")
         return answer_dataset(self._answer(from_dataset(data), levels), data)
+
+    def forecast(
+        self, data: xr.Dataset | pd.DataFrame, days: int = 7, quantiles: Sequence[float] = LEVELS
+    ) -> xr.Dataset | pd.DataFrame:
+        """As `predict`, with `days` days of NaN after the last one; where weather is known ahead, ask `predict`."""
+        return self.predict(with_days(data, days), quantiles)
 
     def _answer(self, dataset: xr.Dataset, levels: list[float]) -> xr.Dataset:
         record = record_of(dataset, self.config, self.scaling, self.grid)
-        sums = _Sums(record, self, levels)
+        sums = Sums(record.values, self.scaling, levels)
         with torch.inference_mode():
-            for batch, weight, starts in self._windows(record, sums.wanted):
+            for batch, weight, starts in self._windows(record, _wanted_days(dataset, record, self.scaling)):
                 sums.add(self._forward(batch, record), weight, starts)
         return _assemble(dataset, record, sums)
 
@@ -118,15 +132,9 @@ class Model:
         self, record: Record, wanted: np.ndarray
     ) -> Iterator[tuple[Batch, Float[np.ndarray, "B T"], np.ndarray]]:
         """Overlapping windows that hold a wanted day, with the weight of each of their days in the blend."""
-        total, length = len(record.days), self.config.data.sequence_length
-        if total <= length + length // 4:
-            length = total
-        warm = min(self.config.data.warm_up_days, length // 3)
-        blend = max(1, length // 6)
-        starts = np.arange(0, max(1, total - length + 1), max(1, length - warm - blend))
-        if starts[-1] + length < total:
-            starts = np.append(starts, total - length)
-        weights = np.stack([_ramp(int(s), total, length, warm, blend) for s in starts])
+        length, starts, weights = overlapping(
+            len(record.days), self.config.data.sequence_length, self.config.data.warm_up_days
+        )
         useful = np.array([(wanted[s : s + length] & (w > 0)).any() for s, w in zip(starts, weights, strict=True)])
         starts, weights = starts[useful], weights[useful]
         together = max(1, SITES_AT_ONCE // max(1, len(record.groups)))
@@ -135,85 +143,22 @@ class Model:
             yield batch_of(record, starts[part], length), weights[part], starts[part]
 
 
-def _ramp(start: int, total: int, length: int, warm: int, blend: int) -> Float[np.ndarray, " T"]:
-    """Weight of a window's days: nothing while it warms up, then rising, falling at the end; full at the record's edges."""
-    day = np.arange(length, dtype=np.float64)
-    weight = np.ones(length)
-    if start > 0:
-        weight = np.minimum(weight, np.clip((day - warm + 1) / blend, 0.0, 1.0))
-    if start + length < total:
-        weight = np.minimum(weight, np.clip((length - day) / blend, 0.0, 1.0))
-    return weight
-
-
-class _Sums:
-    """Weighted sums of means and quantiles over the windows that answer a value; quantiles stay ordered in the blend."""
-
-    def __init__(self, record: Record, model: Model, levels: list[float]) -> None:
-        self.model, self.levels = model, levels
-        asked = {name: ~np.isfinite(held) for name, held in record.values.items()}
-        days = [a.any(axis=(1, 2)) for n, a in asked.items() if _is_asked(n, record)]
-        self.wanted = np.logical_or.reduce(days)
-        self.mean = {name: np.zeros(held.shape, np.float32) for name, held in record.values.items()}
-        self.weight = {name: np.zeros(held.shape[:2], np.float32) for name, held in record.values.items()}
-        flow = record.values.get("riverflow")
-        self.quantile = None if flow is None else np.zeros((len(levels), *flow.shape), np.float32)
-
-    def add(
-        self,
-        answers: dict[str, tuple[torch.Tensor, torch.Tensor, Gaussians | None]],
-        weight: np.ndarray,
-        starts: np.ndarray,
-    ) -> None:
-        for name, (asked, mean, gaussians) in answers.items():
-            scale = _scaling_of_channels(MODALITIES[name], self.model.scaling, mean.shape[-1])
-            value = natural_mean(mean, gaussians, scale)
-            cuts = self._cuts(gaussians) if name == "riverflow" and gaussians is not None else None
-            window, day, site = (index.numpy() for index in asked.nonzero(as_tuple=True))
-            for index, start in enumerate(starts):
-                mine = window == index
-                share = weight[index][day[mine]].astype(np.float32)
-                where = (start + day[mine], site[mine])
-                self.weight[name][where] += share
-                self.mean[name][where] += value[mine] * share[:, None]
-                if cuts is not None and self.quantile is not None:
-                    self.quantile[:, *where] += cuts[:, mine] * share[:, None]
-
-    def _cuts(self, gaussians: Gaussians) -> Float[np.ndarray, "Q N F"]:
-        """Quantiles of river flow [mm/day]."""
-        scaled = np.stack([gaussians.quantile(level).double().numpy() for level in self.levels])
-        return np.maximum(self.model.scaling.unscale("riverflow", scaled), 0.0).astype(np.float32)
-
-
 def _is_asked(name: str, record: Record) -> bool:
     return MODALITIES[name].kind == "series" or len(record.patches) > 0
 
 
-def _scaling_of_channels(modality: Modality, scaling: Scaling, channels: int) -> list[VariableScaling]:
-    """Scaling of every channel: variables turn by turn for catchments, one variable for all pixels of a map."""
-    names = [modality.variables[i % len(modality.variables)].name for i in range(channels)]
-    return [scaling.variables.get(name, UNSCALED) for name in names]
+def _wanted_days(dataset: xr.Dataset, record: Record, scaling: Scaling) -> Bool[np.ndarray, " T"]:
+    """Days on which a variable that the model can answer has a NaN."""
+    wanted = np.zeros(len(record.days), dtype=bool)
+    for variable in (v for name in record.values if _is_asked(name, record) for v in MODALITIES[name].variables):
+        if variable.name in dataset and variable.name in scaling:
+            wanted |= ~np.isfinite(dataset[variable.name].values).all(axis=1)
+        elif variable.name == RIVERFLOW.name:
+            wanted[:] = True
+    return wanted
 
 
-def natural_mean(
-    mean: Float[torch.Tensor, "N F"], gaussians: Gaussians | None, scale: list[VariableScaling]
-) -> Float[np.ndarray, "N F"]:
-    """Mean of the distribution in the variable's own units; of a map, the unscaled prediction."""
-    center = np.array([s.mean for s in scale])
-    spread = np.array([s.std for s in scale])
-    plain = mean.double().numpy() * spread + center
-    root = np.array([s.transform == "root" for s in scale])
-    log = np.array([s.transform == "log" for s in scale])
-    variance = 0.0
-    if gaussians is not None:
-        second = (gaussians.weight * (gaussians.centre.square() + gaussians.spread.square())).sum(dim=-1)
-        variance = np.maximum((second - mean.square()).double().numpy(), 0.0) * spread**2
-    plain = np.where(root, np.maximum(plain, 0.0) ** 2 + variance, plain)
-    plain = np.where(log, np.exp(np.where(log, plain, 0.0) + 0.5 * variance) - 0.01, plain)
-    return plain.astype(np.float32)
-
-
-def _assemble(dataset: xr.Dataset, record: Record, sums: _Sums) -> xr.Dataset:
+def _assemble(dataset: xr.Dataset, record: Record, sums: Sums) -> xr.Dataset:
     """Lay the answers over the NaN of a record; a river flow that the record lacks altogether is answered whole."""
     answers: dict[str, xr.DataArray] = {}
     for name in (n for n in record.values if _is_asked(n, record)):
@@ -225,7 +170,8 @@ def _assemble(dataset: xr.Dataset, record: Record, sums: _Sums) -> xr.Dataset:
             else:
                 laid, dims = catchments_of(mean, record, index, len(modality.variables)), ("time", "catchment")
             absent = variable.name not in dataset
-            if (absent and name != "riverflow") or (not absent and dataset[variable.name].dims != dims):
+            unknown = variable.name not in sums.scaling
+            if unknown or (absent and name != "riverflow") or (not absent and dataset[variable.name].dims != dims):
                 continue
             known = laid * np.nan if absent else dataset[variable.name].values
             laid = laid if variable.minimum is None else np.maximum(laid, variable.minimum)
@@ -238,7 +184,7 @@ def _assemble(dataset: xr.Dataset, record: Record, sums: _Sums) -> xr.Dataset:
     return dataset.assign(answers)
 
 
-def _flow_quantiles(dataset: xr.Dataset, record: Record, sums: _Sums) -> dict[str, xr.DataArray]:
+def _flow_quantiles(dataset: xr.Dataset, record: Record, sums: Sums) -> dict[str, xr.DataArray]:
     assert sums.quantile is not None
     shape = (dataset.sizes["time"], dataset.sizes["catchment"])
     known = dataset["riverflow"].values if "riverflow" in dataset else np.full(shape, np.nan)
@@ -284,7 +230,7 @@ def cells_of(values: np.ndarray, record: Record, dataset: xr.Dataset) -> Float[n
 
 
 def load(name: str | Path, device: str = "auto") -> Model:
-    """A trained model, from a run, a checkpoint, or a model folder.
+    """A trained model, from a run (its best, else its last state), a checkpoint, or a model folder.
 
     Raises
     ------
@@ -292,10 +238,9 @@ def load(name: str | Path, device: str = "auto") -> Model:
         If there is no model under that name.
     """
     folder = Path(name)
-    for candidate in (folder / "best", folder / "last", folder):
-        if (candidate / "model.safetensors").is_file():
-            folder = candidate
-            break
+    last = newest(folder)
+    candidates = [whole(folder / "best"), whole(folder / "last"), folder, *([last] if last else [])]
+    folder = next((found for found in candidates if (found / WEIGHTS).is_file()), folder)
     network, config, scaling, grid = load_model(folder)
     where = pick_device(device)
     return Model(network.to(where), config, scaling, grid, where)

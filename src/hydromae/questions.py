@@ -27,7 +27,7 @@ class Method(Protocol):
         """Name in tables of scores."""
         ...
 
-    def predict(self, dataset: xr.Dataset) -> xr.Dataset:
+    def predict(self, dataset: xr.Dataset, /) -> xr.Dataset:
         """The same dataset, every NaN of `riverflow` answered where the method can."""
         ...
 

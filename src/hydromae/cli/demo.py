@@ -72,7 +72,7 @@ class Demo:
             model, record, PERIOD, QUESTIONS, self.every, True, {"command": command, "seed": self.seed}
         )
         evaluation.save(self.out / "evaluation")
-        card = {
+        card: dict[str, object] = {
             "name": model.name,
             "record": f"Virtual GB: {self.catchments} invented rivers, weather and flow with a known truth",
             "trained on": "2003-01-01 to 2010-12-31, without a tenth of the rivers",

@@ -189,8 +189,8 @@ class Predict:
         model = load(self.model, self.device)
         answer = model.predict(read(self.question, self.attributes).load(), self.quantiles)
         write_answer(answer, self.out)
-        origin = answer["riverflow_origin"].values
-        counts = {name: int(np.count_nonzero(origin == code)) for code, name in enumerate(ORIGINS)}
+        origin = np.asarray(answer["riverflow_origin"].values)
+        counts = {name: int((origin == code).sum()) for code, name in enumerate(ORIGINS)}
         said = ", ".join(f"{count:,} {name}" for name, count in counts.items())
         say(f"{self.out}: daily flows of {answer.sizes['catchment']} catchments: {said}")
         return {"path": str(self.out), **counts}

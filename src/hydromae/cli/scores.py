@@ -58,7 +58,7 @@ class Evaluate:
         found = summary(evaluation)
         say(scores_table(found))
         say(f"{self.out}: scores of every catchment; hydromae report {self.out} makes a page of them")
-        rows = json.loads(found.reset_index().to_json(orient="records"))  # NaN, which JSON lacks, becomes null
+        rows = json.loads(str(found.reset_index().to_json(orient="records")))  # NaN, which JSON lacks, becomes null
         return {"path": str(self.out), "scores": rows}
 
     def _settings(self) -> dict[str, object]:
@@ -71,11 +71,11 @@ def scores_table(found: pd.DataFrame) -> Table:
     table = Table(
         "question", "method", "median NSE", "p10", "p25", "KGE", "CRPS", "in 50 %", "in 90 %", "catchments", box=None
     )
-    for (question, method), row in found.iterrows():  # pyright: ignore[reportGeneralTypeIssues]
-        numbers = [row["nse_median"], row["nse_p10"], row["nse_p25"], row["kge_median"], row["crps"]]
-        shares = [row["coverage50"], row["coverage90"]]
+    for row in found.reset_index().to_dict("records"):
+        numbers = [row[name] for name in ("nse_median", "nse_p10", "nse_p25", "kge_median", "crps")]
+        shares = [row[name] for name in ("coverage50", "coverage90")]
         cells = ["" if n != n else f"{n:.3f}" for n in numbers] + ["" if n != n else f"{n:.0%}" for n in shares]
-        table.add_row(question, method, *cells, str(int(row["catchments"])))
+        table.add_row(row["question"], row["method"], *cells, str(row["catchments"]))
     return table
 
 

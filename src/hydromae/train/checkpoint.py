@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -14,12 +15,13 @@ from torch import Tensor, nn
 
 from hydromae.config import Config
 from hydromae.data.scaling import Scaling
-from hydromae.errors import InputError
+from hydromae.errors import InputError, first_line
 from hydromae.modalities import GridSpec
 from hydromae.model.mae import HydroMAE
 
 WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 CONFIG, SCALING, GRID = "config.json", "scaling.json", "grid.json"
+OLD = ".old"
 
 
 def save_model(
@@ -37,9 +39,10 @@ def load_model(folder: Path) -> tuple[HydroMAE, Config, Scaling, GridSpec | None
     InputError
         If a file is missing, cut short, or belongs to another model.
     """
+    folder = whole(folder)
     config = Config.from_json(_text(folder / CONFIG), str(folder / CONFIG))
-    scaling = Scaling.from_json(_text(folder / SCALING))
-    grid = GridSpec(**json.loads(_text(folder / GRID))) if (folder / GRID).is_file() else None
+    scaling = _scaling(folder / SCALING)
+    grid = _grid(folder / GRID) if (folder / GRID).is_file() else None
     model = HydroMAE(config, pixels=(grid or GridSpec()).patch ** 2)
     load_weights(model, _tensors(folder / WEIGHTS), folder / WEIGHTS)
     return model.eval(), config, scaling, grid
@@ -73,14 +76,13 @@ def save_checkpoint(
 
     def write(aside: Path) -> None:
         _write_model(aside, model.state_dict(), config, scaling, grid)
-        names = [name for name, _ in model.named_parameters()]
         slots = {
             f"{key}/{name}": value
-            for name, (_, slot) in zip(names, _ordered(model, optimizer), strict=True)
-            for key, value in slot.items()
+            for name, parameter in model.named_parameters()
+            for key, value in optimizer.state.get(parameter, {}).items()
         }
         extra = {f"average/{name}": value for name, value in average.items()}
-        save_file(_contiguous(slots | extra | {"random": torch.get_rng_state()}), aside / OPTIMIZER)
+        save_file(_contiguous(slots | extra | _random()), aside / OPTIMIZER)
         (aside / STATE).write_text(json.dumps(state), encoding="utf-8")
 
     _atomically(folder, write)
@@ -92,30 +94,55 @@ def load_checkpoint(
     """Put weights, optimizer and random state back; returns the averaged weights and the state."""
     load_weights(model, _tensors(folder / WEIGHTS), folder / WEIGHTS)
     held = _tensors(folder / OPTIMIZER)
+    if "random" not in held:
+        raise InputError(f"{folder / OPTIMIZER}: holds no random state; use a checkpoint of this run")
     torch.set_rng_state(held.pop("random"))
-    average = {name.removeprefix("average/"): held.pop(name) for name in list(held) if name.startswith("average/")}
+    if "random_cuda" in held and torch.cuda.is_available():
+        torch.cuda.set_rng_state(held["random_cuda"])
+    own, average = model.state_dict(), {}
+    for name in [name for name in held if name.startswith("average/")]:
+        plain = name.removeprefix("average/")
+        average[plain] = held[name].to(own[plain].device)
     for name, parameter in model.named_parameters():
         slot = {key: held[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in held}
         if slot:
             device = parameter.device
             optimizer.state[parameter] = {k: v if k == "step" else v.to(device) for k, v in slot.items()}
-    return average, json.loads(_text(folder / STATE))
+    return average, _object(folder / STATE)
+
+
+def whole(folder: Path) -> Path:
+    """The folder, or, where a crash came between the two renames of a write, its predecessor, still whole."""
+    before = folder.with_name(folder.name + OLD)
+    return before if before.is_dir() and not folder.exists() else folder
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run, the last one last; one that a crash left under its old name is put back first."""
+    folder = run / "checkpoints"
+    for before in folder.glob(f"step-*[0-9]{OLD}"):
+        if not before.with_suffix("").exists():
+            before.rename(before.with_suffix(""))
+    return sorted(folder.glob("step-*[0-9]"))
 
 
 def newest(run: Path) -> Path | None:
     """The last checkpoint of a run, or None."""
-    found = sorted((run / "checkpoints").glob("step-*[0-9]"))
+    found = checkpoints(run)
     return found[-1] if found else None
 
 
 def prune(run: Path, keep: int) -> None:
     """Delete all but the last `keep` checkpoints."""
-    for old in sorted((run / "checkpoints").glob("step-*[0-9]"))[:-keep]:
+    found = checkpoints(run)
+    for old in found[: max(0, len(found) - max(1, keep))]:
         shutil.rmtree(old)
 
 
-def _ordered(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[tuple[nn.Parameter, dict[str, Tensor]]]:
-    return [(parameter, optimizer.state.get(parameter, {})) for parameter in model.parameters()]
+def _random() -> dict[str, Tensor]:
+    """States of the generators that dropout draws from."""
+    here = {"random": torch.get_rng_state()}
+    return here | ({"random_cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {})
 
 
 def _write_model(
@@ -132,13 +159,15 @@ def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
 
-def _atomically(folder: Path, write) -> None:
+def _atomically(folder: Path, write: Callable[[Path], None]) -> None:
+    """Write aside, then rename; at every moment the folder, or its predecessor under `OLD`, is whole."""
     aside = folder.with_name(folder.name + ".partial")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     write(aside)
-    old = folder.with_name(folder.name + ".old")
+    old = folder.with_name(folder.name + OLD)
     if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
     aside.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
@@ -149,6 +178,32 @@ def _text(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError:
         raise InputError(f"{path}: not found; name a run, a checkpoint or a model folder that hydromae wrote") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not text; restore the file or use another checkpoint") from None
+
+
+def _object(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: is not JSON ({error}); restore the file or use another checkpoint") from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: is not a JSON object; restore the file or use another checkpoint")
+    return found
+
+
+def _grid(path: Path) -> GridSpec:
+    try:
+        return GridSpec(**_object(path))
+    except TypeError as error:
+        raise InputError(f"{path}: is not a grid ({error}); restore the file or use another checkpoint") from None
+
+
+def _scaling(path: Path) -> Scaling:
+    try:
+        return Scaling.from_json(_text(path))
+    except InputError as error:
+        raise InputError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from None
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
@@ -156,5 +211,5 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (OSError, SafetensorError) as error:
         raise InputError(
-            f"{path}: cannot be read as safetensors ({error}); restore the file or use another checkpoint"
+            f"{path}: cannot be read as safetensors ({first_line(error)}); restore the file or use another checkpoint"
         ) from None

@@ -10,15 +10,31 @@ import torch
 from torch import Tensor, nn
 
 from hydromae.config import TrainConfig
+from hydromae.errors import InputError
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The named device, or the best one that is there: CUDA, Apple's MPS, else CPU."""
+    """The named device, or the best one that is there: CUDA, Apple's MPS, else CPU.
+
+    Raises
+    ------
+    InputError
+        If there is no such device here.
+    """
     if name != "auto":
-        return torch.device(name)
+        return _device(name)
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _device(name: str) -> torch.device:
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    plain, _, number = name.partition(":")
+    if not there.get(plain) or (number and not number.isdecimal()):
+        known = ", ".join(key for key, value in there.items() if value)
+        raise InputError(f"device '{name}': not on this machine, which has {known}; name one of them, or auto")
+    return torch.device(name)
 
 
 def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:

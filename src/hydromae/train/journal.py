@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -13,12 +16,12 @@ class Journal:
 
     path: Path
 
-    def write(self, **numbers: float | int | dict[str, float] | None) -> None:
-        """Append a line, on disk when the call returns."""
+    def write(self, **numbers: float | int | Mapping[str, float] | None) -> None:
+        """Append a line, in the file when the call returns; what is not finite is written as null, as JSON has no NaN."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(numbers) + "\n")
+            file.write(json.dumps(_finite(numbers), allow_nan=False) + "\n")
 
-    def read(self) -> list[dict[str, float]]:
+    def read(self) -> list[dict[str, Any]]:
         """All lines; a last line that a crash cut short is left out."""
         if not self.path.exists():
             return []
@@ -31,3 +34,9 @@ class Journal:
         aside = self.path.with_suffix(".partial")
         aside.write_text("".join(kept), encoding="utf-8")
         aside.replace(self.path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

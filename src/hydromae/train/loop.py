@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import xarray as xr
 from torch import nn
 
 from hydromae.config import Config
-from hydromae.data.record import record_of
+from hydromae.data.record import record_of, without
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import Windows, windows
 from hydromae.errors import InputError
@@ -77,7 +78,7 @@ def train(
         `out/best`, the weights with the lowest validation loss.
     """
     where = pick_device(device)
-    record = record_of(dataset, config, scaling, grid)
+    record = record_of(without(dataset, config.data.held_out), config, scaling, grid)
     seed, size = config.train.seed, config.train.batch_size
     learn = windows(record, config, config.data.training_period, seed=seed, augment=True, batch_size=size)
     check = windows(record, config, config.data.validation_period, seed=0, augment=False, batch_size=size)
@@ -86,27 +87,28 @@ def train(
     model = HydroMAE(config, pixels=(grid or GridSpec()).patch ** 2).know(scaling).to(where)
     engine = Engine(model, adamw(model, config.optimizer), config.train, config.optimizer.clip, where)
     average = Average(model, config.train.averaged_weights)
-    steps = max(1, round(config.train.epochs * learn.steps))
-    warmup = min(round(config.train.warmup_epochs * learn.steps), steps)
+    an_epoch = learn.steps / config.train.accumulation
+    steps = max(1, round(config.train.epochs * an_epoch))
+    warmup = min(round(config.train.warmup_epochs * an_epoch), steps)
     schedule = Schedule(config.optimizer.lr, config.optimizer.min_lr, warmup, steps)
-    state = {"step": 0, "best": math.inf, "skipped": 0, "updates": 0}
+    state: dict[str, Any] = {"step": 0, "best": None, "skipped": 0, "updates": 0, "seconds": 0.0}
     journal = Journal(_open_run(out, config, resume) / "journal.jsonl")
     found = newest(out) if resume else None
     if found is not None:
         average.weights, state = load_checkpoint(found, model, engine.optimizer)
         average.updates, engine.skipped = int(state["updates"]), int(state["skipped"])
-        journal.rewind(int(state["step"]))
+    journal.rewind(int(state["step"]))
 
-    began, best, first = time.monotonic(), float(state["best"]), int(state["step"])
+    began, first = time.monotonic() - float(state["seconds"]), int(state["step"])
+    best = math.inf if state["best"] is None else float(state["best"])
     every, save_every = (
-        max(1, round(e * learn.steps)) for e in (config.train.validate_every, config.train.checkpoint_every)
+        max(1, round(e * an_epoch)) for e in (config.train.validate_every, config.train.checkpoint_every)
     )
-    last = min(steps, stop_after or steps)
+    last = steps if stop_after is None else min(steps, stop_after)
     for step in range(first, last):
         model.train()
-        value, parts = 0.0, {}
-        for part in range(config.train.accumulation):
-            value, parts = _forward_backward(engine, learn, config, step * config.train.accumulation + part)
+        taken = range(step * config.train.accumulation, (step + 1) * config.train.accumulation)
+        value, parts = _mean([_forward_backward(engine, learn, config, index) for index in taken])
         norm = engine.update(schedule(step))
         if config.train.averaged_weights:
             average.update(model)
@@ -121,7 +123,7 @@ def train(
         if done % config.train.log_every == 0 or validation is not None:
             journal.write(
                 step=done,
-                epoch=round(done / learn.steps, 4),
+                epoch=round(done / an_epoch, 4),
                 loss=value,
                 validation_loss=validation,
                 lr=schedule(step),
@@ -132,9 +134,11 @@ def train(
             )
             watch(Progress(done, steps, value, validation))
         if done % save_every == 0 or done == last:
-            state = {"step": done, "best": best, "skipped": engine.skipped, "updates": average.updates}
+            state = {"step": done, "skipped": engine.skipped, "updates": average.updates}
+            state["seconds"] = time.monotonic() - began
+            state["best"] = best if best < math.inf else None
             folder = out / "checkpoints" / f"step-{done:07d}"
-            save_checkpoint(folder, model, engine.optimizer, average.weights, state, config, scaling, grid)
+            save_checkpoint(folder, model, engine.optimizer, average.kept, state, config, scaling, grid)
             prune(out, config.train.keep_last)
     save_model(out / "last", _answering(model, average), config, scaling, grid)
     return out / "best"
@@ -172,7 +176,13 @@ def validate(model: nn.Module, average: Average, check: Windows, config: Config,
 
 def _answering(model: nn.Module, average: Average) -> dict[str, torch.Tensor]:
     """The weights that a run answers with: the average where one is kept."""
-    return average.weights if average.decay else model.state_dict()
+    return average.kept or model.state_dict()
+
+
+def _mean(taken: list[tuple[float, dict[str, float]]]) -> tuple[float, dict[str, float]]:
+    """Loss and its parts, over the batches of one update."""
+    losses, parts = zip(*taken, strict=True)
+    return sum(losses) / len(taken), {name: sum(part[name] for part in parts) / len(taken) for name in parts[0]}
 
 
 def _open_run(out: Path, config: Config, resume: bool) -> Path:
@@ -180,10 +190,13 @@ def _open_run(out: Path, config: Config, resume: bool) -> Path:
     written = out / CONFIG
     if written.is_file() and not resume:
         raise InputError(f"{out}: holds a run already; name another folder, or go on with --resume")
-    if written.is_file() and Config.from_json(written.read_text(), str(written)) != config:
+    if written.is_file() and Config.from_json(written.read_text(encoding="utf-8"), str(written)) != config:
         raise InputError(
             f"{written}: differs from the configuration given; resume with the run's own, or start a new folder"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    written.write_text(config.to_json(), encoding="utf-8")
+    if not written.is_file():
+        out.mkdir(parents=True, exist_ok=True)
+        aside = written.with_suffix(".partial")
+        aside.write_text(config.to_json(), encoding="utf-8")
+        aside.replace(written)
     return out

@@ -45,6 +45,11 @@ class Average:
         self.decay, self.updates = decay, 0
         self.weights: dict[str, Tensor] = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
+    @property
+    def kept(self) -> dict[str, Tensor]:
+        """The averaged weights; nothing where the decay is 0."""
+        return self.weights if self.decay else {}
+
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Move towards the model's weights."""

@@ -12,7 +12,7 @@ import xarray as xr
 
 from hydromae.data.readers import units
 from hydromae.data.readers.nrfa import numeric, read_csv, with_attributes
-from hydromae.data.readers.record import canonical, open_file
+from hydromae.data.readers.record import canonical, open_file, unobserved_to_nan
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 
@@ -95,6 +95,8 @@ def from_dataset(dataset: xr.Dataset, attributes: xr.Dataset | None = None, wher
     site = next((d for d in CATCHMENTS if d in dataset.dims), None)
     if site is not None and site != "catchment":
         dataset = dataset.rename({site: "catchment"})
+    if "catchment" in dataset.dims and "catchment" not in dataset.indexes:
+        raise InputError(f"{where}: the dimension {site} has no names; add a coordinate of that name")
     if attributes is not None and "catchment" in dataset.dims:
         dataset = with_attributes(dataset, attributes, where)
     named = _columns([str(name) for name in dataset.data_vars], where)
@@ -105,6 +107,8 @@ def from_dataset(dataset: xr.Dataset, attributes: xr.Dataset | None = None, wher
         held = dataset[column]
         if "time" not in held.dims:
             raise InputError(f"{where}: {column} has the dimensions {held.dims}; it needs (time, catchment)")
+        if not np.issubdtype(held.dtype, np.number):
+            raise InputError(f"{where}: {column} is of type {held.dtype}; give numbers, NaN where nothing was observed")
         values = units.convert(held, name, held.attrs.get("units"), where, area)
         record[name] = values.assign_attrs(held.attrs)
     moved = [n for n in ("easting", "northing", "centroid_easting", "centroid_northing") if n in record.data_vars]
@@ -134,9 +138,9 @@ def from_frame(frame: pd.DataFrame, attributes: xr.Dataset | None = None, where:
     InputError
         A missing column, text where a number belongs, a day that a catchment has twice, or a value out of range.
     """
-    frame = _flat(frame)
-    date = _key(frame, DATES, where, "date column")
-    site = _key(frame, CATCHMENTS, where, "catchment column")
+    frame = flat_frame(frame)
+    date = key_column(frame, DATES, where, "date column")
+    site = key_column(frame, CATCHMENTS, where, "catchment column")
     named = _columns([str(c) for c in frame.columns], where)
     day, days = pd.factorize(_dates(frame, date, where), sort=True)
     row, catchments = pd.factorize(frame[site], sort=False)
@@ -170,19 +174,25 @@ def answer_frame(answer: xr.Dataset, frame: pd.DataFrame, where: str = "the tabl
     -------
     DataFrame
         `frame` with every empty value of a known column filled where the answer has one (what was there stays bit for
-        bit), and new columns `riverflow_origin` and `riverflow_q05`, … in the units of the flow column.
+        bit), and new columns `riverflow_origin` and `riverflow_q05`, … in the units of the flow column; `riverflow`
+        [mm/day] too, where there was none.
     """
-    flat = _flat(frame)
-    day = answer.indexes["time"].get_indexer(_dates(flat, _key(flat, DATES, where, "date column"), where))
-    row = answer.indexes["catchment"].get_indexer(pd.Index(flat[_key(flat, CATCHMENTS, where, "catchment column")]))
+    flat = flat_frame(frame)
+    day = answer.indexes["time"].get_indexer(_dates(flat, key_column(flat, DATES, where, "date column"), where))
+    row = answer.indexes["catchment"].get_indexer(
+        pd.Index(flat[key_column(flat, CATCHMENTS, where, "catchment column")])
+    )
     result = frame.copy()
     named = _columns([str(c) for c in flat.columns], where)
     for name, (column, spelled) in named.items():
         values = _in_units(answer[name], answer, spelled).transpose("time", "catchment").values[day, row]
         given = numeric(flat, column, where)
         if column in result.columns and np.isnan(given).any():
-            result[column] = np.where(np.isnan(given), values, given)
+            kept = np.float32 if frame[column].dtype == np.float32 else np.float64
+            result[column] = np.where(np.isnan(given), values, given).astype(kept)
     spelled = named["riverflow"][1] if "riverflow" in named else VARIABLES["riverflow"].units
+    if "riverflow" not in named and "riverflow" in answer:
+        result["riverflow"] = answer["riverflow"].transpose("time", "catchment").values[day, row]
     if "riverflow_quantile" in answer:
         quantiles = _in_units(answer["riverflow_quantile"], answer, spelled).transpose("quantile", "time", "catchment")
         for level, values in zip(answer["quantile"].values, quantiles.values[:, day, row], strict=True):
@@ -210,27 +220,26 @@ def answer_dataset(answer: xr.Dataset, given: xr.Dataset, where: str = "the data
     """
     named = _columns([str(name) for name in given.data_vars], where)
     site = next((d for d in CATCHMENTS if d in given.dims), "catchment")
-    spelled = {
-        name: str(given[column].attrs.get("units", VARIABLES[name].units)) for name, (column, _) in named.items()
-    }
-    laid = answer.reindex(time=given.indexes["time"].normalize()).assign_coords(time=given["time"])
+    spelled = {n: str(given[column].attrs.get("units", VARIABLES[n].units)) for n, (column, _) in named.items()}
+    days = pd.DatetimeIndex(given["time"].values).floor("D")
+    laid = answer.reindex(time=days).assign_coords(time=given["time"])
+    bare = laid.reset_coords(drop=True)
     result = given
-    for name in (str(n) for n in laid.data_vars if n in VARIABLES):
+    for name in (str(n) for n in bare.data_vars if n in VARIABLES):
         column = named[name][0] if name in named else name
-        values = _in_units(laid[name], laid, spelled.get(name, VARIABLES[name].units)).rename(_site(laid[name], site))
+        values = _in_units(bare[name], laid, spelled.get(name, VARIABLES[name].units)).rename(_site(bare[name], site))
+        values.attrs = bare[name].attrs
         if column in given:
-            values = given[column].where(given[column].notnull(), values.transpose(*given[column].dims).values)
-        result = result.assign(
-            {column: values.assign_attrs(laid[name].attrs | ({"units": spelled[name]} if name in spelled else {}))}
-        )
+            told = values.transpose(*given[column].dims).values.astype(given[column].dtype)
+            values = given[column].where(unobserved_to_nan(given[column]).notnull(), told)
+        result = result.assign({column: values})
     if "riverflow_quantile" in laid:
         flow_units = spelled.get("riverflow", VARIABLES["riverflow"].units)
-        quantile = _in_units(laid["riverflow_quantile"], laid, flow_units).assign_attrs(
-            laid["riverflow_quantile"].attrs | {"units": flow_units}
-        )
+        quantile, origin = _in_units(bare["riverflow_quantile"], laid, flow_units), bare["riverflow_origin"]
+        quantile.attrs = bare["riverflow_quantile"].attrs | {"units": flow_units}
         result = result.assign(
             riverflow_quantile=quantile.rename(_site(quantile, site)),
-            riverflow_origin=laid["riverflow_origin"].rename(_site(laid["riverflow_origin"], site)),
+            riverflow_origin=origin.rename(_site(origin, site)),
         )
     return result
 
@@ -241,13 +250,20 @@ def _site(values: xr.DataArray, name: str) -> dict[str, str]:
 
 def _in_units(values: xr.DataArray, answer: xr.Dataset, spelled: str) -> xr.DataArray:
     if units.plain(spelled) in units.VOLUME_RATES:
-        return units.cubic_metres_per_second(values, answer["catchment-area"])
+        unknown = ~(answer["catchment-area"].values > 0)
+        if unknown.any():
+            name = answer["catchment"].values[unknown.argmax()]
+            raise InputError(
+                f"catchment {name}: no catchment-area [km2] to answer in {spelled}; add it, or ask in mm/day"
+            )
+        return units.cubic_metres_per_second(values, answer["catchment-area"].reset_coords(drop=True))
     canonical_units = VARIABLES[str(values.name).removesuffix("_quantile")].units
     factor, offset = units.SPELLINGS[canonical_units][units.plain(spelled)]
     return (values - offset) / factor
 
 
-def _flat(frame: pd.DataFrame) -> pd.DataFrame:
+def flat_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table with dates and catchments as columns, also where they were levels of its index."""
     keys = {*DATES, *CATCHMENTS}
     levels = [name for name in frame.index.names if name in keys]
     if levels:
@@ -257,7 +273,8 @@ def _flat(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def _key(frame: pd.DataFrame, names: tuple[str, ...], where: str, what: str) -> str:
+def key_column(frame: pd.DataFrame, names: tuple[str, ...], where: str, what: str) -> str:
+    """The first of `names` that the table has."""
     for name in names:
         if name in frame.columns:
             return name

@@ -1,0 +1,102 @@
+"""From windows to one answer: how they overlap, and the weighted sums of what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from hydromae.data.scaling import Scaling, VariableScaling
+from hydromae.modalities import MODALITIES, Modality
+from hydromae.model.distribution import Gaussians
+
+UNSCALED = VariableScaling("none", 0.0, 1.0)
+
+
+def overlapping(total: int, longest: int, warm_up: int) -> tuple[int, Int[np.ndarray, " W"], Float[np.ndarray, "W T"]]:
+    """Windows over a record of `total` days: their length, first days, and the weight of each of their days.
+
+    A record of up to a quarter more than the `longest` window is one window. Days of warm-up weigh nothing, but at the
+    start of the record; then every day has a weight, and where two windows meet one fades as the other rises.
+    """
+    length = longest if total > longest + longest // 4 else total
+    warm = min(warm_up, length // 3)
+    blend = max(1, length // 6)
+    starts = np.arange(0, max(1, total - length + 1), max(1, length - warm - blend))
+    if starts[-1] + length < total:
+        starts = np.append(starts, total - length)
+    return length, starts, np.stack([_ramp(int(start), total, length, warm, blend) for start in starts])
+
+
+def _ramp(start: int, total: int, length: int, warm: int, blend: int) -> Float[np.ndarray, " T"]:
+    """Weight of a window's days: nothing while it warms up, then rising, falling at the end; full at the record's edges."""
+    day = np.arange(length, dtype=np.float64)
+    weight = np.ones(length)
+    if start > 0:
+        weight = np.minimum(weight, np.clip((day - warm + 1) / blend, 0.0, 1.0))
+    if start + length < total:
+        weight = np.minimum(weight, np.clip((length - day) / blend, 0.0, 1.0))
+    return weight
+
+
+class Sums:
+    """Weighted sums of means and quantiles over the windows that answer a value; quantiles stay ordered in the blend."""
+
+    def __init__(self, values: Mapping[str, np.ndarray], scaling: Scaling, levels: list[float]) -> None:
+        self.scaling, self.levels = scaling, levels
+        self.mean = {name: np.zeros(held.shape, np.float32) for name, held in values.items()}
+        self.weight = {name: np.zeros(held.shape[:2], np.float32) for name, held in values.items()}
+        flow = values.get("riverflow")
+        self.quantile = None if flow is None else np.zeros((len(levels), *flow.shape), np.float32)
+
+    def add(
+        self,
+        answers: dict[str, tuple[torch.Tensor, torch.Tensor, Gaussians | None]],
+        weight: np.ndarray,
+        starts: np.ndarray,
+    ) -> None:
+        """Add windows that start at the given days: asked tokens, means, distributions, and each day's weight."""
+        for name, (asked, mean, gaussians) in answers.items():
+            scale = _scaling_of_channels(MODALITIES[name], self.scaling, mean.shape[-1])
+            value = natural_mean(mean, gaussians, scale)
+            cuts = self._cuts(gaussians) if name == "riverflow" and gaussians is not None else None
+            window, day, site = (index.numpy() for index in asked.nonzero(as_tuple=True))
+            for index, start in enumerate(starts):
+                mine = window == index
+                share = weight[index][day[mine]].astype(np.float32)
+                where = (start + day[mine], site[mine])
+                self.weight[name][where] += share
+                self.mean[name][where] += value[mine] * share[:, None]
+                if cuts is not None and self.quantile is not None:
+                    self.quantile[:, *where] += cuts[:, mine] * share[:, None]
+
+    def _cuts(self, gaussians: Gaussians) -> Float[np.ndarray, "Q N F"]:
+        """Quantiles of river flow [mm/day]."""
+        scaled = np.stack([gaussians.quantile(level).double().numpy() for level in self.levels])
+        return np.maximum(self.scaling.unscale("riverflow", scaled), 0.0).astype(np.float32)
+
+
+def _scaling_of_channels(modality: Modality, scaling: Scaling, channels: int) -> list[VariableScaling]:
+    """Scaling of every channel: variables turn by turn for catchments, one variable for all pixels of a map."""
+    names = [modality.variables[i % len(modality.variables)].name for i in range(channels)]
+    return [scaling.variables.get(name, UNSCALED) for name in names]
+
+
+def natural_mean(
+    mean: Float[torch.Tensor, "N F"], gaussians: Gaussians | None, scale: list[VariableScaling]
+) -> Float[np.ndarray, "N F"]:
+    """Mean of the distribution in the variable's own units; of a map, the unscaled prediction."""
+    center = np.array([s.mean for s in scale])
+    spread = np.array([s.std for s in scale])
+    plain = mean.double().numpy() * spread + center
+    root = np.array([s.transform == "root" for s in scale])
+    log = np.array([s.transform == "log" for s in scale])
+    variance = 0.0
+    if gaussians is not None:
+        second = (gaussians.weight * (gaussians.centre.square() + gaussians.spread.square())).sum(dim=-1)
+        variance = np.maximum((second - mean.square()).double().numpy(), 0.0) * spread**2
+    plain = np.where(root, np.maximum(plain, 0.0) ** 2 + variance, plain)
+    plain = np.where(log, np.exp(np.where(log, plain, 0.0) + 0.5 * variance) - 0.01, plain)
+    return plain.astype(np.float32)

@@ -1,0 +1,522 @@
+"""The one door: any length, any catchments, any NaN; what was observed comes back, what was not is answered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hydromae.blend import overlapping
+from hydromae.errors import InputError
+from hydromae.modalities import ATTRIBUTES, VARIABLES
+from hydromae.model.mae import HydroMAE
+from hydromae.predict import LEVELS, Model, load, named
+from hydromae.train.checkpoint import save_model
+from hydromae.train.loop import train
+from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
+
+RIVERS = rivers(6, 120, seed=5)
+OBSERVED, FILLED, FORECAST, UNGAUGED = range(4)
+SERIES = ("riverflow", "precipitation", "temperature", "potential_evaporation")
+
+
+def untrained(config=SMALL, dataset=RIVERS, grid=None) -> Model:
+    """A model whose weights are drawn, wide awake: no gate and no FiLM stands at the identity it starts from."""
+    torch.manual_seed(1)
+    fit = config.having(data={"training_period": ("2001-01-01", "2001-02-20")})
+    scaling = scaling_of(dataset, fit)
+    network = HydroMAE(config, 100 if grid is None else grid.patch**2).know(scaling).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return Model(network, config, scaling, grid, torch.device("cpu"))
+
+
+MODEL = untrained()
+
+
+def with_holes(dataset: xr.Dataset, share: float = 0.3, seed: int = 0) -> xr.Dataset:
+    """Every series with NaN at random."""
+    generator = np.random.default_rng(seed)
+    names = [name for name in SERIES if name in dataset]
+    return dataset.assign({n: dataset[n].where(generator.random(dataset[n].shape) >= share) for n in names})
+
+
+def check(question: xr.Dataset, answer: xr.Dataset) -> None:
+    """What holds of every answer."""
+    assert answer["riverflow"].notnull().all()
+    for name in question.data_vars:
+        given_, told = question[name].values, answer[name].values
+        seen = ~np.isnan(given_)
+        assert told.dtype == given_.dtype
+        assert np.array_equal(told[seen], given_[seen])
+    flow, quantile = answer["riverflow"], answer["riverflow_quantile"]
+    assert np.isfinite(quantile).all() and (quantile >= 0).all() and (flow >= 0).all()
+    assert (quantile.diff("quantile") >= 0).all()
+    origin = answer["riverflow_origin"]
+    asked = question["riverflow"].isnull() if "riverflow" in question else xr.ones_like(flow, bool)
+    assert ((origin > 0) == asked).all()
+    known = quantile.where(~asked, flow)
+    np.testing.assert_allclose(known, flow.broadcast_like(known).transpose(*known.dims), rtol=1e-5)
+    assert set(answer.coords) - set(question.coords) == {"quantile"}
+
+
+# ---------------------------------------------------------------- lengths, catchments, patterns
+
+
+@pytest.mark.parametrize("days", [1, 2, 25, 40, 50, 51, 100])
+def test_any_length(days):
+    """Windows have 40 days: shorter, exactly one, up to a quarter more in one, two and a half."""
+    question = with_holes(RIVERS.isel(time=slice(0, days)), 0.5)
+    check(question, MODEL.predict(question))
+
+
+def test_any_subset_in_any_order_answers_in_that_order():
+    question = with_holes(RIVERS)
+    whole = MODEL.predict(question)
+    turned = MODEL.predict(question.isel(catchment=[4, 0, 5, 2, 1, 3]))
+    assert list(turned["catchment"].values) == [1005, 1001, 1006, 1003, 1002, 1004]
+    xr.testing.assert_allclose(turned.sel(catchment=whole["catchment"]), whole, rtol=1e-3, atol=1e-3)
+    for few in ([3], [5, 1]):
+        part = question.isel(catchment=few)
+        check(part, MODEL.predict(part))
+
+
+@given(
+    days=st.integers(1, 90),
+    few=st.lists(st.integers(0, 5), min_size=1, max_size=6, unique=True),
+    seed=st.integers(0, 10**6),
+    share=st.sampled_from([0.0, 0.05, 0.5, 0.97, 1.0]),
+    sites=st.sampled_from([0.0, 0.5, 1.0]),
+    last=st.integers(0, 20),
+)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+def test_any_pattern_of_nan(days, few, seed, share, sites, last):
+    """Holes, whole columns, the last days: of flow and of weather."""
+    generator = np.random.default_rng(seed)
+    question = with_holes(RIVERS.isel(time=slice(0, days), catchment=few), share, seed)
+    empty = xr.DataArray(generator.random((len(few),)) < sites, dims="catchment")
+    name = SERIES[seed % 4]
+    question["riverflow"] = question["riverflow"].where(~empty)
+    question[name] = question[name].where(np.arange(days)[:, None] < days - last)
+    check(question, MODEL.predict(question))
+
+
+def test_a_record_without_nan_is_its_own_answer():
+    answer = MODEL.predict(RIVERS)
+    check(RIVERS, answer)
+    assert (answer["riverflow_origin"] == OBSERVED).all()
+
+
+def test_origin_tells_a_gap_from_a_forecast_from_an_ungauged_river():
+    question = RIVERS.copy(deep=True)
+    flow = question["riverflow"]
+    flow[10:15, 0] = np.nan
+    flow[-3:, 1] = np.nan
+    flow[:4, 2] = np.nan
+    flow[:, 3] = np.nan
+    expected = np.zeros(flow.shape, int)
+    expected[10:15, 0] = FILLED
+    expected[-3:, 1] = FORECAST
+    expected[:4, 2] = FILLED
+    expected[:, 3] = UNGAUGED
+    answer = MODEL.predict(question)
+    np.testing.assert_array_equal(answer["riverflow_origin"], expected)
+    assert answer["riverflow_origin"].attrs["flag_meanings"] == "observed filled forecast ungauged"
+    nothing = MODEL.predict(question.assign(riverflow=flow * np.nan))
+    assert (nothing["riverflow_origin"] == UNGAUGED).all()
+    check(question.assign(riverflow=flow * np.nan), nothing)
+
+
+def test_quantiles_lie_around_the_mean():
+    question = RIVERS.assign(riverflow=RIVERS["riverflow"] * np.nan)
+    answer = MODEL.predict(question, quantiles=[0.95, 0.005, 0.05, 0.5, 0.995])
+    quantile = answer["riverflow_quantile"]
+    assert list(quantile["quantile"].values) == [0.005, 0.05, 0.5, 0.95, 0.995]
+    inside = (quantile.sel(quantile=0.05) <= answer["riverflow"]) & (answer["riverflow"] <= quantile.sel(quantile=0.95))
+    assert inside.mean() > 0.98
+    assert (quantile.sel(quantile=0.995) > quantile.sel(quantile=0.005)).all()
+    assert list(MODEL.predict(question)["quantile"].values) == list(LEVELS)
+
+
+# ---------------------------------------------------------------- what a record lacks
+
+
+def test_a_catchment_that_training_never_saw_and_traits_that_nobody_knows():
+    strange = rivers(3, 60, seed=77).assign_coords(catchment=[9, 7, 8])
+    strange["latitude"] = strange["latitude"] + 2.0
+    bare = strange.drop_vars([a.name for a in ATTRIBUTES if a.name not in ("latitude", "longitude")])
+    unknown = strange.assign(bfihost=strange["bfihost"] * np.nan, dpsbar=strange["dpsbar"].where([True, False, True]))
+    for dataset in (strange, bare, unknown):
+        question = with_holes(dataset)
+        check(question, MODEL.predict(question))
+
+
+@pytest.mark.parametrize("absent", [("temperature",), ("temperature", "potential_evaporation", "precipitation")])
+def test_an_absent_variable_is_not_observed_and_stays_absent(absent):
+    question = with_holes(RIVERS).drop_vars(absent)
+    answer = MODEL.predict(question)
+    check(question, answer)
+    assert not set(absent) & set(answer.data_vars)
+    empty = with_holes(RIVERS).assign({name: RIVERS[name] * np.nan for name in absent})
+    told = MODEL.predict(empty)
+    np.testing.assert_array_equal(told["riverflow"], answer["riverflow"])
+    assert all(told[name].notnull().all() for name in absent)
+
+
+def test_a_record_without_flow_is_answered_whole():
+    answer = MODEL.predict(RIVERS.drop_vars("riverflow"))
+    check(RIVERS.drop_vars("riverflow"), answer)
+    assert (answer["riverflow_origin"] == UNGAUGED).all()
+    assert answer["riverflow"].attrs["units"] == "mm day-1"
+
+
+def test_a_variable_that_the_model_never_learned_is_left_as_it_is():
+    few = Model(**{**vars(MODEL), "scaling": scaling_of(RIVERS.drop_vars("temperature"), SMALL)})
+    question = with_holes(RIVERS)
+    answer = few.predict(question)
+    xr.testing.assert_identical(answer["temperature"], question["temperature"])
+    np.testing.assert_array_equal(answer["riverflow"], few.predict(question.drop_vars("temperature"))["riverflow"])
+
+
+# ---------------------------------------------------------------- the form of the answer
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("units", ["mm/day", "m3/s"])
+def test_the_answer_has_the_units_and_the_bits_of_the_question(kind, units):
+    question = with_holes(RIVERS)
+    factor = RIVERS["catchment-area"] / 86.4 if units == "m3/s" else 1.0
+    flow = (question["riverflow"].astype(np.float64) * factor / 3 * 3).astype(kind)
+    question["riverflow"] = flow.assign_attrs(units=units)
+    answer = MODEL.predict(question)
+    check(question, answer)
+    assert answer["riverflow"].attrs["units"] == units == answer["riverflow_quantile"].attrs["units"]
+    plain = MODEL.predict(with_holes(RIVERS))
+    np.testing.assert_allclose(answer["riverflow"], plain["riverflow"] * factor, rtol=2e-3)
+
+
+def test_kelvin_comes_back_as_kelvin():
+    question = with_holes(RIVERS)
+    kelvin = question.assign(temperature=(question["temperature"] + 273.15).assign_attrs(units="K"))
+    plain, told = MODEL.predict(question), MODEL.predict(kelvin)
+    np.testing.assert_allclose(told["temperature"], plain["temperature"] + 273.15, atol=0.01)
+
+
+def test_the_callers_dataset_is_not_changed():
+    question = with_holes(RIVERS)
+    before = question.copy(deep=True)
+    MODEL.predict(question)
+    xr.testing.assert_identical(question, before)
+    assert question["riverflow"].dtype == before["riverflow"].dtype
+
+
+@pytest.mark.parametrize("names", [[31, 12, 25, 4, 50, 6], ["ash", "elm", "oak", "yew", "fir", "box"]])
+def test_a_dimension_called_id_stays_that(names):
+    question = with_holes(RIVERS).assign_coords(catchment=names).rename(catchment="id")
+    answer = MODEL.predict(question)
+    assert answer["riverflow"].dims == ("time", "id") and list(answer["id"].values) == names
+    assert answer["riverflow_quantile"].dims == ("quantile", "time", "id")
+    check(question, answer)
+    np.testing.assert_array_equal(answer["riverflow"], MODEL.predict(with_holes(RIVERS))["riverflow"])
+
+
+def test_transposed_and_unsorted_and_with_positions_in_metres():
+    question = with_holes(RIVERS)
+    expected = MODEL.predict(question)
+    turned = question.transpose("catchment", "time").isel(time=slice(None, None, -1))
+    answer = MODEL.predict(turned)
+    assert answer["riverflow"].dims == ("catchment", "time")
+    np.testing.assert_array_equal(answer["riverflow"].transpose("time", "catchment")[::-1], expected["riverflow"])
+    metres = question.drop_vars(["latitude", "longitude"]).assign(
+        easting=("catchment", 1000.0 * np.arange(310, 316)), northing=("catchment", 1000.0 * np.arange(210, 216))
+    )
+    check(metres, MODEL.predict(metres))
+
+
+def test_days_that_are_not_on_the_time_axis_count_as_unobserved():
+    kept = np.r_[0:30, 45:120]
+    question = with_holes(RIVERS)
+    answer = MODEL.predict(question.isel(time=kept))
+    assert answer.sizes["time"] == len(kept)
+    nan = question.copy(deep=True)
+    for name in SERIES:
+        nan[name][30:45] = np.nan
+    np.testing.assert_array_equal(answer["riverflow"], MODEL.predict(nan)["riverflow"][kept])
+
+
+def test_the_sentinel_and_infinity_are_answered_too():
+    question = RIVERS.copy(deep=True)
+    question["riverflow"][5, 0] = -99999.0
+    question["riverflow"][6, 0] = np.inf
+    answer = MODEL.predict(question)
+    asked = RIVERS.copy(deep=True)
+    asked["riverflow"][5:7, 0] = np.nan
+    np.testing.assert_array_equal(answer["riverflow"], MODEL.predict(asked)["riverflow"])
+    assert (answer["riverflow_origin"][5:7, 0] == FILLED).all()
+
+
+def frame_of(dataset: xr.Dataset) -> pd.DataFrame:
+    traits = [a.name for a in ATTRIBUTES]
+    return dataset.to_dataframe()[[*traits, *SERIES]].reset_index().rename(columns={"catchment": "id", "time": "date"})
+
+
+def test_a_table_comes_back_as_the_same_table_filled():
+    question = with_holes(RIVERS)
+    frame = frame_of(question).sample(frac=1.0, random_state=2)
+    frame["note"] = "kept"
+    frame = frame[["note", "id", *SERIES, "date", *(a.name for a in ATTRIBUTES)]]
+    before = frame.copy(deep=True)
+    answer = MODEL.predict(frame)
+    pd.testing.assert_frame_equal(frame, before)
+    added = ["riverflow_q05", "riverflow_q25", "riverflow_q50", "riverflow_q75", "riverflow_q95", "riverflow_origin"]
+    assert list(answer.columns) == [*frame.columns, *added]
+    pd.testing.assert_index_equal(answer.index, frame.index)
+    pd.testing.assert_series_equal(answer.dtypes[frame.columns], frame.dtypes)
+    for name in SERIES:
+        seen = frame[name].notna()
+        assert answer[name].notna().all()
+        assert (answer.loc[seen, name] == frame.loc[seen, name]).all()
+    expected = MODEL.predict(question)
+    filled = answer.set_index(["date", "id"])["riverflow"].to_xarray().transpose("date", "id")
+    np.testing.assert_allclose(filled.values, expected["riverflow"].values, rtol=1e-4, atol=1e-5)
+
+
+def test_a_table_in_cubic_metres_and_one_without_flow():
+    frame = frame_of(with_holes(RIVERS))
+    cubic = frame.assign(riverflow=frame["riverflow"].astype(np.float64) * frame["catchment-area"] / 86.4)
+    cubic = cubic.rename(columns={"riverflow": "discharge_vol"}).set_index(["date", "id"])
+    answer, plain = MODEL.predict(cubic), MODEL.predict(frame)
+    seen = cubic["discharge_vol"].notna()
+    assert (answer.loc[seen, "discharge_vol"] == cubic.loc[seen, "discharge_vol"]).all()
+    in_depth = answer["discharge_vol"] * 86.4 / answer["catchment-area"]
+    np.testing.assert_allclose(in_depth, plain["riverflow"], rtol=1e-3)
+    np.testing.assert_allclose(
+        answer["riverflow_q95"] * 86.4 / answer["catchment-area"], plain["riverflow_q95"], rtol=1e-3
+    )
+    dry = MODEL.predict(frame.drop(columns="riverflow"))
+    assert dry["riverflow"].notna().all() and (dry["riverflow_origin"] == UNGAUGED).all()
+
+
+# ---------------------------------------------------------------- windows
+
+
+@pytest.mark.parametrize("preset", [(365, 60), (180, 30), (30, 0), (40, 5)])
+@pytest.mark.parametrize("times", [0.5, 1.0, 1.3, 2.5, 7.03])
+def test_weights_of_overlapping_windows_sum_to_one(preset, times):
+    """After division by their sum they always do; here: every day has a weight, and it does not jump from day to day."""
+    longest, warm_up = preset
+    total = round(longest * times)
+    length, starts, weights = overlapping(total, longest, warm_up)
+    assert starts[0] == 0 and starts[-1] + length == total and length <= longest + longest // 4
+    laid = np.zeros((len(starts), total))
+    for row, start, weight in zip(laid, starts, weights, strict=True):
+        row[start : start + length] = weight
+    assert (laid.sum(axis=0) > 0).all()
+    shares = laid / laid.sum(axis=0)
+    np.testing.assert_allclose(shares.sum(axis=0), 1.0)
+    blend = max(1, length // 6)
+    assert np.abs(np.diff(shares, axis=1)).max() <= 2 / blend
+    for row, start in zip(laid[1:], starts[1:], strict=True):
+        assert (row[start : start + min(warm_up, length // 3)] == 0).all()
+
+
+def test_two_windows_that_meet_fade_into_each_other_in_a_line():
+    """200 days in windows of 60 without warm-up: they start 50 days apart and share 10."""
+    length, starts, weights = overlapping(200, 60, 0)
+    assert length == 60 and list(starts) == [0, 50, 100, 140]
+    falling, rising = weights[0][50:], weights[1][:10]
+    np.testing.assert_allclose(falling / (falling + rising), 1 - np.arange(1, 11) / 11)
+
+
+def test_a_record_answered_in_pieces_is_continuous():
+    """Where weather is the same every day and flow is asked everywhere, no seam of windows shows."""
+    calm = RIVERS.copy(deep=True)
+    for name in SERIES[1:]:
+        calm[name][:] = calm[name].mean("time")
+    calm["riverflow"] = calm["riverflow"] * np.nan
+    calm = xr.concat(
+        [calm, calm.assign_coords(time=calm["time"] + np.timedelta64(120, "D"))], "time", data_vars="minimal"
+    )
+    flow = MODEL.predict(calm)["riverflow"].values
+    steps = np.abs(np.diff(flow, axis=0)).max(axis=1)
+    assert steps.max() <= 4 * np.median(steps)  # at a seam without blend it is six to ten times the median
+
+
+def test_what_stands_in_later_windows_changes_an_answer_only_through_the_blend():
+    question = with_holes(RIVERS)
+    later = question.copy(deep=True)
+    for name in SERIES[:2]:
+        later[name][80:] = 2 * later[name][80:]
+    one, two = MODEL.predict(question), MODEL.predict(later)
+    length, starts, weights = overlapping(120, 40, 5)
+    first = min(
+        start + np.flatnonzero(weight > 0)[0]
+        for start, weight in zip(starts, weights, strict=True)
+        if start + length > 80
+    )
+    assert first >= 40
+    xr.testing.assert_identical(one.isel(time=slice(0, first)), two.isel(time=slice(0, first)))
+    assert not one["riverflow"][first:80].equals(two["riverflow"][first:80])
+
+
+# ---------------------------------------------------------------- forecasts
+
+
+def test_forecast_appends_days():
+    answer = MODEL.forecast(RIVERS, days=5)
+    assert answer.sizes["time"] == 125
+    assert str(answer["time"].values[-1])[:10] == "2001-05-05"
+    assert (answer["riverflow_origin"][-5:] == FORECAST).all() and (answer["riverflow_origin"][:-5] == OBSERVED).all()
+    np.testing.assert_array_equal(answer["riverflow"][:-5], RIVERS["riverflow"])
+    asked = RIVERS.reindex(time=pd.date_range("2001-01-01", periods=125))
+    np.testing.assert_array_equal(answer["riverflow"], MODEL.predict(asked)["riverflow"])
+    np.testing.assert_array_equal(answer["catchment-area"], RIVERS["catchment-area"])
+
+
+@pytest.mark.parametrize("dates", ["text", "dates", "index"])
+def test_forecast_of_a_table_appends_rows(dates):
+    frame = frame_of(RIVERS)
+    if dates == "text":
+        frame["date"] = frame["date"].dt.strftime("%Y-%m-%d")
+    given_ = frame.set_index(["date", "id"]) if dates == "index" else frame
+    answer = MODEL.forecast(given_, days=2)
+    assert len(answer) == len(frame) + 12
+    assert list(answer.columns[: len(frame.columns)]) == list(frame.columns)
+    ahead = answer.iloc[-12:]
+    assert set(pd.to_datetime(ahead["date"])) == {pd.Timestamp("2001-05-01"), pd.Timestamp("2001-05-02")}
+    assert (ahead["riverflow_origin"] == FORECAST).all() and ahead["riverflow"].notna().all()
+    assert type(answer["date"].iloc[-1]) is type(answer["date"].iloc[0])
+    expected = MODEL.forecast(RIVERS, days=2)["riverflow"][-2:].transpose("catchment", "time").values.ravel()
+    np.testing.assert_allclose(ahead["riverflow"], expected, rtol=1e-4)
+
+
+# ---------------------------------------------------------------- maps
+
+
+@pytest.mark.parametrize("mixers", [("joint",), ("time", "space")])
+def test_a_national_record_is_answered_on_its_maps_too(mixers):
+    dataset = country()
+    model = untrained(SMALL_MAPS.having(model={"mixers": mixers}), dataset, GRID)
+    question = dataset.isel(time=slice(0, 20)).copy(deep=True)
+    generator = np.random.default_rng(0)
+    for name in ("precipitation", "soil_moisture", "temperature", "riverflow", "evaporation"):
+        question[name] = question[name].where(generator.random(question[name].shape) < 0.7)
+    answer = model.predict(question)
+    check(question, answer)
+    for name in ("precipitation", "soil_moisture", "temperature"):
+        assert answer[name].notnull().all() and answer[name].dims == ("time", "cell")
+    assert (answer["precipitation"] >= 0).all()
+    series = question[["riverflow", "evaporation", *(a.name for a in ATTRIBUTES)]]
+    check(series, model.predict(series))
+
+
+# ---------------------------------------------------------------- refusals
+
+
+def spoiled(**changes: object) -> xr.Dataset:
+    return RIVERS.assign(changes)
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        (RIVERS, {"quantiles": [1.5]}, "quantiles"),
+        (RIVERS, {"quantiles": [0.5, float("nan")]}, "quantiles"),
+        (RIVERS, {"quantiles": []}, "quantiles"),
+        (spoiled(riverflow=RIVERS["riverflow"].assign_attrs(units="l/s")), {}, "'l/s'"),
+        (spoiled(riverflow=RIVERS["riverflow"].drop_attrs()), {}, "no units"),
+        (spoiled(riverflow=RIVERS["riverflow"].astype(str).assign_attrs(units="mm/day")), {}, "riverflow is of type"),
+        (RIVERS.drop_vars(["latitude", "longitude"]), {}, "where its catchments are"),
+        (spoiled(latitude=RIVERS["latitude"].where(RIVERS["catchment"] != 1003)), {}, "catchment 1003: its position"),
+        (RIVERS.isel(time=[0, 1, 1, 2]), {}, "2001-01-02 comes more than once"),
+        (RIVERS.isel(catchment=[0, 0]), {}, "catchment 1001 comes more than once"),
+        (RIVERS.drop_vars("catchment"), {}, "has no names"),
+        (RIVERS[["latitude"]], {}, "no riverflow"),
+        (spoiled(temperature=RIVERS["temperature"] + 273.15), {}, "Kelvin"),
+        (spoiled(riverflow=-RIVERS["riverflow"]), {}, "riverflow has the value"),
+        (RIVERS.isel(time=slice(0, 0)), {}, "no day"),
+        (frame_of(RIVERS).assign(riverflow="much"), {}, "'much'"),
+        (frame_of(RIVERS).drop(columns="id"), {}, "no catchment column"),
+        (pd.concat([frame_of(RIVERS)] * 2), {}, "has 2001-01-01 twice"),
+    ],
+)
+def test_bad_input_is_one_line(data, options, message):
+    with pytest.raises(InputError, match=message) as caught:
+        MODEL.predict(data, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("data", "name"), [("record.nc", "str"), (RIVERS["riverflow"], "DataArray")])
+def test_another_kind_of_thing_is_one_line(data, name):
+    unchecked = Model.predict.__wrapped__  # without the tests' own checks of types
+    with pytest.raises(InputError, match=f"{name}: cannot be answered"):
+        unchecked(MODEL, data)
+
+
+def test_cubic_metres_cannot_be_answered_without_an_area():
+    flow = (RIVERS["riverflow"] * RIVERS["catchment-area"] / 86.4).where(RIVERS["catchment"] != 1002)
+    area = RIVERS["catchment-area"].where(RIVERS["catchment"] != 1002)
+    question = RIVERS.assign({"riverflow": flow.assign_attrs(units="m3/s"), "catchment-area": area})
+    with pytest.raises(InputError, match="catchment 1002: no catchment-area"):
+        MODEL.predict(question)
+
+
+@pytest.mark.parametrize("data", [RIVERS, frame_of(RIVERS)])
+def test_a_forecast_needs_a_day(data):
+    with pytest.raises(InputError, match="days 0"):
+        MODEL.forecast(data, days=0)
+    with pytest.raises(InputError):
+        MODEL.forecast(data.drop_vars("time") if isinstance(data, xr.Dataset) else data.assign(date="soon"))
+
+
+# ---------------------------------------------------------------- models on disk
+
+
+def test_load_a_run_its_parts_and_nothing(tmp_path: Path):
+    scaling = scaling_of(rivers(), SMALL)
+    train(SMALL, rivers(), scaling, tmp_path / "run", device="cpu")
+    question = with_holes(RIVERS.isel(time=slice(0, 40)))
+    run, best = load(tmp_path / "run"), load(str(tmp_path / "run" / "best"), device="cpu")
+    assert run.config == SMALL and run.scaling == scaling and not run.network.training
+    xr.testing.assert_identical(run.predict(question), best.predict(question))
+    assert load(tmp_path / "run" / "checkpoints" / "step-0000003").config == SMALL
+    assert named(run, "ours").name == "ours" and run.name == "hydromae"
+    with pytest.raises(InputError, match="nowhere") as caught:
+        load(tmp_path / "nowhere")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError):
+        load(tmp_path)
+
+
+def test_a_run_that_was_interrupted_early_is_loaded_from_its_last_checkpoint(tmp_path: Path):
+    train(SMALL, rivers(), scaling_of(rivers(), SMALL), tmp_path / "run", device="cpu", stop_after=1)
+    (tmp_path / "run" / "last").rename(tmp_path / "run" / "elsewhere")
+    assert load(tmp_path / "run").config == SMALL
+
+
+def test_a_model_folder_answers_as_the_model_that_was_saved(tmp_path: Path):
+    save_model(tmp_path / "m", MODEL.network.state_dict(), SMALL, MODEL.scaling, None)
+    question = with_holes(RIVERS.isel(time=slice(0, 30)))
+    xr.testing.assert_identical(load(tmp_path / "m", "cpu").predict(question), MODEL.predict(question))
+
+
+def test_the_mean_is_that_of_the_distribution():
+    """Root of flow ~ N(m, s²) has flow's mean m² + s²; a mixture likewise."""
+    from hydromae.blend import natural_mean
+    from hydromae.data.scaling import VariableScaling
+    from hydromae.model.distribution import Gaussians
+
+    mixture = Gaussians(torch.tensor([[[0.25, 0.75]]]), torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[0.5, 0.1]]]))
+    mean = torch.tensor([[1.75]])
+    told = natural_mean(mean, mixture, [VariableScaling("root", 3.0, 2.0)])
+    # root = 3 + 2 z: E[root²] = Σ weight × ((3 + 2 centre)² + 4 spread²)
+    assert told[0, 0] == pytest.approx(0.25 * (25 + 1.0) + 0.75 * (49 + 0.04), rel=1e-5)
+    assert natural_mean(mean, None, [VariableScaling("none", 3.0, 2.0)])[0, 0] == pytest.approx(6.5)
+    assert VARIABLES["riverflow"].transform == "root"

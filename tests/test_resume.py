@@ -1,0 +1,134 @@
+"""A run that stops and goes on is the run that never stopped, to the last bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from hydromae.config import Config
+from hydromae.errors import InputError
+from hydromae.train.checkpoint import newest
+from hydromae.train.journal import Journal
+from hydromae.train.loop import train
+from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
+
+RIVERS = rivers()
+
+
+def run(out: Path, config: Config = SMALL, **options: object) -> Path:
+    """Train on the rivers; other random numbers drawn before must not matter."""
+    torch.manual_seed(len(out.name))
+    train(config, RIVERS, scaling_of(RIVERS, config), out, device="cpu", **options)
+    return out
+
+
+def tensors(run: Path) -> dict[str, torch.Tensor]:
+    """Weights, averaged weights, optimizer and random state of the last checkpoint, and the models that answer."""
+    found = newest(run)
+    assert found is not None
+    files = [found / "model.safetensors", found / "optimizer.safetensors"]
+    files += [run / name / "model.safetensors" for name in ("best", "last")]
+    return {f"{file.parent.name}/{file.stem}/{n}": held for file in files for n, held in load_file(file).items()}
+
+
+def story(run: Path) -> list[dict[str, object]]:
+    """The journal but for the clock."""
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in Journal(run / "journal.jsonl").read()]
+
+
+def same(one: Path, two: Path) -> None:
+    ours, theirs = tensors(one), tensors(two)
+    assert set(ours) == set(theirs)
+    assert any("average/" in name for name in ours) and any("exp_avg_sq/" in name for name in ours)
+    assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
+    assert story(one) == story(two)
+    assert (newest(one) / "state.json").read_text() == (newest(two) / "state.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("settings", "stops"),
+    [({}, (4,)), ({}, (1, 5, 6)), ({"precision": "bf16"}, (3,)), ({"accumulation": 2, "epochs": 4}, (5,))],
+    ids=["after an epoch", "in the middle of epochs, again and again", "bf16", "accumulated"],
+)
+def test_n_and_n_steps_are_2n_steps(tmp_path, settings, stops):
+    config = SMALL.having(train=settings)
+    straight = run(tmp_path / "straight", config)
+    for stop in stops:
+        run(tmp_path / "broken", config, stop_after=stop, resume=True)
+    run(tmp_path / "broken", config, resume=True)
+    assert [line["step"] for line in story(straight)] == list(range(1, 9))
+    same(straight, tmp_path / "broken")
+
+
+def test_a_crash_between_two_checkpoints_goes_on_from_the_last_one(tmp_path):
+    class Crash(Exception):
+        pass
+
+    def crash(progress):
+        if progress.step == 5:  # the last checkpoint is that of step 3; the best model may be that of step 4
+            raise Crash
+
+    straight = run(tmp_path / "straight")
+    with pytest.raises(Crash):
+        run(tmp_path / "broken", watch=crash)
+    assert newest(tmp_path / "broken").name == "step-0000003"
+    run(tmp_path / "broken", resume=True)
+    same(straight, tmp_path / "broken")
+
+
+def test_a_crash_before_the_first_checkpoint_begins_anew(tmp_path):
+    def crash(progress):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", watch=crash)
+    with (tmp_path / "broken" / "journal.jsonl").open("a") as file:
+        file.write('{"step": 2, "lo')
+    run(tmp_path / "broken", resume=True)
+    same(run(tmp_path / "straight"), tmp_path / "broken")
+
+
+def test_maps_resume_too(tmp_path):
+    dataset = country()
+    scaling = scaling_of(dataset, SMALL_MAPS)
+    config = SMALL_MAPS.having(train={"epochs": 2, "averaged_weights": 0.5})
+    for name, stops in (("straight", (None,)), ("broken", (3, None))):
+        for stop in stops:
+            train(config, dataset, scaling, tmp_path / name, grid=GRID, resume=True, device="cpu", stop_after=stop)
+    same(tmp_path / "straight", tmp_path / "broken")
+
+
+def test_a_finished_run_that_is_resumed_stays_as_it_is(tmp_path):
+    out = run(tmp_path / "run")
+    before = tensors(out), story(out)
+    run(out, resume=True)
+    after = tensors(out), story(out)
+    assert before[1] == after[1] and all(torch.equal(held, after[0][name]) for name, held in before[0].items())
+
+
+def test_another_configuration_is_refused_on_resume(tmp_path):
+    out = run(tmp_path / "run", stop_after=1)
+    with pytest.raises(InputError, match=r"config\.json: differs from the configuration given") as caught:
+        run(out, SMALL.having(optimizer={"lr": 1e-4}), resume=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_is_not_written_over(tmp_path):
+    out = run(tmp_path / "run", stop_after=1)
+    before = tensors_of_last(out)
+    with pytest.raises(InputError, match="holds a run already"):
+        run(out)
+    assert all(torch.equal(held, before[name]) for name, held in tensors_of_last(out).items())
+
+
+def tensors_of_last(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(run / "last" / "model.safetensors")
+
+
+def test_only_the_last_checkpoints_are_kept(tmp_path):
+    out = run(tmp_path / "run", SMALL.having(train={"checkpoint_every": 0.25, "keep_last": 2}))
+    kept = sorted(folder.name for folder in (out / "checkpoints").iterdir())
+    assert kept == ["step-0000007", "step-0000008"]

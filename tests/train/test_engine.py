@@ -1,0 +1,124 @@
+"""The engine: accumulation, clipping, losses that are not finite, arithmetic in bf16."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from hydromae.config import OptimizerConfig, TrainConfig
+from hydromae.data.record import record_of
+from hydromae.data.windows import windows
+from hydromae.errors import InputError
+from hydromae.losses import loss
+from hydromae.masking import draw
+from hydromae.model.mae import HydroMAE
+from hydromae.train.engine import Engine, arithmetic, pick_device
+from hydromae.train.optim import adamw
+from synthetic import SMALL, rivers, scaling_of
+
+
+def engine_of(clip: float = 1e9, accumulation: int = 1) -> Engine:
+    torch.manual_seed(0)
+    layer = nn.Linear(3, 2)
+    train = TrainConfig(accumulation=accumulation)
+    return Engine(layer, adamw(layer, OptimizerConfig()), train, clip, torch.device("cpu"))
+
+
+def square(engine: Engine, batch: torch.Tensor) -> torch.Tensor:
+    return engine.model(batch).square().mean()
+
+
+def test_two_accumulated_halves_are_one_batch():
+    batch = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
+    whole, halves = engine_of(), engine_of(accumulation=2)
+    whole.backward(square(whole, batch))
+    for half in batch.chunk(2):
+        halves.backward(square(halves, half))
+    norms = [engine.update(0.1) for engine in (whole, halves)]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-6)
+    for one, two in zip(whole.model.parameters(), halves.model.parameters(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-6, atol=1e-7)
+
+
+def test_the_norm_is_that_before_clipping_and_the_gradient_that_after():
+    engine = engine_of(clip=5.0)
+    seen: dict[str, torch.Tensor] = {}
+    engine.optimizer.register_step_pre_hook(lambda *_: seen.update(weight=engine.model.weight.grad.clone()))
+    weights = torch.tensor([[30.0, 0.0, 0.0], [0.0, 40.0, 0.0]])
+    engine.backward((engine.model.weight * weights).sum())
+    assert engine.update(0.1) == pytest.approx(50.0)  # of (30, 40)
+    torch.testing.assert_close(seen["weight"], weights / 10)
+    assert all(p.grad is None for p in engine.model.parameters())
+    assert all(group["lr"] == 0.1 for group in engine.optimizer.param_groups)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+def test_a_loss_that_is_not_finite_is_left_out_and_counted(bad):
+    engine = engine_of(accumulation=2)
+    before = [p.detach().clone() for p in engine.model.parameters()]
+    batch = torch.randn(4, 3)
+    assert engine.backward(square(engine, batch) * bad) is False
+    engine.update(0.1)
+    for one, two in zip(before, engine.model.parameters(), strict=True):
+        assert torch.equal(one, two)  # nothing was learned, and nothing decayed
+    assert engine.backward(square(engine, batch)) is True
+    engine.update(0.1)
+    assert engine.skipped == 1
+    assert not torch.equal(before[0], engine.model.weight)
+
+
+def test_a_gradient_that_is_not_finite_is_left_out_and_counted():
+    engine = engine_of()
+    before = engine.model.weight.detach().clone()
+    loss_at_zero = (engine.model.weight * 0).sqrt().sum()  # 0, with an infinite slope
+    assert engine.backward(loss_at_zero) is True
+    assert not engine.update(0.1) < float("inf")
+    assert engine.skipped == 1
+    assert torch.equal(before, engine.model.weight)
+    assert engine.model.weight.grad is None
+
+
+def test_bf16_runs_near_fp32_and_is_not_it():
+    config = SMALL.having(data={"trait_dropout": 0.0})
+    dataset = rivers()
+    scaling = scaling_of(dataset, config)
+    cut = windows(
+        record_of(dataset, config, scaling), config, config.data.training_period, seed=0, augment=False, batch_size=2
+    )
+    batch = cut(0)
+    hidden = draw(batch, config.masks, torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    model = HydroMAE(config).know(scaling).eval()
+    losses, gradients = {}, {}
+    for precision in ("fp32", "bf16"):
+        with arithmetic(torch.device("cpu"), precision):
+            predictions = model(batch, hidden)
+        total, _ = loss(predictions, batch, hidden, config)
+        assert total.dtype == torch.float32
+        model.zero_grad()
+        total.backward()
+        losses[precision] = float(total.detach())
+        gradients[precision] = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    assert losses["bf16"] != losses["fp32"]
+    assert losses["bf16"] == pytest.approx(losses["fp32"], rel=0.03)
+    likeness = torch.cosine_similarity(gradients["fp32"], gradients["bf16"], dim=0)
+    assert gradients["bf16"].dtype == torch.float32
+    assert likeness > 0.99
+
+
+def test_a_device_by_name_and_the_best_there_is():
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device().type in ("cpu", "cuda", "mps")
+    with pytest.raises(InputError, match="device 'cdua': not on this machine, which has cpu"):
+        pick_device("cdua")
+    with pytest.raises(InputError, match="device 'cpu:one'"):
+        pick_device("cpu:one")
+
+
+def test_the_engine_takes_the_configuration_of_its_run():
+    engine = replace(engine_of(), config=TrainConfig(accumulation=4))
+    engine.backward(engine.model.weight.sum())
+    torch.testing.assert_close(engine.model.weight.grad, torch.full((2, 3), 0.25))

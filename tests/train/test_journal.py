@@ -1,0 +1,54 @@
+"""The journal: a line a step, readable after a crash, without what a resumed run writes again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hydromae.train.journal import Journal
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    journal = Journal(tmp_path / "journal.jsonl")
+    for step in (1, 2, 3):
+        journal.write(step=step, loss=1 / step, validation_loss=None, mse={"riverflow": 0.5})
+    return journal
+
+
+def test_every_line_comes_back_bit_for_bit(journal):
+    assert [line["loss"] for line in journal.read()] == [1.0, 0.5, 1 / 3]
+    assert journal.read()[0] == {"step": 1, "loss": 1.0, "validation_loss": None, "mse": {"riverflow": 0.5}}
+
+
+def test_no_file_is_no_line(tmp_path):
+    assert Journal(tmp_path / "journal.jsonl").read() == []
+
+
+def test_a_last_line_that_a_crash_cut_is_left_out(journal):
+    whole = journal.path.read_text()
+    journal.path.write_text(whole[:-9])
+    assert [line["step"] for line in journal.read()] == [1, 2]
+    journal.rewind(2)
+    journal.write(step=3, loss=0.1)
+    assert [line["step"] for line in journal.read()] == [1, 2, 3]
+
+
+def test_rewind_forgets_what_came_after(journal):
+    journal.rewind(2)
+    assert [line["step"] for line in journal.read()] == [1, 2]
+    journal.rewind(0)
+    assert journal.read() == []
+    assert [file.name for file in journal.path.parent.iterdir()] == ["journal.jsonl"]
+
+
+def test_what_is_not_finite_is_null_because_json_has_no_nan(journal):
+    journal.write(step=4, loss=float("nan"), gradient_norm=float("inf"), mse={"riverflow": float("nan")})
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    lines = [json.loads(line, parse_constant=refuse) for line in journal.path.read_text().splitlines()]
+    assert lines[-1] == {"step": 4, "loss": None, "gradient_norm": None, "mse": {"riverflow": None}}
