@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from hydromae.errors import InputError
 from hydromae.modalities import MODALITIES
@@ -55,14 +55,8 @@ class ModelConfig:
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
-    streams: tuple[tuple[str, ...], ...] = (
-        ("precipitation",),
-        ("soil_moisture",),
-        ("temperature",),
-        ("evaporation",),
-        ("riverflow",),
-    )
-    """Modalities; those in one tuple lie at the same sites and share a token."""
+    streams: tuple[str, ...] = ("precipitation", "soil_moisture", "temperature", "evaporation", "riverflow")
+    """Modalities; those at the same sites may share a token: "weather+riverflow"."""
     d_model: int = 256
     """Width of the encoder."""
     heads: int = 8
@@ -109,6 +103,16 @@ class ModelConfig:
     """Temperature of the contrastive loss."""
     components: int = 3
     """Gaussians in the distribution of a series value."""
+
+    @property
+    def shared(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the modalities of each stream."""
+        return tuple(tuple(stream.split("+")) for stream in self.streams)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of all modalities, in the order of the streams."""
+        return tuple(name for names in self.shared for name in names)
 
 
 @dataclass(frozen=True)
@@ -240,7 +244,7 @@ class Config:
 def check(config: Config) -> None:
     """Refuse contradictions, with one line each."""
     model, data, masks = config.model, config.data, config.masks
-    named = [name for stream in model.streams for name in stream]
+    named = model.modalities
     for name in (*named, *masks.answered):
         if name not in MODALITIES:
             raise InputError(
@@ -249,6 +253,12 @@ def check(config: Config) -> None:
     for name in masks.answered:
         if name not in named:
             raise InputError(f"config: masks.answered names '{name}', which model.streams lacks; add it there")
+    parts = sorted(set(get_args(MaskKind)) - {"mixture"})
+    for name, weight in masks.mixture:
+        if name not in parts or weight < 0:
+            raise InputError(f"config: masks.mixture holds {name} {weight:g}; use {', '.join(parts)}, weights from 0")
+    if not sum(weight for _, weight in masks.mixture):
+        raise InputError("config: masks.mixture has no weight above 0; give at least one mask a weight")
     if "joint" in model.mixers and model.mixers != ("joint",):
         raise InputError(
             "config: model.mixers 'joint' mixes everything; it stands alone, or use time/recurrent and space"
@@ -257,17 +267,22 @@ def check(config: Config) -> None:
         raise InputError(
             "config: model.decoder_layers 0 reads answers from hidden tokens, which 'joint' drops; use 1 or more"
         )
-    if model.priors and (data.vector_patch_size != 1 or ("weather", "riverflow") not in model.streams):
-        raise InputError("config: model.priors needs data.vector_patch_size 1 and the stream (weather, riverflow)")
+    if model.priors and (data.vector_patch_size != 1 or "weather+riverflow" not in model.streams):
+        raise InputError("config: model.priors needs data.vector_patch_size 1 and the stream weather+riverflow")
     kinds = {MODALITIES[name].kind for name in named}
     if data.sites is not None and kinds != {"series"}:
         raise InputError(
             "config: data.sites picks catchments for a window; with maps every site is read, leave it None"
         )
+    depths = {"map": model.map_layers, "series": model.series_layers}
+    layers = model.use_input + max((depths[kind] for kind in kinds), default=0) + model.fusion_layers
+    for layer in model.use_fm_layers or ():
+        if not 0 <= layer < layers:
+            raise InputError(f"config: model.use_fm_layers names {layer}, but there are layers 0 to {layers - 1}")
     if model.d_model % model.heads or model.decoder_dim % model.heads:
         raise InputError(f"config: model.d_model and decoder_dim must be multiples of heads ({model.heads})")
-    for stream in model.streams:
+    for stream in model.shared:
         if len({MODALITIES[name].kind for name in stream}) != 1:
             raise InputError(
-                f"config: stream {stream} mixes maps and series; only modalities at the same sites share a token"
+                f"config: stream {'+'.join(stream)} mixes maps and series; only modalities at the same sites share a token"
             )

@@ -1,4 +1,4 @@
-"""Footprints: which cells of a map lie above a catchment, as a sparse matrix of weights."""
+"""Space: which cells of a map lie above a catchment (footprints), and which catchments lie together."""
 
 from __future__ import annotations
 
@@ -67,3 +67,24 @@ def footprint_mean(footprints: Footprints, maps: Float[np.ndarray, "T N"], catch
     total = np.add.reduceat(np.where(seen, values, 0.0) * footprints.weight, start, axis=1)
     share = np.add.reduceat(seen * footprints.weight, start, axis=1)
     return np.where(share > 0, total / np.maximum(share, 1e-12), np.nan)
+
+
+def halved(
+    easting: Float[np.ndarray, " C"], northing: Float[np.ndarray, " C"], size: int
+) -> list[Int[np.ndarray, " N"]]:
+    """Places in groups of at most `size` neighbours: the country halved along its longer side again and again.
+
+    Every group but one holds exactly `size` places. The cost grows as C log² C.
+    """
+    where = np.stack([easting, northing])
+
+    def halve(members: np.ndarray) -> list[np.ndarray]:
+        if len(members) <= size:
+            return [members]
+        along = where[:, members]
+        axis = int(np.ptp(along[1]) > np.ptp(along[0]))
+        ordered = members[np.argsort(along[axis], kind="stable")]
+        half = max(size, len(members) // 2 // size * size)
+        return halve(ordered[:half]) + halve(ordered[half:])
+
+    return halve(np.arange(len(easting)))

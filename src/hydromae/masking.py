@@ -58,7 +58,10 @@ def tube(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidd
 
 
 def span(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
-    """Gaps: at a third of the sites of each answered modality, runs of days until the ratio of those sites is hidden."""
+    """Gaps of the answered modalities: one run of days for every 30 days of a window, at a third of its sites or at all.
+
+    In a fifth of the windows every site has gaps. Runs may overlap, and end at the window's edges.
+    """
     hidden = nothing(batch)
     for name, (size, days, sites) in _answered(batch, settings).items():
         shortest, longest = settings.span_days

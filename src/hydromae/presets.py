@@ -1,7 +1,8 @@
 """The presets: four models from the same few classes.
 
 `base` is the seed's (dense joint attention), `fast` has its width and depth with attention in two directions, `rivers`
-reads catchment datasets in long windows with the question mixture, `tiny` is a small `rivers` for tests and the demo.
+reads catchment datasets in long windows with the question mixture, `tiny` is a small `rivers` for tests. `DEMO` is how the
+demo trains `tiny`.
 """
 
 from hydromae.config import Config, DataConfig, MaskConfig, ModelConfig, OptimizerConfig, TrainConfig
@@ -20,7 +21,7 @@ RIVERS = Config(
         variable_dropout=0.1,
     ),
     model=ModelConfig(
-        streams=(("weather", "riverflow"),),
+        streams=("weather+riverflow",),
         d_model=96,
         heads=4,
         mixers=("recurrent", "space"),
@@ -48,6 +49,7 @@ RIVERS = Config(
         steps_per_epoch=500,
         precision="bf16",
         averaged_weights=0.998,
+        task_weights=(("weather", 0.1), ("riverflow", 1.0)),
         catchment_variance=True,
         validate_every=1,
         validation_windows=16,
@@ -60,6 +62,11 @@ TINY = RIVERS.having(
     data={"sequence_length": 180, "stride": 45, "sites": 12, "warm_up_days": 30},
     model={"d_model": 48, "heads": 4, "decoder_dim": 48, "neighbours": 12},
     train={"epochs": 4, "steps_per_epoch": 100, "precision": "fp32"},
+)
+
+DEMO = TINY.having(
+    data={"training_period": ("2003-01-01", "2010-12-31"), "validation_period": ("2011-01-01", "2012-12-31")},
+    train={"epochs": 8, "warmup_epochs": 0.5, "averaged_weights": 0.99, "checkpoint_every": 4, "validation_windows": 8},
 )
 
 BASE = Config()

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from hydromae.batch import CellWeights, Places
 from hydromae.config import Config
 from hydromae.data.readers.record import positions
 from hydromae.data.scaling import Scaling
+from hydromae.data.store import scaling_of
 from hydromae.errors import InputError
-from hydromae.footprints import disc_footprints
+from hydromae.footprints import disc_footprints, halved
 from hydromae.modalities import ATTRIBUTES, MODALITIES, GridSpec, Modality
 
 VARIANCE_FLOOR = 0.02
@@ -69,23 +70,16 @@ class Record:
         low, high = (int(np.datetime64(day, "D").astype(int)) for day in period)
         return max(0, low - int(self.days[0])), min(len(self.days) - 1, high - int(self.days[0]))
 
-
-def without(dataset: xr.Dataset, held_out: tuple[str, ...]) -> xr.Dataset:
-    """A record of the other catchments: what is held out is gone before anything is laid on sites or cut into windows.
-
-    Raises
-    ------
-    InputError
-        If a held-out catchment is not in the record, or none is left.
-    """
-    names = np.array([str(name) for name in dataset["catchment"].values])
-    unknown = sorted(set(held_out) - set(names.tolist()))
-    if unknown:
-        raise InputError(f"data.held_out: the store has no catchment '{unknown[0]}'; name catchments that it has")
-    kept = np.flatnonzero(~np.isin(names, held_out))
-    if not len(kept):
-        raise InputError(f"data.held_out: holds out all {len(names)} catchments; leave some to learn from")
-    return dataset if len(kept) == len(names) else dataset.isel(catchment=kept)
+    def slots_without(self, held_out: tuple[str, ...]) -> Bool[np.ndarray, "S V"]:
+        """Slots of the series sites in which a catchment stands that is not held out."""
+        names = np.array([str(name) for name in self.catchments])
+        unknown = sorted(set(held_out) - set(names))
+        if unknown:
+            raise InputError(f"data.held_out: the store has no catchment '{unknown[0]}'; name catchments that it has")
+        out = np.flatnonzero(np.isin(names, held_out))
+        if len(out) == len(names):
+            raise InputError(f"data.held_out: holds out all {len(names)} catchments; leave some to learn from")
+        return (self.groups >= 0) & ~np.isin(self.groups, out)
 
 
 def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridSpec | None = None) -> Record:
@@ -101,7 +95,7 @@ def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridS
     grid : GridSpec, optional
         Needed where the model reads maps.
     """
-    modalities = [MODALITIES[name] for stream in config.model.streams for name in stream]
+    modalities = [MODALITIES[name] for name in config.model.modalities]
     times = dataset["time"].values.astype("datetime64[D]").astype(np.int64)
     easting, northing = _position(dataset)
     groups = neighbour_groups(easting, northing, config.data.vector_patch_size)
@@ -121,7 +115,7 @@ def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridS
             if modality.kind == "map":
                 values[modality.name] = _maps(dataset, modality, scaling, laid, max(1, len(patches)), grid)
                 variance[modality.name] = np.ones(values[modality.name].shape[1:], dtype=np.float32)
-        if config.model.footprints:
+        if config.model.footprints and len(patches):
             cells = _footprints(dataset, easting, northing, groups, grid, laid)
     spread = tuple(scaling[name].std if name in scaling else 1.0 for name in ("latitude", "longitude"))
     return Record(
@@ -138,6 +132,15 @@ def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridS
     )
 
 
+def scaling_for(dataset: xr.Dataset, config: Config) -> Scaling:
+    """Scaling from what training may see: the store's own where it was made from just that, else fitted anew."""
+    period, held = config.data.training_period, config.data.held_out
+    if not held and dataset.attrs.get("training_period") == "/".join(period):
+        return scaling_of(dataset)
+    names = dataset["catchment"].values
+    return Scaling.fit(dataset, period, names[~np.isin(names.astype(str), held)])
+
+
 def neighbour_groups(
     easting: Float[np.ndarray, " C"], northing: Float[np.ndarray, " C"], size: int
 ) -> Int[np.ndarray, "S V"]:
@@ -148,18 +151,7 @@ def neighbour_groups(
     count = len(easting)
     if size == 1:
         return np.arange(count)[:, None]
-    where = np.stack([easting, northing])
-
-    def halve(members: np.ndarray) -> list[np.ndarray]:
-        if len(members) <= size:
-            return [members]
-        along = where[:, members]
-        axis = int(np.ptp(along[1]) > np.ptp(along[0]))
-        ordered = members[np.argsort(along[axis], kind="stable")]
-        half = max(size, len(members) // 2 // size * size)
-        return halve(ordered[:half]) + halve(ordered[half:])
-
-    parts = sorted(halve(np.arange(count)), key=len, reverse=True)
+    parts = sorted(halved(easting, northing, size), key=len, reverse=True)
     groups = np.full((len(parts), size), -1)
     for row, part in zip(groups, parts, strict=True):
         row[: len(part)] = part
@@ -279,9 +271,6 @@ def _footprints(
     where: tuple[np.ndarray, ...],
 ) -> CellWeights:
     patch, pixel, inside = where
-    if not len(inside):
-        nowhere = torch.zeros(0, dtype=torch.int64)
-        return CellWeights(nowhere, nowhere, nowhere, torch.zeros(0))
     cell_easting, cell_northing = grid.cell_position(dataset["cell"].values.astype(np.int64)[inside])
     middle = []
     for name, gauge in (("centroid_easting", easting), ("centroid_northing", northing)):

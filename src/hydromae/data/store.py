@@ -18,10 +18,9 @@ import zarr
 from zarr.codecs import BloscCodec
 from zarr.errors import GroupNotFoundError
 
-from hydromae.data.readers.record import first_line
 from hydromae.data.scaling import Scaling
-from hydromae.errors import InputError
-from hydromae.modalities import VARIABLES, GridSpec
+from hydromae.errors import InputError, first_line
+from hydromae.modalities import ATTRIBUTES, VARIABLES, GridSpec
 
 FORMAT = "hydromae-store-1"
 CHUNK_DAYS = 30
@@ -88,13 +87,13 @@ def building(path: str | Path) -> Iterator[str]:
         raise InputError(f"{path}: something is there already; remove it or choose another place")
     for left in system.glob(f"{name}.partial-*"):
         system.rm(left, recursive=True)
-    suffix = f".partial-{uuid.uuid4().hex[:8]}"
+    aside = f"{name}.partial-{uuid.uuid4().hex[:8]}"
     try:
-        yield str(path).rstrip("/") + suffix
-        _rename(system, name.rstrip("/") + suffix, name.rstrip("/"))
+        yield aside if "file" in system.protocol else system.unstrip_protocol(aside)
+        _rename(system, aside, name)
     finally:
-        if system.exists(name.rstrip("/") + suffix):
-            system.rm(name.rstrip("/") + suffix, recursive=True)
+        if system.exists(aside):
+            system.rm(aside, recursive=True)
 
 
 def _rename(system: fsspec.AbstractFileSystem, source: str, target: str) -> None:
@@ -110,13 +109,12 @@ def write_blocks(aside: str, template: xr.Dataset, blocks: Iterable[xr.Dataset])
     Blocks are `SHARD_DAYS` days long (the last may be shorter), so that no shard is written twice.
     """
     timed = [name for name in template.data_vars if "time" in template[name].dims]
-    clean = template.drop_encoding()
+    static = template.drop_vars(timed).drop_encoding().compute()
+    # Zarr v3 specifies strings of variable length only
+    text = {name: static[name].astype(object) for name in static.variables if static[name].dtype.kind == "U"}
+    lazy = static.assign_coords(text).assign({name: _hollow(template[name]) for name in timed})
     encoding = {name: _encoding(template[name]) for name in timed}
     encoding |= {"time": {"units": "days since 1900-01-01", "dtype": "int32"}}
-    # Zarr v3 specifies strings of variable length only
-    text = {name: clean[name].astype(object) for name in clean.variables if clean[name].dtype.kind == "U"}
-    clean = clean.assign_coords(text)
-    lazy = clean.assign({name: _hollow(clean[name]) for name in timed})
     lazy.to_zarr(
         aside, mode="w", zarr_format=3, consolidated=False, encoding=encoding, compute=False, align_chunks=False
     )
@@ -135,7 +133,7 @@ def _hollow(values: xr.DataArray) -> xr.DataArray:
     import dask.array as da  # only to describe an array without holding it
 
     empty = da.empty(values.shape, dtype=np.float32, chunks=(SHARD_DAYS, *values.shape[1:]))
-    return xr.DataArray(empty, values.coords, values.dims, attrs=values.attrs)
+    return xr.DataArray(empty, dims=values.dims, attrs=values.attrs)
 
 
 def _encoding(values: xr.DataArray) -> dict[str, Any]:
@@ -192,9 +190,13 @@ def open_store(path: str | Path) -> xr.Dataset:
     if not is_store(path):
         raise InputError(f"{path}: not a hydromae store (no {FORMAT} stamp); make one with hydromae prepare")
     try:
-        return xr.open_zarr(str(path), consolidated=False, zarr_format=3, chunks=None)
+        stored = xr.open_zarr(str(path), consolidated=False, zarr_format=3, chunks=None)
     except (ValueError, KeyError, OSError) as error:
         raise InputError(f"{path}: the store cannot be read ({first_line(error)}); prepare it anew") from error
+    text = {name: stored[name].astype(object).astype(str) for name in stored.coords if stored[name].dtype.kind in "OT"}
+    order = [name for name in (*VARIABLES, *(a.name for a in ATTRIBUTES)) if name in stored.data_vars]
+    ordered = {name: stored[name] for name in (*order, *(n for n in stored.data_vars if n not in order))}
+    return stored.drop_vars(list(ordered)).assign(ordered).assign_coords(text)
 
 
 def _attribute(dataset: xr.Dataset, name: str) -> str:

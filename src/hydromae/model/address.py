@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from einops import rearrange
@@ -10,8 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from hydromae.batch import Places
+from hydromae.footprints import halved
 from hydromae.modalities import ATTRIBUTES
-from hydromae.model.layers import Context
+from hydromae.model.layers import Context, Neighbourhood
 
 WAVELENGTHS = (2000.0, 1000.0, 500.0, 250.0, 125.0, 60.0)
 """Wavelengths of the position features [km]."""
@@ -19,6 +21,8 @@ SEPARATIONS = 1 + len(ATTRIBUTES)
 """Distance, and the difference of each trait."""
 UNIT_DISTANCE = 50.0
 """Distance that counts as one separation [km]."""
+SITES_TOGETHER = 32
+"""Sites of one neighbourhood in attention."""
 
 
 def waves(position: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch G"]:
@@ -105,7 +109,23 @@ def nearest(places: Places, count: int | None) -> Context:
     if count >= middle.shape[1]:
         return Context(separation=_separation(places, distance, None, single))
     near, index = distance.topk(count, dim=-1, largest=False, sorted=True)
-    return Context(neighbours=index, separation=_separation(places, near, index, single))
+    return Context(
+        neighbours=index,
+        neighbourhoods=tuple(_neighbourhoods(middle, index)),
+        separation=_separation(places, near, index, single),
+    )
+
+
+def _neighbourhoods(middle: Float[Tensor, "B S 2"], index: Int[Tensor, "B S K"]) -> Iterator[Neighbourhood]:
+    """Cut the country in blocks of sites; windows over the same sites share them."""
+    same = bool((middle == middle[:1]).all())
+    for window in range(1 if same else middle.shape[0]):
+        where = middle[window].T.double().cpu().numpy()
+        for block in halved(where[0], where[1], SITES_TOGETHER):
+            sites = torch.from_numpy(block).to(index.device)
+            seen, place = index[window, sites].unique(return_inverse=True)
+            windows = slice(0, middle.shape[0]) if same else slice(window, window + 1)
+            yield Neighbourhood(windows, sites, seen, place)
 
 
 def _separation(places: Places, distance: Tensor, index: Tensor | None, single: bool) -> Tensor:

@@ -127,15 +127,18 @@ def contrast(streams: Sequence[Tensor], temperature: float) -> Tensor:
 
 def footprint_features(
     values: dict[str, Tensor], seen: dict[str, Tensor], batch: Batch, slots: int
-) -> Float[Tensor, "B T S V E"]:
+) -> Float[Tensor, "B T S V E"] | None:
     """Mean of the visible map cells above each catchment, and the visible share of its footprint, for each map modality.
 
-    `values` are 0 where they are not `seen`.
+    `values` are 0 where they are not `seen`. None where the model reads no maps; 0 where the record has no cells.
     """
-    assert batch.cells is not None
-    cells, sites = batch.cells, batch.places["series"].present.shape[1]
-    features = []
-    for name in (n for n in values if MODALITIES[n].kind == "map"):
+    maps, sites = [n for n in values if MODALITIES[n].kind == "map"], batch.places["series"].present.shape[1]
+    if not maps:
+        return None
+    if batch.cells is None:
+        return values[maps[0]].new_zeros(*batch.days.shape, sites, slots, 2 * len(maps))
+    cells, features = batch.cells, []
+    for name in maps:
         picked = values[name][:, :, cells.patch, cells.pixel] * cells.weight
         share = seen[name][:, :, cells.patch, cells.pixel] * cells.weight
         zeros = picked.new_zeros(*picked.shape[:2], sites * slots)

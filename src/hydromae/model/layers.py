@@ -17,6 +17,27 @@ from hydromae.config import Mixer, ModelConfig
 
 
 @dataclass(frozen=True)
+class Neighbourhood:
+    """Sites close together, and all sites that any of them looks at: one dense matrix of attention instead of many rows.
+
+    Attributes
+    ----------
+    windows : slice
+        Windows of the batch for which this holds.
+    sites : Int[Q]
+    seen : Int[U]
+        Ascending.
+    place : Int[Q, K]
+        Where each of a site's K neighbours stands in `seen`.
+    """
+
+    windows: slice
+    sites: Int[Tensor, " Q"]
+    seen: Int[Tensor, " U"]
+    place: Int[Tensor, "Q K"]
+
+
+@dataclass(frozen=True)
 class Context:
     """What a mixer may know beside the tokens.
 
@@ -26,12 +47,15 @@ class Context:
         Packed sequences: False at padding; None where there is none.
     neighbours : Int[B, S, K] or None
         Grids: the sites that each site looks at; None means all.
+    neighbourhoods : tuple of Neighbourhood
+        The same, gathered; every site of every window is in exactly one of them.
     separation : Float[B, S, K, G] or None
         Distance [units of 50 km] and differences of traits to each of them.
     """
 
     real: Bool[Tensor, "B N"] | None = None
     neighbours: Int[Tensor, "B S K"] | None = None
+    neighbourhoods: tuple[Neighbourhood, ...] = ()
     separation: Float[Tensor, "B S K G"] | None = None
 
 
@@ -121,40 +145,43 @@ class SpaceMixer(nn.Module):
 
     def forward(self, tokens: Float[Tensor, "B T S D"], context: Context) -> Float[Tensor, "B T S D"]:
         """Attention over the K neighbours of a site on the same day; all sites where K is not limited."""
-        triple = self.query_key_value(tokens)
+        query, key, value = rearrange(
+            self.query_key_value(tokens), "b t s (three h d) -> three b t h s d", three=3, h=self.heads
+        )
         bias = None
         if context.separation is not None and self.slope is not None:
             bias = -torch.einsum("b s k g, h g -> b h s k", context.separation, functional.softplus(self.slope))
-            bias = bias.to(triple.dtype)
         if context.neighbours is None:
-            mixed = self._all(triple, bias)
+            mixed = _look(query, key, value, bias)
         else:
-            days = max(1, 400_000 // (tokens.shape[2] * context.neighbours.shape[2]))
-            parts = triple.split(days, dim=1)
-            mixed = torch.cat([self._nearest(part, context.neighbours, bias) for part in parts], dim=1)
-        return self.out(mixed)
+            mixed = self._nearest(query, key, value, bias, context)
+        return self.out(rearrange(mixed, "b t h s d -> b t s (h d)"))
 
-    def _all(self, triple: Tensor, bias: Tensor | None) -> Tensor:
-        size, days = triple.shape[:2]
-        query, key, value = rearrange(triple, "b t s (three h d) -> three (b t) h s d", three=3, h=self.heads)
-        if bias is None:
-            mixed = functional.scaled_dot_product_attention(query, key, value)
-            return rearrange(mixed, "(b t) h s d -> b t s (h d)", b=size, t=days)
-        score = torch.matmul(query, key.transpose(-1, -2)) * query.shape[-1] ** -0.5
-        score = rearrange(score, "(b t) h s u -> b t h s u", b=size) + bias[:, None]
-        weight = rearrange(score.softmax(dim=-1), "b t h s u -> (b t) h s u")
-        return rearrange(torch.matmul(weight, value), "(b t) h s d -> b t s (h d)", b=size)
+    def _nearest(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, context: Context) -> Tensor:
+        mixed = torch.empty_like(query)
+        for near in context.neighbourhoods:
+            place = near.place.expand(self.heads, -1, -1)
+            own = (
+                place.new_zeros(place.shape, dtype=torch.float32)
+                if bias is None
+                else bias[near.windows.start, :, near.sites]
+            )
+            open_ = own.new_full((*place.shape[:2], len(near.seen)), float("-inf")).scatter(-1, place, own)
+            there = (near.windows, slice(None), slice(None), near.seen)
+            here = (near.windows, slice(None), slice(None), near.sites)
+            mixed[here] = _look(query[here], key[there], value[there], open_[None])
+        return mixed
 
-    def _nearest(self, triple: Tensor, neighbours: Tensor, bias: Tensor | None) -> Tensor:
-        query, key, value = rearrange(triple, "b t s (three h d) -> three b t s h d", three=3, h=self.heads)
-        window = torch.arange(triple.shape[0], device=triple.device)[:, None, None]
-        near_key = key.transpose(1, 2)[window, neighbours]  # b s k t h d
-        near_value = value.transpose(1, 2)[window, neighbours]
-        score = torch.einsum("b t s h d, b s k t h d -> b t h s k", query, near_key) * query.shape[-1] ** -0.5
-        if bias is not None:
-            score = score + bias[:, None]
-        mixed = torch.einsum("b t h s k, b s k t h d -> b t s h d", score.softmax(dim=-1), near_value)
-        return rearrange(mixed, "b t s h d -> b t s (h d)")
+
+def _look(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Float[Tensor, "B T H Q D"]:
+    """Attention of Q sites on U sites, each day by itself; `bias` Float[B or 1, H, Q, U] holds on every day."""
+    if bias is None:
+        return functional.scaled_dot_product_attention(
+            query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1)
+        ).unflatten(0, query.shape[:2])
+    score = torch.matmul(query, key.transpose(-1, -2)) * query.shape[-1] ** -0.5
+    weight = (score + bias[:, None].to(score.dtype)).softmax(dim=-1)
+    return torch.matmul(weight.to(value.dtype), value)
 
 
 class FiLM(nn.Module):

@@ -40,11 +40,12 @@ class HydroMAE(nn.Module):
         self.addresses, self.encoders, self.statics, self.queries = (nn.ModuleDict() for _ in range(4))
         self.embeddings, self.heads, self.decoders = (nn.ModuleDict() for _ in range(3))
         self.registers = nn.ParameterDict()
-        for stream in model.streams:
+        for stream in model.shared:
             self._add_stream(stream, pixels)
         self.fusion = Fusion(model, len(model.streams)) if model.fusion_layers else None
         self.priors = Priors(SEPARATIONS) if model.priors else None
-        maps = model.use_input + max(model.map_layers, model.series_layers) + model.fusion_layers
+        depth = max(model.map_layers if MODALITIES[name].kind == "map" else model.series_layers for name in self.heads)
+        maps = model.use_input + depth + model.fusion_layers
         chosen = model.use_fm_layers if model.use_fm_layers is not None else tuple(range(maps))
         self.chosen = chosen if model.use_weighted_fm else (maps - 1,)
         if model.use_weighted_fm:
@@ -55,7 +56,7 @@ class HydroMAE(nn.Module):
     def _add_stream(self, stream: tuple[str, ...], pixels: int) -> None:
         model, key, series = self.config.model, "+".join(stream), MODALITIES[stream[0]].kind == "series"
         width, slots = model.d_model, self.config.data.vector_patch_size if series else 1
-        maps = sum(MODALITIES[name].kind == "map" for names in model.streams for name in names)
+        maps = sum(MODALITIES[name].kind == "map" for name in model.modalities)
         film = model.film and series
         self.addresses[key] = Address(width, slots, ordered="recurrent" not in model.mixers)
         self.encoders[key] = Stack(model, model.series_layers if series else model.map_layers, film)
@@ -98,16 +99,19 @@ class HydroMAE(nn.Module):
         values = {name: torch.where(seen[name], batch.values[name], 0.0) for name in seen}
         slots_of = self.config.data.vector_patch_size
         above = None
-        if self.config.model.footprints and batch.cells is not None:
+        if self.config.model.footprints:
             above = footprint_features(values, seen, batch, slots_of)
         streams = []
-        for names in self.config.model.streams:
+        for names in self.config.model.shared:
             slots, sites, tokens = self.addresses["+".join(names)](batch.at(names[0]), batch.days)
             priors = None
             for name in names:
                 extra = above if MODALITIES[name].kind == "series" else None
                 if self.priors is not None and name == "riverflow":
-                    priors, doubts = self._ask_priors(values, seen, contexts["series"])
+                    context = contexts["series"]
+                    if context.separation is None:
+                        context = nearest(batch.at(name), sites.shape[1])
+                    priors, doubts = self._ask_priors(values, seen, context)
                     extra = doubts[..., None, :] if extra is None else torch.cat([extra, doubts[..., None, :]], dim=-1)
                 tokens = tokens + self.embeddings[name](values[name], seen[name], extra, slots)
             keep = torch.stack([seen[name].any(dim=-1) for name in names]).any(dim=0)
@@ -134,7 +138,7 @@ class HydroMAE(nn.Module):
         return layers
 
     def _pack(self, stream: Stream) -> tuple[Context, Tensor]:
-        """Drop what is not visible; the register is always real. Gives each kept token its site's condition."""
+        """Drop what is not visible; the register is always real. Gives each kept token its site's condition (0: none)."""
         size, _, sites = stream.keep.shape
         register = self.registers[stream.key].to(stream.tokens.dtype).expand(size, 1, -1)
         tokens = torch.cat([register, stream.tokens.flatten(1, 2)], dim=1)
@@ -142,6 +146,7 @@ class HydroMAE(nn.Module):
         stream.tokens, stream.place, stream.real = pack(tokens, keep)
         site = (stream.place - 1).clamp(min=0) % sites
         condition = stream.sites.gather(1, site[..., None].expand(-1, -1, stream.sites.shape[-1]))
+        condition = condition * (stream.place > 0)[..., None]
         return Context(real=stream.real), condition
 
     def fuse(

@@ -9,7 +9,7 @@ import math
 
 import torch
 import torch.nn.functional as functional
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from hydromae.model.layers import Context
@@ -57,16 +57,18 @@ class Priors(nn.Module):
         near = _neighbours(context, flow.shape[2], flow.device)
         others = near != torch.arange(flow.shape[2], device=flow.device)[:, None]
         their_flow, their_seen = _gather(flow, near), _gather(seen, near) & others[:, None]
-        supply = self._supply(rain, rain_seen, evaporation, evaporation_seen)
+        supply, watered = self._supply(rain, rain_seen, evaporation, evaporation_seen), rain_seen.any(dim=1)
         own, own_there, own_features = carry(flow, seen, decay=None)
-        donors, donors_there = self._donors(their_flow, their_seen, supply, near, context)
+        donors, donors_there = self._donors(their_flow, their_seen, supply, watered, near, context)
         alike, alike_there, spread = self._alike(flow, seen, their_flow, their_seen)
         error, error_there, _ = carry(flow - alike, seen & alike_there, decay=torch.exp(self.memory))
         values = torch.stack([own, donors, alike, alike + error], dim=-1)
         there = torch.stack([own_there, donors_there, alike_there, alike_there & error_there], dim=-1)
         values = torch.where(there, values, 0.0)
         doubt = torch.stack([spread, error, own - alike, donors - alike], dim=-1)
-        features = torch.cat([values, there.to(values.dtype), torch.where(there, doubt, 0.0), own_features], dim=-1)
+        both = [alike_there, alike_there & error_there, alike_there & own_there, alike_there & donors_there]
+        doubt = torch.where(torch.stack(both, dim=-1), doubt, 0.0)
+        features = torch.cat([values, there.to(values.dtype), doubt, own_features], dim=-1)
         return values, there, features
 
     def _supply(self, rain: Tensor, rain_seen: Tensor, air: Tensor, air_seen: Tensor) -> Float[Tensor, "B S"]:
@@ -77,13 +79,17 @@ class Priors(nn.Module):
         return torch.maximum(fallen - torch.sigmoid(self.loss_to_air) * lost, 0.1 * fallen).clamp(min=0.05)
 
     def _donors(
-        self, flow: Tensor, seen: Tensor, supply: Tensor, near: Int[Tensor, "B S K"], context: Context
+        self, flow: Tensor, seen: Tensor, supply: Tensor, watered: Tensor, near: Int[Tensor, "B S K"], context: Context
     ) -> tuple[Tensor, Tensor]:
-        """Neighbours weighted by distance and traits, their flow scaled by the water that is left for rivers."""
+        """Neighbours weighted by distance and traits, their flow scaled by the water that is left for rivers.
+
+        Where the rain of one of the two is not known (`watered`), the flow stays as it is.
+        """
         assert context.separation is not None
         weight = torch.exp(-(context.separation * functional.softplus(self.slope)).sum(dim=-1))
         window = torch.arange(near.shape[0], device=near.device)[:, None, None]
         ratio = torch.sqrt(supply[:, :, None] / supply[window, near]).clamp(0.2, 5.0)
+        ratio = torch.where(watered[:, :, None] & watered[window, near], ratio, 1.0)
         root = flow * self.constants[0, 1] + self.constants[0, 0]
         weight = (weight + 1e-8)[:, None] * seen
         total = weight.sum(dim=-1)
@@ -151,8 +157,7 @@ def _neighbours(context: Context, sites: int, device: torch.device) -> Int[Tenso
     return torch.arange(sites, device=device).expand(context.separation.shape[0], sites, sites)
 
 
-def _gather(values: Tensor, near: Tensor) -> Tensor:
-    """Values or flags of each site's neighbours, [B, T, S, K]."""
+def _gather(values: Shaped[Tensor, "B T S"], near: Int[Tensor, "B S K"]) -> Shaped[Tensor, "B T S K"]:
     size, sites, count = near.shape
     index = near.reshape(size, 1, sites * count).expand(-1, values.shape[1], -1)
     return values.gather(2, index).view(size, values.shape[1], sites, count)

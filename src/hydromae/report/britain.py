@@ -15,7 +15,7 @@ from jaxtyping import Float
 from hydromae.report.chart import number
 
 KILOMETRE = 1000.0
-FRAME = (70.0, 665.0, -5.0, 1225.0)  # west, east, south, north [km] on the British National Grid
+FRAME = (50.0, 665.0, -5.0, 1225.0)  # west, east, south, north [km] on the British National Grid
 
 # Lower ends of the classes of NSE, from poor to good; the colours are `--score-0` … in the style sheet.
 CLASSES = (-np.inf, 0.0, 0.3, 0.5, 0.7, 0.8, 0.9)

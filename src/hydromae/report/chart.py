@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.ticker import MaxNLocator
 
 SIDE = 1000.0  # width and height of every chart's own coordinates; CSS decides the size on the page
@@ -28,10 +28,14 @@ class Scale:
     high: float
     down: bool = False
 
-    def __call__(self, values: Float[np.ndarray, "*N"] | float) -> Float[np.ndarray, "*N"]:
+    def __call__(self, values: Float[np.ndarray, "*N"]) -> Float[np.ndarray, "*N"]:
         """Positions of `values`."""
-        share = (np.asarray(values, dtype=float) - self.low) / (self.high - self.low)
+        share = (values - self.low) / (self.high - self.low)
         return SIDE * (1.0 - share if self.down else share)
+
+    def at(self, value: float) -> float:
+        """Position of one value."""
+        return float(self(np.array([value]))[0])
 
     def ticks(self, count: int) -> list[float]:
         """About `count` round numbers inside the scale."""
@@ -60,30 +64,36 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def path(east: Float[np.ndarray, " N"], down: Float[np.ndarray, " N"], kind: str, title: str = "") -> str:
-    """A line through points in chart coordinates, broken where a point is not finite."""
-    finite = np.isfinite(east) & np.isfinite(down)
-    starts = finite & ~np.concatenate([[False], finite[:-1]])
-    words = [
-        f"{'M' if first else 'L'}{right:.1f} {low:.1f}"
-        for right, low, first in zip(east[finite], down[finite], starts[finite], strict=True)
-    ]
-    if len(words) == 0:
-        return ""
-    return f'<path class="{kind}" d="{"".join(words)}">{f"<title>{escape(title)}</title>" if title else ""}</path>'
+    """A line through points in chart coordinates, broken where a point is not finite; a lone point becomes a dot."""
+    words, dots = [], []
+    for run in finite_runs(east, down):
+        points = [f"{right:.1f} {low:.1f}" for right, low in zip(east[run], down[run], strict=True)]
+        (words if len(points) > 1 else dots).append("M" + "L".join(points))
+    said = f"<title>{escape(title)}</title>" if title else ""
+    drawn = f'<path class="{kind}" d="{"".join(words)}">{said}</path>' if words else ""
+    return drawn + (f'<path class="{kind} dot" d="{"h0".join(dots)}h0"/>' if dots else "")
 
 
 def band(
     east: Float[np.ndarray, " N"], upper: Float[np.ndarray, " N"], lower: Float[np.ndarray, " N"], kind: str
 ) -> str:
-    """The area between two lines; days on which either is not finite part it."""
-    finite = np.flatnonzero(np.isfinite(upper) & np.isfinite(lower))
+    """The area between two lines, parted where either is not finite; a lone point becomes a bar of its day's width."""
+    half = 0.35 * float(east[1] - east[0]) if len(east) > 1 else 0.35 * SIDE
     shapes = []
-    for run in np.split(finite, np.flatnonzero(np.diff(finite) > 1) + 1):
-        if len(run) > 1:
-            there = [f"{right:.1f} {high:.1f}" for right, high in zip(east[run], upper[run], strict=True)]
-            back = [f"{right:.1f} {low:.1f}" for right, low in zip(east[run[::-1]], lower[run[::-1]], strict=True)]
-            shapes.append("M" + "L".join(there + back) + "Z")
+    for run in finite_runs(upper, lower):
+        at = east[run] if len(run) > 1 else east[run[0]] + np.array([-half, half])
+        ends = [np.broadcast_to(line[run], at.shape) for line in (upper, lower)]
+        there = [f"{right:.1f} {high:.1f}" for right, high in zip(at, ends[0], strict=True)]
+        back = [f"{right:.1f} {low:.1f}" for right, low in zip(at[::-1], ends[1][::-1], strict=True)]
+        shapes.append("M" + "L".join(there + back) + "Z")
     return f'<path class="{kind}" d="{"".join(shapes)}"/>' if shapes else ""
+
+
+def finite_runs(*lines: Float[np.ndarray, " N"]) -> list[Int[np.ndarray, " K"]]:
+    """Positions of every run of points at which all lines are finite."""
+    finite = np.flatnonzero(np.all(np.isfinite(lines), axis=0))
+    parts = np.split(finite, np.flatnonzero(np.diff(finite) > 1) + 1)
+    return [part for part in parts if len(part)]
 
 
 def frame(marks: str, label: str, bottom: list[Tick], left: list[Tick], kind: str = "", axis_title: str = "") -> str:

@@ -13,7 +13,7 @@ import xarray as xr
 
 from hydromae import __version__
 from hydromae.errors import InputError
-from hydromae.report import sections
+from hydromae.report import sections, tables
 from hydromae.report.journal import Losses, read_journal
 from hydromae.report.summary import model_name, questions
 from hydromae.report.words import CAMELS_GB
@@ -82,10 +82,10 @@ def page(evaluation: Evaluated, losses: Losses | None, title: str, card: dict[st
     licence = card.get("data_licence", CAMELS_GB)
     parts = [
         sections.maps(scores, model),
-        sections.examples_section(evaluation.examples) if evaluation.examples.sizes["example"] else "",
-        sections.score_table(scores, model),
+        sections.examples_section(evaluation.examples),
+        tables.score_table(scores, model),
         sections.distributions(scores, model),
-        sections.reliability(scores, model),
+        tables.reliability(scores, model),
         sections.training(losses),
         sections.made(settings, card, str(licence)),
     ]

@@ -11,11 +11,15 @@ from jaxtyping import Bool, Float
 
 from hydromae.report.chart import SIDE, Scale, Tick, band, frame, number, path
 from hydromae.report.journal import Losses
+from hydromae.report.summary import percentile
 
 RAIN_SHARE = 0.3  # part of a hydrograph's height that the highest rain bar takes
+HEADROOM = 1.2  # height of the flow axis over the highest line
+MOST_TAIL = 1.6  # a 90 % interval may stretch the flow axis to so many times the highest line, and is cut there
 POINTS = 800  # at most twice as many points in a drawn loss curve
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-LINES = 6  # line styles in the style sheet, the model's first
+LONGEST = 365  # days that a hydrograph shows
+LINES = 8  # line styles in the style sheet, the model's first
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,19 @@ def runs(flags: Bool[np.ndarray, " T"]) -> list[tuple[int, int]]:
     return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
 
 
+def shown_days(scored: Bool[np.ndarray, " T"], known: Bool[np.ndarray, " T"]) -> slice:
+    """The days of a hydrograph: all that are known, or where they are many, the first 365 with the most scored days."""
+    places = np.flatnonzero(known)
+    if len(places) == 0:
+        return slice(0, min(len(known), LONGEST))
+    first, last = int(places[0]), int(places[-1]) + 1
+    if last - first <= LONGEST:
+        return slice(first, last)
+    total = np.concatenate([[0], np.cumsum(scored[first:last])])
+    begin = first + int(np.argmax(total[LONGEST:] - total[:-LONGEST]))
+    return slice(begin, begin + LONGEST)
+
+
 def top_of(*values: Float[np.ndarray, "*N"]) -> float:
     """The largest finite value, or 1 where none is above zero."""
     highest = max((float(np.nanmax(part)) for part in values if np.isfinite(part).any()), default=0.0)
@@ -84,7 +101,7 @@ def day_ticks(days: pd.DatetimeIndex, east: Scale) -> list[Tick]:
         every = 7 if span > 15 else 3
         at = list(range(0, span, every))
         return [
-            Tick(float(east(float(k))), f"{days.day[k]} {MONTHS[days.month[k] - 1]}", minor=n % 2 == 1)
+            Tick(east.at(float(k)), f"{days.day[k]} {MONTHS[days.month[k] - 1]}", minor=n % 2 == 1)
             for n, k in enumerate(at)
         ]
     step = max(1, round(span / 30.4 / 8))
@@ -92,9 +109,7 @@ def day_ticks(days: pd.DatetimeIndex, east: Scale) -> list[Tick]:
     month = days.year * 12 + days.month - 1
     firsts = np.flatnonzero((days.day == 1) & (month % step == 0))
     words = [str(days.year[k]) if days.month[k] == 1 else MONTHS[days.month[k] - 1] for k in firsts]
-    return [
-        Tick(float(east(float(k))), word, n % 2 == 1) for n, (k, word) in enumerate(zip(firsts, words, strict=True))
-    ]
+    return [Tick(east.at(float(k)), word, n % 2 == 1) for n, (k, word) in enumerate(zip(firsts, words, strict=True))]
 
 
 def day_tooltips(graph: Hydrograph, east: Scale) -> str:
@@ -107,7 +122,7 @@ def day_tooltips(graph: Hydrograph, east: Scale) -> str:
         if graph.hidden[k]:
             words += f"\nanswered {number(graph.mean[k])}"
             words += f" ({number(found[0][k])} to {number(found[1][k])})" if found else ""
-        left = float(east(float(k))) - width / 2
+        left = east.at(float(k)) - width / 2
         columns.append(f'<rect x="{left:.1f}" width="{width:.1f}" height="1000"><title>{escape(words)}</title></rect>')
     return f'<g class="days">{"".join(columns)}</g>'
 
@@ -116,13 +131,16 @@ def hydrograph(graph: Hydrograph, label: str) -> str:
     """Rain from above, truth and answer with its 50 % and 90 % intervals below, hidden days shaded."""
     count = len(graph.days)
     wide = interval(graph, 0.9)
-    flow = Scale(0.0, 1.2 * top_of(graph.truth, graph.mean, *([wide[1]] if wide else [])), down=True)
+    drawn = top_of(graph.truth, graph.mean)
+    tail = min(top_of(wide[1]), MOST_TAIL * drawn) if wide else drawn
+    flow = Scale(0.0, HEADROOM * max(drawn, tail), down=True)
     rain = Scale(0.0, top_of(graph.precipitation) / RAIN_SHARE)
     east = Scale(-0.5, count - 0.5)
     at, width = east(np.arange(count, dtype=float)), SIDE / max(count, 1)
     marks = [
         f'<rect class="hidden" x="{first * width:.1f}" width="{(last - first) * width:.1f}" height="1000"/>'
         for first, last in runs(graph.hidden)
+        if last - first > 1  # single days, as a forecast's, carry a dot and no ground
     ]
     fallen = np.nan_to_num(rain(graph.precipitation))
     bars = "".join(
@@ -139,7 +157,7 @@ def hydrograph(graph: Hydrograph, label: str) -> str:
     marks.append(path(at, flow(graph.truth), "truth"))
     marks.append(path(at, np.where(graph.hidden, flow(graph.mean), np.nan), "mean"))
     marks.append(day_tooltips(graph, east))
-    left = [Tick(float(flow(value)), f"{value:g}") for value in flow.ticks(4)]
+    left = [Tick(flow.at(value), f"{value:g}") for value in flow.ticks(4)]
     axis = f"River flow [mm/day]. Rain hangs from above, highest bar {number(top_of(graph.precipitation), 0)} mm/day."
     return frame("".join(marks), label, day_ticks(graph.days, east), left, "tall", axis)
 
@@ -173,17 +191,16 @@ def distribution(curves: list[Curve], label: str) -> str:
         levels = np.concatenate([[base, base], np.repeat(height[inside], 2)])
         steps = np.concatenate([[nse.low], np.repeat(ordered[inside], 2), [nse.high]])
         marks.append(
-            path(nse(steps), share(levels), f"line {curve.kind}", f"{curve.method}: median {median(curve.nse)}")
+            path(
+                nse(steps),
+                share(levels),
+                f"line {curve.kind}",
+                f"{curve.method}: median {number(percentile(curve.nse, 50.0))}",
+            )
         )
-    bottom = [Tick(float(nse(tick)), number(tick, 1)) for tick in (-0.5, 0.0, 0.5, 1.0)]
-    left = [Tick(float(share(tick)), f"{100 * tick:.0f}") for tick in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    bottom = [Tick(nse.at(tick), number(tick, 1)) for tick in (-0.5, 0.0, 0.5, 1.0)]
+    left = [Tick(share.at(tick), f"{100 * tick:.0f}") for tick in (0.0, 0.25, 0.5, 0.75, 1.0)]
     return frame("".join(marks), label, bottom, left, "square", "Catchments with a lower NSE [%]")
-
-
-def median(values: Float[np.ndarray, " C"]) -> str:
-    """The median as text, a missing answer counting as worse than all."""
-    middle = float(np.median(np.nan_to_num(values, nan=-np.inf))) if len(values) else np.nan
-    return number(middle)
 
 
 def loss_curve(losses: Losses, label: str) -> str:
@@ -211,10 +228,10 @@ def loss_curve(losses: Losses, label: str) -> str:
     at = east(step[::every])
     marks = path(at, down(loss[::every]), "raw") + path(at, down(smooth[::every]), "line l0", "running median")
     for first, value in zip(losses.step[checked], losses.validation_loss[checked], strict=True):
-        place = f"M{float(east(first)):.1f} {float(down(np.array([value]))[0]):.1f}h0"
+        place = f"M{east.at(first):.1f} {float(down(np.array([value]))[0]):.1f}h0"
         marks += f'<path class="check" d="{place}"><title>step {first:.0f}: {value:.4g}</title></path>'
     words = [f"{tick:,.0f}".replace(",", " ") for tick in east.ticks(6)]
-    bottom = [Tick(float(east(tick)), words[n], minor=n % 2 == 1) for n, tick in enumerate(east.ticks(6))]
+    bottom = [Tick(east.at(tick), words[n], minor=n % 2 == 1) for n, tick in enumerate(east.ticks(6))]
     return frame(marks, label, bottom, loss_ticks(reach), "", "Loss, logarithmic")
 
 
@@ -226,4 +243,4 @@ def loss_ticks(reach: Scale) -> list[Tick]:
     if len(inside) < 2:
         inside = [10**reach.low, 10**reach.high]
     every = -(-len(inside) // 6)
-    return [Tick(float(reach(float(np.log10(value)))), f"{value:.3g}") for value in inside[::every]]
+    return [Tick(reach.at(float(np.log10(value))), f"{value:.3g}") for value in inside[::every]]

@@ -1,9 +1,7 @@
-"""The sections of a report, each a function from numbers to HTML; everything that comes from data is escaped here."""
+"""The sections of a report, each a function from numbers to HTML; everything that comes from data is escaped."""
 
 from __future__ import annotations
 
-import json
-from datetime import datetime
 from html import escape
 
 import numpy as np
@@ -13,45 +11,11 @@ import xarray as xr
 from hydromae.report.britain import Dots, britain, land_symbol, legend
 from hydromae.report.chart import number
 from hydromae.report.journal import Losses
-from hydromae.report.plots import LINES, Curve, Hydrograph, distribution, hydrograph, loss_curve
-from hydromae.report.summary import Row, counted, counted_scores, needed_days, questions, row, table
+from hydromae.report.parts import Settings, date, duration, key, period_of, plain, section
+from hydromae.report.plots import LINES, Curve, Hydrograph, distribution, hydrograph, loss_curve, shown_days
+from hydromae.report.summary import counted, counted_scores, questions, row, table
+from hydromae.report.tables import headline
 from hydromae.report.words import question
-
-Settings = dict[str, object]
-
-
-def sample(kind: str, shape: str) -> str:
-    """A small picture of a line or an area, for a key."""
-    drawn = (
-        f'<rect class="{kind}" width="26" height="11"/>' if shape == "area" else f'<path class="{kind}" d="M0 6H26"/>'
-    )
-    return f'<svg viewBox="0 0 26 11" aria-hidden="true">{drawn}</svg>'
-
-
-def key(entries: list[tuple[str, str, str]]) -> str:
-    """A key below a chart: entries are (CSS class, "line" or "area", words)."""
-    items = "".join(f"<li>{sample(kind, shape)}{escape(words)}</li>" for kind, shape, words in entries)
-    return f'<ul class="key">{items}</ul>'
-
-
-def section(name: str, title: str, lead: str, body: str) -> str:
-    """A section with its heading; `lead` and `body` are HTML."""
-    return f'<section aria-labelledby="{name}"><h2 id="{name}">{escape(title)}</h2><p>{lead}</p>{body}</section>'
-
-
-def headline(scores: xr.Dataset, model: str) -> str:
-    """One tile a question: the model's median NSE, and the best baseline's."""
-    tiles = []
-    for name in questions(scores):
-        rows = table(scores, name, model)
-        own = next((line for line in rows if line.method == model), None)
-        rivals = [line for line in rows if line.method != model]
-        beside = f"best baseline {number(rivals[0].nse)}, {rivals[0].method}" if rivals else "no baseline was run"
-        tiles.append(
-            f'<li><span class="name">{escape(question(name).title)}</span><b>{number(own.nse if own else np.nan)}</b>'
-            f"<span>{escape(beside)}</span></li>"
-        )
-    return f'<ul class="tiles" aria-label="Median NSE over catchments">{"".join(tiles)}</ul>'
 
 
 def header(scores: xr.Dataset, settings: Settings, title: str, model: str) -> str:
@@ -69,23 +33,10 @@ def header(scores: xr.Dataset, settings: Settings, title: str, model: str) -> st
     )
 
 
-def period_of(settings: Settings) -> str:
-    """The evaluated period in words."""
-    period = settings["period"]
-    return " to ".join(date(end) for end in period) if isinstance(period, list | tuple) else str(period)
-
-
-def date(value: object) -> str:
-    """A date as a reader says it, with spaces that do not break; anything else as it stands."""
-    try:
-        day = datetime.fromisoformat(str(value))
-    except ValueError:
-        return str(value)
-    return f"{day.day}\N{NO-BREAK SPACE}{day:%b}\N{NO-BREAK SPACE}{day.year}"
-
-
 def maps(scores: xr.Dataset, model: str) -> str:
-    """Britain once a question, each catchment coloured by the model's NSE."""
+    """Britain once a question, each catchment coloured by the model's NSE; nothing where the record has no places."""
+    if "easting" not in scores.variables:
+        return ""
     figures = []
     for name in questions(scores):
         part = counted_scores(scores, name, model)
@@ -111,18 +62,23 @@ def maps(scores: xr.Dataset, model: str) -> str:
 
 
 def graph_of(examples: xr.Dataset, k: int) -> Hydrograph:
-    """One example as a hydrograph, without the days at either end on which nothing is known."""
+    """One example as a hydrograph; days with an answer are the hidden ones."""
     one = examples.isel(example=k)
-    known = np.flatnonzero(np.isfinite(one["truth"].to_numpy()) | np.isfinite(one["mean"].to_numpy()))
-    one = one.isel(time=slice(int(known[0]), int(known[-1]) + 1)) if len(known) else one
+    truth, mean = (one[name].to_numpy().astype(float) for name in ("truth", "mean"))
+    days = shown_days(np.isfinite(truth) & np.isfinite(mean), np.isfinite(truth) | np.isfinite(mean))
+    levels, quantiles = np.empty(0), np.empty((0, len(truth)))
+    if "quantile_value" in one:
+        given = one["quantile_value"].transpose("quantile", "time").sortby("quantile")
+        levels, quantiles = given["quantile"].to_numpy().astype(float), given.to_numpy().astype(float)
+    rain = one["precipitation"].to_numpy().astype(float) if "precipitation" in one else np.full(len(truth), np.nan)
     return Hydrograph(
-        pd.DatetimeIndex(one["time"].values),
-        one["truth"].to_numpy().astype(float),
-        one["mean"].to_numpy().astype(float),
-        one["hidden"].to_numpy().astype(bool),
-        one["quantile"].to_numpy().astype(float),
-        one["riverflow_quantile"].transpose("quantile", "time").to_numpy().astype(float),
-        one["precipitation"].to_numpy().astype(float),
+        pd.DatetimeIndex(one["time"].values[days]),
+        truth[days],
+        mean[days],
+        np.isfinite(mean[days]),
+        levels,
+        quantiles[:, days],
+        rain[days],
     )
 
 
@@ -132,16 +88,28 @@ def example(examples: xr.Dataset, k: int) -> str:
     words = question(str(one["question"].item()))
     name, nse = str(one["catchment"].item()), float(one["nse"].item())
     hidden = f"all {len(graph.days)}" if graph.hidden.all() else f"{int(graph.hidden.sum())} of {len(graph.days)}"
-    days = f"{hidden} days hidden, {date(graph.days[0])} to {date(graph.days[-1])}"
+    days = f"{hidden} days answered by {one['method'].item()}, {date(graph.days[0])} to {date(graph.days[-1])}"
     label = f"Hydrograph of catchment {name}. {words.title}, {days}, NSE {number(nse)}"
     return (
-        f"<figure><figcaption><b>Catchment {escape(name)}</b>, NSE {number(nse)}<br>{escape(words.title)}. "
-        f"{days[0].upper()}{days[1:]}.</figcaption>{hydrograph(graph, label)}</figure>"
+        f"<figure><figcaption><b>Catchment {escape(name)}</b>, NSE {number(nse)} over the whole period<br>"
+        f"{escape(days[0].upper() + days[1:])}.</figcaption>{hydrograph(graph, label)}</figure>"
     )
 
 
 def examples_section(examples: xr.Dataset) -> str:
-    """Hydrographs with their intervals."""
+    """Hydrographs with their intervals: the middling river of each question, and its other rivers folded away."""
+    if examples.sizes.get("example", 0) == 0:
+        return ""
+    groups: dict[str, list[int]] = {}
+    for k, name in enumerate(examples["question"].values):
+        groups.setdefault(str(name), []).append(k)
+    body = []
+    for name, members in groups.items():
+        ranked = sorted(members, key=lambda k: np.nan_to_num(float(examples["nse"].values[k]), nan=-np.inf))
+        middle = ranked[(len(ranked) - 1) // 2]
+        others = "".join(example(examples, k) for k in ranked if k != middle)
+        more = f"<details><summary>More rivers</summary>{others}</details>" if others else ""
+        body.append(f"<div><h3>{escape(question(name).title)}</h3>{example(examples, middle)}{more}</div>")
     entries = [
         ("rain", "area", "rain"),
         ("truth", "line", "measured"),
@@ -150,48 +118,11 @@ def examples_section(examples: xr.Dataset) -> str:
         ("wide", "area", "90 % interval"),
         ("hidden", "area", "hidden from the model"),
     ]
-    figures = "".join(example(examples, k) for k in range(examples.sizes["example"]))
-    lead = "The model saw nothing of the measured line where the ground is shaded. Point at a day for its numbers."
-    return section("rivers", "Rivers, day by day", lead, f'{key(entries)}<div class="examples">{figures}</div>')
-
-
-def score_cells(line: Row, best: float) -> str:
-    """The numbers of one line of the score table."""
-    mark = ' class="best"' if np.isfinite(best) and round(line.nse, 3) >= round(best, 3) else ""
-    answered = f"{line.catchments - line.unanswered} of {line.catchments}" if line.unanswered else str(line.catchments)
-    cells = [number(value, 3) for value in (line.nse25, line.nse10, line.kge, line.crps)]
-    rest = "".join(f"<td>{cell}</td>" for cell in (*cells, answered))
-    return f"<td{mark}>{number(line.nse, 3)}</td>{rest}"
-
-
-def score_table(scores: xr.Dataset, model: str) -> str:
-    """Model against baselines, question by question."""
-    bodies = []
-    for name in questions(scores):
-        rows, words = table(scores, name, model), question(name)
-        best = max((line.nse for line in rows if np.isfinite(line.nse)), default=np.nan)
-        lines = "".join(
-            f'<tr class="{"model" if line.method == model else "baseline"}"><th scope="row">{escape(line.method)}</th>'
-            f"{score_cells(line, best)}</tr>"
-            for line in rows
-        )
-        bodies.append(
-            f'<tbody><tr class="question"><th scope="rowgroup" colspan="7"><span><b>{escape(words.title)}</b>. Hidden: '
-            f"{escape(words.removed)}. Seen: {escape(words.stays)}. "
-            f"From {needed_days(scores, name)} scored days.</span></th></tr>{lines}</tbody>"
-        )
-    names = ("Method", "NSE median", "NSE 25th", "NSE 10th", "KGE median", "CRPS [mm/day]", "Catchments")
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    body = (
-        '<div class="scroll" role="region" tabindex="0" aria-label="Scores of every method"><table><thead><tr>'
-        f"{head}</tr></thead>{''.join(bodies)}</table></div>"
-    )
     lead = (
-        "NSE and KGE are computed for each catchment over all its hidden days with a measurement, then summarised over "
-        "catchments: the median, and the values that 25 % and 10 % of catchments fall below. A missing answer counts "
-        "as worse than any score."
+        "A river in the middle of the scores for each question. The model saw nothing of the measured line where the "
+        "ground is shaded, nor on days that carry a dot. Point at a day for its numbers."
     )
-    return section("scores", "Against the baselines", lead, body)
+    return section("rivers", "Rivers, day by day", lead, f'{key(entries)}<div class="examples">{"".join(body)}</div>')
 
 
 def distributions(scores: xr.Dataset, model: str) -> str:
@@ -201,7 +132,7 @@ def distributions(scores: xr.Dataset, model: str) -> str:
     for name in questions(scores):
         rows, title = table(scores, name, model), question(name).title
         lines = [
-            (line.method, f"l{order.index(line.method) % LINES}", counted_scores(scores, name, line.method)["nse"])
+            (line.method, line_style(order.index(line.method)), counted_scores(scores, name, line.method)["nse"])
             for line in rows
         ]
         chart = distribution(
@@ -214,24 +145,9 @@ def distributions(scores: xr.Dataset, model: str) -> str:
     return section("spread", "Good rivers and bad ones", lead, f'<div class="curves">{"".join(figures)}</div>')
 
 
-def reliability(scores: xr.Dataset, model: str) -> str:
-    """How often the truth fell inside the intervals."""
-    rows = [(name, line) for name in questions(scores) for line in table(scores, name, model)]
-    rows = [(name, line) for name, line in rows if np.isfinite(line.coverage50) or np.isfinite(line.coverage90)]
-    if not rows:
-        return ""
-    lines = "".join(
-        f'<tr><th scope="row">{escape(question(name).title)}</th><td>{escape(line.method)}</td>'
-        f"<td>{number(100 * line.coverage50, 0)} %</td><td>{number(100 * line.coverage90, 0)} %</td></tr>"
-        for name, line in rows
-    )
-    body = (
-        '<div class="scroll" role="region" tabindex="0" aria-label="Coverage of the intervals"><table><thead><tr>'
-        '<th scope="col">Question</th><th scope="col">Method</th><th scope="col">in the 50 % interval</th>'
-        f'<th scope="col">in the 90 % interval</th></tr></thead><tbody>{lines}</tbody></table></div>'
-    )
-    lead = "Share of measured days inside the interval, median over catchments. Honest intervals hold 50 % and 90 %."
-    return section("reliability", "Can the intervals be trusted?", lead, body)
+def line_style(place: int) -> str:
+    """The CSS class of the method at a place in the order: the model's own, then the baselines', which may recur."""
+    return "l0" if place == 0 else f"l{1 + (place - 1) % (LINES - 1)}"
 
 
 def training(losses: Losses | None) -> str:
@@ -248,18 +164,6 @@ def training(losses: Losses | None) -> str:
     if np.isfinite(losses.validation_loss).any():
         entries.append(("check", "line", "validation"))
     return section("training", "Training", words, loss_curve(losses, "Loss by training step") + key(entries))
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a reader says them."""
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
-
-
-def plain(value: object) -> str:
-    """A setting as text."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def made(settings: Settings, card: Settings, licence: str) -> str:

@@ -21,6 +21,8 @@ class Row:
         Name of the method.
     catchments, unanswered : int
         Catchments that count, and those among them to which the method gave no score. These stand below every score.
+    answered : float
+        Share of the target days of these catchments that the method answered.
     nse, nse25, nse10, kge, crps : float
         Median, 25th and 10th percentile of NSE [1], median KGE [1], median CRPS [mm/day]; over catchments.
     coverage50, coverage90 : float
@@ -30,6 +32,7 @@ class Row:
     method: str
     catchments: int
     unanswered: int
+    answered: float
     nse: float
     nse25: float
     nse10: float
@@ -57,13 +60,14 @@ def middle(values: Float[np.ndarray, " C"]) -> float:
 def needed_days(scores: xr.Dataset, question: str) -> int:
     """Observed target days from which a catchment counts: 365, or half of the most that any has where that is less."""
     most = float(scores["target_days"].sel(question=question).max())
-    return int(min(ENOUGH_DAYS, np.ceil(most / 2))) if most > 0 else 1
+    return max(1, int(min(ENOUGH_DAYS, most // 2))) if np.isfinite(most) else 1
 
 
 def counted(scores: xr.Dataset, question: str) -> Bool[np.ndarray, " C"]:
-    """True for catchments with enough observed target days; the same for every method."""
-    days = scores["target_days"].sel(question=question).max("method").fillna(0)
-    return (days >= needed_days(scores, question)).to_numpy()
+    """True for catchments with enough observed target days and a score by some method; the same for every method."""
+    asked = scores.sel(question=question)
+    enough = asked["target_days"].max("method").fillna(0) >= needed_days(scores, question)
+    return (enough & asked["nse"].notnull().any("method")).to_numpy()
 
 
 def counted_scores(scores: xr.Dataset, question: str, method: str) -> xr.Dataset:
@@ -81,10 +85,11 @@ def row(scores: xr.Dataset, question: str, method: str) -> Row:
         method=method,
         catchments=len(nse),
         unanswered=int((~np.isfinite(nse)).sum()),
-        nse=percentile(nse, 50),
-        nse25=percentile(nse, 25),
-        nse10=percentile(nse, 10),
-        kge=percentile(values["kge"], 50),
+        answered=float(part["answered_days"].sum() / max(float(part["target_days"].sum()), 1.0)),
+        nse=percentile(nse, 50.0),
+        nse25=percentile(nse, 25.0),
+        nse10=percentile(nse, 10.0),
+        kge=percentile(values["kge"], 50.0),
         crps=middle(values["crps"]),
         coverage50=middle(values["coverage50"]),
         coverage90=middle(values["coverage90"]),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -14,14 +14,28 @@ class Question:
     stays: str
 
 
+# The words for a question, and for a number of days that its name may end with (fill-10, forecast-3).
 QUESTIONS = {
-    "fill": Question("Filling gaps", "gaps in a river's flow", "the days around, other rivers, weather"),
-    "ungauged": Question(
-        "Ungauged rivers", "all flow of rivers never seen in training", "other rivers, weather, traits"
+    "fill": (
+        Question("Filling gaps", "gaps in a river's flow", "the days around, other rivers, weather"),
+        "Gaps of {}",
     ),
-    "simulate": Question("Flow from weather", "all flow of every river", "weather and traits"),
-    "forecast": Question("Forecast", "all flow after the issue day", "flow up to that day, weather also beyond it"),
-    "forecast-blind": Question("Blind forecast", "all flow and all weather after the issue day", "everything before"),
+    "ungauged": (
+        Question("Ungauged rivers", "all flow of rivers never seen in training", "other rivers, weather, traits"),
+        "Ungauged rivers, {}",
+    ),
+    "simulate": (
+        Question("Flow from weather", "all flow of every river", "weather and traits"),
+        "Flow from weather, {}",
+    ),
+    "forecast": (
+        Question("Forecast", "all flow after the issue day", "flow up to that day, weather also beyond it"),
+        "Forecast, {} ahead",
+    ),
+    "forecast-blind": (
+        Question("Blind forecast", "all flow and all weather after the issue day", "everything up to that day"),
+        "Blind forecast, {} ahead",
+    ),
 }
 
 CAMELS_GB = (
@@ -31,16 +45,12 @@ CAMELS_GB = (
 
 
 def question(name: str) -> Question:
-    """The words for a question; a name that starts like a known one (`forecast-3`, lead 3) takes that one's words."""
-    known = max((key for key in QUESTIONS if name.startswith(key)), key=len, default=None)
+    """The words for a question, by the longest known name that `name` starts with."""
+    known = max((key for key in QUESTIONS if name == key or name.startswith(f"{key}-")), key=len, default=None)
     if known is None:
         return Question(name, "values of the record", "the rest of the record")
-    words = QUESTIONS[known]
-    rest = name.removeprefix(known).strip(" -_/:,")
-    days = rest.removeprefix("lead").strip(" -_=")
-    if not rest:
-        return words
-    if not days.isdigit():
-        return Question(f"{words.title}, {rest}", words.removed, words.stays)
-    ahead = f"{days} day{'' if days == '1' else 's'} ahead"
-    return Question(f"{words.title}, {ahead}", words.removed, words.stays)
+    words, numbered = QUESTIONS[known]
+    rest = name.removeprefix(known).removeprefix("-")
+    if rest.isdigit():
+        return replace(words, title=numbered.format(f"{rest} day{'' if rest == '1' else 's'}"))
+    return replace(words, title=f"{words.title}, {rest}") if rest else words

@@ -1,0 +1,67 @@
+"""The command line: one frozen dataclass a command.
+
+To add a command, write a class with a `run` like the others and name it in `COMMANDS`. `run` imports what it needs
+itself, so that `hydromae --help` answers at once; it returns what `--json` prints, and says the same to people on
+`Say`. An `InputError` becomes one line on stderr and exit code 2.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import tyro
+from rich.console import Console, RenderableType
+
+from hydromae import __version__
+from hydromae.cli.common import Command
+from hydromae.cli.demo import Demo
+from hydromae.cli.models import Forecast, Predict, Pretrain, base_config
+from hydromae.cli.records import Inspect, Prepare, Virtual
+from hydromae.cli.scores import Evaluate, Report
+from hydromae.errors import InputError
+
+COMMANDS: dict[str, Callable[..., Command]] = {
+    "demo": Demo,
+    "virtual": Virtual,
+    "prepare": Prepare,
+    "inspect": Inspect,
+    "pretrain": Pretrain,
+    "predict": Predict,
+    "forecast": Forecast,
+    "evaluate": Evaluate,
+    "report": Report,
+}
+
+
+def parse(arguments: Sequence[str] | None) -> Command:
+    """The command that the arguments ask for; wrong ones end the program with code 2 and say why."""
+    base_config(sys.argv[1:] if arguments is None else arguments)
+    return tyro.extras.subcommand_cli_from_dict(
+        COMMANDS,
+        prog="hydromae",
+        description="Hand over a water record with NaN where you do not know; get a distribution back there.",
+        args=arguments,
+        config=(tyro.conf.FlagCreatePairsOff,),
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give the exit code: 0, or 2 for an error of the user's, said in one line on stderr."""
+    if (sys.argv[1:] if arguments is None else list(arguments)) == ["--version"]:
+        Console().print(f"hydromae {__version__}", highlight=False)
+        return 0
+    try:
+        command = parse(arguments)
+        console = Console(quiet=command.json)
+
+        def say(shown: RenderableType) -> None:
+            console.print(shown, soft_wrap=isinstance(shown, str), markup=False, highlight=False)
+
+        result = command.run(say)
+    except InputError as error:
+        Console(stderr=True).print(f"hydromae: {error}", style="red", soft_wrap=True, markup=False, highlight=False)
+        return 2
+    if command.json:
+        Console().print_json(data=dict(result), indent=None, allow_nan=False)
+    return 0

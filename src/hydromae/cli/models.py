@@ -1,0 +1,237 @@
+"""Commands on models: pretrain, predict, forecast."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from tyro.conf import Positional, arg
+
+from hydromae.cli.common import Result, Say
+from hydromae.config import Config
+from hydromae.errors import InputError
+from hydromae.presets import PRESETS
+
+if TYPE_CHECKING:
+    from hydromae.train.loop import Progress as Step
+
+Preset = Literal["tiny", "base", "fast", "rivers"]
+_chosen: list[Config] = [PRESETS["rivers"]]
+
+
+def base_config(arguments: Sequence[str]) -> None:
+    """Read `--preset` or `--config` ahead of the rest, so that every other option starts from its values."""
+    preset, file = _option(arguments, "--preset"), _option(arguments, "--config")
+    if preset is not None and preset not in PRESETS:
+        raise InputError(f"--preset {preset}: there is no such preset; choose among {', '.join(PRESETS)}")
+    _chosen[0] = PRESETS[preset or "rivers"] if file is None else read_config(Path(file))
+
+
+def _option(arguments: Sequence[str], name: str) -> str | None:
+    for index, word in enumerate(arguments):
+        if word.startswith(f"{name}="):
+            return word.split("=", 1)[1]
+        if word == name and index + 1 < len(arguments):
+            return arguments[index + 1]
+    return None
+
+
+def read_config(file: Path) -> Config:
+    """The `config` that a Python file builds. It is the user's own program: it runs.
+
+    Raises
+    ------
+    InputError
+        If the file is not there, fails, or builds no `Config`.
+    """
+    if not file.is_file():
+        raise InputError(f"{file}: no such configuration; name a Python file like those in configs/")
+    try:
+        built = runpy.run_path(str(file)).get("config")
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    except Exception as error:
+        raise InputError(f"{file}: fails with {type(error).__name__}: {error}; mend the file") from error
+    if not isinstance(built, Config):
+        raise InputError(f"{file}: builds no `config` of type hydromae.config.Config; assign one")
+    return built
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Train a model on a store. Every field of the configuration is an option; --preset or --config sets the start."""
+
+    store: Annotated[Positional[Path], arg(metavar="STORE")]
+    """A store that hydromae prepare wrote."""
+    out: Annotated[Path, arg(metavar="RUN")]
+    """Folder of the run: journal, checkpoints, and the model in best/ and last/."""
+    preset: Preset = "rivers"
+    """tiny (tests, demo), rivers (catchment datasets), base (the seed), fast (the same, attention in two directions)."""
+    config: Path | None = None
+    """A Python file that builds `config`; takes the place of --preset."""
+    held_out: Literal["tenth"] | Path | None = None
+    """Catchments kept out of every sample: a file with one a line, or the protocol's own tenth."""
+    resume: bool = False
+    """Go on from the last checkpoint of the run."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    threads: int | None = None
+    """Threads of the CPU; all where it is not given."""
+    settings: Annotated[Config, arg(name="")] = field(default_factory=lambda: _chosen[0])
+    """The configuration."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self, say: Say) -> Result:
+        """Train, with progress and time left."""
+        import torch
+
+        from hydromae.data.record import scaling_for
+        from hydromae.data.store import grid_of, open_store
+        from hydromae.train.loop import train
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        dataset = open_store(self.store)
+        config = self.settings.having(data={"held_out": self._held_out(dataset["catchment"].values)})
+        grid = grid_of(dataset) if "grid" in dataset.attrs else None
+        with watching(quiet=self.json) as watch:
+            best = train(
+                config,
+                dataset,
+                scaling_for(dataset, config),
+                self.out,
+                grid=grid,
+                resume=self.resume,
+                device=self.device,
+                watch=watch,
+            )
+        say(f"{best}: the model with the lowest validation loss; hydromae evaluate {self.store} --model {self.out}")
+        return {"path": str(best), "run": str(self.out)}
+
+    def _held_out(self, catchments: np.ndarray) -> tuple[str, ...]:
+        if self.held_out is None:
+            return self.settings.data.held_out
+        if self.held_out == "tenth":
+            from hydromae.evaluate.protocol import held_out
+
+            return tuple(str(name) for name in held_out(catchments))
+        try:
+            return tuple(Path(self.held_out).read_text(encoding="utf-8").split())
+        except OSError as error:
+            raise InputError(
+                f"{self.held_out}: cannot be read ({error.strerror}); give a file with one catchment a line"
+            ) from error
+
+
+class watching:
+    """A progress bar with loss and time left, as something the training loop can call."""
+
+    def __init__(self, quiet: bool) -> None:
+        columns = (
+            TextColumn("training"),
+            BarColumn(),
+            TextColumn("{task.fields[said]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        self.progress = Progress(*columns, disable=quiet)
+        self.validation: float | None = None
+
+    def __enter__(self) -> Callable[[Step], None]:
+        self.progress.start()
+        self.task = self.progress.add_task("training", total=None, said="")
+        return self.step
+
+    def __exit__(self, *exception: object) -> None:
+        self.progress.stop()
+
+    def step(self, step: Step) -> None:
+        """Show a step."""
+        self.validation = step.validation_loss if step.validation_loss is not None else self.validation
+        held = "" if self.validation is None else f", validation {self.validation:.4f}"
+        said = f"step {step.step} of {step.steps}, loss {step.loss:.4f}{held}"
+        self.progress.update(self.task, total=step.steps, completed=step.step, said=said)
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Answer every NaN of a record: gaps, the days at its end, rivers that nobody gauged."""
+
+    question: Annotated[Positional[Path], arg(metavar="QUESTION")]
+    """A record with NaN: .nc, .zarr, .csv or .parquet."""
+    model: Path
+    """A run, a checkpoint, or a model folder."""
+    out: Path
+    """The answer: .nc, .zarr, .csv or .parquet. A file that lies there is replaced."""
+    attributes: Path | None = None
+    """Table of static attributes under the NRFA names (CSV), where the record has none of its own."""
+    quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
+    """Levels of the quantiles."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self, say: Say) -> Result:
+        """Read, answer, write."""
+        from hydromae.data.answers import check_target, write_answer
+        from hydromae.data.readers import read
+        from hydromae.predict import ORIGINS, load
+
+        check_target(self.out)
+        model = load(self.model, self.device)
+        answer = model.predict(read(self.question, self.attributes).load(), self.quantiles)
+        write_answer(answer, self.out)
+        origin = answer["riverflow_origin"].values
+        counts = {name: int(np.count_nonzero(origin == code)) for code, name in enumerate(ORIGINS)}
+        said = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        say(f"{self.out}: daily flows of {answer.sizes['catchment']} catchments: {said}")
+        return {"path": str(self.out), **counts}
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Forecast every river of a record, from its last day or, as a hindcast, from issue days inside it."""
+
+    record: Annotated[Positional[Path], arg(metavar="RECORD")]
+    """A record: .nc, .zarr, .csv or .parquet."""
+    model: Path
+    """A run, a checkpoint, or a model folder."""
+    out: Path
+    """The forecasts: .nc or .zarr, riverflow(issue_time, lead, catchment). A file that lies there is replaced."""
+    days: int = 7
+    """Days ahead."""
+    issues: str | None = None
+    """Issue days as first/last/every, such as 2014-10-05/2015-09-20/5; the last day with flow where not given."""
+    weather: Literal["known", "blind"] = "known"
+    """Whether weather after an issue day is used, where the record holds it; flow after it never is."""
+    attributes: Path | None = None
+    """Table of static attributes under the NRFA names (CSV), where the record has none of its own."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self, say: Say) -> Result:
+        """Read, forecast, write."""
+        from hydromae.data.answers import check_target, write_answer
+        from hydromae.data.readers import read
+        from hydromae.predict import load
+        from hydromae.questions import forecast, last_flow, parse_issues
+
+        check_target(self.out, (".nc", ".zarr"))
+        model = load(self.model, self.device)
+        record = read(self.record, self.attributes).load()
+        issues = last_flow(record) if self.issues is None else parse_issues(self.issues)
+        context = model.config.data.sequence_length
+        answer = forecast(model, record, issues, self.days, self.weather, context)
+        write_answer(answer, self.out)
+        say(f"{self.out}: {len(issues)} issue days, {self.days} days ahead, {answer.sizes['catchment']} catchments")
+        return {"path": str(self.out), "issues": len(issues), "days": self.days}

@@ -1,0 +1,68 @@
+"""What all baselines share: how flow is read, and how an answer is handed back, each value saying what it is."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float, UInt8
+
+LOG_OFFSET = 0.01
+
+
+class Origin(IntEnum):
+    """What a value of `riverflow` is."""
+
+    OBSERVED = 0
+    FILLED = 1
+    FORECAST = 2
+    UNGAUGED = 3
+
+
+def answered(dataset: xr.Dataset, flow: Float[np.ndarray, "T C"]) -> xr.Dataset:
+    """The dataset with every NaN of `riverflow` replaced by `flow` [mm/day], and `riverflow_origin` beside it.
+
+    Observed values come back as they were. A NaN of `flow` stays NaN: the method could not answer.
+    """
+    asked = dataset["riverflow"].transpose("time", "catchment")
+    observed = np.isfinite(asked.values)
+    values = np.where(observed, asked.values, flow.astype(asked.dtype))
+    origin = xr.DataArray(
+        origins(observed),
+        dims=("time", "catchment"),
+        attrs={
+            "long_name": "what the value of riverflow is",
+            "flag_values": np.array(list(Origin), dtype=np.uint8),
+            "flag_meanings": " ".join(kind.name.lower() for kind in Origin),
+        },
+    )
+    return dataset.assign(riverflow=asked.copy(data=values), riverflow_origin=origin)
+
+
+def origins(observed: Bool[np.ndarray, "T C"]) -> UInt8[np.ndarray, "T C"]:
+    """Origin (T, C) of each day: observed; forecast after a river's last observed day; ungauged where it has none."""
+    later = np.maximum.accumulate(observed[::-1], axis=0)[::-1]
+    origin = np.where(later, Origin.FILLED, Origin.FORECAST)
+    origin = np.where(observed.any(axis=0), origin, Origin.UNGAUGED)
+    return np.where(observed, Origin.OBSERVED, origin).astype(np.uint8)
+
+
+def river_flow(dataset: xr.Dataset) -> Float[np.ndarray, "T C"]:
+    """`riverflow` [mm/day], days by catchments, in double precision."""
+    return dataset["riverflow"].transpose("time", "catchment").values.astype(np.float64)
+
+
+def log_flow(flow: Float[np.ndarray, "T C"]) -> Float[np.ndarray, "T C"]:
+    """ln(flow + 0.01) of flow in mm/day, NaN where flow is NaN."""
+    return np.log(np.maximum(flow, 0.0) + LOG_OFFSET)
+
+
+def flow_of_log(logs: Float[np.ndarray, "T C"]) -> Float[np.ndarray, "T C"]:
+    """Flow [mm/day] whose `log_flow` is given, never negative."""
+    return np.maximum(np.exp(logs) - LOG_OFFSET, 0.0)
+
+
+def first_available(available: Bool[np.ndarray, "T K"], count: int) -> Bool[np.ndarray, "T K"]:
+    """The first `count` available columns of each row: True where a column is among them."""
+    return available & (np.cumsum(available, axis=1) <= count)

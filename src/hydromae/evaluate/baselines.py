@@ -1,0 +1,112 @@
+"""The baselines of the protocol, and those of them that look at one river at a time.
+
+Donor methods live beside this file: `regression` (fitted on training days) and `transfer` (for rivers without a
+record).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from jaxtyping import Float
+
+from hydromae.evaluate.answers import answered, flow_of_log, log_flow, river_flow
+from hydromae.evaluate.regression import DonorRidge
+from hydromae.evaluate.transfer import WeightedDonors, nearest_gauge, two_trait_donors
+from hydromae.questions import Method
+
+DAYS_OF_YEAR = 366
+
+
+@dataclass(frozen=True)
+class LogInterpolation:
+    """Straight lines through ln(flow + 0.01 mm/day).
+
+    Uses the river's own flow before and after a gap, and nothing else. Does not answer days before the first or after
+    the last observed flow.
+    """
+
+    name: str = "log-interpolation"
+
+    def predict(self, dataset: xr.Dataset) -> xr.Dataset:
+        """Fill each gap between two observed days."""
+        logs = pd.DataFrame(log_flow(river_flow(dataset)))
+        return answered(dataset, flow_of_log(logs.interpolate(limit_area="inside").to_numpy()))
+
+
+@dataclass(frozen=True)
+class Persistence:
+    """The last flow observed.
+
+    Uses the river's own flow up to the day, and nothing else. Does not answer days before the first observed flow.
+    """
+
+    name: str = "persistence"
+
+    def predict(self, dataset: xr.Dataset) -> xr.Dataset:
+        """Carry the last observed flow forward into every NaN."""
+        return answered(dataset, pd.DataFrame(river_flow(dataset)).ffill().to_numpy())
+
+
+@dataclass(frozen=True)
+class Climatology:
+    """The mean flow of each day of the year, over the days of training within 15 days of it.
+
+    Uses the river's own flow in the training record, and nothing of the dataset it answers. Does not answer rivers that
+    the training record does not hold.
+
+    Attributes
+    ----------
+    catchments : array (C,)
+        Rivers of the training record.
+    mean : array (366, C)
+        Mean flow of each day of the year [mm/day].
+    """
+
+    catchments: np.ndarray = field(repr=False)
+    mean: np.ndarray = field(repr=False)
+    name: str = "day-of-year-mean"
+
+    @classmethod
+    def fit(cls, training: xr.Dataset, window: int = 31) -> Climatology:
+        """Mean of the days of the year of a training record, over `window` days around each (odd, circular)."""
+        flow = river_flow(training)
+        total, count = np.zeros((2, DAYS_OF_YEAR, flow.shape[1]))
+        row = training["time"].dt.dayofyear.values - 1
+        np.add.at(total, row, np.nan_to_num(flow))
+        np.add.at(count, row, np.isfinite(flow))
+        total, count = _circular_sum(total, window), _circular_sum(count, window)
+        mean = np.where(count > 0, total / np.maximum(count, 1.0), np.nan)
+        return cls(training["catchment"].values, mean)
+
+    def predict(self, dataset: xr.Dataset) -> xr.Dataset:
+        """The mean of the day of the year in every NaN."""
+        position = pd.Index(self.catchments).get_indexer(pd.Index(dataset["catchment"].values))
+        by_day = self.mean[dataset["time"].dt.dayofyear.values - 1]
+        return answered(dataset, np.where(position >= 0, by_day[:, position], np.nan))
+
+
+def _circular_sum(values: Float[np.ndarray, "Y C"], window: int) -> Float[np.ndarray, "Y C"]:
+    """Sum of `window` rows centred on each row, around the end of the year."""
+    half = window // 2
+    wrapped = np.concatenate([values[-half:], values, values[:half]]) if half else values
+    total = np.concatenate([np.zeros((1, values.shape[1])), wrapped.cumsum(axis=0)])
+    return total[window:] - total[:-window]
+
+
+def for_questions(training: xr.Dataset) -> dict[str, list[Method]]:
+    """Baselines of each question of the protocol, fitted on a training record.
+
+    Those of `ungauged` are fitted on nothing: they see what the question shows, and that never holds the hidden rivers.
+    """
+    climatology, ridge = Climatology.fit(training), DonorRidge.fit(training)
+    return {
+        "fill": [LogInterpolation(), ridge, ridge.with_residual(), climatology],
+        "ungauged": [WeightedDonors(), two_trait_donors(), nearest_gauge()],
+        "simulate": [climatology],
+        "forecast": [Persistence(), climatology],
+        "forecast-blind": [Persistence(), climatology],
+    }

@@ -1,0 +1,62 @@
+"""The protocol from end to end: the model and the baselines, the same questions, one evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+
+import xarray as xr
+
+from hydromae.evaluate import protocol
+from hydromae.evaluate.baselines import for_questions
+from hydromae.evaluate.protocol import Period, Question
+from hydromae.evaluate.score import Evaluation, evaluate
+from hydromae.questions import Method
+
+
+def run_protocol(
+    model: Method | None,
+    record: xr.Dataset,
+    period: Period,
+    names: Sequence[str],
+    every: int,
+    baselines: bool,
+    settings: Mapping[str, object],
+) -> Evaluation:
+    """Ask the questions named and score every answer.
+
+    Parameters
+    ----------
+    model : Method or None
+        Comes first in every row; None scores the baselines alone.
+    record : Dataset
+        A water record with the truth.
+    period : (str, str)
+        First and last day that is scored.
+    names : sequence of str
+        Among fill, ungauged, simulate, forecast, forecast-blind.
+    every : int
+        Days between two issues of a forecast.
+    baselines : bool
+        Whether the baselines answer too, fitted on the training days.
+    settings : mapping
+        Said in the report beside the split.
+    """
+    own = [] if model is None else [model]
+    others = for_questions(protocol.training_record(record)) if baselines else {}
+    methods = {name: [*own, *others.get(name, [])] for name in names}
+    held = [str(name) for name in protocol.held_out(record["catchment"].values)]
+    said = {"split": f"{len(held)} catchments never in training: seed 0, protocol.held_out", "issue_every_days": every}
+    return evaluate(methods, record, asked(record, period, names, every), period, {**said, **settings})
+
+
+def asked(record: xr.Dataset, period: Period, names: Sequence[str], every: int) -> Iterator[Question]:
+    """The questions of the protocol, by name."""
+    made: dict[str, Iterable[Question]] = {
+        "fill": protocol.fill(record, period),
+        "ungauged": protocol.ungauged(record, period),
+        "simulate": protocol.simulate(record, period),
+        "forecast": protocol.forecast(record, period, "known", every),
+        "forecast-blind": protocol.forecast(record, period, "blind", every),
+    }
+    return chain.from_iterable(made[name] for name in names)

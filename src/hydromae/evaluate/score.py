@@ -1,0 +1,263 @@
+"""Scores of every method on every question, for each catchment, through the same door as users."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from hydromae import metrics
+from hydromae.errors import InputError
+from hydromae.evaluate.examples import Hydrograph, example_table, typical
+from hydromae.evaluate.protocol import Period, Question
+from hydromae.questions import Method
+
+SCORES = ("nse", "kge", "target_days", "answered_days", "crps", "coverage50", "coverage90")
+INTERVAL_LEVELS = (0.05, 0.25, 0.75, 0.95)
+REPORT_DAYS = 365
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes
+    ----------
+    scores : Dataset (question, method, catchment)
+        `nse`, `kge`, `target_days` (observed days that were asked for), `answered_days` (those of them that the method
+        answered; scores look at these), `crps` [mm/day], `coverage50`, `coverage90` (NaN where a method gives no
+        distribution), coordinates `easting`, `northing` [m] where the record has them. NaN where a method was not
+        asked.
+    examples : Dataset (example, time)
+        Hydrographs: `truth`, `mean` and `quantile_value` (quantile, example, time) of the answers on target days,
+        `precipitation`, with coordinates `question`, `method`, `catchment`, `nse` of each example.
+    settings : dict
+        How it was made (period, seed, split, command), as JSON holds it.
+    """
+
+    scores: xr.Dataset
+    examples: xr.Dataset
+    settings: dict
+
+    def save(self, folder: str | Path) -> None:
+        """Write `scores.nc`, `examples.nc` and `settings.json`: built aside, then moved into place as a whole."""
+        folder = Path(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
+            built = Path(aside) / "new"
+            built.mkdir()
+            self.scores.to_netcdf(built / "scores.nc", engine="h5netcdf")
+            self.examples.to_netcdf(built / "examples.nc", engine="h5netcdf")
+            (built / "settings.json").write_text(json.dumps(self.settings, indent=2) + "\n", encoding="utf-8")
+            if folder.exists():
+                folder.rename(Path(aside) / "old")
+            built.rename(folder)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Evaluation:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            If the folder does not hold an evaluation.
+        """
+        folder = Path(folder)
+        for name in ("scores.nc", "examples.nc", "settings.json"):
+            if not (folder / name).is_file():
+                raise InputError(f"{folder}: no {name} in it; name a folder that hydromae evaluate wrote")
+        scores = xr.load_dataset(folder / "scores.nc", engine="h5netcdf")
+        examples = xr.load_dataset(folder / "examples.nc", engine="h5netcdf")
+        return cls(scores, examples, json.loads((folder / "settings.json").read_text(encoding="utf-8")))
+
+
+def evaluate(
+    methods: Mapping[str, Sequence[Method]],
+    record: xr.Dataset,
+    questions: Iterable[Question],
+    period: Period,
+    settings: Mapping | None = None,
+) -> Evaluation:
+    """Ask methods the questions, and score the answers for each catchment over all its target days of the period.
+
+    Parameters
+    ----------
+    methods : mapping of str to sequence of Method
+        Methods to ask, by the name of the question (fill, ungauged, simulate, forecast, forecast-blind); hydrographs of
+        the first one are kept as examples.
+    record : Dataset
+        The water record, with the truth.
+    questions : iterable of Question
+        Of `evaluate.protocol`; answers to questions of one row of scores are put together before they are scored.
+    period : (str, str)
+        First and last day that is scored.
+    settings : mapping, optional
+        What else the report should know (seed, split, command), of JSON types.
+
+    Raises
+    ------
+    InputError
+        If a method gives quantiles without the ends of the 50 % and 90 % interval.
+    ValueError
+        If a question shows the answer that it asks for.
+    """
+    days = record.sel(time=slice(*period))
+    truth = days["riverflow"].transpose("time", "catchment").astype(np.float64)
+    answers: dict[tuple[str, str], _Answers] = {}
+    for question in questions:
+        _refuse_shown_answers(question)
+        for method in methods.get(question.name, ()):
+            answer = method.predict(question.dataset)
+            for row, target in question.targets.items():
+                answers.setdefault((row, method.name), _Answers(truth)).enter(method.name, answer, target)
+    table = {key: entry.scores(truth) for key, entry in answers.items()}
+    where = {name: days[name] for name in ("easting", "northing") if name in days.variables}
+    scores = _score_table(table, truth["catchment"]).assign_coords(where)
+    said = {"period": list(period), "questions": list(scores["question"].values.tolist())}
+    examples = example_table(_hydrographs(answers, table), days)
+    return Evaluation(scores, examples, {**said, **(settings or {})})
+
+
+def _refuse_shown_answers(question: Question) -> None:
+    """Raise if a target of a question is visible in it: then the question is broken, not the method."""
+    shown = question.dataset["riverflow"].notnull()
+    for row, target in question.targets.items():
+        if bool((target & shown.sel(time=target["time"])).any()):
+            raise ValueError(f"question {row} shows flow that it asks for")
+
+
+class _Answers:
+    """Answers of one method to one row of scores, put together over the days of the period."""
+
+    def __init__(self, truth: xr.DataArray) -> None:
+        """Nothing asked yet."""
+        self.target = xr.zeros_like(truth, dtype=bool)
+        self.mean = xr.full_like(truth, np.nan, dtype=np.float32)
+        self.quantiles: xr.DataArray | None = None
+
+    def enter(self, method: str, answer: xr.Dataset, target: xr.DataArray) -> None:
+        """Keep the answers on target days."""
+        rows = pd.Index(self.target["time"].values).get_indexer(pd.Index(target["time"].values))
+        rows, target = rows[rows >= 0], target.isel(time=np.flatnonzero(rows >= 0))
+        here = {"time": target["time"], "catchment": target["catchment"]}
+        flow = answer["riverflow"].sel(here).transpose("time", "catchment").values
+        self.target.values[rows] |= target.values
+        self.mean.values[rows] = np.where(target.values, flow, self.mean.values[rows])
+        if "riverflow_quantile" in answer:
+            given = answer["riverflow_quantile"].sel(here).transpose("quantile", "time", "catchment").sortby("quantile")
+            kept = self._quantiles_like(method, given["quantile"].values)
+            kept.values[:, rows] = np.where(target.values, given.values, kept.values[:, rows])
+
+    def _quantiles_like(self, method: str, levels: np.ndarray) -> xr.DataArray:
+        """The kept quantiles, of the levels that the method gave first."""
+        if self.quantiles is None:
+            for level in INTERVAL_LEVELS:
+                if not np.isclose(levels, level, atol=metrics.LEVEL_TOLERANCE).any():
+                    raise InputError(f"{method}: no quantile {level} among its levels; give {INTERVAL_LEVELS}")
+            empty = xr.full_like(self.mean, np.nan).expand_dims(quantile=levels, axis=0)
+            self.quantiles = empty.copy(data=np.full(empty.shape, np.nan, dtype=np.float32))
+        return self.quantiles
+
+    def of(self, catchment: object) -> tuple[xr.DataArray, xr.DataArray | None]:
+        """Mean and quantiles for one catchment."""
+        here = {"catchment": catchment}
+        return self.mean.sel(here), None if self.quantiles is None else self.quantiles.sel(here)
+
+    def scores(self, truth: xr.DataArray) -> xr.Dataset:
+        """Scores of each catchment over the targets that were answered."""
+        target = truth.where(self.target)
+        answered = self.target & self.mean.notnull()
+        result = xr.Dataset(
+            {
+                "nse": metrics.nse(self.mean, target),
+                "kge": metrics.kge(self.mean, target),
+                "target_days": self.target.sum("time").astype(np.float64),
+                "answered_days": answered.sum("time").astype(np.float64),
+            }
+        )
+        if self.quantiles is None:
+            return result
+        return result.assign(
+            crps=metrics.crps(self.quantiles, target),
+            coverage50=metrics.coverage(self.quantiles, target, 0.5),
+            coverage90=metrics.coverage(self.quantiles, target, 0.9),
+        )
+
+
+def _score_table(table: Mapping[tuple[str, str], xr.Dataset], catchment: xr.DataArray) -> xr.Dataset:
+    """Scores of all rows and methods side by side, NaN where a method was not asked."""
+    rows = list(dict.fromkeys(row for row, _ in table))
+    names = list(dict.fromkeys(name for _, name in table))
+    values = {score: np.full((len(rows), len(names), catchment.size), np.nan) for score in SCORES}
+    for (row, name), scores in table.items():
+        for score in scores.data_vars:
+            values[str(score)][rows.index(row), names.index(name)] = scores[score].values
+    units = {"target_days": "days", "answered_days": "days", "crps": "mm day-1"}
+    dims = ("question", "method", "catchment")
+    variables = {score: (dims, array, {"units": units.get(score, "1")}) for score, array in values.items()}
+    return xr.Dataset(variables, coords={"question": rows, "method": names, "catchment": catchment.values})
+
+
+def _hydrographs(
+    answers: Mapping[tuple[str, str], _Answers], table: Mapping[tuple[str, str], xr.Dataset]
+) -> list[Hydrograph]:
+    """Answers of the first method of each row to a poor, a middling and a good catchment by NSE."""
+    first: dict[str, str] = {}
+    for row, name in answers:
+        first.setdefault(row, name)
+    return [
+        Hydrograph(*key, nse.sel({"catchment": catchment}), *answers[key].of(catchment))
+        for key, nse in ((key, table[key]["nse"]) for key in first.items())
+        for catchment in typical(nse)
+    ]
+
+
+def summary(evaluation: Evaluation, minimum_days: int = REPORT_DAYS) -> pd.DataFrame:
+    """Medians and lower percentiles over catchments, a row for each question and method; nothing is pooled.
+
+    Parameters
+    ----------
+    evaluation : Evaluation
+        Scores for each catchment.
+    minimum_days : int
+        Target days from which a catchment counts. A question that has fewer than twice as many days to ask for takes
+        half of what its best-observed catchment has; the column `minimum_days` says what was taken.
+
+    Returns
+    -------
+    DataFrame
+        Index (question, method); columns `catchments`, `minimum_days`, `answered` (share of target days),
+        `nse_median`, `nse_p10`, `nse_p25`, the same of `kge`, and medians `crps`, `coverage50`, `coverage90`.
+    """
+    rows = {}
+    for question in evaluation.scores["question"].values:
+        asked = evaluation.scores.sel({"question": question})
+        most = float(asked["target_days"].max())
+        enough = min(float(minimum_days), most // 2)
+        for method in asked["method"].values:
+            one = asked.sel({"method": method})
+            one = one.isel(catchment=(one["target_days"] >= enough).values)
+            if one.sizes["catchment"]:
+                rows[str(question), str(method)] = {"minimum_days": int(enough), **_percentiles(one)}
+    index = pd.MultiIndex.from_tuples(rows, names=["question", "method"])
+    return pd.DataFrame(list(rows.values()), index=index).astype({"catchments": int} if rows else {})
+
+
+def _percentiles(one: xr.Dataset) -> dict[str, float]:
+    """The columns of a summary, from the scores of one method on one question."""
+    result: dict[str, float] = {
+        "catchments": float(one["nse"].notnull().sum()),
+        "answered": float(one["answered_days"].sum() / one["target_days"].sum()),
+    }
+    for score in ("nse", "kge"):
+        for label, percent in (("median", 50), ("p10", 10), ("p25", 25)):
+            result[f"{score}_{label}"] = float(pd.Series(one[score].values).quantile(percent / 100))
+    for score in ("crps", "coverage50", "coverage90"):
+        result[score] = float(pd.Series(one[score].values).median())
+    return result

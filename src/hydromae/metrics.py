@@ -1,0 +1,199 @@
+"""How good is an answer: scores over `time` for each catchment, on xarray, never pooled over catchments.
+
+Every function takes answers and truth as DataArrays with a `time` dimension, looks only at days where both are known,
+and gives NaN where a score is undefined (no such day, or a river that never changes).
+"""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import add
+from typing import cast
+
+import numpy as np
+import xarray as xr
+from scores.categorical import BinaryContingencyManager
+from scores.continuous import kge as scores_kge
+from scores.continuous import nse as scores_nse
+from scores.continuous import quantile_score
+from scores.probability import brier_score
+
+LEVEL_TOLERANCE = 1e-6
+
+
+def nse(answer: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
+    """Nash–Sutcliffe efficiency.
+
+    NSE = 1 − Σ(s − o)² / Σ(o − mean(o))², with answers s and observations o.
+
+    Parameters
+    ----------
+    answer, truth : DataArray (time, ...)
+        Flow in the same units, e.g. mm/day.
+
+    Returns
+    -------
+    DataArray (...)
+        1 is perfect, 0 is as good as the mean of the observations; NaN where the observations do not vary.
+
+    References
+    ----------
+    Nash and Sutcliffe (1970), J. Hydrol. 10, 282–290, doi:10.1016/0022-1694(70)90255-6. Computed by `scores`.
+    """
+    return cast(xr.DataArray, scores_nse(answer, _where_varying(truth, answer), reduce_dims=["time"]))
+
+
+def kge(answer: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
+    """Kling–Gupta efficiency in its first form.
+
+    KGE = 1 − √((r − 1)² + (α − 1)² + (β − 1)²), with the correlation r, the ratio of standard deviations
+    α = σ(s)/σ(o) and the ratio of means β = μ(s)/μ(o).
+
+    Parameters
+    ----------
+    answer, truth : DataArray (time, ...)
+        Flow in the same units.
+
+    Returns
+    -------
+    DataArray (...)
+        1 is perfect, 1 − √2 is as good as the mean; NaN where observations or answers do not vary.
+
+    References
+    ----------
+    Gupta et al. (2009), J. Hydrol. 377, 80–91, doi:10.1016/j.jhydrol.2009.08.003. Computed by `scores`.
+    """
+    truth = _where_varying(truth, answer)
+    answer = _where_varying(answer, truth)
+    return cast(xr.DataArray, scores_kge(answer, truth, reduce_dims=["time"]))
+
+
+def _where_varying(one: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
+    """Values of `one` on days where both are known, in double precision; all NaN where they do not vary."""
+    paired = one.where(other.notnull()).astype(np.float64)
+    return paired.where(paired.max("time") > paired.min("time"))
+
+
+def crps(quantiles: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
+    """Continuous ranked probability score of a distribution known by its quantiles.
+
+    CRPS = 2 ∫₀¹ QS_τ dτ, with the pinball loss QS_τ = (𝟙[o < q_τ] − τ)(q_τ − o). The integral is a weighted sum: each
+    level stands for the levels nearest to it, so it is an estimate that sharpens with the number of levels.
+
+    Parameters
+    ----------
+    quantiles : DataArray (quantile, time, ...)
+        Quantiles q_τ, with their levels τ as the coordinate `quantile`.
+    truth : DataArray (time, ...)
+        Observations in the same units.
+
+    Returns
+    -------
+    DataArray (...)
+        Mean over time, in the units of the observations; 0 is perfect.
+
+    References
+    ----------
+    Laio and Tamea (2007), HESS 11, 1267–1277, equation 9; Gneiting and Ranjan (2011), J. Bus. Econ. Stat. 29, 411–422.
+    The pinball loss is computed by `scores`.
+    """
+    ordered = quantiles.sortby("quantile").astype(np.float64)
+    levels = ordered["quantile"].values.astype(float)
+    edges = np.concatenate([[0.0], (levels[1:] + levels[:-1]) / 2, [1.0]])
+    truth = truth.astype(np.float64)
+    loss = [
+        2 * weight * quantile_score(ordered.isel(quantile=index, drop=True), truth, float(level), reduce_dims=["time"])
+        for index, (level, weight) in enumerate(zip(levels, np.diff(edges), strict=True))
+    ]
+    return reduce(add, loss)
+
+
+def coverage(quantiles: xr.DataArray, truth: xr.DataArray, share: float) -> xr.DataArray:
+    """Share of observations inside the central interval that should hold a given share of them.
+
+    coverage = mean(𝟙[q_a ≤ o ≤ q_b]) with a = (1 − share)/2 and b = (1 + share)/2.
+
+    Parameters
+    ----------
+    quantiles : DataArray (quantile, time, ...)
+        Quantiles, with levels as the coordinate `quantile`; both ends of the interval must be among them.
+    truth : DataArray (time, ...)
+        Observations in the same units.
+    share : float
+        Nominal share, e.g. 0.5 or 0.9; a calibrated distribution scores the same number.
+
+    Returns
+    -------
+    DataArray (...)
+        Between 0 and 1.
+
+    Raises
+    ------
+    KeyError
+        If a level of the interval is not among the quantiles.
+
+    References
+    ----------
+    Gneiting, Balabdaoui and Raftery (2007), J. R. Stat. Soc. B 69, 243–268, section 3.
+    """
+    ends = [(1 - share) / 2, (1 + share) / 2]
+    interval = quantiles.sel(quantile=ends, method="nearest", tolerance=LEVEL_TOLERANCE)
+    low, high = interval.isel(quantile=0, drop=True), interval.isel(quantile=1, drop=True)
+    known = truth.notnull() & low.notnull() & high.notnull()
+    inside = ((truth >= low) & (truth <= high)).where(known)
+    return inside.mean("time")
+
+
+def contingency(warned: xr.DataArray, happened: xr.DataArray) -> xr.Dataset:
+    """Scores of yes/no warnings of an event: critical success index, probability of detection, false alarm ratio.
+
+    With hits h, misses m and false alarms f: CSI = h/(h + m + f), POD = h/(h + m), FAR = f/(h + f).
+
+    Parameters
+    ----------
+    warned, happened : DataArray (time, ...)
+        1 where an event was warned of or happened, 0 where not, NaN where unknown.
+
+    Returns
+    -------
+    Dataset
+        `csi`, `pod`, `far` (...); NaN where the denominator is zero (no event, no warning).
+
+    References
+    ----------
+    Schaefer (1990), Weather Forecast. 5, 570–575; Wilks (2011), Statistical Methods in the Atmospheric Sciences,
+    section 8.2. Computed by `scores`.
+    """
+    warned, happened = warned.astype(float), happened.astype(float)
+    table = BinaryContingencyManager(warned, happened).transform(reduce_dims=["time"])
+    return xr.Dataset(
+        {
+            "csi": table.critical_success_index(),
+            "pod": table.probability_of_detection(),
+            "far": table.false_alarm_ratio(),
+        }
+    )
+
+
+def brier(probability: xr.DataArray, happened: xr.DataArray) -> xr.DataArray:
+    """Brier score of the probability of an event.
+
+    BS = mean((p − e)²), with the probability p and e = 1 where the event happened, else 0.
+
+    Parameters
+    ----------
+    probability : DataArray (time, ...)
+        Between 0 and 1.
+    happened : DataArray (time, ...)
+        1 where the event happened, 0 where not, NaN where unknown.
+
+    Returns
+    -------
+    DataArray (...)
+        0 is perfect; always saying 0.5 scores 0.25.
+
+    References
+    ----------
+    Brier (1950), Mon. Weather Rev. 78, 1–3. Computed by `scores`.
+    """
+    return cast(xr.DataArray, brier_score(probability.astype(float), happened.astype(float), reduce_dims=["time"]))

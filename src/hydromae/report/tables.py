@@ -1,0 +1,96 @@
+"""The numbers of a report as HTML: headline, scores against baselines, coverage of the intervals."""
+
+from __future__ import annotations
+
+from html import escape
+
+import numpy as np
+import xarray as xr
+
+from hydromae.report.chart import number
+from hydromae.report.parts import section
+from hydromae.report.summary import Row, needed_days, questions, table
+from hydromae.report.words import question
+
+COLUMNS = (
+    "Method",
+    "NSE median",
+    "NSE 25th",
+    "NSE 10th",
+    "KGE median",
+    "CRPS [mm/day]",
+    "Catchments",
+    "Days answered",
+)
+
+
+def headline(scores: xr.Dataset, model: str) -> str:
+    """One tile a question: the model's median NSE, and the best baseline's."""
+    tiles = []
+    for name in questions(scores):
+        rows = table(scores, name, model)
+        own = next((line for line in rows if line.method == model), None)
+        rivals = [line for line in rows if line.method != model]
+        beside = f"best baseline {number(rivals[0].nse)}, {rivals[0].method}" if rivals else "no baseline was run"
+        tiles.append(
+            f'<li><span class="name">{escape(question(name).title)}</span><b>{number(own.nse if own else np.nan)}</b>'
+            f"<span>{escape(beside)}</span></li>"
+        )
+    return f'<ul class="tiles" aria-label="Median NSE over catchments">{"".join(tiles)}</ul>'
+
+
+def score_cells(line: Row, best: float) -> str:
+    """The numbers of one line of the score table."""
+    mark = ' class="best"' if np.isfinite(best) and round(line.nse, 3) >= round(best, 3) else ""
+    cells = [number(value, 3) for value in (line.nse25, line.nse10, line.kge, line.crps)]
+    rest = "".join(f"<td>{cell}</td>" for cell in (*cells, str(line.catchments), f"{100 * line.answered:.0f} %"))
+    return f"<td{mark}>{number(line.nse, 3)}</td>{rest}"
+
+
+def score_table(scores: xr.Dataset, model: str) -> str:
+    """Model against baselines, question by question."""
+    bodies = []
+    for name in questions(scores):
+        rows, words = table(scores, name, model), question(name)
+        best = max((line.nse for line in rows if np.isfinite(line.nse)), default=np.nan)
+        lines = "".join(
+            f'<tr class="{"model" if line.method == model else "baseline"}"><th scope="row">{escape(line.method)}</th>'
+            f"{score_cells(line, best)}</tr>"
+            for line in rows
+        )
+        bodies.append(
+            f'<tbody><tr class="question"><th scope="rowgroup" colspan="8"><span><b>{escape(words.title)}</b>. Hidden: '
+            f"{escape(words.removed)}. Seen: {escape(words.stays)}. "
+            f"From {needed_days(scores, name)} scored days.</span></th></tr>{lines}</tbody>"
+        )
+    head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
+    body = (
+        '<div class="scroll" role="region" tabindex="0" aria-label="Scores of every method"><table><thead><tr>'
+        f"{head}</tr></thead>{''.join(bodies)}</table></div>"
+    )
+    lead = (
+        "NSE and KGE are computed for each catchment over its hidden days with a measurement, then summarised over "
+        "catchments: the median, and the values that a quarter and a tenth of catchments fall below. A missing answer "
+        "counts as worse than any score."
+    )
+    return section("scores", "Against the baselines", lead, body)
+
+
+def reliability(scores: xr.Dataset, model: str) -> str:
+    """How often the truth fell inside the intervals."""
+    rows = [(name, line) for name in questions(scores) for line in table(scores, name, model)]
+    rows = [(name, line) for name, line in rows if np.isfinite(line.coverage50) or np.isfinite(line.coverage90)]
+    if not rows:
+        return ""
+    lines = "".join(
+        f'<tr><th scope="row">{escape(question(name).title)}</th><td>{escape(line.method)}</td>'
+        f"<td>{number(100 * line.coverage50, 0)} %</td><td>{number(100 * line.coverage90, 0)} %</td></tr>"
+        for name, line in rows
+    )
+    body = (
+        '<div class="scroll" role="region" tabindex="0" aria-label="Coverage of the intervals"><table><thead><tr>'
+        '<th scope="col">Question</th><th scope="col">Method</th><th scope="col">in the 50 % interval</th>'
+        f'<th scope="col">in the 90 % interval</th></tr></thead><tbody>{lines}</tbody></table></div>'
+    )
+    lead = "Share of measured days inside the interval, median over catchments. Honest intervals hold 50 % and 90 %."
+    return section("reliability", "Can the intervals be trusted?", lead, body)

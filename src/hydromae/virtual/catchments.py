@@ -1,0 +1,151 @@
+"""The rivers of Virtual GB: where the invented catchments lie, and the traits that a catalogue would list for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from pyproj import Transformer
+
+from hydromae.footprints import Footprints, disc_footprints
+from hydromae.virtual.land import Land
+
+_MEDIAN_AREA, _SPREAD, _AREAS = 155.0, 1.2, (5.0, 10_000.0)
+"""Log-normal areas: median [km²], standard deviation of the logarithm, and limits [km²]."""
+
+_INLAND = 0.8
+"""A centroid is at least this share of the radius away from the sea."""
+
+_CANDIDATES = 6
+
+
+@dataclass(frozen=True)
+class Catchments:
+    """Invented catchments.
+
+    Attributes
+    ----------
+    number : array (C,)
+        Gauge numbers in the manner of the NRFA: hydrometric area × 1000 + a running number; ascending.
+    easting, northing : arrays (C,)
+        The gauge [m].
+    centroid_easting, centroid_northing : arrays (C,)
+        The middle of the catchment [m].
+    footprints : Footprints
+        Discs of the area around the centroid, over the cells of the land.
+    attributes : dict of arrays (C,)
+        The 11 traits of `modalities.ATTRIBUTES`.
+    """
+
+    number: Int[np.ndarray, " C"]
+    easting: Float[np.ndarray, " C"]
+    northing: Float[np.ndarray, " C"]
+    centroid_easting: Float[np.ndarray, " C"]
+    centroid_northing: Float[np.ndarray, " C"]
+    footprints: Footprints
+    attributes: dict[str, Float[np.ndarray, " C"]]
+
+    def mean(self, values: Float[np.ndarray, " N"]) -> Float[np.ndarray, " C"]:
+        """Mean of one map over each catchment."""
+        weighted = values[self.footprints.cell] * self.footprints.weight
+        return np.bincount(self.footprints.catchment, weighted, minlength=len(self.number))
+
+
+def place_catchments(
+    land: Land, wetness: Float[np.ndarray, " N"], count: int, generator: np.random.Generator
+) -> Catchments:
+    """Invented catchments on the land, apart from each other, with traits that follow from the land.
+
+    Parameters
+    ----------
+    land : Land
+    wetness : array (N,)
+        Mean rain of each cell over the mean of the land; `propwet` follows it.
+    count : int
+        How many catchments.
+    generator : numpy.random.Generator
+    """
+    area = np.clip(np.exp(generator.normal(np.log(_MEDIAN_AREA), _SPREAD, count)), *_AREAS)
+    area = np.round(np.sort(area)[::-1], 1)
+    centre = _spaced(land, area, generator)
+    jitter = generator.uniform(-0.5, 0.5, (2, count)) * land.grid.cell_size
+    east, north = np.round(land.easting[centre] + jitter[0]), np.round(land.northing[centre] + jitter[1])
+    order, number = _numbers(east, north)
+    east, north, area = east[order], north[order], area[order]
+    prints = disc_footprints(land.easting, land.northing, east, north, area, land.grid.cell_size)
+    mouth = _lowest(land, prints, count)
+    offset = generator.uniform(-0.4, 0.4, (2, count)) * land.grid.cell_size
+    gauge = np.round(np.stack([land.easting[mouth], land.northing[mouth]]) + offset)
+    bare = Catchments(number, gauge[0], gauge[1], east, north, prints, {})
+    attributes = _attributes(land, bare, area, wetness, generator)
+    return Catchments(number, gauge[0], gauge[1], east, north, prints, attributes)
+
+
+def _spaced(land: Land, area: Float[np.ndarray, " C"], generator: np.random.Generator) -> Int[np.ndarray, " C"]:
+    """A land cell for each catchment, large ones first: of some that lie inland enough, the farthest from others."""
+    radius = np.sqrt(area / np.pi)
+    gauged = 0.2 + 1 / (1 + np.exp((land.northing - 620e3) / 80e3))
+    chosen = np.zeros(len(area), dtype=np.int64)
+    for index, reach in enumerate(radius):
+        inland = np.flatnonzero(land.coast >= min(_INLAND * reach, np.quantile(land.coast, 0.97)))
+        weight = gauged[inland] * (1 - np.exp(-land.coast[inland] / 15))
+        trial = generator.choice(inland, _CANDIDATES, p=weight / weight.sum())
+        taken = chosen[:index]
+        apart = np.hypot(
+            land.easting[trial, None] - land.easting[taken], land.northing[trial, None] - land.northing[taken]
+        ) / (1e3 * (4 + reach + radius[:index]))
+        chosen[index] = trial[apart.min(axis=1, initial=np.inf).argmax()]
+    return chosen
+
+
+def _numbers(
+    easting: Float[np.ndarray, " C"], northing: Float[np.ndarray, " C"]
+) -> tuple[Int[np.ndarray, " C"], Int[np.ndarray, " C"]]:
+    """Order and gauge numbers, clockwise around the country from the north, as hydrometric areas run."""
+    bearing = np.arctan2(easting - 380e3, northing - 480e3) % (2 * np.pi)
+    order = np.argsort(bearing, kind="stable")
+    zone = 1 + np.arange(len(order)) * 97 // len(order)
+    serial = 1 + np.arange(len(order)) - np.searchsorted(zone, zone)
+    return order, zone * 1000 + serial
+
+
+def _lowest(land: Land, footprints: Footprints, count: int) -> Int[np.ndarray, " C"]:
+    """The lowest cell of each footprint, where its gauge stands."""
+    order = np.lexsort((land.altitude[footprints.cell], footprints.catchment))
+    first = np.searchsorted(footprints.catchment, np.arange(count))
+    return footprints.cell[order][first]
+
+
+def _attributes(
+    land: Land,
+    catchments: Catchments,
+    area: Float[np.ndarray, " C"],
+    wetness: Float[np.ndarray, " N"],
+    generator: np.random.Generator,
+) -> dict[str, Float[np.ndarray, " C"]]:
+    """The 11 traits, each a consequence of the land plus what a survey would scatter."""
+    scatter = generator.standard_normal((5, len(area)))
+    mean = catchments.mean(land.altitude)
+    rough = catchments.mean(land.roughness)
+    spread = np.sqrt(np.maximum(catchments.mean(land.altitude**2) - mean**2, 0) + rough**2)
+    size = np.log10(area)
+    p10 = mean * np.exp(-1.25 * spread / (mean + spread))
+    p90 = mean + 1.15 * spread
+    to_degrees = Transformer.from_crs("EPSG:27700", "EPSG:4326", always_xy=True)
+    longitude, latitude = to_degrees.transform(catchments.easting, catchments.northing)
+    rise = 0.9 * spread * np.exp(0.3 * scatter[0]) * size / 2.2
+    wet = catchments.mean(wetness)
+    return {
+        "latitude": np.round(latitude, 5),
+        "longitude": np.round(longitude, 5),
+        "minimum-altitude": np.round(p10 * np.clip(0.75 - 0.2 * size + 0.1 * scatter[1], 0.05, 0.9), 1),
+        "maximum-altitude": np.round(p90 + np.maximum(rise, 10), 1),
+        "50-percentile-altitude": np.round(mean - 0.1 * spread * mean / (mean + spread), 1),
+        "10-percentile-altitude": np.round(p10, 1),
+        "90-percentile-altitude": np.round(p90, 1),
+        "catchment-area": area,
+        "dpsbar": np.round(np.clip((8 + 2.1 * rough) * np.exp(0.15 * scatter[2]), 12, 490), 1),
+        "propwet": np.round(np.clip(0.0 + 0.47 * np.sqrt(wet) + 0.03 * scatter[3], 0.21, 0.85), 2),
+        "bfihost": np.round(np.clip(catchments.mean(land.permeability) + 0.06 * scatter[4], 0.18, 0.97), 3),
+    }

@@ -1,0 +1,57 @@
+"""Random fields on a periodic grid: Gaussian noise whose neighbours resemble each other, made in the Fourier domain."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Complex64, Float, Float32
+
+from hydromae.modalities import GridSpec
+
+
+def padded_shape(grid: GridSpec) -> tuple[int, int]:
+    """Rows and columns of the periodic grid: the next multiples of 12, which a Fourier transform likes."""
+    return (grid.rows // 12 + 1) * 12, (grid.columns // 12 + 1) * 12
+
+
+def wavenumbers(grid: GridSpec) -> tuple[Float32[np.ndarray, "R 1"], Float32[np.ndarray, "1 K"]]:
+    """Northward and eastward wavenumbers [rad km⁻¹] of the real Fourier transform of the periodic grid."""
+    rows, columns = padded_shape(grid)
+    step = grid.cell_size / 1e3
+    north = 2 * np.pi * np.fft.fftfreq(rows, step)[:, None]
+    east = 2 * np.pi * np.fft.rfftfreq(columns, step)[None, :]
+    return north.astype(np.float32), east.astype(np.float32)
+
+
+def matern(scaled: Float[np.ndarray, "*shape"], smoothness: float) -> Float[np.ndarray, "*shape"]:
+    """Amplitude of a Matérn spectrum in two dimensions, of the squared wavenumber × length (Whittle 1954)."""
+    return (1 + scaled) ** (-(smoothness + 1) / 2)
+
+
+def white_spectra(generator: np.random.Generator, count: int, grid: GridSpec) -> Complex64[np.ndarray, "M R K"]:
+    """Spectra of `count` fields of white noise."""
+    rows, columns = padded_shape(grid)
+    noise = generator.standard_normal((count, rows, columns // 2 + 1, 2), dtype=np.float32)
+    return noise.view(np.complex64)[..., 0]
+
+
+def coloured(
+    spectra: Complex64[np.ndarray, "M R K"], amplitude: Float[np.ndarray, "#M R K"], grid: GridSpec
+) -> Float32[np.ndarray, "M rows columns"]:
+    """White spectra, shaped by `amplitude` and taken back to the grid: mean 0, variance 1 in expectation."""
+    rows, columns = padded_shape(grid)
+    shaped = amplitude.astype(np.float32)
+    shaped[..., 0, 0] = 0
+    squared = shaped.astype(np.float64) ** 2
+    power = 4 * squared.sum(axis=(-2, -1)) - 3 * squared[..., 0].sum(axis=-1)
+    scale = rows * columns / np.sqrt(power)
+    field = np.fft.irfft2(spectra * shaped, s=(rows, columns))[..., : grid.rows, : grid.columns]
+    return field * scale.astype(np.float32)[:, None, None]
+
+
+def smooth_fields(
+    generator: np.random.Generator, count: int, grid: GridSpec, length: float, smoothness: float = 1.5
+) -> Float32[np.ndarray, "M rows columns"]:
+    """`count` isotropic random fields of unit variance that forget themselves over about `length` [km]."""
+    north, east = wavenumbers(grid)
+    amplitude = matern((north**2 + east**2) * length**2, smoothness)[None]
+    return coloured(white_spectra(generator, count, grid), amplitude, grid)

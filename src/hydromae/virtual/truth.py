@@ -1,0 +1,104 @@
+"""The truth of Virtual GB: weather, soil and rivers run together, block by block of days."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from hydromae.footprints import footprint_mean
+from hydromae.virtual.catchments import Catchments, place_catchments
+from hydromae.virtual.circulation import Circulation, Temperature, draw_circulation, potential_evaporation, season_angle
+from hydromae.virtual.land import Land, build_land
+from hydromae.virtual.rain import Rain, mean_wetness
+from hydromae.virtual.rivers import Rivers, Soil
+
+_BLOCK = 32
+_SPIN_UP = 6 * _BLOCK
+
+
+@dataclass(frozen=True)
+class Block:
+    """Some days of the truth: maps (T, N) over the land cells, series (T, C) over the catchments.
+
+    Attributes
+    ----------
+    first : int
+        Number of the first day in the record.
+    rain, temperature, soil_moisture : arrays (T, N)
+        Maps [mm day⁻¹], [°C], [m³ m⁻³].
+    series : dict of arrays (T, C)
+        Footprint means of `precipitation`, `temperature`, `potential_evaporation`, `evaporation` (actual), then
+        `riverflow` [mm day⁻¹] and `storage`, all water in snow, soil and stores [mm].
+    """
+
+    first: int
+    rain: Float[np.ndarray, "T N"]
+    temperature: Float[np.ndarray, "T N"]
+    soil_moisture: Float[np.ndarray, "T N"]
+    series: dict[str, Float[np.ndarray, "T C"]]
+
+
+class VirtualBritain:
+    """One seed's country: its land, its catchments, and the days that pass over it."""
+
+    def __init__(self, seed: int, start: str, days: int, catchments: int):
+        streams = np.random.default_rng(seed).spawn(6)
+        blocks = -(-(days + _SPIN_UP) // _BLOCK)
+        first = np.datetime64(start, "D") - _SPIN_UP
+        dates = first + np.arange(blocks * _BLOCK + 2)
+        self.days = days
+        self.land: Land = build_land(streams[0])
+        wetness = mean_wetness(self.land)
+        self.catchments: Catchments = place_catchments(self.land, wetness, catchments, streams[1])
+        self._circulation: Circulation = draw_circulation(streams[2], dates)
+        self._rain = Rain(self.land, self._circulation, streams[3])
+        self._temperature = Temperature(self.land, self._circulation, streams[4])
+        self._soil = Soil(self.land, float(season_angle(dates[:1])[0]))
+        usual = np.maximum(self.catchments.mean(wetness) * 3.0 - 1.2, 0.3)
+        self._rivers = Rivers(self.catchments, usual, streams[5])
+        self._blocks = blocks
+
+    def blocks(self) -> Iterator[Block]:
+        """The days of the record, in order; to be walked once."""
+        for index in range(self._blocks):
+            block = self._run(index * _BLOCK, (index + 1) * _BLOCK)
+            begin, end = max(-block.first, 0), min(self.days - block.first, _BLOCK)
+            if end > begin:
+                yield _cut(block, begin, end)
+
+    def _run(self, first: int, last: int) -> Block:
+        """Days `first` to `last` (exclusive), counted from the start of the spin-up."""
+        land, season = self.land, self._circulation.season[first:last]
+        rain = self._rain.days(first, last)
+        temperature = self._temperature.days(first, last)
+        potential = potential_evaporation(temperature, season, land.northing)
+        ground = self._soil.days(rain, temperature, potential)
+        mean = {
+            name: footprint_mean(self.catchments.footprints, values, len(self.catchments.number))
+            for name, values in (
+                ("precipitation", rain),
+                ("temperature", temperature),
+                ("potential_evaporation", potential),
+                ("evaporation", ground.evaporation),
+                ("recharge", ground.recharge),
+                ("storage", ground.soil + ground.snow),
+            )
+        }
+        mean["riverflow"], stored = self._rivers.days(mean.pop("recharge"))
+        mean["storage"] = mean["storage"] + stored
+        return Block(first - _SPIN_UP, rain, temperature, self._soil.moisture(ground.soil), mean)
+
+
+def _cut(block: Block, begin: int, end: int) -> Block:
+    """Days `begin` to `end` (exclusive) of a block."""
+    pick = slice(begin, end)
+    return Block(
+        block.first + begin,
+        block.rain[pick],
+        block.temperature[pick],
+        block.soil_moisture[pick],
+        {name: values[pick] for name, values in block.series.items()},
+    )

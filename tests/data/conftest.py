@@ -1,0 +1,97 @@
+"""Small raw files of every product, made by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from hydromae.modalities import ATTRIBUTES
+
+
+def attributes_frame(ids: list[int]) -> pd.DataFrame:
+    """An attributes table under the NRFA names: latitude 52, longitude −2 … and area 86.4 km² (1 m³/s = 1 mm/day)."""
+    table = pd.DataFrame({"id": ids, "name": [f"River {i}" for i in ids]})
+    for number, attribute in enumerate(ATTRIBUTES):
+        table[attribute.name] = 10.0 + number
+    table["latitude"] = 52.0 + 0.1 * np.arange(len(ids))
+    table["longitude"] = -2.0 + 0.1 * np.arange(len(ids))
+    table["catchment-area"] = 86.4
+    return table
+
+
+@pytest.fixture
+def attributes_csv(tmp_path: Path) -> Path:
+    path = tmp_path / "Catchment_attributes.csv"
+    attributes_frame([1001, 1002, 1003]).to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture
+def camels() -> xr.Dataset:
+    """Three catchments, 2009-2011, in the HBV arrangement."""
+    time = pd.date_range("2009-01-01", "2011-12-31", unit="ns")
+    generator = np.random.default_rng(0)
+    day = np.asarray(time.day_of_year)
+    season = np.cos(2 * np.pi * (day - 200) / 365)[:, None]
+    temperature = 10 + 6 * season + generator.normal(0, 1, (len(time), 3))
+    rain = generator.gamma(0.5, 6, (len(time), 3))
+    flow = generator.gamma(2, 1, (len(time), 3))
+    flow[:30, 1] = np.nan
+    climate = np.repeat(2 + np.cos(2 * np.pi * (np.arange(365) - 199) / 365)[:, None], 3, axis=1)
+    series = {"precipitation": rain, "temperature": temperature, "riverflow": flow}
+    units = {"precipitation": "mm day-1", "temperature": "degC", "riverflow": "mm day-1"}
+    dataset = xr.Dataset({n: (("time", "catchment"), v, {"units": units[n]}) for n, v in series.items()})
+    dataset["potential_evaporation_climatology"] = (("day_of_year", "catchment"), climate, {"units": "mm day-1"})
+    return dataset.assign_coords(time=time, catchment=[1001, 1002, 1003], day_of_year=np.arange(1, 366))
+
+
+@pytest.fixture
+def camels_nc(tmp_path: Path, camels: xr.Dataset) -> Path:
+    path = tmp_path / "camels_gb_daily.nc"
+    camels.to_netcdf(path, engine="h5netcdf")
+    return path
+
+
+@pytest.fixture
+def land_npz(tmp_path: Path) -> Path:
+    """A grid of 4 × 3 cells of 20 km around the three catchments, one of them sea, one of 5 % land."""
+    percent = np.full((4, 3), 100, np.uint8)
+    percent[0, 0], percent[0, 1] = 4, 5
+    path = tmp_path / "land_percent.npz"
+    east, north = 390000 + 20000 * np.arange(3), 230000 + 20000 * np.arange(4)
+    np.savez(path, land_percent=percent, easting=east, northing=north)
+    return path
+
+
+@pytest.fixture
+def haduk() -> xr.Dataset:
+    """Three days of rain on the grid of `land_npz`, at noon, cell value = 10 × row + column + day."""
+    value = 10.0 * np.arange(4)[None, :, None] + np.arange(3)[None, None, :] + np.arange(3)[:, None, None]
+    value[:, 0, 0] = 1e20
+    dims = ("time", "projection_y_coordinate", "projection_x_coordinate")
+    return xr.Dataset(
+        {"rainfall": (dims, value, {"units": "mm"})},
+        {
+            "time": pd.to_datetime(["2021-01-01T12", "2021-01-02T12", "2021-01-03T12"]).as_unit("ns"),
+            "projection_y_coordinate": 230000.0 + 20000 * np.arange(4),
+            "projection_x_coordinate": 390000.0 + 20000 * np.arange(3),
+        },
+        {"frequency": "day", "source": "HadUK-Grid"},
+    )
+
+
+@pytest.fixture
+def long_table() -> pd.DataFrame:
+    """Two catchments, four days, one day of one of them missing, flow in m³/s."""
+    days = ["2012-02-27", "2012-02-28", "2012-03-01", "2012-02-28", "2012-02-27", "2012-02-29"]
+    return pd.DataFrame(
+        {
+            "date": days,
+            "gauge_id": [7, 7, 7, 9, 9, 9],
+            "discharge_vol": [1.0, np.nan, 3.0, 40.0, -99999.0, 60.0],
+            "precipitation": [0.0, 1.0, 2.0, 3.0, 4.0, 5.0],
+            "catchment-area": [86.4, 86.4, 86.4, 864.0, 864.0, 864.0],
+        }
+    )

@@ -1,0 +1,202 @@
+"""The record in memory: every value, position and footprint on its site."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hydromae.data.record import VARIANCE_FLOOR, neighbour_groups, record_of
+from hydromae.errors import InputError
+from hydromae.modalities import GridSpec
+from hydromae.presets import PRESETS
+from records import GRID, SCALING, catchments, config_of, national
+
+
+def test_604_catchments_fall_into_76_groups_of_8() -> None:
+    easting, northing = np.random.default_rng(0).uniform(0, 5e5, (2, 604))
+    groups = neighbour_groups(easting, northing, 8)
+    assert groups.shape == (76, 8)
+    assert sorted(groups[groups >= 0]) == list(range(604)), "each catchment once"
+    assert (groups[:-1] >= 0).all() and (groups[-1] >= 0).sum() == 4, "the last group alone is padded"
+    assert (groups[-1, :4] >= 0).all(), "padding stands at the end"
+
+
+def test_groups_are_compact() -> None:
+    easting, northing = np.random.default_rng(1).uniform(0, 1e5, (2, 512))
+    groups = neighbour_groups(easting, northing, 8)
+    diameter = max(np.hypot(np.ptp(easting[g]), np.ptp(northing[g])) for g in groups)
+    assert diameter < 5e4, "64 groups of a square of 100 km would be 12.5 km wide if points lay evenly"
+    along = np.arange(24)[::-1] * 1000.0
+    assert sorted(map(sorted, neighbour_groups(along, along * 0, 8).tolist())) == [
+        list(range(0, 8)),
+        list(range(8, 16)),
+        list(range(16, 24)),
+    ]
+
+
+def test_groups_of_one_are_the_catchments_in_their_order() -> None:
+    assert neighbour_groups(np.zeros(3), np.zeros(3), 1).tolist() == [[0], [1], [2]]
+    assert neighbour_groups(np.zeros(3), np.zeros(3), 8).tolist() == [[0, 1, 2, -1, -1, -1, -1, -1]]
+
+
+@pytest.mark.real
+def test_the_real_catchments_and_the_shipped_land_make_76_groups_and_94_patches(real_data: Path) -> None:
+    table = pd.read_csv(real_data / "Catchment_attributes_nrfa.csv")
+    groups = neighbour_groups(table["longitude"].to_numpy(), table["latitude"].to_numpy(), 8)
+    assert groups.shape == (76, 8) and sorted(groups[groups >= 0]) == list(range(604))
+    held = np.load(real_data / "gb_land_percent.npz", allow_pickle=False)
+    percent = held[held.files[0]]
+    land = percent >= 5
+    assert land.sum() == 10_083 and len(GridSpec().land_patches(land)) == 94
+
+
+def test_values_stand_at_their_day_and_catchment() -> None:
+    record = record_of(catchments(5, 40), config_of("rivers"), SCALING)
+    assert record.days[0] == np.datetime64("2000-01-01", "D").astype(int) and len(record.days) == 40
+    assert record.values["riverflow"].shape == (40, 5, 1) and record.values["weather"].shape == (40, 5, 3)
+    assert record.values["riverflow"][7, 3, 0] == 3007.0
+    assert record.values["weather"][7, 3].tolist() == [3007.25, 3007.5, 3007.75]
+    assert record.values["riverflow"].dtype == np.float32
+    series = record.places["series"]
+    assert series.position[0, 2, 0].tolist() == [7.5, 1.5], "easting and northing in km"
+    assert series.traits[0, 2, 0, 7] == 72.0 and series.known.all()
+
+
+def test_a_variable_that_is_absent_is_unobserved() -> None:
+    dataset = catchments().drop_vars(["potential_evaporation", "bfihost"])
+    dataset["latitude"][1] = np.nan
+    record = record_of(dataset, config_of("rivers"), SCALING)
+    assert np.isnan(record.values["weather"][..., 2]).all() and np.isfinite(record.values["weather"][..., :2]).all()
+    known = record.places["series"].known[0, :, 0]
+    assert known[:, 10].tolist() == [False] * 5 and known[:, 0].tolist() == [True, False, True, True, True]
+    assert torch.isfinite(record.places["series"].traits).all()
+
+
+def test_groups_lay_catchments_into_slots() -> None:
+    record = record_of(national(5), config_of("base", vector_patch_size=2), SCALING, GRID)
+    for site, group in enumerate(record.groups):
+        for slot, catchment in enumerate(group):
+            value = record.values["riverflow"][3, site, slot]
+            if catchment < 0:
+                assert np.isnan(value) and not record.places["series"].present[0, site, slot]
+                assert not record.places["series"].known[0, site, slot].any()
+            else:
+                assert value == 1000.0 * catchment + 3
+                assert record.places["series"].position[0, site, slot, 0] == 1.5 + 3 * catchment
+
+
+def test_cells_land_in_the_right_pixel_of_the_right_patch() -> None:
+    record = record_of(national(), config_of("base", vector_patch_size=2), SCALING, GRID)
+    assert record.patches.tolist() == [0, 1, 2, 3, 4], "the sea in the north east is no site"
+    assert record.values["precipitation"].shape == (12, 5, 16) and record.values["precipitation"].dtype == np.float16
+    for patch in range(5):
+        south, west = (patch // 3) * 4, (patch % 3) * 4
+        for pixel in range(16):
+            flat = (south + pixel // 4) * 12 + west + pixel % 4
+            assert record.values["precipitation"][5, patch, pixel] == flat
+            assert record.values["temperature"][5, patch, pixel] == flat + 200
+    assert record.places["map"].position[0, 4, 0].tolist() == [6.0, 6.0], "the middle of patch 4 [km]"
+    assert record.laid is not None
+    patch, pixel, inside = record.laid
+    back = record.values["precipitation"][0, patch, pixel]
+    assert np.array_equal(back, national()["precipitation"].values[0, inside])
+
+
+def test_float16_keeps_scaled_maps_to_a_thousandth() -> None:
+    dataset = national()
+    dataset["temperature"] = dataset["temperature"] * 0 + np.random.default_rng(0).normal(
+        size=(12, dataset.sizes["cell"])
+    )
+    record = record_of(dataset, config_of("base", vector_patch_size=2), SCALING, GRID)
+    assert record.laid is not None
+    patch, pixel, inside = record.laid
+    back = record.values["temperature"][:, patch, pixel].astype(np.float64)
+    truth = dataset["temperature"].values[:, inside]
+    assert np.abs(back - truth).max() <= 2**-11 * np.abs(truth).max()
+
+
+def test_sea_and_gaps_in_a_map_are_unobserved() -> None:
+    dataset = national().isel(cell=slice(1, None))  # the cell in the south west is sea
+    dataset["temperature"][3, 10] = np.nan
+    record = record_of(dataset, config_of("base", vector_patch_size=2), SCALING, GRID)
+    assert np.isnan(record.values["temperature"][:, 0, 0]).all()
+    assert np.isnan(record.values["temperature"]).sum() == 12 + 1
+
+
+def test_footprints_point_to_the_cells_above_the_catchment() -> None:
+    dataset = national()
+    dataset["catchment-area"] = ("catchment", np.array([1.0, np.nan, 5.0, 1.0]))
+    config = config_of("base", vector_patch_size=2)
+    record = record_of(dataset, config, SCALING, GRID)
+    assert record.cells is not None
+    above = record.values["precipitation"][0][record.cells.patch.numpy(), record.cells.pixel.numpy()]
+    owner = record.groups.ravel()[record.cells.slot.numpy()]
+    for catchment in range(4):
+        cells = sorted(above[owner == catchment].tolist())
+        middle = 12 + 1 + 3 * catchment  # gauges stand in the middle of a cell, in the second row, every third column
+        # a disc of 1 km² has a radius of 0.56 km; one of 5 km² of 1.26 km, so it holds the four cells beside as well
+        expected = [middle - 12, middle - 1, middle, middle + 1, middle + 12] if catchment == 2 else [middle]
+        assert cells == expected
+        assert float(record.cells.weight[owner == catchment].sum()) == pytest.approx(1.0)
+
+
+def test_a_centroid_moves_the_footprint_where_it_is_known() -> None:
+    dataset = national().assign_coords(
+        centroid_easting=("catchment", [4500.0, np.nan, np.nan, np.nan]),
+        centroid_northing=("catchment", [2500.0, np.nan, np.nan, np.nan]),
+    )
+    record = record_of(dataset, config_of("base", vector_patch_size=2), SCALING, GRID)
+    assert record.cells is not None
+    above = record.values["precipitation"][0][record.cells.patch.numpy(), record.cells.pixel.numpy()]
+    owner = record.groups.ravel()[record.cells.slot.numpy()]
+    assert [above[owner == catchment].tolist() for catchment in (0, 1)] == [[2 * 12 + 4], [12 + 4]]
+
+
+def test_a_record_without_maps_or_without_land_patches_can_be_laid() -> None:
+    config = config_of("base", vector_patch_size=2)
+    for dataset in (national().drop_dims("cell"), national().isel(cell=slice(0, 3))):
+        record = record_of(dataset, config, SCALING, GRID)
+        assert record.values["precipitation"].shape == (12, 1, 16) and np.isnan(record.values["precipitation"]).all()
+        assert record.cells is None and len(record.patches) == 0
+
+
+def test_variance_of_a_catchment_over_training_days() -> None:
+    config = config_of("rivers")
+    assert config.train.catchment_variance
+    record = record_of(catchments(3, 40), config, SCALING)
+    # 30 consecutive numbers have the variance (30² − 1) / 12
+    assert record.variance["riverflow"][:, 0] == pytest.approx([899 / 12 + VARIANCE_FLOOR] * 3, rel=1e-4)
+    assert (record.variance["weather"] == 1).all()
+    plain = record_of(catchments(3), replace(config, train=PRESETS["base"].train), SCALING)
+    assert (plain.variance["riverflow"] == 1).all()
+
+
+def test_a_catchment_without_training_days_has_the_variance_one() -> None:
+    dataset = catchments(2, 40)
+    dataset["riverflow"][:30, 1] = np.nan
+    assert record_of(dataset, config_of("rivers"), SCALING).variance["riverflow"][1, 0] == 1.0
+
+
+def test_an_unknown_position_is_refused() -> None:
+    dataset = catchments()
+    dataset["easting"][2] = np.nan
+    with pytest.raises(InputError, match="catchment c2: its position is unknown"):
+        record_of(dataset, config_of("rivers"), SCALING)
+    bare = catchments().drop_vars(["easting", "northing", "latitude", "longitude"])
+    with pytest.raises(InputError, match="does not say where its catchments are"):
+        record_of(bare, config_of("rivers"), SCALING)
+
+
+def test_span_of_a_period() -> None:
+    record = record_of(catchments(2, 40), config_of("rivers"), SCALING)
+    assert record.span(("2000-01-03", "2000-01-10")) == (2, 9)
+    assert record.span(("1990-01-01", "2030-01-01")) == (0, 39)
+    first, last = record.span(("1990-01-01", "1991-01-01"))
+    assert last < first
+    first, last = record.span(("2010-01-01", "2011-01-01"))
+    assert last < first

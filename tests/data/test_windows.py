@@ -1,0 +1,210 @@
+"""Windows: the record at (day, site), deterministic, and never a catchment that is held out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from hydromae.batch import Batch
+from hydromae.config import Config
+from hydromae.data.record import Record, record_of
+from hydromae.data.windows import KM_PER_DEGREE, augmented, batch_of, windows
+from hydromae.errors import InputError
+from hydromae.modalities import ATTRIBUTES
+from records import FIRST, GRID, SCALING, catchments, config_of, national
+
+PERIOD = (FIRST, "2000-01-30")
+
+
+def rivers(**data: object) -> tuple[Record, Config]:
+    config = config_of("rivers", **{"sites": 3, **data})
+    return record_of(catchments(8, 40), config, SCALING), config
+
+
+def base(**data: object) -> tuple[Record, Config]:
+    config = config_of("base", **{"vector_patch_size": 2, **data})
+    return record_of(national(5, 40), config, SCALING, GRID), config
+
+
+def everything(batch: Batch) -> list[torch.Tensor]:
+    series = batch.places["series"]
+    return [*batch.values.values(), *batch.observed.values(), batch.days, series.position, series.traits, series.known]
+
+
+def test_values_of_a_batch_are_the_record_at_start_and_site() -> None:
+    record, _ = rivers()
+    sites = np.array([[4, 0], [7, 7]])
+    batch = batch_of(record, np.array([3, 20]), 5, sites)
+    for window, start in enumerate((3, 20)):
+        assert batch.days[window].tolist() == [10957 + start + day for day in range(5)]  # 2000-01-01 is day 10957
+        for place, site in enumerate(sites[window]):
+            expected = [1000.0 * site + start + day for day in range(5)]
+            assert batch.values["riverflow"][window, :, place, 0].tolist() == expected
+            assert batch.values["weather"][window, 2, place].tolist() == [expected[2] + o for o in (0.25, 0.5, 0.75)]
+            assert batch.variance["riverflow"][window, place, 0] == record.variance["riverflow"][site, 0]
+            assert batch.places["series"].position[window, place, 0, 0] == 1.5 + 3 * site
+            assert batch.places["series"].traits[window, place, 0, 1] == 10 + site
+    assert all(seen.all() for seen in batch.observed.values())
+
+
+def test_maps_come_with_every_window() -> None:
+    record, _ = base()
+    batch = batch_of(record, np.array([2, 9]), 4)
+    assert batch.values["temperature"].dtype == torch.float32 and batch.values["temperature"].shape == (2, 4, 5, 16)
+    expected = torch.from_numpy(record.values["temperature"][9:13].astype(np.float32))
+    seen = batch.observed["temperature"][1]
+    assert torch.equal(batch.values["temperature"][1][seen], expected[seen])
+    assert batch.places["map"].position.shape == (2, 5, 1, 2) and batch.cells is record.cells
+
+
+def test_days_beyond_the_record_are_unobserved() -> None:
+    record, _ = rivers()
+    batch = batch_of(record, np.array([-2, 37]), 5)
+    assert batch.observed["riverflow"][0, :, 0, 0].tolist() == [False, False, True, True, True]
+    assert batch.observed["riverflow"][1, :, 0, 0].tolist() == [True, True, True, False, False]
+    assert (batch.values["riverflow"][~batch.observed["riverflow"]] == 0).all()
+    assert batch.days[0].tolist() == list(range(10955, 10960))
+
+
+def test_nan_is_unobserved_and_stands_as_zero() -> None:
+    dataset = catchments(2, 10)
+    dataset["riverflow"][4, 1] = np.nan
+    batch = batch_of(record_of(dataset, config_of("rivers"), SCALING), np.array([0]), 10)
+    assert (~batch.observed["riverflow"]).nonzero().tolist() == [[0, 4, 1, 0]]
+    assert batch.values["riverflow"][0, 4, 1, 0] == 0
+
+
+@pytest.mark.parametrize("build", [rivers, base])
+def test_a_batch_depends_on_seed_and_step_alone(build) -> None:
+    record, config = build(trait_dropout=0.3, position_jitter=2.0, variable_dropout=0.5)
+
+    def fresh(seed: int, augment: bool = True):
+        return windows(record, config, PERIOD, seed=seed, augment=augment, batch_size=2)
+
+    one = fresh(1)
+    late = everything(one(5))
+    everything(one(2))
+    assert all(torch.equal(a, b) for a, b in zip(late, everything(fresh(1)(5)), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(late, everything(fresh(2)(5)), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(late, everything(one(6)), strict=True))
+
+
+def test_an_epoch_sees_every_window_once() -> None:
+    record, config = base()
+    learn = windows(record, config, PERIOD, seed=0, augment=False, batch_size=1)
+    assert learn.steps == 7  # starts 0, 4, … 24: a window of 6 days fits 30 days until day 24
+    for epoch in (0, 1):
+        starts = [int(learn(epoch * 7 + step).days[0, 0]) - 10957 for step in range(7)]
+        assert sorted(starts) == [0, 4, 8, 12, 16, 20, 24]
+    assert [int(learn(s).days[0, 0]) for s in range(7)] != [int(learn(s).days[0, 0]) for s in range(7, 14)]
+
+
+@pytest.mark.parametrize("build", [rivers, base])
+def test_windows_stay_inside_their_period(build) -> None:
+    record, config = build()
+    learn = windows(record, config, ("2000-01-05", "2000-01-20"), seed=0, augment=False, batch_size=4)
+    for step in range(12):
+        days = learn(step).days - 10957
+        assert int(days.min()) >= 4 and int(days.max()) <= 19
+
+
+def test_a_window_of_rivers_is_a_neighbourhood() -> None:
+    record, config = rivers(sites=4)
+    learn = windows(record, config, PERIOD, seed=0, augment=False, batch_size=4)
+    for step in range(10):
+        flow = learn(step).values["riverflow"]
+        sites = (flow[:, 0, :, 0] // 1000).long()
+        assert sites.shape == (4, 4) and all(len(set(window.tolist())) == 4 for window in sites)
+        assert int((sites - sites[:, :1]).abs().max()) <= 5, "the nearest 6 of a line, the centre first"
+
+
+def test_held_out_rivers_are_in_no_window() -> None:
+    record, config = rivers(held_out=("c0", "c3"))
+    learn = windows(record, config, PERIOD, seed=0, augment=True, batch_size=4)
+    seen = {int(v) for step in range(30) for v in (learn(step).values["riverflow"][..., 0] // 1000).flatten()}
+    assert seen == {1, 2, 4, 5, 6, 7}
+
+
+@pytest.mark.parametrize("held_out", [("c1",), ("c0", "c4"), ("c0", "c1", "c2", "c3", "c4")])
+def test_held_out_catchments_of_groups_leave_padding(held_out: tuple[str, ...]) -> None:
+    """Neither value, trait, position nor footprint of a held-out catchment is left; the others of its group stay."""
+    record, config = base(held_out=held_out)
+    batch = windows(record, config, PERIOD, seed=0, augment=False, batch_size=2)(0)
+    whole = batch_of(record, batch.days[:, 0].numpy() - 10957, 6)
+    names = np.append(record.catchments, "padding")[record.groups]
+    gone = torch.from_numpy(np.isin(names, (*held_out, "padding")))
+    places, cells = batch.places["series"], batch.cells
+    assert cells is not None and whole.cells is not None
+    for name in ("evaporation", "riverflow"):
+        assert not batch.observed[name][:, :, gone].any() and batch.observed[name][:, :, ~gone].all()
+        assert torch.equal(batch.values[name][:, :, ~gone], whole.values[name][:, :, ~gone])
+        assert not batch.values[name][:, :, gone].any()
+    assert torch.equal(places.present, ~gone.expand(2, -1, -1))
+    assert not places.known[:, gone].any() and not places.traits[:, gone].any() and not places.position[:, gone].any()
+    assert torch.equal(places.traits[:, ~gone], whole.places["series"].traits[:, ~gone])
+    assert set(cells.slot.tolist()) == set((~gone).flatten().nonzero()[:, 0].tolist())
+    assert float(cells.weight.sum()) == pytest.approx(5 - len(held_out))
+    assert torch.equal(batch.values["precipitation"], whole.values["precipitation"])
+
+
+def test_unknown_held_out_catchment_is_refused() -> None:
+    record, config = rivers(held_out=("c1", "nowhere"))
+    with pytest.raises(InputError, match="no catchment 'nowhere'"):
+        windows(record, config, PERIOD, seed=0, augment=False, batch_size=1)
+
+
+@pytest.mark.parametrize("period", [("1990-01-01", "1991-01-01"), ("2020-01-01", "2021-01-01"), (FIRST, "2000-01-05")])
+def test_a_period_without_a_window_is_refused(period: tuple[str, str]) -> None:
+    record, config = rivers()
+    with pytest.raises(InputError, match="fewer than sequence_length 6"):
+        windows(record, config, period, seed=0, augment=False, batch_size=1)
+
+
+def test_trait_dropout_keeps_latitude_longitude_and_area() -> None:
+    record, config = rivers(trait_dropout=0.4)
+    batch = batch_of(record, np.zeros(200, dtype=np.int64), 3)
+    known = augmented(batch, config.data, (1.0, 1.0), np.random.default_rng(0)).places["series"].known[:, :, 0]
+    kept = torch.tensor([a.name in ("latitude", "longitude", "catchment-area") for a in ATTRIBUTES])
+    assert known[..., kept].all()
+    bare = ~known[..., ~kept].any(dim=-1)
+    assert float(bare.float().mean()) == pytest.approx(0.4, abs=0.05)
+    single = (~known[..., ~kept])[~bare].float().mean()
+    assert float(single) == pytest.approx(0.2, abs=0.03), "of the others, half as many lose single traits"
+
+
+def test_jitter_moves_position_and_degrees_together() -> None:
+    record, config = rivers(position_jitter=3.0)
+    batch = batch_of(record, np.zeros(50, dtype=np.int64), 3)
+    moved = augmented(batch, config.data, (2.0, 4.0), np.random.default_rng(0))
+    shift = (moved.places["series"].position - batch.places["series"].position)[:, :, 0]
+    traits = (moved.places["series"].traits - batch.places["series"].traits)[:, :, 0]
+    assert 2.9 < float(shift.abs().max()) <= 3.0001
+    assert torch.allclose(traits[..., 0] * 2.0 * KM_PER_DEGREE, shift[..., 1], atol=2e-2)
+    assert torch.allclose(traits[..., 1] * 4.0 * KM_PER_DEGREE * 0.6, shift[..., 0], atol=2e-2)
+    assert not traits[..., 2:].any() and torch.equal(batch.values["riverflow"], moved.values["riverflow"])
+
+
+def test_variable_dropout_takes_one_variable_of_a_shared_modality() -> None:
+    record, config = rivers(variable_dropout=0.5)
+    batch = batch_of(record, np.zeros(200, dtype=np.int64), 3)
+    seen = augmented(batch, config.data, (1.0, 1.0), np.random.default_rng(0)).observed
+    assert seen["riverflow"].all()
+    lost = ~seen["weather"].flatten(1, 2).any(dim=1)
+    assert torch.equal(~seen["weather"], lost[:, None, None].expand_as(seen["weather"])), "everywhere and always"
+    assert set(lost.sum(dim=1).tolist()) == {0, 1}
+    assert float(lost.any(dim=1).float().mean()) == pytest.approx(0.5, abs=0.12) and (lost.sum(dim=0) > 15).all()
+
+
+def test_variable_dropout_knows_a_variable_from_a_catchment_of_a_group() -> None:
+    record, config = base(variable_dropout=1.0)
+    batch = batch_of(record, np.zeros(20, dtype=np.int64), 3)
+    seen = augmented(batch, config.data, (1.0, 1.0), np.random.default_rng(0)).observed
+    assert all(torch.equal(seen[name], batch.observed[name]) for name in seen)
+
+
+def test_nothing_drops_out_unless_asked() -> None:
+    record, config = rivers()
+    batch = batch_of(record, np.zeros(4, dtype=np.int64), 3)
+    same = augmented(batch, config.data, (1.0, 1.0), np.random.default_rng(0))
+    assert all(torch.equal(a, b) for a, b in zip(everything(batch), everything(same), strict=True))

@@ -1,0 +1,106 @@
+"""The protocol: which rivers, which days, and that no question shows what it asks for."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from hydromae.errors import InputError
+from hydromae.evaluate import protocol
+
+PERIOD = ("2011-02-01", "2011-03-31")
+
+
+def record(rivers: int = 12) -> xr.Dataset:
+    """Flow and rain from 2010 to mid 2011, with some days of one river unobserved."""
+    times = pd.date_range("2010-01-01", "2011-06-30")
+    generator = np.random.default_rng(3)
+    dims = ("time", "catchment")
+    flow = generator.gamma(1.0, size=(len(times), rivers))
+    flow[400:410, 1] = np.nan
+    rain = generator.gamma(1.0, size=flow.shape)
+    coords = {"time": times, "catchment": np.arange(rivers) + 1}
+    return xr.Dataset({"riverflow": (dims, flow), "precipitation": (dims, rain)}, coords=coords)
+
+
+def test_held_out_rivers_are_those_of_the_protocol():
+    numbers = np.arange(599) + 1000
+    expected = np.sort(numbers[np.random.default_rng(0).permutation(599)[:60]])
+    np.testing.assert_array_equal(protocol.held_out(numbers), expected)
+
+
+def test_folds_hold_every_river_once():
+    parts = protocol.folds(np.arange(599))
+    assert sorted(len(part) for part in parts) == [59] + [60] * 9
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(599))
+
+
+def test_no_question_shows_what_it_asks_for_and_only_observed_days_are_targets():
+    full = record()
+    for question in protocol.all_questions(full, PERIOD):
+        for row, target in question.targets.items():
+            assert row.startswith(question.name)
+            days = {"time": target["time"]}
+            assert not (target & question.dataset["riverflow"].sel(days).notnull()).any()
+            assert not (target & question.truth.sel(days).isnull()).any()
+            assert target["time"].values[target.any("catchment")].min() >= np.datetime64(PERIOD[0])
+            assert target["time"].values[target.any("catchment")].max() <= np.datetime64(PERIOD[1])
+
+
+def test_fill_hides_each_third_in_turn():
+    full = record()
+    asked = list(protocol.fill(full, PERIOD))
+    assert len(asked) == 3
+    hidden = [question.targets["fill"].any("time").values for question in asked]
+    assert [np.flatnonzero(one).tolist() for one in hidden] == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
+    # 59 days: whole gaps open on days 0 and 20 and 40.
+    assert int(asked[0].targets["fill"].sel(catchment=1).sum()) == 30
+    # Flow before the period stays, and so does the weather.
+    assert asked[0].dataset["riverflow"].sel(time=slice(None, "2011-01-31")).notnull().sel(catchment=1).all()
+    xr.testing.assert_identical(asked[0].dataset["precipitation"], protocol.around(full, PERIOD)["precipitation"])
+
+
+def test_ungauged_and_simulate_hide_the_year_before_too():
+    full = record()
+    (question,) = protocol.ungauged(full, PERIOD)
+    out = protocol.held_out(full["catchment"].values)
+    lost = question.dataset["riverflow"].isnull().all("time")
+    assert question.dataset["catchment"].values[lost].tolist() == out.tolist()
+    assert int(question.targets["ungauged"].sum()) == 59 * len(out)
+    (question,) = protocol.simulate(full, PERIOD)
+    assert question.dataset["riverflow"].isnull().all()
+    assert question.dataset["time"].values[0] == np.datetime64("2010-02-01")
+    # 59 days of 12 rivers, less the 10 days (from 2011-02-05) on which one was not observed.
+    assert int(question.targets["simulate"].sum()) == 59 * 12 - 10
+
+
+@pytest.mark.parametrize("weather", ["known", "blind"])
+def test_forecast_targets_lie_at_their_lead(weather):
+    asked = list(protocol.forecast(record(), PERIOD, weather, every=10, leads=(1, 3)))
+    # 59 days: the last issue with 3 days after it is day 55, so issues on days 0, 10, 20, 30, 40, 50.
+    assert len(asked) == 6
+    name = "forecast" if weather == "known" else "forecast-blind"
+    for turn, question in enumerate(asked):
+        issue = np.datetime64("2011-02-01") + 10 * turn
+        for lead in (1, 3):
+            target = question.targets[f"{name}-{lead}"]
+            assert target["time"].values == [issue + lead]
+        after = question.dataset.sel(time=slice(issue + 1, None))
+        assert after["riverflow"].isnull().all()
+        assert bool(after["precipitation"].isnull().all()) == (weather == "blind")
+
+
+def test_gap_lengths_open_on_their_own_day_in_each_river():
+    full = record()
+    long = ("2010-03-01", "2011-06-30")
+    rows = {row: target for question in protocol.gap_lengths(full, long) for row, target in question.targets.items()}
+    assert list(rows) == ["fill-3", "fill-10", "fill-30"]
+    first = rows["fill-10"].argmax("time").values
+    assert len(set(first.tolist())) > 6
+    days = rows["fill-10"].sel(catchment=1).values
+    assert set(np.diff(np.flatnonzero(np.diff(days.astype(int)) == 1))) <= {100}
+
+
+def test_a_period_outside_the_record_is_refused():
+    with pytest.raises(InputError, match="2015-01-01 to 2015-12-31 lies outside the record"):
+        next(protocol.simulate(record(), ("2015-01-01", "2015-12-31")))

@@ -1,0 +1,182 @@
+"""Evaluation: answers are put together and scored for each catchment; saved and loaded whole."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from hydromae import metrics
+from hydromae.errors import InputError
+from hydromae.evaluate import baselines, protocol, score
+
+PERIOD = ("2011-02-01", "2011-06-30")
+
+
+def record(rivers: int = 6) -> xr.Dataset:
+    """Slowly changing flow of some rivers over a year and a half, with gauges and rain."""
+    times = pd.date_range("2010-01-01", "2011-06-30")
+    generator = np.random.default_rng(5)
+    flow = np.exp(np.cumsum(generator.normal(scale=0.1, size=(len(times), rivers)), axis=0) * 0.5)
+    flow[420, 2] = np.nan
+    dims = ("time", "catchment")
+    coords = {
+        "time": times,
+        "catchment": np.arange(rivers) + 1,
+        "easting": ("catchment", np.arange(rivers) * 1e4),
+        "northing": ("catchment", np.zeros(rivers)),
+    }
+    return xr.Dataset({"riverflow": (dims, flow), "precipitation": (dims, np.ones_like(flow))}, coords=coords)
+
+
+class Constant:
+    """Says 1 mm/day everywhere but for one river, with a distribution that is 2 mm/day wide at 90 %."""
+
+    name = "constant"
+
+    def predict(self, dataset: xr.Dataset) -> xr.Dataset:
+        flow = xr.full_like(dataset["riverflow"], 1.0).where(dataset["catchment"] != 4)
+        levels = pd.Index([0.05, 0.25, 0.5, 0.75, 0.95], name="quantile")
+        quantiles = xr.concat([flow + shift for shift in (-1.0, -0.1, 0.0, 0.1, 1.0)], dim=levels)
+        return dataset.assign(riverflow=dataset["riverflow"].fillna(flow), riverflow_quantile=quantiles)
+
+
+def evaluation() -> score.Evaluation:
+    """Two methods on fill and forecast-blind, one on simulate."""
+    full = record()
+    asked = [
+        *protocol.fill(full, PERIOD),
+        *protocol.simulate(full, PERIOD),
+        *protocol.forecast(full, PERIOD, "blind", every=7),
+    ]
+    methods = {
+        "fill": [Constant(), baselines.LogInterpolation()],
+        "simulate": [Constant()],
+        "forecast-blind": [baselines.Persistence(), Constant()],
+    }
+    return score.evaluate(methods, full, asked, PERIOD, {"seed": 0})
+
+
+@pytest.fixture(scope="module")
+def result() -> score.Evaluation:
+    """One evaluation for all tests of this file."""
+    return evaluation()
+
+
+def test_persistence_scores_as_a_shift_by_the_lead(result):
+    flow = record()["riverflow"].sel(time=slice(*PERIOD))
+    for lead in (1, 3, 7):
+        # Issues every 7 days from the first day, the last of them at least 7 days before the end.
+        before = flow[:-7:7]
+        truth = flow.values[lead::7][: len(before)]
+        expected = metrics.nse(before, before.copy(data=truth))
+        scored = result.scores["nse"].sel({"question": f"forecast-blind-{lead}", "method": "persistence"})
+        np.testing.assert_allclose(np.delete(scored.values, 2), np.delete(expected.values, 2), rtol=1e-5)
+
+
+def test_passes_of_a_question_are_put_together(result):
+    days = result.scores["target_days"].sel({"question": "fill", "method": "constant"}).values
+    # 150 days: 7 whole gaps of 10 days (the one on day 140 would end the period); one river lacks a day in one of them.
+    missing = np.datetime64("2010-01-01") + 420
+    opening = int((missing - np.datetime64(PERIOD[0])).astype(int)) % 20 < 10
+    np.testing.assert_array_equal(days, [70, 70, 70 - opening, 70, 70, 70])
+
+
+def test_scores_by_hand(result):
+    flow = record()["riverflow"].sel(time=slice(*PERIOD)).values[:, 0]
+    one = result.scores.sel({"question": "simulate", "method": "constant", "catchment": 1})
+    np.testing.assert_allclose(one["nse"], 1 - ((flow - 1) ** 2).sum() / ((flow - flow.mean()) ** 2).sum(), rtol=1e-6)
+    np.testing.assert_allclose(one["coverage90"], np.mean(np.abs(flow - 1) <= 1))
+    np.testing.assert_allclose(one["coverage50"], np.mean(np.abs(flow - 1) <= 0.1), atol=0.01)
+    assert 0 < float(one["crps"]) < np.abs(flow - 1).mean()
+    assert float(one["target_days"]) == 150
+
+
+def test_unanswered_days_are_counted(result):
+    unanswered = result.scores.sel({"question": "simulate", "method": "constant", "catchment": 4})
+    assert (float(unanswered["target_days"]), float(unanswered["answered_days"])) == (150, 0)
+    assert np.isnan(unanswered["nse"])
+    table = score.summary(result)
+    np.testing.assert_allclose(table.loc[("simulate", "constant"), "answered"], (5 * 150 - 1) / (6 * 150 - 1))
+    assert table.loc[("simulate", "constant"), "catchments"] == 5
+
+
+def test_methods_that_were_not_asked_have_no_score(result):
+    assert result.scores["nse"].sel({"question": "simulate", "method": "persistence"}).isnull().all()
+    assert result.scores["crps"].sel({"question": "fill", "method": "log-interpolation"}).isnull().all()
+    assert ("simulate", "persistence") not in score.summary(result).index
+
+
+def test_summary_is_taken_over_catchments_and_says_how_many_days_it_asked_for(result):
+    table = score.summary(result)
+    values = result.scores["nse"].sel({"question": "fill", "method": "log-interpolation"}).values
+    row = table.loc[("fill", "log-interpolation")]
+    assert row["minimum_days"] == 35
+    np.testing.assert_allclose(row["nse_median"], np.median(values))
+    np.testing.assert_allclose(row["nse_p10"], np.percentile(values, 10))
+    np.testing.assert_allclose(row["nse_p25"], np.percentile(values, 25))
+
+
+def test_examples_are_hydrographs_of_the_first_method(result):
+    examples = result.examples.isel(example=(result.examples["question"] == "fill").values)
+    assert set(examples["method"].values) == {"constant"}
+    assert examples["nse"].values.tolist() == sorted(examples["nse"].values)
+    shown = examples["mean"].notnull()
+    assert (examples["mean"].where(shown, 1.0) == 1.0).all()
+    assert (shown.sum("time") >= 69).all()
+    assert examples["quantile_value"].sel(quantile=0.95).isel(example=0).max() == 2.0
+    catchment = examples["catchment"].values[0]
+    truth = record()["riverflow"].sel(catchment=catchment, time=slice(*PERIOD)).values
+    np.testing.assert_allclose(examples["truth"].values[0], truth, rtol=1e-6)
+
+
+def test_saved_and_loaded_evaluation_is_the_same(result, tmp_path):
+    folder = tmp_path / "deep" / "evaluation"
+    result.save(folder)
+    result.save(folder)
+    again = score.Evaluation.load(folder)
+    xr.testing.assert_identical(again.scores, result.scores)
+    xr.testing.assert_equal(again.examples, result.examples)
+    assert again.settings == result.settings
+    assert again.settings["period"] == list(PERIOD) and again.settings["seed"] == 0
+    assert [path.name for path in folder.parent.iterdir()] == ["evaluation"]
+
+
+def test_a_failed_save_leaves_the_old_evaluation(result, tmp_path):
+    folder = tmp_path / "evaluation"
+    result.save(folder)
+    broken = score.Evaluation(result.scores, result.examples, {"command": object()})
+    with pytest.raises(TypeError):
+        broken.save(folder)
+    assert score.Evaluation.load(folder).settings == result.settings
+    assert [path.name for path in tmp_path.iterdir()] == ["evaluation"]
+
+
+def test_a_folder_without_an_evaluation_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"no scores\.nc in it"):
+        score.Evaluation.load(tmp_path)
+
+
+def test_a_question_that_shows_its_answer_is_refused():
+    full = record()
+    (question,) = protocol.simulate(full, PERIOD)
+    shown = protocol.Question("simulate", protocol.around(full, PERIOD), question.truth, question.targets)
+    with pytest.raises(ValueError, match="shows flow that it asks for"):
+        score.evaluate({"simulate": [Constant()]}, full, [shown], PERIOD)
+
+
+def test_quantiles_without_the_ends_of_intervals_are_refused():
+    class Narrow(Constant):
+        name = "narrow"
+
+        def predict(self, dataset: xr.Dataset) -> xr.Dataset:
+            return super().predict(dataset).sel(quantile=[0.25, 0.75])
+
+    full = record()
+    with pytest.raises(InputError, match=r"narrow: no quantile 0\.05"):
+        score.evaluate({"simulate": [Narrow()]}, full, protocol.simulate(full, PERIOD), PERIOD)
+
+
+def test_nothing_asked_gives_an_empty_table():
+    empty = score.evaluate({}, record(), [], PERIOD)
+    assert empty.scores.sizes["question"] == 0
+    assert score.summary(empty).empty

@@ -1,0 +1,69 @@
+"""Small water records with values that tell where they came from."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from hydromae.config import Config
+from hydromae.data.scaling import Scaling, VariableScaling
+from hydromae.modalities import ATTRIBUTES, GridSpec
+from hydromae.presets import PRESETS
+
+GRID = GridSpec(rows=8, columns=12, cell_size=1000.0, northing=500.0, easting=500.0, patch=4, land_threshold=0.5)
+"""2 × 3 patches of 4 × 4 cells of 1 km."""
+FIRST = "2000-01-01"
+PLAIN = VariableScaling("none", 0.0, 1.0)
+SCALING = Scaling(
+    dict.fromkeys(
+        (
+            *("precipitation", "soil_moisture", "temperature", "potential_evaporation", "evaporation", "riverflow"),
+            *(attribute.name for attribute in ATTRIBUTES),
+        ),
+        PLAIN,
+    )
+)
+"""Leaves every value as it is."""
+
+
+def catchments(count: int = 5, days: int = 40) -> xr.Dataset:
+    """A catchment dataset: flow 1000 × catchment + day, weather near it; catchments 3 km apart on a line eastward."""
+    flow = 1000.0 * np.arange(count) + np.arange(days)[:, None]
+    dataset = xr.Dataset(
+        {
+            "riverflow": (("time", "catchment"), flow.astype(np.float32)),
+            "precipitation": (("time", "catchment"), (flow + 0.25).astype(np.float32)),
+            "temperature": (("time", "catchment"), (flow + 0.5).astype(np.float32)),
+            "potential_evaporation": (("time", "catchment"), (flow + 0.75).astype(np.float32)),
+        },
+        coords={
+            "time": np.datetime64(FIRST, "ns") + np.arange(days) * np.timedelta64(1, "D").astype("timedelta64[ns]"),
+            "catchment": np.array([f"c{i}" for i in range(count)]),
+            "easting": ("catchment", 1500.0 + 3000.0 * np.arange(count)),
+            "northing": ("catchment", np.full(count, 1500.0)),
+        },
+    )
+    for index, attribute in enumerate(ATTRIBUTES):
+        dataset[attribute.name] = ("catchment", 10.0 * index + np.arange(count))
+    return dataset
+
+
+def national(count: int = 4, days: int = 12) -> xr.Dataset:
+    """A national record on `GRID`: land everywhere but in the patch in the north east; a cell holds its flat number."""
+    cell = np.arange(GRID.rows * GRID.columns)
+    row, column = np.divmod(cell, GRID.columns)
+    land = cell[(row < 4) | (column < 8)]
+    dataset = catchments(count, days).drop_vars(["precipitation", "temperature", "potential_evaporation"])
+    dataset["evaporation"] = dataset["riverflow"] + 0.5
+    for offset, name in enumerate(("precipitation", "soil_moisture", "temperature")):
+        values = land + 100.0 * offset + 0.0 * np.arange(days)[:, None]
+        dataset[name] = (("time", "cell"), values.astype(np.float32))
+    dataset["catchment-area"] = ("catchment", np.full(count, 1.0))
+    return dataset.assign_coords(cell=("cell", land))
+
+
+def config_of(preset: str, **data: object) -> Config:
+    """A preset that trains on the first 30 days of these records in windows of 6 days."""
+    periods = {"training_period": (FIRST, "2000-01-30"), "validation_period": ("2000-01-31", "2000-02-09")}
+    plain = {"sequence_length": 6, "stride": 4, "trait_dropout": 0.0, "position_jitter": 0.0, "variable_dropout": 0.0}
+    return PRESETS[preset].having(data={**periods, **plain, **data})

@@ -1,0 +1,279 @@
+"""The report: its numbers worked out by hand, its page self-contained, and data that cannot break out of it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hydromae.errors import InputError
+from hydromae.report.britain import coast, score_class
+from hydromae.report.chart import Scale, band, number, path
+from hydromae.report.journal import read_journal
+from hydromae.report.page import write_report
+from hydromae.report.plots import Hydrograph, hydrograph, interval, runs, shown_days, top_of
+from hydromae.report.sections import line_style
+from hydromae.report.summary import counted, needed_days, percentile, questions, row, table
+from hydromae.report.words import question
+
+CARD: dict[str, object] = {"name": "rivers", "weights": 341000}
+
+
+class Structure(HTMLParser):
+    """Checks that tags nest, and keeps what they ask for."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in {"meta", "br"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def render(evaluation: Any, journal: Path | None, folder: Path, title: str = "Rivers", **card: object) -> str:
+    out = write_report(evaluation, journal, folder / "new" / "report.html", title=title, model_card={**CARD, **card})
+    assert [file.name for file in out.parent.iterdir()] == ["report.html"]
+    return out.read_text(encoding="utf-8")
+
+
+def test_percentiles_put_a_missing_answer_below_every_score() -> None:
+    assert percentile(np.array([0.9, np.nan, 0.5]), 50.0) == 0.5
+    assert percentile(np.array([0.8, 0.4]), 25.0) == pytest.approx(0.5)
+    assert np.isnan(percentile(np.array([0.9, np.nan, 0.5]), 10.0))
+    assert np.isnan(percentile(np.array([]), 50.0))
+
+
+def test_catchments_count_from_365_days_or_half_of_the_most(evaluation: Any) -> None:
+    assert [needed_days(evaluation.scores, name) for name in ("fill", "forecast-3")] == [200, 50]
+    assert counted(evaluation.scores, "fill").tolist() == [True, True, True, False]
+    assert counted(evaluation.scores, "forecast-3").tolist() == [True, True, True, False]
+    longer = evaluation.scores.assign(target_days=evaluation.scores["target_days"] * 4)
+    assert needed_days(longer, "fill") == 365
+
+
+def test_rows_and_their_order(evaluation: Any) -> None:
+    own = row(evaluation.scores, "fill", "rivers")
+    assert (own.catchments, own.unanswered, own.nse, own.crps) == (3, 0, 0.8, 0.5)
+    assert own.nse25 == pytest.approx(0.75) and own.nse10 == pytest.approx(0.72)
+    assert own.coverage90 == pytest.approx(0.88)
+    donors = row(evaluation.scores, "fill", "donors")
+    assert (donors.catchments, donors.unanswered, donors.nse) == (3, 1, 0.5)
+    assert np.isnan(donors.crps)
+    assert [line.method for line in table(evaluation.scores, "fill", "rivers")] == ["rivers", "donors"]
+    assert [line.method for line in table(evaluation.scores, "fill", "donors")] == ["donors", "rivers"]
+    assert questions(evaluation.scores.where(evaluation.scores["question"] == "fill")) == ["fill"]
+
+
+def test_numbers_and_words_for_readers() -> None:
+    assert [number(value) for value in (-0.004, -0.5, np.nan, 0.125)] == ["0.00", "−0.50", "–", "0.12"]
+    assert question("forecast-blind").title == "Blind forecast"
+    assert question("forecast-1").title == "Forecast, 1 day ahead"
+    assert question("forecast-blind-7").title == "Blind forecast, 7 days ahead"
+    assert question("fill-10").title == "Gaps of 10 days"
+    assert question("fill-summer").title == "Filling gaps, summer"
+    assert question("fillet").title == "fillet"
+    assert question("drought").title == "drought"
+
+
+def test_scale_line_and_band_stand_where_they_should() -> None:
+    scale = Scale(0.0, 4.0, down=True)
+    assert scale(np.array([0.0, 1.0, 4.0])).tolist() == [1000.0, 750.0, 0.0]
+    assert scale.ticks(4) == [0.0, 1.0, 2.0, 3.0, 4.0]
+    at = np.array([0.0, 10.0, 20.0, 30.0])
+    drawn = path(at, np.array([1.0, 2.0, np.nan, 4.0]), "truth")
+    assert 'class="truth" d="M0.0 1.0L10.0 2.0"' in drawn and 'class="truth dot" d="M30.0 4.0h0"' in drawn
+    assert path(at, np.full(4, np.nan), "truth") == ""
+    upper, lower = np.array([1.0, 1.0, np.nan, 1.0]), np.array([5.0, 6.0, 5.0, 5.0])
+    assert 'd="M0.0 1.0L10.0 1.0L10.0 6.0L0.0 5.0ZM26.5 1.0L33.5 1.0L33.5 5.0L26.5 5.0Z"' in band(
+        at, upper, lower, "wide"
+    )
+
+
+def test_no_baseline_is_drawn_like_the_model() -> None:
+    styles = [line_style(place) for place in range(20)]
+    assert styles[0] == "l0" and "l0" not in styles[1:] and len(set(styles[:8])) == 8
+
+
+def test_score_classes_at_their_edges() -> None:
+    assert score_class(np.array([np.nan, -3.0, 0.0, 0.3, 0.69, 0.7, 0.8, 0.9, 1.0])) == [0, 0, 1, 2, 3, 4, 5, 6, 6]
+
+
+def test_the_coast_spans_great_britain() -> None:
+    east, south = np.array(re.findall(r"(-?[\d.]+) (-?[\d.]+)", coast()), dtype=float).T
+    assert 50 < east.min() < 75 and 640 < east.max() < 665  # Outer Hebrides and Lowestoft [km]
+    assert -1225 < south.min() < -1205 and -20 < south.max() < 0  # Shetland and the Lizard or Scilly
+
+
+def graph_with(levels: list[float], days: int = 10) -> Hydrograph:
+    truth = np.linspace(1.0, 2.0, days)
+    quantiles = np.array(levels)[:, None] * np.ones((1, days)) * 10
+    hidden = np.arange(days) >= 7
+    return Hydrograph(
+        pd.date_range("2013-03-01", periods=days), truth, truth, hidden, np.array(levels), quantiles, np.full(days, 2.0)
+    )
+
+
+def test_intervals_are_interpolated_between_levels_and_never_beyond() -> None:
+    found = interval(graph_with([0.1, 0.5, 0.9]), 0.5)
+    assert found is not None
+    np.testing.assert_allclose([found[0][0], found[1][0]], [2.5, 7.5])
+    assert interval(graph_with([0.1, 0.5, 0.9]), 0.9) is None
+    assert interval(graph_with([]), 0.5) is None
+
+
+def test_a_long_record_shows_the_first_365_days_with_most_scores() -> None:
+    scored = np.zeros(1000, bool)
+    scored[400:500:5] = True
+    assert shown_days(scored, np.ones(1000, bool)) == slice(131, 496)
+    assert shown_days(scored, np.arange(1000) < 300) == slice(0, 300)
+    assert shown_days(np.zeros(9, bool), np.zeros(9, bool)) == slice(0, 9)
+
+
+def test_runs_of_hidden_days() -> None:
+    assert runs(np.array([True, False, True, True])) == [(0, 1), (2, 4)]
+    assert runs(np.zeros(3, bool)) == []
+
+
+def test_a_hydrograph_shades_hidden_days_and_answers_only_there() -> None:
+    drawn = hydrograph(graph_with([0.05, 0.25, 0.75, 0.95]), "a river")
+    assert '<rect class="hidden" x="700.0" width="300.0"' in drawn
+    (mean,) = re.findall(r'class="mean" d="([^"]+)"', drawn)
+    assert mean.startswith("M750.0") and mean.count("L") == 2
+    (truth,) = re.findall(r'class="truth" d="([^"]+)"', drawn)
+    assert truth.startswith("M50.0") and truth.count("L") == 9
+    assert drawn.count("<title>") == 10 and drawn.count("answered") == 3
+    assert 'class="wide"' in drawn and 'class="narrow"' in drawn
+    assert 'class="wide"' not in hydrograph(graph_with([0.25, 0.75]), "a river")
+
+
+@pytest.mark.parametrize(
+    ("days", "labels"),
+    [(12, ["1 Mar", "4 Mar"]), (40, ["1 Mar", "8 Mar"]), (200, ["Mar", "Apr"]), (1500, ["2014", "2015"])],
+)
+def test_time_axes_have_a_handful_of_labels(days: int, labels: list[str]) -> None:
+    found = re.findall(r'<span class="bottom[^>]*>([^<]+)</span>', hydrograph(graph_with([], days), "a river"))
+    assert set(labels) <= set(found) and 3 <= len(found) <= 10
+
+
+def test_a_dry_river_without_rain_still_has_axes() -> None:
+    still = replace(graph_with([]), truth=np.zeros(10), mean=np.full(10, np.nan), precipitation=np.full(10, np.nan))
+    assert 'class="truth"' in hydrograph(still, "a river") and "NaN" not in hydrograph(still, "a river")
+    assert top_of(np.zeros(2)) == 1.0
+
+
+def test_the_page_holds_every_section_and_needs_nothing_else(evaluation: Any, journal: Path, tmp_path: Path) -> None:
+    text = render(evaluation, journal, tmp_path)
+    found = Structure(text)
+    assert found.open == []
+    headings = {attributes["id"] for tag, attributes in found.seen if tag == "h2"}
+    assert headings == {"where", "rivers", "scores", "spread", "reliability", "training", "made"}
+    assert not {"script", "link", "img", "iframe", "object"} & {tag for tag, _ in found.seen}
+    asked = [value for _, attributes in found.seen for name, value in attributes.items() if name in {"href", "src"}]
+    assert set(asked) == {"#land"} and "url(" not in text and "@import" not in text
+    regions = [attributes for _, attributes in found.seen if attributes.get("role") == "region"]
+    assert len(regions) == 2 and all(region["tabindex"] == "0" and region["aria-label"] for region in regions)
+    assert len(text.encode()) < 300_000
+
+
+def test_the_page_says_the_numbers(evaluation: Any, journal: Path, tmp_path: Path) -> None:
+    text = render(evaluation, journal, tmp_path)
+    assert "<b>0.80</b><span>best baseline 0.50, donors</span>" in text
+    cells = ("0.750", "0.720", "0.800", "0.500", "3", "100 %")
+    assert '<td class="best">0.800</td>' + "".join(f"<td>{cell}</td>" for cell in cells) in text
+    assert "<td>3</td><td>67 %</td>" in text  # donors answered 800 of 1,200 days
+    assert "<title>54001: NSE 0.80</title>" in text
+    assert "<td>50 %</td><td>88 %</td>" in text
+    assert "20 entries in the journal, 3 minutes. Not drawn: 1 without" in text
+    assert "<title>step 4: 0.5</title>" in text
+    assert "hydromae evaluate A</pre>" in text and "Open Government Licence v3.0" in text
+    assert "All 30 days answered by rivers, 1" in text  # the second river's unknown half is cut off
+
+
+def test_without_journal_examples_or_distributions_the_page_leaves_them_out(evaluation: Any, tmp_path: Path) -> None:
+    scores = evaluation.scores.assign(
+        {name: evaluation.scores[name] * np.nan for name in ("crps", "coverage50", "coverage90")}
+    )
+    bare = replace(evaluation, scores=scores, examples=evaluation.examples.isel(example=slice(0)), settings={})
+    text = render(bare, None, tmp_path, data_licence="Invented data, CC0")
+    headings = {attributes["id"] for tag, attributes in Structure(text).seen if tag == "h2"}
+    assert headings == {"where", "scores", "spread", "made"}
+    assert "Invented data, CC0" in text and "CAMELS-GB" not in text
+
+
+def test_markup_in_data_stays_text(evaluation: Any, journal: Path, tmp_path: Path) -> None:
+    evil = '<script>alert("1")</script>'
+    scores = evaluation.scores.assign_coords(
+        question=["fill", evil], method=["rivers", evil, "persistence"], catchment=[evil, "b", "c", "d"]
+    )
+    examples = evaluation.examples.assign_coords(
+        catchment=("example", [evil, "b"]), question=("example", [evil, "fill"]), method=("example", [evil, "rivers"])
+    )
+    settings: dict[str, object] = {"period": [evil, "2014"], evil: evil, "command": evil}
+    text = render(
+        replace(evaluation, scores=scores, examples=examples, settings=settings),
+        journal,
+        tmp_path,
+        title=evil,
+        **{evil: {evil: evil}},
+        data_licence=evil,
+    )
+    found = Structure(text)
+    assert found.open == []
+    assert "script" not in {tag for tag, _ in found.seen}
+    assert not any(name.startswith("on") for _, attributes in found.seen for name in attributes)
+
+
+def test_the_journal_reads_back_and_forgives_a_line_that_was_cut_off(journal: Path) -> None:
+    losses = read_journal(journal)
+    assert losses.step.tolist() == list(range(1, 21))
+    assert losses.loss[1] == 1.0 and losses.seconds[-1] == 180.0
+    assert losses.validation_loss[3] == 0.5 and np.isnan(losses.validation_loss[0])
+    assert losses.drawable.sum() == 19
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ('{"step": 1}\n{"step": 2, "loss": 1}\n', "line 1"),
+        ('{"step": 1, "loss": 2}\n[]\n{"step": 2, "loss": 1}\n', "line 2"),
+    ],
+)
+def test_a_wrong_journal_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "journal.jsonl"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_journal(file)
+
+
+def test_a_journal_without_any_finite_loss_is_said(evaluation: Any, tmp_path: Path) -> None:
+    file = tmp_path / "journal.jsonl"
+    file.write_text('{"step": 1, "loss": null}\n{"step": 2, "loss": 0.0}\n')
+    assert "Not drawn: 2 without a positive finite loss" in render(evaluation, file, tmp_path)
+
+
+def test_what_a_user_can_get_wrong(evaluation: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        render(evaluation, tmp_path / "absent.jsonl", tmp_path)
+    empty = evaluation.scores.assign(nse=evaluation.scores["nse"] * np.nan)
+    with pytest.raises(InputError, match="no score"):
+        render(replace(evaluation, scores=empty), None, tmp_path)
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="cannot be written"):
+        write_report(evaluation, None, tmp_path / "file" / "report.html", title="Rivers", model_card=CARD)

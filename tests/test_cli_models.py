@@ -1,0 +1,160 @@
+"""Commands on models, as a user types them: pretrain, predict, forecast, evaluate, demo, and one line for every mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from hydromae.cli import main
+from hydromae.cli.models import read_config
+from hydromae.errors import InputError
+from hydromae.virtual import virtual_catchments
+
+SMALL = [
+    *("--preset", "tiny", "--data.sequence-length", "60", "--data.warm-up-days", "10", "--data.sites", "6"),
+    *("--data.training-period", "2009-01-01", "2010-12-31", "--data.validation-period", "2011-01-01", "2011-12-30"),
+    *("--model.d-model", "16", "--model.decoder-dim", "16", "--model.series-layers", "1", "--model.neighbours", "6"),
+    *("--train.epochs", "1", "--train.steps-per-epoch", "12", "--train.validation-windows", "2", "--device", "cpu"),
+]
+
+
+@pytest.fixture(scope="module")
+def country(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small virtual record, its store, and a run trained for a few steps."""
+    folder = tmp_path_factory.mktemp("country")
+    virtual_catchments(1095, 3, "2009-01-01", 20).to_netcdf(folder / "virtual.nc", engine="h5netcdf")
+    prepare = ["prepare", str(folder / "virtual.nc"), str(folder / "rivers.zarr")]
+    assert main([*prepare, "--training-period", "2009-01-01", "2010-12-31"]) == 0
+    assert main(["pretrain", str(folder / "rivers.zarr"), "--out", str(folder / "run"), *SMALL]) == 0
+    return folder
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    """What a failed command printed: one line on stderr."""
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_run_holds_journal_checkpoint_and_model(country: Path) -> None:
+    run = country / "run"
+    lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] == 12 and lines[-1]["validation_loss"] is not None
+    assert (run / "best" / "model.safetensors").is_file() and list((run / "checkpoints").iterdir())
+
+
+def test_an_option_reaches_the_configuration(country: Path) -> None:
+    written = json.loads((country / "run" / "config.json").read_text())
+    assert (written["model"]["d_model"], written["train"]["steps_per_epoch"]) == (16, 12)
+
+
+@pytest.mark.parametrize("suffix", [".nc", ".csv", ".parquet"])
+def test_predict_answers_every_nan_in_every_form(country: Path, tmp_path: Path, suffix: str) -> None:
+    asked = xr.load_dataset(country / "virtual.nc", engine="h5netcdf").isel(time=slice(-100, None))
+    asked["riverflow"][10:20, 2] = np.nan
+    asked["riverflow"][:, 5] = np.nan
+    asked.to_netcdf(tmp_path / "question.nc", engine="h5netcdf")
+    out = tmp_path / f"answer{suffix}"
+    assert main(["predict", str(tmp_path / "question.nc"), "--model", str(country / "run"), "--out", str(out)]) == 0
+    if suffix == ".nc":
+        answer = xr.load_dataset(out, engine="h5netcdf")
+        known = asked["riverflow"].notnull().values
+        assert np.array_equal(answer["riverflow"].values[known], asked["riverflow"].values[known])
+        assert (answer["riverflow_origin"].values[:, 5] == 3).all() and answer["riverflow"].notnull().all()
+    else:
+        rows = pd.read_csv(out) if suffix == ".csv" else pd.read_parquet(out)
+        assert len(rows) == 100 * 20 and rows["riverflow"].notna().all()
+        assert (rows["riverflow_q05"] <= rows["riverflow_q95"]).all()
+
+
+def test_forecast_uses_nothing_observed_after_the_issue_day(country: Path, tmp_path: Path) -> None:
+    record = xr.load_dataset(country / "virtual.nc", engine="h5netcdf").isel(time=slice(-200, None))
+    later = record.copy(deep=True)
+    day = str(record["time"].values[150])[:10]
+    later["riverflow"][151:] = later["riverflow"][151:] * 3 + 1
+    for name, data in (("a", record), ("b", later)):
+        data.to_netcdf(tmp_path / f"{name}.nc", engine="h5netcdf")
+        command = ["forecast", str(tmp_path / f"{name}.nc"), "--model", str(country / "run"), "--issues", day]
+        assert main([*command, "--days", "5", "--out", str(tmp_path / f"{name}-out.nc")]) == 0
+    one, two = (xr.load_dataset(tmp_path / f"{n}-out.nc", engine="h5netcdf") for n in "ab")
+    assert one["riverflow"].dims == ("issue_time", "lead", "catchment")
+    assert one["lead"].values.tolist() == [1, 2, 3, 4, 5]
+    xr.testing.assert_identical(one["riverflow"], two["riverflow"])
+
+
+def test_blind_forecast_does_not_know_the_weather(country: Path, tmp_path: Path) -> None:
+    out = {}
+    for weather in ("known", "blind"):
+        file = tmp_path / f"{weather}.nc"
+        command = ["forecast", str(country / "virtual.nc"), "--model", str(country / "run"), "--issues", "2011-11-01"]
+        assert main([*command, "--weather", weather, "--days", "3", "--out", str(file)]) == 0
+        out[weather] = xr.load_dataset(file, engine="h5netcdf")["riverflow"]
+    assert not np.allclose(out["known"], out["blind"])
+
+
+def test_evaluate_scores_model_and_baselines(country: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", str(country / "rivers.zarr"), "--model", str(country / "run"), "--out", str(tmp_path / "e")]
+    capsys.readouterr()
+    assert main([*command, "--period", "2011-06-01", "2011-12-30", "--questions", "fill", "ungauged", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["scores"]
+    assert {row["question"] for row in rows} == {"fill", "ungauged"}
+    assert {"hydromae", "log-interpolation"} <= {row["method"] for row in rows}
+    assert all(0 <= row["coverage90"] <= 1 for row in rows if row["method"] == "hydromae")
+
+
+def test_mistakes_are_one_line_each(country: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, store, virtual = country / "run", country / "rivers.zarr", country / "virtual.nc"
+    wrong = xr.load_dataset(virtual, engine="h5netcdf").isel(time=slice(-40, None))
+    wrong["riverflow"].attrs["units"] = "furlong"
+    wrong.to_netcdf(tmp_path / "unit.nc", engine="h5netcdf")
+    wrong["riverflow"].attrs["units"] = "mm day-1"
+    wrong.rename(catchment="basin").to_netcdf(tmp_path / "shape.nc", engine="h5netcdf")
+    (tmp_path / "text.csv").write_text("day,flow\n1,2\n")
+    (tmp_path / "no.nc").write_bytes(b"not netcdf")
+    out = ["--out", str(tmp_path / "o.nc"), "--model", str(run)]
+    mistakes = {
+        "text.csv": ["predict", str(tmp_path / "text.csv"), *out],
+        "no.nc": ["predict", str(tmp_path / "no.nc"), *out],
+        "furlong": ["predict", str(tmp_path / "unit.nc"), *out],
+        "catchment": ["predict", str(tmp_path / "shape.nc"), *out],
+        "missing.nc": ["predict", str(tmp_path / "missing.nc"), *out],
+        "nowhere": ["predict", str(virtual), "--model", str(tmp_path / "nowhere"), "--out", str(tmp_path / "o.nc")],
+        ".txt": ["predict", str(virtual), "--model", str(run), "--out", str(tmp_path / "o.txt")],
+        "1.5": ["predict", str(virtual), *out, "--quantiles", "0.5", "1.5"],
+        "1999": ["forecast", str(virtual), *out, "--issues", "1999-01-01"],
+        "holds a run": ["pretrain", str(store), "--out", str(run), *SMALL],
+        "1950": ["pretrain", str(store), "--out", str(tmp_path / "r"), "--data.training-period", "1950-01-01", "1951-01-01"],
+        "9999": ["pretrain", str(store), "--out", str(tmp_path / "r"), *SMALL, "--data.held-out", "9999999"],
+        "--preset huge": ["pretrain", str(store), "--out", str(tmp_path / "r"), "--preset", "huge"],
+        "2020": ["evaluate", str(store), "--out", str(tmp_path / "e"), "--period", "2020-01-01", "2021-01-01"],
+    }
+    for named, command in mistakes.items():
+        capsys.readouterr()
+        assert main(command) == 2, named
+        assert named in said(capsys)
+    assert not (tmp_path / "o.nc").exists() and not (tmp_path / "r").exists()
+
+
+def test_config_files_are_read_and_refused_with_their_name(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("from hydromae.presets import BASE\nconfig = BASE.having(model={'d_model': 64})\n")
+    assert read_config(file).model.d_model == 64
+    for text in ("config = 3\n", "1 / 0\n", "from hydromae.presets import BASE\nBASE.having(model={'heads': 7})\n"):
+        file.write_text(text)
+        with pytest.raises(InputError, match="mine.py"):
+            read_config(file)
+    with pytest.raises(InputError, match="absent.py"):
+        read_config(tmp_path / "absent.py")
+
+
+def test_demo_writes_a_report(tmp_path: Path) -> None:
+    folder = tmp_path / "demo"
+    assert main(["demo", str(folder), "--catchments", "20", "--epochs", "0.04", "--every", "360"]) == 0
+    assert (folder / "report.html").stat().st_size > 100_000
+    answer = xr.load_dataset(folder / "answer.nc", engine="h5netcdf")
+    assert set(np.unique(answer["riverflow_origin"])) == {0, 1, 2, 3}

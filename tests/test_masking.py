@@ -1,0 +1,177 @@
+"""Masks: which questions are asked, in exact numbers."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+
+from hydromae.config import Config, MaskConfig
+from hydromae.errors import InputError
+from hydromae.masking import MASKS, Hidden, draw, targets, visible
+from samples import NAMES, NATIONAL, sample, small
+
+SETTINGS = MaskConfig()
+FLOW = MaskConfig(answered=("riverflow",))
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def runs(hidden: torch.Tensor) -> list[tuple[int, int]]:
+    """First day and length of every run of True in Bool[T]."""
+    edges = torch.diff(torch.cat([torch.zeros(1), hidden.float(), torch.zeros(1)]))
+    first, last = (edges == 1).nonzero()[:, 0], (edges == -1).nonzero()[:, 0]
+    return list(zip(first.tolist(), (last - first).tolist(), strict=True))
+
+
+def suffix_start(hidden: torch.Tensor) -> int:
+    """First hidden day of Bool[T], which must be hidden from there to its end and nowhere else."""
+    start = int(hidden.float().argmax())
+    assert hidden[start:].all() and not hidden[:start].any()
+    return start
+
+
+@pytest.mark.parametrize("preset", NAMES)
+@pytest.mark.parametrize("kind", MASKS)
+def test_the_same_generator_state_gives_the_same_masks(preset: str, kind: str) -> None:
+    batch, settings = sample(preset, size=9, days=40), replace(small(preset).masks, kind=kind, answered=())
+    one, same, other = (draw(batch, settings, generator(seed)) for seed in (3, 3, 4))
+    assert set(one) == set(batch.values)
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+    for name, hidden in one.items():
+        assert hidden.dtype == torch.bool and hidden.shape == batch.values[name].shape[:3]
+
+
+def test_visible_and_targets_of_one_token_by_hand() -> None:
+    batch = sample("rivers", size=1, days=2, sites=1)
+    batch = replace(
+        batch, observed={"weather": torch.ones(1, 2, 1, 3).bool(), "riverflow": torch.ones(1, 2, 1, 1).bool()}
+    )
+    batch.observed["weather"][0, :, 0, 1] = False
+    hidden = {"weather": torch.tensor([True, False]).view(1, 2, 1), "riverflow": torch.zeros(1, 2, 1).bool()}
+    assert visible(batch, hidden)["weather"][0, :, 0].tolist() == [[False, False, False], [True, False, True]]
+    assert targets(batch, hidden)["weather"][0, :, 0].tolist() == [[True, False, True], [False, False, False]]
+    assert not targets(batch, hidden)["riverflow"].any() and visible(batch, hidden)["riverflow"].all()
+
+
+def test_random_hides_exactly_the_ratio_in_every_window_and_differs_between_modalities() -> None:
+    batch = sample("base", size=3, days=10, sites=4, patches=5)
+    hidden = draw(batch, MaskConfig(map_ratio=0.4, series_ratio=0.3), generator())
+    for name in NATIONAL:
+        expected = 20 if name in NATIONAL[:3] else 12  # 0.4 of 10 × 5 and 0.3 of 10 × 4
+        assert hidden[name].flatten(1).sum(dim=1).tolist() == [expected] * 3
+    assert not torch.equal(hidden["precipitation"], hidden["temperature"])
+    assert not torch.equal(hidden["riverflow"][0], hidden["riverflow"][1])
+
+
+def test_unified_is_the_same_across_a_kind() -> None:
+    hidden = draw(sample("base", days=10), replace(SETTINGS, kind="unified"), generator())
+    assert torch.equal(hidden["precipitation"], hidden["soil_moisture"])
+    assert torch.equal(hidden["precipitation"], hidden["temperature"])
+    assert torch.equal(hidden["evaporation"], hidden["riverflow"])
+    assert hidden["riverflow"].flatten(1).sum(dim=1).tolist() == [16, 16]  # 0.4 of 10 × 4
+
+
+def test_tube_hides_whole_windows_of_the_ratio_of_sites() -> None:
+    hidden = draw(sample("base", days=7, sites=5, patches=10), replace(SETTINGS, kind="tube"), generator())
+    for held, sites in ((hidden["temperature"], 4), (hidden["riverflow"], 2)):
+        assert (held == held[:, :1]).all() and held[:, 0].sum(dim=1).tolist() == [sites, sites]
+
+
+def test_span_hides_runs_within_its_settings_of_the_answered_modality_only() -> None:
+    batch = sample("rivers", size=40, days=59, sites=6)  # shorter than 60 days: one run at most
+    hidden = draw(batch, replace(FLOW, kind="span", span_days=(4, 9)), generator())
+    assert not hidden["weather"].any()
+    found = [run for window in hidden["riverflow"] for site in window.T for run in runs(site)]
+    inner = [length for first, length in found if first > 0 and first + length < 59]
+    assert min(inner) == 4 and max(inner) == 9 and all(length <= 9 for _, length in found)
+    share = hidden["riverflow"].any(dim=1).float().mean(dim=1)
+    full = share == 1
+    assert 2 <= int(full.sum()) <= 16  # every site in a fifth of the 40 windows
+    assert 0.2 < float(share[~full].mean()) < 0.47  # a third of the sites in the others
+
+
+@pytest.mark.parametrize("kind", ["future", "blind"])
+def test_future_and_blind_hide_what_comes_after_a_day(kind: str) -> None:
+    batch = sample("rivers", size=200, days=40, sites=2)
+    hidden = draw(batch, replace(FLOW, kind=kind, lead_days=5), generator())
+    flow = hidden["riverflow"]
+    assert (flow == flow[:, :, :1]).all()
+    assert torch.equal(hidden["weather"], flow) if kind == "blind" else not hidden["weather"].any()
+    starts = torch.tensor([suffix_start(window[:, 0]) for window in flow])
+    assert int(starts.min()) >= 11 and int(starts.max()) == 39  # never before a quarter; at least one day hidden
+    near = float((starts >= 35).float().mean())  # half of them, and 4 in 29 of the others
+    assert 0.45 < near < 0.7
+
+
+def test_lead_days_may_exceed_the_window() -> None:
+    hidden = draw(sample("rivers", size=20, days=3), replace(FLOW, kind="future", lead_days=100), generator())
+    assert all(suffix_start(window[:, 0]) in (1, 2) for window in hidden["riverflow"])
+
+
+def test_site_hides_whole_windows_of_the_answered_modality_only() -> None:
+    hidden = draw(sample("rivers", size=50, days=6, sites=40), replace(FLOW, kind="site"), generator())
+    assert not hidden["weather"].any()
+    assert (hidden["riverflow"] == hidden["riverflow"][:, :1]).all()
+    share = hidden["riverflow"][:, 0].float().mean(dim=1)
+    assert 0.25 < float(share.mean()) < 0.35 and float(share.max()) < 0.8 and float(share.std()) > 0.08
+
+
+def test_modality_hides_one_answered_modality_whole() -> None:
+    batch = sample("base", size=60)
+    answered = ("evaporation", "riverflow")
+    hidden = draw(batch, MaskConfig(kind="modality", answered=answered), generator())
+    gone = torch.stack([hidden[name].flatten(1).all(dim=1) for name in NATIONAL])
+    some = torch.stack([hidden[name].flatten(1).any(dim=1) for name in NATIONAL])
+    assert torch.equal(gone, some) and not gone[:3].any() and (gone.sum(dim=0) == 1).all()
+    assert 15 < int(gone[3].sum()) < 45
+
+
+def test_without_answered_every_modality_is_asked() -> None:
+    hidden = draw(sample("base", size=60), MaskConfig(kind="modality"), generator())
+    assert all(hidden[name].any() for name in NATIONAL)
+
+
+def kind_of(hidden: Hidden, window: int) -> str:
+    flow, weather = hidden["riverflow"][window], hidden["weather"][window]
+    if weather.any():
+        return "blind"
+    return "modality" if flow.all() else "site" if (flow == flow[:1]).all() else "future"
+
+
+def test_mixture_draws_for_every_window_by_weight() -> None:
+    batch = sample("rivers", size=400, days=12, sites=8)
+    mixture = (("modality", 0.5), ("blind", 0.2), ("future", 0.3), ("site", 0.0))
+    hidden = draw(batch, replace(FLOW, kind="mixture", mixture=mixture), generator())
+    drawn = [kind_of(hidden, window) for window in range(400)]
+    share = {name: drawn.count(name) / 400 for name, _ in mixture}
+    assert all(abs(share[name] - weight) < 0.07 for name, weight in mixture) and share["site"] == 0
+    following = sum(a == b for a, b in itertools.pairwise(drawn)) / 399
+    assert abs(following - (0.5**2 + 0.2**2 + 0.3**2)) < 0.08  # as often as two independent draws agree
+
+
+def test_a_window_of_a_mixture_is_whole() -> None:
+    """Each window follows one mask, not a patchwork of several."""
+    batch = sample("rivers", size=30, days=12, sites=5)
+    settings = replace(FLOW, kind="mixture", mixture=(("future", 1.0), ("blind", 1.0)))
+    hidden = draw(batch, settings, generator())
+    for window in range(30):
+        start = suffix_start(hidden["riverflow"][window, :, 0])
+        if hidden["weather"][window].any():
+            assert suffix_start(hidden["weather"][window, :, 0]) == start
+
+
+@pytest.mark.parametrize("mixture", [(("mixture", 1.0),), (("gap", 1.0),), (("span", -1.0),), (("span", 0.0),), ()])
+def test_a_mixture_that_cannot_be_drawn_is_refused(mixture: tuple[tuple[str, float], ...]) -> None:
+    with pytest.raises(InputError, match=r"masks\.mixture"):
+        Config().having(masks={"mixture": mixture})
+
+
+def test_every_mask_is_a_kind_that_the_config_takes() -> None:
+    for kind in MASKS:
+        assert Config().having(masks={"kind": kind}).masks.kind == kind
