@@ -2,4 +2,4 @@
 
 from hydromae.presets import RIVERS
 
-config = RIVERS.having(train={"epochs": 14})
+config = RIVERS.having(train={"epochs": 12})

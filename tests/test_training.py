@@ -98,13 +98,12 @@ def test_what_is_held_out_changes_nothing(tmp_path, config, dataset):
     out = dataset["catchment"].isin(held_out)
     changed = dataset.copy()
     for name in changed.data_vars:
-        if "catchment" in changed[name].dims and name not in ("latitude", "longitude"):
+        if "catchment" in changed[name].dims:
             changed[name] = xr.where(out, 1.5 * changed[name] + 0.01, changed[name], keep_attrs=True).transpose(
                 *dataset[name].dims
             )
-    if config.data.vector_patch_size == 1:  # where a catchment stands decides which neighbours share a token with which
-        for name in ("latitude", "longitude"):
-            changed[name] = dataset[name] + 0.02 * out
+    for name in ("latitude", "longitude"):
+        changed[name] = dataset[name] + 0.02 * out
     one = trained(tmp_path / "one", config, dataset)
     two = trained(tmp_path / "two", config, changed, like=dataset)
     assert not changed.equals(dataset)

@@ -86,7 +86,8 @@ class Demo:
             model_card=card,
         )
         found = summary(evaluation)
-        medians = {q: float(row["nse_median"]) for (q, m), row in found.iterrows() if m == model.name}  # pyright: ignore[reportGeneralTypeIssues]
+        ours = found.reset_index().query("method == @model.name")
+        medians = {str(q): round(float(m), 4) for q, m in zip(ours["question"], ours["nse_median"], strict=True)}
         say("median NSE over rivers: " + ", ".join(f"{q} {value:.2f}" for q, value in medians.items()))
         say(f"{page.absolute()}: the report; made in {(time.monotonic() - began) / 60:.1f} minutes")
         return {"report": str(page.absolute()), "median_nse": medians, "seconds": time.monotonic() - began}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from hydromae.batch import CellWeights, Places
 from hydromae.config import Config
@@ -70,16 +70,23 @@ class Record:
         low, high = (int(np.datetime64(day, "D").astype(int)) for day in period)
         return max(0, low - int(self.days[0])), min(len(self.days) - 1, high - int(self.days[0]))
 
-    def slots_without(self, held_out: tuple[str, ...]) -> Bool[np.ndarray, "S V"]:
-        """Slots of the series sites in which a catchment stands that is not held out."""
-        names = np.array([str(name) for name in self.catchments])
-        unknown = sorted(set(held_out) - set(names))
-        if unknown:
-            raise InputError(f"data.held_out: the store has no catchment '{unknown[0]}'; name catchments that it has")
-        out = np.flatnonzero(np.isin(names, held_out))
-        if len(out) == len(names):
-            raise InputError(f"data.held_out: holds out all {len(names)} catchments; leave some to learn from")
-        return (self.groups >= 0) & ~np.isin(self.groups, out)
+
+def without(dataset: xr.Dataset, held_out: tuple[str, ...]) -> xr.Dataset:
+    """A record of the other catchments: what is held out is gone before anything is laid on sites or cut into windows.
+
+    Raises
+    ------
+    InputError
+        If a held-out catchment is not in the record, or none is left.
+    """
+    names = np.array([str(name) for name in dataset["catchment"].values])
+    unknown = sorted(set(held_out) - set(names.tolist()))
+    if unknown:
+        raise InputError(f"data.held_out: the store has no catchment '{unknown[0]}'; name catchments that it has")
+    kept = np.flatnonzero(~np.isin(names, held_out))
+    if not len(kept):
+        raise InputError(f"data.held_out: holds out all {len(names)} catchments; leave some to learn from")
+    return dataset if len(kept) == len(names) else dataset.isel(catchment=kept)
 
 
 def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridSpec | None = None) -> Record:
@@ -115,7 +122,7 @@ def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridS
             if modality.kind == "map":
                 values[modality.name] = _maps(dataset, modality, scaling, laid, max(1, len(patches)), grid)
                 variance[modality.name] = np.ones(values[modality.name].shape[1:], dtype=np.float32)
-        if config.model.footprints and len(patches):
+        if config.model.footprints:
             cells = _footprints(dataset, easting, northing, groups, grid, laid)
     spread = tuple(scaling[name].std if name in scaling else 1.0 for name in ("latitude", "longitude"))
     return Record(
@@ -270,6 +277,9 @@ def _footprints(
     where: tuple[np.ndarray, ...],
 ) -> CellWeights:
     patch, pixel, inside = where
+    if not len(inside):
+        nowhere = torch.zeros(0, dtype=torch.int64)
+        return CellWeights(nowhere, nowhere, nowhere, torch.zeros(0))
     cell_easting, cell_northing = grid.cell_position(dataset["cell"].values.astype(np.int64)[inside])
     middle = []
     for name, gauge in (("centroid_easting", easting), ("centroid_northing", northing)):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
 
-from hydromae.batch import Batch, CellWeights, Places
+from hydromae.batch import Batch, Places
 from hydromae.config import Config, DataConfig
 from hydromae.data.record import Record
 from hydromae.errors import InputError
-from hydromae.modalities import ATTRIBUTES, MODALITIES
+from hydromae.modalities import ATTRIBUTES
 
 KEPT_TRAITS = ("latitude", "longitude", "catchment-area")
 """Traits that stay when `trait_dropout` takes the others: what is known of any place."""
@@ -67,10 +67,8 @@ class Windows:
     config : DataConfig
     first, last : int
         Day indices of the period.
-    allowed : Int[N]
-        Series sites that may be seen.
-    near : Int[N, M] or None
-        For each allowed site the nearest allowed ones, itself first.
+    near : Int[S, M] or None
+        For each series site the nearest ones, itself first; None where every window holds all sites.
     batch_size, seed : int
     steps : int
         Batches in an epoch.
@@ -82,8 +80,7 @@ class Windows:
     config: DataConfig
     first: int
     last: int
-    allowed: Int[np.ndarray, " N"]
-    near: Int[np.ndarray, "N M"] | None
+    near: Int[np.ndarray, "S M"] | None
     batch_size: int
     seed: int
     steps: int
@@ -109,18 +106,18 @@ class Windows:
         assert self.near is not None and self.config.sites is not None
         centres = generator.integers(0, len(self.near), self.batch_size)
         others = generator.permuted(self.near[centres, 1:], axis=1)[:, : self.config.sites - 1]
-        return self.allowed[np.concatenate([centres[:, None], others], axis=1)]
+        return np.concatenate([centres[:, None], others], axis=1)
 
 
 def windows(
     record: Record, config: Config, period: tuple[str, str], *, seed: int, augment: bool, batch_size: int
 ) -> Windows:
-    """Windows of a period, without the catchments that are held out.
+    """Windows of a period; the record holds no catchment but those that may be seen (`record.without`).
 
     Raises
     ------
     InputError
-        If the record does not hold one window of the period, or a held-out catchment is unknown.
+        If the record does not hold one window of the period.
     """
     first, last = record.span(period)
     length = config.data.sequence_length
@@ -129,41 +126,16 @@ def windows(
             f"period {period[0]}..{period[1]}: the record has {max(0, last - first + 1)} of its days, "
             f"fewer than sequence_length {length}; choose a longer period or shorter windows"
         )
-    stay = record.slots_without(config.data.held_out)
-    allowed = np.flatnonzero(stay.any(axis=1))
-    if config.data.held_out and (config.data.sites is None or stay.shape[1] > 1):
-        record = _emptied(record, stay)
     near = None
     if config.data.sites is not None:
-        here = stay[allowed][..., None]
-        position = (record.places["series"].position[0, allowed].numpy() * here).sum(axis=1) / here.sum(axis=1)
+        position = record.places["series"].position[0, :, 0].numpy()
         distance = ((position[:, None] - position[None]) ** 2).sum(axis=-1)
         np.fill_diagonal(distance, -1.0)  # itself first, also where another gauge stands at the same place
-        count = min(len(allowed), config.data.sites + config.data.sites // 2)
+        count = min(len(position), config.data.sites + config.data.sites // 2)
         near = distance.argsort(axis=1, kind="stable")[:, :count]
     starts = len(range(first, last - length + 2, config.data.stride))
     steps = config.train.steps_per_epoch or max(1, starts // batch_size)
-    return Windows(record, config.data, first, last, allowed, near, batch_size, seed, steps, augment)
-
-
-def _emptied(record: Record, stay: Bool[np.ndarray, "S V"]) -> Record:
-    """The record with padding where no catchment stays: no values, no position, no traits, no footprint."""
-    values, old, here = dict(record.values), record.places["series"], torch.from_numpy(stay)[None, ..., None]
-    for name, held in record.values.items():
-        if record.kind(name) == "series":
-            slots = held.reshape(*held.shape[:2], stay.shape[1], -1)
-            values[name] = np.where(stay[..., None], slots, np.nan).reshape(held.shape)
-    series = Places(
-        torch.where(here, old.position, 0.0),
-        old.present & here[..., 0],
-        torch.where(here, old.traits, 0.0),
-        old.known & here,
-    )
-    cells = record.cells
-    if cells is not None:
-        kept = here.flatten()[cells.slot]
-        cells = CellWeights(*(part[kept] for part in (cells.slot, cells.patch, cells.pixel, cells.weight)))
-    return replace(record, values=values, places=record.places | {"series": series}, cells=cells)
+    return Windows(record, config.data, first, last, near, batch_size, seed, steps, augment)
 
 
 def augmented(batch: Batch, config: DataConfig, degrees: tuple[float, float], generator: np.random.Generator) -> Batch:
@@ -179,8 +151,7 @@ def augmented(batch: Batch, config: DataConfig, degrees: tuple[float, float], ge
     traits[..., 1] += torch.from_numpy(shift[..., 0] / (KM_PER_DEGREE * 0.6) / degrees[1]).to(traits.dtype)
     moved = Places(places.position + torch.from_numpy(shift), places.present, traits, known)
     observed = {
-        name: _without_variable(seen, len(MODALITIES[name].variables), config.variable_dropout, generator)
-        for name, seen in batch.observed.items()
+        name: _without_variable(seen, config.variable_dropout, generator) for name, seen in batch.observed.items()
     }
     return Batch(batch.values, observed, batch.variance, batch.days, batch.places | {"series": moved}, batch.cells)
 
@@ -192,11 +163,10 @@ def _kept_traits(shape: torch.Size, dropout: float, generator: np.random.Generat
     return everywhere | ~(bare | single)
 
 
-def _without_variable(
-    seen: torch.Tensor, variables: int, dropout: float, generator: np.random.Generator
-) -> torch.Tensor:
-    drawn, lost = generator.random(seen.shape[0]), generator.integers(0, variables, seen.shape[0])
-    if not dropout or variables == 1:
+def _without_variable(seen: torch.Tensor, dropout: float, generator: np.random.Generator) -> torch.Tensor:
+    channels = seen.shape[-1]
+    drawn, lost = generator.random(seen.shape[0]), generator.integers(0, channels, seen.shape[0])
+    if not dropout or channels not in (2, 3, 4):
         return seen
-    gone = (drawn < dropout)[:, None] & (np.arange(seen.shape[-1]) % variables == lost[:, None])
+    gone = (drawn < dropout)[:, None] & (np.arange(channels) == lost[:, None])
     return seen & ~torch.from_numpy(gone)[:, None, None, :]

@@ -14,7 +14,7 @@ import xarray as xr
 from torch import nn
 
 from hydromae.config import Config
-from hydromae.data.record import record_of
+from hydromae.data.record import record_of, without
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import Windows, windows
 from hydromae.errors import InputError
@@ -78,7 +78,7 @@ def train(
         `out/best`, the weights with the lowest validation loss.
     """
     where = pick_device(device)
-    record = record_of(dataset, config, scaling, grid)
+    record = record_of(without(dataset, config.data.held_out), config, scaling, grid)
     seed, size = config.train.seed, config.train.batch_size
     learn = windows(record, config, config.data.training_period, seed=seed, augment=True, batch_size=size)
     check = windows(record, config, config.data.validation_period, seed=0, augment=False, batch_size=size)
