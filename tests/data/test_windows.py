@@ -8,7 +8,7 @@ import torch
 
 from hydromae.batch import Batch
 from hydromae.config import Config
-from hydromae.data.record import Record, record_of
+from hydromae.data.record import Record, record_of, without
 from hydromae.data.windows import KM_PER_DEGREE, augmented, batch_of, windows
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES
@@ -19,7 +19,7 @@ PERIOD = (FIRST, "2000-01-30")
 
 def rivers(**data: object) -> tuple[Record, Config]:
     config = config_of("rivers", **{"sites": 3, **data})
-    return record_of(catchments(8, 40), config, SCALING), config
+    return record_of(without(catchments(8, 40), config.data.held_out), config, SCALING), config
 
 
 def base(**data: object) -> tuple[Record, Config]:
@@ -126,32 +126,25 @@ def test_held_out_rivers_are_in_no_window() -> None:
     assert seen == {1, 2, 4, 5, 6, 7}
 
 
-@pytest.mark.parametrize("held_out", [("c1",), ("c0", "c4"), ("c0", "c1", "c2", "c3", "c4")])
-def test_held_out_catchments_of_groups_leave_padding(held_out: tuple[str, ...]) -> None:
-    """Neither value, trait, position nor footprint of a held-out catchment is left; the others of its group stay."""
-    record, config = base(held_out=held_out)
-    batch = windows(record, config, PERIOD, seed=0, augment=False, batch_size=2)(0)
-    whole = batch_of(record, batch.days[:, 0].numpy() - 10957, 6)
-    names = np.append(record.catchments, "padding")[record.groups]
-    gone = torch.from_numpy(np.isin(names, (*held_out, "padding")))
-    places, cells = batch.places["series"], batch.cells
-    assert cells is not None and whole.cells is not None
-    for name in ("evaporation", "riverflow"):
-        assert not batch.observed[name][:, :, gone].any() and batch.observed[name][:, :, ~gone].all()
-        assert torch.equal(batch.values[name][:, :, ~gone], whole.values[name][:, :, ~gone])
-        assert not batch.values[name][:, :, gone].any()
-    assert torch.equal(places.present, ~gone.expand(2, -1, -1))
-    assert not places.known[:, gone].any() and not places.traits[:, gone].any() and not places.position[:, gone].any()
-    assert torch.equal(places.traits[:, ~gone], whole.places["series"].traits[:, ~gone])
-    assert set(cells.slot.tolist()) == set((~gone).flatten().nonzero()[:, 0].tolist())
-    assert float(cells.weight.sum()) == pytest.approx(5 - len(held_out))
-    assert torch.equal(batch.values["precipitation"], whole.values["precipitation"])
+def test_held_out_catchments_leave_a_record_with_maps() -> None:
+    """Neither value, trait, position nor footprint of a held-out catchment is left; the maps and the others stay."""
+    config = config_of("base", vector_patch_size=2)
+    whole = national(5, 40)
+    record = record_of(without(whole, ("c0", "c4")), config, SCALING, GRID)
+    assert record.catchments.tolist() == ["c1", "c2", "c3"] and record.cells is not None
+    assert float(record.cells.weight.sum()) == pytest.approx(3)
+    kept = record_of(whole.isel(catchment=[1, 2, 3]), config, SCALING, GRID)
+    for one, two in zip(
+        everything(batch_of(record, np.array([3]), 6)), everything(batch_of(kept, np.array([3]), 6)), strict=True
+    ):
+        assert torch.equal(one, two)
 
 
 def test_unknown_held_out_catchment_is_refused() -> None:
-    record, config = rivers(held_out=("c1", "nowhere"))
     with pytest.raises(InputError, match="no catchment 'nowhere'"):
-        windows(record, config, PERIOD, seed=0, augment=False, batch_size=1)
+        without(catchments(3, 4), ("c1", "nowhere"))
+    with pytest.raises(InputError, match="all 3 catchments"):
+        without(catchments(3, 4), ("c0", "c1", "c2"))
 
 
 @pytest.mark.parametrize("period", [("1990-01-01", "1991-01-01"), ("2020-01-01", "2021-01-01"), (FIRST, "2000-01-05")])
