@@ -12,7 +12,7 @@ from hydromae.batch import Batch, Places
 from hydromae.config import Config, DataConfig
 from hydromae.data.record import Record
 from hydromae.errors import InputError
-from hydromae.modalities import ATTRIBUTES
+from hydromae.modalities import ATTRIBUTES, MODALITIES
 
 KEPT_TRAITS = ("latitude", "longitude", "catchment-area")
 """Traits that stay when `trait_dropout` takes the others: what is known of any place."""
@@ -151,7 +151,8 @@ def augmented(batch: Batch, config: DataConfig, degrees: tuple[float, float], ge
     traits[..., 1] += torch.from_numpy(shift[..., 0] / (KM_PER_DEGREE * 0.6) / degrees[1]).to(traits.dtype)
     moved = Places(places.position + torch.from_numpy(shift), places.present, traits, known)
     observed = {
-        name: _without_variable(seen, config.variable_dropout, generator) for name, seen in batch.observed.items()
+        name: _without_variable(seen, len(MODALITIES[name].variables), config.variable_dropout, generator)
+        for name, seen in batch.observed.items()
     }
     return Batch(batch.values, observed, batch.variance, batch.days, batch.places | {"series": moved}, batch.cells)
 
@@ -163,10 +164,11 @@ def _kept_traits(shape: torch.Size, dropout: float, generator: np.random.Generat
     return everywhere | ~(bare | single)
 
 
-def _without_variable(seen: torch.Tensor, dropout: float, generator: np.random.Generator) -> torch.Tensor:
-    channels = seen.shape[-1]
-    drawn, lost = generator.random(seen.shape[0]), generator.integers(0, channels, seen.shape[0])
-    if not dropout or channels not in (2, 3, 4):
+def _without_variable(
+    seen: torch.Tensor, variables: int, dropout: float, generator: np.random.Generator
+) -> torch.Tensor:
+    drawn, lost = generator.random(seen.shape[0]), generator.integers(0, variables, seen.shape[0])
+    if not dropout or variables == 1:
         return seen
-    gone = (drawn < dropout)[:, None] & (np.arange(channels) == lost[:, None])
+    gone = (drawn < dropout)[:, None] & (np.arange(seen.shape[-1]) % variables == lost[:, None])
     return seen & ~torch.from_numpy(gone)[:, None, None, :]

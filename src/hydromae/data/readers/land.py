@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
+from pickle import UnpicklingError
 from zipfile import BadZipFile
 
 import numpy as np
@@ -80,7 +80,7 @@ def _read_pt(path: str | Path) -> np.ndarray:
 
     try:
         land = torch.load(path, weights_only=True, map_location="cpu")
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except (UnpicklingError, RuntimeError, EOFError) as error:
         raise InputError(f"{path}: not a plain tensor ({first_line(error)}); save a boolean tensor") from error
     if not isinstance(land, torch.Tensor) or land.dtype != torch.bool or land.ndim != 2:
         raise InputError(f"{path}: holds no boolean tensor of two dimensions; save land[row, column] as torch.bool")
