@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from hydromae.batch import Batch
 from hydromae.config import Config
 from hydromae.masking import Hidden, targets
-
-if TYPE_CHECKING:
-    from hydromae.model.streams import Predictions
+from hydromae.model.streams import Predictions
 
 
 def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
