@@ -35,6 +35,7 @@ from hydromae.batch import Batch
 from hydromae.config import Config
 from hydromae.data.record import Record, record_of
 from hydromae.data.scaling import Scaling
+from hydromae.data.store import open_store
 from hydromae.data.windows import windows
 from hydromae.losses import loss
 from hydromae.masking import Hidden, draw
@@ -179,13 +180,18 @@ def data_bytes(record: Record, batch: Batch) -> int:
     )
 
 
-def measured(name: str, steps: int, quick: bool, precision: str | None) -> dict[str, object]:
-    """All figures of one preset, in this process."""
+def measured(name: str, steps: int, quick: bool, precision: str | None, store: Path | None) -> dict[str, object]:
+    """All figures of one preset, in this process; on the last days of a store where one is given."""
     start = peak_bytes()
     config, catchments, days = prepared(name, quick, precision)
     torch.manual_seed(0)
     model = HydroMAE(config)
-    dataset = invented(list(model.embeddings), catchments, days)
+    if store is None:
+        dataset = invented(list(model.embeddings), catchments, days)
+    else:
+        dataset = open_store(store).isel(time=slice(-days, None)).load()
+        period = tuple(str(day)[:10] for day in dataset["time"].values[[0, -1]])
+        config = config.having(data={"training_period": period})
     scaling = Scaling.fit(dataset, config.data.training_period)
     record = record_of(dataset, config, scaling, GridSpec())
     cut = windows(record, config, config.data.training_period, seed=0, augment=True, batch_size=config.train.batch_size)
@@ -208,6 +214,7 @@ def measured(name: str, steps: int, quick: bool, precision: str | None) -> dict[
     return {
         "preset": name,
         "quick": quick,
+        "store": None if store is None else str(store),
         "batch": config.train.batch_size,
         "precision": config.train.precision,
         "threads": torch.get_num_threads(),
@@ -280,12 +287,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="steps of which the median counts, after a warm-up")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="instead of the preset's own")
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
+    parser.add_argument("--store", type=Path, help="a store that hydromae prepare wrote, instead of invented noise")
     parser.add_argument("--quick", action="store_true", help="narrow and short, for a test")
     options = parser.parse_args()
+    if options.store is not None and options.preset == "all":
+        parser.error("--store holds what one kind of preset reads; name it with --preset")
     if options.preset == "all":
         rows = [alone(name, options) for name in FULL]
     else:
-        rows = [measured(options.preset, options.steps, options.quick, options.precision)]
+        rows = [measured(options.preset, options.steps, options.quick, options.precision, options.store)]
     Console().print(shown(rows))
     if options.out is not None:
         options.out.write_text(json.dumps(rows, indent=1), encoding="utf-8")

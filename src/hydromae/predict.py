@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
 
@@ -33,6 +33,7 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles that an answer carries unless others are asked for."""
 ORIGINS = ("observed", "filled", "forecast", "ungauged")
 SITES_AT_ONCE = 600
+SHIPPED = Path(__file__).parent / "assets"
 
 
 @dataclass(frozen=True)
@@ -230,14 +231,14 @@ def cells_of(values: np.ndarray, record: Record, dataset: xr.Dataset) -> Float[n
 
 
 def load(name: str | Path, device: str = "auto") -> Model:
-    """A trained model, from a run (its best, else its last state), a checkpoint, or a model folder.
+    """A trained model: a shipped one by its name, a run (its best, else its last state), a checkpoint, or a model folder.
 
     Raises
     ------
     InputError
         If there is no model under that name.
     """
-    folder = Path(name)
+    folder = SHIPPED / str(name) if str(name) in shipped() else Path(name)
     last = newest(folder)
     candidates = [whole(folder / "best"), whole(folder / "last"), folder, *([last] if last else [])]
     folder = next((found for found in candidates if (found / WEIGHTS).is_file()), folder)
@@ -246,6 +247,6 @@ def load(name: str | Path, device: str = "auto") -> Model:
     return Model(network.to(where), config, scaling, grid, where)
 
 
-def named(model: Model, name: str) -> Model:
-    """The same model under another name, for tables of scores."""
-    return replace(model, name=name)
+def shipped() -> list[str]:
+    """Names of the models that come with the package."""
+    return sorted(folder.parent.name for folder in SHIPPED.glob(f"*/{WEIGHTS}"))
