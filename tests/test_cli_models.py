@@ -53,6 +53,14 @@ def test_an_option_reaches_the_configuration(country: Path) -> None:
     assert (written["model"]["d_model"], written["train"]["steps_per_epoch"]) == (16, 12)
 
 
+def test_stop_and_resume_end_as_an_undisturbed_run(country: Path, tmp_path: Path) -> None:
+    pretrain = ["pretrain", str(country / "rivers.zarr"), "--out", str(tmp_path / "run"), *SMALL]
+    assert main([*pretrain, "--stop-after", "7"]) == 0
+    assert main([*pretrain, "--resume"]) == 0
+    one, two = ((folder / "last" / "model.safetensors").read_bytes() for folder in (country / "run", tmp_path / "run"))
+    assert one == two
+
+
 @pytest.mark.parametrize("suffix", [".nc", ".csv", ".parquet"])
 def test_predict_answers_every_nan_in_every_form(country: Path, tmp_path: Path, suffix: str) -> None:
     asked = xr.load_dataset(country / "virtual.nc", engine="h5netcdf").isel(time=slice(-100, None))

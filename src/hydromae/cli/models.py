@@ -78,6 +78,8 @@ class Pretrain:
     """Catchments kept out of every sample: a file with one a line, or the protocol's own tenth."""
     resume: bool = False
     """Go on from the last checkpoint of the run."""
+    stop_after: int | None = None
+    """Stop at this step, with a checkpoint from which --resume goes on; the end of the schedule where not given."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     threads: int | None = None
@@ -109,6 +111,7 @@ class Pretrain:
                 grid=grid,
                 resume=self.resume,
                 device=self.device,
+                stop_after=self.stop_after,
                 watch=watch,
             )
         say(f"{best}: the model with the lowest validation loss; hydromae evaluate {self.store} --model {self.out}")

@@ -1,0 +1,32 @@
+"""The model that comes with the package: small, loads by its name, and answers rivers that it never saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import hydromae
+from hydromae import metrics, questions
+from hydromae.predict import SHIPPED, shipped
+from hydromae.virtual import virtual_catchments
+
+
+@pytest.mark.parametrize("name", ["gb-rivers"])
+def test_shipped_model_is_small_and_says_what_it_is(name: str) -> None:
+    folder = SHIPPED / name
+    assert name in shipped()
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 12e6
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    for word in ("trained on", "licence", "NSE", "limits"):
+        assert word in card.lower() or word in card, word
+
+
+def test_shipped_model_answers_gaps_of_an_invented_country(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was trained on real rivers; rivers of Virtual GB are new to it, and obey the same water balance."""
+    monkeypatch.chdir(tmp_path)
+    truth = virtual_catchments(500, 5, "2001-01-01", 40, missing=False)
+    hidden = questions.gap_pattern(truth["time"], truth["catchment"], 10, 40, np.arange(40))
+    answer = hydromae.load("gb-rivers").predict(questions.fill_gaps(truth, hidden))
+    assert float(metrics.nse(answer["riverflow"], truth["riverflow"].where(hidden)).median()) > 0.5
