@@ -16,7 +16,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 STEP = Path(__file__).parents[1] / "benchmarks" / "step.py"
 FIELDS = {
-    "preset", "quick", "batch", "precision", "threads", "torch", "days", "patches", "catchments", "tokens", "parameters",
+    "preset", "quick", "store", "batch", "precision", "threads", "torch", "days", "patches", "catchments", "tokens",
+    "parameters",
     "forward_s", "backward_s", "optimizer_s", "step_s", "flops_counted", "flops_lstm", "flops", "flops_per_s",
     "gemm_fp32_flops_per_s", "gemm_bf16_flops_per_s", "share_of_gemm", "start_bytes", "data_bytes", "peak_bytes",
     "peak_above_start_bytes",

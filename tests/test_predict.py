@@ -16,7 +16,7 @@ from hydromae.blend import overlapping
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 from hydromae.model.mae import HydroMAE
-from hydromae.predict import LEVELS, Model, load, named
+from hydromae.predict import LEVELS, Model, load
 from hydromae.train.checkpoint import save_model
 from hydromae.train.loop import train
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
@@ -487,7 +487,7 @@ def test_load_a_run_its_parts_and_nothing(tmp_path: Path):
     assert run.config == SMALL and run.scaling == scaling and not run.network.training
     xr.testing.assert_identical(run.predict(question), best.predict(question))
     assert load(tmp_path / "run" / "checkpoints" / "step-0000003").config == SMALL
-    assert named(run, "ours").name == "ours" and run.name == "hydromae"
+    assert run.name == "hydromae"
     with pytest.raises(InputError, match="nowhere") as caught:
         load(tmp_path / "nowhere")
     assert "\n" not in str(caught.value)

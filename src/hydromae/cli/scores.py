@@ -67,12 +67,12 @@ class Evaluate:
 
 
 def scores_table(found: pd.DataFrame) -> Table:
-    """Medians over catchments, a row for each question and method."""
-    table = Table(
-        "question", "method", "median NSE", "p10", "p25", "KGE", "CRPS", "in 50 %", "in 90 %", "catchments", box=None
-    )
+    """Medians over catchments, a row for each question and method; `--json` has more columns."""
+    table = Table("question", "method", "NSE", "p10", "CRPS", "50 %", "90 %", "rivers", box=None, pad_edge=False)
+    for column in table.columns[:2]:
+        column.no_wrap, column.min_width = True, 18
     for row in found.reset_index().to_dict("records"):
-        numbers = [row[name] for name in ("nse_median", "nse_p10", "nse_p25", "kge_median", "crps")]
+        numbers = [row[name] for name in ("nse_median", "nse_p10", "crps")]
         shares = [row[name] for name in ("coverage50", "coverage90")]
         cells = ["" if n != n else f"{n:.3f}" for n in numbers] + ["" if n != n else f"{n:.0%}" for n in shares]
         table.add_row(row["question"], row["method"], *cells, str(row["catchments"]))

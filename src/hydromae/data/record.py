@@ -122,7 +122,7 @@ def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridS
             if modality.kind == "map":
                 values[modality.name] = _maps(dataset, modality, scaling, laid, max(1, len(patches)), grid)
                 variance[modality.name] = np.ones(values[modality.name].shape[1:], dtype=np.float32)
-        if config.model.footprints:
+        if config.model.footprints and len(patches):
             cells = _footprints(dataset, easting, northing, groups, grid, laid)
     spread = tuple(scaling[name].std if name in scaling else 1.0 for name in ("latitude", "longitude"))
     return Record(
@@ -277,9 +277,6 @@ def _footprints(
     where: tuple[np.ndarray, ...],
 ) -> CellWeights:
     patch, pixel, inside = where
-    if not len(inside):
-        nowhere = torch.zeros(0, dtype=torch.int64)
-        return CellWeights(nowhere, nowhere, nowhere, torch.zeros(0))
     cell_easting, cell_northing = grid.cell_position(dataset["cell"].values.astype(np.int64)[inside])
     middle = []
     for name, gauge in (("centroid_easting", easting), ("centroid_northing", northing)):
