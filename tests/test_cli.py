@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
-from hydromae.evaluate.score import evaluate
 
 from hydromae import __main__, __version__
 from hydromae.cli import COMMANDS, main
 from hydromae.evaluate import protocol
+from hydromae.evaluate.score import evaluate
 
 DAYS, RIVERS = 60, 12
 

@@ -235,8 +235,8 @@ class HydroMAE(nn.Module):
             own = slice(first, first + stream.sites.shape[1])
             first = own.stop
             tokens = self._answer(batch, stream, memories, real, asked, own)
-            window, _, site = asked.nonzero(as_tuple=True)
-            slots = stream.slots[window, site]
+            # A repeated index would add its gradients in no fixed order; spread over the days every index is alone.
+            slots = stream.slots[:, None].expand(-1, asked.shape[1], -1, -1, -1)[asked]
             for name in stream.names:
                 these = wanted[name][asked]
                 priors = (

@@ -88,7 +88,8 @@ class Priors(nn.Module):
         assert context.separation is not None
         weight = torch.exp(-(context.separation * functional.softplus(self.slope)).sum(dim=-1))
         window = torch.arange(near.shape[0], device=near.device)[:, None, None]
-        ratio = torch.sqrt(supply[:, :, None] / supply[window, near]).clamp(0.2, 5.0)
+        theirs = supply[:, None].expand(-1, supply.shape[1], -1).gather(2, near)
+        ratio = torch.sqrt(supply[:, :, None] / theirs).clamp(0.2, 5.0)
         ratio = torch.where(watered[:, :, None] & watered[window, near], ratio, 1.0)
         root = flow * self.constants[0, 1] + self.constants[0, 0]
         weight = (weight + 1e-8)[:, None] * seen
