@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from hydromae.batch import Batch
 from hydromae.blend import Sums, overlapping
 from hydromae.config import Config
+from hydromae.data.origin import origin_of
 from hydromae.data.readers.ahead import with_days
 from hydromae.data.readers.table import answer_dataset, answer_frame, from_dataset, from_frame
 from hydromae.data.record import Record, record_of
@@ -31,7 +32,6 @@ from hydromae.train.engine import arithmetic, pick_device
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles that an answer carries unless others are asked for."""
-ORIGINS = ("observed", "filled", "forecast", "ungauged")
 SITES_AT_ONCE = 600
 SHIPPED = Path(__file__).parent / "assets"
 
@@ -193,23 +193,13 @@ def _flow_quantiles(dataset: xr.Dataset, record: Record, sums: Sums) -> dict[str
     weight = np.maximum(sums.weight["riverflow"], 1e-12)[..., None]
     stacked = np.stack([catchments_of(row / weight, record, 0, 1) for row in sums.quantile])
     stacked = np.maximum.accumulate(np.where(seen, known, stacked).astype(np.float32), axis=0)
-    origin = np.where(seen, 0, np.where(~seen.any(axis=0), 3, np.where(_after_last(seen), 2, 1))).astype(np.int8)
     quantile = xr.DataArray(
         stacked,
         dims=("quantile", "time", "catchment"),
         coords={"quantile": sums.levels},
         attrs={"units": RIVERFLOW.units, "long_name": "river flow not exceeded with this probability"},
     )
-    flags = xr.DataArray(
-        origin,
-        dims=("time", "catchment"),
-        attrs={"flag_values": [0, 1, 2, 3], "flag_meanings": " ".join(ORIGINS), "long_name": "what each river flow is"},
-    )
-    return {"riverflow_quantile": quantile, "riverflow_origin": flags}
-
-
-def _after_last(seen: Bool[np.ndarray, "T C"]) -> Bool[np.ndarray, "T C"]:
-    return ~np.flip(np.logical_or.accumulate(np.flip(seen, axis=0), axis=0), axis=0)
+    return {"riverflow_quantile": quantile, "riverflow_origin": origin_of(seen)}
 
 
 def catchments_of(values: np.ndarray, record: Record, index: int, variables: int) -> Float[np.ndarray, "T C"]:

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from hydromae.data.origin import Origin
 from hydromae.errors import InputError
 from hydromae.evaluate import baselines
-from hydromae.evaluate.answers import Origin
 from hydromae.evaluate.regression import DonorRidge, bridged
 from hydromae.evaluate.transfer import WeightedDonors, nearest_gauge, positions
 

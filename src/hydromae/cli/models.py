@@ -185,15 +185,16 @@ class Predict:
     def run(self, say: Say) -> Result:
         """Read, answer, write."""
         from hydromae.data.answers import check_target, write_answer
+        from hydromae.data.origin import Origin
         from hydromae.data.readers import read
-        from hydromae.predict import ORIGINS, load
+        from hydromae.predict import load
 
         check_target(self.out)
         model = load(self.model, self.device)
         answer = model.predict(read(self.question, self.attributes).load(), self.quantiles)
         write_answer(answer, self.out)
         origin = np.asarray(answer["riverflow_origin"].values)
-        counts = {name: int((origin == code).sum()) for code, name in enumerate(ORIGINS)}
+        counts = {kind.name.lower(): int((origin == kind).sum()) for kind in Origin}
         said = ", ".join(f"{count:,} {name}" for name, count in counts.items())
         say(f"{self.out}: daily flows of {answer.sizes['catchment']} catchments: {said}")
         return {"path": str(self.out), **counts}

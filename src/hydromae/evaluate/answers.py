@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
-
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float
+
+from hydromae.data.origin import origin_of
 
 LOG_OFFSET = 0.01
-
-
-class Origin(IntEnum):
-    """What a value of `riverflow` is."""
-
-    OBSERVED = 0
-    FILLED = 1
-    FORECAST = 2
-    UNGAUGED = 3
 
 
 def answered(dataset: xr.Dataset, flow: Float[np.ndarray, "T C"]) -> xr.Dataset:
@@ -28,24 +19,7 @@ def answered(dataset: xr.Dataset, flow: Float[np.ndarray, "T C"]) -> xr.Dataset:
     asked = dataset["riverflow"].transpose("time", "catchment")
     observed = np.isfinite(asked.values)
     values = np.where(observed, asked.values, flow.astype(asked.dtype))
-    origin = xr.DataArray(
-        origins(observed),
-        dims=("time", "catchment"),
-        attrs={
-            "long_name": "what the value of riverflow is",
-            "flag_values": np.array(list(Origin), dtype=np.uint8),
-            "flag_meanings": " ".join(kind.name.lower() for kind in Origin),
-        },
-    )
-    return dataset.assign(riverflow=asked.copy(data=values), riverflow_origin=origin)
-
-
-def origins(observed: Bool[np.ndarray, "T C"]) -> UInt8[np.ndarray, "T C"]:
-    """Origin (T, C) of each day: observed; forecast after a river's last observed day; ungauged where it has none."""
-    later = np.maximum.accumulate(observed[::-1], axis=0)[::-1]
-    origin = np.where(later, Origin.FILLED, Origin.FORECAST)
-    origin = np.where(observed.any(axis=0), origin, Origin.UNGAUGED)
-    return np.where(observed, Origin.OBSERVED, origin).astype(np.uint8)
+    return dataset.assign(riverflow=asked.copy(data=values), riverflow_origin=origin_of(observed))
 
 
 def river_flow(dataset: xr.Dataset) -> Float[np.ndarray, "T C"]:

@@ -187,6 +187,8 @@ class HydroMAE(nn.Module):
         return torch.cat([tokens, static], dim=1) if self.joint else torch.cat([static[:, None], tokens], dim=1)
 
     def _joint_context(self, streams: list[Stream], batch: Batch) -> Context:
+        if not self.joint and self.fusion is None:
+            return Context()
         if not self.joint:
             return nearest(joined_places([batch.at(s.names[0]) for s in streams]), self.config.model.neighbours)
         if all(stream.real is None for stream in streams):
@@ -239,11 +241,9 @@ class HydroMAE(nn.Module):
             slots = stream.slots[:, None].expand(-1, asked.shape[1], -1, -1, -1)[asked]
             for name in stream.names:
                 these = wanted[name][asked]
-                priors = (
-                    None
-                    if stream.priors is None or name != "riverflow"
-                    else tuple(p[wanted[name]] for p in stream.priors)
-                )
+                priors = None
+                if stream.priors is not None and name == "riverflow":
+                    priors = (stream.priors[0][wanted[name]], stream.priors[1][wanted[name]])
                 value, raw = self.heads[name](tokens[these], slots[these], priors)
                 mean[name] = value.new_zeros(batch.values[name].shape).index_put((wanted[name],), value)
                 if raw is not None:
