@@ -13,7 +13,7 @@ from hydromae.batch import Batch
 from hydromae.config import ModelConfig
 from hydromae.modalities import MODALITIES
 from hydromae.model.address import SEPARATIONS
-from hydromae.model.layers import Block, Context, FiLM
+from hydromae.model.layers import Block, Context, FiLM, taken_by
 
 
 class Embedding(nn.Module):
@@ -37,7 +37,7 @@ class Embedding(nn.Module):
         both = torch.cat([_slotted(values, self.slots), _slotted(visible.to(values.dtype), self.slots)], dim=-1)
         if extra is not None:
             both = torch.cat([both, extra], dim=-1)
-        tokens = self.project(both)
+        tokens = self.project(taken_by(self.project, both))
         if self.film is not None:
             tokens = self.film(tokens, slots[:, None])
         return self.merge(rearrange(tokens, "b t s v d -> b t s (v d)"))

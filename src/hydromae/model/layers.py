@@ -59,6 +59,11 @@ class Context:
     separation: Float[Tensor, "B S K G"] | None = None
 
 
+def taken_by(layer: nn.Module, values: Tensor) -> Tensor:
+    """Values in the precision of a layer's weights, which are half where an engine has cast the model so."""
+    return values.to(next(layer.parameters()).dtype)
+
+
 class Attention(nn.Module):
     """Multi-head attention with fused scaled-dot-product; queries may come from elsewhere (`decoder`)."""
 
@@ -125,8 +130,18 @@ class RecurrentMixer(nn.Module):
     def forward(self, tokens: Float[Tensor, "B T S D"], context: Context) -> Float[Tensor, "B T S D"]:
         """Recurrence over T, separately for each site."""
         size = tokens.shape[0]
-        states, _ = self.recurrence(rearrange(tokens, "b t s d -> t (b s) d"))
+        states = self._run(rearrange(tokens, "b t s d -> t (b s) d"))
         return rearrange(self.out(states), "t (b s) d -> b t s d", b=size)
+
+    def _run(self, along: Float[Tensor, "T N D"]) -> Float[Tensor, "T N E"]:
+        """The recurrence; what would be fp16 on a CPU runs in fp32, for oneDNN has no such LSTM."""
+        cast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.float16
+        if along.device.type != "cpu" or not (cast or along.dtype == torch.float16):
+            return self.recurrence(along)[0]
+        weights = {name: weight.float() for name, weight in self.recurrence.named_parameters()}
+        with torch.autocast("cpu", enabled=False):
+            states, _ = torch.func.functional_call(self.recurrence, weights, (along.float(),))
+        return states.to(along.dtype)
 
 
 class SpaceMixer(nn.Module):
@@ -150,7 +165,7 @@ class SpaceMixer(nn.Module):
         )
         bias = None
         if context.separation is not None and self.slope is not None:
-            bias = -torch.einsum("b s k g, h g -> b h s k", context.separation, functional.softplus(self.slope))
+            bias = -torch.einsum("b s k g, h g -> b h s k", context.separation, functional.softplus(self.slope.float()))
         if context.neighbours is None:
             mixed = _look(query, key, value, bias)
         else:

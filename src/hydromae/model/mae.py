@@ -208,7 +208,7 @@ class HydroMAE(nn.Module):
             if stream.real is not None:
                 static = stream.real.new_ones(part.shape[0], part.shape[1] - stream.real.shape[1])
                 real = torch.cat([stream.real, static], dim=1)
-            alone = self.fusion.alone(part, index, Context(real=real))
+            alone = self.fusion.alone(part, index, Context(real=real)).float()  # sums over many tokens
             share = torch.ones_like(alone[..., :1]) if real is None else real[..., None].to(alone.dtype)
             summaries.append((alone * share).flatten(1, -2).sum(dim=1) / share.flatten(1, -2).sum(dim=1))
         return contrast(summaries, self.config.model.contrastive_temperature)
