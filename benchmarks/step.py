@@ -42,8 +42,8 @@ from hydromae.masking import Hidden, draw
 from hydromae.modalities import ATTRIBUTES, MODALITIES, GridSpec
 from hydromae.model.mae import HydroMAE
 from hydromae.presets import PRESETS
-from hydromae.train.engine import Engine, arithmetic
-from hydromae.train.optim import adamw
+from hydromae.train.engine import OwnEngine
+from hydromae.train.world import World
 
 FULL = ("base", "fast", "rivers")
 LAND_PERCENT = 5  # from which a cell counts as land: 94 patches of at least half land, as in the seed
@@ -126,12 +126,10 @@ CPU_ATTENTION = {
 }
 
 
-def step(engine: Engine, batch: Batch, hidden: Hidden, config: Config) -> tuple[float, float, float]:
+def step(engine: OwnEngine, batch: Batch, hidden: Hidden, config: Config) -> tuple[float, float, float]:
     """Seconds of forward (with the loss), backward and optimizer."""
     began = time.perf_counter()
-    with arithmetic(engine.device, config.train.precision):
-        predictions = engine.model(batch, hidden)
-    total, _ = loss(predictions, batch, hidden, config)
+    total, _ = loss(engine.predict(batch, hidden), batch, hidden, config)
     forward = time.perf_counter()
     engine.backward(total)
     backward = time.perf_counter()
@@ -139,12 +137,10 @@ def step(engine: Engine, batch: Batch, hidden: Hidden, config: Config) -> tuple[
     return forward - began, backward - forward, time.perf_counter() - backward
 
 
-def flops_of(engine: Engine, batch: Batch, hidden: Hidden, config: Config) -> tuple[int, int]:
+def flops_of(engine: OwnEngine, batch: Batch, hidden: Hidden, config: Config) -> tuple[int, int]:
     """FLOPs of forward and backward: counted, and of LSTMs by formula."""
     with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
-        with arithmetic(engine.device, config.train.precision):
-            predictions = engine.model(batch, hidden)
-        loss(predictions, batch, hidden, config)[0].backward()
+        loss(engine.predict(batch, hidden), batch, hidden, config)[0].backward()
     engine.model.zero_grad(set_to_none=True)
     series = [value for name, value in batch.values.items() if MODALITIES[name].kind == "series"]
     return counter.get_total_flops(), lstm_flops(engine.model, series[0][..., 0].numel())
@@ -194,11 +190,10 @@ def measured(name: str, steps: int, quick: bool, precision: str | None, store: P
         config = config.having(data={"training_period": period})
     scaling = Scaling.fit(dataset, config.data.training_period)
     record = record_of(dataset, config, scaling, GridSpec())
-    cut = windows(record, config, config.data.training_period, seed=0, augment=True, batch_size=config.train.batch_size)
-    batch = cut(0)
+    cut = windows(record, config, config.data.training_period, seed=0, augment=True, update=config.train.batch_size)
+    batch = cut(range(config.train.batch_size))
     hidden = draw(batch, config.masks, torch.Generator().manual_seed(0))
-    device = torch.device("cpu")
-    engine = Engine(model.know(scaling), adamw(model, config.optimizer), config.train, config.optimizer.clip, device)
+    engine = OwnEngine(model.know(scaling), config, World(0, 1, torch.device("cpu")), 1)
     step(engine, batch, hidden, config)
     forward, backward, update = (
         statistics.median(t) for t in zip(*(step(engine, batch, hidden, config) for _ in range(steps)), strict=True)

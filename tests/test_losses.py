@@ -42,7 +42,7 @@ def test_squared_error_of_targets_by_hand() -> None:
     batch.observed["riverflow"][0, 3] = False
     total, parts = loss(answers(batch), batch, hidden, PLAIN)
     assert float(total) == pytest.approx((1 + 4) / 2)  # hidden and observed: days 0 and 1
-    assert float(parts["riverflow"]) == pytest.approx(2.5) and not parts["riverflow"].requires_grad
+    assert parts["riverflow"].tolist() == pytest.approx([2.5, 1]) and not parts["riverflow"].requires_grad
 
 
 def test_errors_are_divided_by_the_variance() -> None:
@@ -55,7 +55,18 @@ def test_windows_weigh_the_same_however_many_targets_they_have() -> None:
     hidden = all_tokens(batch)
     hidden["riverflow"][1, 1:] = False
     hidden["riverflow"][2] = False
-    assert float(loss(answers(batch), batch, hidden, PLAIN)[0]) == pytest.approx((1 + 9) / 2)  # the third has no target
+    total, parts = loss(answers(batch), batch, hidden, PLAIN)
+    assert float(total) == pytest.approx((1 + 9 + 0) / 3)  # the third has no target
+    assert parts["riverflow"].tolist() == pytest.approx([10, 2])
+
+
+def test_the_loss_of_a_batch_is_the_mean_of_its_windows_however_they_are_cut() -> None:
+    batch = flow_only([[1.0, 1.0], [3.0, 9.0], [7.0, 7.0]])
+    batch.observed["riverflow"][2] = False
+    whole = float(loss(answers(batch), batch, all_tokens(batch), Config())[0])
+    alone = [batch.window(index) for index in range(3)]
+    each = [float(loss(answers(one), one, all_tokens(one), Config())[0]) for one in alone]
+    assert whole == pytest.approx(sum(each) / 3) and each[2] == 0
 
 
 def test_only_decoded_tokens_are_scored() -> None:
@@ -80,7 +91,7 @@ def test_distribution_weight_adds_the_negative_log_likelihood() -> None:
     for weight in (0.1, 1.0):
         config = PLAIN.having(train={"distribution_weight": weight})
         total, parts = loss(answers(batch, spread=spread), batch, all_tokens(batch), config)
-        assert float(total) == pytest.approx(5 + weight * doubt) and float(parts["riverflow"]) == pytest.approx(5)
+        assert float(total) == pytest.approx(5 + weight * doubt) and float(parts["riverflow"][0]) == pytest.approx(5)
 
 
 def test_task_weights_act_and_a_modality_without_one_counts_once() -> None:
@@ -117,4 +128,6 @@ def test_the_loss_is_the_weighted_sum_of_its_parts(preset: str) -> None:
     with torch.no_grad():
         total, parts = loss(built(config)(batch, hidden), batch, hidden, config)
     weights = dict(config.train.task_weights)
-    assert float(total) == pytest.approx(sum(weights[name] * float(part) for name, part in parts.items()), rel=1e-5)
+    assert float(total) == pytest.approx(
+        sum(weights[name] * float(part[0]) / batch.size for name, part in parts.items()), rel=1e-5
+    )

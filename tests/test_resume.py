@@ -27,10 +27,10 @@ def run(out: Path, config: Config = SMALL, **options: object) -> Path:
 
 
 def tensors(run: Path) -> dict[str, torch.Tensor]:
-    """Weights, averaged weights, optimizer and random state of the last checkpoint, and the models that answer."""
+    """Weights, averaged weights and optimizer of the last checkpoint, and the models that answer."""
     found = newest(run)
     assert found is not None
-    files = [found / "model.safetensors", found / "optimizer.safetensors"]
+    files = [found / f"{name}.safetensors" for name in ("model", "average", "optimizer-0")]
     files += [run / name / "model.safetensors" for name in ("best", "last")]
     return {f"{file.parent.name}/{file.stem}/{n}": held for file in files for n, held in load_file(file).items()}
 
@@ -48,7 +48,7 @@ def state(run: Path) -> dict[str, object]:
 def same(one: Path, two: Path) -> None:
     ours, theirs = tensors(one), tensors(two)
     assert set(ours) == set(theirs)
-    assert any("average/" in name for name in ours) and any("exp_avg_sq/" in name for name in ours)
+    assert any("/average/" in name for name in ours) and any("exp_avg_sq/" in name for name in ours)
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
     assert story(one) == story(two)
     assert state(one) == state(two)
@@ -56,8 +56,15 @@ def same(one: Path, two: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "stops"),
-    [({}, (4,)), ({}, (1, 5, 6)), ({"precision": "bf16"}, (3,)), ({"accumulation": 2, "epochs": 4}, (5,))],
-    ids=["after an epoch", "in the middle of epochs, again and again", "bf16", "accumulated"],
+    [
+        ({}, (4,)),
+        ({}, (1, 5, 6)),
+        ({"precision": "bf16"}, (3,)),
+        ({"precision": "fp16"}, (3,)),
+        ({"accumulation": 2}, (5,)),
+        ({"workers": 2}, (3,)),
+    ],
+    ids=["after an epoch", "in the middle of epochs, again and again", "bf16", "fp16", "accumulated", "workers"],
 )
 def test_n_and_n_steps_are_2n_steps(tmp_path, settings, stops):
     config = SMALL.having(train=settings)

@@ -79,6 +79,16 @@ class Batch:
         """The batch on another device; transfers are asynchronous where memory is pinned."""
         return _apply(self, lambda tensor: tensor.to(device, non_blocking=True))
 
+    def pin_memory(self) -> Batch:
+        """The batch in memory that a GPU can fetch from by itself; the loader calls this where there is one."""
+        return _apply(self, lambda tensor: tensor.pin_memory())
+
+    def window(self, index: int) -> Batch:
+        """One window of the batch, as views."""
+        part = slice(index, index + 1)
+        whole = (self.values, self.observed, self.variance, self.days, self.places)
+        return Batch(*(_apply(held, lambda tensor: tensor[part]) for held in whole), self.cells)
+
     def at(self, modality: str) -> Places:
         """Places of a modality's sites."""
         return self.places[MODALITIES[modality].kind]

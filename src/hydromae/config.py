@@ -16,7 +16,7 @@ from hydromae.modalities import MODALITIES
 
 Mixer = Literal["joint", "time", "recurrent", "space"]
 MaskKind = Literal["random", "unified", "tube", "span", "future", "blind", "site", "modality", "mixture"]
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -164,17 +164,27 @@ class TrainConfig:
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     batch_size: int = 16
-    """Windows a step on each device."""
+    """Windows in a batch on each device."""
     accumulation: int = 1
-    """Steps whose gradients are added before one update."""
+    """Batches whose gradients are added before one update."""
+    workers: int = 0
+    """Worker processes that prepare batches ahead, for each device; 0 prepares them in between."""
     epochs: float = 10
     """Passes over the windows."""
     warmup_epochs: float = 5
     """Epochs of linear warm-up."""
     steps_per_epoch: int | None = None
-    """Steps that count as an epoch; None means one pass over the windows."""
+    """Updates that count as an epoch; None means one pass over the windows."""
     precision: Precision = "fp32"
-    """Arithmetic of the forward pass."""
+    """Arithmetic of the forward pass; weights and their averages are fp32."""
+    loss_scale: float = 65536.0
+    """First loss scale of fp16, which is dynamic."""
+    loss_scale_window: int = 1000
+    """Updates without overflow after which the loss scale doubles."""
+    loss_scale_hysteresis: int = 2
+    """Overflows that it takes to halve the loss scale."""
+    min_loss_scale: float = 1.0
+    """Smallest loss scale."""
     averaged_weights: float = 0.0
     """Decay of an exponential average of the weights, which the run then answers with; 0 keeps none."""
     seed: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from hydromae.batch import Batch
@@ -12,17 +13,19 @@ from hydromae.model.streams import Predictions
 
 
 def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
-    """Weighted sum over modalities of squared error and, for series, negative log-likelihood.
+    """Weighted sum over modalities of squared error and, for series, negative log-likelihood; its mean over the windows.
 
     Targets are observed, hidden, decoded, and after `data.warm_up_days`. Every window counts the same, however many
-    targets it has, so that a forecast of a week teaches as much as a simulated year.
+    targets it has, so that a forecast of a week teaches as much as a simulated year; one without any adds nothing. So the
+    loss of a batch is the mean of the losses of its windows, however the windows are shared out.
 
     Returns
     -------
     total : Tensor
         Scalar, differentiable.
-    parts : dict
-        Detached mean squared error of each modality (over `batch.variance`), under its name.
+    parts : dict of Float[2]
+        For each modality, detached: the sum over windows of the mean squared error (over `batch.variance`), and the number
+        of windows that have targets.
     """
     weights, model = dict(config.train.task_weights), config.model
     total = batch.days.new_zeros((), dtype=torch.float32)
@@ -33,16 +36,15 @@ def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config)
             wanted = wanted & _late(wanted, config.data.warm_up_days)
         truth = torch.where(wanted, batch.values[name], 0.0)
         error = torch.where(wanted, predictions.mean[name] - truth, 0.0).square() / batch.variance[name][:, None]
-        square = _mean(error, wanted)
-        parts[name] = square.detach()
-        term = square
+        each = _mean(error, wanted)
+        parts[name] = torch.stack([each.detach().sum(), wanted.flatten(1).any(dim=1).sum()])
         if name in predictions.gaussians and config.train.distribution_weight:
             around_mean = predictions.gaussians[name]
             shift = (predictions.mean[name] - predictions.mean[name].detach())[..., None]
             likely = type(around_mean)(around_mean.weight, around_mean.centre - shift, around_mean.spread)
             doubt = torch.where(wanted, -likely.log_likelihood(truth), 0.0)
-            term = term + config.train.distribution_weight * _mean(doubt, wanted)
-        total = total + weights.get(name, 1.0) * term
+            each = each + config.train.distribution_weight * _mean(doubt, wanted)
+        total = total + weights.get(name, 1.0) * each.mean()
     if predictions.contrast is not None:
         total = total + model.contrastive_weight * predictions.contrast
     return total, parts
@@ -52,8 +54,6 @@ def _late(wanted: Tensor, warm_up: int) -> Tensor:
     return (torch.arange(wanted.shape[1], device=wanted.device) >= warm_up)[None, :, None, None]
 
 
-def _mean(values: Tensor, wanted: Tensor) -> Tensor:
-    """Mean over the targets of each window, then over the windows that have any."""
-    count = wanted.flatten(1).sum(dim=1)
-    each = values.flatten(1).sum(dim=1) / count.clamp(min=1)
-    return each.sum() / (count > 0).sum().clamp(min=1)
+def _mean(values: Tensor, wanted: Tensor) -> Float[Tensor, " B"]:
+    """Mean over the targets of each window, 0 where it has none."""
+    return values.flatten(1).sum(dim=1) / wanted.flatten(1).sum(dim=1).clamp(min=1)

@@ -7,7 +7,7 @@ The rule that all of the package obeys stands in `visible` and `targets`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -128,6 +128,14 @@ MASKS: dict[str, Mask] = {f.__name__: f for f in (random, unified, tube, span, f
 def draw(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
     """Hide what `settings` says; the same generator state gives the same masks."""
     return MASKS[settings.kind](batch, settings, generator)
+
+
+def draw_each(batch: Batch, settings: MaskConfig, seeds: Sequence[int]) -> Hidden:
+    """Hide in every window what its own seed says, whichever windows are beside it."""
+    parts = [
+        draw(batch.window(index), settings, torch.Generator().manual_seed(seed)) for index, seed in enumerate(seeds)
+    ]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def _shapes(batch: Batch) -> dict[str, tuple[int, int, int]]:

@@ -27,6 +27,11 @@ def base(**data: object) -> tuple[Record, Config]:
     return record_of(national(5, 40), config, SCALING, GRID), config
 
 
+def generators(batch: Batch) -> list[np.random.Generator]:
+    """One a window."""
+    return [np.random.default_rng([0, window]) for window in range(batch.size)]
+
+
 def everything(batch: Batch) -> list[torch.Tensor]:
     series = batch.places["series"]
     return [*batch.values.values(), *batch.observed.values(), batch.days, series.position, series.traits, series.known]
@@ -76,44 +81,55 @@ def test_nan_is_unobserved_and_stands_as_zero() -> None:
 
 
 @pytest.mark.parametrize("build", [rivers, base])
-def test_a_batch_depends_on_seed_and_step_alone(build) -> None:
+def test_a_window_depends_on_seed_and_number_alone(build) -> None:
     record, config = build(trait_dropout=0.3, position_jitter=2.0, variable_dropout=0.5)
 
     def fresh(seed: int, augment: bool = True):
-        return windows(record, config, PERIOD, seed=seed, augment=augment, batch_size=2)
+        return windows(record, config, PERIOD, seed=seed, augment=augment, update=2)
 
     one = fresh(1)
-    late = everything(one(5))
-    everything(one(2))
-    assert all(torch.equal(a, b) for a, b in zip(late, everything(fresh(1)(5)), strict=True))
-    assert any(not torch.equal(a, b) for a, b in zip(late, everything(fresh(2)(5)), strict=True))
-    assert any(not torch.equal(a, b) for a, b in zip(late, everything(one(6)), strict=True))
+    late = everything(one(range(10, 12)))
+    everything(one(range(4, 6)))
+    assert all(torch.equal(a, b) for a, b in zip(late, everything(fresh(1)(range(10, 12))), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(late, everything(fresh(2)(range(10, 12))), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(late, everything(one(range(12, 14))), strict=True))
+    longer = everything(one(range(8, 13)))
+    assert all(torch.equal(a, b[2:4]) for a, b in zip(late, longer, strict=True)), "whichever windows are beside it"
 
 
 def test_an_epoch_sees_every_window_once() -> None:
     record, config = base()
-    learn = windows(record, config, PERIOD, seed=0, augment=False, batch_size=1)
-    assert learn.steps == 7  # starts 0, 4, … 24: a window of 6 days fits 30 days until day 24
+    learn = windows(record, config, PERIOD, seed=0, augment=False, update=1)
+    assert learn.epoch == 7  # starts 0, 4, … 24: a window of 6 days fits 30 days until day 24
     for epoch in (0, 1):
-        starts = [int(learn(epoch * 7 + step).days[0, 0]) - 10957 for step in range(7)]
+        starts = [int(day) - 10957 for day in learn(range(epoch * 7, epoch * 7 + 7)).days[:, 0]]
         assert sorted(starts) == [0, 4, 8, 12, 16, 20, 24]
-    assert [int(learn(s).days[0, 0]) for s in range(7)] != [int(learn(s).days[0, 0]) for s in range(7, 14)]
+    assert learn(range(7)).days[:, 0].tolist() != learn(range(7, 14)).days[:, 0].tolist()
+
+
+def test_an_epoch_of_so_many_updates_goes_through_the_windows_again() -> None:
+    record, config = base()
+    config = config.having(train={"steps_per_epoch": 5})
+    learn = windows(record, config, PERIOD, seed=0, augment=False, update=3)
+    assert learn.epoch == 15  # 5 updates of 3 windows, of which there are 7
+    starts = [int(day) - 10957 for day in learn(range(15)).days[:, 0]]
+    assert starts[:7] == starts[7:14] and starts[14] == starts[0] and len(set(starts)) == 7
 
 
 @pytest.mark.parametrize("build", [rivers, base])
 def test_windows_stay_inside_their_period(build) -> None:
     record, config = build()
-    learn = windows(record, config, ("2000-01-05", "2000-01-20"), seed=0, augment=False, batch_size=4)
+    learn = windows(record, config, ("2000-01-05", "2000-01-20"), seed=0, augment=False, update=4)
     for step in range(12):
-        days = learn(step).days - 10957
+        days = learn(range(4 * step, 4 * step + 4)).days - 10957
         assert int(days.min()) >= 4 and int(days.max()) <= 19
 
 
 def test_a_window_of_rivers_is_a_neighbourhood() -> None:
     record, config = rivers(sites=4)
-    learn = windows(record, config, PERIOD, seed=0, augment=False, batch_size=4)
+    learn = windows(record, config, PERIOD, seed=0, augment=False, update=4)
     for step in range(10):
-        flow = learn(step).values["riverflow"]
+        flow = learn(range(4 * step, 4 * step + 4)).values["riverflow"]
         sites = (flow[:, 0, :, 0] // 1000).long()
         assert sites.shape == (4, 4) and all(len(set(window.tolist())) == 4 for window in sites)
         assert int((sites - sites[:, :1]).abs().max()) <= 5, "the nearest 6 of a line, the centre first"
@@ -121,8 +137,12 @@ def test_a_window_of_rivers_is_a_neighbourhood() -> None:
 
 def test_held_out_rivers_are_in_no_window() -> None:
     record, config = rivers(held_out=("c0", "c3"))
-    learn = windows(record, config, PERIOD, seed=0, augment=True, batch_size=4)
-    seen = {int(v) for step in range(30) for v in (learn(step).values["riverflow"][..., 0] // 1000).flatten()}
+    learn = windows(record, config, PERIOD, seed=0, augment=True, update=4)
+    seen = {
+        int(v)
+        for step in range(30)
+        for v in (learn(range(4 * step, 4 * step + 4)).values["riverflow"][..., 0] // 1000).flatten()
+    }
     assert seen == {1, 2, 4, 5, 6, 7}
 
 
@@ -151,13 +171,13 @@ def test_unknown_held_out_catchment_is_refused() -> None:
 def test_a_period_without_a_window_is_refused(period: tuple[str, str]) -> None:
     record, config = rivers()
     with pytest.raises(InputError, match="fewer than sequence_length 6"):
-        windows(record, config, period, seed=0, augment=False, batch_size=1)
+        windows(record, config, period, seed=0, augment=False, update=1)
 
 
 def test_trait_dropout_keeps_latitude_longitude_and_area() -> None:
     record, config = rivers(trait_dropout=0.4)
     batch = batch_of(record, np.zeros(200, dtype=np.int64), 3)
-    known = augmented(batch, config.data, (1.0, 1.0), np.random.default_rng(0)).places["series"].known[:, :, 0]
+    known = augmented(batch, config.data, (1.0, 1.0), generators(batch)).places["series"].known[:, :, 0]
     kept = torch.tensor([a.name in ("latitude", "longitude", "catchment-area") for a in ATTRIBUTES])
     assert known[..., kept].all()
     bare = ~known[..., ~kept].any(dim=-1)
@@ -169,7 +189,7 @@ def test_trait_dropout_keeps_latitude_longitude_and_area() -> None:
 def test_jitter_moves_position_and_degrees_together() -> None:
     record, config = rivers(position_jitter=3.0)
     batch = batch_of(record, np.zeros(50, dtype=np.int64), 3)
-    moved = augmented(batch, config.data, (2.0, 4.0), np.random.default_rng(0))
+    moved = augmented(batch, config.data, (2.0, 4.0), generators(batch))
     shift = (moved.places["series"].position - batch.places["series"].position)[:, :, 0]
     traits = (moved.places["series"].traits - batch.places["series"].traits)[:, :, 0]
     assert 2.9 < float(shift.abs().max()) <= 3.0001
@@ -181,7 +201,7 @@ def test_jitter_moves_position_and_degrees_together() -> None:
 def test_variable_dropout_takes_one_variable_of_a_shared_modality() -> None:
     record, config = rivers(variable_dropout=0.5)
     batch = batch_of(record, np.zeros(200, dtype=np.int64), 3)
-    seen = augmented(batch, config.data, (1.0, 1.0), np.random.default_rng(0)).observed
+    seen = augmented(batch, config.data, (1.0, 1.0), generators(batch)).observed
     assert seen["riverflow"].all()
     lost = ~seen["weather"].flatten(1, 2).any(dim=1)
     assert torch.equal(~seen["weather"], lost[:, None, None].expand_as(seen["weather"])), "everywhere and always"
@@ -192,12 +212,12 @@ def test_variable_dropout_takes_one_variable_of_a_shared_modality() -> None:
 def test_variable_dropout_knows_a_variable_from_a_catchment_of_a_group() -> None:
     record, config = base(variable_dropout=1.0)
     batch = batch_of(record, np.zeros(20, dtype=np.int64), 3)
-    seen = augmented(batch, config.data, (1.0, 1.0), np.random.default_rng(0)).observed
+    seen = augmented(batch, config.data, (1.0, 1.0), generators(batch)).observed
     assert all(torch.equal(seen[name], batch.observed[name]) for name in seen)
 
 
 def test_nothing_drops_out_unless_asked() -> None:
     record, config = rivers()
     batch = batch_of(record, np.zeros(4, dtype=np.int64), 3)
-    same = augmented(batch, config.data, (1.0, 1.0), np.random.default_rng(0))
+    same = augmented(batch, config.data, (1.0, 1.0), generators(batch))
     assert all(torch.equal(a, b) for a, b in zip(everything(batch), everything(same), strict=True))

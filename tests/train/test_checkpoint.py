@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,8 @@ from hydromae.train.checkpoint import (
     save_checkpoint,
     save_model,
 )
-from hydromae.train.optim import adamw
+from hydromae.train.engine import OwnEngine
+from hydromae.train.world import World
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
 
 SCALING = scaling_of(rivers(), SMALL)
@@ -32,6 +34,28 @@ SCALING = scaling_of(rivers(), SMALL)
 
 def weights(value: float) -> dict[str, torch.Tensor]:
     return {name: torch.full_like(held, value) for name, held in HydroMAE(SMALL).state_dict().items()}
+
+
+ALONE = World(0, 1, torch.device("cpu"))
+STATE = {
+    "step": 4,
+    "windows": 2,
+    "parts": 1,
+    "skipped": 0,
+    "loss_scale": None,
+    "updates": 3,
+    "seconds": 1.5,
+    "best": None,
+}
+
+
+def engine_of(config: Config = SMALL) -> OwnEngine:
+    return OwnEngine(HydroMAE(config), config, ALONE, 1)
+
+
+def checkpoint(folder: Path, engine: OwnEngine, average: dict[str, torch.Tensor] | None = None) -> Path:
+    save_checkpoint(folder, engine, average or {}, dict(STATE), SMALL, SCALING, GRID, ALONE)
+    return folder
 
 
 @pytest.fixture
@@ -64,12 +88,12 @@ def test_a_model_of_maps_carries_its_grid(tmp_path):
 
 
 def test_only_safetensors_and_json(tmp_path):
-    model = HydroMAE(SMALL)
-    save_checkpoint(tmp_path / "c", model, adamw(model, SMALL.optimizer), {}, {"step": 1}, SMALL, SCALING, GRID)
+    checkpoint(tmp_path / "c", engine_of())
     names = {file.name for file in (tmp_path / "c").iterdir()}
     assert names == {
         "model.safetensors",
-        "optimizer.safetensors",
+        "average.safetensors",
+        "optimizer-0.safetensors",
         "state.json",
         "config.json",
         "scaling.json",
@@ -87,8 +111,9 @@ def test_a_failure_in_the_middle_of_writing_leaves_the_old_one_whole(folder, mon
         raise OSError("no space left on device")
 
     monkeypatch.setattr(Scaling, "to_json", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(InputError, match=r"best: cannot be written \(no space left on device\); make room there"):
         save_model(folder, weights(0.5), SMALL, SCALING, None)
+    assert [entry.name for entry in folder.parent.iterdir()] == ["best"]
     monkeypatch.undo()
     assert value_of(folder) == 0.25
     save_model(folder, weights(0.5), SMALL, SCALING, None)
@@ -168,41 +193,47 @@ def test_a_grid_of_another_program_is_named(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("optimizer.safetensors", None), ("state.json", "{"), ("state.json", "3")]
+    ("name", "content"),
+    [
+        ("optimizer-0.safetensors", b"\x80\x02}q\x00."),
+        ("average.safetensors", b""),
+        ("state.json", b"{"),
+        ("state.json", b"3"),
+        ("state.json", b'{"step": 1}'),
+    ],
 )
 def test_a_checkpoint_of_another_program_is_refused(tmp_path, name, content):
-    model = HydroMAE(SMALL)
-    optimizer = adamw(model, SMALL.optimizer)
-    save_checkpoint(tmp_path / "c", model, optimizer, {}, {"step": 1}, SMALL, SCALING, None)
-    if content is None:
-        save_file({"something": torch.zeros(1)}, tmp_path / "c" / name)
-    else:
-        (tmp_path / "c" / name).write_text(content)
+    engine = engine_of()
+    (checkpoint(tmp_path / "c", engine) / name).write_bytes(content)
     with pytest.raises(InputError, match=name):
-        load_checkpoint(tmp_path / "c", model, optimizer)
+        load_checkpoint(tmp_path / "c", engine, SCALING)
 
 
-def test_optimizer_average_and_random_state_come_back(tmp_path):
+def test_a_checkpoint_of_other_data_is_refused(tmp_path):
+    engine = engine_of()
+    checkpoint(tmp_path / "c", engine)
+    other = Scaling({**SCALING.variables, "riverflow": replace(SCALING["riverflow"], mean=0.25)})
+    with pytest.raises(InputError, match=r"scaling\.json: differs from that of the store"):
+        load_checkpoint(tmp_path / "c", engine, other)
+
+
+def test_optimizer_and_average_come_back(tmp_path):
     torch.manual_seed(3)
-    model = HydroMAE(SMALL)
-    optimizer = adamw(model, SMALL.optimizer)
-    for parameter in model.parameters():
+    engine = engine_of()
+    for parameter in engine.model.parameters():
         parameter.grad = torch.randn_like(parameter)
-    optimizer.step()
-    average = {name: torch.randn_like(held) for name, held in model.state_dict().items()}
-    save_checkpoint(tmp_path / "c", model, optimizer, average, {"step": 4, "best": None}, SMALL, SCALING, None)
-    expected = torch.rand(3)
+    engine.update(0.1)
+    average = {name: torch.randn_like(held) for name, held in engine.model.state_dict().items()}
+    checkpoint(tmp_path / "c", engine, average)
     torch.manual_seed(99)
-    other = HydroMAE(SMALL)
-    fresh = adamw(other, SMALL.optimizer)
-    found, state = load_checkpoint(tmp_path / "c", other, fresh)
-    assert state == {"step": 4, "best": None}
-    assert torch.equal(torch.rand(3), expected)
+    fresh = engine_of()
+    found, state = load_checkpoint(tmp_path / "c", fresh, SCALING)
+    assert state == STATE
     assert all(torch.equal(found[name], average[name]) for name in average)
-    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+    for one, two in zip(engine.model.parameters(), fresh.model.parameters(), strict=True):
         assert torch.equal(one, two)
         for key in ("step", "exp_avg", "exp_avg_sq"):
-            assert torch.equal(optimizer.state[one][key], fresh.state[two][key])
+            assert torch.equal(engine.optimizer.state[one][key], fresh.optimizer.state[two][key])
 
 
 def test_nothing_in_the_room_reads_pickles():

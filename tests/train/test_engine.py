@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
 
 import pytest
 import torch
 from torch import nn
 
-from hydromae.config import OptimizerConfig, TrainConfig
+from hydromae.config import Config, Precision
 from hydromae.data.record import record_of
 from hydromae.data.windows import windows
 from hydromae.errors import InputError
 from hydromae.losses import loss
 from hydromae.masking import draw
 from hydromae.model.mae import HydroMAE
-from hydromae.train.engine import Engine, arithmetic, pick_device
-from hydromae.train.optim import adamw
+from hydromae.train.engine import OwnEngine, arithmetic, pick_device
+from hydromae.train.world import World
 from synthetic import SMALL, rivers, scaling_of
 
 
-def engine_of(clip: float = 1e9, accumulation: int = 1) -> Engine:
+def engine_of(clip: float = 1e9, accumulation: int = 1, precision: Precision = "fp32") -> OwnEngine:
     torch.manual_seed(0)
-    layer = nn.Linear(3, 2)
-    train = TrainConfig(accumulation=accumulation)
-    return Engine(layer, adamw(layer, OptimizerConfig()), train, clip, torch.device("cpu"))
+    config = Config().having(optimizer={"clip": clip}, train={"precision": precision, "loss_scale": 1024.0})
+    return OwnEngine(nn.Linear(3, 2), config, World(0, 1, torch.device("cpu")), accumulation)
 
 
-def square(engine: Engine, batch: torch.Tensor) -> torch.Tensor:
+def square(engine: OwnEngine, batch: torch.Tensor) -> torch.Tensor:
     return engine.model(batch).square().mean()
 
 
@@ -56,15 +55,20 @@ def test_the_norm_is_that_before_clipping_and_the_gradient_that_after():
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
-def test_a_loss_that_is_not_finite_is_left_out_and_counted(bad):
+@pytest.mark.parametrize("place", [0, 1])
+def test_an_update_with_a_loss_that_is_not_finite_is_left_out_and_counted(bad, place):
+    """Whichever of its batches is bad, and even where its gradients are finite."""
     engine = engine_of(accumulation=2)
     before = [p.detach().clone() for p in engine.model.parameters()]
     batch = torch.randn(4, 3)
-    assert engine.backward(square(engine, batch) * bad) is False
-    engine.update(0.1)
+    for index in range(2):
+        engine.backward(square(engine, batch) + (bad if index == place else 0.0))
+    assert not math.isfinite(engine.update(0.1))
     for one, two in zip(before, engine.model.parameters(), strict=True):
         assert torch.equal(one, two)  # nothing was learned, and nothing decayed
-    assert engine.backward(square(engine, batch)) is True
+    assert engine.skipped == 1
+    for _ in range(2):
+        engine.backward(square(engine, batch))
     engine.update(0.1)
     assert engine.skipped == 1
     assert not torch.equal(before[0], engine.model.weight)
@@ -73,12 +77,27 @@ def test_a_loss_that_is_not_finite_is_left_out_and_counted(bad):
 def test_a_gradient_that_is_not_finite_is_left_out_and_counted():
     engine = engine_of()
     before = engine.model.weight.detach().clone()
-    loss_at_zero = (engine.model.weight * 0).sqrt().sum()  # 0, with an infinite slope
-    assert engine.backward(loss_at_zero) is True
-    assert not engine.update(0.1) < float("inf")
+    engine.backward((engine.model.weight * 0).sqrt().sum())  # 0, with an infinite slope
+    assert not math.isfinite(engine.update(0.1))
     assert engine.skipped == 1
     assert torch.equal(before, engine.model.weight)
     assert engine.model.weight.grad is None
+
+
+def test_the_loss_scale_leaves_norm_clip_and_step_as_they_are_and_halves_when_gradients_overflow():
+    """In fp32 arithmetic a power of two changes no bit; the second overflow halves, as hysteresis is 2."""
+    batch = torch.randn(8, 3, generator=torch.Generator().manual_seed(1))
+    plain, scaled = engine_of(clip=0.1), engine_of(clip=0.1, precision="fp16")
+    for engine in (plain, scaled):
+        engine.backward(square(engine, batch))
+    assert plain.update(0.1) == scaled.update(0.1) > 0.1
+    assert torch.equal(plain.model.weight, scaled.model.weight) and plain.scale is None and scaled.scale is not None
+    for expected in (1024.0, 512.0):
+        scaled.backward((scaled.model.weight * 1e37).sum())  # finite, and not finite once scaled
+        assert not math.isfinite(scaled.update(0.1))
+        assert scaled.scale.value == expected
+    assert scaled.skipped == 2
+    assert torch.equal(plain.model.weight, scaled.model.weight)
 
 
 def test_bf16_runs_near_fp32_and_is_not_it():
@@ -86,9 +105,9 @@ def test_bf16_runs_near_fp32_and_is_not_it():
     dataset = rivers()
     scaling = scaling_of(dataset, config)
     cut = windows(
-        record_of(dataset, config, scaling), config, config.data.training_period, seed=0, augment=False, batch_size=2
+        record_of(dataset, config, scaling), config, config.data.training_period, seed=0, augment=False, update=2
     )
-    batch = cut(0)
+    batch = cut(range(2))
     hidden = draw(batch, config.masks, torch.Generator().manual_seed(0))
     torch.manual_seed(0)
     model = HydroMAE(config).know(scaling).eval()
@@ -118,7 +137,7 @@ def test_a_device_by_name_and_the_best_there_is():
         pick_device("cpu:one")
 
 
-def test_the_engine_takes_the_configuration_of_its_run():
-    engine = replace(engine_of(), config=TrainConfig(accumulation=4))
+def test_the_batches_of_an_update_are_averaged():
+    engine = engine_of(accumulation=4)
     engine.backward(engine.model.weight.sum())
     torch.testing.assert_close(engine.model.weight.grad, torch.full((2, 3), 0.25))

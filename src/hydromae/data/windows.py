@@ -1,7 +1,8 @@
-"""Windows: a record in memory, cut into batches, deterministically and at random access."""
+"""Windows: a record in memory, cut into windows, deterministically and at random access."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +60,10 @@ def _places(whole: Places, size: int, sites: Int[np.ndarray, "B S"] | None) -> P
 
 @dataclass(frozen=True)
 class Windows:
-    """Training or validation windows of a record; batch `step` depends on the seed and the step alone.
+    """Training or validation windows of a record, numbered from 0 through all epochs.
+
+    A window depends on the seed and its number alone: not on how many are asked for at once, by whom, or what was asked
+    for before. So batches may be cut, added up and shared between processes in any way.
 
     Attributes
     ----------
@@ -69,9 +73,9 @@ class Windows:
         Day indices of the period.
     near : Int[S, M] or None
         For each series site the nearest ones, itself first; None where every window holds all sites.
-    batch_size, seed : int
-    steps : int
-        Batches in an epoch.
+    seed : int
+    epoch : int
+        Windows in an epoch.
     augment : bool
         Whether traits, positions and variables drop out and shift.
     """
@@ -81,38 +85,43 @@ class Windows:
     first: int
     last: int
     near: Int[np.ndarray, "S M"] | None
-    batch_size: int
     seed: int
-    steps: int
+    epoch: int
     augment: bool
 
-    def __call__(self, step: int) -> Batch:
-        """The batch of a step, counted from 0 through all epochs."""
-        epoch, place = divmod(step, self.steps)
-        starts = np.arange(self.first, self.last - self.config.sequence_length + 2, self.config.stride)
-        order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(starts))
-        generator = np.random.default_rng([self.seed, 1, step])
-        chosen = starts[np.resize(order, self.steps * self.batch_size)[place * self.batch_size :][: self.batch_size]]
+    def __call__(self, numbers: range) -> Batch:
+        """The windows of these numbers, in one batch."""
+        generators = [np.random.default_rng([self.seed, 1, number]) for number in numbers]
+        chosen = np.array([self._start(number) for number in numbers])
         sites = None
         if self.near is not None:
-            chosen = chosen + generator.integers(0, self.config.stride, len(chosen))
-            chosen = np.minimum(chosen, self.last - self.config.sequence_length + 1)
-            sites = self._neighbourhoods(generator)
+            shift = np.array([generator.integers(0, self.config.stride) for generator in generators])
+            chosen = np.minimum(chosen + shift, self.last - self.config.sequence_length + 1)
+            sites = np.stack([self._neighbourhood(generator) for generator in generators])
         batch = batch_of(self.record, chosen, self.config.sequence_length, sites)
-        return augmented(batch, self.config, self.record.degrees, generator) if self.augment else batch
+        return augmented(batch, self.config, self.record.degrees, generators) if self.augment else batch
 
-    def _neighbourhoods(self, generator: np.random.Generator) -> Int[np.ndarray, "B S"]:
-        """For each window a centre and, of its nearest sites, a random choice."""
+    def _start(self, number: int) -> int:
+        """First day of a window: every epoch goes through all starts in an order of its own, and again where it is longer."""
+        epoch, place = divmod(number, self.epoch)
+        starts = np.arange(self.first, self.last - self.config.sequence_length + 2, self.config.stride)
+        order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(starts))
+        return int(starts[order[place % len(starts)]])
+
+    def _neighbourhood(self, generator: np.random.Generator) -> Int[np.ndarray, " S"]:
+        """A centre and, of its nearest sites, a random choice."""
         assert self.near is not None and self.config.sites is not None
-        centres = generator.integers(0, len(self.near), self.batch_size)
-        others = generator.permuted(self.near[centres, 1:], axis=1)[:, : self.config.sites - 1]
-        return np.concatenate([centres[:, None], others], axis=1)
+        centre = generator.integers(0, len(self.near))
+        others = generator.permutation(self.near[centre, 1:])[: self.config.sites - 1]
+        return np.concatenate([[centre], others])
 
 
 def windows(
-    record: Record, config: Config, period: tuple[str, str], *, seed: int, augment: bool, batch_size: int
+    record: Record, config: Config, period: tuple[str, str], *, seed: int, augment: bool, update: int
 ) -> Windows:
     """Windows of a period; the record holds no catchment but those that may be seen (`record.without`).
+
+    An epoch is one pass over the starts of the period, or `train.steps_per_epoch` updates of `update` windows.
 
     Raises
     ------
@@ -134,40 +143,46 @@ def windows(
         count = min(len(position), config.data.sites + config.data.sites // 2)
         near = distance.argsort(axis=1, kind="stable")[:, :count]
     starts = len(range(first, last - length + 2, config.data.stride))
-    steps = config.train.steps_per_epoch or max(1, starts // batch_size)
-    return Windows(record, config.data, first, last, near, batch_size, seed, steps, augment)
+    epoch = (config.train.steps_per_epoch or 0) * update or starts
+    return Windows(record, config.data, first, last, near, seed, epoch, augment)
 
 
-def augmented(batch: Batch, config: DataConfig, degrees: tuple[float, float], generator: np.random.Generator) -> Batch:
+def augmented(
+    batch: Batch, config: DataConfig, degrees: tuple[float, float], generators: Sequence[np.random.Generator]
+) -> Batch:
     """Take traits and variables away and shift positions, as far as the configuration says.
 
-    `degrees` are the standard deviations of latitude and longitude in the store's scaling [degrees].
+    Every window draws from a generator of its own. `degrees` are the standard deviations of latitude and longitude in the
+    store's scaling [degrees].
     """
     places = batch.places["series"]
-    known = places.known & torch.from_numpy(_kept_traits(places.known.shape, config.trait_dropout, generator))
-    shift = generator.uniform(-1, 1, places.position.shape).astype(np.float32) * config.position_jitter
+    kept = [_kept_traits(places.known.shape[1:], config.trait_dropout, generator) for generator in generators]
+    known = places.known & torch.from_numpy(np.stack(kept))
+    drawn = [generator.uniform(-1, 1, places.position.shape[1:]) for generator in generators]
+    shift = np.stack(drawn).astype(np.float32) * config.position_jitter
     traits = places.traits.clone()
     traits[..., 0] += torch.from_numpy(shift[..., 1] / KM_PER_DEGREE / degrees[0]).to(traits.dtype)
     traits[..., 1] += torch.from_numpy(shift[..., 0] / (KM_PER_DEGREE * 0.6) / degrees[1]).to(traits.dtype)
     moved = Places(places.position + torch.from_numpy(shift), places.present, traits, known)
     observed = {
-        name: _without_variable(seen, len(MODALITIES[name].variables), config.variable_dropout, generator)
+        name: _without_variable(seen, len(MODALITIES[name].variables), config.variable_dropout, generators)
         for name, seen in batch.observed.items()
     }
     return Batch(batch.values, observed, batch.variance, batch.days, batch.places | {"series": moved}, batch.cells)
 
 
-def _kept_traits(shape: torch.Size, dropout: float, generator: np.random.Generator) -> Bool[np.ndarray, "B S V A"]:
+def _kept_traits(shape: torch.Size, dropout: float, generator: np.random.Generator) -> Bool[np.ndarray, "S V A"]:
     everywhere = np.array([attribute.name in KEPT_TRAITS for attribute in ATTRIBUTES])
-    bare = generator.random((*shape[:3], 1)) < dropout
+    bare = generator.random((*shape[:2], 1)) < dropout
     single = generator.random(tuple(shape)) < dropout / 2
     return everywhere | ~(bare | single)
 
 
 def _without_variable(
-    seen: torch.Tensor, variables: int, dropout: float, generator: np.random.Generator
+    seen: torch.Tensor, variables: int, dropout: float, generators: Sequence[np.random.Generator]
 ) -> torch.Tensor:
-    drawn, lost = generator.random(seen.shape[0]), generator.integers(0, variables, seen.shape[0])
+    drawn = np.array([generator.random() for generator in generators])
+    lost = np.array([generator.integers(0, variables) for generator in generators])
     if not dropout or variables == 1:
         return seen
     gone = (drawn < dropout)[:, None] & (np.arange(seen.shape[-1]) % variables == lost[:, None])

@@ -37,9 +37,9 @@ class Priors(nn.Module):
     def __init__(self, separations: int) -> None:
         super().__init__()
         self.slope = nn.Parameter(torch.cat([torch.ones(1), torch.full((separations - 1,), -2.0)]))
-        self.loss_to_air = nn.Parameter(torch.zeros(()))
-        self.sharpness = nn.Parameter(torch.tensor(1.0))
-        self.memory = nn.Parameter(torch.tensor(math.log(5.0)))
+        self.loss_to_air = nn.Parameter(torch.zeros(1))
+        self.sharpness = nn.Parameter(torch.ones(1))
+        self.memory = nn.Parameter(torch.tensor([math.log(5.0)]))
         self.register_buffer("constants", torch.tensor([[0.0, 1.0]] * 3))
 
     def forward(

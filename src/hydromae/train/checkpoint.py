@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,17 +19,20 @@ from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import GridSpec
 from hydromae.model.mae import HydroMAE
+from hydromae.train.engine import Engine
+from hydromae.train.world import World
 
-WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+WEIGHTS, AVERAGE, OPTIMIZER, STATE = "model.safetensors", "average.safetensors", "optimizer", "state.json"
 CONFIG, SCALING, GRID = "config.json", "scaling.json", "grid.json"
 OLD = ".old"
+ALONE = World(0, 1, torch.device("cpu"))
 
 
 def save_model(
     folder: Path, weights: Mapping[str, Tensor], config: Config, scaling: Scaling, grid: GridSpec | None
 ) -> None:
-    """A model that `hydromae.load` reads: weights, config, scaling and grid, atomically."""
-    _atomically(folder, lambda aside: _write_model(aside, weights, config, scaling, grid))
+    """A model that `hydromae.load` reads: weights, config, scaling and grid, atomically; one process writes it."""
+    _atomically(folder, ALONE, lambda aside: _write_model(aside, weights, config, scaling, grid))
 
 
 def load_model(folder: Path) -> tuple[HydroMAE, Config, Scaling, GridSpec | None]:
@@ -61,54 +65,66 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: Path) -> 
 
 def save_checkpoint(
     folder: Path,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    engine: Engine,
     average: Mapping[str, Tensor],
     state: dict[str, object],
     config: Config,
     scaling: Scaling,
     grid: GridSpec | None,
+    world: World,
 ) -> None:
-    """All that a run needs to go on as if nothing had happened, atomically.
+    """All that a run needs to go on as if nothing had happened, atomically; every process calls this and writes its part.
 
-    `state` holds what is neither weight nor optimizer: step, updates of the average, best loss, skipped updates.
+    `state` holds what is neither weight nor optimizer: step, windows of an update, updates of the average, best loss,
+    skipped updates, loss scale. Chance needs no state: every batch has seeds of its own.
+
+    Raises
+    ------
+    InputError
+        In every process, where one could not write; what was there before stays whole.
     """
+    slots = engine.slots()
 
     def write(aside: Path) -> None:
-        _write_model(aside, model.state_dict(), config, scaling, grid)
-        slots = {
-            f"{key}/{name}": value
-            for name, parameter in model.named_parameters()
-            for key, value in optimizer.state.get(parameter, {}).items()
-        }
-        extra = {f"average/{name}": value for name, value in average.items()}
-        save_file(_contiguous(slots | extra | _random()), aside / OPTIMIZER)
-        (aside / STATE).write_text(json.dumps(state), encoding="utf-8")
+        save_file(_contiguous(slots), aside / f"{OPTIMIZER}-{world.rank}.safetensors")
+        if world.first:
+            _write_model(aside, engine.model.state_dict(), config, scaling, grid)
+            save_file(_contiguous(average), aside / AVERAGE)
+            (aside / STATE).write_text(json.dumps(state), encoding="utf-8")
 
-    _atomically(folder, write)
+    _atomically(folder, world, write)
 
 
-def load_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Put weights, optimizer and random state back; returns the averaged weights and the state."""
-    load_weights(model, _tensors(folder / WEIGHTS), folder / WEIGHTS)
-    held = _tensors(folder / OPTIMIZER)
-    if "random" not in held:
-        raise InputError(f"{folder / OPTIMIZER}: holds no random state; use a checkpoint of this run")
-    torch.set_rng_state(held.pop("random"))
-    if "random_cuda" in held and torch.cuda.is_available():
-        torch.cuda.set_rng_state(held["random_cuda"])
-    own, average = model.state_dict(), {}
-    for name in [name for name in held if name.startswith("average/")]:
-        plain = name.removeprefix("average/")
-        average[plain] = held[name].to(own[plain].device)
-    for name, parameter in model.named_parameters():
-        slot = {key: held[f"{key}/{name}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in held}
-        if slot:
-            device = parameter.device
-            optimizer.state[parameter] = {k: v if k == "step" else v.to(device) for k, v in slot.items()}
-    return average, _object(folder / STATE)
+def load_checkpoint(folder: Path, engine: Engine, scaling: Scaling) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Put weights and optimizer back, of however many processes wrote them; returns the averaged weights and the state.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or cut short, belongs to another model, or the run's data were scaled otherwise.
+    """
+    load_weights(engine.model, _tensors(folder / WEIGHTS), folder / WEIGHTS)
+    if _scaling(folder / SCALING) != scaling:
+        raise InputError(f"{folder / SCALING}: differs from that of the store; go on with the store the run began with")
+    state = _object(folder / STATE)
+    lacking = sorted({"step", "windows", "parts", "skipped", "updates", "seconds", "best"} - set(state))
+    if lacking:
+        raise InputError(f"{folder / STATE}: has no {lacking[0]}; use a checkpoint of this version of hydromae")
+    held: dict[str, Tensor] = {}
+    for part in range(int(state["parts"])):
+        held |= _tensors(folder / f"{OPTIMIZER}-{part}.safetensors")
+    own = engine.model.state_dict()
+    average = {name: value.to(own[name].device) for name, value in _tensors(folder / AVERAGE).items() if name in own}
+    engine.load_slots(held)
+    return average, state
+
+
+def windows_of(folder: Path) -> int:
+    """Windows in an update of the run that wrote a checkpoint."""
+    state = _object(folder / STATE)
+    if not isinstance(state.get("windows"), int):
+        raise InputError(f"{folder / STATE}: has no windows; use a checkpoint of this version of hydromae")
+    return int(state["windows"])
 
 
 def whole(folder: Path) -> Path:
@@ -139,12 +155,6 @@ def prune(run: Path, keep: int) -> None:
         shutil.rmtree(old)
 
 
-def _random() -> dict[str, Tensor]:
-    """States of the generators that dropout draws from."""
-    here = {"random": torch.get_rng_state()}
-    return here | ({"random_cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {})
-
-
 def _write_model(
     folder: Path, weights: Mapping[str, Tensor], config: Config, scaling: Scaling, grid: GridSpec | None
 ) -> None:
@@ -159,18 +169,47 @@ def _contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
 
-def _atomically(folder: Path, write: Callable[[Path], None]) -> None:
-    """Write aside, then rename; at every moment the folder, or its predecessor under `OLD`, is whole."""
-    aside = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
-    write(aside)
-    old = folder.with_name(folder.name + OLD)
-    if folder.exists():
+def _atomically(folder: Path, world: World, write: Callable[[Path], None]) -> None:
+    """Write aside, all processes together, then rename; the folder, or its predecessor under `OLD`, is always whole."""
+    aside, old = folder.with_name(folder.name + ".partial"), folder.with_name(folder.name + OLD)
+
+    def prepare() -> None:
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+
+    def put() -> None:
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            folder.rename(old)
+        aside.rename(folder)
         shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-    aside.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+
+    for deed, everywhere in (
+        (prepare, False),
+        (lambda: write(aside), True),
+        (lambda: _flush(aside), False),
+        (put, False),
+    ):
+        fault = _fault(deed, folder) if everywhere or world.first else None
+        if fault is not None:
+            shutil.rmtree(aside, ignore_errors=True)
+        world.agree(fault)
+
+
+def _fault(deed: Callable[[], None], folder: Path) -> str | None:
+    """Do a part of the writing; what the disk objects to, in one line."""
+    try:
+        deed()
+    except (OSError, SafetensorError) as error:
+        return f"{folder}: cannot be written ({first_line(error)}); make room there, then go on with --resume"
+    return None
+
+
+def _flush(folder: Path) -> None:
+    """Onto the disk, so that a rename never outlives what it names when the power goes."""
+    for file in folder.iterdir():
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
 
 
 def _text(path: Path) -> str:

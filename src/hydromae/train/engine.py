@@ -1,16 +1,36 @@
-"""The engine: what a training step does on its device. The loop does not know which engine it drives."""
+"""Engines: what an update does on its devices. The loop does not know which one it drives.
+
+`OwnEngine` is torch's own: one process, or several with DistributedDataParallel and optimizer state sharded over them (ZeRO
+stage 1; Rajbhandari et al. 2020). `deepspeed_engine.DeepSpeedEngine` does the same with DeepSpeed. Both keep weights in
+fp32 and compute in `train.precision` by autocast, so that a run may go on under the other.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import math
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
-from hydromae.config import TrainConfig
+from hydromae.batch import Batch
+from hydromae.config import Config, Precision, TrainConfig
 from hydromae.errors import InputError
+from hydromae.masking import Hidden
+from hydromae.model.streams import Predictions
+from hydromae.train.loss_scale import LossScale
+from hydromae.train.optim import adamw, decay_groups
+from hydromae.train.world import World, launched
+
+EngineName = Literal["auto", "torch", "deepspeed"]
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""AdamW's averages of the gradient and of its square."""
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -37,52 +57,163 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Autocast to bf16, or nothing for fp32."""
-    if precision == "bf16":
-        return torch.autocast(device.type, torch.bfloat16)
-    return contextlib.nullcontext()
+def arithmetic(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """Autocast to bf16 or fp16, or nothing for fp32."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, DTYPES[precision])
 
 
-@dataclass
-class Engine:
-    """One process: backward, accumulation, clipping, update.
+class Computing(nn.Module):
+    """A model that computes in a precision, whoever wraps it."""
+
+    def __init__(self, model: nn.Module, device: torch.device, precision: Precision) -> None:
+        super().__init__()
+        self.model, self.device = model, device
+        self.precision: Precision = precision
+
+    def forward(self, batch: Batch, hidden: Hidden) -> Predictions:
+        """Predict what is hidden."""
+        with arithmetic(self.device, self.precision):
+            return self.model(batch, hidden)
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """What the loop asks of an engine.
 
     Attributes
     ----------
     model : Module
-    optimizer : AdamW
-    config : TrainConfig
-    clip : float
-        Largest norm of the gradient.
-    device : torch.device
+        Its weights, in fp32, the same in every process.
     skipped : int
-        Updates left out because a loss or gradient was not finite.
+        Updates left out because a loss or a gradient, of any process, was not finite.
+    scale : LossScale or None
+        Where the precision is fp16.
     """
 
     model: nn.Module
-    optimizer: torch.optim.AdamW
-    config: TrainConfig
-    clip: float
-    device: torch.device
-    skipped: int = 0
+    skipped: int
+    scale: LossScale | None
 
-    def backward(self, loss: Tensor) -> bool:
-        """Add a loss to the gradients; a loss that is not finite is left out, counted, and answered with False."""
-        if not bool(torch.isfinite(loss.detach())):
-            self.skipped += 1
-            return False
-        (loss / self.config.accumulation).backward()
-        return True
+    def turn(self) -> AbstractContextManager[object]:
+        """Around the forward and backward pass of one batch."""
+        ...
+
+    def predict(self, batch: Batch, hidden: Hidden) -> Predictions:
+        """The forward pass, in the precision of the run."""
+        ...
+
+    def backward(self, loss: Tensor) -> None:
+        """Add a loss to the gradients; one that is not finite spoils the update for all processes, which then skip it."""
+        ...
 
     def update(self, lr: float) -> float:
-        """Clip, step with learning rate `lr`, clear the gradients; returns the norm before clipping."""
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.clip))
+        """Clip, step with learning rate `lr`, clear the gradients; gives the norm before clipping, not finite if skipped."""
+        ...
+
+    def slots(self) -> dict[str, Tensor]:
+        """Optimizer state that this process is to write, `step/…`, `exp_avg/…` and `exp_avg_sq/…` of each parameter."""
+        ...
+
+    def load_slots(self, held: Mapping[str, Tensor]) -> None:
+        """Take up the optimizer state of all processes, after the weights were loaded; each takes what it needs."""
+        ...
+
+
+def make_engine(name: EngineName, model: nn.Module, config: Config, world: World, batches: int) -> Engine:
+    """The named engine; `auto` is DeepSpeed where it is installed and a launcher started the run, else torch's own.
+
+    `batches` are those of one process in an update.
+    """
+    there = find_spec("deepspeed") is not None
+    if name == "deepspeed" and not (there and launched()):
+        remedy = "start the run with deepspeed or torchrun" if there else "pip install 'hydromae[deepspeed]'"
+        raise InputError(f"engine deepspeed: is not to be had here; {remedy}, or use --engine torch")
+    if name == "deepspeed" or (name == "auto" and there and launched()):
+        from hydromae.train.deepspeed_engine import DeepSpeedEngine
+
+        return DeepSpeedEngine(model, config, world, batches)
+    return OwnEngine(model, config, world, batches)
+
+
+def loss_scale_of(train: TrainConfig) -> LossScale | None:
+    """The loss scale of a run in fp16, whose small gradients would vanish without."""
+    if train.precision != "fp16":
+        return None
+    return LossScale(train.loss_scale, train.loss_scale_window, train.loss_scale_hysteresis, train.min_loss_scale)
+
+
+def poisoned(loss: Tensor) -> Tensor:
+    """The loss; where it is not finite, one whose gradients are not finite either, so that every process comes to know."""
+    return loss if bool(torch.isfinite(loss.detach())) else loss * math.nan
+
+
+class OwnEngine:
+    """Torch's own: backward, accumulation, clipping, update, in one process or in several that work as one."""
+
+    def __init__(self, model: nn.Module, config: Config, world: World, batches: int) -> None:
+        self.model, self.batches, self.skipped = model, batches, 0
+        self.clip = config.optimizer.clip
+        self.taken = 0
+        self.wrapped: nn.Module = Computing(model, world.device, config.train.precision)
+        self.scale = loss_scale_of(config.train)
+        self.optimizer: torch.optim.Optimizer = adamw(model, config.optimizer)
+        self.own = self.optimizer
+        if world.size > 1:
+            # One process does without this import, which takes a while.
+            from torch.distributed.optim import ZeroRedundancyOptimizer
+
+            ids = None if world.device.type == "cpu" else [world.device]
+            self.wrapped = DistributedDataParallel(self.wrapped, ids, find_unused_parameters=True)
+            settings = config.optimizer
+            sharded = ZeroRedundancyOptimizer(
+                decay_groups(model, settings), torch.optim.AdamW, lr=settings.lr, betas=settings.betas, eps=settings.eps
+            )
+            self.optimizer, self.own = sharded, sharded.optim
+
+    def turn(self) -> AbstractContextManager[object]:
+        """Processes exchange gradients with the last batch of an update only."""
+        self.taken += 1
+        if isinstance(self.wrapped, DistributedDataParallel) and self.taken % self.batches:
+            return self.wrapped.no_sync()
+        return contextlib.nullcontext()
+
+    def predict(self, batch: Batch, hidden: Hidden) -> Predictions:
+        return self.wrapped(batch, hidden)
+
+    def backward(self, loss: Tensor) -> None:
+        scale = self.scale.value if self.scale else 1.0
+        (poisoned(loss) * (scale / self.batches)).backward()
+
+    def update(self, lr: float) -> float:
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        if self.scale:
+            for parameter in parameters:
+                assert parameter.grad is not None
+                parameter.grad.div_(self.scale.value)
+        norm = float(nn.utils.clip_grad_norm_(parameters, self.clip))
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        if norm < float("inf"):
+        if math.isfinite(norm):
             self.optimizer.step()
         else:
             self.skipped += 1
+        if self.scale:
+            self.scale.update(not math.isfinite(norm))
         self.optimizer.zero_grad(set_to_none=True)
         return norm
+
+    def slots(self) -> dict[str, Tensor]:
+        return {
+            f"{key}/{name}": value
+            for name, parameter in self.model.named_parameters()
+            for key, value in self.own.state.get(parameter, {}).items()
+        }
+
+    def load_slots(self, held: Mapping[str, Tensor]) -> None:
+        mine = {id(p) for group in self.own.param_groups for p in group["params"]}
+        for name, parameter in self.model.named_parameters():
+            if id(parameter) in mine and f"step/{name}" in held:
+                moments: dict[str, Any] = {key: held[f"{key}/{name}"].to(parameter.device) for key in MOMENTS}
+                self.own.state[parameter] = {"step": held[f"step/{name}"], **moments}

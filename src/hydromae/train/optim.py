@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +12,18 @@ from torch import Tensor, nn
 from hydromae.config import OptimizerConfig
 
 
-def adamw(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
-    """Matrices decay; norms, biases, tokens and other vectors do not."""
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for _, p in named if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for _, p in named if p.ndim < 2], "weight_decay": 0.0},
+def decay_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
+    """What learns, in two groups: matrices decay; norms, biases, tokens and other vectors do not."""
+    learning = [p for p in model.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in learning if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in learning if p.ndim < 2], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, eps=config.eps)
+
+
+def adamw(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
+    """AdamW over the decay groups."""
+    return torch.optim.AdamW(decay_groups(model, config), lr=config.lr, betas=config.betas, eps=config.eps)
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,9 @@ class Average:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Move towards the model's weights."""
+        """Move towards the model's weights; nothing to do where the decay is 0."""
+        if not self.decay:
+            return
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         for name, value in model.state_dict().items():

@@ -1,0 +1,121 @@
+"""DeepSpeed as the engine: ZeRO stage 1, its own reduction, clipping and sharded step (https://www.deepspeed.ai).
+
+DeepSpeed never writes a file here: its checkpoints are pickles. Weights and optimizer state leave it as tensors, through its
+own public calls, and go into the same checkpoints as those of torch's engine; either engine goes on from them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import deepspeed
+import torch
+from deepspeed.utils import (
+    lazy_init_hp_params_optimizer_state,
+    logger,
+    safe_get_full_optimizer_state,
+    safe_set_full_optimizer_state,
+)
+from torch import Tensor, nn
+
+from hydromae.batch import Batch
+from hydromae.config import Config
+from hydromae.masking import Hidden
+from hydromae.model.streams import Predictions
+from hydromae.train.engine import MOMENTS, Computing, loss_scale_of, poisoned
+from hydromae.train.optim import adamw
+from hydromae.train.world import World
+
+
+class DeepSpeedEngine:
+    """ZeRO stage 1 over fp32 weights; precision is autocast inside the model, as in torch's engine."""
+
+    def __init__(self, model: nn.Module, config: Config, world: World, batches: int) -> None:
+        logger.setLevel(logging.WARNING)
+        self.model, self.world, self.skipped = model, world, 0
+        self.scale = loss_scale_of(config.train)
+        self.engine, _, _, _ = deepspeed.initialize(
+            model=Computing(model, world.device, config.train.precision),
+            optimizer=adamw(model, config.optimizer),
+            config={
+                "train_micro_batch_size_per_gpu": 1,
+                "gradient_accumulation_steps": batches,
+                "gradient_clipping": config.optimizer.clip,
+                "zero_optimization": {"stage": 1},
+                "zero_allow_untested_optimizer": True,
+            },
+            dist_init_required=False,
+        )
+        self.zero: Any = self.engine.optimizer
+        self.batches, self.taken = batches, 0
+        if self.scale:
+            self.zero.override_loss_scale(self.scale.value)
+
+    def turn(self) -> AbstractContextManager[object]:
+        """DeepSpeed counts the batches of an update itself."""
+        return contextlib.nullcontext()
+
+    def predict(self, batch: Batch, hidden: Hidden) -> Predictions:
+        """The forward pass, in the precision of the run."""
+        return self.engine(batch, hidden)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add a loss to the gradients; DeepSpeed divides by the batches of an update and multiplies by the loss scale."""
+        self.engine.backward(poisoned(loss))
+        self.taken += 1
+        if self.taken % self.batches:
+            self.engine.step()  # moves its count of batches on; nothing else happens inside an update
+
+    def update(self, lr: float) -> float:
+        """Clip, step with learning rate `lr`, clear the gradients."""
+        for group in self.zero.param_groups:
+            group["lr"] = lr
+        self.engine.step()
+        norm = math.nan if self.zero.overflow else float(self.engine.get_global_grad_norm() or 0.0)
+        self.skipped += not math.isfinite(norm)
+        if self.scale:
+            self.scale.update(not math.isfinite(norm))
+            self.zero.override_loss_scale(self.scale.value)
+        return norm
+
+    def slots(self) -> dict[str, Tensor]:
+        """The whole optimizer state in the first process; every process must call this, as each gives its shard."""
+        gathered: dict[str, Any] = {}
+        states = self.zero.optimizer.state
+        if not all(states[flat] for _, flat in self._groups()):
+            return gathered
+        self._link()
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                gathered |= {f"{key}/{name}": safe_get_full_optimizer_state(parameter, key) for key in MOMENTS}
+                gathered[f"step/{name}"] = states[self._groups()[0][1]]["step"].clone()
+        return gathered if self.world.first else {}
+
+    def _groups(self) -> list[tuple[list[nn.Parameter], Tensor]]:
+        """Parameters of each decay group, and this process's shard of them, laid end to end."""
+        return list(zip(self.zero.bit16_groups, self.zero.single_partition_of_fp32_groups, strict=True))
+
+    def _link(self) -> None:
+        """Tell every parameter which piece of the shard's state is its own; DeepSpeed does so for the first group only."""
+        for parameters, flat in self._groups():
+            lazy_init_hp_params_optimizer_state(parameters, flat, self.zero.optimizer.state)
+
+    def load_slots(self, held: Mapping[str, Tensor]) -> None:
+        """Take up weights, from the model, and optimizer state; a parameter that never moved under torch gets zeros."""
+        self.zero.refresh_fp32_params()
+        steps = [value for key, value in held.items() if key.startswith("step/")]
+        if not steps:
+            return
+        for _, flat in self._groups():
+            state = {"step": torch.stack(steps).max(), **{key: torch.zeros_like(flat) for key in MOMENTS}}
+            self.zero.optimizer.state[flat] = state
+        self._link()
+        for name, parameter in self.model.named_parameters():
+            for key in MOMENTS:
+                if f"{key}/{name}" in held:
+                    safe_set_full_optimizer_state(parameter, held[f"{key}/{name}"].to(parameter.device), key)

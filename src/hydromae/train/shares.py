@@ -1,0 +1,105 @@
+"""Shares: which windows of an update each process takes, in which batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from hydromae.batch import Batch
+from hydromae.config import Config
+from hydromae.data.windows import Windows
+from hydromae.errors import InputError
+from hydromae.masking import Hidden, draw_each
+from hydromae.train.world import World
+
+
+@dataclass(frozen=True)
+class Share:
+    """This process's part of every update.
+
+    An update always has the same windows, however many processes share them: the numbers `step × windows` and on. A process
+    takes a run of them, in batches of at most `train.batch_size`.
+
+    Attributes
+    ----------
+    windows : int
+        Windows in an update, over all processes.
+    rank, size : int
+    batches : int
+        Batches of this process in an update (accumulation).
+    """
+
+    windows: int
+    rank: int
+    size: int
+    batches: int
+
+    @classmethod
+    def of(cls, windows: int, world: World, largest: int) -> Share:
+        """Share the windows of an update among the processes of a world, in batches of at most `largest`."""
+        if windows % world.size:
+            raise InputError(
+                f"{world.size} processes cannot share the {windows} windows of an update evenly; start as many as divide "
+                f"{windows}, or a new run"
+            )
+        own = windows // world.size
+        batches = next(n for n in range(-(-own // largest), own + 1) if own % n == 0)
+        return cls(windows, world.rank, world.size, batches)
+
+    @property
+    def batch(self) -> int:
+        """Windows in a batch."""
+        return self.windows // self.size // self.batches
+
+    def numbers(self, index: int) -> range:
+        """Numbers of the windows of this process's batch `index`, counted from 0 through all updates."""
+        step, place = divmod(index, self.batches)
+        start = step * self.windows + (self.rank * self.batches + place) * self.batch
+        return range(start, start + self.batch)
+
+
+@dataclass(frozen=True)
+class Masked(Dataset[tuple[Batch, Hidden]]):
+    """Batches of one process with their masks, by index: the same in every worker and in every order."""
+
+    windows: Windows
+    share: Share
+    config: Config
+
+    def __getitem__(self, index: int) -> tuple[Batch, Hidden]:
+        return self.at(self.share.numbers(index))
+
+    def at(self, numbers: range) -> tuple[Batch, Hidden]:
+        """The windows of these numbers and their masks."""
+        batch = self.windows(numbers)
+        return batch, draw_each(batch, self.config.masks, [seed_of(self.windows.seed, 2, number) for number in numbers])
+
+
+def batches(masked: Masked, first: int, last: int, device: torch.device) -> Iterator[tuple[Batch, Hidden]]:
+    """This process's batches of the updates from `first` to before `last`, prepared ahead by `train.workers` workers."""
+    workers = masked.config.train.workers
+    loader: DataLoader[tuple[Batch, Hidden]] = DataLoader(
+        masked,
+        batch_size=None,
+        sampler=range(first * masked.share.batches, last * masked.share.batches),
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=device.type == "cuda",
+        prefetch_factor=2 if workers else None,
+    )
+    for batch, hidden in loader:
+        yield batch.to(device), {name: value.to(device, non_blocking=True) for name, value in hidden.items()}
+
+
+def seed_of(*words: int) -> int:
+    """A seed for torch from any numbers, spread evenly (NumPy's SeedSequence)."""
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _as_it_is(sample: Any) -> Any:
+    return sample
