@@ -22,10 +22,12 @@ from hydromae.losses import loss
 from hydromae.masking import draw
 from hydromae.modalities import GridSpec
 from hydromae.model.mae import HydroMAE
+from hydromae.train.adapt import Start, plain
 from hydromae.train.checkpoint import CONFIG, load_checkpoint, newest, prune, save_checkpoint, save_model
 from hydromae.train.engine import Engine, arithmetic, pick_device
 from hydromae.train.journal import Journal
 from hydromae.train.optim import Average, Schedule, adamw
+from hydromae.train.trackers import open_tracker
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ def train(
     out: Path,
     *,
     grid: GridSpec | None = None,
+    start: Start | None = None,
     resume: bool = False,
     device: str = "auto",
     stop_after: int | None = None,
@@ -63,6 +66,8 @@ def train(
         The run's folder: `journal.jsonl`, `checkpoints/`, `best/` and `last/`.
     grid : GridSpec, optional
         Of the maps, where there are any.
+    start : Start, optional
+        A pretrained model to begin with, and what of it learns; from random weights where None.
     resume : bool
         Go on from the last checkpoint of `out`; the result is the same as if the run had never stopped.
     device : str
@@ -78,6 +83,7 @@ def train(
         `out/best`, the weights with the lowest validation loss.
     """
     where = pick_device(device)
+    tracker = open_tracker(config, out)
     record = record_of(without(dataset, config.data.held_out), config, scaling, grid)
     seed, size = config.train.seed, config.train.batch_size
     learn = windows(record, config, config.data.training_period, seed=seed, augment=True, batch_size=size)
@@ -85,6 +91,8 @@ def train(
 
     torch.manual_seed(seed)
     model = HydroMAE(config, pixels=(grid or GridSpec()).patch ** 2).know(scaling).to(where)
+    if start is not None:
+        start.fit(model)
     engine = Engine(model, adamw(model, config.optimizer), config.train, config.optimizer.clip, where)
     average = Average(model, config.train.averaged_weights)
     an_epoch = learn.steps / config.train.accumulation
@@ -92,7 +100,7 @@ def train(
     warmup = min(round(config.train.warmup_epochs * an_epoch), steps)
     schedule = Schedule(config.optimizer.lr, config.optimizer.min_lr, warmup, steps)
     state: dict[str, Any] = {"step": 0, "best": None, "skipped": 0, "updates": 0, "seconds": 0.0}
-    journal = Journal(_open_run(out, config, resume) / "journal.jsonl")
+    journal = Journal(_open_run(out, config, resume) / "journal.jsonl", tracker)
     found = newest(out) if resume else None
     if found is not None:
         average.weights, state = load_checkpoint(found, model, engine.optimizer)
@@ -105,42 +113,43 @@ def train(
         max(1, round(e * an_epoch)) for e in (config.train.validate_every, config.train.checkpoint_every)
     )
     last = steps if stop_after is None else min(steps, stop_after)
-    for step in range(first, last):
-        model.train()
-        taken = range(step * config.train.accumulation, (step + 1) * config.train.accumulation)
-        value, parts = _mean([_forward_backward(engine, learn, config, index) for index in taken])
-        norm = engine.update(schedule(step))
-        if config.train.averaged_weights:
-            average.update(model)
+    with tracker:
+        for step in range(first, last):
+            model.train()
+            taken = range(step * config.train.accumulation, (step + 1) * config.train.accumulation)
+            value, parts = _mean([_forward_backward(engine, learn, config, index) for index in taken])
+            norm = engine.update(schedule(step))
+            if config.train.averaged_weights:
+                average.update(model)
 
-        done = step + 1
-        validation = None
-        if done % every == 0 or done == steps:
-            validation = validate(model, average, check, config, where)
-            if validation < best:
-                best = validation
-                save_model(out / "best", _answering(model, average), config, scaling, grid)
-        if done % config.train.log_every == 0 or validation is not None:
-            journal.write(
-                step=done,
-                epoch=round(done / an_epoch, 4),
-                loss=value,
-                validation_loss=validation,
-                lr=schedule(step),
-                gradient_norm=norm,
-                skipped=engine.skipped,
-                seconds=round(time.monotonic() - began, 3),
-                mse=parts,
-            )
-            watch(Progress(done, steps, value, validation))
-        if done % save_every == 0 or done == last:
-            state = {"step": done, "skipped": engine.skipped, "updates": average.updates}
-            state["seconds"] = time.monotonic() - began
-            state["best"] = best if best < math.inf else None
-            folder = out / "checkpoints" / f"step-{done:07d}"
-            save_checkpoint(folder, model, engine.optimizer, average.kept, state, config, scaling, grid)
-            prune(out, config.train.keep_last)
-    save_model(out / "last", _answering(model, average), config, scaling, grid)
+            done = step + 1
+            validation = None
+            if done % every == 0 or done == steps:
+                validation = validate(model, average, check, config, where)
+                if validation < best:
+                    best = validation
+                    save_model(out / "best", plain(_answering(model, average)), config, scaling, grid)
+            if done % config.train.log_every == 0 or validation is not None:
+                journal.write(
+                    step=done,
+                    epoch=round(done / an_epoch, 4),
+                    loss=value,
+                    validation_loss=validation,
+                    lr=schedule(step),
+                    gradient_norm=norm,
+                    skipped=engine.skipped,
+                    seconds=round(time.monotonic() - began, 3),
+                    mse=parts,
+                )
+                watch(Progress(done, steps, value, validation))
+            if done % save_every == 0 or done == last:
+                state = {"step": done, "skipped": engine.skipped, "updates": average.updates}
+                state["seconds"] = time.monotonic() - began
+                state["best"] = best if best < math.inf else None
+                folder = out / "checkpoints" / f"step-{done:07d}"
+                save_checkpoint(folder, model, engine.optimizer, average.kept, state, config, scaling, grid)
+                prune(out, config.train.keep_last)
+    save_model(out / "last", plain(_answering(model, average)), config, scaling, grid)
     return out / "best"
 
 
