@@ -93,7 +93,7 @@ class Pretrain:
         """Train, with progress and time left."""
         import torch
 
-        from hydromae.data.record import scaling_for
+        from hydromae.data.cache import scaling_for
         from hydromae.data.store import grid_of, open_store
         from hydromae.train.loop import train
 
@@ -106,7 +106,7 @@ class Pretrain:
             best = train(
                 config,
                 dataset,
-                scaling_for(dataset, config),
+                scaling_for(dataset, config, self.out, say),
                 self.out,
                 grid=grid,
                 resume=self.resume,
