@@ -16,6 +16,7 @@ from rich.console import Console, RenderableType
 from hydromae import __version__
 from hydromae.cli.common import Command
 from hydromae.cli.demo import Demo
+from hydromae.cli.finetune import Finetune
 from hydromae.cli.models import Forecast, Predict, Pretrain, base_config
 from hydromae.cli.records import Inspect, Prepare, Virtual
 from hydromae.cli.scores import Evaluate, Report
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "prepare": Prepare,
     "inspect": Inspect,
     "pretrain": Pretrain,
+    "finetune": Finetune,
     "predict": Predict,
     "forecast": Forecast,
     "evaluate": Evaluate,
