@@ -32,6 +32,11 @@ def base_config(arguments: Sequence[str]) -> None:
     _chosen[0] = PRESETS[preset or "rivers"] if file is None else read_config(Path(file))
 
 
+def chosen() -> Config:
+    """What `base_config` read."""
+    return _chosen[0]
+
+
 def _option(arguments: Sequence[str], name: str) -> str | None:
     for index, word in enumerate(arguments):
         if word.startswith(f"{name}="):
@@ -84,7 +89,7 @@ class Pretrain:
     """auto, cpu, cuda or mps."""
     threads: int | None = None
     """Threads of the CPU; all where it is not given."""
-    settings: Annotated[Config, arg(name="")] = field(default_factory=lambda: _chosen[0])
+    settings: Annotated[Config, arg(name="")] = field(default_factory=chosen)
     """The configuration."""
     json: bool = False
     """Print the result as JSON."""
