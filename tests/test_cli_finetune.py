@@ -103,9 +103,7 @@ def test_it_starts_from_the_pretrained_model(folder, tmp_path):
     """Without learning, the first validation is that of the pretrained model under the same masks."""
     for name in ("one", "two"):
         assert finetune(folder, tmp_path / name, "--lr", "0", "--epochs", "1", "--weights", "lora") == 0
-    best, before = (
-        load_file(run / "best" / "model.safetensors") for run in (tmp_path / "one", folder / "run")
-    )
+    best, before = (load_file(run / "best" / "model.safetensors") for run in (tmp_path / "one", folder / "run"))
     assert all((best[name] == value).all() for name, value in before.items())
     one, two = (Journal(tmp_path / name / "journal.jsonl").read()[-1]["validation_loss"] for name in ("one", "two"))
     lowest = min(

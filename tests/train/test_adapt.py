@@ -116,7 +116,9 @@ def test_every_adapter_gets_a_gradient(preset):
     found = model(batch, some_tokens(batch))
     sum(value.square().sum() for value in found.mean.values()).backward()
     silent = [
-        name for name, p in model.named_parameters() if ".parametrizations." in name and p.requires_grad and p.grad is None
+        name
+        for name, p in model.named_parameters()
+        if ".parametrizations." in name and p.requires_grad and p.grad is None
     ]
     assert silent == []
     assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
@@ -214,18 +216,14 @@ def test_a_lora_run_that_stops_and_goes_on_is_the_run_that_never_stopped(tmp_pat
 def test_another_rank_or_method_is_refused_on_resume(tmp_path, pretrained):
     finetuned(tmp_path / "run", pretrained, "lora", stop_after=1)
     with pytest.raises(InputError, match="does not fit this configuration"):
-        train(
-            SPANS, RIVERS, SCALING, tmp_path / "run", start=Start(pretrained, "lora", 3), device="cpu", resume=True
-        )
+        train(SPANS, RIVERS, SCALING, tmp_path / "run", start=Start(pretrained, "lora", 3), device="cpu", resume=True)
     with pytest.raises(InputError, match="does not fit this configuration"):
         finetuned(tmp_path / "run", pretrained, "full", resume=True)
 
 
 @pytest.mark.parametrize("method", ["full", "frozen", "lora"])
 def test_the_validation_loss_falls(tmp_path, pretrained, method):
-    config = SPANS.having(
-        optimizer={"lr": 1e-2}, model={"dropout": 0.0}, train={"epochs": 10, "averaged_weights": 0.0}
-    )
+    config = SPANS.having(optimizer={"lr": 1e-2}, model={"dropout": 0.0}, train={"epochs": 10, "averaged_weights": 0.0})
     out = finetuned(tmp_path / "run", pretrained, method, config)
     checks = [line["validation_loss"] for line in Journal(out / "journal.jsonl").read() if line["validation_loss"]]
     assert len(checks) == 10 and min(checks[-3:]) < 0.97 * checks[0]

@@ -171,9 +171,10 @@ def test_a_tracker_that_fails_is_said_once_and_ends_no_run(tmp_path, monkeypatch
     with caplog.at_level(logging.WARNING, logger="hydromae"):
         train(tracking("tensorboard"), rivers(), scaling_of(rivers(), SMALL), tmp_path / "run", device="cpu")
     said = [record.getMessage() for record in caplog.records]
-    assert said == [
-        "tracker tensorboard: network is unreachable; training goes on, with journal.jsonl alone"
-    ] and writer.lines == 2
+    assert (
+        said == ["tracker tensorboard: network is unreachable; training goes on, with journal.jsonl alone"]
+        and writer.lines == 2
+    )
     assert [line["step"] for line in Journal(tmp_path / "run" / "journal.jsonl").read()] == list(range(1, 9))
 
 

@@ -20,6 +20,7 @@ from hydromae.cli.finetune import Finetune
 from hydromae.cli.models import Forecast, Predict, Pretrain, base_config
 from hydromae.cli.records import Inspect, Prepare, Virtual
 from hydromae.cli.scores import Evaluate, Report
+from hydromae.cli.sweep import Sweep
 from hydromae.errors import InputError
 
 COMMANDS: dict[str, Callable[..., Command]] = {
@@ -29,6 +30,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "inspect": Inspect,
     "pretrain": Pretrain,
     "finetune": Finetune,
+    "sweep": Sweep,
     "predict": Predict,
     "forecast": Forecast,
     "evaluate": Evaluate,

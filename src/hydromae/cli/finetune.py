@@ -115,7 +115,9 @@ class Finetune:
 
         Of the catchments that the run held out, those that this store has stay held out.
         """
-        data: dict[str, object] = {"held_out": tuple(np.intersect1d(run.data.held_out, catchments.astype(str)).tolist())}
+        data: dict[str, object] = {
+            "held_out": tuple(np.intersect1d(run.data.held_out, catchments.astype(str)).tolist())
+        }
         if self.training_period is not None:
             data["training_period"] = self.training_period
         if self.validation_period is not None:
@@ -146,9 +148,13 @@ class Finetune:
         file = self.out / RECORD
         if (self.out / CONFIG).is_file():
             before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-            changed = [f"{key} was {before.get(key)}, is {value}" for key, value in same.items() if before.get(key) != value]
+            changed = [
+                f"{key} was {before.get(key)}, is {value}" for key, value in same.items() if before.get(key) != value
+            ]
             if changed:
-                raise InputError(f"{self.out}: started otherwise ({changed[0]}); resume as it began, or name a new folder")
+                raise InputError(
+                    f"{self.out}: started otherwise ({changed[0]}); resume as it began, or name a new folder"
+                )
             return
         self.out.mkdir(parents=True, exist_ok=True)
         aside = file.with_suffix(".partial")
