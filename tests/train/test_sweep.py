@@ -138,8 +138,8 @@ def test_a_sweep_that_is_killed_ends_as_one_that_was_not(three, tmp_path):
         "def slow(self, **numbers):\n    write(self, **numbers)\n    time.sleep(0.5)\n"
         "loop.Journal.write = slow\n"
         "quick = SMALL.having(train={'epochs': 1, 'steps_per_epoch': 3, 'validation_windows': 2})\n"
-        f"record = open_store({str(store)!r})\n"
-        f"sweep(quick, Search(), record, scaling_of(record), Path({str(out)!r}), trials=3, device='cpu')\n"
+        f"record = open_store({str(store)!r})\nscaling = scaling_of(record)\nrecord.attrs = {{}}\n"
+        f"sweep(quick, Search(), record, scaling, Path({str(out)!r}), trials=3, device='cpu')\n"
     )
     child = subprocess.Popen([sys.executable, "-c", code])
     second, end = out / "trials" / "0001" / "journal.jsonl", time.monotonic() + 120
@@ -215,6 +215,8 @@ def test_mistakes_are_one_line_each(three, tmp_path, monkeypatch):
         sweeping(out, 4, QUICK.having(optimizer={"lr": 1e-3}))
     with pytest.raises(InputError, match=r"sweep\.json: differs"):
         sweeping(out, 4, search=Search(lr=(1e-3, 1e-2)))
+    with pytest.raises(InputError, match=r"sweep\.json: differs"):
+        sweep(QUICK, Search(), RIVERS.isel(time=slice(1, None)), SCALING, out, trials=4, device="cpu")
     with FileLock(out / ".lock"), pytest.raises(InputError, match="another sweep works here"):
         sweeping(out, 4)
     (tmp_path / "file").write_text("")

@@ -20,6 +20,7 @@ import torch
 import xarray as xr
 
 from hydromae.config import Config
+from hydromae.data.cache import made_from
 from hydromae.data.record import record_of, without
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import windows
@@ -141,7 +142,7 @@ def sweep(
     if not space:
         raise InputError("sweep: nothing is searched; give at least one range, such as search.lr 1e-4 1e-2")
     with _alone(out):
-        _same(out / SPEC, base, search)
+        _same(out / SPEC, search, base, made_from(dataset, base))
         study = optuna.create_study(
             storage=f"sqlite:///{(out / STUDY).absolute()}",
             study_name="sweep",
@@ -242,13 +243,13 @@ def _keep_best(out: Path, trials: list[Trial]) -> None:
         _write(out / BEST, (out / "trials" / f"{best.number:04d}" / CONFIG).read_text(encoding="utf-8"))
 
 
-def _same(spec: Path, base: Config, search: Search) -> None:
-    """Note what is searched; refuse to go on with a sweep of something else."""
-    held = json.dumps({"search": asdict(search), "config": asdict(base)}, indent=1)
+def _same(spec: Path, search: Search, base: Config, data: dict[str, str]) -> None:
+    """Note what is searched, on which data; refuse to go on with a sweep of something else."""
+    held = json.dumps({"search": asdict(search), "config": asdict(base), "data": data}, indent=1)
     if not spec.is_file():
         _write(spec, held)
     elif json.loads(spec.read_text(encoding="utf-8")) != json.loads(held):
-        raise InputError(f"{spec}: differs from the sweep given; go on with the same options, or name a new folder")
+        raise InputError(f"{spec}: differs from the sweep given; go on with the same options and data, or name a new folder")
 
 
 def _write(file: Path, text: str) -> None:
