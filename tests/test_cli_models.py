@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from hydromae.cli import main
-from hydromae.cli.models import read_config
+from hydromae.cli.configuration import read_config
 from hydromae.errors import InputError
 from hydromae.virtual import virtual_catchments
 

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load_file
 
 from hydromae.config import Config
-from hydromae.train.checkpoint import newest
 from hydromae.train.journal import Journal
 from hydromae.train.loop import train
 from processes import together
@@ -20,7 +19,9 @@ from synthetic import SMALL, rivers, scaling_of
 RIVERS = rivers()
 ENGINES = [
     "torch",
-    pytest.param("deepspeed", marks=pytest.mark.skipif(find_spec("deepspeed") is None, reason="deepspeed is not installed")),
+    pytest.param(
+        "deepspeed", marks=pytest.mark.skipif(find_spec("deepspeed") is None, reason="deepspeed is not installed")
+    ),
 ]
 LONG = SMALL.having(model={"dropout": 0.0}, train={"epochs": 13, "steps_per_epoch": 4, "validate_every": 2})
 """52 updates, in which nothing but the windows is drawn."""

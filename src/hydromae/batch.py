@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -86,8 +86,7 @@ class Batch:
     def window(self, index: int) -> Batch:
         """One window of the batch, as views."""
         part = slice(index, index + 1)
-        whole = (self.values, self.observed, self.variance, self.days, self.places)
-        return Batch(*(_apply(held, lambda tensor: tensor[part]) for held in whole), self.cells)
+        return replace(_apply(replace(self, cells=None), lambda tensor: tensor[part]), cells=self.cells)
 
     def at(self, modality: str) -> Places:
         """Places of a modality's sites."""

@@ -17,6 +17,7 @@ from hydromae.modalities import MODALITIES
 Mixer = Literal["joint", "time", "recurrent", "space"]
 MaskKind = Literal["random", "unified", "tube", "span", "future", "blind", "site", "modality", "mixture"]
 Precision = Literal["fp32", "bf16", "fp16"]
+TrackerKind = Literal["none", "auto", "wandb", "tensorboard"]
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,12 @@ class TrainConfig:
     """Seed of weights, windows and masks."""
     log_every: int = 10
     """Steps between two lines of the journal."""
+    tracker: TrackerKind = "none"
+    """Where the journal's lines go beside its file; auto: W&B, else TensorBoard, where it is installed."""
+    wandb_project: str = "water-mae-pretraining"
+    """Project on W&B."""
+    wandb_entity: str | None = None
+    """User or team on W&B; None takes the account's own."""
     validate_every: float = 1
     """Epochs between two validations."""
     validation_windows: int = 16

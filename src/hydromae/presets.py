@@ -73,3 +73,6 @@ BASE = Config()
 FAST = BASE.having(model={"mixers": ("time", "space")})
 
 PRESETS: dict[str, Config] = {"tiny": TINY, "base": BASE, "fast": FAST, "rivers": RIVERS}
+
+SEED = BASE.having(train={"precision": "fp16", "workers": 12, "tracker": "auto"})
+"""`base` as the seed trains it on GPUs: what `configs/mae_config.py` names."""

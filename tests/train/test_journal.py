@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+from hydromae.errors import InputError
 from hydromae.train.journal import Journal
 
 
@@ -52,3 +55,33 @@ def test_what_is_not_finite_is_null_because_json_has_no_nan(journal):
 
     lines = [json.loads(line, parse_constant=refuse) for line in journal.path.read_text().splitlines()]
     assert lines[-1] == {"step": 4, "loss": None, "gradient_norm": None, "mse": {"riverflow": None}}
+
+
+def test_a_full_disk_is_one_line():
+    """/dev/full takes no byte, as a full disk."""
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    with pytest.raises(InputError, match=r"^/dev/full: the journal cannot be written \(No space left") as caught:
+        Journal(full).write(step=1, loss=0.5)
+    assert "\n" not in str(caught.value) and "--resume" in str(caught.value)
+
+
+def test_a_disk_that_fills_while_the_journal_is_rewound_leaves_the_journal_whole(journal, monkeypatch):
+    before = journal.path.read_text()
+
+    def full(*arguments: object, **options: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(InputError, match="No space left"):
+        journal.rewind(1)
+    assert journal.path.read_text() == before
+
+
+def test_who_follows_gets_every_line_once_it_is_in_the_file(tmp_path):
+    heard = []
+    journal = Journal(tmp_path / "journal.jsonl", lambda line: heard.append((line, len(journal.read()))))
+    journal.write(step=1, loss=0.5, mse={"riverflow": 0.25})
+    journal.write(step=2, loss=0.4)
+    assert heard == [({"step": 1, "loss": 0.5, "mse": {"riverflow": 0.25}}, 1), ({"step": 2, "loss": 0.4}, 2)]

@@ -14,11 +14,14 @@ import tyro
 from rich.console import Console, RenderableType
 
 from hydromae import __version__
-from hydromae.cli.common import Command
+from hydromae.cli.common import Command, speaks
+from hydromae.cli.configuration import base_config
 from hydromae.cli.demo import Demo
-from hydromae.cli.models import Forecast, Predict, Pretrain, base_config
+from hydromae.cli.finetune import Finetune
+from hydromae.cli.models import Forecast, Predict, Pretrain
 from hydromae.cli.records import Inspect, Prepare, Virtual
 from hydromae.cli.scores import Evaluate, Report
+from hydromae.cli.sweep import Sweep
 from hydromae.errors import InputError
 
 COMMANDS: dict[str, Callable[..., Command]] = {
@@ -27,6 +30,8 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "prepare": Prepare,
     "inspect": Inspect,
     "pretrain": Pretrain,
+    "finetune": Finetune,
+    "sweep": Sweep,
     "predict": Predict,
     "forecast": Forecast,
     "evaluate": Evaluate,
@@ -53,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         command = parse(arguments)
-        console = Console(quiet=command.json)
+        console = Console(quiet=command.json or not speaks())
 
         def say(shown: RenderableType) -> None:
             console.print(shown, soft_wrap=isinstance(shown, str), markup=False, highlight=False)
@@ -62,6 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         Console(stderr=True).print(f"hydromae: {error}", style="red", soft_wrap=True, markup=False, highlight=False)
         return 2
-    if command.json:
+    if command.json and speaks():
         Console().print_json(data=dict(result), indent=None, allow_nan=False)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,3 +24,8 @@ class Command(Protocol):
     def run(self, say: Say) -> Result:
         """Do the work; `say` shows something to people, the result is for programs."""
         ...
+
+
+def speaks() -> bool:
+    """Whether this process is the one that speaks to the user, where a launcher started several."""
+    return os.environ.get("RANK", "0") == "0"

@@ -43,7 +43,7 @@ class Demo:
     def run(self, say: Say) -> Result:
         """Generate, prepare, train, answer, report."""
         from hydromae.data.answers import write_answer
-        from hydromae.data.record import scaling_for
+        from hydromae.data.cache import scaling_for
         from hydromae.data.store import open_store
         from hydromae.evaluate.run import run_protocol
         from hydromae.evaluate.score import summary
@@ -62,7 +62,7 @@ class Demo:
             train={"epochs": self.epochs, "seed": self.seed}, data={"held_out": held_out_names(record)}
         )
         with watching(quiet=self.json) as watch:
-            train(config, record, scaling_for(record, config), self.out / "run", watch=watch)
+            train(config, record, scaling_for(record, config, self.out / "run", say), self.out / "run", watch=watch)
         model = load(self.out / "run")
         write_answer(model.predict(three_questions(record)), self.out / "answer.nc")
         say(f"{self.out / 'answer.nc'}: a gap, a forecast and a river without a gauge, answered")

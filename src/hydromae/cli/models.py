@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,54 +11,13 @@ import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say
+from hydromae.cli.common import Result, Say, speaks
+from hydromae.cli.configuration import Preset, chosen
 from hydromae.config import Config
 from hydromae.errors import InputError
-from hydromae.presets import PRESETS
 
 if TYPE_CHECKING:
     from hydromae.train.loop import Progress as Step
-
-Preset = Literal["tiny", "base", "fast", "rivers"]
-_chosen: list[Config] = [PRESETS["rivers"]]
-
-
-def base_config(arguments: Sequence[str]) -> None:
-    """Read `--preset` or `--config` ahead of the rest, so that every other option starts from its values."""
-    preset, file = _option(arguments, "--preset"), _option(arguments, "--config")
-    if preset is not None and preset not in PRESETS:
-        raise InputError(f"--preset {preset}: there is no such preset; choose among {', '.join(PRESETS)}")
-    _chosen[0] = PRESETS[preset or "rivers"] if file is None else read_config(Path(file))
-
-
-def _option(arguments: Sequence[str], name: str) -> str | None:
-    for index, word in enumerate(arguments):
-        if word.startswith(f"{name}="):
-            return word.split("=", 1)[1]
-        if word == name and index + 1 < len(arguments):
-            return arguments[index + 1]
-    return None
-
-
-def read_config(file: Path) -> Config:
-    """The `config` that a Python file builds. It is the user's own program: it runs.
-
-    Raises
-    ------
-    InputError
-        If the file is not there, fails, or builds no `Config`.
-    """
-    if not file.is_file():
-        raise InputError(f"{file}: no such configuration; name a Python file like those in configs/")
-    try:
-        built = runpy.run_path(str(file)).get("config")
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from error
-    except Exception as error:
-        raise InputError(f"{file}: fails with {type(error).__name__}: {error}; mend the file") from error
-    if not isinstance(built, Config):
-        raise InputError(f"{file}: builds no `config` of type hydromae.config.Config; assign one")
-    return built
 
 
 @dataclass(frozen=True)
@@ -73,7 +31,7 @@ class Pretrain:
     preset: Preset = "rivers"
     """tiny (tests, demo), rivers (catchment datasets), base (the seed), fast (the same, attention in two directions)."""
     config: Path | None = None
-    """A Python file that builds `config`; takes the place of --preset."""
+    """A Python file that builds `config`, or a config.json of a run; takes the place of --preset."""
     held_out: Literal["tenth"] | Path | None = None
     """Catchments kept out of every sample: a file with one a line, or the protocol's own tenth."""
     resume: bool = False
@@ -82,9 +40,13 @@ class Pretrain:
     """Stop at this step, with a checkpoint from which --resume goes on; the end of the schedule where not given."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
+    engine: Literal["auto", "torch", "deepspeed"] = "auto"
+    """What drives several processes: DeepSpeed where it is installed and a launcher started the run, else torch's own."""
+    timeout: float = 1800.0
+    """Longest wait for another process [s]."""
     threads: int | None = None
     """Threads of the CPU; all where it is not given."""
-    settings: Annotated[Config, arg(name="")] = field(default_factory=lambda: _chosen[0])
+    settings: Annotated[Config, arg(name="")] = field(default_factory=chosen)
     """The configuration."""
     json: bool = False
     """Print the result as JSON."""
@@ -93,7 +55,7 @@ class Pretrain:
         """Train, with progress and time left."""
         import torch
 
-        from hydromae.data.record import scaling_for
+        from hydromae.data.cache import scaling_for
         from hydromae.data.store import grid_of, open_store
         from hydromae.train.loop import train
 
@@ -102,17 +64,20 @@ class Pretrain:
         dataset = open_store(self.store)
         config = self.settings.having(data={"held_out": self._held_out(dataset["catchment"].values)})
         grid = grid_of(dataset) if "grid" in dataset.attrs else None
-        with watching(quiet=self.json) as watch:
+        with watching(quiet=self.json or not speaks()) as watch:
             best = train(
                 config,
                 dataset,
-                scaling_for(dataset, config),
+                scaling_for(dataset, config, self.out if speaks() else None, say),
                 self.out,
                 grid=grid,
                 resume=self.resume,
                 device=self.device,
+                engine=self.engine,
+                timeout=self.timeout,
                 stop_after=self.stop_after,
                 watch=watch,
+                say=say,
             )
         say(f"{best}: the model with the lowest validation loss; hydromae evaluate {self.store} --model {self.out}")
         return {"path": str(best), "run": str(self.out)}

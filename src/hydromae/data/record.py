@@ -13,7 +13,6 @@ from hydromae.batch import CellWeights, Places
 from hydromae.config import Config
 from hydromae.data.readers.record import positions
 from hydromae.data.scaling import Scaling
-from hydromae.data.store import scaling_of
 from hydromae.errors import InputError
 from hydromae.footprints import disc_footprints, halved
 from hydromae.modalities import ATTRIBUTES, MODALITIES, GridSpec, Modality
@@ -137,14 +136,6 @@ def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridS
         laid,
         (spread[0], spread[1]),
     )
-
-
-def scaling_for(dataset: xr.Dataset, config: Config) -> Scaling:
-    """Scaling from what training may see: the store's own where it was made from just that, else fitted anew."""
-    period, held = config.data.training_period, config.data.held_out
-    if not held and dataset.attrs.get("training_period") == "/".join(period):
-        return scaling_of(dataset)
-    return Scaling.fit(without(dataset, held), period)
 
 
 def neighbour_groups(

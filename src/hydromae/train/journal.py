@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydromae.errors import InputError
+
 
 @dataclass(frozen=True)
 class Journal:
-    """`journal.jsonl`: step, epoch, loss, validation_loss, lr, gradient_norm, skipped, seconds, and mse by modality."""
+    """`journal.jsonl`: step, epoch, loss, validation_loss, lr, gradient_norm, skipped, seconds, and mse by modality.
+
+    Attributes
+    ----------
+    path : Path
+    follow : callable
+        Called with every line once it is in the file (`trackers.open_tracker`).
+    """
 
     path: Path
+    follow: Callable[[Mapping[str, Any]], None] = lambda line: None
 
     def write(self, **numbers: float | int | Mapping[str, float] | None) -> None:
-        """Append a line, in the file when the call returns; what is not finite is written as null, as JSON has no NaN."""
-        with self.path.open("a", encoding="utf-8") as file:
+        """Append a line, in the file when the call returns; what is not finite is written as null, as JSON has no NaN.
+
+        Raises
+        ------
+        InputError
+            If the disk is full, or the file cannot be written.
+        """
+        with self._writing(), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(_finite(numbers), allow_nan=False) + "\n")
+        self.follow(numbers)
 
     def read(self) -> list[dict[str, Any]]:
         """All lines; a last line that a crash cut short is left out."""
@@ -32,8 +50,18 @@ class Journal:
         """Forget what was written after a step, before training goes on from there."""
         kept = [json.dumps(line) + "\n" for line in self.read() if line["step"] <= step]
         aside = self.path.with_suffix(".partial")
-        aside.write_text("".join(kept), encoding="utf-8")
-        aside.replace(self.path)
+        with self._writing():
+            aside.write_text("".join(kept), encoding="utf-8")
+            aside.replace(self.path)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: the journal cannot be written ({error.strerror}); mend that, and go on with --resume"
+            ) from error
 
 
 def _finite(value: Any) -> Any:

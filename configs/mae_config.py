@@ -1,0 +1,10 @@
+"""The seed's configuration: five modalities, 30 days, dense joint attention, fp16, trained on 1989 to 2010.
+
+Everything that is not named here has the seed's number by default (`hydromae.config`, `docs/seed.md`).
+"""
+
+from hydromae.presets import SEED
+
+config = SEED
+store = "data/national.zarr"
+output = "output/multimodal_mae"

@@ -1,0 +1,71 @@
+"""The configuration a command starts from: a preset, or a file."""
+
+from __future__ import annotations
+
+import runpy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from hydromae.config import Config
+from hydromae.errors import InputError
+from hydromae.presets import PRESETS
+
+Preset = Literal["tiny", "base", "fast", "rivers"]
+_chosen: list[Config] = [PRESETS["rivers"]]
+
+
+def base_config(arguments: Sequence[str]) -> None:
+    """Read `--preset` or `--config` ahead of the rest, so that every other option starts from its values."""
+    preset, _ = option(arguments, "--preset")
+    file, _ = option(arguments, "--config")
+    if preset is not None and preset not in PRESETS:
+        raise InputError(f"--preset {preset}: there is no such preset; choose among {', '.join(PRESETS)}")
+    _chosen[0] = PRESETS[preset or "rivers"] if file is None else read_config(Path(file))
+
+
+def chosen() -> Config:
+    """What `base_config` read."""
+    return _chosen[0]
+
+
+def option(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
+    """The value of an option among arguments, and the arguments without it."""
+    words = list(arguments)
+    for index, word in enumerate(words):
+        if word.startswith(f"{name}="):
+            return word.split("=", 1)[1], words[:index] + words[index + 1 :]
+        if word == name and index + 1 < len(words):
+            return words[index + 1], words[:index] + words[index + 2 :]
+    return None, words
+
+
+def read_config(file: Path) -> Config:
+    """The `config` that a Python file builds, or the configuration in a JSON file, such as that of a run.
+
+    Raises
+    ------
+    InputError
+        If the file is not there, fails, or holds no configuration.
+    """
+    if file.suffix == ".json" and file.is_file():
+        try:
+            return Config.from_json(file.read_text(encoding="utf-8"), str(file))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{file}: cannot be read as text ({error}); name a config.json of a run") from None
+    built = built_by(file).get("config")
+    if not isinstance(built, Config):
+        raise InputError(f"{file}: builds no `config` of type hydromae.config.Config; assign one")
+    return built
+
+
+def built_by(file: Path) -> dict[str, Any]:
+    """The names that a Python file builds. It is the user's own program: it runs."""
+    if not file.is_file():
+        raise InputError(f"{file}: no such configuration; name a Python file like those in configs/")
+    try:
+        return runpy.run_path(str(file))
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    except Exception as error:
+        raise InputError(f"{file}: fails with {type(error).__name__}: {error}; mend the file") from error

@@ -1,0 +1,164 @@
+"""The command finetune: from a pretrained run to one question."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import numpy as np
+from tyro.conf import Positional, arg
+
+from hydromae.cli.common import Result, Say
+from hydromae.cli.models import watching
+from hydromae.config import Config, MaskKind
+from hydromae.errors import InputError
+
+if TYPE_CHECKING:
+    from hydromae.train.adapt import Start
+
+Question = Literal["fill", "ungauged", "simulate", "forecast", "blind"]
+MASK_OF: dict[Question, MaskKind] = {
+    "fill": "span",
+    "ungauged": "site",
+    "simulate": "modality",
+    "forecast": "future",
+    "blind": "blind",
+}
+RECORD = "finetune.json"
+FULL_LR = 0.1
+"""Share of the pretrained run's learning rate, where all weights learn."""
+
+
+@dataclass(frozen=True)
+class Finetune:
+    """Train a pretrained model further, on one question: all its weights, its heads, or low-rank adapters and heads."""
+
+    store: Annotated[Positional[Path], arg(metavar="STORE")]
+    """A store that hydromae prepare wrote; it is scaled as the pretrained model scales."""
+    model: Annotated[Path, arg(metavar="RUN")]
+    """The pretrained model: a run, a model folder, or a shipped name."""
+    out: Annotated[Path, arg(metavar="RUN")]
+    """Folder of the new run: journal, checkpoints, and the model in best/ and last/."""
+    question: Question | None = None
+    """What to ask: fill (gaps), ungauged, simulate (flow from weather), forecast (weather known), blind (weather unknown);
+    the pretrained run's own masks where not given."""
+    weights: Literal["full", "frozen", "lora"] = "full"
+    """What learns: everything; heads and decoders alone; or these and low-rank adapters of attention, recurrence and
+    feed-forward (LoRA), which are merged into plain weights in best/ and last/."""
+    rank: int = 8
+    """Rank of the adapters (lora only)."""
+    lr: float | None = None
+    """Highest learning rate; the pretrained run's where not given, a tenth of it where all weights learn."""
+    epochs: float | None = None
+    """Passes over the windows, warm-up in the same proportion; the pretrained run's where not given."""
+    steps_per_epoch: int | None = None
+    """Steps that count as an epoch; the pretrained run's where not given."""
+    batch_size: int | None = None
+    """Windows a step; the pretrained run's where not given."""
+    training_period: tuple[str, str] | None = None
+    """First and last day to learn from; the pretrained run's where not given."""
+    validation_period: tuple[str, str] | None = None
+    """First and last day of the validation loss; the pretrained run's where not given."""
+    resume: bool = False
+    """Go on from the last checkpoint of the new run."""
+    stop_after: int | None = None
+    """Stop at this step, with a checkpoint from which --resume goes on; the end of the schedule where not given."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    threads: int | None = None
+    """Threads of the CPU; all where it is not given."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self, say: Say) -> Result:
+        """Load, choose what learns, train."""
+        import torch
+
+        from hydromae.data.store import grid_of, open_store
+        from hydromae.predict import load
+        from hydromae.train.adapt import Start, learning
+        from hydromae.train.loop import train
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        dataset, before = open_store(self.store), load(self.model, "cpu")
+        if before.grid is not None and ("grid" not in dataset.attrs or grid_of(dataset) != before.grid):
+            raise InputError(f"{self.store}: its maps are not on the grid of {self.model}; prepare it on that grid")
+        config = self._config(before.config, dataset["catchment"].values)
+        total, start = learning(before.network), Start(before.network.state_dict(), self.weights, self.rank)
+        start.fit(before.network)
+        learned = learning(before.network)
+        say(f"{self.weights}: {learned:,} numbers learn; the pretrained model has {total:,}")
+        say(f"scaled as {self.model} scales; nothing is fitted to this store")
+        self._remember(start, learned, total)
+        with watching(quiet=self.json) as watch:
+            best = train(
+                config,
+                dataset,
+                before.scaling,
+                self.out,
+                grid=before.grid,
+                start=start,
+                resume=self.resume,
+                device=self.device,
+                stop_after=self.stop_after,
+                watch=watch,
+            )
+        say(f"{best}: the model with the lowest validation loss; hydromae evaluate {self.store} --model {self.out}")
+        return {"path": str(best), "run": str(self.out), "learned": learned, "pretrained": total}
+
+    def _config(self, run: Config, catchments: np.ndarray) -> Config:
+        """The pretrained run's configuration, with the question's masks and what was given here.
+
+        Of the catchments that the run held out, those that this store has stay held out.
+        """
+        data: dict[str, object] = {
+            "held_out": tuple(np.intersect1d(run.data.held_out, catchments.astype(str)).tolist())
+        }
+        if self.training_period is not None:
+            data["training_period"] = self.training_period
+        if self.validation_period is not None:
+            data["validation_period"] = self.validation_period
+        lr = self.lr if self.lr is not None else run.optimizer.lr * (FULL_LR if self.weights == "full" else 1.0)
+        epochs = run.train.epochs if self.epochs is None else self.epochs
+        learn = {
+            "epochs": epochs,
+            "warmup_epochs": run.train.warmup_epochs * epochs / run.train.epochs,
+            "steps_per_epoch": self.steps_per_epoch or run.train.steps_per_epoch,
+            "batch_size": self.batch_size or run.train.batch_size,
+        }
+        masks: dict[str, object] = {}
+        if self.question is not None:
+            flow = ("riverflow",) if "riverflow" in run.model.modalities else ()
+            masks = {"kind": MASK_OF[self.question], "answered": run.masks.answered or flow}
+        return run.having(data=data, masks=masks, optimizer={"lr": lr}, train=learn)
+
+    def _remember(self, start: Start, learned: int, total: int) -> None:
+        """Note in the new run what it started from; refuse to go on from something else."""
+        from hydromae.train.checkpoint import CONFIG
+
+        digest = hashlib.sha256()
+        for name, value in sorted(start.weights.items()):
+            digest.update(name.encode() + value.detach().numpy().tobytes())
+        rank = self.rank if self.weights == "lora" else None
+        same = {"sha256": digest.hexdigest(), "weights": self.weights, "rank": rank}
+        file = self.out / RECORD
+        if (self.out / CONFIG).is_file():
+            before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+            changed = [
+                f"{key} was {before.get(key)}, is {value}" for key, value in same.items() if before.get(key) != value
+            ]
+            if changed:
+                raise InputError(
+                    f"{self.out}: started otherwise ({changed[0]}); resume as it began, or name a new folder"
+                )
+            return
+        self.out.mkdir(parents=True, exist_ok=True)
+        aside = file.with_suffix(".partial")
+        aside.write_text(
+            json.dumps({"model": str(self.model), **same, "learned": learned, "pretrained": total}, indent=1), "utf-8"
+        )
+        aside.replace(file)

@@ -1,0 +1,105 @@
+"""The command sweep: many short trainings, to find good settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from hydromae.cli.common import Result, Say
+from hydromae.cli.configuration import Preset, chosen
+from hydromae.config import Config
+from hydromae.errors import InputError
+from hydromae.train.search import Search
+
+if TYPE_CHECKING:
+    from hydromae.train.sweep import Trial
+
+SHOWN = 10
+"""Trials in the table that people see."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Search settings: train with many, compare all by one score, the mean over modalities of the squared error on the
+    validation windows under the masks of --preset or --config. Started again after it was stopped or killed, it goes on."""
+
+    store: Annotated[Positional[Path], arg(metavar="STORE")]
+    """A store that hydromae prepare wrote."""
+    out: Annotated[Path, arg(metavar="DIR")]
+    """Folder of the sweep: study.db, trials/0000 and so on (each a run), best.json (a configuration), sweep.png."""
+    trials: int = 20
+    """Trainings in all, those of an earlier start included."""
+    preset: Preset = "rivers"
+    """tiny (tests, demo), rivers (catchment datasets), base (the seed), fast (the same, attention in two directions)."""
+    config: Path | None = None
+    """A file that gives `config`; takes the place of --preset."""
+    search: Search = field(default_factory=Search)
+    """What is searched, and how far: a range (heads: a list), auto, or fixed."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    threads: int | None = None
+    """Threads of the CPU; all where it is not given."""
+    settings: Annotated[Config, arg(name="")] = field(default_factory=chosen)
+    """The configuration of every trial, but for what is searched."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self, say: Say) -> Result:
+        """Train, compare, draw."""
+        import torch
+
+        from hydromae.data.cache import scaling_for
+        from hydromae.data.store import grid_of, open_store
+        from hydromae.report.sweep import draw_sweep
+        from hydromae.train.sweep import BEST, best_of, sweep
+
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        dataset = open_store(self.store)
+        trials = sweep(
+            self.settings,
+            self.search,
+            dataset,
+            scaling_for(dataset, self.settings, self.out, say),
+            self.out,
+            trials=self.trials,
+            grid=grid_of(dataset) if "grid" in dataset.attrs else None,
+            device=self.device,
+            watch=lambda trial: say(said(trial, self.trials)),
+        )
+        best = best_of(trials)
+        if best is None:
+            reason = trials[0].why if trials else "none was asked for"
+            raise InputError(f"{self.out}: no trial has a score ({reason}); mend that, and give more --trials")
+        picture = draw_sweep(trials, self.out / "sweep.png")
+        say(trials_table(trials))
+        say(f"{picture}: scores against what was drawn")
+        say(f"{self.out / BEST}: the best configuration; hydromae pretrain {self.store} --config {self.out / BEST}")
+        return {
+            "path": str(self.out),
+            "best": asdict(best),
+            "config": str(self.out / BEST),
+            "picture": str(picture),
+            "trials": [asdict(trial) for trial in trials],
+        }
+
+
+def said(trial: Trial, trials: int) -> str:
+    """One line on a trial."""
+    result = f"failed: {trial.why}" if trial.score is None else f"score {trial.score:.4f}"
+    return f"trial {trial.number + 1} of {trials}: {result}, {trial.seconds:.0f} s"
+
+
+def trials_table(trials: Sequence[Trial]) -> Table:
+    """The best trials, one a row, the best first."""
+    names = sorted({name for trial in trials for name in trial.values})
+    table = Table("trial", "score", *names, box=None, header_style="bold", pad_edge=False)
+    for trial in sorted((t for t in trials if t.score is not None), key=lambda t: float(t.score or 0.0))[:SHOWN]:
+        drawn = [f"{trial.values[name]:.3g}" if name in trial.values else "" for name in names]
+        table.add_row(f"{trial.number:04d}", f"{trial.score:.4f}", *drawn)
+    return table

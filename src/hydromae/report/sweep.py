@@ -1,0 +1,69 @@
+"""The picture of a sweep: its scores one after another, and against everything that was drawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from hydromae.train.sweep import Trial
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLUMNS = 4
+SCORED, LOWEST, FAILED = "#2b6cb0", "#c05621", "#888888"
+
+
+def draw_sweep(trials: Sequence[Trial], file: Path) -> Path:
+    """Draw trials as PNG: score over trials with the lowest so far, then score against each setting; failed ones are crosses.
+
+    Parameters
+    ----------
+    trials : sequence of Trial
+        In order; at least one.
+    """
+    names = sorted({name for trial in trials for name in trial.values})
+    rows = math.ceil((1 + len(names)) / COLUMNS)
+    figure = Figure(figsize=(3.2 * COLUMNS, 2.6 * rows), layout="constrained")
+    panels = figure.subplots(rows, COLUMNS, squeeze=False, sharey=True).flat
+    numbers = np.array([float(trial.number) for trial in trials])
+    scores = np.array([math.nan if trial.score is None else trial.score for trial in trials])
+    first = next(panels)
+    _points(first, "trial", numbers, scores)
+    first.step(numbers, np.fmin.accumulate(scores), where="post", color=LOWEST, linewidth=1)
+    for name in names:
+        drawn = np.array([float(trial.values.get(name, math.nan)) for trial in trials])
+        _points(next(panels), name.replace("_", " "), drawn, scores)
+    for empty in panels:
+        empty.set_visible(False)
+    figure.supylabel("score: mean over modalities of the squared error (scaled)", fontsize="small")
+    aside = file.with_suffix(f".partial{file.suffix}")
+    figure.savefig(aside, dpi=120)
+    aside.replace(file)
+    return file
+
+
+def _points(panel: Axes, label: str, drawn: np.ndarray, scores: np.ndarray) -> None:
+    there = np.isfinite(scores)
+    panel.plot(drawn[there], scores[there], "o", color=SCORED, markersize=4)
+    if there.any():
+        lowest = int(np.nanargmin(scores))
+        panel.plot(drawn[lowest], scores[lowest], "o", color=LOWEST, markersize=7)
+    height = float(np.nanmax(scores)) if there.any() else 0.0
+    panel.plot(drawn[~there], np.full((~there).sum(), height), "x", color=FAILED, markersize=5)
+    panel.set_xlabel(label, fontsize="small")
+    panel.tick_params(labelsize="x-small")
+    known = drawn[np.isfinite(drawn)]
+    if (known == known.round()).all():
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    elif known.min() > 0 and known.max() >= 10 * known.min():
+        panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        panel.xaxis.set_minor_formatter(NullFormatter())

@@ -1,0 +1,107 @@
+"""From a pretrained model to a question: which weights learn. All of them, the heads alone, or low-rank adapters and heads.
+
+LoRA after Hu et al. (2022, ICLR, section 4.1): a frozen matrix W is used as W + B A, with A drawn from a Gaussian and B zero,
+so that training starts from exactly the pretrained model. Their factor alpha / r is 1 here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from hydromae.errors import InputError
+
+Method = Literal["full", "frozen", "lora"]
+ANSWERING = ("heads", "decoders", "queries", "mix")
+"""Parts of the model that read answers from what was encoded; they learn under every method."""
+ADAPTED = ("mixers", "feed")
+"""Parts of a block whose matrices get adapters: attention or recurrence, and the feed-forward part."""
+
+
+class LowRank(nn.Module):
+    """W → W + B A, with B Float[O, R] zero at the start and A Float[R, I] of variance 1 / I."""
+
+    def __init__(self, weight: Float[Tensor, "O I"], rank: int, generator: torch.Generator) -> None:
+        super().__init__()
+        rows, columns = weight.shape
+        drawn = torch.randn(rank, columns, generator=generator) * columns**-0.5
+        self.a = nn.Parameter(drawn.to(weight))
+        self.b = nn.Parameter(weight.new_zeros(rows, rank))
+
+    def forward(self, weight: Float[Tensor, "O I"]) -> Float[Tensor, "O I"]:
+        """The adapted matrix, in the precision of the weights, as `plain` merges it."""
+        with torch.autocast(weight.device.type, enabled=False):
+            return weight + self.b @ self.a
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where training starts, and what of the model learns.
+
+    Attributes
+    ----------
+    weights : mapping of Tensor
+        Of a pretrained model of the same configuration.
+    method : "full", "frozen" or "lora"
+        Everything learns; or the heads and decoders alone, so that one encoder serves many questions (its norms stay as
+        they are, too); or these and adapters of the encoders and the fusion.
+    rank : int
+        Of the adapters; `full` and `frozen` have none.
+    """
+
+    weights: Mapping[str, Tensor]
+    method: Method = "full"
+    rank: int = 8
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise InputError(f"rank {self.rank}: an adapter needs a rank of at least 1; give a larger one")
+
+    def fit(self, model: nn.Module) -> None:
+        """Load the weights, freeze what does not learn, attach adapters; before the optimizer is made.
+
+        Adapters are drawn from a generator of their own, so they are the same in every run and on every rank.
+        """
+        model.load_state_dict(dict(self.weights))
+        if self.method == "full":
+            return
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.split(".")[0] in ANSWERING)
+        if self.method == "lora":
+            generator = torch.Generator().manual_seed(0)
+            for module, name in list(_matrices(model)):
+                adapter = LowRank(module.get_parameter(name), self.rank, generator)
+                parametrize.register_parametrization(module, name, adapter)
+
+
+def _matrices(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    """The matrices that get adapters, in the order of the model."""
+    for path, module in model.named_modules():
+        parts = path.split(".")
+        if parts[0] in ("encoders", "fusion") and set(parts) & set(ADAPTED) and isinstance(module, nn.Linear | nn.LSTM):
+            yield from ((module, name) for name, held in module.named_parameters(recurse=False) if held.ndim == 2)
+
+
+def plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under the names of a model without adapters, each adapter merged into its matrix; others are as they were."""
+    merged: dict[str, Tensor] = {}
+    for key, value in weights.items():
+        module, adapted, rest = key.partition(".parametrizations.")
+        if not adapted:
+            merged[key] = value
+        elif rest.endswith(".original"):
+            name = rest.removesuffix(".original")
+            place = f"{module}.parametrizations.{name}.0"
+            merged[f"{module}.{name}"] = value + weights[f"{place}.b"] @ weights[f"{place}.a"]
+    return merged
+
+
+def learning(model: nn.Module) -> int:
+    """How many numbers of a model learn."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

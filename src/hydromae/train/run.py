@@ -1,0 +1,175 @@
+"""A run under way: one update after another, and what is due after each: validation, journal, checkpoint."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import xarray as xr
+
+from hydromae.batch import Batch
+from hydromae.config import Config
+from hydromae.data.scaling import Scaling
+from hydromae.losses import loss
+from hydromae.masking import Hidden
+from hydromae.modalities import GridSpec
+from hydromae.train.adapt import Start, plain
+from hydromae.train.checkpoint import load_checkpoint, prune, save_checkpoint, save_model
+from hydromae.train.engine import Engine, EngineName
+from hydromae.train.journal import Journal
+from hydromae.train.measures import Learned, validate
+from hydromae.train.optim import Average, Schedule
+from hydromae.train.shares import Masked, seed_of
+from hydromae.train.trackers import Tracker
+from hydromae.train.world import World
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a step reports to whoever watches."""
+
+    step: int
+    steps: int
+    loss: float
+    validation_loss: float | None
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """What a run is made from; the attributes are those of `train`."""
+
+    config: Config
+    dataset: xr.Dataset
+    scaling: Scaling
+    out: Path
+    grid: GridSpec | None
+    start: Start | None
+    resume: bool
+    engine: EngineName
+    say: Callable[[str], None]
+
+
+@dataclass
+class Run:
+    """A run under way.
+
+    Attributes
+    ----------
+    learn, check : Masked
+        Training batches of this process; validation windows, whose masks never change.
+    an_epoch : float
+        Updates of an epoch.
+    step, best, began : int, float, float
+        Updates done; lowest validation loss; when the run would have begun, had it never stopped [s].
+    """
+
+    made_from: Beginning
+    world: World
+    engine: Engine
+    average: Average
+    learn: Masked
+    check: Masked
+    tracker: Tracker
+    journal: Journal
+    schedule: Schedule
+    an_epoch: float
+    step: int = 0
+    best: float = math.inf
+    began: float = 0.0
+
+    @property
+    def config(self) -> Config:
+        """Of the run."""
+        return self.made_from.config
+
+    @property
+    def steps(self) -> int:
+        """Updates of the whole run."""
+        return self.schedule.steps
+
+    def restore(self, found: Path) -> None:
+        """Go on from a checkpoint."""
+        self.average.weights, state = load_checkpoint(found, self.engine, self.made_from.scaling)
+        self.average.updates, self.engine.skipped = int(state["updates"]), int(state["skipped"])
+        if self.engine.scale and state["loss_scale"]:
+            self.engine.scale.restore(state["loss_scale"])
+        self.step, self.began = int(state["step"]), time.monotonic() - float(state["seconds"])
+        self.best = math.inf if state["best"] is None else float(state["best"])
+
+    def update(self, taken: Iterator[tuple[Batch, Hidden]], last: int, watch: Callable[[Progress], None]) -> None:
+        """One update, and what is due after it: validation, journal, checkpoint."""
+        train, learned = self.config.train, Learned()
+        self.engine.model.train()
+        for place in range(self.learn.share.batches):
+            first = self.learn.share.numbers(self.step * self.learn.share.batches + place).start
+            batch, hidden = next(taken)
+            torch.manual_seed(seed_of(train.seed, 3, first))  # what the model draws belongs to the windows, too
+            with self.engine.turn():
+                total, parts = loss(self.engine.predict(batch, hidden), batch, hidden, self.config)
+                self.engine.backward(total)
+            learned.add(total.detach(), parts)
+        lr = self.schedule(self.step)
+        norm = self.engine.update(lr)
+        self.average.update(self.engine.model)
+        self.step += 1
+        validation = self._validate() if self._due(train.validate_every) else None
+        if self.step % train.log_every == 0 or validation is not None:
+            value, mse = learned.over(self.world, self.learn.share.batches)
+            if self.world.first:
+                self._log(value, mse, validation, lr, norm)
+                watch(Progress(self.step, self.steps, value, validation))
+        if self._due(train.checkpoint_every) or self.step == last:
+            self._save()
+
+    def _due(self, epochs: float) -> bool:
+        """Whether something that happens every so many epochs, and at the end, is due."""
+        return self.step % max(1, round(epochs * self.an_epoch)) == 0 or self.step == self.steps
+
+    def _validate(self) -> float:
+        value = validate(self.engine.model, self.average, self.check, self.world)
+        if value < self.best:
+            self.best = value
+            if self.world.first:
+                self.save_model("best")
+        return value
+
+    def _log(self, value: float, mse: dict[str, float], validation: float | None, lr: float, norm: float) -> None:
+        self.journal.write(
+            step=self.step,
+            epoch=round(self.step / self.an_epoch, 4),
+            loss=value,
+            validation_loss=validation,
+            lr=lr,
+            gradient_norm=norm,
+            loss_scale=self.engine.scale.value if self.engine.scale else None,
+            skipped=self.engine.skipped,
+            seconds=round(time.monotonic() - self.began, 3),
+            mse=mse,
+        )
+
+    def _save(self) -> None:
+        state = {
+            "step": self.step,
+            "windows": self.learn.share.windows,
+            "parts": self.world.size,
+            "skipped": self.engine.skipped,
+            "loss_scale": self.engine.scale.state() if self.engine.scale else None,
+            "updates": self.average.updates,
+            "seconds": time.monotonic() - self.began,
+            "best": self.best if self.best < math.inf else None,
+        }
+        made = self.made_from
+        folder = made.out / "checkpoints" / f"step-{self.step:07d}"
+        save_checkpoint(folder, self.engine, self.average.kept, state, made.config, made.scaling, made.grid, self.world)
+        if self.world.first:
+            prune(made.out, made.config.train.keep_last)
+
+    def save_model(self, name: str) -> None:
+        """The model that answers: the average of the weights where one is kept, with its adapters merged into them."""
+        made = self.made_from
+        weights = plain(self.average.kept or self.engine.model.state_dict())
+        save_model(made.out / name, weights, made.config, made.scaling, made.grid)

@@ -1,0 +1,164 @@
+"""What a sweep may change, how far, and what a draw makes of a configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from hydromae.config import Config
+from hydromae.errors import InputError
+from hydromae.modalities import MODALITIES
+
+Auto = Literal["auto", "fixed"]
+RATIO_MASKS = ("random", "unified", "tube")
+"""Masks that hide a share of the tokens."""
+NARROWEST_HEAD = 8
+"""Smallest width of a head that `auto` tries."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is searched. Each is a range (or choices), auto (a range around the configuration's own value, where it has an
+    effect) or fixed (left as it is)."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    lr: tuple[float, float] | Auto = "auto"
+    """Highest learning rate, drawn log-uniformly; auto: a tenth to ten times."""
+    map_ratio: tuple[float, float] | Auto = "auto"
+    """Share of land patches hidden in training; auto: 0.2 to 0.8, where masks hide shares of maps."""
+    series_ratio: tuple[float, float] | Auto = "auto"
+    """Share of series tokens hidden in training; auto: 0.2 to 0.8, where masks hide shares of series."""
+    task_weights: tuple[float, float] | Auto = "auto"
+    """Factor on the loss weight of each modality but the last, drawn log-uniformly; auto: 0.1 to 10."""
+    map_layers: tuple[int, int] | Auto = "auto"
+    """Blocks of each map encoder; auto: half to one and a half times as many."""
+    series_layers: tuple[int, int] | Auto = "auto"
+    """Blocks of each series encoder; auto: half to one and a half times as many."""
+    fusion_layers: tuple[int, int] | Auto = "auto"
+    """Blocks over all modalities; auto: half to one and a half times as many, where there are any."""
+    decoder_layers: tuple[int, int] | Auto = "auto"
+    """Blocks of each decoder; auto: half to one and a half times as many, where there are any."""
+    heads: tuple[int, ...] | Auto = "auto"
+    """Attention heads, a list; auto: powers of two up to twice as many that divide the widths."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """One setting: a range, or choices."""
+
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    whole: bool = False
+    choices: tuple[int, ...] = ()
+
+
+Space = dict[str, Range]
+DEPTHS = ("map_layers", "series_layers", "fusion_layers", "decoder_layers")
+
+
+def space_of(search: Search, base: Config) -> Space:
+    """What is drawn: ranges as they are given, and those of `auto` where they change something.
+
+    Raises
+    ------
+    InputError
+        If a range is empty, impossible, or given for what has no effect in this configuration.
+    """
+    effect, own = _effect(base), _own(base)
+    space: Space = {}
+    for name, given in vars(search).items():
+        if given == "fixed" or (given == "auto" and not effect[name]):
+            continue
+        if given != "auto" and not effect[name]:
+            raise InputError(f"search.{name}: changes nothing in this configuration; leave it out")
+        values = own[name] if given == "auto" else given
+        space |= _draws(name, values, base)
+    return space
+
+
+def _effect(base: Config) -> dict[str, bool]:
+    """Whether a setting changes anything."""
+    model, kinds = base.model, {MODALITIES[name].kind for name in base.model.modalities}
+    drawn = (
+        {name for name, weight in base.masks.mixture if weight} if base.masks.kind == "mixture" else {base.masks.kind}
+    )
+    shares = bool(drawn & set(RATIO_MASKS))
+    return {
+        "lr": True,
+        "map_ratio": shares and "map" in kinds,
+        "series_ratio": shares and "series" in kinds,
+        "task_weights": len(model.modalities) > 1,
+        "map_layers": "map" in kinds,
+        "series_layers": "series" in kinds,
+        "fusion_layers": model.fusion_layers > 0,
+        "decoder_layers": model.decoder_layers > 0,
+        "heads": model.mixers != ("recurrent",) or model.decoder_layers > 0,
+    }
+
+
+def _own(base: Config) -> dict[str, tuple[float, ...]]:
+    """The ranges of `auto`."""
+    model, lr = base.model, base.optimizer.lr
+    powers = [2**power for power in range(int(math.log2(2 * model.heads)) + 1)]
+    narrowest = min(model.d_model, model.decoder_dim)
+    fitting = [
+        h for h in powers if not (model.d_model % h or model.decoder_dim % h) and narrowest // h >= NARROWEST_HEAD
+    ]
+    depths = {name: getattr(model, name) for name in DEPTHS}
+    return {
+        "lr": (lr / 10, lr * 10),
+        "map_ratio": (0.2, 0.8),
+        "series_ratio": (0.2, 0.8),
+        "task_weights": (0.1, 10.0),
+        "heads": tuple(fitting) or (model.heads,),
+        **{name: (max(1, depth // 2), max(2, (3 * depth + 1) // 2)) for name, depth in depths.items()},
+    }
+
+
+def _draws(name: str, values: tuple[float, ...], base: Config) -> Space:
+    if name == "heads":
+        choices = tuple(sorted({int(value) for value in values}))
+        wrong = [h for h in choices if h < 1 or base.model.d_model % h or base.model.decoder_dim % h]
+        if not choices or wrong:
+            widths = f"{base.model.d_model} and {base.model.decoder_dim}"
+            raise InputError(
+                f"search.{name} {wrong[0] if wrong else ''}: heads must divide the widths {widths}; choose others"
+            )
+        return {name: Range(choices=choices)}
+    low, high = values
+    most = 1.0 if name.endswith("_ratio") else math.inf
+    least = 1.0 if name in DEPTHS else 0.0
+    if not (least <= low <= high < most) or (low == 0.0):
+        raise InputError(
+            f"search.{name} {low:g} {high:g}: no range; the lower end first, both above 0 and ratios below 1"
+        )
+    if name == "task_weights":
+        return {f"weight/{m}": Range(low, high, log=True) for m in base.model.modalities[:-1]}
+    return {name: Range(low, high, log=name == "lr", whole=name in DEPTHS)}
+
+
+def settled(base: Config, values: Mapping[str, Any]) -> Config:
+    """The configuration with what was drawn.
+
+    Raises
+    ------
+    InputError
+        If the combination contradicts itself (`config.check`).
+    """
+    weights = dict(base.train.task_weights)
+    drawn = {name.removeprefix("weight/"): factor for name, factor in values.items() if name.startswith("weight/")}
+    scaled = weights | {name: weights.get(name, 1.0) * factor for name, factor in drawn.items()}
+
+    def among(*names: str) -> dict[str, Any]:
+        return {name: values[name] for name in names if name in values}
+
+    return base.having(
+        model=among(*DEPTHS, "heads"),
+        masks=among("map_ratio", "series_ratio"),
+        optimizer=among("lr"),
+        train={"task_weights": tuple(scaled.items())} if drawn else {},
+    )

@@ -1,0 +1,288 @@
+"""A sweep: many short trainings, each with other settings that Optuna draws, compared by one score.
+
+The study is a SQLite file in the sweep's folder, so a sweep that was killed goes on: its unfinished trial from that trial's
+last checkpoint, and the next draws as if it had never stopped, because they depend on the seed, the number and the trials
+before alone (tree-structured Parzen estimators; Bergstra et al. 2011, NeurIPS).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+import xarray as xr
+
+from hydromae.config import Config
+from hydromae.data.cache import made_from
+from hydromae.data.record import record_of, without
+from hydromae.data.scaling import Scaling
+from hydromae.data.windows import windows
+from hydromae.errors import InputError
+from hydromae.losses import loss
+from hydromae.modalities import GridSpec
+from hydromae.train.checkpoint import CONFIG, load_model, whole
+from hydromae.train.engine import arithmetic, pick_device
+from hydromae.train.loop import train
+from hydromae.train.search import Range, Search, Space, settled, space_of
+from hydromae.train.shares import Masked, Share
+
+if TYPE_CHECKING:
+    import optuna
+
+ALONE = Share(1, 0, 1, 1)
+STUDY, SPEC, BEST = "study.db", "sweep.json", "best.json"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training of a sweep.
+
+    Attributes
+    ----------
+    number : int
+    values : dict
+        What was drawn, by the name of the setting.
+    score : float or None
+        Lower is better; None where the trial failed.
+    seconds : float
+        Training and scoring [s].
+    why : str or None
+        What a failed trial failed of.
+    """
+
+    number: int
+    values: dict[str, float | int]
+    score: float | None
+    seconds: float
+    why: str | None
+
+
+def score(folder: Path, dataset: xr.Dataset, base: Config, grid: GridSpec | None = None, device: str = "cpu") -> float:
+    """Mean over modalities of the squared error on the validation windows, by which trials are compared.
+
+    Masks, windows and periods are those of `base`, the same for every trial, and every modality counts the same: neither
+    the mask ratios nor the loss weights that a trial drew change the measure. Errors are in the scaled space, as in the
+    loss; a modality without targets is left out; NaN where there is none at all.
+
+    Parameters
+    ----------
+    folder : Path
+        A model, such as `run/best`.
+    dataset : Dataset
+        The water record that holds `base.data.validation_period`.
+    """
+    where = pick_device(device)
+    model, _, scaling, _ = load_model(folder)
+    model = model.to(where)
+    record = record_of(without(dataset, base.data.held_out), base, scaling, grid)
+    held = windows(record, base, base.data.validation_period, seed=0, augment=False, update=base.train.batch_size)
+    check, sums = Masked(held, ALONE, base), dict[str, torch.Tensor]()
+    for first in range(0, base.train.validation_windows, base.train.batch_size):
+        batch, hidden = check.at(range(base.train.validation_windows)[first : first + base.train.batch_size])
+        batch, hidden = batch.to(where), {name: value.to(where) for name, value in hidden.items()}
+        with torch.no_grad(), arithmetic(where, base.train.precision):
+            predictions = model(batch, hidden)
+        for name, part in loss(predictions, batch, hidden, base)[1].items():
+            sums[name] = sums.get(name, 0.0) + part
+    means = [float(squares / asked) for squares, asked in sums.values() if asked]
+    return sum(means) / len(means) if means else math.nan
+
+
+def sweep(
+    base: Config,
+    search: Search,
+    dataset: xr.Dataset,
+    scaling: Scaling,
+    out: Path,
+    *,
+    trials: int,
+    grid: GridSpec | None = None,
+    device: str = "auto",
+    watch: Callable[[Trial], None] = lambda trial: None,
+) -> list[Trial]:
+    """Train until the study holds `trials` trials, failed ones included.
+
+    Parameters
+    ----------
+    base : Config
+        What every trial starts from, and what all are scored with.
+    search : Search
+        What is drawn, and from which range.
+    dataset, scaling, grid, device
+        As in `train`.
+    out : Path
+        Folder of the sweep: `study.db`, `sweep.json`, `trials/0000` and so on, each an ordinary run, and `best.json`, the
+        configuration of the best trial.
+    watch : callable
+        Called after every trial.
+
+    Returns
+    -------
+    list of Trial
+        All trials of the study, in order.
+
+    Raises
+    ------
+    InputError
+        If Optuna is not installed, the folder holds another sweep, another process works on it, or a range does not fit.
+    """
+    optuna = _optuna()
+    space = space_of(search, base)
+    if not space:
+        raise InputError("sweep: nothing is searched; give at least one range, such as search.lr 1e-4 1e-2")
+    with _alone(out):
+        _same(out / SPEC, search, base, made_from(dataset, base))
+        study = optuna.create_study(
+            storage=f"sqlite:///{(out / STUDY).absolute()}",
+            study_name="sweep",
+            direction="minimize",
+            load_if_exists=True,
+        )
+        while (number := _next(study, space, base.train.seed, trials)) is not None:
+            began = time.monotonic()
+            config = settled(base, study.trials[number].params)
+            folder = out / "trials" / f"{number:04d}"
+            try:
+                found, why = _trained(config, base, dataset, scaling, folder, grid, device), None
+            except (InputError, torch.OutOfMemoryError) as error:
+                found, why = math.nan, str(error)
+            if why is None and not math.isfinite(found):
+                why = "its score is not finite"
+            _tell(study, number, found, why, time.monotonic() - began)
+            done = _read(study)
+            _keep_best(out, done)
+            watch(done[number])
+        return _read(study)
+
+
+def _trained(
+    config: Config,
+    base: Config,
+    dataset: xr.Dataset,
+    scaling: Scaling,
+    folder: Path,
+    grid: GridSpec | None,
+    device: str,
+) -> float:
+    """Train one trial, or go on with it, and score its best weights."""
+    train(config, dataset, scaling, folder, grid=grid, resume=True, device=device)
+    best = whole(folder / "best")
+    if not best.is_dir():
+        raise InputError(f"{folder}: its validation loss was never finite")
+    return score(best, dataset, base, grid, device)
+
+
+def _next(study: optuna.Study, space: Space, seed: int, trials: int) -> int | None:
+    """Number of the trial to train: one that was interrupted, else a new draw; None where there are enough.
+
+    A trial that was interrupted while it was drawn counts as failed.
+    """
+    optuna = _optuna()
+    for left in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        if set(left.params) == set(space):
+            return left.number
+        _tell(study, left.number, math.nan, "interrupted while it was drawn", 0.0)
+    if len(study.trials) >= trials:
+        return None
+    study.sampler = optuna.samplers.TPESampler(seed=seed * 1_000_003 + len(study.trials))
+    trial = study.ask()
+    for name, drawn in space.items():
+        _ask(trial, name, drawn)
+    return trial.number
+
+
+def _ask(trial: optuna.Trial, name: str, drawn: Range) -> None:
+    if drawn.choices:
+        trial.suggest_categorical(name, drawn.choices)
+    elif drawn.whole:
+        trial.suggest_int(name, int(drawn.low), int(drawn.high))
+    else:
+        trial.suggest_float(name, drawn.low, drawn.high, log=drawn.log)
+
+
+def _tell(study: optuna.Study, number: int, found: float, why: str | None, seconds: float) -> None:
+    optuna = _optuna()
+    notes = study.trials[number].user_attrs | {"seconds": round(seconds, 3)} | ({"why": why} if why else {})
+    study.set_user_attr(f"trial-{number}", notes)
+    if why is None:
+        study.tell(number, found)
+    else:
+        study.tell(number, state=optuna.trial.TrialState.FAIL)
+
+
+def _read(study: optuna.Study) -> list[Trial]:
+    """The finished trials of a study."""
+    notes: Mapping[str, Any] = study.user_attrs
+    return [
+        Trial(t.number, dict(t.params), t.value, float(held["seconds"]), held.get("why"))
+        for t in study.trials
+        if (held := notes.get(f"trial-{t.number}")) is not None
+    ]
+
+
+def best_of(trials: list[Trial]) -> Trial | None:
+    """The trial with the lowest score, or None where all failed."""
+    scored = [trial for trial in trials if trial.score is not None]
+    return min(scored, key=lambda trial: float(trial.score or 0.0)) if scored else None
+
+
+def _keep_best(out: Path, trials: list[Trial]) -> None:
+    best = best_of(trials)
+    if best is not None:
+        _write(out / BEST, (out / "trials" / f"{best.number:04d}" / CONFIG).read_text(encoding="utf-8"))
+
+
+def _same(spec: Path, search: Search, base: Config, data: dict[str, str]) -> None:
+    """Note what is searched, on which data; refuse to go on with a sweep of something else."""
+    held = json.dumps({"search": asdict(search), "config": asdict(base), "data": data}, indent=1)
+    if not spec.is_file():
+        _write(spec, held)
+    elif json.loads(spec.read_text(encoding="utf-8")) != json.loads(held):
+        raise InputError(
+            f"{spec}: differs from the sweep given; go on with the same options and data, or name a new folder"
+        )
+
+
+def _write(file: Path, text: str) -> None:
+    aside = file.with_suffix(".partial")
+    try:
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(file)
+    except OSError as error:
+        raise InputError(
+            f"{file}: cannot be written ({error.strerror}); mend that, and start the sweep again"
+        ) from error
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the folder; a process that dies lets go of it."""
+    from filelock import FileLock, Timeout
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(out / ".lock", timeout=0).acquire()
+    except Timeout:
+        raise InputError(f"{out}: another sweep works here; wait for it, or name another folder") from None
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); name another folder") from error
+    with lock:
+        yield
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError:
+        raise InputError(
+            "hydromae sweep draws with Optuna, which is not installed; pip install 'hydromae[optuna]'"
+        ) from None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna

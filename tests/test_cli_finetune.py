@@ -1,0 +1,149 @@
+"""The command finetune, as a user types it: what it asks, how it is scaled, what it says, and one line for every mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from hydromae.cli import main
+from hydromae.config import Config
+from hydromae.data.scaling import Scaling
+from hydromae.data.store import write_store
+from hydromae.train.journal import Journal
+from hydromae.train.loop import train
+from synthetic import SMALL, TRAINING, rivers, scaling_of
+
+HELD = SMALL.having(data={"held_out": ("1002", "1005")})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store, a pretrained run of it, and another store: drier, with other catchments but one that was held out."""
+    folder = tmp_path_factory.mktemp("finetune")
+    record = rivers()
+    other = rivers(seed=4).assign_coords(catchment=[1002, 7, 8, 9, 10, 11])
+    other["riverflow"] = other["riverflow"] * 0.2
+    for name, each in (("rivers", record), ("other", other)):
+        write_store(
+            each, folder / f"{name}.zarr", scaling=scaling_of(each, SMALL), sources=[], training_period=TRAINING
+        )
+    scaling = Scaling.fit(record.drop_sel(catchment=[1002, 1005]), TRAINING)
+    train(HELD, record, scaling, folder / "run", device="cpu")
+    return folder
+
+
+def finetune(folder: Path, out: Path, *options: str, store: str = "rivers") -> int:
+    given = ["--model", str(folder / "run"), "--out", str(out), "--device", "cpu"]
+    return main(["finetune", str(folder / f"{store}.zarr"), *given, *options])
+
+
+def config_of(run: Path) -> Config:
+    return Config.from_json((run / "config.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("question", "kind"),
+    [("fill", "span"), ("ungauged", "site"), ("simulate", "modality"), ("forecast", "future"), ("blind", "blind")],
+)
+def test_a_question_is_a_mask_on_river_flow(folder, tmp_path, question, kind):
+    assert finetune(folder, tmp_path / "run", "--question", question, "--stop-after", "1") == 0
+    config = config_of(tmp_path / "run")
+    assert (config.masks.kind, config.masks.answered) == (kind, ("riverflow",))
+    assert config.optimizer.lr == pytest.approx(SMALL.optimizer.lr / 10)
+    assert config == HELD.having(masks={"kind": kind}, optimizer={"lr": config.optimizer.lr})
+
+
+def test_options_reach_the_configuration_and_what_is_not_given_is_the_runs(folder, tmp_path):
+    given = ["--lr", "3e-3", "--epochs", "1", "--steps-per-epoch", "2", "--batch-size", "3"]
+    periods = ["--training-period", "2001-02-01", "2001-08-31", "--validation-period", "2001-09-01", "2001-12-31"]
+    assert finetune(folder, tmp_path / "run", *given, *periods) == 0
+    assert config_of(tmp_path / "run") == HELD.having(
+        data={"training_period": ("2001-02-01", "2001-08-31"), "validation_period": ("2001-09-01", "2001-12-31")},
+        optimizer={"lr": 3e-3},
+        train={"epochs": 1, "warmup_epochs": 0.25, "steps_per_epoch": 2, "batch_size": 3},
+    )
+
+
+@pytest.mark.parametrize("weights", ["frozen", "lora"])
+def test_what_learns_is_said_and_lora_keeps_the_learning_rate(folder, tmp_path, capsys, weights):
+    capsys.readouterr()
+    options = ["--weights", weights, "--rank", "2", "--stop-after", "2", "--json"]
+    assert finetune(folder, tmp_path / "run", *options) == 0
+    result = json.loads(capsys.readouterr().out)
+    total = sum(value.numel() for name, value in load_file(folder / "run" / "best" / "model.safetensors").items())
+    assert result["pretrained"] == total - 6  # the priors' constants are no parameters
+    assert 0 < result["learned"] < result["pretrained"]
+    held = json.loads((tmp_path / "run" / "finetune.json").read_text())
+    assert (held["weights"], held["rank"]) == (weights, 2 if weights == "lora" else None)
+    assert (held["learned"], held["pretrained"]) == (result["learned"], result["pretrained"])
+    assert config_of(tmp_path / "run").optimizer.lr == SMALL.optimizer.lr
+
+
+def test_the_scaling_is_the_pretrained_runs_and_is_never_fitted_to_the_new_store(folder, tmp_path, capsys, monkeypatch):
+    """The other store has a fifth of the flow; a catchment that the run held out stays held out in it."""
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("a scaling was fitted")
+
+    monkeypatch.setattr(Scaling, "fit", refuse)
+    capsys.readouterr()
+    assert finetune(folder, tmp_path / "run", store="other") == 0
+    assert f"scaled as {folder / 'run'} scales; nothing is fitted" in capsys.readouterr().out.replace("\n", " ")
+    for part in ("best", "last"):
+        assert (tmp_path / "run" / part / "scaling.json").read_bytes() == (
+            folder / "run" / "best" / "scaling.json"
+        ).read_bytes()
+    assert config_of(tmp_path / "run").data.held_out == ("1002",)
+
+
+def test_it_starts_from_the_pretrained_model(folder, tmp_path):
+    """Without learning, the first validation is that of the pretrained model under the same masks."""
+    for name in ("one", "two"):
+        assert finetune(folder, tmp_path / name, "--lr", "0", "--epochs", "1", "--weights", "lora") == 0
+    best, before = (load_file(run / "best" / "model.safetensors") for run in (tmp_path / "one", folder / "run"))
+    assert all((best[name] == value).all() for name, value in before.items())
+    one, two = (Journal(tmp_path / name / "journal.jsonl").read()[-1]["validation_loss"] for name in ("one", "two"))
+    lowest = min(
+        line["validation_loss"] for line in Journal(folder / "run" / "journal.jsonl").read() if line["validation_loss"]
+    )
+    assert one == two == lowest
+
+
+def test_stop_and_resume_end_as_an_undisturbed_run(folder, tmp_path):
+    options = ["--weights", "lora", "--rank", "2", "--question", "fill", "--epochs", "1"]
+    assert finetune(folder, tmp_path / "straight", *options) == 0
+    assert finetune(folder, tmp_path / "broken", *options, "--stop-after", "3") == 0
+    assert finetune(folder, tmp_path / "broken", *options, "--resume") == 0
+    one, two = ((tmp_path / name / "last" / "model.safetensors").read_bytes() for name in ("straight", "broken"))
+    assert one == two
+
+
+def test_mistakes_are_one_line_each(folder, tmp_path, capsys):
+    assert finetune(folder, tmp_path / "run", "--weights", "lora", "--rank", "2", "--stop-after", "1") == 0
+    lora = ["--weights", "lora", "--resume"]
+    mistakes = {
+        "weights was lora, is frozen": ["--weights", "frozen", "--resume"],
+        "rank was 2, is 3": [*lora, "--rank", "3"],
+        "differs from the configuration": [*lora, "--rank", "2", "--question", "fill"],
+        "holds a run already": ["--weights", "lora", "--rank", "2"],
+        "rank 0": [*lora, "--rank", "0"],
+        "sha256 was": [*lora, "--rank", "2", "--model", str(tmp_path / "run")],
+        "nowhere": ["--model", "nowhere"],
+        "1950": ["--out", str(tmp_path / "new"), "--training-period", "1950-01-01", "1950-12-31"],
+    }
+    for named, options in mistakes.items():
+        capsys.readouterr()
+        assert finetune(folder, tmp_path / "run", *options) == 2, named
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert len(lines) == 1 and named in lines[0], (named, lines)
+    assert finetune(folder, tmp_path / "new", "--stop-after", "1") == 0
+
+
+def test_a_run_that_was_not_finetuned_is_not_gone_on_with(folder, tmp_path, capsys):
+    train(HELD, rivers(), scaling_of(rivers(), SMALL), tmp_path / "run", device="cpu", stop_after=1)
+    capsys.readouterr()
+    assert finetune(folder, tmp_path / "run", "--resume") == 2
+    assert "started otherwise (sha256 was None" in capsys.readouterr().err

@@ -1,0 +1,238 @@
+"""From a pretrained model to a question: what moves, what does not, and that adapters vanish into plain weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from hydromae.config import Config
+from hydromae.errors import InputError
+from hydromae.model.address import SEPARATIONS
+from hydromae.model.mae import HydroMAE
+from hydromae.predict import load
+from hydromae.train.adapt import ANSWERING, Start, learning, plain
+from hydromae.train.checkpoint import load_weights, newest
+from hydromae.train.journal import Journal
+from hydromae.train.loop import train
+from samples import PIXELS, built, sample, small, some_tokens
+from synthetic import SMALL, rivers, scaling_of
+
+RIVERS = rivers()
+SCALING = scaling_of(RIVERS, SMALL)
+PRESETS = ("base", "fast", "rivers")
+
+
+def weights_of(config: Config, noise: float = 0.2) -> dict[str, Tensor]:
+    """A model of which nothing stays at the identity it starts from."""
+    return {name: value.clone() for name, value in built(config, noise=noise).state_dict().items()}
+
+
+def fitted(config: Config, weights: dict[str, Tensor], method: str, rank: int = 2) -> HydroMAE:
+    model = HydroMAE(config, pixels=PIXELS)
+    Start(weights, method, rank).fit(model)
+    return model
+
+
+def answers(model: HydroMAE, preset: str) -> dict[str, Tensor]:
+    batch = sample(preset)
+    with torch.no_grad():
+        found = model.eval()(batch, some_tokens(batch))
+    return found.mean | {f"{name}/spread": g.spread for name, g in found.gaussians.items()}
+
+
+def moved(model: HydroMAE, seed: int = 3) -> HydroMAE:
+    """The model after a step in which everything that learns moved."""
+    draw = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=draw))
+    return model
+
+
+@pytest.mark.parametrize("method", ["full", "frozen", "lora"])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_start_answers_as_the_pretrained_model_bit_for_bit(preset, method):
+    config = small(preset)
+    weights = weights_of(config)
+    before, after = answers(built(config), preset), answers(fitted(config, weights, method), preset)
+    assert before and all(torch.equal(held, after[name]) for name, held in before.items())
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_merged_adapters_are_a_plain_model_that_answers_the_same(preset):
+    config = small(preset)
+    weights = weights_of(config)
+    adapted = moved(fitted(config, weights, "lora"))
+    merged = plain(adapted.state_dict())
+    assert set(merged) == set(weights)
+    model = HydroMAE(config, pixels=PIXELS)
+    load_weights(model, merged, Path("merged"))
+    before, after = answers(adapted, preset), answers(model, preset)
+    start = answers(built(config), preset)
+    for name, held in before.items():
+        torch.testing.assert_close(after[name], held, rtol=1e-6, atol=1e-6)
+        assert not torch.allclose(start[name], held, atol=1e-3)
+
+
+def test_one_matrix_merged_by_hand():
+    config = small("rivers")
+    weights = weights_of(config)
+    state = fitted(config, weights, "lora", rank=1).state_dict()
+    place = "encoders.weather+riverflow.blocks.0.feed.0"
+    a, b = (state[f"{place}.parametrizations.weight.0.{part}"] for part in "ab")
+    assert a.shape == (1, weights[f"{place}.weight"].shape[1]) and not b.any()
+    b[:] = 2.0
+    torch.testing.assert_close(plain(state)[f"{place}.weight"], weights[f"{place}.weight"] + 2.0 * a)
+    assert plain(weights) == weights
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_lora_teaches_adapters_of_attention_recurrence_and_feed_forward_and_the_heads(preset):
+    config = small(preset)
+    model = fitted(config, weights_of(config), "lora")
+    learn = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    adapters = {name for name in learn if ".parametrizations." in name}
+    assert {name.split(".")[0] for name in learn - adapters} == {
+        part for part in ANSWERING if any(name.split(".")[0] == part for name, _ in model.named_parameters())
+    }
+    stems = {name.split(".parametrizations.")[0] for name in adapters}
+    inside = {name for name in stems if name.startswith(("encoders", "fusion"))}
+    assert stems == inside and any(".feed." in name for name in stems) and any(".mixers." in name for name in stems)
+    assert any(name.endswith(".recurrence") for name in stems) == (preset == "rivers")
+    assert {name.rsplit(".", 1)[1] for name in adapters} == {"a", "b"}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_adapter_gets_a_gradient(preset):
+    config = small(preset)
+    model = moved(fitted(config, weights_of(config), "lora")).train()
+    batch = sample(preset)
+    found = model(batch, some_tokens(batch))
+    sum(value.square().sum() for value in found.mean.values()).backward()
+    silent = [
+        name
+        for name, p in model.named_parameters()
+        if ".parametrizations." in name and p.requires_grad and p.grad is None
+    ]
+    assert silent == []
+    assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
+
+
+def test_how_many_numbers_learn():
+    """Heads: of one stream of two modalities; adapters: rank × (rows + columns) of every matrix."""
+    config = small("rivers")
+    weights = weights_of(config)
+    everything = sum(p.numel() for p in built(config).parameters())
+    heads = sum(v.numel() for n, v in weights.items() if n.split(".")[0] in ANSWERING)
+    matrices = [
+        value
+        for name, value in weights.items()
+        if name.startswith("encoders") and value.ndim == 2 and (".mixers." in name or ".feed." in name)
+    ]
+    matrices = [value for value in matrices if value.shape[1] != SEPARATIONS]  # slopes of distance and traits
+    adapters = sum(3 * (value.shape[0] + value.shape[1]) for value in matrices)
+    assert learning(fitted(config, weights, "full")) == everything
+    assert learning(fitted(config, weights, "frozen")) == heads
+    assert learning(fitted(config, weights, "lora", rank=3)) == heads + adapters
+
+
+def test_the_global_generator_does_not_know_of_adapters():
+    config = small("rivers")
+    model, weights = HydroMAE(config, pixels=PIXELS), weights_of(config)
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    Start(weights, "lora", 2).fit(model)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_rank_below_one_is_refused():
+    with pytest.raises(InputError, match="rank 0: an adapter needs a rank of at least 1"):
+        Start({}, "lora", 0)
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
+    out = tmp_path_factory.mktemp("pretrained") / "run"
+    train(SMALL, RIVERS, SCALING, out, device="cpu")
+    return load_file(out / "best" / "model.safetensors")
+
+
+SPANS = SMALL.having(masks={"kind": "span"}, train={"averaged_weights": 0.9})
+
+
+def finetuned(out: Path, weights: dict[str, Tensor], method: str, config: Config = SPANS, **options: object) -> Path:
+    """A run from a pretrained model; other random numbers drawn before must not matter."""
+    torch.manual_seed(len(out.name))
+    train(config, RIVERS, SCALING, out, start=Start(weights, method, 2), device="cpu", **options)
+    return out
+
+
+@pytest.mark.parametrize("method", ["frozen", "lora"])
+def test_after_training_only_what_learns_has_moved(tmp_path, pretrained, method):
+    """Weights, averaged weights and both models that answer; adapters move attention, recurrence and feed-forward only."""
+    out = finetuned(tmp_path / "run", pretrained, method)
+    for file in (out / "best" / "model.safetensors", out / "last" / "model.safetensors"):
+        held = load_file(file)
+        assert set(held) == set(pretrained)
+        changed = {name for name, value in pretrained.items() if not torch.equal(held[name], value)}
+        allowed = {name for name in pretrained if name.split(".")[0] in ANSWERING}
+        adapted = {name for name in changed - allowed if ".mixers." in name or ".feed." in name}
+        assert changed and changed - allowed - adapted == set() and bool(adapted) == (method == "lora")
+    inside = load_file(newest(out) / "model.safetensors")
+    originals = {name: value for name, value in inside.items() if name.endswith(".original")}
+    assert bool(originals) == (method == "lora")
+    for name, value in originals.items():
+        module, _, weight = name.removesuffix(".original").partition(".parametrizations.")
+        assert torch.equal(value, pretrained[f"{module}.{weight}"])
+
+
+def test_full_weights_all_move_but_the_head_of_a_modality_that_is_not_asked(tmp_path, pretrained):
+    held = load_file(finetuned(tmp_path / "run", pretrained, "full") / "last" / "model.safetensors")
+    still = {name for name, value in pretrained.items() if torch.equal(held[name], value)}
+    assert {name for name in still if not name.startswith("heads.weather.")} == {"priors.constants"}
+
+
+def test_a_lora_run_that_stops_and_goes_on_is_the_run_that_never_stopped(tmp_path, pretrained):
+    straight = finetuned(tmp_path / "straight", pretrained, "lora")
+    for stop in (3, 5, None):
+        finetuned(tmp_path / "broken", pretrained, "lora", resume=True, stop_after=stop)
+    for part in ("best/model", "last/model", "checkpoints/step-0000008/model", "checkpoints/step-0000008/optimizer"):
+        one, two = (load_file(run / f"{part}.safetensors") for run in (straight, tmp_path / "broken"))
+        assert set(one) == set(two) and all(torch.equal(value, two[name]) for name, value in one.items())
+    stories = [
+        [{**line, "seconds": 0} for line in Journal(run / "journal.jsonl").read()]
+        for run in (straight, tmp_path / "broken")
+    ]
+    assert stories[0] == stories[1]
+
+
+def test_another_rank_or_method_is_refused_on_resume(tmp_path, pretrained):
+    finetuned(tmp_path / "run", pretrained, "lora", stop_after=1)
+    with pytest.raises(InputError, match="does not fit this configuration"):
+        train(SPANS, RIVERS, SCALING, tmp_path / "run", start=Start(pretrained, "lora", 3), device="cpu", resume=True)
+    with pytest.raises(InputError, match="does not fit this configuration"):
+        finetuned(tmp_path / "run", pretrained, "full", resume=True)
+
+
+@pytest.mark.parametrize("method", ["full", "frozen", "lora"])
+def test_the_validation_loss_falls(tmp_path, pretrained, method):
+    config = SPANS.having(optimizer={"lr": 1e-2}, model={"dropout": 0.0}, train={"epochs": 10, "averaged_weights": 0.0})
+    out = finetuned(tmp_path / "run", pretrained, method, config)
+    checks = [line["validation_loss"] for line in Journal(out / "journal.jsonl").read() if line["validation_loss"]]
+    assert len(checks) == 10 and min(checks[-3:]) < 0.97 * checks[0]
+
+
+def test_hydromae_load_reads_a_lora_run_as_any_model(tmp_path, pretrained):
+    out = finetuned(tmp_path / "run", pretrained, "lora")
+    asked = RIVERS.isel(time=slice(-60, None)).copy(deep=True)
+    asked["riverflow"][-5:] = float("nan")
+    answer = load(out, "cpu").predict(asked)
+    assert bool(answer["riverflow"].notnull().all())
+    assert json.loads((out / "best" / "scaling.json").read_text()) == json.loads(SCALING.to_json())

@@ -1,0 +1,231 @@
+"""A sweep compares alike, goes on after a kill as if there had been none, and keeps what failed."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from filelock import FileLock
+
+from hydromae.config import Config
+from hydromae.data.record import record_of
+from hydromae.data.store import write_store
+from hydromae.data.windows import windows
+from hydromae.errors import InputError
+from hydromae.masking import draw_each, targets
+from hydromae.model.mae import HydroMAE
+from hydromae.report.sweep import draw_sweep
+from hydromae.train import sweep as module
+from hydromae.train.checkpoint import save_model
+from hydromae.train.search import Search
+from hydromae.train.shares import seed_of
+from hydromae.train.sweep import Trial, best_of, score, sweep
+from synthetic import GRID, SMALL, SMALL_MAPS, TRAINING, country, rivers, scaling_of
+
+pytest.importorskip("optuna")
+RIVERS, COUNTRY = rivers(), country()
+SCALING = scaling_of(RIVERS, SMALL)
+QUICK = SMALL.having(train={"epochs": 1, "steps_per_epoch": 3, "validation_windows": 2})
+
+
+def sweeping(out: Path, trials: int, base: Config = QUICK, search: Search | None = None) -> list[Trial]:
+    return sweep(base, search or Search(), RIVERS, SCALING, out, trials=trials, device="cpu")
+
+
+def figures(trials: list[Trial]) -> list[tuple[object, ...]]:
+    """Everything but the clock."""
+    return [(trial.number, trial.values, trial.score, trial.why) for trial in trials]
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Trial]]:
+    """A sweep of three trials that nothing disturbed."""
+    out = tmp_path_factory.mktemp("sweep") / "straight"
+    return out, sweeping(out, 3)
+
+
+def silent(folder: Path, config: Config) -> Path:
+    """A model that answers 0, the mean of every variable."""
+    torch.manual_seed(0)
+    model = HydroMAE(config, pixels=GRID.patch**2)
+    for head in model.heads.values():
+        torch.nn.init.zeros_(head.mean.weight)
+        torch.nn.init.zeros_(head.mean.bias)
+    save_model(folder, model.state_dict(), config, scaling_of(COUNTRY, config), GRID)
+    return folder
+
+
+def test_the_score_of_a_model_that_answers_zero_is_the_mean_square_of_what_is_hidden(tmp_path):
+    """Window by window and modality by modality, then each modality alike, whatever their loss weights."""
+    base = SMALL_MAPS.having(train={"validation_windows": 4})
+    record = record_of(COUNTRY, base, scaling_of(COUNTRY, base), GRID)
+    check = windows(record, base, base.data.validation_period, seed=0, augment=False, update=2)
+    squares: dict[str, list[float]] = {name: [] for name in base.model.modalities}
+    for index in range(2):
+        numbers = range(2 * index, 2 * index + 2)
+        batch = check(numbers)
+        asked = targets(batch, draw_each(batch, base.masks, [seed_of(0, 2, number) for number in numbers]))
+        for name, wanted in asked.items():
+            for window in range(2):
+                squares[name].append(float(batch.values[name][window][wanted[window]].square().mean()))
+    expected = sum(sum(each) / len(each) for each in squares.values()) / len(squares)
+    assert score(silent(tmp_path / "zero", base), COUNTRY, base, GRID) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_score_does_not_know_the_weights_and_ratios_that_a_trial_drew(tmp_path):
+    found = set()
+    for number, (ratio, weight) in enumerate(((0.4, 1.0), (0.8, 50.0))):
+        config = SMALL_MAPS.having(
+            masks={"map_ratio": ratio, "series_ratio": ratio}, train={"task_weights": (("riverflow", weight),)}
+        )
+        found.add(score(silent(tmp_path / str(number), config), COUNTRY, SMALL_MAPS, GRID))
+    assert len(found) == 1
+    harder = SMALL_MAPS.having(masks={"map_ratio": 0.8})
+    assert score(tmp_path / "0", COUNTRY, harder, GRID) not in found
+
+
+def test_a_modality_without_targets_is_left_out_and_no_target_at_all_is_no_score(tmp_path):
+    dry = COUNTRY.assign(riverflow=COUNTRY["riverflow"] * math.nan)
+    model = silent(tmp_path / "zero", SMALL_MAPS)
+    assert score(model, dry, SMALL_MAPS, GRID) != score(model, COUNTRY, SMALL_MAPS, GRID)
+    assert math.isfinite(score(model, dry, SMALL_MAPS, GRID))
+    only = SMALL_MAPS.having(masks={"kind": "modality", "answered": ("riverflow",)})
+    assert math.isnan(score(model, dry, only, GRID))
+
+
+def test_every_trial_is_a_run_and_the_best_is_a_configuration(three):
+    out, trials = three
+    assert [trial.number for trial in trials] == [0, 1, 2] and all(trial.why is None for trial in trials)
+    best = best_of(trials)
+    assert best is not None and best.score == min(trial.score for trial in trials)
+    assert len({trial.values["lr"] for trial in trials}) == 3
+    for trial in trials:
+        run = out / "trials" / f"{trial.number:04d}"
+        config = Config.from_json((run / "config.json").read_text())
+        assert config.optimizer.lr == trial.values["lr"] and config.model.heads == trial.values["heads"]
+        assert trial.score == score(run / "best", RIVERS, QUICK)
+        kept = Config.from_json((out / "best.json").read_text())
+        assert (kept == config) == (trial == best)
+
+
+def test_a_sweep_that_is_started_again_goes_on_and_draws_what_it_would_have_drawn(three, tmp_path):
+    for trials in (1, 1, 3):
+        found = sweeping(tmp_path / "again", trials)
+    assert figures(found) == figures(three[1])
+
+
+def test_another_seed_draws_otherwise(three, tmp_path):
+    found = sweeping(tmp_path / "seed", 1, QUICK.having(train={"seed": 1}))
+    assert found[0].values != three[1][0].values
+
+
+def test_a_sweep_that_is_killed_ends_as_one_that_was_not(three, tmp_path):
+    """SIGKILL in the middle of the second trial; that trial goes on from its checkpoint."""
+    out, store = tmp_path / "killed", tmp_path / "rivers.zarr"
+    write_store(RIVERS, store, scaling=SCALING, sources=[], training_period=TRAINING)
+    code = (
+        "import sys, time; from pathlib import Path; from hydromae.data.store import open_store, scaling_of\n"
+        "from hydromae.train import loop; from hydromae.train.search import Search\n"
+        "from hydromae.train.sweep import sweep; from synthetic import SMALL\n"
+        "write = loop.Journal.write\n"
+        "def slow(self, **numbers):\n    write(self, **numbers)\n    time.sleep(0.5)\n"
+        "loop.Journal.write = slow\n"
+        "quick = SMALL.having(train={'epochs': 1, 'steps_per_epoch': 3, 'validation_windows': 2})\n"
+        f"record = open_store({str(store)!r})\nscaling = scaling_of(record)\nrecord.attrs = {{}}\n"
+        f"sweep(quick, Search(), record, scaling, Path({str(out)!r}), trials=3, device='cpu')\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code])
+    second, end = out / "trials" / "0001" / "journal.jsonl", time.monotonic() + 120
+    while not (second.exists() and second.read_text()) and child.poll() is None and time.monotonic() < end:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    assert len(second.read_text().splitlines()) < 3
+    assert figures(sweeping(out, 3)) == figures(three[1])
+
+
+def test_a_trial_that_was_killed_while_it_was_drawn_is_failed_and_the_sweep_goes_on(tmp_path, monkeypatch):
+    def killed(trial: object, name: str, drawn: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_ask", killed)
+        with pytest.raises(KeyboardInterrupt):
+            sweeping(tmp_path / "out", 2)
+    found = sweeping(tmp_path / "out", 2)
+    assert [trial.why for trial in found] == ["interrupted while it was drawn", None]
+
+
+def test_trials_that_fail_are_recorded_and_not_fatal(tmp_path, monkeypatch):
+    learn = module.train
+
+    def failing(config: Config, dataset: object, scaling: object, out: Path, **options: object) -> Path:
+        if out.name == "0000":
+            raise InputError("trials/0000: cannot be")
+        if out.name == "0001":
+            shutil.rmtree(learn(config, dataset, scaling, out, **options))  # type: ignore[arg-type]
+            return out
+        return learn(config, dataset, scaling, out, **options)  # type: ignore[arg-type]
+
+    def scored(folder: Path, *rest: object) -> float:
+        return math.inf if "0002" in str(folder) else score(folder, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "train", failing)
+    monkeypatch.setattr(module, "score", scored)
+    found = sweeping(tmp_path / "out", 4)
+    assert [trial.score is None for trial in found] == [True, True, True, False]
+    assert found[0].why == "trials/0000: cannot be"
+    assert str(found[1].why).endswith("0001: its validation loss was never finite")
+    assert found[2].why == "its score is not finite"
+    assert best_of(found) == found[3] and best_of(found[:3]) is None
+    assert figures(sweeping(tmp_path / "out", 4)) == figures(found)
+    assert draw_sweep(found[:3], tmp_path / "failed.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_study_holds_no_pickle(three):
+    """Every value of every table of the file is a number or text; nothing is binary."""
+    connection = sqlite3.connect(three[0] / "study.db")
+    tables = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
+    kinds = set()
+    for table in tables:
+        for column in [row[1] for row in connection.execute(f"pragma table_info({table})")]:
+            kinds |= {kind for (kind,) in connection.execute(f"select distinct typeof({column}) from {table}")}
+    connection.close()
+    assert "trial_params" in tables and "text" in kinds and "blob" not in kinds
+
+
+def test_the_picture_shows_every_trial(three, tmp_path):
+    picture = draw_sweep(three[1], tmp_path / "sweep.png")
+    assert picture.read_bytes().startswith(b"\x89PNG") and [f.name for f in tmp_path.iterdir()] == ["sweep.png"]
+
+
+def test_mistakes_are_one_line_each(three, tmp_path, monkeypatch):
+    out = three[0]
+    fixed = Search(**dict.fromkeys(vars(Search()), "fixed"))
+    with pytest.raises(InputError, match="nothing is searched"):
+        sweeping(tmp_path / "nothing", 1, search=fixed)
+    with pytest.raises(InputError, match=r"sweep\.json: differs from the sweep given"):
+        sweeping(out, 4, QUICK.having(optimizer={"lr": 1e-3}))
+    with pytest.raises(InputError, match=r"sweep\.json: differs"):
+        sweeping(out, 4, search=Search(lr=(1e-3, 1e-2)))
+    with pytest.raises(InputError, match=r"sweep\.json: differs"):
+        sweep(QUICK, Search(), RIVERS.isel(time=slice(1, None)), SCALING, out, trials=4, device="cpu")
+    with FileLock(out / ".lock"), pytest.raises(InputError, match="another sweep works here"):
+        sweeping(out, 4)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        sweeping(tmp_path / "file", 1)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(InputError, match=r"pip install 'hydromae\[optuna\]'"):
+        sweeping(tmp_path / "absent", 1)
+    assert not (tmp_path / "nothing").exists() and not (tmp_path / "absent").exists()
+    assert json.loads((out / "sweep.json").read_text())["search"]["lr"] == "auto"
