@@ -249,7 +249,9 @@ def _same(spec: Path, search: Search, base: Config, data: dict[str, str]) -> Non
     if not spec.is_file():
         _write(spec, held)
     elif json.loads(spec.read_text(encoding="utf-8")) != json.loads(held):
-        raise InputError(f"{spec}: differs from the sweep given; go on with the same options and data, or name a new folder")
+        raise InputError(
+            f"{spec}: differs from the sweep given; go on with the same options and data, or name a new folder"
+        )
 
 
 def _write(file: Path, text: str) -> None:
