@@ -236,3 +236,11 @@ def test_hydromae_load_reads_a_lora_run_as_any_model(tmp_path, pretrained):
     answer = load(out, "cpu").predict(asked)
     assert bool(answer["riverflow"].notnull().all())
     assert json.loads((out / "best" / "scaling.json").read_text()) == json.loads(SCALING.to_json())
+
+
+def test_hydromae_load_merges_the_adapters_of_a_checkpoint(tmp_path, pretrained):
+    """Without an average, the last checkpoint holds the weights of the last model, in two parts."""
+    out = finetuned(tmp_path / "run", pretrained, "lora", SPANS.having(train={"averaged_weights": 0.0}))
+    checkpoint, last = load(newest(out), "cpu"), load(out / "last", "cpu")
+    theirs = last.network.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in checkpoint.network.state_dict().items())
