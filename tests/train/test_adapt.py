@@ -203,7 +203,7 @@ def test_a_lora_run_that_stops_and_goes_on_is_the_run_that_never_stopped(tmp_pat
     straight = finetuned(tmp_path / "straight", pretrained, "lora")
     for stop in (3, 5, None):
         finetuned(tmp_path / "broken", pretrained, "lora", resume=True, stop_after=stop)
-    for part in ("best/model", "last/model", "checkpoints/step-0000008/model", "checkpoints/step-0000008/optimizer"):
+    for part in ("best/model", "last/model", "checkpoints/step-0000008/model", "checkpoints/step-0000008/optimizer-0"):
         one, two = (load_file(run / f"{part}.safetensors") for run in (straight, tmp_path / "broken"))
         assert set(one) == set(two) and all(torch.equal(value, two[name]) for name, value in one.items())
     stories = [
@@ -236,3 +236,11 @@ def test_hydromae_load_reads_a_lora_run_as_any_model(tmp_path, pretrained):
     answer = load(out, "cpu").predict(asked)
     assert bool(answer["riverflow"].notnull().all())
     assert json.loads((out / "best" / "scaling.json").read_text()) == json.loads(SCALING.to_json())
+
+
+def test_hydromae_load_merges_the_adapters_of_a_checkpoint(tmp_path, pretrained):
+    """Without an average, the last checkpoint holds the weights of the last model, in two parts."""
+    out = finetuned(tmp_path / "run", pretrained, "lora", SPANS.having(train={"averaged_weights": 0.0}))
+    checkpoint, last = load(newest(out), "cpu"), load(out / "last", "cpu")
+    theirs = last.network.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in checkpoint.network.state_dict().items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,7 @@ def test_wandb_without_an_account_writes_into_the_run_and_goes_on_as_the_same_ru
         with open_tracker(tracking("wandb"), run) as tracker:
             for line in lines:
                 tracker(line)
+        time.sleep(1.1)  # W&B names the folder of a run by the second
     identity = (run / "wandb-run-id").read_text()
     records = sorted(run.glob(f"wandb/offline-run-*-{identity}/run-{identity}.wandb"))
     assert records, list(run.rglob("*"))

@@ -19,6 +19,7 @@ from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import GridSpec
 from hydromae.model.mae import HydroMAE
+from hydromae.train.adapt import plain
 from hydromae.train.engine import Engine
 from hydromae.train.world import World
 
@@ -48,7 +49,7 @@ def load_model(folder: Path) -> tuple[HydroMAE, Config, Scaling, GridSpec | None
     scaling = _scaling(folder / SCALING)
     grid = _grid(folder / GRID) if (folder / GRID).is_file() else None
     model = HydroMAE(config, pixels=(grid or GridSpec()).patch ** 2)
-    load_weights(model, _tensors(folder / WEIGHTS), folder / WEIGHTS)
+    load_weights(model, plain(_tensors(folder / WEIGHTS)), folder / WEIGHTS)
     return model.eval(), config, scaling, grid
 
 

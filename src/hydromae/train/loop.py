@@ -13,7 +13,7 @@ from hydromae.config import Config
 from hydromae.data.record import record_of, without
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import windows
-from hydromae.errors import InputError
+from hydromae.errors import InputError, first_line
 from hydromae.modalities import GridSpec
 from hydromae.model.mae import HydroMAE
 from hydromae.train.adapt import Start
@@ -103,7 +103,7 @@ def _silent(told: object) -> None:
 def begin(made: Beginning, world: World) -> Run:
     """Open the folder, make the model, and go on from the last checkpoint where there is one to go on from."""
     tracker = open_tracker(made.config, made.out, world.first)
-    world.agree(_open_run(made.out, made.config, made.resume) if world.first else None)
+    world.agree(_refused(made.out, made.config, made.resume) if world.first else None)
     found = newest(made.out) if made.resume else None
     config, share = made.config, _share(made, found, world)
     record = record_of(without(made.dataset, config.data.held_out), config, made.scaling, made.grid)
@@ -114,6 +114,7 @@ def begin(made: Beginning, world: World) -> Run:
     model = HydroMAE(config, pixels=(made.grid or GridSpec()).patch ** 2).know(made.scaling).to(world.device)
     if made.start is not None:
         made.start.fit(model)
+    world.agree(_open(made.out, config) if world.first else None)
     an_epoch = learn.epoch / size
     steps = max(1, round(config.train.epochs * an_epoch))
     warmup = min(round(config.train.warmup_epochs * an_epoch), steps)
@@ -150,24 +151,31 @@ def _share(made: Beginning, found: Path | None, world: World) -> Share:
     return share
 
 
-def _open_run(out: Path, config: Config, resume: bool) -> str | None:
-    """Make the run's folder; the fault where another run lies there, or one with another configuration is to go on."""
+def _refused(out: Path, config: Config, resume: bool) -> str | None:
+    """Why a run cannot begin here: another one lies there, or one with another configuration is to go on."""
+    written = out / CONFIG
+    if not written.is_file():
+        return None
+    if not resume:
+        return f"{out}: holds a run already; name another folder, or go on with --resume"
+    try:
+        same = Config.from_json(written.read_text(encoding="utf-8"), str(written)) == config
+    except (InputError, OSError, UnicodeDecodeError) as error:
+        return f"{written}: cannot be read ({first_line(error)}); restore it, or start a new folder"
+    if same:
+        return None
+    return f"{written}: differs from the configuration given; resume with the run's own, or start a new folder"
+
+
+def _open(out: Path, config: Config) -> str | None:
+    """Make the run's folder; why that is not possible."""
     written = out / CONFIG
     try:
-        if written.is_file():
-            if not resume:
-                return f"{out}: holds a run already; name another folder, or go on with --resume"
-            if Config.from_json(written.read_text(encoding="utf-8"), str(written)) != config:
-                return (
-                    f"{written}: differs from the configuration given; resume with the run's own, or start a new folder"
-                )
-            return None
         out.mkdir(parents=True, exist_ok=True)
-        aside = written.with_suffix(".partial")
-        aside.write_text(config.to_json(), encoding="utf-8")
-        aside.replace(written)
+        if not written.is_file():
+            aside = written.with_suffix(".partial")
+            aside.write_text(config.to_json(), encoding="utf-8")
+            aside.replace(written)
     except OSError as error:
         return f"{out}: cannot be written ({error.strerror}); make room there, or name another folder"
-    except InputError as error:
-        return str(error)
     return None

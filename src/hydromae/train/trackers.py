@@ -163,7 +163,9 @@ class _WandB:
             resume="allow",
             mode=_mode(),
             config=json.loads(config.to_json()),
-            settings=wandb.Settings(console="off", init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS),
+            settings=wandb.Settings(
+                console="off", quiet=True, init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS
+            ),
         )
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
