@@ -84,16 +84,21 @@ def train(
     """
     with joined(pick_device(device), timeout) as world:
         made = Beginning(config, dataset, scaling, out, grid, start, resume, engine, say if world.first else _silent)
-        run = begin(made, world)
-        last = run.steps if stop_after is None else min(run.steps, stop_after)
-        taken = batches(run.learn, run.step, last, world.device)
-        with run.tracker:
-            while run.step < last:
-                run.update(taken, last, watch if world.first else _silent)
-        if world.first:
-            run.save_model("last")
-        world.wait()
+        go(made, world, stop_after, watch if world.first else _silent)
     return out / "best"
+
+
+def go(made: Beginning, world: World, stop_after: int | None, watch: Callable[[Progress], None]) -> None:
+    """From the beginning, or the last checkpoint, to the end; a function of its own, so that all is let go of after it."""
+    run = begin(made, world)
+    last = run.steps if stop_after is None else min(run.steps, stop_after)
+    taken = batches(run.learn, run.step, last, world.device)
+    with run.tracker:
+        while run.step < last:
+            run.update(taken, last, watch)
+    if world.first:
+        run.save_model("last")
+    world.wait()
 
 
 def _silent(told: object) -> None:
@@ -103,6 +108,8 @@ def _silent(told: object) -> None:
 def begin(made: Beginning, world: World) -> Run:
     """Open the folder, make the model, and go on from the last checkpoint where there is one to go on from."""
     tracker = open_tracker(made.config, made.out, world.first)
+    if world.first and made.resume:
+        newest(made.out)  # puts back what a crash left under its old name, before the others look
     world.agree(_refused(made.out, made.config, made.resume) if world.first else None)
     found = newest(made.out) if made.resume else None
     config, share = made.config, _share(made, found, world)

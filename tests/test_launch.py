@@ -1,0 +1,120 @@
+"""The seed's launch commands, with the real launchers, on a small country: `python`, `torchrun`, `deepspeed`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from hydromae.config import Config
+from hydromae.data.scaling import Scaling
+from hydromae.data.store import write_store
+from hydromae.train.journal import Journal
+from processes import free_port
+from synthetic import GRID, SMALL_MAPS, country
+
+ROOT = Path(__file__).parents[1]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+DEEPSPEED = [sys.executable, "-m", "deepspeed.launcher.runner"]
+with_deepspeed = pytest.mark.skipif(find_spec("deepspeed") is None, reason="deepspeed is not installed")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    """A configuration file like the seed's, whose store and output lie beside it."""
+    folder = tmp_path_factory.mktemp("launch")
+    data = country()
+    scaling = Scaling.fit(data, SMALL_MAPS.data.training_period)
+    write_store(data, folder / "store.zarr", scaling=scaling, sources=[], grid=GRID)
+    file = folder / "mae_config.py"
+    file.write_text(
+        "from hydromae.config import Config\n"
+        f"config = Config.from_json({SMALL_MAPS.having(train={'epochs': 3}).to_json()!r})\n"
+        f"store = {str(folder / 'store.zarr')!r}\n"
+        f"output = {str(folder / 'output')!r}\n"
+    )
+    return file
+
+
+def launched(*words: object, **environment: str) -> subprocess.Popen[str]:
+    """A launcher at work; its programs are those of this environment, warnings are not what is tested."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    held = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "src"), "PYTHONWARNINGS": "ignore", **environment}
+    return subprocess.Popen(
+        [str(word) for word in words], cwd=ROOT, env=held, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def ended(launch: subprocess.Popen[str]) -> str:
+    told, _ = launch.communicate(timeout=240)
+    assert launch.returncode == 0, told
+    return told
+
+
+def losses(out: Path) -> list[float]:
+    return [line["loss"] for line in Journal(out / "journal.jsonl").read()]
+
+
+def entry(config: Path, out: Path, *options: object) -> list[object]:
+    return ["train_mae.py", "--config", config, "--out", out, "--device", "cpu", *options]
+
+
+HALF = ("--train.batch-size", 1, "--model.dropout", 0)
+WHOLE = ("--train.batch-size", 2, "--model.dropout", 0)
+
+
+def test_one_process_and_torchrun_learn_the_same(config, tmp_path):
+    launch = launched(
+        *TORCHRUN, "--standalone", "--nproc_per_node=2", *entry(config, tmp_path / "two", *HALF, "--engine", "torch")
+    )
+    ended(launched(sys.executable, *entry(config, tmp_path / "one", *WHOLE)))
+    told = ended(launch)
+    assert len(losses(tmp_path / "one")) == 8
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    assert told.count("the model with the lowest validation loss") == 1, "the first process speaks for all"
+
+
+@with_deepspeed
+def test_two_experiments_at_once_with_deepspeed(config, tmp_path):
+    """`--num_gpus` and `--include`, each with its own output and port; on CPUs, LOCAL_SIZE says how many slots there are."""
+    first = launched(
+        *DEEPSPEED, "--num_gpus=2", f"--master_port={free_port()}", *entry(config, tmp_path / "one", *HALF)
+    )
+    second = launched(
+        *DEEPSPEED,
+        "--include",
+        "localhost:0,1",
+        f"--master_port={free_port()}",
+        *entry(config, tmp_path / "two", *HALF, "--masks.map-ratio", 0.6),
+        LOCAL_SIZE="2",
+    )
+    ended(first)
+    ended(second)
+    assert len(losses(tmp_path / "one")) == len(losses(tmp_path / "two")) == 8
+    assert losses(tmp_path / "one") != losses(tmp_path / "two")
+
+
+@with_deepspeed
+def test_torchrun_drives_deepspeed_where_it_is_installed(config, tmp_path):
+    ended(launched(*TORCHRUN, "--standalone", "--nproc_per_node=2", *entry(config, tmp_path / "two", *HALF)))
+    ended(launched(sys.executable, *entry(config, tmp_path / "one", *WHOLE)))
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-3)
+
+
+def test_the_file_names_store_and_output_and_options_take_their_place(config, tmp_path):
+    ended(launched(sys.executable, "train_mae.py", f"--config={config}", "--device", "cpu", "--local_rank=0"))
+    assert len(losses(config.parent / "output")) == 8
+    written = Config.from_json((config.parent / "output" / "config.json").read_text())
+    assert written == SMALL_MAPS.having(train={"epochs": 3})
+
+
+def test_a_file_without_a_store_is_one_line(tmp_path):
+    (tmp_path / "c.py").write_text("from hydromae.presets import BASE\nconfig = BASE\n")
+    launch = launched(sys.executable, "train_mae.py", "--config", tmp_path / "c.py")
+    told, _ = launch.communicate(timeout=60)
+    assert launch.returncode == 2 and told.startswith(f"train_mae: {tmp_path / 'c.py'}: names no `store`")
+    assert len(told.splitlines()) == 1
