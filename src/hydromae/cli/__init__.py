@@ -19,6 +19,7 @@ from hydromae.cli.demo import Demo
 from hydromae.cli.models import Forecast, Predict, Pretrain, base_config
 from hydromae.cli.records import Inspect, Prepare, Virtual
 from hydromae.cli.scores import Evaluate, Report
+from hydromae.cli.utilities import Merge, Missing, Patches
 from hydromae.errors import InputError
 
 COMMANDS: dict[str, Callable[..., Command]] = {
@@ -26,6 +27,9 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "virtual": Virtual,
     "prepare": Prepare,
     "inspect": Inspect,
+    "merge": Merge,
+    "patches": Patches,
+    "missing": Missing,
     "pretrain": Pretrain,
     "predict": Predict,
     "forecast": Forecast,
