@@ -117,6 +117,10 @@ def twice(frame):
 WRONG = {
     "another shape": (merged(shape=(3, 5, 3)), rf"{RAIN}: maps of 5 × 3 cells, but the mask .* has 4 × 3"),
     "two dimensions": (merged(shape=(3, 12)), rf"{RAIN}: data has the shape \(3, 12\)"),
+    "a trap": (
+        edited(RAIN, lambda f, _: (f.pop("data"), f.create_dataset("data", (3, 10**6, 10**6), "f4", chunks=(1, 9, 9)))),
+        f"{RAIN}: maps of 1000000 × 1000000 cells",
+    ),
     "maps and dates": (merged(shape=(4, 4, 3)), rf"{RAIN}: 4 maps, but 3 dates"),
     "no number": (merged(dtype="S3"), rf"{RAIN}: data is of type \|S3; write float32"),
     "no dates": (edited(RAIN, lambda file, _: file.pop("dates")), rf"{RAIN}: no dates in it \(it holds data\)"),

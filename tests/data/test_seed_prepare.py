@@ -133,6 +133,25 @@ def test_missing_is_never_zero_and_flow_goes_by_area(tiny, tmp_path):
         assert (store[name].values[~gone] > 0).all()
 
 
+@pytest.mark.parametrize("kind", ["text", "date", "nanoseconds", "noon", "by river"])
+def test_dates_and_rows_may_be_written_in_any_way(tiny, tmp_path, kind):
+    path = tiny / "riverflow_evaporation_2catchments_1970_2015.parquet"
+    table = pd.read_parquet(path)
+    dates = {
+        "text": table["date"].dt.strftime("%Y-%m-%d"),
+        "date": table["date"].dt.date,
+        "nanoseconds": table["date"].astype("datetime64[ns]"),
+        "noon": table["date"] + pd.Timedelta(hours=12),
+        "by river": table["date"],
+    }
+    table["date"] = dates[kind]
+    table["ID"] = table["ID"].astype(str) if kind == "text" else table["ID"]
+    table.sort_values(["ID", "date"] if kind == "by river" else ["date"]).to_parquet(path, index=False)
+    store = open_store(prepare_seed(tiny, tmp_path / "s.zarr"))
+    assert store["catchment"].values.tolist() == [1001, 1002]
+    np.testing.assert_allclose(store["riverflow"].values, [[1, 2], [3, 4], [5, 6]], rtol=1e-6)
+
+
 def test_units_that_a_file_says_are_converted_after_the_sentinel_is_taken_out(tiny, tmp_path):
     with h5py.File(tiny / "temperature_train_1989_2010.h5", "r+") as file:
         file["data"][...] = 283.15

@@ -15,6 +15,9 @@ from hydromae.errors import InputError, first_line
 from hydromae.modalities import VARIABLES
 from hydromae.virtual.layout import CHUNK_DAYS
 
+LARGEST_MAP = 10**7
+"""Cells; a declared size beyond it is a fault, or a trap for memory."""
+
 Days = Shaped[np.ndarray, " T"]
 
 
@@ -64,6 +67,8 @@ class MapFile:
             if len(rows) != 2 or min(rows) < 1:
                 needed = "(days, rows, columns)" if merged else "(rows, columns)"
                 raise InputError(f"{path}: {name} has the shape {held.shape}; maps need {needed}")
+            if rows[0] * rows[1] > LARGEST_MAP:
+                raise InputError(f"{path}: maps of {rows[0]} × {rows[1]} cells; more than {LARGEST_MAP} are not read")
             if merged and held.shape[0] != len(days):
                 raise InputError(f"{path}: {held.shape[0]} maps, but {len(days)} dates; write one date a map")
             return cls(path, variable, days, (rows[0], rows[1]), _units(held, name, variable, path), merged)
