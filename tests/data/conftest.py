@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from hydromae.modalities import ATTRIBUTES
+from hydromae.modalities import ATTRIBUTES, VARIABLES
+from hydromae.virtual.layout import MergedFile, write_months
+from hydromae.virtual.seed import write_seed
 
 
 def attributes_frame(ids: list[int]) -> pd.DataFrame:
@@ -95,3 +97,40 @@ def long_table() -> pd.DataFrame:
             "catchment-area": [86.4, 86.4, 86.4, 864.0, 864.0, 864.0],
         }
     )
+
+
+@pytest.fixture(scope="session")
+def seed_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Virtual GB in the seed's layout: 40 days around New Year 1989, when flow begins, of 24 rivers. Only to be read."""
+    folder = tmp_path_factory.mktemp("seed") / "raw"
+    write_seed(folder, 40, 0, "1988-12-20", 24)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def seed_604(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with 604 rivers, on the 4 days around New Year 2011, when validation begins. Only to be read."""
+    folder = tmp_path_factory.mktemp("seed604") / "raw"
+    write_seed(folder, 4, 0, "2010-12-30", 604)
+    return folder
+
+
+@pytest.fixture
+def tiny(tmp_path: Path, land_npz: Path) -> Path:
+    """The seed's layout on 4 × 3 cells: three days of 2001, two catchments of 86.4 km² (1 m³/s = 1 mm/day)."""
+    folder = tmp_path / "tiny"
+    (folder / "Catchment_attributes").mkdir(parents=True)
+    land_npz.rename(folder / land_npz.name)
+    attributes_frame([1001, 1002]).to_csv(
+        folder / "Catchment_attributes" / "Catchment_attributes_nrfa.csv", index=False
+    )
+    days = np.arange(np.datetime64("2001-01-30"), np.datetime64("2001-02-02"))
+    for name, value in (("precipitation", 3.0), ("soil_moisture", 0.3), ("temperature", 9.0)):
+        maps = np.full((3, 4, 3), value, np.float32)
+        write_months(folder, name, days, maps)
+        with MergedFile(folder / f"{name}_train_1989_2010.h5", VARIABLES[name].units, days, (4, 3)) as file:
+            file.append(maps)
+    rows = {"date": np.repeat(days.astype("datetime64[ms]"), 2), "ID": [1001, 1002] * 3}
+    table = pd.DataFrame(rows | {"evaporation": 0.5, "discharge_vol": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]})
+    table.to_parquet(folder / "riverflow_evaporation_2catchments_1970_2015.parquet", index=False)
+    return folder

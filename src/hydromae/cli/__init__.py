@@ -22,6 +22,7 @@ from hydromae.cli.models import Forecast, Predict, Pretrain
 from hydromae.cli.records import Inspect, Prepare, Virtual
 from hydromae.cli.scores import Evaluate, Report
 from hydromae.cli.sweep import Sweep
+from hydromae.cli.utilities import Merge, Missing, Patches
 from hydromae.errors import InputError
 
 COMMANDS: dict[str, Callable[..., Command]] = {
@@ -29,6 +30,9 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "virtual": Virtual,
     "prepare": Prepare,
     "inspect": Inspect,
+    "merge": Merge,
+    "patches": Patches,
+    "missing": Missing,
     "pretrain": Pretrain,
     "finetune": Finetune,
     "sweep": Sweep,

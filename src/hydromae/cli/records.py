@@ -14,6 +14,7 @@ from hydromae.cli.common import Result, Say
 from hydromae.errors import InputError
 
 Shape = Literal["catchments", "national"]
+Layout = Literal["seed"]
 
 
 @dataclass(frozen=True)
@@ -21,40 +22,72 @@ class Virtual:
     """Invent a record: Virtual GB, weather and rivers of full size with a known truth."""
 
     out: Annotated[Positional[Path], arg(metavar="OUT")]
-    """File to write: .nc or .zarr. Nothing may lie there yet."""
-    shape: Shape = "catchments"
+    """What to write: a .nc or .zarr file, or a folder with --layout seed. Nothing may lie there yet."""
+    layout: Layout | None = None
+    """seed: a folder of the seed's raw files (monthly and merged HDF5 maps, parquet, CSV, land mask), national only."""
+    shape: Shape | None = None
     """catchments: weather and flow of rivers. national: maps of weather, and evaporation and flow of rivers."""
-    days: int = 1826
-    """Length of the record [days]."""
-    start: str = "1989-01-01"
-    """First day."""
+    days: int | None = None
+    """Length of the record [days]; 1826, or the seed's 16801."""
+    start: str | None = None
+    """First day; 1989-01-01, or the seed's 1970-01-01."""
     catchments: int = 604
     """How many rivers."""
     seed: int = 0
     """Which country: the same seed gives the same truth."""
     complete: bool = False
-    """Give rivers without gaps and late starts (catchments only; a national record has none)."""
+    """Give rivers without gaps and late starts (a national file has none; the seed's flow begins in 1989 anyway)."""
     json: bool = False
     """Print the result as JSON."""
 
     def run(self, say: Say) -> Result:
         """Write the record."""
         from hydromae.data.store import building
+
+        days = self.days if self.days is not None else (16801 if self.layout else 1826)
+        start = self.start or ("1970-01-01" if self.layout else "1989-01-01")
+        if self.layout is None and self.out.suffix not in (".nc", ".zarr"):
+            raise InputError(f"{self.out}: a virtual record is written as .nc or .zarr; name the file so")
+        if self.layout is not None and self.shape == "catchments":
+            raise InputError("--shape catchments: the seed's layout is national; leave --shape out")
+        with building(self.out) as aside:
+            if self.layout is None:
+                self._write_file(aside, days, start)
+            else:
+                self._write_seed(aside, days, start)
+        say(f"{self.out}: {days} days of {self.catchments} invented rivers, seed {self.seed}")
+        return {"path": str(self.out), "days": days, "catchments": self.catchments, "seed": self.seed}
+
+    def _write_file(self, aside: str, days: int, start: str) -> None:
         from hydromae.virtual import virtual_catchments, virtual_record
 
-        if self.out.suffix not in (".nc", ".zarr"):
-            raise InputError(f"{self.out}: a virtual record is written as .nc or .zarr; name the file so")
-        with building(self.out) as aside:
-            if self.shape == "national":
-                record = virtual_record(self.days, self.seed, self.start, self.catchments)
-            else:
-                record = virtual_catchments(self.days, self.seed, self.start, self.catchments, not self.complete)
-            if self.out.suffix == ".nc":
-                record.to_netcdf(aside, engine="h5netcdf")
-            else:
-                record.to_zarr(aside, zarr_format=3, consolidated=False)
-        say(f"{self.out}: {self.days} days of {self.catchments} invented rivers, seed {self.seed}")
-        return {"path": str(self.out), "days": self.days, "catchments": self.catchments, "seed": self.seed}
+        if self.shape == "national":
+            record = virtual_record(days, self.seed, start, self.catchments)
+        else:
+            record = virtual_catchments(days, self.seed, start, self.catchments, not self.complete)
+        if self.out.suffix == ".nc":
+            record.to_netcdf(aside, engine="h5netcdf")
+        else:
+            record.to_zarr(aside, zarr_format=3, consolidated=False)
+
+    def _write_seed(self, aside: str, days: int, start: str) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        from hydromae.virtual.seed import write_seed
+
+        console = Console()
+        with Progress(console=console, disable=self.json or not console.is_terminal, transient=True) as progress:
+            task = progress.add_task("days", total=max(days, 1))
+            write_seed(
+                aside,
+                days,
+                self.seed,
+                start,
+                self.catchments,
+                missing=not self.complete,
+                told=lambda done: progress.update(task, completed=done),
+            )
 
 
 @dataclass(frozen=True)
@@ -65,31 +98,52 @@ class Prepare:
     """A record (.nc, .zarr, .csv, .parquet), or a folder that holds one."""
     out: Annotated[Positional[Path], arg(metavar="OUT")]
     """Where the store will lie, such as rivers.zarr. Nothing may lie there yet."""
-    shape: Shape = "catchments"
-    """catchments: series only. national: with maps derived from the catchments (needs a land mask in the folder)."""
+    layout: Layout | None = None
+    """seed: SOURCE is a folder in the seed's raw layout; merged map files are taken where they are there, else monthly."""
+    shape: Shape | None = None
+    """catchments: series only. national: with the file's own maps, or with maps derived from the catchments of a folder
+    (which needs a land mask there)."""
     attributes: Path | None = None
     """Table of static attributes under the NRFA names (CSV), where the source has none of its own."""
     period: tuple[str, str] | None = None
-    """First and last day to keep; all where it is not given."""
-    training_period: tuple[str, str] = ("1970-01-01", "2010-12-31")
-    """Days that scaling may see."""
+    """First and last day to keep; all where it is not given (the seed's layout: from the first training day)."""
+    training_period: tuple[str, str] | None = None
+    """Days that scaling may see; 1970-01-01 2010-12-31, and from 1989-01-01 for the seed's layout."""
+    land_threshold: float = 0.5
+    """Share of land cells from which a patch of a map is a site."""
+    allow_missing: bool = False
+    """Seed's layout: take days that no map file holds as unobserved, instead of refusing."""
     json: bool = False
     """Print the result as JSON."""
 
     def run(self, say: Say) -> Result:
         """Write the store."""
-        from hydromae.data.prepare import prepare
+        from hydromae.data.prepare import SEED_TRAINING, TRAINING_PERIOD, prepare, prepare_seed
 
-        written = prepare(
-            self.source,
-            self.out,
-            self.shape,
-            attributes=self.attributes,
-            period=self.period,
-            training_period=self.training_period,
-        )
+        if self.layout is not None and self.shape == "catchments":
+            raise InputError("--shape catchments: the seed's layout is national; leave --shape out")
+        if self.layout is not None:
+            written = prepare_seed(
+                self.source,
+                self.out,
+                self.attributes,
+                self.period,
+                self.training_period or SEED_TRAINING,
+                land_threshold=self.land_threshold,
+                allow_missing=self.allow_missing,
+            )
+        else:
+            written = prepare(
+                self.source,
+                self.out,
+                self.shape or "catchments",
+                attributes=self.attributes,
+                period=self.period,
+                training_period=self.training_period or TRAINING_PERIOD,
+                land_threshold=self.land_threshold,
+            )
         say(f"{written}: a store; hydromae inspect {written} shows what is in it")
-        return {"path": str(written), "shape": self.shape}
+        return {"path": str(written), "shape": "national" if self.layout else self.shape or "catchments"}
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,30 @@
-"""Prepare: from raw files to a store, for both shapes of input."""
+"""Prepare: from raw files to a store, for both shapes of input and for the seed's layout."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import xarray as xr
 
 from hydromae.data.derived import TRAINING_PERIOD
+from hydromae.data.folders import one_of
 from hydromae.data.national import LAND_SHARE, MapMaker
 from hydromae.data.readers import camels_gb, land, nrfa, read
-from hydromae.data.readers.record import within
+from hydromae.data.readers.record import open_file, parse_period, within
+from hydromae.data.readers.seed import SeedFolder
 from hydromae.data.scaling import Scaling
-from hydromae.data.store import building, source_of, stamp, write_blocks, write_store
-from hydromae.errors import InputError
+from hydromae.data.store import SHARD_DAYS, building, grid_of, source_of, stamp, write_blocks, write_store
+from hydromae.errors import InputError, first_line
+from hydromae.modalities import GridSpec
 
 Shape = Literal["catchments", "national"]
+LAND_THRESHOLD = GridSpec.land_threshold
+SEED_TRAINING = ("1989-01-01", "2010-12-31")
 
 
 def prepare_catchments(
@@ -53,9 +62,7 @@ def prepare_catchments(
     record = within(read(source, attributes, training_period=training_period), period, str(source))
     if "catchment" not in record.dims or "cell" in record.dims:
         raise InputError(f"{source}: not a catchment dataset (dimensions {', '.join(map(str, record.dims))})")
-    sources = [source_of(source, record)] + ([] if attributes is None else [source_of(attributes)])
-    scaling = Scaling.fit(record, training_period)
-    return write_store(record, out, scaling=scaling, sources=sources, training_period=training_period)
+    return _write(record, out, source, attributes, training_period)
 
 
 def prepare_national(
@@ -68,6 +75,7 @@ def prepare_national(
     *,
     rain_normal: str | Path | None = None,
     temperature_normal: str | Path | None = None,
+    land_threshold: float = LAND_THRESHOLD,
 ) -> str:
     """A store of a national record: derived maps on land cells, evaporation and river flow of catchments.
 
@@ -86,6 +94,8 @@ def prepare_national(
     rain_normal, temperature_normal : path, optional
         HadUK-Grid files on the same grid whose mean over time is the normal pattern of rain and temperature. Without
         them the maps know no relief between catchments.
+    land_threshold : float
+        Share of land cells from which a patch is a site; kept with the store's grid.
 
     Returns
     -------
@@ -104,15 +114,93 @@ def prepare_national(
     grid = land.grid_of_axes(fraction["column"].values, fraction["row"].values, str(land_file))
     cells = land.cell_coordinates(land.land_cells(fraction, LAND_SHARE), grid, fraction)
     maker = MapMaker.build(record, cells, grid, fraction, rain_normal, temperature_normal)
-    template = maker.template(kept)
-    given = [attributes_csv, land_file, rain_normal, temperature_normal]
-    sources = [source_of(source_nc, record), *(source_of(path) for path in given if path is not None)]
-    with building(out) as aside:
-        write_blocks(aside, template, maker.blocks(record, kept))
-        written = xr.open_zarr(aside, consolidated=False, zarr_format=3, chunks=None)
-        scaling = Scaling.fit(written, training_period)
-        stamp(aside, scaling=scaling, sources=sources, grid=grid, training_period=training_period)
-    return str(out)
+    sources = _sources(source_nc, record, attributes_csv, land_file, rain_normal, temperature_normal)
+    grid = _threshold(grid, land_threshold)
+    return _write_made(maker.template(kept), maker.blocks(record, kept), out, sources, training_period, grid)
+
+
+def prepare_maps(
+    source: str | Path,
+    attributes: str | Path | None,
+    out: str | Path,
+    period: tuple[str, str] | None = None,
+    training_period: tuple[str, str] = TRAINING_PERIOD,
+    *,
+    land_threshold: float = LAND_THRESHOLD,
+) -> str:
+    """A store of a national record that has maps of its own: NetCDF or Zarr with `(time, cell)` and an attribute `grid`.
+
+    Parameters
+    ----------
+    source : path
+        Such as `hydromae virtual --shape national` writes; `grid` is the JSON of a `GridSpec`, and `cell` the flat
+        number of each land cell on it.
+    attributes, out, period, training_period, land_threshold
+        As in `prepare_catchments` and `prepare_national`.
+
+    Raises
+    ------
+    InputError
+        From the readers, the scaling or the store; or there are no cells, or no grid.
+    """
+    record = within(read(source, attributes, training_period=training_period), period, str(source))
+    if not {"cell", "catchment"} <= set(record.dims):
+        raise InputError(f"{source}: no maps (time, cell) beside its catchments; use --shape catchments")
+    if "grid" not in record.attrs or "cell" not in record.indexes:
+        raise InputError(f"{source}: it does not say where its cells lie; add the attribute grid and a coordinate cell")
+    try:
+        grid = _threshold(grid_of(record), land_threshold)
+    except (TypeError, JSONDecodeError) as error:
+        raise InputError(f"{source}: the attribute grid is no grid ({first_line(error)}); see GridSpec") from error
+    cell = record["cell"].values
+    if not np.issubdtype(cell.dtype, np.integer) or cell.min() < 0 or cell.max() >= grid.rows * grid.columns:
+        raise InputError(f"{source}: cell is not all flat numbers below {grid.rows} × {grid.columns}; number the cells")
+    return _write(record, out, source, attributes, training_period, grid)
+
+
+def prepare_seed(
+    folder: str | Path,
+    out: str | Path,
+    attributes: str | Path | None = None,
+    period: tuple[str, str] | None = None,
+    training_period: tuple[str, str] = SEED_TRAINING,
+    *,
+    land_threshold: float = LAND_THRESHOLD,
+    allow_missing: bool = False,
+) -> str:
+    """A store of a folder in the seed's raw layout (`readers.seed`); memory does not grow with the period.
+
+    Parameters
+    ----------
+    folder : path
+        Maps (merged files where they are there, else monthly ones), the table of rivers, attributes, the mask.
+    out, attributes
+        As in `prepare_catchments`; without `attributes` the folder's own table.
+    period : (str, str), optional
+        First and last day to keep; default from the first training day to the last day of the maps.
+    training_period : (str, str)
+        Days that scaling may see; 1970-01-01 to 2010-12-31 is the seed's longer record.
+    land_threshold : float
+        Share of land cells from which a patch is a site.
+    allow_missing : bool
+        Take days that no file of a variable holds as unobserved.
+
+    Returns
+    -------
+    str
+        The path of the store.
+
+    Raises
+    ------
+    InputError
+        One line that names file, value and remedy.
+    """
+    begin = f"{parse_period(training_period)[0]:%Y-%m-%d}"
+    seed = SeedFolder.open(folder, attributes, period, begin, allow_missing)
+    grid = _threshold(seed.grid, land_threshold)
+    template = seed.template()
+    sources = [source_of(path, template[list(names)]) for path, names in seed.sources.items()]
+    return _write_made(template, seed.blocks(SHARD_DAYS), out, sources, training_period, grid)
 
 
 def prepare(
@@ -123,44 +211,90 @@ def prepare(
     attributes: str | Path | None = None,
     period: tuple[str, str] | None = None,
     training_period: tuple[str, str] = TRAINING_PERIOD,
+    land_threshold: float = LAND_THRESHOLD,
 ) -> str:
     """A store from a file, or from what is found in a folder; what `hydromae prepare` calls.
 
     In a folder: the one `camels_gb_daily.nc` (else the one `.nc`, `.zarr`, `.parquet` or `.csv` that is no attributes
-    table), `*attributes*.csv`, and for a national record `*land*.npz` (or `*mask*.pt`), `rainfall_*_mon_*.nc` and
-    `tas_*_mon_*.nc` (the normals, where they are there). `attributes` names another attributes table.
+    table), `*attributes*.csv`, and for a national record whose maps are to be derived `*land*.npz` (or `*mask*.pt`),
+    `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc` (the normals, where they are there). `attributes` names another table.
     """
     place = Path(source)
     if not place.exists():
         raise InputError(f"{source}: no such file or folder; check the path")
     is_folder = place.is_dir() and place.suffix != ".zarr"
     folder = place if is_folder else place.parent
-    record = _one(folder, ("camels_gb_daily.nc", "*.nc", "*.zarr", "*.parquet", "*.csv")) if is_folder else place
+    kinds = ("camels_gb_daily.nc", "*.nc", "*.zarr", "*.parquet", "*.csv")
+    record = one_of(folder, kinds, leave_out="attributes") if is_folder else place
     if record is None:
         raise InputError(f"{source}: no record in this folder; give a .nc, .zarr, .parquet or .csv file")
-    if attributes is None and (is_folder or shape == "national"):
-        attributes = _one(folder, ("*attributes*.csv",), keep_attributes=True)
+    with_maps = shape == "national" and _has_maps(record)
+    if attributes is None and (is_folder or (shape == "national" and not with_maps)):
+        attributes = one_of(folder, ("*attributes*.csv",))
     if shape == "catchments":
         return prepare_catchments(record, attributes, out, period, training_period)
-    mask = _one(folder, ("*land*.npz", "*mask*.pt"))
+    if with_maps:
+        return prepare_maps(record, attributes, out, period, training_period, land_threshold=land_threshold)
+    mask = one_of(folder, ("*land*.npz", "*mask*.pt"))
     if attributes is None or mask is None:
         what = "*attributes*.csv" if attributes is None else "*land*.npz or *mask*.pt"
         raise InputError(f"{folder}: no {what} in it, which a national record needs; put one there")
     normals: dict[str, Any] = {
-        "rain_normal": _one(folder, ("rainfall_*_mon_*.nc",)),
-        "temperature_normal": _one(folder, ("tas_*_mon_*.nc",)),
+        "rain_normal": one_of(folder, ("rainfall_*_mon_*.nc",)),
+        "temperature_normal": one_of(folder, ("tas_*_mon_*.nc",)),
     }
-    return prepare_national(record, attributes, mask, out, period, training_period, **normals)
+    return prepare_national(
+        record, attributes, mask, out, period, training_period, **normals, land_threshold=land_threshold
+    )
 
 
-def _one(folder: Path, patterns: tuple[str, ...], keep_attributes: bool = False) -> Path | None:
-    """The one file of the first pattern that matches any; two are refused."""
-    for pattern in patterns:
-        found = sorted(p for p in folder.glob(pattern) if keep_attributes or "attributes" not in p.name.lower())
-        if len(found) > 1:
-            raise InputError(
-                f"{folder}: {len(found)} files match {pattern}: {found[0].name}, {found[1].name}; name one"
-            )
-        if found:
-            return found[0]
-    return None
+def _has_maps(record: Path) -> bool:
+    """Whether a file holds maps over cells; a Zarr folder always goes that way, since CAMELS-GB comes as NetCDF."""
+    if record.suffix != ".nc":
+        return record.suffix == ".zarr"
+    with open_file(record) as raw:
+        return "cell" in raw.dims
+
+
+def _threshold(grid: GridSpec, land_threshold: float) -> GridSpec:
+    if not 0 < land_threshold <= 1:
+        raise InputError(f"land threshold {land_threshold:g}: not above 0 and up to 1; it is a share of land cells")
+    return replace(grid, land_threshold=land_threshold)
+
+
+def _sources(source: str | Path, record: xr.Dataset, *others: str | Path | None) -> list[dict[str, Any]]:
+    return [source_of(source, record), *(source_of(path) for path in others if path is not None)]
+
+
+def _write(
+    record: xr.Dataset,
+    out: str | Path,
+    source: str | Path,
+    attributes: str | Path | None,
+    training_period: tuple[str, str],
+    grid: GridSpec | None = None,
+) -> str:
+    """A store of a record as it is."""
+    sources = _sources(source, record, attributes)
+    scaling = Scaling.fit(record, training_period)
+    return write_store(record, out, scaling=scaling, sources=sources, grid=grid, training_period=training_period)
+
+
+def _write_made(
+    template: xr.Dataset,
+    blocks: Iterable[xr.Dataset],
+    out: str | Path,
+    sources: list[dict[str, Any]],
+    training_period: tuple[str, str],
+    grid: GridSpec,
+) -> str:
+    """A store of a record that is made block by block, and scaled by what was written."""
+    Scaling.fit(
+        template[["time"]], training_period
+    )  # refuses a training period without a day before anything is written
+    with building(out) as aside:
+        write_blocks(aside, template, blocks)
+        with xr.open_zarr(aside, consolidated=False, zarr_format=3, chunks=None) as written:
+            scaling = Scaling.fit(written, training_period)
+        stamp(aside, scaling=scaling, sources=sources, grid=grid, training_period=training_period)
+    return str(out)

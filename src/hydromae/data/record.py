@@ -103,7 +103,7 @@ def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridS
     """
     modalities = [MODALITIES[name] for name in config.model.modalities]
     times = dataset["time"].values.astype("datetime64[D]").astype(np.int64)
-    easting, northing = _position(dataset)
+    easting, northing = gauge_positions(dataset)
     groups = neighbour_groups(easting, northing, config.data.vector_patch_size)
     places = {"series": _catchment_places(dataset, easting, northing, groups, scaling)}
     values, variance, cells, patches, laid = {}, {}, None, np.zeros(0, dtype=np.int64), None
@@ -155,7 +155,8 @@ def neighbour_groups(
     return groups
 
 
-def _position(dataset: xr.Dataset) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
+def gauge_positions(dataset: xr.Dataset) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
+    """Easting and northing [m] of every catchment's gauge; a catchment without a position is refused by name."""
     placed = positions(dataset)
     if "easting" not in placed.variables:
         raise InputError(

@@ -60,7 +60,7 @@ def virtual_record(days: int, seed: int = 0, start: str = "1989-01-01", catchmen
     InputError
         If a number is below 1 or `start` is no date.
     """
-    country = _country(days, seed, start, catchments)
+    country = country_of(days, seed, start, catchments)
     maps = {v.name: np.empty((days, len(country.land.cell)), np.float32) for v in _MAPS}
     series = _empty_series(_NATIONAL_SERIES, days, catchments)
     for block in country.blocks():
@@ -100,18 +100,18 @@ def virtual_catchments(
     InputError
         If a number is below 1 or `start` is no date.
     """
-    country = _country(days, seed, start, catchments)
+    country = country_of(days, seed, start, catchments)
     series = _empty_series(_CATCHMENT_SERIES, days, catchments)
     for block in country.blocks():
         for name, values in series.items():
             values[block.first : block.first + len(block.rain)] = block.series[name]
     if missing:
-        observed = _measured_days(np.random.default_rng([seed, days, catchments]), days, catchments)
+        observed = measured_days(np.random.default_rng([seed, days, catchments]), days, catchments)
         series["riverflow"][~observed] = np.nan
     return _with_variables(_base(country, seed, start), "catchment", series, _CATCHMENT_SERIES)
 
 
-def _country(days: int, seed: int, start: str, catchments: int) -> VirtualBritain:
+def country_of(days: int, seed: int, start: str, catchments: int) -> VirtualBritain:
     """The country of a seed, with the arguments checked."""
     for name, value, least in (("days", days, 1), ("seed", seed, 0), ("catchments", catchments, 1)):
         if value < least:
@@ -129,17 +129,17 @@ def _empty_series(
     return {v.name: np.empty((days, catchments), np.float32) for v in variables}
 
 
-def _measured_days(generator: np.random.Generator, days: int, catchments: int) -> Bool[np.ndarray, "T C"]:
+def measured_days(generator: np.random.Generator, days: int, catchments: int) -> Bool[np.ndarray, "T C"]:
     """True where a gauge measured: late starts of some, and gaps of all."""
     late = generator.random(catchments) < _LATE_SHARE
     start = np.where(late, generator.uniform(0, _LATEST * days, catchments), 0).astype(int)
     gaps = generator.poisson(_GAPS_A_YEAR * days * catchments / 365.25)
     gauge, begin = generator.integers(0, catchments, gaps), generator.integers(0, days, gaps)
     end = np.minimum(begin + 5 + np.exp(generator.normal(np.log(4), 1.4, gaps)).astype(int), days)
-    change = np.zeros((days + 1, catchments), dtype=np.int64)
+    change = np.zeros((days + 1, catchments), dtype=np.int16)
     np.add.at(change, (begin, gauge), 1)
     np.add.at(change, (end, gauge), -1)
-    return (change.cumsum(axis=0)[:days] == 0) & (np.arange(days)[:, None] >= start)
+    return (change.cumsum(axis=0, dtype=np.int16)[:days] == 0) & (np.arange(days)[:, None] >= start)
 
 
 def _base(country: VirtualBritain, seed: int, start: str) -> xr.Dataset:

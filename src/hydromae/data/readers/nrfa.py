@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from hydromae.data.readers.filled import marked
 from hydromae.data.readers.record import describe, positions
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import ATTRIBUTES
@@ -75,13 +76,14 @@ def read_csv(path: str | Path) -> pd.DataFrame:
 
 
 def numeric(table: pd.DataFrame, name: str, where: str | Path) -> np.ndarray:
-    """A column as float64 with NaN for empty, ±inf and −99999; text is refused with its first value."""
+    """A column as float64 with NaN for empty, ±inf, −99999 and what is marked as filled; text is refused by name."""
     held = table[name].to_numpy()
     values = np.asarray(pd.to_numeric(table[name], errors="coerce"), np.float64)
     wrong = np.isnan(values) & ~pd.isna(held)
     if wrong.any():
         raise InputError(f"{where}: {name} holds {held[wrong][0]!r}; write a number, or leave it empty")
-    return np.where(np.isfinite(values) & (values != -99999), values, np.nan)
+    measured = np.isfinite(values) & (values != -99999) & ~marked(table, name, where)
+    return np.where(measured, values, np.nan)
 
 
 def _listed(table: pd.DataFrame) -> str:

@@ -47,22 +47,22 @@ def read(path: str | Path, attributes: xr.Dataset | None = None) -> xr.Dataset:
     if name.endswith((".csv", ".csv.gz")):
         return from_frame(read_csv(path), attributes, name)
     if name.endswith((".parquet", ".pq")):
-        return from_frame(_read_parquet(path), attributes, name)
+        return from_frame(read_parquet(path), attributes, name)
     if name.endswith((".nc", ".nc4")):
         return from_dataset(open_file(path), attributes, name)
     if name.endswith(".zarr"):
-        return from_dataset(_open_zarr(path), attributes, name)
+        return from_dataset(open_zarr(path), attributes, name)
     raise InputError(f"{path}: this kind of file is not known; give .nc, .zarr, .csv, .csv.gz or .parquet")
 
 
-def _read_parquet(path: str | Path) -> pd.DataFrame:
+def read_parquet(path: str | Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path)
     except (pa.ArrowInvalid, OSError) as error:
         raise InputError(f"{path}: not a readable parquet file ({first_line(error)}); write it again") from error
 
 
-def _open_zarr(path: str | Path) -> xr.Dataset:
+def open_zarr(path: str | Path) -> xr.Dataset:
     try:
         return xr.open_zarr(path, consolidated=False)
     except (FileNotFoundError, ValueError, KeyError, OSError) as error:

@@ -1,0 +1,149 @@
+"""Commands on raw files: merge, patches, missing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from hydromae.cli.common import Result, Say
+from hydromae.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Join monthly HDF5 files of maps into one, which reads faster."""
+
+    folder: Annotated[Positional[Path], arg(metavar="FOLDER")]
+    """Monthly files of one variable, such as precipitation_processed."""
+    out: Annotated[Positional[Path], arg(metavar="OUT.h5")]
+    """The merged file. Nothing may lie there yet."""
+    first: Annotated[str, arg(name="from")]
+    """First day, YYYY-MM-DD."""
+    last: Annotated[str, arg(name="to")]
+    """Last day, YYYY-MM-DD."""
+    allow_missing: bool = False
+    """Write -99999 on days that no month holds, instead of refusing."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self, say: Say) -> Result:
+        """Write the merged file."""
+        from hydromae.data.merge import merge
+
+        found = merge(self.folder, self.out, (self.first, self.last), self.allow_missing)
+        say(f"{self.out}: {found['days']} days of {found['variable']}, {len(found['missing_days'])} of them missing")
+        return found
+
+
+@dataclass(frozen=True)
+class Patches:
+    """Show the spatial patches: which squares of the map are land, and which catchments share a token."""
+
+    source: Annotated[Positional[Path], arg(metavar="MASK_OR_STORE")]
+    """A land mask (.pt, .npz), or a national store."""
+    attributes: Path | None = None
+    """Table of static attributes (CSV) whose catchments are grouped; a store has its own."""
+    out: Path | None = None
+    """Also write them: a JSON file."""
+    picture: Path | None = None
+    """Also draw them: a PNG file."""
+    land_threshold: float | None = None
+    """Share of land cells from which a patch counts; the store's, or 0.5."""
+    group_size: int = 8
+    """Catchments that share a token."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self, say: Say) -> Result:
+        """Find the patches and the groups."""
+        from hydromae.data.patches import spatial_patches
+        from hydromae.data.store import building
+
+        for file, suffix in ((self.out, ".json"), (self.picture, ".png")):
+            if file is not None and (file.suffix != suffix or not file.parent.is_dir()):
+                raise InputError(f"{file}: name a {suffix} file in a folder that is there")
+        found = spatial_patches(self.source, self.attributes, self.land_threshold, self.group_size, self.picture)
+        valid, every = len(found["land_patches"]), found["patches"]
+        say(f"{valid} land patches of {every} ({found['patch_rows']} x {found['patch_columns']})")
+        if "groups" in found:
+            groups, last = len(found["groups"]), found["padding"]
+            say(f"{found['catchments']} catchments in {groups} groups of {self.group_size}, {last} slots empty")
+        if self.out is not None:
+            with building(self.out) as aside:
+                Path(aside).write_text(json.dumps(found), encoding="utf-8")
+        for file in (self.out, self.picture):
+            if file is not None:
+                say(f"{file}: written")
+        return found
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Report missing values by variable and decade, locate them, or fill short gaps and mark what was filled."""
+
+    source: Annotated[Positional[Path], arg(metavar="SOURCE")]
+    """A table (.csv, .parquet), maps (.h5 or a folder of them), .nc, .zarr, a store, or a folder in the seed's layout."""
+    variable: tuple[str, ...] = ()
+    """Names of variables (of a table's columns); all where not given."""
+    locate: bool = False
+    """Also list runs of missing days, longest first: variable, site, first day, last day, days."""
+    longest: int | None = None
+    """List only the so many longest runs."""
+    fill: Path | None = None
+    """Write a copy of a table (.parquet) with short gaps filled in a straight line and marked in <column>_filled. What
+    is marked counts as unobserved wherever hydromae reads it."""
+    longest_fill: int = 7
+    """Longest gap that --fill fills [days]."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self, say: Say) -> Result:
+        """Walk over the values and tell."""
+        from hydromae.data.fill import fill
+        from hydromae.data.missing import longest_runs, missing_in
+        from hydromae.data.missing_sources import held_in
+
+        if self.longest is not None and self.longest < 1:
+            raise InputError(f"--longest {self.longest}: below 1; say how many runs to list")
+        found = list(missing_in(held_in(self.source, self.variable)))
+        reports = [one.report() for one in found]
+        say(missing_table(reports))
+        result: dict[str, Any] = {"path": str(self.source), "variables": reports}
+        if self.locate:
+            runs = longest_runs(found, self.longest)
+            say(runs_table(runs))
+            result["runs"] = json.loads(str(runs.to_json(orient="records")))
+        if self.fill is not None:
+            series = tuple(one["variable"] for one in reports if one["kind"] == "series")
+            result["fill"] = fill(self.source, self.fill, self.longest_fill, series)
+            filled = ", ".join(f"{count} of {name}" for name, count in result["fill"]["filled"].items())
+            say(f"{self.fill}: values filled: {filled}")
+        return result
+
+
+def missing_table(reports: Sequence[Mapping[str, Any]]) -> Table:
+    """Missing values by variable and decade, one a row."""
+    table = Table("variable", "decade", "values", "NaN", "-99999", "inf", "filled", "missing", box=None, pad_edge=False)
+    for one in reports:
+        for decade, row in one["by_decade"].items():
+            kinds = [row[kind] for kind in ("nan", "sentinel", "infinite", "filled")]
+            share = f"{sum(kinds) / row['values']:.2%}" if row["values"] else ""
+            table.add_row(one["variable"], decade, *map(str, (row["values"], *kinds)), share)
+    return table
+
+
+def runs_table(runs: pd.DataFrame) -> Table:
+    """Runs of missing days, one a row."""
+    table = Table("variable", "site", "first", "last", "days", box=None, pad_edge=False)
+    for row in runs.itertuples(index=False):
+        table.add_row(*map(str, row))
+    return table

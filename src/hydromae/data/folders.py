@@ -1,0 +1,34 @@
+"""Finding the one file of a kind in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hydromae.errors import InputError
+
+
+def one_of(folder: Path, patterns: tuple[str, ...], leave_out: str | None = None) -> Path | None:
+    """The one file of the first pattern that matches any, None where none does.
+
+    Parameters
+    ----------
+    folder : Path
+    patterns : tuple of str
+        Globs, the best one first.
+    leave_out : str, optional
+        Names that hold this word, in whatever case, do not count.
+
+    Raises
+    ------
+    InputError
+        Two files match the same pattern.
+    """
+    for pattern in patterns:
+        found = sorted(p for p in folder.glob(pattern) if leave_out is None or leave_out not in p.name.lower())
+        if len(found) > 1:
+            raise InputError(
+                f"{folder}: {len(found)} files match {pattern}: {found[0].name}, {found[1].name}; name one, or move one"
+            )
+        if found:
+            return found[0]
+    return None

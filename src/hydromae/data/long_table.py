@@ -1,0 +1,102 @@
+"""A table in long form laid out as days by catchments, its values as they stand."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int, Shaped
+
+from hydromae.data.readers.filled import marked
+from hydromae.data.readers.nrfa import numeric, read_csv
+from hydromae.data.readers.table import CATCHMENTS, COLUMNS, DATES, flat_frame, key_column, read_parquet
+from hydromae.errors import InputError, first_line
+
+
+@dataclass(frozen=True)
+class LongTable:
+    """One row a day and catchment, in any order.
+
+    Attributes
+    ----------
+    path : Path
+    frame : DataFrame
+    date, site : str
+        Its key columns.
+    day, row : int arrays (N,)
+        Where the values of each row belong on `days` and among `catchments`.
+    days : array (T,)
+        Every day from the first to the last (datetime64[D]).
+    catchments : array (C,)
+        In order of appearance.
+    columns : tuple of str
+        Columns of known quantities (`readers.table.COLUMNS`).
+    """
+
+    path: Path
+    frame: pd.DataFrame
+    date: str
+    site: str
+    day: Int[np.ndarray, " N"]
+    row: Int[np.ndarray, " N"]
+    days: Shaped[np.ndarray, " T"]
+    catchments: Shaped[np.ndarray, " C"]
+    columns: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path: str | Path) -> LongTable:
+        """From `.csv`, `.csv.gz` or `.parquet`.
+
+        Raises
+        ------
+        InputError
+            No such file, no table, keys that are missing, empty, no dates or twice, or no known column.
+        """
+        where, place = str(path), Path(path)
+        if not place.is_file():
+            raise InputError(f"{where}: no such file; check the path")
+        frame = flat_frame(read_parquet(path) if where.endswith((".parquet", ".pq")) else read_csv(path))
+        date = key_column(frame, DATES, where, "date column")
+        site = key_column(frame, CATCHMENTS, where, "catchment column")
+        known = tuple(str(c) for c in frame.columns if re.sub(r"\s*[\[(].*", "", str(c)).strip() in COLUMNS)
+        if not known or frame.empty:
+            raise InputError(f"{where}: no value of riverflow, precipitation, temperature or evaporation in it")
+        dates = _dates(frame, date, where)
+        days = np.arange(dates.min(), dates.max() + 1)
+        day = (dates - days[0]).astype(np.int64)
+        row, catchments = pd.factorize(frame[site])
+        if (row < 0).any():
+            raise InputError(
+                f"{where}: {site} is empty in row {int((row < 0).argmax())}; name the catchment of every row"
+            )
+        twice = pd.Series(day * len(catchments) + row).duplicated().to_numpy()
+        if twice.any():
+            at = int(twice.argmax())
+            raise InputError(f"{where}: catchment {catchments[row[at]]} has {dates[at]} twice; give one row a day")
+        return cls(place, frame, date, site, day, row, days, np.asarray(catchments), known)
+
+    def values(self, column: str) -> Float[np.ndarray, "T C"]:
+        """A column as it stands, −99999 and ±inf among it; NaN where it is empty, or where there is no row."""
+        numeric(self.frame, column, self.path)  # refuses text by name
+        laid = np.full((len(self.days), len(self.catchments)), np.nan)
+        laid[self.day, self.row] = np.asarray(pd.to_numeric(self.frame[column]), np.float64)
+        return laid
+
+    def marks(self, column: str) -> Bool[np.ndarray, "T C"]:
+        """True where a value of a column is marked as filled in."""
+        laid = np.zeros((len(self.days), len(self.catchments)), dtype=bool)
+        laid[self.day, self.row] = marked(self.frame, column, self.path)
+        return laid
+
+
+def _dates(frame: pd.DataFrame, name: str, where: str) -> Shaped[np.ndarray, " N"]:
+    try:
+        dates = pd.DatetimeIndex(pd.to_datetime(frame[name], format="ISO8601")).tz_localize(None)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{where}: {name} is not all dates ({first_line(error)}); write YYYY-MM-DD") from error
+    if dates.hasnans:
+        raise InputError(f"{where}: {name} is empty in row {int(dates.isna().argmax())}; write YYYY-MM-DD")
+    return dates.to_numpy().astype("datetime64[D]")
