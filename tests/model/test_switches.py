@@ -15,6 +15,7 @@ from hydromae.config import Config
 from hydromae.data.record import record_of
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import windows
+from hydromae.errors import InputError
 from hydromae.losses import loss
 from hydromae.masking import Hidden, draw
 from hydromae.modalities import MODALITIES
@@ -165,6 +166,20 @@ def test_every_start_trains_whole(start: str) -> None:
     first, last, reached = learn(model, *example(STARTS[start]))
     assert last < 0.98 * first
     assert {name for name, _ in model.named_parameters()} == reached
+
+
+@pytest.mark.parametrize(
+    ("start", "fields", "line"),
+    [
+        ("rivers", {"static_tokens": True}, "static_tokens are read in fusion"),
+        ("fast", {"fusion_layers": 0, "decoder_layers": 1}, "static_tokens are read in fusion"),
+        ("base", {"contrastive_weight": 0.01, "fusion_layers": 0}, "compares streams in fusion"),
+        ("rivers", {"contrastive_weight": 0.01, "fusion_layers": 1}, "give it two streams"),
+    ],
+)
+def test_a_switch_that_nothing_reads_is_refused(start: str, fields: dict[str, object], line: str) -> None:
+    with pytest.raises(InputError, match=line):
+        STARTS[start].having(model=fields)
 
 
 @pytest.mark.parametrize("config", [*STARTS.values(), *(sides(row)[1] for row in EVERYTHING.values())])
