@@ -298,6 +298,15 @@ def check(config: Config) -> None:
             raise InputError(f"config: model.use_fm_layers names {layer}, but there are layers 0 to {layers - 1}")
     if model.d_model % model.heads or model.decoder_dim % model.heads:
         raise InputError(f"config: model.d_model and decoder_dim must be multiples of heads ({model.heads})")
+    if model.contrastive_weight and (not model.fusion_layers or len(model.streams) < 2):
+        raise InputError(
+            "config: model.contrastive_weight compares streams in fusion; give it two streams and fusion_layers, or weight 0"
+        )
+    reading = model.decoder_layers if "joint" in model.mixers else model.decoder_layers // 2
+    if model.static_tokens and not model.fusion_layers and not reading:
+        raise InputError(
+            "config: model.static_tokens are read in fusion and in decoders; give fusion_layers, or turn off"
+        )
     for stream in model.shared:
         if len({MODALITIES[name].kind for name in stream}) != 1:
             raise InputError(

@@ -153,7 +153,6 @@ SWITCHES: dict[str, tuple[str, dict[str, object]]] = {
     "footprints": ("base", {"footprints": False}),
     "static_tokens": ("base", {"static_tokens": False}),
     "static_tokens of fast": ("fast", {"static_tokens": False}),
-    "static_tokens of rivers": ("rivers", {"static_tokens": True}),
     "priors": ("rivers", {"priors": False}),
     "neighbours": ("rivers", {"neighbours": None}),
     "neighbours of fast": ("fast", {"neighbours": 2}),
