@@ -111,7 +111,7 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
         Switch("fast", {"model": {"use_fm_layers": (1, 2)}}, before=MIXED),
     ),
     "model.use_input": (
-        Switch("base", {"model": {"use_input": True}}, before=MIXED),
+        Switch("base", {"model": {"use_input": True}}, before={**MIXED, "use_fm_layers": (0, 1, 2)}),
         Switch("fast", {"model": {"use_input": True}}, before=MIXED),
     ),
     "model.contrastive_weight": (model("base", "loss", **CONTRAST), model("fast", "loss", **CONTRAST)),
