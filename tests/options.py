@@ -153,6 +153,16 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
         "tests/train/test_knobs.py::test_batch_size_and_accumulation_say_how_many_windows_a_step_reads",
         "tests/train/test_engine.py::test_two_accumulated_halves_are_one_batch",
     ),
+    "train.workers": ("tests/test_resume.py::test_workers_prepare_the_batches_ahead",),
+    "train.loss_scale": (
+        "tests/train/test_engine.py::test_the_loss_scale_leaves_norm_clip_and_step_as_they_are_and_halves_when_gradients_overflow",
+    ),
+    "train.loss_scale_window": ("tests/train/test_engine.py::test_the_loss_scale_of_a_run_has_its_numbers",),
+    "train.loss_scale_hysteresis": ("tests/train/test_engine.py::test_the_loss_scale_of_a_run_has_its_numbers",),
+    "train.min_loss_scale": ("tests/train/test_engine.py::test_the_loss_scale_of_a_run_has_its_numbers",),
+    "train.tracker": ("tests/train/test_trackers.py::test_auto_takes_what_is_there_and_absence_is_no_error",),
+    "train.wandb_project": ("tests/train/test_trackers.py::test_project_and_entity_of_wandb_are_those_of_the_run",),
+    "train.wandb_entity": ("tests/train/test_trackers.py::test_project_and_entity_of_wandb_are_those_of_the_run",),
     "train.epochs": (
         "tests/test_training.py::test_an_epoch_is_one_pass_over_the_windows_also_when_batches_are_added_up",
     ),

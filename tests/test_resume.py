@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from hydromae.errors import InputError
 from hydromae.train.checkpoint import newest
 from hydromae.train.journal import Journal
 from hydromae.train.loop import train
+from hydromae.train.shares import Masked
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
 
 RIVERS = rivers()
@@ -74,6 +76,21 @@ def test_n_and_n_steps_are_2n_steps(tmp_path, settings, stops):
     run(tmp_path / "broken", config, resume=True)
     assert [line["step"] for line in story(straight)] == list(range(1, 9))
     same(straight, tmp_path / "broken")
+
+
+def test_workers_prepare_the_batches_ahead(tmp_path, monkeypatch):
+    """The same run to the last bit; and no batch is cut in the process that trains."""
+    straight = run(tmp_path / "straight")
+
+    def here(*_: object) -> None:
+        raise AssertionError("a batch was cut in the process that trains")
+
+    trains, cut = os.getpid(), Masked.__getitem__
+    monkeypatch.setattr(Masked, "__getitem__", lambda s, i: here() if os.getpid() == trains else cut(s, i))
+    with pytest.raises(AssertionError, match="was cut"):
+        run(tmp_path / "alone")
+    ahead = run(tmp_path / "ahead", SMALL.having(train={"workers": 2}))
+    assert all(torch.equal(held, tensors(ahead)[name]) for name, held in tensors(straight).items())
 
 
 def test_a_crash_between_two_checkpoints_goes_on_from_the_last_one(tmp_path):

@@ -45,7 +45,7 @@ def first_batch(streams: tuple[str, ...], slots: int, maps: bool) -> Batch:
     """The first training batch of a record on maps, or of rivers."""
     config = STARTS["base" if maps else "rivers"].having(model={"streams": streams}, data={"vector_patch_size": slots})
     record = record_of(country() if maps else rivers(), config, scaling(maps), GRID if maps else None)
-    return windows(record, config, config.data.training_period, seed=0, augment=False, batch_size=2)(0)
+    return windows(record, config, config.data.training_period, seed=0, augment=False, update=2)(range(2))
 
 
 def sides(switch: Switch) -> tuple[Config, Config]:

@@ -15,7 +15,8 @@ from hydromae.errors import InputError
 from hydromae.losses import loss
 from hydromae.masking import draw
 from hydromae.model.mae import HydroMAE
-from hydromae.train.engine import OwnEngine, arithmetic, pick_device
+from hydromae.train.engine import OwnEngine, arithmetic, loss_scale_of, pick_device
+from hydromae.train.loss_scale import LossScale
 from hydromae.train.world import World
 from synthetic import SMALL, rivers, scaling_of
 
@@ -98,6 +99,21 @@ def test_the_loss_scale_leaves_norm_clip_and_step_as_they_are_and_halves_when_gr
         assert scaled.scale.value == expected
     assert scaled.skipped == 2
     assert torch.equal(plain.model.weight, scaled.model.weight)
+
+
+def test_the_loss_scale_of_a_run_has_its_numbers():
+    """A window of 3, hysteresis 1 and a minimum of 4: two overflows from 16 reach 4, a third stays; it rises after 4."""
+    numbers = {"loss_scale": 16.0, "loss_scale_window": 3, "loss_scale_hysteresis": 1, "min_loss_scale": 4.0}
+    scale = loss_scale_of(Config().having(train={"precision": "fp16", **numbers}).train)
+    assert scale is not None
+    values = []
+    for overflow in (True, True, True, False, False, False, False):
+        scale.update(overflow)
+        values.append(scale.value)
+    assert values == [8, 4, 4, 4, 4, 4, 8]
+    assert loss_scale_of(Config().train) is None
+    seed = loss_scale_of(Config().having(train={"precision": "fp16"}).train)
+    assert seed is not None and vars(seed) == vars(LossScale(2.0**16, 1000, 2, 1.0))
 
 
 def test_bf16_runs_near_fp32_and_is_not_it():

@@ -112,6 +112,16 @@ def test_wandb_is_online_only_with_an_account_and_where_wandb_mode_allows(no_acc
         assert trackers._mode() == mode
 
 
+def test_project_and_entity_of_wandb_are_those_of_the_run(tmp_path, monkeypatch, no_account):
+    wandb, asked = pytest.importorskip("wandb"), {}
+    monkeypatch.setattr(wandb, "init", lambda **given: asked.update(given))
+    config = SMALL.having(train={"tracker": "wandb", "wandb_project": "rivers", "wandb_entity": "agency"})
+    with open_tracker(config, tmp_path) as tracker:
+        tracker(LINES[0])
+    assert (asked["project"], asked["entity"]) == ("rivers", "agency")
+    assert SMALL.train.wandb_project == "water-mae-pretraining" and SMALL.train.wandb_entity is None
+
+
 def test_wandb_that_is_disabled_writes_nothing(tmp_path, no_account, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "disabled")

@@ -165,8 +165,9 @@ class OwnEngine:
             from torch.distributed.optim import ZeroRedundancyOptimizer
 
             ids = None if world.device.type == "cpu" else [world.device]
-            self.wrapped = DistributedDataParallel(self.wrapped, ids, find_unused_parameters=True)
-            settings = config.optimizer
+            settings, part = config.optimizer, config.model.use_weighted_fm and config.model.use_fm_layers is not None
+            # Every parameter takes part in every batch, but for layers above the last one that is mixed.
+            self.wrapped = DistributedDataParallel(self.wrapped, ids, find_unused_parameters=part)
             sharded = ZeroRedundancyOptimizer(
                 decay_groups(model, settings), torch.optim.AdamW, lr=settings.lr, betas=settings.betas, eps=settings.eps
             )
