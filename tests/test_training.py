@@ -192,3 +192,11 @@ def test_a_run_says_what_it_is(tmp_path):
     assert Config.from_json((out / "config.json").read_text()) == SMALL
     assert {entry.name for entry in out.iterdir()} == {"config.json", "journal.jsonl", "checkpoints", "best", "last"}
     assert set(json.loads((out / "best" / "scaling.json").read_text())) >= {a.name for a in ATTRIBUTES} | {"riverflow"}
+
+
+def test_maps_in_files_train_the_same_model(tmp_path):
+    inside = trained(tmp_path / "inside", SMALL_MAPS, COUNTRY)
+    filed = trained(tmp_path / "filed", SMALL_MAPS.having(data={"cache_images": False}), COUNTRY)
+    assert (filed / "maps" / "precipitation.npy").is_file()
+    theirs = weights(filed)
+    assert all(torch.equal(held, theirs[name]) for name, held in weights(inside).items())

@@ -46,6 +46,8 @@ class DataConfig:
     """Share of catchments that lose all traits but position and area in a sample; half as many lose single traits."""
     position_jitter: float = 0.0
     """Largest shift of a catchment's position in a sample [km]."""
+    cache_images: bool = True
+    """Keep maps in memory; False keeps them in files of the run, which all processes of a machine share."""
     variable_dropout: float = 0.0
     """Share of samples in which one variable of a shared modality is taken away."""
 

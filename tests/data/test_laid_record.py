@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from hydromae.data.record import VARIANCE_FLOOR, neighbour_groups, record_of
+from hydromae.data.windows import batch_of
 from hydromae.errors import InputError
 from hydromae.modalities import GridSpec
 from hydromae.presets import PRESETS
@@ -200,3 +201,28 @@ def test_span_of_a_period() -> None:
     assert last < first
     first, last = record.span(("2010-01-01", "2011-01-01"))
     assert last < first
+
+
+def test_maps_that_are_not_in_memory_are_the_same_and_are_laid_once(tmp_path):
+    """From a file of the run: the same batch to the last bit, also from the file alone; a foreign file is refused."""
+    config = config_of("base", vector_patch_size=2)
+    dataset = national(5, 40)
+    held, filed = (
+        record_of(dataset, config, SCALING, GRID),
+        record_of(dataset, config, SCALING, GRID, tmp_path / "maps"),
+    )
+    assert isinstance(filed.values["temperature"], np.memmap) and not isinstance(held.values["temperature"], np.memmap)
+    assert {file.name for file in (tmp_path / "maps").iterdir()} == {
+        f"{name}.npy" for name in ("precipitation", "soil_moisture", "temperature")
+    }
+    without = dataset.drop_vars(["precipitation", "soil_moisture", "temperature"])
+    again = record_of(without, config, SCALING, GRID, tmp_path / "maps")
+    starts = np.array([3, 20])
+    for name, value in batch_of(held, starts, 6).values.items():
+        assert torch.equal(batch_of(filed, starts, 6).values[name], value)
+        assert torch.equal(batch_of(again, starts, 6).values[name], value)
+    with pytest.raises(InputError, match="holds other maps than this record"):
+        record_of(dataset.isel(time=slice(0, 9)), config, SCALING, GRID, tmp_path / "maps")
+    (tmp_path / "maps" / "temperature.npy").write_bytes(b"\x80\x02}q\x00.")
+    with pytest.raises(InputError, match=r"temperature\.npy: cannot be written or read"):
+        record_of(dataset, config, SCALING, GRID, tmp_path / "maps")

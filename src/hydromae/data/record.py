@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import Float, Int
 
 from hydromae.batch import CellWeights, Places
 from hydromae.config import Config
+from hydromae.data.laid import laid_maps
 from hydromae.data.readers.record import positions
 from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError
@@ -88,7 +90,9 @@ def without(dataset: xr.Dataset, held_out: tuple[str, ...]) -> xr.Dataset:
     return dataset if len(kept) == len(names) else dataset.isel(catchment=kept)
 
 
-def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridSpec | None = None) -> Record:
+def record_of(
+    dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridSpec | None = None, folder: Path | None = None
+) -> Record:
     """Scale a dataset and lay it on sites: catchments in groups, map cells in land patches.
 
     Parameters
@@ -100,6 +104,8 @@ def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridS
     scaling : Scaling
     grid : GridSpec, optional
         Needed where the model reads maps.
+    folder : Path, optional
+        Keep maps in files there, instead of in memory (`laid.laid_maps`).
     """
     modalities = [MODALITIES[name] for name in config.model.modalities]
     times = dataset["time"].values.astype("datetime64[D]").astype(np.int64)
@@ -119,7 +125,9 @@ def record_of(dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridS
         places["map"] = _patch_places(patches, grid, easting, northing)
         for modality in modalities:
             if modality.kind == "map":
-                values[modality.name] = _maps(dataset, modality, scaling, laid, max(1, len(patches)), grid)
+                values[modality.name] = laid_maps(
+                    dataset, modality, scaling, laid, (max(1, len(patches)), grid.patch**2), folder
+                )
                 variance[modality.name] = np.ones(values[modality.name].shape[1:], dtype=np.float32)
         if config.model.footprints and len(patches):
             cells = _footprints(dataset, easting, northing, groups, grid, laid)
@@ -244,20 +252,6 @@ def _cells(dataset: xr.Dataset, grid: GridSpec) -> tuple[np.ndarray, tuple[np.nd
     place = np.searchsorted(patches, patch).clip(max=max(0, len(patches) - 1))
     inside = np.flatnonzero(patches[place] == patch) if len(patches) else np.zeros(0, dtype=np.int64)
     return patches, (place[inside], pixel[inside], inside)
-
-
-def _maps(
-    dataset: xr.Dataset, modality: Modality, scaling: Scaling, where: tuple[np.ndarray, ...], sites: int, grid: GridSpec
-) -> Float[np.ndarray, "T P F"]:
-    """Land cells laid into patches of pixels, a year at a time so that memory stays bounded."""
-    name, (patch, pixel, inside) = modality.variables[0].name, where
-    days = dataset.sizes["time"]
-    laid = np.full((days, sites, grid.patch**2), np.nan, dtype=np.float16)
-    if name in dataset and name in scaling and dataset[name].dims == ("time", "cell"):
-        for first in range(0, days, 366):
-            part = slice(first, first + 366)
-            laid[part, patch, pixel] = scaling.scale(name, dataset[name][part].values[:, inside])
-    return laid
 
 
 def _footprints(

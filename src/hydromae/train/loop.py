@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 
 from hydromae.config import Config
-from hydromae.data.record import record_of, without
+from hydromae.data.record import Record, record_of, without
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import windows
 from hydromae.errors import InputError, first_line
@@ -113,7 +113,7 @@ def begin(made: Beginning, world: World) -> Run:
     world.agree(_refused(made.out, made.config, made.resume) if world.first else None)
     found = newest(made.out) if made.resume else None
     config, share = made.config, _share(made, found, world)
-    record = record_of(without(made.dataset, config.data.held_out), config, made.scaling, made.grid)
+    record = _record(made, world)
     seed, size = config.train.seed, share.windows
     learn = windows(record, config, config.data.training_period, seed=seed, augment=True, update=size)
     check = windows(record, config, config.data.validation_period, seed=0, augment=False, update=size)
@@ -143,6 +143,18 @@ def begin(made: Beginning, world: World) -> Run:
     if world.first:
         run.journal.rewind(run.step)
     return run
+
+
+def _record(made: Beginning, world: World) -> Record:
+    """The record without what is held out; maps that are not to be in memory are laid by the first process, for all."""
+    folder = None if made.config.data.cache_images else made.out / "maps"
+    dataset, turns = without(made.dataset, made.config.data.held_out), (world.first, not world.first)
+    record = None
+    for mine in turns if folder else (True,):
+        record = record_of(dataset, made.config, made.scaling, made.grid, folder) if mine else record
+        world.wait()
+    assert record is not None
+    return record
 
 
 def _share(made: Beginning, found: Path | None, world: World) -> Share:
