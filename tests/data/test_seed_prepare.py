@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 from hydromae.cli import main
+from hydromae.data import scaling
 from hydromae.data.prepare import prepare, prepare_seed
 from hydromae.data.readers.seed import SeedFolder
 from hydromae.data.record import record_of
@@ -209,6 +210,21 @@ def test_memory_does_not_grow_with_the_period(seed_604, tmp_path):
     assert long < 1.05 * short
     # three blocks of 60 days of land cells, and what one file is read in, 30 days of the whole grid; some of it twice
     assert long < 4 * 4 * (60 * 10083 * 3 + 30 * 290 * 180)
+
+
+def test_scaling_holds_a_block_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(scaling, "FIT_DAYS", 60)
+    maps = np.random.default_rng(0).random((1200, 5000), dtype=np.float32)
+    days = pd.date_range("2001-01-01", periods=1200, unit="ns")
+    record = xr.Dataset({"temperature": (("time", "cell"), maps)}, {"time": days, "cell": np.arange(5000)})
+    record.chunk(time=60).to_zarr(tmp_path / "r.zarr", zarr_format=3, consolidated=False)
+    with xr.open_zarr(tmp_path / "r.zarr", consolidated=False, chunks=None) as lazy:
+        tracemalloc.start()
+        found = scaling.Scaling.fit(lazy, ("2001-01-01", "2010-12-31"))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert found["temperature"].mean == pytest.approx(maps.mean(dtype=np.float64), rel=1e-6)
+    assert peak < 0.7 * maps.nbytes  # a block in float64, some times over; all of the variable would be more
 
 
 @pytest.mark.parametrize("suffix", [".nc", ".zarr"])

@@ -132,10 +132,9 @@ class Scaling:
 
 
 def _fit(values: xr.DataArray, name: str, transform: Transform, period: tuple[str, str]) -> VariableScaling:
-    blocks = [values.isel(time=slice(i, i + FIT_DAYS)) for i in range(0, values.sizes["time"], FIT_DAYS)]
     total = _Moments(0, 0.0, 0.0)
-    for block in blocks:
-        total = total.merge(_Moments.of(block.values, transform))
+    for start in range(0, values.sizes["time"], FIT_DAYS):  # a block keeps what it has read: hold one at a time
+        total = total.merge(_Moments.of(values.isel(time=slice(start, start + FIT_DAYS)).values, transform))
     if total.count == 0:
         raise InputError(
             f"training period {period[0]}/{period[1]}: no {name} was observed in it; choose another training period"
