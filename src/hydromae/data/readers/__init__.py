@@ -10,7 +10,7 @@ import xarray as xr
 from hydromae.data.derived import TRAINING_PERIOD
 from hydromae.data.readers import camels_gb, haduk, nrfa, table
 from hydromae.data.readers.nrfa import with_attributes
-from hydromae.data.readers.record import open_file, within
+from hydromae.data.readers.record import names_in, within
 from hydromae.data.store import is_store, open_store
 
 
@@ -56,15 +56,14 @@ def _record(
         return table.from_frame(source, attributes)
     if isinstance(source, xr.Dataset):
         return table.from_dataset(source, attributes)
-    if is_store(source):
+    if Path(source).is_dir() and is_store(source):
         return _attributed(open_store(source), attributes, source)
     if not str(source).endswith((".nc", ".nc4")):
         return table.read(source, attributes)
-    with open_file(source) as raw:
-        held = set(map(str, raw.data_vars))
+    held = names_in(source)
     if camels_gb.CLIMATOLOGY in held:
         return _attributed(camels_gb.read(source, training_period), attributes, source)
-    if held & haduk.NAMES.keys() and haduk.AXES[1] in raw.dims:
+    if held & haduk.NAMES.keys() and haduk.AXES[1] in held:
         return haduk.read(source)
     return table.read(source, attributes)
 
