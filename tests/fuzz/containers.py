@@ -30,7 +30,7 @@ def bomb(held: h5py.File, name: str, rng: Random) -> None:
     rank = held[name].ndim
     del held[name]
     shape = (10**12,) if rank == 1 else (10**6, 10**6, 10)[:rank]
-    made = held.create_dataset(name, shape, "f4", chunks=(1000,) * rank, fillvalue=1.0)
+    made = held.create_dataset(name, shape, "f4", chunks=(10,) * rank, fillvalue=1.0)
     made.attrs["units"] = attrs.get("units", "mm")
 
 

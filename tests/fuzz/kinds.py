@@ -64,7 +64,7 @@ def asked(bases: Bases, file: Path, folder: Path, rng: Random, said: str, reader
 
 
 def _names(file: Path) -> tuple[str, ...]:
-    return (file.name,)
+    return (file.name, "training period", "the record does not say where", "its position is unknown", "riverflow: no day")
 
 
 def netcdf(bases: Bases, folder: Path, rng: Random) -> Trial:
@@ -223,7 +223,7 @@ def store(bases: Bases, folder: Path, rng: Random) -> Trial:
     if kind == "pretrain":
         out = folder / "run"
         arguments = bases.pretrain(out, "--stop-after", "1")
-        return Trial([file if a == str(bases.store) else a for a in arguments], said, _names(file))
+        return Trial([str(file) if a == str(bases.store) else a for a in arguments], said, _names(file))
     trial = asked(bases, file, folder, Random(1), said, oracle.of_zarr)
     original = oracle.of_zarr(bases.store)
     return _same_or_said(trial, original, oracle.of_zarr, file)

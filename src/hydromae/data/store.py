@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -217,8 +218,9 @@ def open_store(path: str | Path) -> xr.Dataset:
 def _reading(path: str | Path) -> Iterator[None]:
     """Around calls of xarray and zarr: what they raise on a damaged store becomes one line."""
     try:
-        yield
-    except BROKEN as error:
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            yield
+    except (*BROKEN, UserWarning) as error:  # zarr warns of an array that has lost its description
         raise InputError(f"{path}: the store cannot be read ({first_line(error)}); prepare it anew") from error
 
 
@@ -253,6 +255,20 @@ def blocks_read(values: xr.DataArray, path: str | Path) -> Iterator[np.ndarray]:
         with _reading(path):
             block = values.isel(time=slice(start, start + SHARD_DAYS)).values
         yield block
+
+
+def check_store(path: str | Path) -> None:
+    """Read a store once from end to end, so that damage is found before hours of work and not amid them.
+
+    Raises
+    ------
+    InputError
+        As `open_store` and `blocks_read`.
+    """
+    stored = open_store(path)
+    for name in (n for n in stored.data_vars if stored[n].ndim == 2):
+        for _ in blocks_read(stored[name], path):
+            pass
 
 
 def load_store(path: str | Path) -> xr.Dataset:

@@ -84,9 +84,10 @@ def _open_zarr(path: str | Path) -> xr.Dataset:
         raise InputError(f"{path}: not a Zarr group; give a .zarr folder")
     check_zarr(path)
     try:
-        with warnings.catch_warnings(action="ignore", category=xr.SerializationWarning):
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            warnings.simplefilter("ignore", xr.SerializationWarning)
             return streamed(xr.open_zarr(path, consolidated=False, chunks=None))
-    except BROKEN as error:
+    except (*BROKEN, UserWarning) as error:
         raise InputError(f"{path}: not a readable Zarr group ({first_line(error)}); give a .zarr folder") from error
 
 
