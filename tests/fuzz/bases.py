@@ -88,8 +88,8 @@ class Bases:
             {"rainfall": (dims, value, {"units": "mm"})},
             {
                 "time": pd.to_datetime(["2021-01-01T12", "2021-01-02T12", "2021-01-03T12"]).as_unit("ns"),
-                "projection_y_coordinate": 230000.0 + 20000 * np.arange(4),
-                "projection_x_coordinate": 390000.0 + 20000 * np.arange(3),
+                "projection_y_coordinate": 190000.0 + 20000 * np.arange(4),
+                "projection_x_coordinate": 290000.0 + 20000 * np.arange(3),
             },
             {"frequency": "day", "source": "HadUK-Grid"},
         )

@@ -64,7 +64,13 @@ def asked(bases: Bases, file: Path, folder: Path, rng: Random, said: str, reader
 
 
 def _names(file: Path) -> tuple[str, ...]:
-    return (file.name, "training period", "the record does not say where", "its position is unknown", "riverflow: no day")
+    return (
+        file.name,
+        "training period",
+        "the record does not say where",
+        "its position is unknown",
+        "riverflow: no day",
+    )
 
 
 def netcdf(bases: Bases, folder: Path, rng: Random) -> Trial:
@@ -257,12 +263,18 @@ def land_mask(bases: Bases, folder: Path, rng: Random) -> Trial:
     if said == "":
         said = damage(file, rng) if rng.random() < 0.8 else displace(file, rng)
     arguments = ["prepare", str(place), str(out), "--shape", "national", *PERIOD, "--json"]
-    return Trial(arguments, said, (file.name, place.name), (out,))
+
+    def check() -> str | None:
+        cells = xr.open_zarr(out, consolidated=False, chunks=None)["cell"].values
+        changed = "bytes" in said and len(cells) != (12 if file.suffix == ".npz" else 120)
+        return f"damage was taken for a mask: {len(cells)} cells" if changed else None
+
+    return Trial(arguments, said, (file.name, place.name), (out,), check)
 
 
 def _npz(file: Path, rng: Random) -> str:
     percent = np.full((4, 3), 100, np.uint8)
-    east, north = 202500.0 + 50000 * np.arange(3), 102500.0 + 50000 * np.arange(4)
+    east, north = 290000.0 + 20000 * np.arange(3), 190000.0 + 20000 * np.arange(4)
     held: dict[str, Any] = {"land_percent": percent, "easting": east, "northing": north}
     way = rng.random()
     if way < 0.5:
@@ -317,7 +329,7 @@ def _npz_lie(file: Path, rng: Random) -> str:
 def _pt(file: Path, rng: Random) -> str:
     wrong: tuple[Any, ...] = (
         torch.ones(4, 3, dtype=torch.bool),
-        torch.ones(290, 180),
+        torch.ones(29, 18),
         torch.ones(1, dtype=torch.bool).expand(10**6, 10**6),
         torch.ones(52200, dtype=torch.bool),
         [1, 2],
@@ -331,7 +343,9 @@ def _pt(file: Path, rng: Random) -> str:
         made = rng.choice(wrong)
         torch.save(made, file)
         return f"pt: {type(made).__name__!s}"
-    torch.save(torch.ones(290, 180, dtype=torch.bool), file)
+    land = torch.zeros(290, 180, dtype=torch.bool)
+    land[78:90, 98:108] = True
+    torch.save(land, file)
     return ""
 
 
@@ -342,7 +356,7 @@ def haduk(bases: Bases, folder: Path, rng: Random) -> Trial:
     bases.camels.to_netcdf(place / "camels_gb_daily.nc", engine="h5netcdf")
     bases.attributes.to_csv(place / "attributes.csv", index=False)
     percent = np.full((4, 3), 100, np.uint8)
-    axes = {"easting": 390000.0 + 20000 * np.arange(3), "northing": 230000.0 + 20000 * np.arange(4)}
+    axes = {"easting": 290000.0 + 20000 * np.arange(3), "northing": 190000.0 + 20000 * np.arange(4)}
     np.savez(place / "land_percent.npz", land_percent=percent, **axes)
     file, out = place / "rainfall_hadukgrid_uk_mon_2021.nc", folder / "out.zarr"
     data, said, way = bases.haduk.copy(), "", rng.random()

@@ -53,13 +53,13 @@ def read_config(file: Path) -> Config:
         raise InputError(f"{file}: no such configuration; name a Python file like those in configs/")
     try:
         built = runpy.run_path(str(file)).get("config")
+        if isinstance(built, Config):  # a field set in Python has been checked by nobody yet
+            return Config.from_json(built.to_json(), str(file))
     except InputError as error:
-        raise InputError(f"{file}: {error}") from error
-    except Exception as error:
+        raise InputError(str(error) if str(file) in str(error) else f"{file}: {error}") from error
+    except (Exception, SystemExit) as error:
         raise InputError(f"{file}: fails with {type(error).__name__}: {error}; mend the file") from error
-    if not isinstance(built, Config):
-        raise InputError(f"{file}: builds no `config` of type hydromae.config.Config; assign one")
-    return built
+    raise InputError(f"{file}: builds no `config` of type hydromae.config.Config; assign one")
 
 
 @dataclass(frozen=True)
@@ -185,9 +185,9 @@ class Predict:
 
     def run(self, say: Say) -> Result:
         """Read, answer, write."""
+        from hydromae.data import readers
         from hydromae.data.answers import check_target, write_answer
         from hydromae.data.origin import Origin
-        from hydromae.data import readers
         from hydromae.predict import load
 
         check_target(self.out)
@@ -226,8 +226,8 @@ class Forecast:
 
     def run(self, say: Say) -> Result:
         """Read, forecast, write."""
-        from hydromae.data.answers import check_target, write_answer
         from hydromae.data import readers
+        from hydromae.data.answers import check_target, write_answer
         from hydromae.predict import load
         from hydromae.questions import forecast, last_flow, parse_issues
 

@@ -196,14 +196,14 @@ def _codecs(held: Any) -> Iterator[Any]:
 
 
 def check_zip(path: str | Path) -> None:
-    """Refuse a zip archive (.npz, .pt) that unpacks to more than `UNPACKED` bytes.
-
-    Whoever unpacks a member stops at the size that its archive declares.
-    """
+    """Refuse a zip archive (.npz, .pt) that unpacks to more than `UNPACKED` bytes, or that fails its own checksums."""
     try:
         with ZipFile(path) as archive:
             total = sum(member.file_size for member in archive.infolist())
+            broken = archive.testzip() if total <= UNPACKED else None
     except (BadZipFile, *BROKEN) as error:
         raise InputError(f"{path}: not a readable archive ({first_line(error)}); write it again") from error
     if total > UNPACKED:
         raise InputError(f"{path}: unpacks to {total} bytes, more than a land mask has; write it again")
+    if broken is not None:
+        raise InputError(f"{path}: {broken} fails its checksum; write it again")

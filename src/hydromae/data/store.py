@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -14,15 +13,15 @@ from typing import Any
 
 import fsspec
 import numpy as np
-import pandas as pd
 import xarray as xr
 import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from hydromae.data.containers import BROKEN, check_zarr
+from hydromae.data.intact import check_record, reading
 from hydromae.data.parse import grid_from_json, parse_period
 from hydromae.data.scaling import Scaling
-from hydromae.errors import InputError, first_line
+from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES, VARIABLES, GridSpec
 
 FORMAT = "hydromae-store-1"
@@ -202,45 +201,16 @@ def open_store(path: str | Path) -> xr.Dataset:
     if not is_store(path):
         raise InputError(f"{path}: not a hydromae store (no {FORMAT} stamp); make one with hydromae prepare")
     check_zarr(path)
-    with _reading(path):
+    with reading(path):
         stored = xr.open_zarr(str(path), consolidated=False, zarr_format=3, chunks=None)
         for values in stored.variables.values():
             if values.ndim < 2:
                 values.load()
-    _check_record(stored, str(path))
+    check_record(stored, str(path))
     text = {name: stored[name].astype(object).astype(str) for name in stored.coords if stored[name].dtype.kind in "OT"}
     order = [name for name in (*VARIABLES, *(a.name for a in ATTRIBUTES)) if name in stored.data_vars]
     ordered = {name: stored[name] for name in (*order, *(n for n in stored.data_vars if n not in order))}
     return stored.drop_vars(list(ordered)).assign(ordered).assign_coords(text)
-
-
-@contextmanager
-def _reading(path: str | Path) -> Iterator[None]:
-    """Around calls of xarray and zarr: what they raise on a damaged store becomes one line."""
-    try:
-        with warnings.catch_warnings(action="error", category=UserWarning):
-            yield
-    except (*BROKEN, UserWarning) as error:  # zarr warns of an array that has lost its description
-        raise InputError(f"{path}: the store cannot be read ({first_line(error)}); prepare it anew") from error
-
-
-def _check_record(stored: xr.Dataset, where: str) -> None:
-    """Refuse a store that is not what `write_store` writes: its days, its sites, its series and their units."""
-    days = stored.indexes.get("time")
-    whole = isinstance(days, pd.DatetimeIndex) and len(days) and (np.diff(days.values) == np.timedelta64(1, "D")).all()
-    if not whole:
-        raise InputError(f"{where}: its days are not consecutive dates; prepare the store anew")
-    for name in (n for n in stored.data_vars if n in VARIABLES):
-        held = stored[name]
-        if held.dims not in (("time", "catchment"), ("time", "cell")) or held.dtype != np.float32:
-            raise InputError(f"{where}: {name} is {held.dtype}{held.dims}; prepare the store anew")
-        if held.dims[1] not in stored.indexes or held.attrs.get("units") != VARIABLES[str(name)].units:
-            raise InputError(f"{where}: {name} has lost the names of its sites or its units; prepare the store anew")
-    for name in (a.name for a in ATTRIBUTES if a.name in stored.variables):
-        if stored[name].dims != ("catchment",) or stored[name].dtype.kind not in "iuf":
-            raise InputError(f"{where}: {name} is not a number for each catchment; prepare the store anew")
-    if "catchment" in stored.indexes and stored.indexes["catchment"].has_duplicates:
-        raise InputError(f"{where}: a catchment comes more than once; prepare the store anew")
 
 
 def blocks_read(values: xr.DataArray, path: str | Path) -> Iterator[np.ndarray]:
@@ -252,7 +222,7 @@ def blocks_read(values: xr.DataArray, path: str | Path) -> Iterator[np.ndarray]:
         A chunk does not agree with its checksum, or cannot be unpacked.
     """
     for start in range(0, values.sizes["time"], SHARD_DAYS):
-        with _reading(path):
+        with reading(path):
             block = values.isel(time=slice(start, start + SHARD_DAYS)).values
         yield block
 
@@ -280,7 +250,7 @@ def load_store(path: str | Path) -> xr.Dataset:
         As `open_store` and `blocks_read`.
     """
     stored = open_store(path)
-    with _reading(path):
+    with reading(path):
         return stored.load()
 
 

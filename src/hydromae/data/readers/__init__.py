@@ -63,7 +63,9 @@ def load(source: str | Path | pd.DataFrame | xr.Dataset, attributes: str | Path 
     record = read(source, attributes)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if record.nbytes > memory:
-        raise InputError(f"{source}: its values take {record.nbytes} bytes of {memory} that are there; ask for less of it")
+        raise InputError(
+            f"{source}: its values take {record.nbytes} bytes of {memory} that are there; ask for less of it"
+        )
     try:
         return record.load()
     except BROKEN as error:

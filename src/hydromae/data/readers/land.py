@@ -18,6 +18,9 @@ from hydromae.data.containers import BROKEN, check_size, check_zip
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import GridSpec
 
+LEAST_LAND = 0.05 - 1e-6
+"""Share from which a cell is land; the slack lets 5 percent, however it was rounded to float32, count."""
+
 
 def read(path: str | Path, grid: GridSpec | None = None) -> xr.DataArray:
     """Share of land of each cell.
@@ -59,6 +62,8 @@ def read(path: str | Path, grid: GridSpec | None = None) -> xr.DataArray:
             f"northing {found.northing:g} m does not fit the grid of {expected.rows} × {expected.columns} cells from "
             f"{expected.easting:g}, {expected.northing:g} m; give a mask on that grid"
         )
+    if not (fraction >= LEAST_LAND).any():
+        raise InputError(f"{path}: there is no land in it; True, or 100 percent, is land")
     row, column = axes(found)
     return xr.DataArray(fraction, {"row": row, "column": column}, ("row", "column"), "land_fraction", {"units": "1"})
 
@@ -169,5 +174,4 @@ def cell_coordinates(cell: Int[np.ndarray, " N"], grid: GridSpec, fraction: xr.D
 
 def land_cells(fraction: xr.DataArray, threshold: float = 0.05) -> Int[np.ndarray, " N"]:
     """Flat numbers of the cells whose share of land is at least `threshold`."""
-    # the slack lets 5 percent, however it was rounded to float32, reach 0.05
-    return np.flatnonzero(fraction.values.ravel() >= threshold - 1e-6)
+    return np.flatnonzero(fraction.values.ravel() >= threshold - 0.05 + LEAST_LAND)
