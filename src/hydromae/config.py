@@ -250,10 +250,6 @@ def _check_fields(config: Config) -> None:
     data, model, masks = config.data, config.model, config.masks
     check_period("data.training_period", data.training_period)
     check_period("data.validation_period", data.validation_period)
-    if data.warm_up_days >= data.sequence_length:
-        raise InputError(
-            f"config: data.warm_up_days {data.warm_up_days} leaves nothing of sequence_length {data.sequence_length}"
-        )
     if masks.span_days[0] > masks.span_days[1]:
         raise InputError(f"config: masks.span_days {masks.span_days} runs backwards; give the shortest gap first")
     if not model.modalities or len(set(model.modalities)) < len(model.modalities) or not model.mixers:

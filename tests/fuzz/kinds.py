@@ -535,8 +535,7 @@ def answer_of(bases: Bases, question: Path) -> xr.DataArray:
 
 def _loose_json(folder: Path, part: Path, rng: Random) -> str:
     """Another JSON under weights that no sum protects, as older versions wrote them."""
-    weights = folder / "model.safetensors"
-    save_file(load_file(weights), weights)
+    (folder / "seal.json").unlink()
     tree = json.loads(part.read_text())
     said = containers.json_surgery(tree, rng, NUMBERS)
     part.write_text(json.dumps(tree))
@@ -553,7 +552,7 @@ def _safetensors(file: Path, rng: Random) -> str:
         held = load_file(file)
         name = rng.choice(sorted(held))
         held[name] = rng.choice(
-            (held[name] * float("nan"), held[name].double(), held[name].half(), held[name] + 1, held[name][:0])
+            (held[name] * float("nan"), held[name].double(), held[name].half(), held[name] + 1, torch.zeros(0))
         )
         save_file(held, file, metadata={"format": "pt"} | header.get("__metadata__", {}))
         return f"tensors: {name}"

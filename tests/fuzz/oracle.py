@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import datetime
 import gzip
+import io
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -73,7 +74,7 @@ def of_csv(path: Path) -> Plain:
     """Of a CSV file, compressed or not."""
     data = path.read_bytes()
     text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
-    return of_rows(csv.DictReader(text.splitlines()))
+    return of_rows(csv.DictReader(io.StringIO(text, newline="")))
 
 
 def of_parquet(path: Path) -> Plain:
@@ -135,9 +136,9 @@ def _day(value: Any) -> str:
 
 
 def _site(value: Any) -> str:
-    text = str(value).strip()
+    text = value.decode() if isinstance(value, bytes) else str(value).strip()
     try:
-        number = float(text)
+        number = float(text) if text.isascii() else math.nan
     except ValueError:
         return text
     return str(int(number)) if math.isfinite(number) and number == int(number) else text

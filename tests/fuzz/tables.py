@@ -267,7 +267,7 @@ def write_parquet(frame: pd.DataFrame, file: Path, rng: Random) -> str:
         "decimals": lambda: pa.array(np.arange(len(held))).cast(pa.decimal128(30, 2)),
         "dates": lambda: pa.array(pd.date_range("2001-01-01", periods=len(held)).date),
         "durations": lambda: pa.array(np.arange(len(held)), pa.duration("s")),
-        "times": lambda: pa.array(np.arange(len(held)), pa.time32("s")),
+        "times": lambda: pa.array(np.arange(len(held), dtype=np.int32)).cast(pa.time32("s")),
         "extension": lambda: pa.array(np.arange(len(held))),
         "integers": lambda: pa.array(np.arange(len(held)) % 50),
         "half": lambda: pa.array(np.arange(len(held), dtype=np.float16)),

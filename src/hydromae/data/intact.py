@@ -12,6 +12,8 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.data.containers import BROKEN
+from hydromae.data.parse import grid_from_json, parse_period, sources_from_json
+from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 
@@ -26,8 +28,26 @@ def reading(path: str | Path) -> Iterator[None]:
         raise InputError(f"{path}: the store cannot be read ({first_line(error)}); prepare it anew") from error
 
 
+def _check_stamp(stamp: dict[str, str], where: str) -> None:
+    """Refuse a store that does not say where it comes from and how it is scaled."""
+    lacking = [name for name in ("sources", "scaling") if name not in stamp]
+    if lacking:
+        raise InputError(f"{where}: has lost its attribute {lacking[0]}; prepare the store anew")
+    sources_from_json(stamp["sources"], where)
+    try:
+        Scaling.from_json(stamp["scaling"])
+        if "training_period" in stamp:
+            first, _, last = stamp["training_period"].partition("/")
+            parse_period((first, last))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    if "grid" in stamp:
+        grid_from_json(stamp["grid"], where)
+
+
 def check_record(stored: xr.Dataset, where: str) -> None:
     """Refuse a store that is not what `store.write_store` writes: its days, its sites, its series and their units."""
+    _check_stamp({key: str(value) for key, value in stored.attrs.items()}, where)
     days = stored.indexes.get("time")
     whole = isinstance(days, pd.DatetimeIndex) and len(days) and (np.diff(days.values) == np.timedelta64(1, "D")).all()
     if not whole:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,18 @@ def grid_from_json(text: str, where: str) -> GridSpec:
         raise InputError(f"{where}: is not a grid ({text[:60]!r}); restore it")
     check_size(where, "the grid", grid.shape)
     return grid
+
+
+def sources_from_json(text: str, where: str) -> list[dict[str, Any]]:
+    """The sources of a store from JSON: a list of objects that each name a file."""
+    try:
+        sources = json.loads(text)
+        named = isinstance(sources, list) and all(isinstance(one["file"], str) for one in sources)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        named = False
+    if not named:
+        raise InputError(f"{where}: its sources are not a list of files; prepare it anew")
+    return sources
 
 
 def parse_period(period: tuple[str, str]) -> tuple[pd.Timestamp, pd.Timestamp]:

@@ -17,6 +17,7 @@ from hydromae.modalities import ATTRIBUTES, VARIABLES, Transform
 
 LOG_OFFSET = 0.01
 SMALLEST_STD = 1e-6
+LARGEST_SCALE = 1e4  # no transformed quantity is larger, or spreads wider
 FIT_DAYS = 900  # days held at a time while the moments are streamed
 
 
@@ -128,7 +129,7 @@ class Scaling:
                 f"scaling: not the JSON of a scaling ({str(text)[:60]!r}); prepare the store anew"
             ) from error
         for name, (_, mean, std) in entries.items():
-            if not (np.isfinite(mean) and np.isfinite(std) and std > 0):
+            if not (abs(mean) <= LARGEST_SCALE and 0 < std <= LARGEST_SCALE):
                 raise InputError(f"scaling: {name} has mean {mean:g} and std {std:g}; prepare the store anew")
         unknown = {str(transform) for transform, _, _ in entries.values()} - set(get_args(Transform))
         if unknown:

@@ -19,7 +19,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from hydromae.data.containers import BROKEN, check_zarr
 from hydromae.data.intact import check_record, reading
-from hydromae.data.parse import grid_from_json, parse_period
+from hydromae.data.parse import grid_from_json, parse_period, sources_from_json
 from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES, VARIABLES, GridSpec
@@ -272,14 +272,7 @@ def grid_of(dataset: xr.Dataset) -> GridSpec:
 
 def sources_of(dataset: xr.Dataset) -> list[dict[str, Any]]:
     """File, hash and units of each source of a store."""
-    try:
-        sources = json.loads(_attribute(dataset, "sources"))
-        named = isinstance(sources, list) and all(isinstance(one["file"], str) for one in sources)
-    except (ValueError, TypeError, KeyError, RecursionError):
-        named = False
-    if not named:
-        raise InputError("the store's sources are not a list of files; prepare it anew")
-    return sources
+    return sources_from_json(_attribute(dataset, "sources"), "the store")
 
 
 def training_period_of(dataset: xr.Dataset) -> tuple[str, str]:

@@ -14,10 +14,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hydromae.config import Config
+from hydromae.data.parse import grid_from_json
 from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import GridSpec
 from hydromae.model.mae import HydroMAE
+from hydromae.train.seal import check_seal, write_seal
 
 WEIGHTS, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 CONFIG, SCALING, GRID = "config.json", "scaling.json", "grid.json"
@@ -43,20 +45,35 @@ def load_model(folder: Path) -> tuple[HydroMAE, Config, Scaling, GridSpec | None
     config = Config.from_json(_text(folder / CONFIG), str(folder / CONFIG))
     scaling = _scaling(folder / SCALING)
     grid = _grid(folder / GRID) if (folder / GRID).is_file() else None
-    model = HydroMAE(config, pixels=(grid or GridSpec()).patch ** 2)
-    load_weights(model, _tensors(folder / WEIGHTS), folder / WEIGHTS)
+    weights = _tensors(folder / WEIGHTS)
+    pixels = (grid or GridSpec()).patch ** 2
+    with torch.device("meta"):  # shapes first: a configuration of another model must not take its memory
+        _fitting(HydroMAE(config, pixels=pixels), weights, folder / WEIGHTS)
+    model = HydroMAE(config, pixels=pixels)
+    load_weights(model, weights, folder / WEIGHTS)
+    check_seal(folder)
+    lost = sorted(name for name, value in weights.items() if not torch.isfinite(value).all())
+    if lost:
+        raise InputError(f"{folder / WEIGHTS}: weight '{lost[0]}' is not finite; use another checkpoint")
     return model.eval(), config, scaling, grid
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
     """Load weights, every one of them, or refuse with one line."""
+    _fitting(model, weights, source)
+    model.load_state_dict(weights)
+
+
+def _fitting(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
+    """Refuse weights of other names, shapes or types than the model's."""
     own = model.state_dict()
-    wrong = sorted(set(own) ^ set(weights)) or [n for n in own if own[n].shape != weights[n].shape]
+    wrong = sorted(set(own) ^ set(weights)) or [
+        n for n in own if (own[n].shape, own[n].dtype) != (weights[n].shape, weights[n].dtype)
+    ]
     if wrong:
         raise InputError(
             f"{source}: weight '{wrong[0]}' does not fit this configuration; use the run's own config.json"
         )
-    model.load_state_dict(weights)
 
 
 def save_checkpoint(
@@ -92,6 +109,7 @@ def load_checkpoint(
     folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Put weights, optimizer and random state back; returns the averaged weights and the state."""
+    check_seal(folder)
     load_weights(model, _tensors(folder / WEIGHTS), folder / WEIGHTS)
     held = _tensors(folder / OPTIMIZER)
     if "random" not in held:
@@ -165,6 +183,7 @@ def _atomically(folder: Path, write: Callable[[Path], None]) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     write(aside)
+    write_seal(aside)
     old = folder.with_name(folder.name + OLD)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
@@ -174,6 +193,8 @@ def _atomically(folder: Path, write: Callable[[Path], None]) -> None:
 
 
 def _text(path: Path) -> str:
+    if not path.is_file():  # a pipe would be waited for
+        raise InputError(f"{path}: not found; name a run, a checkpoint or a model folder that hydromae wrote")
     try:
         return path.read_text(encoding="utf-8")
     except OSError:
@@ -185,18 +206,17 @@ def _text(path: Path) -> str:
 def _object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: is not JSON ({error}); restore the file or use another checkpoint") from None
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: is not JSON ({first_line(error)}); restore the file or use another checkpoint") from None
     if not isinstance(found, dict):
         raise InputError(f"{path}: is not a JSON object; restore the file or use another checkpoint")
     return found
 
 
 def _grid(path: Path) -> GridSpec:
-    try:
-        return GridSpec(**_object(path))
-    except TypeError as error:
-        raise InputError(f"{path}: is not a grid ({error}); restore the file or use another checkpoint") from None
+    return grid_from_json(_text(path), str(path))
 
 
 def _scaling(path: Path) -> Scaling:
@@ -207,9 +227,11 @@ def _scaling(path: Path) -> Scaling:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise InputError(f"{path}: not found; name a run, a checkpoint or a model folder that hydromae wrote")
     try:
         return load_file(path)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, LookupError, RuntimeError, MemoryError) as error:
         raise InputError(
             f"{path}: cannot be read as safetensors ({first_line(error)}); restore the file or use another checkpoint"
         ) from None
