@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -51,6 +51,7 @@ class Bases:
     """The valid inputs in a folder."""
 
     folder: Path
+    _files: dict[str, bytes] = field(default_factory=dict)
 
     @cached_property
     def record(self) -> xr.Dataset:
@@ -94,11 +95,19 @@ class Bases:
             {"frequency": "day", "source": "HadUK-Grid"},
         )
 
+    def netcdf(self, name: str) -> bytes:
+        """The record, CAMELS-GB or HadUK as a NetCDF file."""
+        if name not in self._files:
+            file = self.folder / "once.nc"
+            {"record": self.record, "camels": self.camels, "haduk": self.haduk}[name].to_netcdf(file, engine="h5netcdf")
+            self._files[name] = file.read_bytes()
+        return self._files[name]
+
     @cached_property
     def store(self) -> Path:
         """The record as a store."""
         file, store = self.folder / "base.nc", self.folder / "store.zarr"
-        record().to_netcdf(file, engine="h5netcdf")
+        self.record.to_netcdf(file, engine="h5netcdf")
         assert main(["prepare", str(file), str(store), "--training-period", *TRAINING, "--json"]) == 0
         return store
 

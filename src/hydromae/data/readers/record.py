@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,8 @@ def streamed(dataset: xr.Dataset) -> xr.Dataset:
 
 def observed_only(values: xr.DataArray) -> xr.DataArray:
     """NaN for what was not observed: NaN, ±inf, the sentinel −99999, fills of 1e20. Before any change of units."""
-    return values.where(np.isfinite(values) & (values != MISSING) & (abs(values) < FILL))
+    held = values.variable
+    return values.copy(data=held.where(np.isfinite(held) & (held != MISSING) & (abs(held) < FILL)).data)
 
 
 def unobserved_to_nan(values: xr.DataArray) -> xr.DataArray:
@@ -262,9 +264,11 @@ def positions(record: xr.Dataset) -> xr.Dataset:
     return record
 
 
+_transformer = cache(Transformer.from_crs)
+
+
 def _transform(source: str, target: str, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    transformer = Transformer.from_crs(source, target)
-    one, two = transformer.transform(np.asarray(first, np.float64), np.asarray(second, np.float64))
+    one, two = _transformer(source, target).transform(np.asarray(first, np.float64), np.asarray(second, np.float64))
     known = np.isfinite(one) & np.isfinite(two)
     return np.where(known, one, np.nan), np.where(known, two, np.nan)
 
