@@ -21,6 +21,7 @@ from synthetic import SMALL, rivers
 
 TRAINING = ("2001-01-01", "2001-02-10")
 KEPT = ("riverflow", "precipitation", "temperature", "potential_evaporation", "latitude", "longitude", "catchment-area")
+PERIOD = ("--training-period", *TRAINING)
 CONFIG = SMALL.having(
     data={
         "training_period": TRAINING,

@@ -19,12 +19,11 @@ import oracle
 import tables
 import torch
 import xarray as xr
-from bases import CONFIG, KEPT, TRAINING, Bases, python_config
+from bases import CONFIG, KEPT, PERIOD, Bases, python_config
 from damage import damage, displace
 from safetensors.torch import load_file, save_file
 from trial import Trial
 
-PERIOD = ("--training-period", *TRAINING)
 SERIES = KEPT[:4]
 Maker = Callable[[Bases, Path, Random], Trial]
 
@@ -362,8 +361,8 @@ def haduk(bases: Bases, folder: Path, rng: Random) -> Trial:
     np.savez(place / "land_percent.npz", land_percent=percent, **axes)
     file, out = place / "rainfall_hadukgrid_uk_mon_2021.nc", folder / "out.zarr"
     data, said, way = bases.haduk.copy(), "", rng.random()
-    data = data.assign_attrs(frequency=rng.choice(("mon", "day")))
-    if way < 0.45:
+    data, valid = data.assign_attrs(frequency=rng.choice(("mon", "day"))), way < 0.1
+    if 0.1 <= way < 0.45:
         data, said = _other_map(data, rng)
     data.to_netcdf(file, engine="h5netcdf")
     if 0.45 <= way < 0.75:
@@ -371,9 +370,9 @@ def haduk(bases: Bases, folder: Path, rng: Random) -> Trial:
     elif way >= 0.75:
         said = containers.h5_surgery(file, rng)
     arguments = ["prepare", str(place), str(out), "--shape", "national", *PERIOD, "--json"]
-    if rng.random() < 0.6:  # as a record of its own: read, then told that it holds no catchments
+    if not valid and rng.random() < 0.6:  # as a record of its own: read, then told that it holds no catchments
         arguments = ["prepare", str(file), str(out), *PERIOD, "--json"]
-    return Trial(arguments, said, (file.name, place.name), (out,))
+    return Trial(arguments, said, (file.name, place.name), (out,), valid=valid)
 
 
 def _other_map(data: xr.Dataset, rng: Random) -> tuple[xr.Dataset, str]:

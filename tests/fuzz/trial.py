@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import io
 import itertools
 import signal
@@ -73,9 +74,11 @@ def limit(seconds: int) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(seconds)
+    faulthandler.dump_traceback_later(4 * seconds, exit=True)  # a library that hangs in C never sees the alarm
     try:
         yield
     finally:
+        faulthandler.cancel_dump_traceback_later()
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
 

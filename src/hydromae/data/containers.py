@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import os
 import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ MODEST = 100_000_000
 """Values that need no proof that they are stored."""
 PER_BYTE = 100_000
 """Values that one stored byte may stand for, beyond `MODEST`: more than any compressor reaches on a constant."""
+HEAP = b"GCOL\x01\0\0\0"
 LARGEST_CHUNK = 2**31
 UNPACKED = 2**30
 """Bytes of a mask once it is unpacked."""
@@ -106,6 +109,7 @@ def check_hdf5(path: str | Path) -> set[str]:
         Names of what lies in it.
     """
     try:
+        _check_heaps(Path(path))
         with h5py.File(path, "r") as file:
             names = set(file)
             for name in names:
@@ -115,6 +119,37 @@ def check_hdf5(path: str | Path) -> set[str]:
         raise
     except BROKEN as error:
         raise InputError(f"{path}: not a readable NetCDF file ({first_line(error)}); give a NetCDF-4 file") from error
+
+
+def _check_heaps(path: Path) -> None:
+    """Refuse a global heap with an object of no length: the HDF5 library walks it by lengths, so it would never end.
+
+    Source: HDF5 File Format Specification 3.0, III.E: a collection has a header of 16 bytes, then objects with headers of
+    16 bytes (index, references, reserved, size), whose data are padded to 8; the size of object 0 includes its header.
+    """
+    with path.open("rb") as stream:
+        if not os.fstat(stream.fileno()).st_size:
+            return
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as held:
+            place = held.find(HEAP)
+            while place >= 0:
+                if not _heap_ends(held, place):
+                    raise InputError(f"{path}: not a readable NetCDF file (a heap without end); restore it")
+                place = held.find(HEAP, place + 1)
+
+
+def _heap_ends(held: mmap.mmap, place: int) -> bool:
+    end = min(place + int.from_bytes(held[place + 8 : place + 16], "little"), len(held))
+    place += 16
+    while place + 16 <= end:
+        index, size = struct.unpack("<HxxxxxxQ", held[place : place + 16])
+        if index == 0:
+            if size < 16:
+                return False
+            place += size
+        else:
+            place += 16 + (size + 7) // 8 * 8
+    return True
 
 
 def _check_h5_item(file: h5py.File, name: str, where: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+import warnings
 import zlib
 from pathlib import Path
 from pickle import UnpicklingError
@@ -100,14 +101,20 @@ def _read_pt(path: str | Path) -> np.ndarray:
     import torch  # only this file needs it, and it takes seconds to load
 
     try:
-        land = torch.load(path, weights_only=True, map_location="cpu")
+        with warnings.catch_warnings(action="ignore"):  # torch asks for help with pickles of other protocols
+            land = torch.load(path, weights_only=True, map_location="cpu")
     except (UnpicklingError, struct.error, *BROKEN) as error:
-        raise InputError(f"{path}: not a plain tensor ({first_line(error)}); save a boolean tensor") from error
+        raise InputError(f"{path}: not a plain tensor ({_short(error)}); save a boolean tensor") from error
     plain = isinstance(land, torch.Tensor) and land.layout == torch.strided and not land.is_meta
     if not plain or land.dtype != torch.bool or land.ndim != 2:
         raise InputError(f"{path}: holds no boolean tensor of two dimensions; save land[row, column] as torch.bool")
     check_size(str(path), "the mask", tuple(land.shape), land.untyped_storage().nbytes())
     return land.numpy().astype(np.float32)
+
+
+def _short(error: Exception) -> str:
+    """What torch says, without its advice to read the file in another way."""
+    return first_line(error).split(".")[0]
 
 
 def _check_npy(archive: ZipFile, member: ZipInfo, where: str) -> None:

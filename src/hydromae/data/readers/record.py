@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -200,6 +202,20 @@ def describe(record: xr.Dataset) -> xr.Dataset:
     for attribute in ATTRIBUTES:
         if attribute.name in record.data_vars:
             record[attribute.name].attrs |= {"units": attribute.units, "long_name": attribute.name.replace("-", " ")}
+    return record
+
+
+def plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    """The attributes that are text or a number, which every format can hold."""
+    return {str(k): v for k, v in attributes.items() if isinstance(v, str | int | float | np.integer | np.floating)}
+
+
+def plain_attributes(record: xr.Dataset) -> xr.Dataset:
+    """The record with `plain` attributes only, and without what its file says about storage."""
+    record = record.drop_encoding().assign_attrs()
+    record.attrs = plain(record.attrs)
+    for name in record.variables:
+        record[name].attrs = plain(record[name].attrs)
     return record
 
 

@@ -19,6 +19,8 @@ from hydromae.data.readers.record import (
     STATIC,
     canonical,
     observed_only,
+    plain,
+    plain_attributes,
     open_file,
     site_names,
     streamed,
@@ -128,7 +130,7 @@ def from_dataset(dataset: xr.Dataset, attributes: xr.Dataset | None = None, wher
     named = _columns([str(name) for name in dataset.data_vars], where)
     area = dataset["catchment-area"] if "catchment-area" in dataset.variables else None
     record = dataset[[name for name in STATIC if name in dataset.variables]].reset_coords(drop=False)
-    record = record.assign_coords({n: c for n, c in dataset.coords.items() if n not in STATIC})
+    record = plain_attributes(record.assign_coords({n: c for n, c in dataset.coords.items() if n not in STATIC}))
     for name, (column, _) in named.items():
         held = dataset[column]
         if "time" not in held.dims:
@@ -136,7 +138,7 @@ def from_dataset(dataset: xr.Dataset, attributes: xr.Dataset | None = None, wher
         if held.dtype.kind not in "iuf":
             raise InputError(f"{where}: {column} is of type {held.dtype}; give numbers, NaN where nothing was observed")
         values = units.convert(observed_only(held), name, held.attrs.get("units"), where, area)
-        record[name] = values.assign_attrs(held.attrs)
+        record[name] = values.assign_attrs(plain(held.attrs))
     moved = [n for n in ("easting", "northing", "centroid_easting", "centroid_northing") if n in record.data_vars]
     return canonical(record.set_coords(moved), where)
 
