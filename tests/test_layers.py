@@ -15,6 +15,7 @@ ORDER = (
     "errors",
     "modalities",
     "footprints",
+    "bounds",
     "config",
     "presets",
     "batch",

@@ -11,6 +11,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, get_args
 
+from hydromae.bounds import check_numbers, check_period
 from hydromae.errors import InputError
 from hydromae.modalities import MODALITIES
 
@@ -249,6 +250,8 @@ class Config:
 
         try:
             return TypeAdapter(cls).validate_json(text)
+        except (RecursionError, UnicodeError) as error:
+            raise InputError(f"{source}: is not a configuration ({type(error).__name__}); restore the file") from None
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -260,8 +263,21 @@ class Config:
         return dataclasses.replace(self, **parts)
 
 
+def _check_fields(config: Config) -> None:
+    """Refuse a number out of its bounds, a period that is not two ordered days, and names that come twice or never."""
+    check_numbers(dataclasses.asdict(config))
+    data, model, masks = config.data, config.model, config.masks
+    check_period("data.training_period", data.training_period)
+    check_period("data.validation_period", data.validation_period)
+    if masks.span_days[0] > masks.span_days[1]:
+        raise InputError(f"config: masks.span_days {masks.span_days} runs backwards; give the shortest gap first")
+    if not model.modalities or len(set(model.modalities)) < len(model.modalities) or not model.mixers:
+        raise InputError("config: model.streams and model.mixers name at least one each, and no modality twice")
+
+
 def check(config: Config) -> None:
     """Refuse contradictions, with one line each."""
+    _check_fields(config)
     model, data, masks = config.model, config.data, config.masks
     named = model.modalities
     for name in (*named, *masks.answered):

@@ -246,7 +246,7 @@ def test_a_national_file_says_where_its_cells_lie(tmp_path):
     record = country(4, 10)
     for attrs, message in (
         ({}, "does not say where its cells lie"),
-        ({"grid": "{"}, "the attribute grid is no grid"),
+        ({"grid": "{"}, "the attribute grid: is not a grid"),
         ({"grid": '{"rows": 2, "columns": 2}'}, "flat numbers below 2 × 2"),
     ):
         bad = record.copy()

@@ -98,6 +98,7 @@ def test_only_safetensors_and_json(tmp_path):
         "config.json",
         "scaling.json",
         "grid.json",
+        "seal.json",
     }
     for file in (tmp_path / "c").iterdir():
         if file.suffix == ".json":

@@ -56,7 +56,7 @@ def read_config(file: Path) -> Config:
     built = built_by(file).get("config")
     if not isinstance(built, Config):
         raise InputError(f"{file}: builds no `config` of type hydromae.config.Config; assign one")
-    return built
+    return Config.from_json(built.to_json(), str(file))  # a field set in Python has been checked by nobody yet
 
 
 def built_by(file: Path) -> dict[str, Any]:
@@ -67,5 +67,5 @@ def built_by(file: Path) -> dict[str, Any]:
         return runpy.run_path(str(file))
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{file}: fails with {type(error).__name__}: {error}; mend the file") from error

@@ -56,11 +56,12 @@ class Pretrain:
         import torch
 
         from hydromae.data.cache import scaling_for
-        from hydromae.data.store import grid_of, open_store
+        from hydromae.data.store import check_store, grid_of, open_store
         from hydromae.train.loop import train
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
+        check_store(self.store)
         dataset = open_store(self.store)
         config = self.settings.having(data={"held_out": self._held_out(dataset["catchment"].values)})
         grid = grid_of(dataset) if "grid" in dataset.attrs else None
@@ -149,14 +150,14 @@ class Predict:
 
     def run(self, say: Say) -> Result:
         """Read, answer, write."""
+        from hydromae.data import readers
         from hydromae.data.answers import check_target, write_answer
         from hydromae.data.origin import Origin
-        from hydromae.data.readers import read
         from hydromae.predict import load
 
         check_target(self.out)
         model = load(self.model, self.device)
-        answer = model.predict(read(self.question, self.attributes).load(), self.quantiles)
+        answer = model.predict(readers.load(self.question, self.attributes), self.quantiles)
         write_answer(answer, self.out)
         origin = np.asarray(answer["riverflow_origin"].values)
         counts = {kind.name.lower(): int((origin == kind).sum()) for kind in Origin}
@@ -190,14 +191,14 @@ class Forecast:
 
     def run(self, say: Say) -> Result:
         """Read, forecast, write."""
+        from hydromae.data import readers
         from hydromae.data.answers import check_target, write_answer
-        from hydromae.data.readers import read
         from hydromae.predict import load
         from hydromae.questions import forecast, last_flow, parse_issues
 
         check_target(self.out, (".nc", ".zarr"))
         model = load(self.model, self.device)
-        record = read(self.record, self.attributes).load()
+        record = readers.load(self.record, self.attributes)
         issues = last_flow(record) if self.issues is None else parse_issues(self.issues)
         context = model.config.data.sequence_length
         answer = forecast(model, record, issues, self.days, self.weather, context)

@@ -44,13 +44,13 @@ class Evaluate:
 
     def run(self, say: Say) -> Result:
         """Ask every question, score every answer, show the medians."""
-        from hydromae.data.store import open_store
+        from hydromae.data.store import load_store
         from hydromae.evaluate.run import run_protocol
         from hydromae.evaluate.score import summary
         from hydromae.predict import load
 
         model = None if self.model is None else load(self.model, self.device)
-        record = open_store(self.store).load()
+        record = load_store(self.store)
         evaluation = run_protocol(
             model, record, self.period, self.questions, self.every, self.baselines, self._settings()
         )

@@ -54,7 +54,9 @@ def _write(answer: xr.Dataset, aside: Path) -> None:
         answer.to_netcdf(aside, engine="h5netcdf", encoding=packed)
     elif aside.suffix == ".zarr":
         clean = answer.drop_encoding()
-        clean.to_zarr(aside, zarr_format=3, consolidated=False)
+        # Zarr v3 specifies strings of variable length only
+        text = {name: clean[name].astype(object) for name in clean.coords if clean[name].dtype.kind == "U"}
+        clean.assign_coords(text).to_zarr(aside, zarr_format=3, consolidated=False)
     elif aside.suffix == ".csv":
         table(answer).to_csv(aside, index=False)
     else:

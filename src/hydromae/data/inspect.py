@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from jaxtyping import Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from hydromae.data.store import SHARD_DAYS, open_store, sources_of
+from hydromae.data.store import blocks_read, open_store, sources_of
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 
@@ -40,7 +39,7 @@ def summary(path: str | Path) -> dict[str, Any]:
         "catchments": record.sizes.get("catchment", 0),
         "cells": record.sizes.get("cell", 0),
         "training_period": record.attrs.get("training_period"),
-        "variables": [_variable(record[name], decade) for name in names],
+        "variables": [_variable(record[name], decade, path) for name in names],
         "attributes": [
             {"name": a.name, "units": a.units, "known": int(np.isfinite(record[a.name].values).sum())}
             for a in ATTRIBUTES
@@ -50,14 +49,9 @@ def summary(path: str | Path) -> dict[str, Any]:
     }
 
 
-def _blocks(values: xr.DataArray) -> Iterator[np.ndarray]:
-    for start in range(0, values.sizes["time"], SHARD_DAYS):
-        yield values.isel(time=slice(start, start + SHARD_DAYS)).values
-
-
-def _variable(values: xr.DataArray, decade: np.ndarray) -> dict[str, Any]:
+def _variable(values: xr.DataArray, decade: np.ndarray, path: str | Path) -> dict[str, Any]:
     share, total, count, low, high = [], 0.0, 0, np.inf, -np.inf
-    for block in _blocks(values):
+    for block in blocks_read(values, path):
         seen = np.isfinite(block)
         share.append(seen.mean(axis=1))
         count += int(seen.sum())
@@ -87,12 +81,12 @@ def picture(path: str | Path, out_png: str | Path) -> str:
         raise InputError(f"{path}: no catchments with positions to draw; prepare it with attributes")
     series = [name for name in VARIABLES if name in record.data_vars and "catchment" in record[name].dims]
     shown = "riverflow" if "riverflow" in series else series[0]
-    by_site = sum(np.isfinite(b).sum(axis=0) for b in _blocks(record[shown])) / record.sizes["time"]
+    by_site = sum(np.isfinite(b).sum(axis=0) for b in blocks_read(record[shown], path)) / record.sizes["time"]
     figure = Figure(figsize=(11, 6.5), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
     _sites(left, record, np.asarray(by_site), shown)
-    _timeline(right, record)
+    _timeline(right, record, path)
     figure.savefig(out_png, dpi=130)
     return str(out_png)
 
@@ -110,10 +104,10 @@ def _sites(axes: Any, record: xr.Dataset, share: Float[np.ndarray, " C"], shown:
     axes.figure.colorbar(points, ax=axes, label="share observed", shrink=0.6)
 
 
-def _timeline(axes: Any, record: xr.Dataset) -> None:
+def _timeline(axes: Any, record: xr.Dataset, path: str | Path) -> None:
     days = record.indexes["time"]
     for name in (n for n in VARIABLES if n in record.data_vars):
-        by_day = np.concatenate([np.isfinite(block).mean(axis=1) for block in _blocks(record[name])])
+        by_day = np.concatenate([np.isfinite(block).mean(axis=1) for block in blocks_read(record[name], path)])
         monthly = pd.Series(by_day, days).resample("MS").mean()
         style = "--" if "derived" in record[name].attrs else "-"
         label = f"{name} (derived)" if "derived" in record[name].attrs else name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +13,13 @@ import xarray as xr
 from hydromae.data.derived import TRAINING_PERIOD
 from hydromae.data.folders import one_of
 from hydromae.data.national import LAND_SHARE, MapMaker
+from hydromae.data.parse import grid_from_json
 from hydromae.data.readers import camels_gb, land, nrfa, read
 from hydromae.data.readers.record import open_file, parse_period, within
 from hydromae.data.readers.seed import SeedFolder
 from hydromae.data.scaling import Scaling
-from hydromae.data.store import SHARD_DAYS, building, grid_of, source_of, stamp, write_blocks, write_store
-from hydromae.errors import InputError, first_line
+from hydromae.data.store import SHARD_DAYS, building, source_of, stamp, write_blocks, write_store
+from hydromae.errors import InputError
 from hydromae.modalities import GridSpec
 
 Shape = Literal["catchments", "national"]
@@ -148,10 +148,7 @@ def prepare_maps(
         raise InputError(f"{source}: no maps (time, cell) beside its catchments; use --shape catchments")
     if "grid" not in record.attrs or "cell" not in record.indexes:
         raise InputError(f"{source}: it does not say where its cells lie; add the attribute grid and a coordinate cell")
-    try:
-        grid = _threshold(grid_of(record), land_threshold)
-    except (TypeError, JSONDecodeError) as error:
-        raise InputError(f"{source}: the attribute grid is no grid ({first_line(error)}); see GridSpec") from error
+    grid = _threshold(grid_from_json(str(record.attrs["grid"]), f"{source}: the attribute grid"), land_threshold)
     cell = record["cell"].values
     if not np.issubdtype(cell.dtype, np.integer) or cell.min() < 0 or cell.max() >= grid.rows * grid.columns:
         raise InputError(f"{source}: cell is not all flat numbers below {grid.rows} × {grid.columns}; number the cells")

@@ -11,11 +11,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
+from hydromae.data.parse import parse_period
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES, VARIABLES, Transform
 
 LOG_OFFSET = 0.01
 SMALLEST_STD = 1e-6
+LARGEST_SCALE = 1e4  # no transformed quantity is larger, or spreads wider
 FIT_DAYS = 900  # days held at a time while the moments are streamed
 
 
@@ -80,6 +82,7 @@ class Scaling:
             No training day in the dataset, or a variable of which nothing was observed on those days.
         """
         chosen = dataset if catchments is None else dataset.sel(catchment=np.asarray(catchments))
+        parse_period(training_period)
         days = chosen.sel(time=slice(*training_period))
         if days.sizes["time"] == 0:
             first, last = (str(dataset["time"].values[i])[:10] for i in (0, -1))
@@ -121,11 +124,14 @@ class Scaling:
         """From what `to_json` wrote."""
         try:
             entries = {n: (e["transform"], float(e["mean"]), float(e["std"])) for n, e in json.loads(text).items()}
-        except (json.JSONDecodeError, TypeError, AttributeError, KeyError) as error:
+        except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
             raise InputError(
                 f"scaling: not the JSON of a scaling ({str(text)[:60]!r}); prepare the store anew"
             ) from error
-        unknown = {transform for transform, _, _ in entries.values()} - set(get_args(Transform))
+        for name, (_, mean, std) in entries.items():
+            if not (abs(mean) <= LARGEST_SCALE and 0 < std <= LARGEST_SCALE):
+                raise InputError(f"scaling: {name} has mean {mean:g} and std {std:g}; prepare the store anew")
+        unknown = {str(transform) for transform, _, _ in entries.values()} - set(get_args(Transform))
         if unknown:
             raise InputError(f"scaling: transform {unknown.pop()!r} is not known; prepare the store anew")
         return cls({name: VariableScaling(*entry) for name, entry in entries.items()})

@@ -15,11 +15,13 @@ import fsspec
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.codecs import BloscCodec
-from zarr.errors import GroupNotFoundError
+from zarr.codecs import BloscCodec, Crc32cCodec
 
+from hydromae.data.containers import BROKEN, check_zarr
+from hydromae.data.intact import check_record, reading
+from hydromae.data.parse import grid_from_json, parse_period, sources_from_json
 from hydromae.data.scaling import Scaling
-from hydromae.errors import InputError, first_line
+from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES, VARIABLES, GridSpec
 
 FORMAT = "hydromae-store-1"
@@ -142,7 +144,13 @@ def _encoding(values: xr.DataArray) -> dict[str, Any]:
     shard = chunk * max(1, min(SHARD_DAYS // CHUNK_DAYS, -(-days // chunk)))
     codec = BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")
     chunks, shards = (chunk, *sites), (shard, *sites)
-    return {"chunks": chunks, "shards": shards, "compressors": (codec,), "dtype": "float32", "_FillValue": np.nan}
+    return {
+        "chunks": chunks,
+        "shards": shards,
+        "compressors": (codec, Crc32cCodec()),
+        "dtype": "float32",
+        "_FillValue": np.nan,
+    }
 
 
 def stamp(
@@ -169,9 +177,12 @@ def stamp(
 
 def is_store(path: str | Path) -> bool:
     """True where a hydromae store lies at a path or URL."""
+    system, name = fsspec.url_to_fs(str(path))
+    if "file" in system.protocol and not (Path(name) / "zarr.json").is_file():
+        return False
     try:
-        group = zarr.open_group(str(path), mode="r", zarr_format=3)
-    except (FileNotFoundError, NotADirectoryError, GroupNotFoundError, ValueError, KeyError):
+        group = zarr.open_group(str(path), mode="r", zarr_format=3, use_consolidated=False)
+    except (*BROKEN, RecursionError):
         return False
     return group.attrs.get("hydromae_format") == FORMAT
 
@@ -189,14 +200,58 @@ def open_store(path: str | Path) -> xr.Dataset:
         raise InputError(f"{path}: no such store; make one with hydromae prepare")
     if not is_store(path):
         raise InputError(f"{path}: not a hydromae store (no {FORMAT} stamp); make one with hydromae prepare")
-    try:
+    check_zarr(path)
+    with reading(path):
         stored = xr.open_zarr(str(path), consolidated=False, zarr_format=3, chunks=None)
-    except (ValueError, KeyError, OSError) as error:
-        raise InputError(f"{path}: the store cannot be read ({first_line(error)}); prepare it anew") from error
+        for values in stored.variables.values():
+            if values.ndim < 2:
+                values.load()
+    check_record(stored, str(path))
     text = {name: stored[name].astype(object).astype(str) for name in stored.coords if stored[name].dtype.kind in "OT"}
     order = [name for name in (*VARIABLES, *(a.name for a in ATTRIBUTES)) if name in stored.data_vars]
     ordered = {name: stored[name] for name in (*order, *(n for n in stored.data_vars if n not in order))}
     return stored.drop_vars(list(ordered)).assign(ordered).assign_coords(text)
+
+
+def blocks_read(values: xr.DataArray, path: str | Path) -> Iterator[np.ndarray]:
+    """The values of a store's variable, `SHARD_DAYS` days at a time.
+
+    Raises
+    ------
+    InputError
+        A chunk does not agree with its checksum, or cannot be unpacked.
+    """
+    for start in range(0, values.sizes["time"], SHARD_DAYS):
+        with reading(path):
+            block = values.isel(time=slice(start, start + SHARD_DAYS)).values
+        yield block
+
+
+def check_store(path: str | Path) -> None:
+    """Read a store once from end to end, so that damage is found before hours of work and not amid them.
+
+    Raises
+    ------
+    InputError
+        As `open_store` and `blocks_read`.
+    """
+    stored = open_store(path)
+    for name in (n for n in stored.data_vars if stored[n].ndim == 2):
+        for _ in blocks_read(stored[name], path):
+            pass
+
+
+def load_store(path: str | Path) -> xr.Dataset:
+    """As `open_store`, its values in memory.
+
+    Raises
+    ------
+    InputError
+        As `open_store` and `blocks_read`.
+    """
+    stored = open_store(path)
+    with reading(path):
+        return stored.load()
 
 
 def _attribute(dataset: xr.Dataset, name: str) -> str:
@@ -212,17 +267,18 @@ def scaling_of(dataset: xr.Dataset) -> Scaling:
 
 def grid_of(dataset: xr.Dataset) -> GridSpec:
     """The grid of a store's maps."""
-    return GridSpec(**json.loads(_attribute(dataset, "grid")))
+    return grid_from_json(_attribute(dataset, "grid"), "the store's grid")
 
 
 def sources_of(dataset: xr.Dataset) -> list[dict[str, Any]]:
     """File, hash and units of each source of a store."""
-    return json.loads(_attribute(dataset, "sources"))
+    return sources_from_json(_attribute(dataset, "sources"), "the store")
 
 
 def training_period_of(dataset: xr.Dataset) -> tuple[str, str]:
     """First and last training day of a store."""
-    first, last = _attribute(dataset, "training_period").split("/")
+    first, _, last = _attribute(dataset, "training_period").partition("/")
+    parse_period((first, last))
     return first, last
 
 

@@ -15,12 +15,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hydromae.config import Config
+from hydromae.data.parse import grid_from_json
 from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import GridSpec
 from hydromae.model.mae import HydroMAE
 from hydromae.train.adapt import plain
 from hydromae.train.engine import Engine
+from hydromae.train.seal import check_seal, write_seal
 from hydromae.train.world import World
 
 WEIGHTS, AVERAGE, OPTIMIZER, STATE = "model.safetensors", "average.safetensors", "optimizer", "state.json"
@@ -48,20 +50,35 @@ def load_model(folder: Path) -> tuple[HydroMAE, Config, Scaling, GridSpec | None
     config = Config.from_json(_text(folder / CONFIG), str(folder / CONFIG))
     scaling = _scaling(folder / SCALING)
     grid = _grid(folder / GRID) if (folder / GRID).is_file() else None
-    model = HydroMAE(config, pixels=(grid or GridSpec()).patch ** 2)
-    load_weights(model, plain(_tensors(folder / WEIGHTS)), folder / WEIGHTS)
+    weights = plain(_tensors(folder / WEIGHTS))
+    pixels = (grid or GridSpec()).patch ** 2
+    with torch.device("meta"):  # shapes first: a configuration of another model must not take its memory
+        _fitting(HydroMAE(config, pixels=pixels), weights, folder / WEIGHTS)
+    model = HydroMAE(config, pixels=pixels)
+    load_weights(model, weights, folder / WEIGHTS)
+    check_seal(folder)
+    lost = sorted(name for name, value in weights.items() if not torch.isfinite(value).all())
+    if lost:
+        raise InputError(f"{folder / WEIGHTS}: weight '{lost[0]}' is not finite; use another checkpoint")
     return model.eval(), config, scaling, grid
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
     """Load weights, every one of them, or refuse with one line."""
+    _fitting(model, weights, source)
+    model.load_state_dict(weights)
+
+
+def _fitting(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
+    """Refuse weights of other names, shapes or types than the model's."""
     own = model.state_dict()
-    wrong = sorted(set(own) ^ set(weights)) or [n for n in own if own[n].shape != weights[n].shape]
+    wrong = sorted(set(own) ^ set(weights)) or [
+        n for n in own if (own[n].shape, own[n].dtype) != (weights[n].shape, weights[n].dtype)
+    ]
     if wrong:
         raise InputError(
             f"{source}: weight '{wrong[0]}' does not fit this configuration; use the run's own config.json"
         )
-    model.load_state_dict(weights)
 
 
 def save_checkpoint(
@@ -104,6 +121,7 @@ def load_checkpoint(folder: Path, engine: Engine, scaling: Scaling) -> tuple[dic
     InputError
         If a file is missing or cut short, belongs to another model, or the run's data were scaled otherwise.
     """
+    check_seal(folder)
     load_weights(engine.model, _tensors(folder / WEIGHTS), folder / WEIGHTS)
     if _scaling(folder / SCALING) != scaling:
         raise InputError(f"{folder / SCALING}: differs from that of the store; go on with the store the run began with")
@@ -188,6 +206,7 @@ def _atomically(folder: Path, world: World, write: Callable[[Path], None]) -> No
     for deed, everywhere in (
         (prepare, False),
         (lambda: write(aside), True),
+        (lambda: write_seal(aside), False),
         (lambda: _flush(aside), False),
         (put, False),
     ):
@@ -214,6 +233,8 @@ def _flush(folder: Path) -> None:
 
 
 def _text(path: Path) -> str:
+    if not path.is_file():  # a pipe would be waited for
+        raise InputError(f"{path}: not found; name a run, a checkpoint or a model folder that hydromae wrote")
     try:
         return path.read_text(encoding="utf-8")
     except OSError:
@@ -225,18 +246,19 @@ def _text(path: Path) -> str:
 def _object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(_text(path))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{path}: is not JSON ({error}); restore the file or use another checkpoint") from None
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path}: is not JSON ({first_line(error)}); restore the file or use another checkpoint"
+        ) from None
     if not isinstance(found, dict):
         raise InputError(f"{path}: is not a JSON object; restore the file or use another checkpoint")
     return found
 
 
 def _grid(path: Path) -> GridSpec:
-    try:
-        return GridSpec(**_object(path))
-    except TypeError as error:
-        raise InputError(f"{path}: is not a grid ({error}); restore the file or use another checkpoint") from None
+    return grid_from_json(_text(path), str(path))
 
 
 def _scaling(path: Path) -> Scaling:
@@ -247,9 +269,11 @@ def _scaling(path: Path) -> Scaling:
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise InputError(f"{path}: not found; name a run, a checkpoint or a model folder that hydromae wrote")
     try:
         return load_file(path)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError, TypeError, LookupError, RuntimeError, MemoryError) as error:
         raise InputError(
             f"{path}: cannot be read as safetensors ({first_line(error)}); restore the file or use another checkpoint"
         ) from None

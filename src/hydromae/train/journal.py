@@ -40,11 +40,24 @@ class Journal:
         self.follow(numbers)
 
     def read(self) -> list[dict[str, Any]]:
-        """All lines; a last line that a crash cut short is left out."""
+        """All lines; a last line that a crash cut short is left out.
+
+        Raises
+        ------
+        InputError
+            If a line is not the record of a step.
+        """
         if not self.path.exists():
             return []
-        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        try:
+            text = self.path.read_text(encoding="utf-8") if self.path.is_file() else "no file\n"
+            lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+            sound = all(type(line["step"]) is int for line in lines)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            sound = False
+        if not sound:
+            raise InputError(f"{self.path}: holds a line that is no record of a step; restore the file, or delete it")
+        return lines
 
     def rewind(self, step: int) -> None:
         """Forget what was written after a step, before training goes on from there."""

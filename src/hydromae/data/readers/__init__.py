@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pandas as pd
 import xarray as xr
 
+from hydromae.data.containers import BROKEN
 from hydromae.data.derived import TRAINING_PERIOD
 from hydromae.data.readers import camels_gb, haduk, nrfa, table
 from hydromae.data.readers.nrfa import with_attributes
-from hydromae.data.readers.record import open_file, within
-from hydromae.data.store import is_store, open_store
+from hydromae.data.readers.record import names_in, within
+from hydromae.data.store import check_store, is_store, open_store
+from hydromae.errors import InputError, first_line
 
 
 def read(
@@ -49,6 +52,26 @@ def read(
     return within(_record(source, known, training_period), period, where)
 
 
+def load(source: str | Path | pd.DataFrame | xr.Dataset, attributes: str | Path | None = None) -> xr.Dataset:
+    """As `read`, all of it in memory.
+
+    Raises
+    ------
+    InputError
+        As `read`; and where values cannot be read, or are more than this machine's memory holds.
+    """
+    record = read(source, attributes)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if record.nbytes > memory:
+        raise InputError(
+            f"{source}: its values take {record.nbytes} bytes of {memory} that are there; ask for less of it"
+        )
+    try:
+        return record.load()
+    except BROKEN as error:
+        raise InputError(f"{source}: its values cannot be read ({first_line(error)}); write it again") from error
+
+
 def _record(
     source: str | Path | pd.DataFrame | xr.Dataset, attributes: xr.Dataset | None, training_period: tuple[str, str]
 ) -> xr.Dataset:
@@ -56,15 +79,15 @@ def _record(
         return table.from_frame(source, attributes)
     if isinstance(source, xr.Dataset):
         return table.from_dataset(source, attributes)
-    if is_store(source):
+    if Path(source).is_dir() and is_store(source):
+        check_store(source)
         return _attributed(open_store(source), attributes, source)
     if not str(source).endswith((".nc", ".nc4")):
         return table.read(source, attributes)
-    with open_file(source) as raw:
-        held = set(map(str, raw.data_vars))
+    held = names_in(source)
     if camels_gb.CLIMATOLOGY in held:
         return _attributed(camels_gb.read(source, training_period), attributes, source)
-    if held & haduk.NAMES.keys() and haduk.AXES[1] in raw.dims:
+    if held & haduk.NAMES.keys() and haduk.AXES[1] in held:
         return haduk.read(source)
     return table.read(source, attributes)
 

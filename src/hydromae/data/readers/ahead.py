@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hydromae.data.readers.table import CATCHMENTS, DATES, STATIC, flat_frame, key_column
+from hydromae.data.readers.keys import CATCHMENTS, DATES, day_keys, flat_frame, key_column
+from hydromae.data.readers.record import STATIC
 from hydromae.errors import InputError
 
 
@@ -40,10 +41,7 @@ def _longer_table(frame: pd.DataFrame, days: int) -> pd.DataFrame:
     where = "the table"
     flat = flat_frame(frame)
     date, site = key_column(flat, DATES, where, "date column"), key_column(flat, CATCHMENTS, where, "catchment column")
-    try:
-        last = pd.to_datetime(flat[date], format="ISO8601").max()
-    except (ValueError, TypeError):
-        raise InputError(f"{where}: {date} is not all dates; write YYYY-MM-DD") from None
+    last = day_keys(flat, date, where).max()
     known = [name for name in STATIC if name in flat.columns]
     rows = flat.groupby(site, sort=False, as_index=False)[known].first() if known else flat[[site]].drop_duplicates()
     ahead = pd.Series(_after(last, days), name=date)

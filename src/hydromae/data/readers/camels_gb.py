@@ -12,7 +12,7 @@ import xarray as xr
 
 from hydromae.data.derived import TRAINING_PERIOD, oudin_evaporation
 from hydromae.data.readers import units
-from hydromae.data.readers.record import canonical, describe, open_file
+from hydromae.data.readers.record import canonical, describe, observed_only, open_file, site_names
 from hydromae.errors import InputError
 
 SERIES = ("precipitation", "temperature", "riverflow")
@@ -48,10 +48,16 @@ def read(path: str | Path, training_period: tuple[str, str] = TRAINING_PERIOD) -
         raise InputError(
             f"{path}: {CLIMATOLOGY} has dimensions {raw[CLIMATOLOGY].dims}; needs (day_of_year, catchment)"
         )
-    record = xr.Dataset({n: units.convert(raw[n], n, raw[n].attrs.get("units"), str(path)) for n in SERIES})
+    for name in (*SERIES, CLIMATOLOGY):
+        if raw[name].dtype.kind not in "iuf":
+            raise InputError(f"{path}: {name} is of type {raw[name].dtype}; it needs numbers")
+    seen = {name: observed_only(raw[name]) for name in SERIES}
+    record = xr.Dataset({n: units.convert(seen[n], n, raw[n].attrs.get("units"), str(path)) for n in SERIES})
     for name in SERIES:
         record[name].attrs["long_name"] = raw[name].attrs.get("long_name", name)
-    record = record.assign_coords(catchment=("catchment", raw["catchment"].values.astype("int64")))
+    if "catchment" not in raw.indexes:
+        raise InputError(f"{path}: the dimension catchment has no names; this is not the CAMELS-GB daily arrangement")
+    record = record.assign_coords(catchment=("catchment", site_names(raw["catchment"].values, str(path))))
     record["catchment"].attrs["long_name"] = "NRFA station number"
     record = canonical(record, str(path))
     climatology = units.convert(

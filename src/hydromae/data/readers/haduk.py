@@ -12,7 +12,7 @@ import xarray as xr
 
 from hydromae.data.readers import units
 from hydromae.data.readers.land import cell_coordinates, grid_of_axes, land_cells
-from hydromae.data.readers.record import FILL, check_range, daily, describe, open_file, unobserved_to_nan
+from hydromae.data.readers.record import FILL, check_range, daily, describe, observed_only, open_file, unobserved_to_nan
 from hydromae.errors import InputError
 from hydromae.modalities import GridSpec
 
@@ -52,6 +52,8 @@ def read(path: str | Path, land: xr.DataArray | None = None, threshold: float = 
         Another file, other dimensions, other units, or a mask on another grid.
     """
     raw = open_file(path)
+    if "time" in raw.dims and not (raw.sizes["time"] and np.issubdtype(raw["time"].dtype, np.datetime64)):
+        raise InputError(f"{path}: time is {raw['time'].dtype}[{raw.sizes['time']}]; a HadUK map has at least one date")
     name, values = _named(raw, path)
     grid = _grid(values, path)
     if land is not None and land.shape != grid.shape:
@@ -62,7 +64,7 @@ def read(path: str | Path, land: xr.DataArray | None = None, threshold: float = 
     first = values.isel(time=0).values.ravel()
     cell = np.flatnonzero(np.isfinite(first) & (abs(first) < FILL)) if land is None else land_cells(land, threshold)
     flat = values.stack(cell=AXES[1:], create_index=False).isel(cell=cell)
-    flat = units.convert(flat, name, values.attrs.get("units"), str(path))
+    flat = units.convert(observed_only(flat), name, values.attrs.get("units"), str(path))
     record = xr.Dataset({name: flat.drop_vars(AXES[1:], errors="ignore")})
     record = record.assign_coords(cell_coordinates(cell, grid, land).coords)
     record[name].attrs |= {"grid_mapping": "crs", "long_name": f"{raw.attrs.get('source', 'HadUK-Grid')} {name}"}
@@ -80,10 +82,15 @@ def _named(raw: xr.Dataset, path: str | Path) -> tuple[str, xr.DataArray]:
     values = raw[found[0]]
     if set(values.dims) != set(AXES):
         raise InputError(f"{path}: {found[0]} has dimensions {values.dims}; a HadUK map has {AXES}")
+    if values.dtype.kind not in "iuf":
+        raise InputError(f"{path}: {found[0]} is of type {values.dtype}; a HadUK map holds numbers")
     return NAMES[found[0]], values.transpose(*AXES)
 
 
 def _grid(values: xr.DataArray, path: str | Path) -> GridSpec:
+    for axis in AXES[1:]:
+        if axis not in values.coords or values[axis].dtype.kind not in "iuf":
+            raise InputError(f"{path}: {axis} holds no numbers; a HadUK map has the positions of its cells there")
     north, east = (values[axis].values.astype(float) for axis in AXES[1:])
     return grid_of_axes(east, north, str(path))
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import struct
+import warnings
+import zlib
 from pathlib import Path
 from pickle import UnpicklingError
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 from pyproj import CRS
 
+from hydromae.data.containers import BROKEN, check_size, check_zip
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import GridSpec
+
+LEAST_LAND = 0.05 - 1e-6
+"""Share from which a cell is land; the slack lets 5 percent, however it was rounded to float32, count."""
 
 
 def read(path: str | Path, grid: GridSpec | None = None) -> xr.DataArray:
@@ -39,6 +47,8 @@ def read(path: str | Path, grid: GridSpec | None = None) -> xr.DataArray:
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; check the path")
     suffix = Path(path).suffix
+    if suffix in (".npz", ".pt"):
+        check_zip(path)
     if suffix == ".npz":
         fraction, found = _read_npz(path)
     elif suffix == ".pt":
@@ -53,6 +63,8 @@ def read(path: str | Path, grid: GridSpec | None = None) -> xr.DataArray:
             f"northing {found.northing:g} m does not fit the grid of {expected.rows} × {expected.columns} cells from "
             f"{expected.easting:g}, {expected.northing:g} m; give a mask on that grid"
         )
+    if not (fraction >= LEAST_LAND).any():
+        raise InputError(f"{path}: there is no land in it; True, or 100 percent, is land")
     row, column = axes(found)
     return xr.DataArray(fraction, {"row": row, "column": column}, ("row", "column"), "land_fraction", {"units": "1"})
 
@@ -63,14 +75,24 @@ def _place(grid: GridSpec) -> tuple[float, ...]:
 
 def _read_npz(path: str | Path) -> tuple[np.ndarray, GridSpec]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = dict(archive)
-    except (BadZipFile, OSError, EOFError, ValueError) as error:
+        with ZipFile(path) as archive:
+            for member in archive.infolist():
+                _check_npy(archive, member, str(path))
+        with np.load(path, allow_pickle=False) as arrays_:
+            arrays = {name: np.asarray(arrays_[name]) for name in arrays_.files}
+    except InputError:
+        raise
+    except (BadZipFile, zlib.error, *BROKEN) as error:
         raise InputError(f"{path}: not a readable npz file ({first_line(error)}); give a land mask") from error
     lacking = [name for name in ("land_percent", "easting", "northing") if name not in arrays]
     if lacking:
         raise InputError(f"{path}: no array {', '.join(lacking)}; a land mask holds land_percent and its axes")
     percent, east, north = (arrays[name] for name in ("land_percent", "easting", "northing"))
+    for name, array, rank in (("land_percent", percent, 2), ("easting", east, 1), ("northing", north, 1)):
+        if array.ndim != rank or array.dtype.kind not in "iufb":
+            raise InputError(f"{path}: {name} is {array.dtype}{array.shape}; give numbers, in {rank} dimensions")
+    if not ((percent >= 0) & (percent <= 100)).all():
+        raise InputError(f"{path}: land_percent holds {percent.min()} … {percent.max()}; give percent, 0 to 100")
     grid = grid_of_axes(east.astype(float), north.astype(float), str(path))
     return (percent / 100).astype(np.float32), grid
 
@@ -79,18 +101,42 @@ def _read_pt(path: str | Path) -> np.ndarray:
     import torch  # only this file needs it, and it takes seconds to load
 
     try:
-        land = torch.load(path, weights_only=True, map_location="cpu")
-    except (UnpicklingError, RuntimeError, EOFError) as error:
-        raise InputError(f"{path}: not a plain tensor ({first_line(error)}); save a boolean tensor") from error
-    if not isinstance(land, torch.Tensor) or land.dtype != torch.bool or land.ndim != 2:
+        with warnings.catch_warnings(action="ignore"):  # torch asks for help with pickles of other protocols
+            land = torch.load(path, weights_only=True, map_location="cpu")
+    except (UnpicklingError, struct.error, *BROKEN) as error:
+        raise InputError(f"{path}: not a plain tensor ({_short(error)}); save a boolean tensor") from error
+    plain = isinstance(land, torch.Tensor) and land.layout == torch.strided and not land.is_meta
+    if not plain or land.dtype != torch.bool or land.ndim != 2:
         raise InputError(f"{path}: holds no boolean tensor of two dimensions; save land[row, column] as torch.bool")
+    check_size(str(path), "the mask", tuple(land.shape), land.untyped_storage().nbytes())
     return land.numpy().astype(np.float32)
+
+
+def _short(error: Exception) -> str:
+    """What torch says, without its advice to read the file in another way."""
+    return first_line(error).split(".")[0]
+
+
+def _check_npy(archive: ZipFile, member: ZipInfo, where: str) -> None:
+    """Refuse an array whose header declares another number of bytes than the archive holds, before numpy makes room."""
+    with archive.open(member) as stream:
+        version = np.lib.format.read_magic(stream)
+        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = header(stream)
+        if dtype.hasobject or math.prod(shape) * dtype.itemsize != member.file_size - stream.tell():
+            raise InputError(f"{where}: {member.filename} does not hold the {dtype}{shape} it declares; write it again")
 
 
 def grid_of_axes(east: Float[np.ndarray, " X"], north: Float[np.ndarray, " Y"], where: str) -> GridSpec:
     """The grid whose cell centres lie at these eastings and northings [m], both ascending and evenly spaced."""
     steps = np.concatenate([np.diff(east), np.diff(north)])
-    if len(steps) == 0 or not np.allclose(steps, steps[0]) or steps[0] <= 0:
+    if (
+        len(east) < 2
+        or len(north) < 2
+        or not np.isfinite(steps).all()
+        or not np.allclose(steps, steps[0])
+        or steps[0] <= 0
+    ):
         raise InputError(f"{where}: its eastings and northings are not evenly spaced and ascending; regrid it first")
     return GridSpec(len(north), len(east), float(steps[0]), float(north[0]), float(east[0]))
 
@@ -135,5 +181,4 @@ def cell_coordinates(cell: Int[np.ndarray, " N"], grid: GridSpec, fraction: xr.D
 
 def land_cells(fraction: xr.DataArray, threshold: float = 0.05) -> Int[np.ndarray, " N"]:
     """Flat numbers of the cells whose share of land is at least `threshold`."""
-    # the slack lets 5 percent, however it was rounded to float32, reach 0.05
-    return np.flatnonzero(fraction.values.ravel() >= threshold - 1e-6)
+    return np.flatnonzero(fraction.values.ravel() >= threshold - 0.05 + LEAST_LAND)

@@ -5,6 +5,11 @@ Source: UK National River Flow Archive, https://nrfa.ceh.ac.uk, Open Government 
 
 from __future__ import annotations
 
+import datetime
+import gzip
+import io
+import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +17,24 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.data.readers.filled import marked
-from hydromae.data.readers.record import describe, positions
+from hydromae.data.readers.record import check_attribute, describe, positions, site_names
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import ATTRIBUTES
 
 NAMES = tuple(a.name for a in ATTRIBUTES)
+ODD = (bool, bytes, list, dict, np.ndarray, datetime.date, datetime.time, datetime.timedelta)
+"""What a column may hold that pandas would take for numbers, or stumble over."""
+UNREADABLE = (
+    pd.errors.ParserError,
+    pd.errors.EmptyDataError,
+    ValueError,
+    OSError,
+    EOFError,
+    OverflowError,
+    zlib.error,
+)
+"""What pandas and gzip raise on a file that is no CSV."""
+MOST_PACKED, LEAST_UNPACKED = 200, 2**26
 COORDINATES = ("easting", "northing", "centroid-easting", "centroid-northing")
 
 
@@ -47,12 +65,15 @@ def read(path: str | Path) -> xr.Dataset:
     lacking = [name for name in NAMES if name not in table.columns]
     if lacking:
         raise InputError(f"{path}: no column {', '.join(lacking)}; add it, empty where unknown, under the NRFA names")
+    table[key] = site_names(table[key].to_numpy(), str(path))
     twice = table[key].duplicated().to_numpy()
     if twice.any():
         raise InputError(f"{path}: catchment {table[key].to_numpy()[twice][0]} comes twice; keep one row")
     table = table.set_index(key)
     present = [c for c in COORDINATES if c in table.columns]
     numbers = {name: numeric(table, name, path) for name in (*NAMES, *present)}
+    for name, values in numbers.items():
+        check_attribute(name, values, table.index.to_numpy(), str(path))
     dataset = xr.Dataset({name: ("catchment", numbers[name]) for name in NAMES}, {"catchment": table.index.to_numpy()})
     coords = {name.replace("-", "_"): ("catchment", numbers[name]) for name in present}
     dataset = dataset.assign_coords(coords)
@@ -70,14 +91,35 @@ def read_csv(path: str | Path) -> pd.DataFrame:
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; check the path")
     try:
-        return pd.read_csv(path)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+        with _unpacked(Path(path)) as stream, warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
+            header = pd.read_csv(stream, header=None, nrows=1, dtype=str, index_col=False)
+            stream.seek(0)
+            table = pd.read_csv(stream, index_col=False, low_memory=False)
+    except (*UNREADABLE, pd.errors.ParserWarning) as error:
         raise InputError(f"{path}: not a readable CSV file ({first_line(error)}); give a CSV with a header") from error
+    names = header.iloc[0].dropna()
+    if names.duplicated().any():
+        raise InputError(f"{path}: two columns are named {names[names.duplicated()].iloc[0]!r}; keep one")
+    return table
+
+
+def _unpacked(path: Path) -> io.BufferedIOBase:
+    """The bytes of a file, unpacked where its name ends in .gz; one that grows out of proportion is refused."""
+    if path.suffix != ".gz":
+        return path.open("rb")
+    bound = max(LEAST_UNPACKED, MOST_PACKED * path.stat().st_size)
+    with gzip.open(path) as stream:
+        data = stream.read(bound + 1)
+    if len(data) > bound:
+        raise InputError(f"{path}: unpacks to more than {bound} bytes, {MOST_PACKED} times its size; write it again")
+    return io.BytesIO(data)
 
 
 def numeric(table: pd.DataFrame, name: str, where: str | Path) -> np.ndarray:
     """A column as float64 with NaN for empty, ±inf, −99999 and what is marked as filled; text is refused by name."""
     held = table[name].to_numpy()
+    if held.dtype.kind not in "iufOUT" or any(isinstance(one, ODD) for one in (held if held.dtype.kind == "O" else ())):
+        raise InputError(f"{where}: {name} holds {table[name].dtype}; write numbers, or leave it empty")
     values = np.asarray(pd.to_numeric(table[name], errors="coerce"), np.float64)
     wrong = np.isnan(values) & ~pd.isna(held)
     if wrong.any():
@@ -98,6 +140,8 @@ def with_attributes(record: xr.Dataset, attributes: xr.Dataset, where: str) -> x
     InputError
         None of the record's catchments is in the table.
     """
+    if "catchment" not in record.indexes:
+        raise InputError(f"{where}: there are no catchments in it that could have attributes")
     index = record.indexes["catchment"]
     if not index.isin(attributes.indexes["catchment"]).any():
         raise InputError(

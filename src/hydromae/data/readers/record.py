@@ -2,37 +2,102 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from pyproj import Transformer
 
+from hydromae.data.containers import BROKEN, check_hdf5
+from hydromae.data.parse import parse_period
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 
 MISSING = -99999.0
 FILL = 1e19  # HadUK-Grid fills with 1e20; nothing measured is near it
+STATIC = (*(a.name for a in ATTRIBUTES), "easting", "northing", "centroid_easting", "centroid_northing")
 CODES = (-9999.0, -999.0, -99.0, -9.0)
 READ_DAYS = 730  # days of a file held at a time while it is streamed
+READ_AT_ONCE = 2**24  # values of a file below which it is not streamed
+LONGEST_GAP = 36525  # days; a record that jumps a century has a wrong date in it
+LIMITS = {"latitude": (-90.0, 90.0), "longitude": (-180.0, 180.0), "catchment-area": (0.0, 1e7)}
+"""Bounds of attributes: degrees, degrees, km² (the Amazon has 6e6)."""
+
+
+def names_in(path: str | Path) -> set[str]:
+    """Names of what lies in a NetCDF file, which is safe to open then, or one line that says why it is not one."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file; check the path")
+    return check_hdf5(path)
 
 
 def open_file(path: str | Path) -> xr.Dataset:
-    """A NetCDF file as lazy dask arrays, or one line that says why it is not one."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file; check the path")
+    """A NetCDF file, as lazy dask arrays where it is large, or one line that says why it is not one."""
+    names_in(path)
     try:
-        dataset = xr.open_dataset(path)
-    except (ValueError, OSError) as error:
+        with warnings.catch_warnings(action="ignore", category=xr.SerializationWarning):
+            return streamed(xr.open_dataset(path, engine="h5netcdf", phony_dims="access"))
+    except BROKEN as error:
         raise InputError(f"{path}: not a readable NetCDF file ({first_line(error)}); give a NetCDF-4 file") from error
-    return dataset.chunk({"time": READ_DAYS}) if "time" in dataset.dims else dataset
+
+
+def streamed(dataset: xr.Dataset) -> xr.Dataset:
+    """A dataset read at once where it is small; else its variables of time in pieces, as they are asked for."""
+    size = sum(values.size for values in dataset.variables.values())
+    if size <= READ_AT_ONCE:
+        return dataset.load()
+    for values in dataset.variables.values():
+        if values.ndim < 2:
+            values.load()
+    return dataset.chunk({"time": READ_DAYS} if "time" in dataset.dims else {})
+
+
+def observed_only(values: xr.DataArray) -> xr.DataArray:
+    """NaN for what was not observed: NaN, ±inf, the sentinel −99999, fills of 1e20. Before any change of units."""
+    held = values.variable
+    return values.copy(data=held.where(np.isfinite(held) & (held != MISSING) & (abs(held) < FILL)).data)
 
 
 def unobserved_to_nan(values: xr.DataArray) -> xr.DataArray:
-    """float32, with NaN for what was not observed: NaN, ±inf, the sentinel −99999, fills of 1e20."""
-    seen = np.isfinite(values) & (values != MISSING) & (abs(values) < FILL)
-    return values.where(seen).astype(np.float32)
+    """As `observed_only`, in float32."""
+    return observed_only(values).astype(np.float32)
+
+
+def site_names(values: np.ndarray, where: str) -> np.ndarray:
+    """Names of catchments: whole numbers as int64, text without spaces around it.
+
+    Raises
+    ------
+    InputError
+        A name that is empty, cannot be printed, or is neither text nor a whole number.
+    """
+    held = np.asarray(values)
+    if (
+        held.dtype.kind == "f"
+        and np.isfinite(held).all()
+        and (held == np.floor(held)).all()
+        and (abs(held) < 2**53).all()
+    ):
+        return held.astype(np.int64)
+    if held.dtype.kind == "i":
+        return held.astype(np.int64)
+    told = [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in held.tolist()]
+    for one in told:
+        if (
+            isinstance(one, bool)
+            or not isinstance(one, str | int)
+            or not str(one).strip()
+            or not str(one).isprintable()
+        ):
+            raise InputError(f"{where}: catchment {one!r} is no name; use a whole number or printable text")
+    if all(isinstance(one, int) for one in told) and all(abs(one) < 2**63 for one in told):
+        return np.array(told, dtype=np.int64)
+    return np.array([str(one).strip() for one in told], dtype=str)
 
 
 def daily(record: xr.Dataset, where: str) -> xr.Dataset:
@@ -50,25 +115,43 @@ def daily(record: xr.Dataset, where: str) -> xr.Dataset:
     index = pd.DatetimeIndex(record["time"].values)
     if index.hasnans:
         raise InputError(f"{where}: time holds an empty date; remove that row")
-    days = index.floor("D").as_unit("ns")
+    days = whole_days(index, where)
     if days.has_duplicates:
         twice = days[days.duplicated()][0]
         raise InputError(f"{where}: {twice:%Y-%m-%d} comes more than once; give one value a day")
     record = record.assign_coords(time=("time", days))
     if not days.is_monotonic_increasing:
         record = record.sortby("time")
+    _check_gaps(days.sort_values(), where)
     full = pd.date_range(days.min(), days.max(), freq="D", unit="ns")
     if len(full) != len(days):
         record = record.reindex(time=full)
     return record.assign_coords(time=("time", full, {"long_name": "day", "standard_name": "time"}))
 
 
+def whole_days(index: pd.DatetimeIndex, where: str) -> pd.DatetimeIndex:
+    """Days of dates and hours, in nanoseconds; dates that these cannot hold are refused."""
+    try:
+        return index.floor("D").as_unit("ns")
+    except pd.errors.OutOfBoundsDatetime as error:
+        raise InputError(f"{where}: time runs from {index.min()} to {index.max()}; keep to 1678 … 2261") from error
+
+
+def _check_gaps(days: pd.DatetimeIndex, where: str) -> None:
+    step = np.diff(days.to_numpy()) // np.timedelta64(1, "D")
+    if len(step) and step.max() > LONGEST_GAP:
+        jump = int(step.argmax())
+        raise InputError(f"{where}: time jumps from {days[jump]:%Y-%m-%d} to {days[jump + 1]:%Y-%m-%d}; mend the date")
+
+
 def check_range(record: xr.Dataset, where: str) -> None:
     """Refuse values outside `Variable.valid`, with a guess at what went wrong; one streamed pass."""
     names = [str(name) for name in record.data_vars if name in VARIABLES]
+    if not all(record[name].size for name in names):
+        raise InputError(f"{where}: there is no catchment in it; a record needs at least one")
     low = record[names].min()
     high = record[names].max()
-    for name, lowest, highest in zip(names, *_computed(low, high, names), strict=True):
+    for name, lowest, highest in zip(names, *_computed(low, high, names, where), strict=True):
         minimum, maximum = VARIABLES[name].valid
         for value in (lowest, highest):
             if value < minimum or value > maximum:
@@ -78,8 +161,11 @@ def check_range(record: xr.Dataset, where: str) -> None:
                 )
 
 
-def _computed(low: xr.Dataset, high: xr.Dataset, names: list[str]) -> tuple[list[float], list[float]]:
-    both = xr.concat([low, high], dim="end").compute()
+def _computed(low: xr.Dataset, high: xr.Dataset, names: list[str], where: str) -> tuple[list[float], list[float]]:
+    try:
+        both = xr.concat([low, high], dim="end").compute()
+    except BROKEN as error:
+        raise InputError(f"{where}: its values cannot be read ({first_line(error)}); write the file again") from error
     return [float(both[name][0]) for name in names], [float(both[name][1]) for name in names]
 
 
@@ -119,21 +205,57 @@ def describe(record: xr.Dataset) -> xr.Dataset:
     return record
 
 
+def plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+    """The attributes that are text or a number, which every format can hold."""
+    return {str(k): v for k, v in attributes.items() if isinstance(v, str | int | float | np.integer | np.floating)}
+
+
+def plain_attributes(record: xr.Dataset) -> xr.Dataset:
+    """The record with `plain` attributes only, and without what its file says about storage."""
+    record = record.drop_encoding().assign_attrs()
+    record.attrs = plain(record.attrs)
+    for name in record.variables:
+        record[name].attrs = plain(record[name].attrs)
+    return record
+
+
 def canonical(record: xr.Dataset, where: str) -> xr.Dataset:
     """A record by the rules: shape, NaN, daily axis, range, positions, descriptions.
 
     Values must be in canonical units already (`units.convert`).
     """
     record = check_dims(record, where)
+    if "catchment" not in record.indexes:
+        raise InputError(f"{where}: there are no catchments in it; it needs the dimensions (time, catchment)")
     record = record.assign({n: unobserved_to_nan(record[n]) for n in record.data_vars if n in VARIABLES})
-    known = [a.name for a in ATTRIBUTES if a.name in record.data_vars]
-    record = record.assign({name: record[name].astype(np.float64) for name in known})
+    record = record.assign({name: _attribute(record[name], where) for name in STATIC if name in record.variables})
     if record.indexes["catchment"].has_duplicates:
         twice = record.indexes["catchment"][record.indexes["catchment"].duplicated()][0]
         raise InputError(f"{where}: catchment {twice} comes more than once; name each catchment once")
     record = daily(record, where)
     check_range(record, where)
     return describe(positions(record))
+
+
+def _attribute(values: xr.DataArray, where: str) -> xr.DataArray:
+    """A static attribute as float64, NaN where it is unknown."""
+    if values.dims != ("catchment",) or values.dtype.kind not in "iuf":
+        told = f"type {values.dtype} and dimensions {values.dims}"
+        raise InputError(f"{where}: {values.name} has {told}; give one number for each catchment")
+    known = observed_only(values).astype(np.float64)
+    check_attribute(str(values.name), known.values, known["catchment"].values, where)
+    return known
+
+
+def check_attribute(name: str, values: np.ndarray, catchments: np.ndarray, where: str) -> None:
+    """Refuse an attribute outside `LIMITS`; NaN passes."""
+    low, high = LIMITS.get(name, (-np.inf, np.inf))
+    wrong = (values < low) | (values > high) | ((values == 0) & (name == "catchment-area"))
+    if wrong.any():
+        raise InputError(
+            f"{where}: {name} of catchment {catchments[wrong][0]} is {values[wrong][0]:g}, outside {low:g} … {high:g}; "
+            "correct it, or leave it empty"
+        )
 
 
 def positions(record: xr.Dataset) -> xr.Dataset:
@@ -158,9 +280,11 @@ def positions(record: xr.Dataset) -> xr.Dataset:
     return record
 
 
+_transformer = cache(Transformer.from_crs)
+
+
 def _transform(source: str, target: str, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    transformer = Transformer.from_crs(source, target)
-    one, two = transformer.transform(np.asarray(first, np.float64), np.asarray(second, np.float64))
+    one, two = _transformer(source, target).transform(np.asarray(first, np.float64), np.asarray(second, np.float64))
     known = np.isfinite(one) & np.isfinite(two)
     return np.where(known, one, np.nan), np.where(known, two, np.nan)
 
@@ -183,16 +307,3 @@ def within(record: xr.Dataset, period: tuple[str, str] | None, where: str) -> xr
             f"{days[-1]:%Y-%m-%d}; choose days inside it"
         )
     return record.sel(time=slice(start, end))
-
-
-def parse_period(period: tuple[str, str]) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """First and last day of a period given as text."""
-    try:
-        start, end = pd.Timestamp(period[0]), pd.Timestamp(period[1])
-    except ValueError as error:
-        raise InputError(f"period {period[0]}/{period[1]}: not two dates; write YYYY-MM-DD/YYYY-MM-DD") from error
-    if not (isinstance(start, pd.Timestamp) and isinstance(end, pd.Timestamp)):
-        raise InputError(f"period {period[0]}/{period[1]}: a date is empty; write YYYY-MM-DD/YYYY-MM-DD")
-    if not start <= end:
-        raise InputError(f"period {period[0]}/{period[1]}: the last day is before the first; swap them")
-    return start, end

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
+import pyarrow.parquet as pq
 import xarray as xr
 
+from hydromae.data.containers import BROKEN, check_size, check_zarr
 from hydromae.data.readers import units
+from hydromae.data.readers.keys import CATCHMENTS, DATES, day_keys, flat_frame, key_column, refuse_twice, site_keys
 from hydromae.data.readers.nrfa import numeric, read_csv, with_attributes
-from hydromae.data.readers.record import canonical, open_file, unobserved_to_nan
+from hydromae.data.readers.record import (
+    STATIC,
+    canonical,
+    observed_only,
+    open_file,
+    plain,
+    plain_attributes,
+    site_names,
+    streamed,
+    unobserved_to_nan,
+)
 from hydromae.errors import InputError, first_line
-from hydromae.modalities import ATTRIBUTES, VARIABLES
+from hydromae.modalities import VARIABLES
 
-DATES = ("date", "time")
-CATCHMENTS = ("catchment", "id", "ID", "gauge_id", "station")
 # column -> (variable, units where the column's name says none); where two name one variable, the first is taken
 COLUMNS: dict[str, tuple[str, str]] = {
     **{name: (name, variable.units) for name, variable in VARIABLES.items()},
@@ -33,7 +44,6 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "peti": ("potential_evaporation", "mm day-1"),
     "potential_evaporation_sum": ("potential_evaporation", "mm day-1"),
 }
-STATIC = (*(a.name for a in ATTRIBUTES), "easting", "northing", "centroid_easting", "centroid_northing")
 
 
 def read(path: str | Path, attributes: xr.Dataset | None = None) -> xr.Dataset:
@@ -56,16 +66,30 @@ def read(path: str | Path, attributes: xr.Dataset | None = None) -> xr.Dataset:
 
 
 def read_parquet(path: str | Path) -> pd.DataFrame:
+    if not Path(path).is_file():
+        raise InputError(f"{path}: not a parquet file; name one file")
     try:
-        return pd.read_parquet(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        with pq.ParquetFile(path) as file:
+            held = file.metadata
+            rows, columns = held.num_rows, held.num_columns
+    except BROKEN as error:
+        raise InputError(f"{path}: not a readable parquet file ({first_line(error)}); write it again") from error
+    check_size(str(path), "the table", (rows * max(1, columns),), Path(path).stat().st_size)
+    try:
+        return pd.read_parquet(path, partitioning=None)
+    except BROKEN as error:
         raise InputError(f"{path}: not a readable parquet file ({first_line(error)}); write it again") from error
 
 
 def open_zarr(path: str | Path) -> xr.Dataset:
+    if not Path(path).is_dir():
+        raise InputError(f"{path}: not a Zarr group; give a .zarr folder")
+    check_zarr(path)
     try:
-        return xr.open_zarr(path, consolidated=False)
-    except (FileNotFoundError, ValueError, KeyError, OSError) as error:
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            warnings.simplefilter("ignore", xr.SerializationWarning)
+            return streamed(xr.open_zarr(path, consolidated=False, chunks=None))
+    except (*BROKEN, UserWarning) as error:
         raise InputError(f"{path}: not a readable Zarr group ({first_line(error)}); give a .zarr folder") from error
 
 
@@ -94,23 +118,27 @@ def from_dataset(dataset: xr.Dataset, attributes: xr.Dataset | None = None, wher
     """
     site = next((d for d in CATCHMENTS if d in dataset.dims), None)
     if site is not None and site != "catchment":
+        if "catchment" in dataset.variables:
+            raise InputError(f"{where}: has the dimension {site} and a variable catchment; keep one of the two names")
         dataset = dataset.rename({site: "catchment"})
-    if "catchment" in dataset.dims and "catchment" not in dataset.indexes:
-        raise InputError(f"{where}: the dimension {site} has no names; add a coordinate of that name")
+    if "catchment" in dataset.dims:
+        if not isinstance(dataset.indexes.get("catchment"), pd.Index):
+            raise InputError(f"{where}: the dimension {site} has no names; add a coordinate of that name")
+        dataset = dataset.assign_coords(catchment=site_names(dataset["catchment"].values, where))
     if attributes is not None and "catchment" in dataset.dims:
         dataset = with_attributes(dataset, attributes, where)
     named = _columns([str(name) for name in dataset.data_vars], where)
     area = dataset["catchment-area"] if "catchment-area" in dataset.variables else None
     record = dataset[[name for name in STATIC if name in dataset.variables]].reset_coords(drop=False)
-    record = record.assign_coords({n: c for n, c in dataset.coords.items() if n not in STATIC})
+    record = plain_attributes(record.assign_coords({n: c for n, c in dataset.coords.items() if n not in STATIC}))
     for name, (column, _) in named.items():
         held = dataset[column]
         if "time" not in held.dims:
             raise InputError(f"{where}: {column} has the dimensions {held.dims}; it needs (time, catchment)")
-        if not np.issubdtype(held.dtype, np.number):
+        if held.dtype.kind not in "iuf":
             raise InputError(f"{where}: {column} is of type {held.dtype}; give numbers, NaN where nothing was observed")
-        values = units.convert(held, name, held.attrs.get("units"), where, area)
-        record[name] = values.assign_attrs(held.attrs)
+        values = units.convert(observed_only(held), name, held.attrs.get("units"), where, area)
+        record[name] = values.assign_attrs(plain(held.attrs))
     moved = [n for n in ("easting", "northing", "centroid_easting", "centroid_northing") if n in record.data_vars]
     return canonical(record.set_coords(moved), where)
 
@@ -142,12 +170,10 @@ def from_frame(frame: pd.DataFrame, attributes: xr.Dataset | None = None, where:
     date = key_column(frame, DATES, where, "date column")
     site = key_column(frame, CATCHMENTS, where, "catchment column")
     named = _columns([str(c) for c in frame.columns], where)
-    day, days = pd.factorize(_dates(frame, date, where), sort=True)
-    row, catchments = pd.factorize(frame[site], sort=False)
-    if (row < 0).any():
-        raise InputError(f"{where}: {site} is empty in row {int((row < 0).argmax())}; name the catchment of every row")
-    _refuse_twice(day, row, pd.DatetimeIndex(days), np.asarray(catchments), where)
-    record = xr.Dataset(coords={"time": days, "catchment": np.asarray(catchments)})
+    day, days = pd.factorize(day_keys(frame, date, where), sort=True)
+    row, catchments = site_keys(frame, site, where)
+    refuse_twice(day, row, pd.DatetimeIndex(days), catchments, where)
+    record = xr.Dataset(coords={"time": days, "catchment": catchments})
     static = [name for name in STATIC if name in frame.columns]
     if static:
         first = pd.DataFrame(frame.groupby(row, sort=True)[static].first())
@@ -178,10 +204,9 @@ def answer_frame(answer: xr.Dataset, frame: pd.DataFrame, where: str = "the tabl
         [mm/day] too, where there was none.
     """
     flat = flat_frame(frame)
-    day = answer.indexes["time"].get_indexer(_dates(flat, key_column(flat, DATES, where, "date column"), where))
-    row = answer.indexes["catchment"].get_indexer(
-        pd.Index(flat[key_column(flat, CATCHMENTS, where, "catchment column")])
-    )
+    day = answer.indexes["time"].get_indexer(day_keys(flat, key_column(flat, DATES, where, "date column"), where))
+    number, catchments = site_keys(flat, key_column(flat, CATCHMENTS, where, "catchment column"), where)
+    row = answer.indexes["catchment"].get_indexer(pd.Index(catchments))[number]
     result = frame.copy()
     named = _columns([str(c) for c in flat.columns], where)
     for name, (column, spelled) in named.items():
@@ -230,7 +255,8 @@ def answer_dataset(answer: xr.Dataset, given: xr.Dataset, where: str = "the data
         values = _in_units(bare[name], laid, spelled.get(name, VARIABLES[name].units)).rename(_site(bare[name], site))
         values.attrs = bare[name].attrs
         if column in given:
-            told = values.transpose(*given[column].dims).values.astype(given[column].dtype)
+            kept = given[column].dtype if given[column].dtype.kind == "f" else np.dtype(np.float64)
+            told = values.transpose(*given[column].dims).values.astype(kept)
             values = given[column].where(unobserved_to_nan(given[column]).notnull(), told)
         result = result.assign({column: values})
     if "riverflow_quantile" in laid:
@@ -262,26 +288,6 @@ def _in_units(values: xr.DataArray, answer: xr.Dataset, spelled: str) -> xr.Data
     return (values - offset) / factor
 
 
-def flat_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with dates and catchments as columns, also where they were levels of its index."""
-    keys = {*DATES, *CATCHMENTS}
-    levels = [name for name in frame.index.names if name in keys]
-    if levels:
-        return frame.reset_index(level=levels)
-    if isinstance(frame.index, pd.DatetimeIndex) and not keys.intersection(frame.columns) & set(DATES):
-        return frame.rename_axis("date").reset_index()
-    return frame
-
-
-def key_column(frame: pd.DataFrame, names: tuple[str, ...], where: str, what: str) -> str:
-    """The first of `names` that the table has."""
-    for name in names:
-        if name in frame.columns:
-            return name
-    listed = ", ".join(map(str, frame.columns[:8]))
-    raise InputError(f"{where}: no {what}; name one {' or '.join(names)} (columns are {listed})")
-
-
 def _columns(columns: list[str], where: str) -> dict[str, tuple[str, str]]:
     """Variable -> its column and units; `name [units]` says units, a plain name has those of `COLUMNS`."""
     spelled = {}
@@ -298,23 +304,3 @@ def _columns(columns: list[str], where: str) -> dict[str, tuple[str, str]]:
         held = ", ".join(columns[:8]) or "nothing"
         raise InputError(f"{where}: no riverflow, precipitation, temperature or evaporation in it (it holds {held})")
     return found
-
-
-def _dates(frame: pd.DataFrame, name: str, where: str) -> pd.DatetimeIndex:
-    try:
-        dates = pd.DatetimeIndex(pd.to_datetime(frame[name], format="ISO8601"))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{where}: {name} is not all dates ({first_line(error)}); write YYYY-MM-DD") from error
-    if dates.hasnans:
-        raise InputError(f"{where}: {name} is empty in row {int(dates.isna().argmax())}; write YYYY-MM-DD")
-    return dates.tz_localize(None).floor("D").as_unit("ns")
-
-
-def _refuse_twice(day: np.ndarray, row: np.ndarray, days: pd.DatetimeIndex, catchments: np.ndarray, where: str) -> None:
-    pair = day.astype(np.int64) * len(catchments) + row
-    _, first = np.unique(pair, return_index=True)
-    if len(first) < len(pair):
-        again = np.setdiff1d(np.arange(len(pair)), first)[0]
-        raise InputError(
-            f"{where}: catchment {catchments[row[again]]} has {days[day[again]]:%Y-%m-%d} twice; give one row a day"
-        )

@@ -72,7 +72,7 @@ def cubic_metres_per_second(flow: xr.DataArray, area: xr.DataArray) -> xr.DataAr
 
 
 def convert(
-    values: xr.DataArray, name: str, units: str | None, where: str, area: xr.DataArray | None = None
+    values: xr.DataArray, name: str, units: object, where: str, area: xr.DataArray | None = None
 ) -> xr.DataArray:
     """Values of variable `name` in its canonical units.
 
@@ -82,8 +82,8 @@ def convert(
         Any dimensions; `(time, catchment)` where `units` are m³/s.
     name : str
         A name in `modalities.VARIABLES`.
-    units : str or None
-        As the source spells them.
+    units : str
+        As the source spells them; anything else, such as None, is no units.
     where : str
         The file, for the message.
     area : DataArray (catchment), optional
@@ -96,14 +96,14 @@ def convert(
     """
     canonical = VARIABLES[name].units
     known = SPELLINGS[canonical]
-    if units is None or not units.strip():
+    if not isinstance(units, str) or not units.strip():
         raise InputError(f"{where}: {name} has no units attribute; set it to {canonical!r} or another spelling of it")
     spelling = plain(units)
     if name == "riverflow" and spelling in VOLUME_RATES:
         return _by_area(values, where, area)
     if spelling not in known:
         accepted = ", ".join(known) + (", m3 s-1" if name == "riverflow" else "")
-        raise InputError(f"{where}: {name} has units {units!r}, which are not known; use one of: {accepted}")
+        raise InputError(f"{where}: {name} has units {units[:40]!r}, which are not known; use one of: {accepted}")
     factor, offset = known[spelling]
     return values if (factor, offset) == (1.0, 0.0) else values * factor + offset
 

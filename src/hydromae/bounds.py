@@ -1,0 +1,92 @@
+"""The range of every number of a configuration; beyond it lies a slip of the pen or an attack, never an experiment."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+
+from hydromae.errors import InputError
+
+MANY = 1e9
+RATIO = (0.0, 1.0)
+WEIGHT = (0.0, 1e6)
+
+BOUNDS: dict[str, tuple[float, float]] = {
+    "data.sequence_length": (1, 100_000),
+    "data.stride": (1, 100_000),
+    "data.sites": (1, 1_000_000),
+    "data.vector_patch_size": (1, 1024),
+    "data.warm_up_days": (0, 100_000),
+    "data.trait_dropout": RATIO,
+    "data.position_jitter": (0, 10_000),
+    "data.variable_dropout": RATIO,
+    "model.d_model": (1, 16_384),
+    "model.heads": (1, 1024),
+    "model.map_layers": (0, 256),
+    "model.series_layers": (0, 256),
+    "model.fusion_layers": (0, 256),
+    "model.mlp_ratio": (0.01, 64),
+    "model.dropout": (0, 0.99),
+    "model.neighbours": (1, 1_000_000),
+    "model.decoder_dim": (1, 16_384),
+    "model.decoder_layers": (0, 256),
+    "model.prediction_ratio": (0.001, 1),
+    "model.contrastive_weight": WEIGHT,
+    "model.contrastive_temperature": (1e-4, 1e4),
+    "model.components": (1, 1024),
+    "masks.map_ratio": RATIO,
+    "masks.series_ratio": RATIO,
+    "masks.span_days": (1, 100_000),
+    "masks.lead_days": (1, 100_000),
+    "masks.mixture": WEIGHT,
+    "optimizer.lr": (0, 1e3),
+    "optimizer.min_lr": (0, 1e3),
+    "optimizer.weight_decay": (0, 1e3),
+    "optimizer.betas": (0, 0.999999),
+    "optimizer.eps": (1e-30, 1),
+    "optimizer.clip": (1e-12, 1e12),
+    "train.batch_size": (1, 65_536),
+    "train.accumulation": (1, 65_536),
+    "train.epochs": (1e-6, 1e6),
+    "train.warmup_epochs": (0, 1e6),
+    "train.steps_per_epoch": (1, MANY),
+    "train.averaged_weights": (0, 0.9999999),
+    "train.seed": (0, 2**31 - 1),
+    "train.log_every": (1, MANY),
+    "train.validate_every": (1e-6, 1e6),
+    "train.validation_windows": (1, 1_000_000),
+    "train.checkpoint_every": (1e-6, 1e6),
+    "train.keep_last": (1, 1_000_000),
+    "train.task_weights": WEIGHT,
+    "train.distribution_weight": WEIGHT,
+}
+"""Section and field -> least and greatest value, both allowed; of a field of several numbers each."""
+
+
+def check_numbers(sections: Mapping[str, Mapping[str, object]]) -> None:
+    """Refuse a number out of its bounds; one of a field without bounds must at least be finite."""
+    for section, fields in sections.items():
+        for name, value in fields.items():
+            low, high = BOUNDS.get(f"{section}.{name}", (-1.7e308, 1.7e308))
+            for number in _numbers(value):
+                if not low <= number <= high:  # NaN is not
+                    told = f"{section}.{name} has the value {str(number)[:40]}"
+                    raise InputError(f"config: {told}; it lies from {low:g} to {high:g}")
+
+
+def check_period(name: str, period: tuple[str, str]) -> None:
+    """Refuse a period that is not two days in order."""
+    try:
+        first, last = (datetime.date.fromisoformat(day) for day in period)
+        ordered = first.year >= 1678 and last.year <= 2261 and first <= last
+    except (ValueError, TypeError):
+        ordered = False
+    if not ordered:
+        raise InputError(f"config: {name} is {period!r}; give two days in order, YYYY-MM-DD")
+
+
+def _numbers(value: object) -> list[float]:
+    """The numbers in a value, however deep; truth values are none."""
+    if isinstance(value, tuple | list):
+        return [number for part in value for number in _numbers(part)]
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []

@@ -1,0 +1,186 @@
+"""What a file really says, read plainly and apart from the product, and whether an answer agrees with it.
+
+Plain values are `{variable: {(day, catchment): value}}` in canonical units, days and catchments as text, and only what was
+observed: no NaN, no infinity, no −99999, nothing from 1e19.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import gzip
+import io
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import xarray as xr
+
+Plain = dict[str, dict[tuple[str, str], float]]
+FLOW, RAIN, TEMPERATURE, EVAPORATION = "riverflow", "precipitation", "temperature", "potential_evaporation"
+COLUMNS = {
+    **{name: (name, "") for name in (FLOW, RAIN, TEMPERATURE, EVAPORATION)},
+    "discharge_spec": (FLOW, ""),
+    "discharge_vol": (FLOW, "m3/s"),
+    "rainfall": (RAIN, ""),
+    "tas": (TEMPERATURE, ""),
+    "pet": (EVAPORATION, ""),
+}
+UNITS = {
+    "": (1.0, 0.0),
+    "mm day-1": (1.0, 0.0),
+    "mm/d": (1.0, 0.0),
+    "mm": (1.0, 0.0),
+    "m/day": (1000.0, 0.0),
+    "kg m-2 s-1": (86400.0, 0.0),
+    "degC": (1.0, 0.0),
+    "K": (1.0, -273.15),
+}
+
+
+class Unreadable(Exception):
+    """The plain reading does not understand the file either."""
+
+
+def of_rows(rows: Iterable[Mapping[str, Any]]) -> Plain:
+    """Of a table in long form, its cells as text or numbers."""
+    found: Plain = {}
+    for row in rows:
+        day = _day(row.get("date", row.get("time")))
+        site = _site(next(row[key] for key in ("catchment", "id", "ID", "gauge_id") if key in row))
+        for column, held in row.items():
+            name, _, units = str(column).partition(" [")
+            if name not in COLUMNS:
+                continue
+            variable, volume = COLUMNS[name]
+            value = _number(held)
+            if value is None:
+                continue
+            units = units.rstrip("]") or volume
+            if units == "m3/s":
+                factor, offset = 86.4 / float(row["catchment-area"]), 0.0
+            else:
+                factor, offset = UNITS[units]
+            if (day, site) in found.setdefault(variable, {}):
+                raise Unreadable(f"{variable} twice on {day} at {site}")
+            found[variable][day, site] = value * factor + offset
+    return found
+
+
+def of_csv(path: Path) -> Plain:
+    """Of a CSV file, compressed or not."""
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+    return of_rows(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def of_parquet(path: Path) -> Plain:
+    """Of a parquet file."""
+    return of_rows(pq.ParquetFile(path).read().to_pylist())
+
+
+def of_netcdf(path: Path) -> Plain:
+    """Of a NetCDF file."""
+    with xr.open_dataset(path, engine="h5netcdf") as dataset:
+        return of_dataset(dataset)
+
+
+def of_zarr(path: Path) -> Plain:
+    """Of a Zarr group."""
+    return of_dataset(xr.open_zarr(path, consolidated=False, chunks=None))
+
+
+def of_dataset(dataset: xr.Dataset) -> Plain:
+    """Of a dataset `(time, catchment)`."""
+    site = next(name for name in ("catchment", "id", "gauge_id", "station") if name in dataset.dims)
+    sites = [_site(value) for value in dataset[site].values]
+    days = [_day(value) for value in dataset["time"].values]
+    found: Plain = {}
+    for column in dataset.data_vars:
+        if column not in COLUMNS:
+            continue
+        variable = COLUMNS[str(column)][0]
+        values = dataset[column].transpose("time", site)
+        units = str(values.attrs["units"])
+        if units in ("m3 s-1", "m3/s"):
+            factor, offset = 86.4 / dataset["catchment-area"].values.astype(float), 0.0
+        else:
+            factor, offset = UNITS[units]
+        held = values.values.astype(np.float64)
+        seen = np.isfinite(held) & (held != -99999) & (np.abs(held) < 1e19)
+        told = held * factor + offset
+        found[variable] = {}
+        for row, column_ in zip(*np.nonzero(seen), strict=True):
+            key = (days[row], sites[column_])
+            if key in found[variable]:
+                raise Unreadable(f"{variable} twice at {key}")
+            found[variable][key] = float(told[row, column_])
+    return found
+
+
+def of_answer(path: Path) -> Plain:
+    """Of what the product wrote: a store, or an answer in any form."""
+    reader = {".nc": of_netcdf, ".zarr": of_zarr, ".csv": of_csv, ".parquet": of_parquet}
+    return reader[path.suffix](path)
+
+
+def _day(value: Any) -> str:
+    if isinstance(value, np.datetime64):
+        return str(value.astype("datetime64[D]"))
+    if isinstance(value, datetime.datetime | datetime.date):
+        return value.isoformat()[:10]
+    return datetime.datetime.fromisoformat(str(value).strip()).date().isoformat()
+
+
+def _site(value: Any) -> str:
+    text = value.decode() if isinstance(value, bytes) else str(value).strip()
+    try:
+        number = float(text) if text.isascii() else math.nan
+    except ValueError:
+        return text
+    return str(int(number)) if math.isfinite(number) and number == int(number) else text
+
+
+def _number(held: Any) -> float | None:
+    if held is None or (isinstance(held, str) and held.strip().lower() in ("", "nan", "na", "null", "n/a", "none")):
+        return None
+    value = float(held)
+    return value if math.isfinite(value) and value != -99999 and abs(value) < 1e19 else None
+
+
+def difference(said: Plain, answer: Plain, derived: tuple[str, ...] = ()) -> str | None:
+    """Where an answer departs from what the file says: a value that it lost, changed or invented."""
+    for name, told in said.items():
+        held = answer.get(name, {})
+        lost = told.keys() - held.keys()
+        if lost:
+            return f"{name} at {min(lost)} was {told[min(lost)]:.9g} and is lost"
+        for key, value in told.items():
+            if not math.isclose(held[key], value, rel_tol=2e-6, abs_tol=1e-5):
+                return f"{name} at {key} was {value:.9g} and is {held[key]:.9g}"
+    for name in answer.keys() - set(derived):
+        more = answer[name].keys() - said.get(name, {}).keys()
+        if more:
+            return f"{name} at {min(more)} was unobserved and is {answer[name][min(more)]:.9g}"
+    return None
+
+
+def kept(said: Plain, answer: Plain) -> str | None:
+    """Where an answer, whose gaps are filled, departs from what was observed."""
+    return difference(said, {n: {k: v for k, v in held.items() if k in said.get(n, {})} for n, held in answer.items()})
+
+
+def answered(answer: xr.Dataset, known: tuple[str, ...]) -> str | None:
+    """What is missing in an answer: a value that is not finite, or quantiles out of order."""
+    for name in known:
+        if name in answer and not np.isfinite(answer[name].values).all():
+            return f"{name} of the answer is not finite everywhere"
+    quantile = answer["riverflow_quantile"].transpose("quantile", ...).values
+    if not np.isfinite(quantile).all() or (np.diff(quantile, axis=0) < 0).any():
+        return "quantiles of the answer are not finite, or not in order"
+    if FLOW not in answer or (answer[FLOW].values < 0).any():
+        return "the answer has no flow, or a negative one"
+    return None
