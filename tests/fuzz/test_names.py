@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-
 from bases import PERIOD, Bases
+
+from hydromae.bounds import BOUNDS, _numbers
 from hydromae.cli import main
 from hydromae.config import Config
-from hydromae.bounds import BOUNDS, _numbers
 
 WICKED = ("../../escaped", "/tmp/hydromae-escaped", "a/b\\..\\c")
 
@@ -31,7 +31,9 @@ def test_catchments_named_as_paths_stay_names(bases: Bases, tmp_path: Path) -> N
     place = tmp_path / "deep" / "er"
     (place / "out").mkdir(parents=True)
     record = bases.record.assign_coords(catchment=list(WICKED)).assign_attrs(title="../../x")
-    record = record.assign({"../../variable": ("catchment", np.ones(3))}).assign_coords(name=("catchment", list(WICKED)))
+    record = record.assign({"../../variable": ("catchment", np.ones(3))}).assign_coords(
+        name=("catchment", list(WICKED))
+    )
     file, csv, store = place / "record.csv", place / "table.csv", place / "out" / "store.zarr"
     record.drop_vars("name").to_dataframe().reset_index().to_csv(file, index=False)
     bases.attributes.assign(id=WICKED, name=WICKED).to_csv(csv, index=False)
@@ -43,7 +45,16 @@ def test_catchments_named_as_paths_stay_names(bases: Bases, tmp_path: Path) -> N
     out = ["--out", str(place / "out" / "forecast.nc"), "--device", "cpu", "--json"]
     assert main(["forecast", str(store), "--model", str(bases.model), "--days", "2", *out]) == 0
     assert main(["inspect", str(store), "--picture", str(place / "out" / "picture.png"), "--json"]) == 0
-    score = ["evaluate", str(store), "--out", str(place / "out" / "scores"), "--model", str(bases.model), "--device", "cpu"]
+    score = [
+        "evaluate",
+        str(store),
+        "--out",
+        str(place / "out" / "scores"),
+        "--model",
+        str(bases.model),
+        "--device",
+        "cpu",
+    ]
     period = ["--period", "2001-02-11", "2001-03-01", "--questions", "simulate", "--no-baselines", "--json"]
     assert main([*score, *period]) == 0
     report = ["report", str(place / "out" / "scores"), "--out", str(place / "out" / "page.html"), "--json"]
@@ -64,7 +75,10 @@ def test_what_a_page_shows_of_names_runs_nowhere(bases: Bases, tmp_path: Path) -
     score = ["evaluate", str(store), "--out", str(tmp_path / "scores"), "--model", str(bases.model), "--device", "cpu"]
     period = ["--period", "2001-02-11", "2001-03-01", "--questions", "simulate", "--no-baselines", "--json"]
     assert main([*score, *period]) == 0
-    assert main(["report", str(tmp_path / "scores"), "--out", str(tmp_path / "page.html"), "--title", names[0], "--json"]) == 0
+    assert (
+        main(["report", str(tmp_path / "scores"), "--out", str(tmp_path / "page.html"), "--title", names[0], "--json"])
+        == 0
+    )
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<script>alert" not in page and "<img src=x" not in page
 

@@ -16,7 +16,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-
 from bases import PERIOD, Bases
 from trial import FAULT, Trial, judge
 
@@ -70,8 +69,12 @@ def predict(question: Path, model: Path, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("made", [raw, torch_file])
-@pytest.mark.parametrize("suffix", [".nc", ".csv", ".csv.gz", ".parquet", ".zarr", ".h5", ".pt", ".npz", ".pkl", ".json"])
-def test_a_pickle_under_the_name_of_a_record(bases: Bases, tmp_path: Path, mark: Path, suffix: str, made: Callable) -> None:
+@pytest.mark.parametrize(
+    "suffix", [".nc", ".csv", ".csv.gz", ".parquet", ".zarr", ".h5", ".pt", ".npz", ".pkl", ".json"]
+)
+def test_a_pickle_under_the_name_of_a_record(
+    bases: Bases, tmp_path: Path, mark: Path, suffix: str, made: Callable
+) -> None:
     file = tmp_path / f"record{suffix}"
     file.write_bytes(made(mark))
     run(["prepare", str(file), str(tmp_path / "o.zarr"), "--json"], mark)
@@ -158,7 +161,8 @@ def test_the_pickle_codec_inside_zarr(bases: Bases, tmp_path: Path, mark: Path, 
             sound | {"codecs": [codec]},
             sound | {"codecs": [{"name": "pickle"}]},
             sound | {"data_type": "object", "codecs": [{"name": "bytes"}, codec]},
-            sound | {"codecs": [{"name": "sharding_indexed", "configuration": {"chunk_shape": [30, 3], "codecs": [codec]}}]},
+            sound
+            | {"codecs": [{"name": "sharding_indexed", "configuration": {"chunk_shape": [30, 3], "codecs": [codec]}}]},
         ]
     for made in wrong:
         described.write_text(json.dumps(made))
@@ -183,7 +187,12 @@ def test_pickles_beside_and_inside_a_checkpoint(bases: Bases, tmp_path: Path, ma
     run_ = tmp_path / "run"
     shutil.copytree(bases.run, run_)
     step = next((run_ / "checkpoints").iterdir())
-    beside = ("model.pt", "pytorch_model.bin", "mp_rank_00_model_states.pt", "zero_pp_rank_0_mp_rank_00_optim_states.pt")
+    beside = (
+        "model.pt",
+        "pytorch_model.bin",
+        "mp_rank_00_model_states.pt",
+        "zero_pp_rank_0_mp_rank_00_optim_states.pt",
+    )
     for name in (*beside, "random.pkl", ".metadata"):
         (step / name).write_bytes(torch_file(mark))
         (run_ / name).write_bytes(torch_file(mark))

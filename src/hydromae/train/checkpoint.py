@@ -209,7 +209,9 @@ def _object(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: is not JSON ({first_line(error)}); restore the file or use another checkpoint") from None
+        raise InputError(
+            f"{path}: is not JSON ({first_line(error)}); restore the file or use another checkpoint"
+        ) from None
     if not isinstance(found, dict):
         raise InputError(f"{path}: is not a JSON object; restore the file or use another checkpoint")
     return found

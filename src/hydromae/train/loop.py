@@ -190,7 +190,10 @@ def _open_run(out: Path, config: Config, resume: bool) -> Path:
     written = out / CONFIG
     if written.is_file() and not resume:
         raise InputError(f"{out}: holds a run already; name another folder, or go on with --resume")
-    if written.is_file() and Config.from_json(written.read_text(encoding="utf-8", errors="replace"), str(written)) != config:
+    if (
+        written.is_file()
+        and Config.from_json(written.read_text(encoding="utf-8", errors="replace"), str(written)) != config
+    ):
         raise InputError(
             f"{written}: differs from the configuration given; resume with the run's own, or start a new folder"
         )
