@@ -36,7 +36,11 @@ ORDER = (
     "__init__",
 )
 LONGEST_FILE = 320
-PICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
+PICKLERS = {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal", "numcodecs"}
+RUNNERS = {"subprocess", "pty", "commands"}
+RUNNING = {"eval", "exec", "compile", "os.system", "os.popen", "yaml.load", "pd.read_pickle", "pandas.read_pickle"}
+SAFELY = {"torch.load": "weights_only=True", "np.load": "allow_pickle=False", "numpy.load": "allow_pickle=False"}
+"""Calls that unpickle unless told otherwise, and what tells them."""
 
 
 def layer_of(file: Path, source: Path) -> str:
@@ -88,6 +92,13 @@ def call_fault(node: ast.Call) -> str | None:
         return "hasattr()"
     if name == "getattr" and len(node.args) > 2:
         return "getattr() with a default"
+    if name in RUNNING:
+        return f"{name}()"
+    words = {f"{word.arg}={ast.unparse(word.value)}" for word in node.keywords}
+    if name in SAFELY and SAFELY[name] not in words:
+        return f"{name}() without {SAFELY[name]}"
+    if "shell=True" in words:
+        return "shell=True"
     if any(word.arg == "allow_pickle" and ast.unparse(word.value) != "False" for word in node.keywords):
         return "allow_pickle"
     return None
@@ -105,10 +116,16 @@ def habit_faults(tree: ast.AST) -> Iterator[str]:
             names = {
                 name for name in imported_modules(node, ()) if name != "pickle.UnpicklingError"
             }  # only to catch it
-            found = {name.split(".")[0] for name in names} & PICKLERS
+            found = {name.split(".")[0] for name in names} & (PICKLERS | RUNNERS)
             fault = f"import of {min(found)}" if found else None
         if fault:
             yield f"line {node.lineno}: {fault}"  # type: ignore[attr-defined]
+
+
+def runs_files(tree: ast.AST) -> bool:
+    """Whether a file can run another Python file."""
+    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom | ast.Call))
+    return any(name.split(".")[0] == "runpy" for node in nodes for name in imported_modules(node, ()))
 
 
 def faults(file: Path, source: Path) -> list[str]:
@@ -116,6 +133,8 @@ def faults(file: Path, source: Path) -> list[str]:
     text = file.read_text(encoding="utf-8")
     tree = ast.parse(text)
     found = [*import_faults(tree, file, source), *habit_faults(tree)]
+    if runs_files(tree) and layer_of(file, source) != "cli":
+        found.append("import of runpy outside the command line")
     lines = len(text.splitlines())
     return found + ([f"{lines} lines, more than {LONGEST_FILE}"] if lines > LONGEST_FILE else [])
 
@@ -123,6 +142,10 @@ def faults(file: Path, source: Path) -> list[str]:
 @pytest.mark.parametrize("file", sorted(SOURCE.rglob("*.py")), ids=lambda file: str(file.relative_to(SOURCE)))
 def test_source_keeps_the_order_and_the_habits(file: Path) -> None:
     assert faults(file, SOURCE) == []
+
+
+def test_one_place_alone_runs_a_file_of_the_user() -> None:
+    assert len([file for file in SOURCE.rglob("*.py") if runs_files(ast.parse(file.read_text(encoding="utf-8")))]) == 1
 
 
 PLANTED = {
@@ -135,7 +158,19 @@ PLANTED = {
     "unknown layer": ("helpers.py", "", "no place in ORDER"),
     "print": ("data/bad.py", "print('hello')\n", "print()"),
     "pickle": ("data/bad.py", "from pickle import load\n", "import of pickle"),
-    "allow_pickle": ("data/bad.py", "np.load('a.npy', allow_pickle=True)\n", "allow_pickle"),
+    "a codec that pickles": ("data/bad.py", "from numcodecs import Pickle\n", "import of numcodecs"),
+    "another program": ("data/bad.py", "import subprocess\n", "import of subprocess"),
+    "eval": ("data/bad.py", "eval('1')\n", "eval()"),
+    "exec": ("data/bad.py", "exec('a = 1')\n", "exec()"),
+    "system": ("data/bad.py", "os.system('ls')\n", "os.system()"),
+    "shell": ("data/bad.py", "run('ls', shell=True)\n", "shell=True"),
+    "yaml": ("data/bad.py", "yaml.load(text)\n", "yaml.load()"),
+    "read_pickle": ("data/bad.py", "pd.read_pickle('a')\n", "pd.read_pickle()"),
+    "torch.load": ("data/bad.py", "torch.load('a.pt')\n", "torch.load() without weights_only=True"),
+    "torch.load, unsafe": ("data/bad.py", "torch.load('a', weights_only=False)\n", "without weights_only=True"),
+    "np.load": ("data/bad.py", "np.load('a.npy')\n", "np.load() without allow_pickle=False"),
+    "runpy": ("data/bad.py", "import runpy\n", "import of runpy outside the command line"),
+    "allow_pickle": ("data/bad.py", "read('a.npy', allow_pickle=True)\n", "allow_pickle"),
     "hasattr": ("data/bad.py", "hasattr(a, 'b')\n", "hasattr()"),
     "getattr": ("data/bad.py", "getattr(a, 'b', None)\n", "getattr() with a default"),
     "bare except": ("data/bad.py", "try:\n    pass\nexcept:\n    pass\n", "bare except"),

@@ -38,8 +38,8 @@ class Campaign:
             spent = sum(self.seconds.values()) if kind == "all" else self.seconds[kind]
             refused, right, faults = held["refused"], held["right"], held[FAULT]
             rows.append(f"{kind:12} {held.total():6} {refused:7} {right:5} {faults:6} {spent:5.1f}")
-            total = total if kind == "all" else total
-            total.update(held if kind != "all" else {})
+            if kind != "all":
+                total.update(held)
         return "\n".join(rows)
 
 

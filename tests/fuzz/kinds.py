@@ -461,8 +461,8 @@ def _direct(file: Path, rng: Random) -> str:
     section = rng.choice(("data", "model", "masks", "optimizer", "train"))
     fields = json.loads(CONFIG.to_json())[section]
     name, value = rng.choice(sorted(fields)), rng.choice(NUMBERS)
-    made = "CONFIG.having(%s={%r: %r})" % (section, name, value)
-    made = made.replace(": nan}", ": float('nan')}").replace("inf}", "float('inf')}")
+    told = repr(value).replace("nan", "float('nan')").replace("inf", "float('inf')")
+    made = f"CONFIG.having({section}={{{name!r}: {told}}})"
     base = json.dumps(CONFIG.to_json())
     file.write_text(f"from hydromae.config import Config\nCONFIG = Config.from_json({base})\nconfig = {made}\n")
     return f"python: {section}.{name} = {str(value)[:40]}"

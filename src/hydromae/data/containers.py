@@ -122,7 +122,7 @@ def check_hdf5(path: str | Path) -> set[str]:
 
 
 def _check_heaps(path: Path) -> None:
-    """Refuse a global heap with an object of no length: the HDF5 library walks it by lengths, so it would never end.
+    """Refuse a global heap whose objects do not fill it: the HDF5 library walks it by their lengths, at worst for ever.
 
     Source: HDF5 File Format Specification 3.0, III.E: a collection has a header of 16 bytes, then objects with headers of
     16 bytes (index, references, reserved, size), whose data are padded to 8; the size of object 0 includes its header.
@@ -134,22 +134,20 @@ def _check_heaps(path: Path) -> None:
             place = held.find(HEAP)
             while place >= 0:
                 if not _heap_ends(held, place):
-                    raise InputError(f"{path}: not a readable NetCDF file (a heap without end); restore it")
+                    raise InputError(f"{path}: not a readable NetCDF file (a heap without an end); restore it")
                 place = held.find(HEAP, place + 1)
 
 
 def _heap_ends(held: mmap.mmap, place: int) -> bool:
-    end = min(place + int.from_bytes(held[place + 8 : place + 16], "little"), len(held))
+    end = place + int.from_bytes(held[place + 8 : place + 16], "little")
     place += 16
-    while place + 16 <= end:
+    while place + 16 <= end <= len(held):
         index, size = struct.unpack("<HxxxxxxQ", held[place : place + 16])
-        if index == 0:
-            if size < 16:
-                return False
-            place += size
-        else:
-            place += 16 + (size + 7) // 8 * 8
-    return True
+        length = size if index == 0 else 16 + (size + 7) // 8 * 8
+        if length < 16:
+            return False
+        place += length
+    return place <= end <= len(held)
 
 
 def _check_h5_item(file: h5py.File, name: str, where: str) -> None:

@@ -49,7 +49,10 @@ def score_class(nse: Float[np.ndarray, " C"]) -> list[int]:
 @cache
 def coast() -> str:
     """SVG path data of Great Britain [km, southward], where more than a third of a 5 km cell is land."""
-    with as_file(files("hydromae") / "assets" / "gb_land_percent.npz") as file, np.load(file) as mask:
+    with (
+        as_file(files("hydromae") / "assets" / "gb_land_percent.npz") as file,
+        np.load(file, allow_pickle=False) as mask,
+    ):
         percent, easting, northing = (mask[name].astype(float) for name in ("land_percent", "easting", "northing"))
     outlines = contourpy.contour_generator(easting / KILOMETRE, northing / KILOMETRE, percent).lines(33.0)
     shapes = [

@@ -41,7 +41,7 @@ def _longer_table(frame: pd.DataFrame, days: int) -> pd.DataFrame:
     where = "the table"
     flat = flat_frame(frame)
     date, site = key_column(flat, DATES, where, "date column"), key_column(flat, CATCHMENTS, where, "catchment column")
-    last = day_keys(flat, date, where).max()
+    last = day_keys(flat, date, where).to_numpy().max()
     known = [name for name in STATIC if name in flat.columns]
     rows = flat.groupby(site, sort=False, as_index=False)[known].first() if known else flat[[site]].drop_duplicates()
     ahead = pd.Series(_after(last, days), name=date)

@@ -15,8 +15,17 @@ DATE = re.compile(r"\d{4}-?\d{2}-?\d{2}(?![\d.])", re.ASCII)
 CATCHMENTS = ("catchment", "id", "ID", "gauge_id", "station")
 
 
-def flat_frame(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table with dates and catchments as columns, also where they were levels of its index."""
+def flat_frame(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
+    """The table with dates and catchments as columns, also where they were levels of its index.
+
+    Raises
+    ------
+    InputError
+        Two columns have one name.
+    """
+    twice = frame.columns[frame.columns.duplicated()]
+    if len(twice):
+        raise InputError(f"{where}: two columns are named {str(twice[0])!r}; keep one")
     keys = {*DATES, *CATCHMENTS}
     levels = [name for name in frame.index.names if name in keys]
     if levels:
@@ -49,10 +58,10 @@ def site_keys(frame: pd.DataFrame, name: str, where: str) -> tuple[np.ndarray, n
 
 def day_keys(frame: pd.DataFrame, name: str, where: str) -> pd.DatetimeIndex:
     """The day of each row, as its date is written, whatever the hour and the time zone."""
-    held = frame[name]
+    held = pd.Series(frame[name])
     try:
         if not pd.api.types.is_datetime64_any_dtype(held):
-            for told in pd.unique(held.dropna()):
+            for told in held.dropna().unique():
                 if not DATE.match(str(told)):  # "now" and 7 would be dates to pandas
                     raise ValueError(f"it holds {str(told)[:40]!r}")
             held = held.astype(str).where(held.notna())

@@ -86,7 +86,9 @@ def site_names(values: np.ndarray, where: str) -> np.ndarray:
         return held.astype(np.int64)
     if held.dtype.kind == "i":
         return held.astype(np.int64)
-    told = [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in held.tolist()]
+    if held.dtype.kind not in "uOTUS":
+        raise InputError(f"{where}: its catchments are of type {held.dtype}; use whole numbers or text")
+    told: list[Any] = [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in held.tolist()]
     for one in told:
         if (
             isinstance(one, bool)

@@ -166,7 +166,7 @@ def from_frame(frame: pd.DataFrame, attributes: xr.Dataset | None = None, where:
     InputError
         A missing column, text where a number belongs, a day that a catchment has twice, or a value out of range.
     """
-    frame = flat_frame(frame)
+    frame = flat_frame(frame, where)
     date = key_column(frame, DATES, where, "date column")
     site = key_column(frame, CATCHMENTS, where, "catchment column")
     named = _columns([str(c) for c in frame.columns], where)
@@ -203,7 +203,7 @@ def answer_frame(answer: xr.Dataset, frame: pd.DataFrame, where: str = "the tabl
         bit), and new columns `riverflow_origin` and `riverflow_q05`, … in the units of the flow column; `riverflow`
         [mm/day] too, where there was none.
     """
-    flat = flat_frame(frame)
+    flat = flat_frame(frame, where)
     day = answer.indexes["time"].get_indexer(day_keys(flat, key_column(flat, DATES, where, "date column"), where))
     number, catchments = site_keys(flat, key_column(flat, CATCHMENTS, where, "catchment column"), where)
     row = answer.indexes["catchment"].get_indexer(pd.Index(catchments))[number]
