@@ -188,6 +188,8 @@ def _mean(taken: list[tuple[float, dict[str, float]]]) -> tuple[float, dict[str,
 def _open_run(out: Path, config: Config, resume: bool) -> Path:
     """Make the run's folder; refuse to write over another run, or to go on with another configuration."""
     written = out / CONFIG
+    if (written.exists() or written.is_symlink()) and not written.is_file():
+        raise InputError(f"{written}: is not a plain file; restore it, or start a new folder")
     if written.is_file() and not resume:
         raise InputError(f"{out}: holds a run already; name another folder, or go on with --resume")
     if (
