@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 import xarray as xr
 
+import hydromae.data.inspect  # noqa: F401 takes seconds to load, which are no hang
 from hydromae.cli import main
 from hydromae.data.store import open_store, scaling_of
 from hydromae.modalities import ATTRIBUTES

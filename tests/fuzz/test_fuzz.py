@@ -49,7 +49,7 @@ def observed(values: np.ndarray) -> np.ndarray:
 def test_the_library_keeps_every_observed_bit_or_refuses(tmp_path: Path) -> None:
     bases = Bases(tmp_path)
     model, ends = load(bases.model, "cpu"), {"answered": 0, "refused": 0}
-    for number in range(120):
+    for number in range(50):
         rng = Random(f"memory {number}")
         change = rng.choice((*arrays.HARMLESS, *arrays.BROKEN) if number % 2 else (*tables.HARMLESS, *tables.BROKEN))
         if number % 2:
@@ -70,4 +70,4 @@ def test_the_library_keeps_every_observed_bit_or_refuses(tmp_path: Path) -> None
                 change.__name__,
                 name,
             )
-    assert min(ends.values()) > 30, ends
+    assert min(ends.values()) > 10, ends

@@ -18,7 +18,7 @@ from unittest import mock
 
 from hydromae.cli import COMMANDS, main
 
-SECONDS = 20
+SECONDS = 120
 """An input that takes longer is a hang."""
 PATHS: dict[str, Callable[[str], object]] = {"model": Path, "out": Path, "attributes": Path, "days": int}
 REFUSED, RIGHT, FAULT = "refused", "right", "FAULT"
@@ -74,7 +74,7 @@ def limit(seconds: int) -> Iterator[None]:
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.alarm(seconds)
-    faulthandler.dump_traceback_later(4 * seconds, exit=True)  # a library that hangs in C never sees the alarm
+    faulthandler.dump_traceback_later(2 * seconds, exit=True)  # a library that hangs in C never sees the alarm
     try:
         yield
     finally:

@@ -62,6 +62,7 @@ CODECS = frozenset(
 """Zarr codecs that only move numbers and text about; `pickle` is one of those that are not among them."""
 BROKEN = (
     OSError,
+    struct.error,
     EOFError,
     ValueError,
     TypeError,

@@ -27,6 +27,8 @@ from hydromae.modalities import ATTRIBUTES, VARIABLES, GridSpec
 FORMAT = "hydromae-store-1"
 CHUNK_DAYS = 30
 SHARD_DAYS = 900
+CODECS = (BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec())
+"""Every chunk ends in a checksum, so that damage is never taken for values."""
 
 
 def write_store(
@@ -115,8 +117,9 @@ def write_blocks(aside: str, template: xr.Dataset, blocks: Iterable[xr.Dataset])
     # Zarr v3 specifies strings of variable length only
     text = {name: static[name].astype(object) for name in static.variables if static[name].dtype.kind == "U"}
     lazy = static.assign_coords(text).assign({name: _hollow(template[name]) for name in timed})
-    encoding = {name: _encoding(template[name]) for name in timed}
-    encoding |= {"time": {"units": "days since 1900-01-01", "dtype": "int32"}}
+    encoding: dict[Any, dict[str, Any]] = {name: {"compressors": CODECS} for name in static.variables}
+    encoding |= {name: _encoding(template[name]) for name in timed}
+    encoding["time"] = {"units": "days since 1900-01-01", "dtype": "int32", "compressors": CODECS}
     lazy.to_zarr(
         aside, mode="w", zarr_format=3, consolidated=False, encoding=encoding, compute=False, align_chunks=False
     )
@@ -142,12 +145,11 @@ def _encoding(values: xr.DataArray) -> dict[str, Any]:
     days, *sites = values.shape
     chunk = min(CHUNK_DAYS, days)
     shard = chunk * max(1, min(SHARD_DAYS // CHUNK_DAYS, -(-days // chunk)))
-    codec = BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle")
     chunks, shards = (chunk, *sites), (shard, *sites)
     return {
         "chunks": chunks,
         "shards": shards,
-        "compressors": (codec, Crc32cCodec()),
+        "compressors": CODECS,
         "dtype": "float32",
         "_FillValue": np.nan,
     }

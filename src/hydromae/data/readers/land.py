@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 import warnings
 import zlib
 from pathlib import Path
@@ -103,7 +102,7 @@ def _read_pt(path: str | Path) -> np.ndarray:
     try:
         with warnings.catch_warnings(action="ignore"):  # torch asks for help with pickles of other protocols
             land = torch.load(path, weights_only=True, map_location="cpu")
-    except (UnpicklingError, struct.error, *BROKEN) as error:
+    except (UnpicklingError, *BROKEN) as error:
         raise InputError(f"{path}: not a plain tensor ({_short(error)}); save a boolean tensor") from error
     plain = isinstance(land, torch.Tensor) and land.layout == torch.strided and not land.is_meta
     if not plain or land.dtype != torch.bool or land.ndim != 2:
