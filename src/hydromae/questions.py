@@ -125,7 +125,9 @@ def last_flow(dataset: xr.Dataset) -> pd.DatetimeIndex:
     InputError
         If no flow was ever observed.
     """
-    flow = dataset["riverflow"] if "riverflow" in dataset else xr.DataArray(np.zeros((0, 0)), dims=("time", "catchment"))
+    flow = (
+        dataset["riverflow"] if "riverflow" in dataset else xr.DataArray(np.zeros((0, 0)), dims=("time", "catchment"))
+    )
     days = flow.notnull().any("catchment").values
     if not days.any():
         raise InputError("riverflow: no day of it was observed; a forecast needs a last known flow, or ask predict")
