@@ -16,6 +16,8 @@ ORDER = (
     "modalities",
     "footprints",
     "bounds",
+    "settings",
+    "contradictions",
     "config",
     "presets",
     "batch",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+import warnings
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +57,8 @@ def campaign(
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir()
             began = time.process_time()
-            trial = maker(bases, place, Random(f"{seed}/{kind}/{number}"))
+            with warnings.catch_warnings(action="ignore"):  # NumPy's about odd casts, which are meant
+                trial = maker(bases, place, Random(f"{seed}/{kind}/{number}"))
             if progress:
                 sys.stderr.write(f"{name}: {trial.said}: {' '.join(map(str, trial.arguments))[:200]}\n")
             found.outcomes.append((name, judge(trial)))

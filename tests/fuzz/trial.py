@@ -144,6 +144,7 @@ def _refusal(trial: Trial, lines: list[str]) -> str | None:
 
 def _checked(trial: Trial) -> str | None:
     try:
-        return trial.check()
+        with warnings.catch_warnings(action="ignore"):
+            return trial.check()
     except Exception:
         return f"the check failed: {traceback.format_exc(limit=-6)}"

@@ -1,0 +1,79 @@
+"""Contradictions between the fields of a configuration, each refused with one line."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from hydromae.bounds import check_period
+from hydromae.errors import InputError
+from hydromae.modalities import MODALITIES
+from hydromae.settings import DataConfig, MaskConfig, MaskKind, ModelConfig
+
+
+def check(data: DataConfig, model: ModelConfig, masks: MaskConfig) -> None:
+    """Refuse contradictions, with one line each."""
+    _check_fields(data, model, masks)
+    named = model.modalities
+    for name in (*named, *masks.answered):
+        if name not in MODALITIES:
+            raise InputError(
+                f"config: modality '{name}' is not in the table ({', '.join(MODALITIES)}); name one of them"
+            )
+    for name in masks.answered:
+        if name not in named:
+            raise InputError(f"config: masks.answered names '{name}', which model.streams lacks; add it there")
+    parts = sorted(set(get_args(MaskKind)) - {"mixture"})
+    for name, weight in masks.mixture:
+        if name not in parts or weight < 0:
+            raise InputError(f"config: masks.mixture holds {name} {weight:g}; use {', '.join(parts)}, weights from 0")
+    if not sum(weight for _, weight in masks.mixture):
+        raise InputError("config: masks.mixture has no weight above 0; give at least one mask a weight")
+    drawn = {name for name, weight in masks.mixture if weight} if masks.kind == "mixture" else {masks.kind}
+    if data.sequence_length < 2 and drawn & {"future", "blind"}:
+        raise InputError("config: data.sequence_length 1 has no day after an issue day; masks future and blind need 2")
+    if "joint" in model.mixers and model.mixers != ("joint",):
+        raise InputError(
+            "config: model.mixers 'joint' mixes everything; it stands alone, or use time/recurrent and space"
+        )
+    if "joint" in model.mixers and not model.decoder_layers:
+        raise InputError(
+            "config: model.decoder_layers 0 reads answers from hidden tokens, which 'joint' drops; use 1 or more"
+        )
+    if model.priors and (data.vector_patch_size != 1 or "weather+riverflow" not in model.streams):
+        raise InputError("config: model.priors needs data.vector_patch_size 1 and the stream weather+riverflow")
+    kinds = {MODALITIES[name].kind for name in named}
+    if data.sites is not None and kinds != {"series"}:
+        raise InputError(
+            "config: data.sites picks catchments for a window; with maps every site is read, leave it None"
+        )
+    depths = {"map": model.map_layers, "series": model.series_layers}
+    layers = model.use_input + max((depths[kind] for kind in kinds), default=0) + model.fusion_layers
+    for layer in model.use_fm_layers or ():
+        if not 0 <= layer < layers:
+            raise InputError(f"config: model.use_fm_layers names {layer}, but there are layers 0 to {layers - 1}")
+    if model.d_model % model.heads or model.decoder_dim % model.heads:
+        raise InputError(f"config: model.d_model and decoder_dim must be multiples of heads ({model.heads})")
+    if model.contrastive_weight and (not model.fusion_layers or len(model.streams) < 2):
+        raise InputError(
+            "config: model.contrastive_weight compares streams in fusion; give it two streams and fusion_layers, or weight 0"
+        )
+    reading = model.decoder_layers if "joint" in model.mixers else model.decoder_layers // 2
+    if model.static_tokens and not model.fusion_layers and not reading:
+        raise InputError(
+            "config: model.static_tokens are read in fusion and in decoders; give fusion_layers, or turn off"
+        )
+    for stream in model.shared:
+        if len({MODALITIES[name].kind for name in stream}) != 1:
+            raise InputError(
+                f"config: stream {'+'.join(stream)} mixes maps and series; only modalities at the same sites share a token"
+            )
+
+
+def _check_fields(data: DataConfig, model: ModelConfig, masks: MaskConfig) -> None:
+    """Refuse a period that is not two ordered days, and names that come twice or never."""
+    check_period("data.training_period", data.training_period)
+    check_period("data.validation_period", data.validation_period)
+    if masks.span_days[0] > masks.span_days[1]:
+        raise InputError(f"config: masks.span_days {masks.span_days} runs backwards; give the shortest gap first")
+    if not model.modalities or len(set(model.modalities)) < len(model.modalities) or not model.mixers:
+        raise InputError("config: model.streams and model.mixers name at least one each, and no modality twice")
