@@ -14,6 +14,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PYRIGHT := $(BIN)/pyright --pythonpath $(BIN)/python
 
+# DeepSpeed builds a small extension at its first start, with the ninja of the environment: so that comes first on the PATH.
 # One thread a process: the tests run side by side, and sums come out in the same order on every machine.
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
@@ -38,7 +39,7 @@ demo: $(STAMP) ## from nothing to a report: virtual record, training, gap, forec
 	$(BIN)/hydromae demo
 
 test: $(STAMP) ## all tests with coverage, then types
-	$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term-missing:skip-covered
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term-missing:skip-covered
 	$(PYRIGHT)
 
 check: $(STAMP) ## style, types, and the order of imports
