@@ -41,8 +41,8 @@ def case(config: Config) -> tuple[HydroMAE, Batch, Hidden]:
     dataset = country() if maps else rivers()
     scaling, grid = scaling_of(dataset, config), GRID if maps else None
     record = record_of(dataset, config, scaling, grid)
-    cut = windows(record, config, config.data.training_period, seed=0, augment=False, batch_size=2)
-    batch = cut(0)
+    cut = windows(record, config, config.data.training_period, seed=0, augment=False, update=2)
+    batch = cut(range(2))
     torch.manual_seed(0)
     model = HydroMAE(config, pixels=GRID.patch**2).know(scaling).train()
     with torch.no_grad():

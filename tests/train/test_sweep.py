@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import signal
 import sqlite3
@@ -143,7 +144,8 @@ def test_a_sweep_that_is_killed_ends_as_one_that_was_not(three, tmp_path):
         f"record = open_store({str(store)!r})\nscaling = scaling_of(record)\nrecord.attrs = {{}}\n"
         f"sweep(quick, Search(), record, scaling, Path({str(out)!r}), trials=3, device='cpu')\n"
     )
-    child = subprocess.Popen([sys.executable, "-c", code])
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    child = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": paths})
     second, end = out / "trials" / "0001" / "journal.jsonl", time.monotonic() + 120
     while not (second.exists() and second.read_text()) and child.poll() is None and time.monotonic() < end:
         time.sleep(0.02)
