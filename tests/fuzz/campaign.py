@@ -61,6 +61,9 @@ def campaign(
                 trial = maker(bases, place, Random(f"{seed}/{kind}/{number}"))
             if progress:
                 sys.stderr.write(f"{name}: {trial.said}: {' '.join(map(str, trial.arguments))[:200]}\n")
-            found.outcomes.append((name, judge(trial)))
+            outcome = judge(trial)
+            if progress and outcome.verdict == FAULT:
+                sys.stderr.write(f"--- {name}: {outcome.why}\n")
+            found.outcomes.append((name, outcome))
             found.seconds[kind] += time.process_time() - began
     return found
