@@ -119,7 +119,7 @@ def camels(bases: Bases, folder: Path, rng: Random) -> Trial:
         return oracle.difference(oracle.of_netcdf(file), oracle.of_zarr(out), derived)
 
     arguments = ["prepare", str(file), str(out), "--attributes", str(table), *PERIOD, "--json"]
-    return Trial(arguments, said, (file.name, table.name), (out,), check)
+    return Trial(arguments, said, (file.name, table.name, "training period"), (out,), check)
 
 
 def rows_of(bases: Bases) -> tables.Rows:

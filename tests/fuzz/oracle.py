@@ -52,7 +52,7 @@ def of_rows(rows: Iterable[Mapping[str, Any]]) -> Plain:
         day = _day(row.get("date", row.get("time")))
         site = _site(next(row[key] for key in ("catchment", "id", "ID", "gauge_id") if key in row))
         for column, held in row.items():
-            name, _, units = str(column).partition(" [")
+            name, _, units = str(column).strip().partition(" [")
             if name not in COLUMNS:
                 continue
             variable, volume = COLUMNS[name]

@@ -10,6 +10,7 @@ import mmap
 import os
 import stat
 import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ CODECS = frozenset(
 BROKEN = (
     OSError,
     struct.error,
+    zlib.error,
     EOFError,
     ValueError,
     TypeError,

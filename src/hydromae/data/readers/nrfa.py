@@ -120,8 +120,13 @@ def numeric(table: pd.DataFrame, name: str, where: str | Path) -> np.ndarray:
     held = table[name].to_numpy()
     if held.dtype.kind not in "iufOUT" or any(isinstance(one, ODD) for one in (held if held.dtype.kind == "O" else ())):
         raise InputError(f"{where}: {name} holds {table[name].dtype}; write numbers, or leave it empty")
-    with np.errstate(invalid="ignore"):  # a NaN of another pattern of bits
-        values = np.asarray(pd.to_numeric(table[name], errors="coerce"), np.float64)
+    try:
+        with np.errstate(invalid="ignore"):  # a NaN of another pattern of bits
+            values = np.asarray(pd.to_numeric(table[name], errors="coerce"), np.float64)
+    except OverflowError:
+        raise InputError(
+            f"{where}: {name} holds a number of hundreds of digits; correct it, or leave it empty"
+        ) from None
     wrong = np.isnan(values) & ~pd.isna(held)
     if wrong.any():
         raise InputError(f"{where}: {name} holds {held[wrong][0]!r}; write a number, or leave it empty")

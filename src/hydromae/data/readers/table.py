@@ -292,8 +292,8 @@ def _columns(columns: list[str], where: str) -> dict[str, tuple[str, str]]:
     """Variable -> its column and units; `name [units]` says units, a plain name has those of `COLUMNS`."""
     spelled = {}
     for column in columns:
-        match = re.fullmatch(r"\s*([^\[(]+?)\s*[\[(](.+)[\])]\s*", column)
-        plain = match.group(1) if match else column
+        match = re.fullmatch(r"\s*([^\[(]+?)\s*[\[(](.*)[\])]\s*", column)
+        plain = match.group(1) if match else column.strip()
         if plain in COLUMNS:
             spelled[plain] = (column, match.group(2) if match else COLUMNS[plain][1])
     found: dict[str, tuple[str, str]] = {}
