@@ -52,14 +52,14 @@ def of_rows(rows: Iterable[Mapping[str, Any]]) -> Plain:
         day = _day(row.get("date", row.get("time")))
         site = _site(next(row[key] for key in ("catchment", "id", "ID", "gauge_id") if key in row))
         for column, held in row.items():
-            name, _, units = str(column).strip().partition(" [")
+            name, _, units = str(column).strip().replace(" (", " [").partition(" [")
             if name not in COLUMNS:
                 continue
             variable, volume = COLUMNS[name]
             value = _number(held)
             if value is None:
                 continue
-            units = units.rstrip("]") or volume
+            units = units.rstrip("])") or volume
             if units == "m3/s":
                 factor, offset = 86.4 / float(row["catchment-area"]), 0.0
             else:

@@ -7,6 +7,7 @@ itself, so that `hydromae --help` answers at once; it returns what `--json` prin
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 
@@ -60,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (sys.argv[1:] if arguments is None else list(arguments)) == ["--version"]:
         Console().print(f"hydromae {__version__}", highlight=False)
         return 0
+    # of several damaged chunks, read at once by zarr, the first is reported; asyncio would tell of the others
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     try:
         command = parse(arguments)
         console = Console(quiet=command.json or not speaks())

@@ -49,6 +49,8 @@ def load_model(folder: Path) -> tuple[HydroMAE, Config, Scaling, GridSpec | None
     folder = whole(folder)
     config = Config.from_json(_text(folder / CONFIG), str(folder / CONFIG))
     scaling = _scaling(folder / SCALING)
+    if "riverflow" in config.model.modalities and "riverflow" not in scaling:
+        raise InputError(f"{folder / SCALING}: has no riverflow, which the model answers; restore the file")
     grid = _grid(folder / GRID) if (folder / GRID).is_file() else None
     weights = plain(_tensors(folder / WEIGHTS))
     pixels = (grid or GridSpec()).patch ** 2
