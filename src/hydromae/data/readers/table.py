@@ -127,6 +127,7 @@ def from_dataset(dataset: xr.Dataset, attributes: xr.Dataset | None = None, wher
         dataset = dataset.assign_coords(catchment=site_names(dataset["catchment"].values, where))
     if attributes is not None and "catchment" in dataset.dims:
         dataset = with_attributes(dataset, attributes, where)
+    dataset = _measured(dataset)
     named = _columns([str(name) for name in dataset.data_vars], where)
     area = dataset["catchment-area"] if "catchment-area" in dataset.variables else None
     record = dataset[[name for name in STATIC if name in dataset.variables]].reset_coords(drop=False)
@@ -243,6 +244,7 @@ def answer_dataset(answer: xr.Dataset, given: xr.Dataset, where: str = "the data
         `given` with NaN filled where the answer has a value, `riverflow_quantile` and `riverflow_origin` beside it, and
         `riverflow` where it had none.
     """
+    given = _measured(given)
     named = _columns([str(name) for name in given.data_vars], where)
     site = next((d for d in CATCHMENTS if d in given.dims), "catchment")
     spelled = {n: str(given[column].attrs.get("units", VARIABLES[n].units)) for n, (column, _) in named.items()}
@@ -286,6 +288,11 @@ def _in_units(values: xr.DataArray, answer: xr.Dataset, spelled: str) -> xr.Data
     canonical_units = VARIABLES[str(values.name).removesuffix("_quantile")].units
     factor, offset = units.SPELLINGS[canonical_units][units.plain(spelled)]
     return (values - offset) / factor
+
+
+def _measured(dataset: xr.Dataset) -> xr.Dataset:
+    """The dataset with its variables as variables, also those that a file calls coordinates."""
+    return dataset.reset_coords([n for n in dataset.coords if n in COLUMNS and n not in dataset.indexes])
 
 
 def _columns(columns: list[str], where: str) -> dict[str, tuple[str, str]]:
