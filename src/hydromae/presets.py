@@ -70,7 +70,7 @@ DEMO = TINY.having(
 )
 
 BASE = Config()
-FAST = BASE.having(model={"mixers": ("time", "space")})
+FAST = BASE.having(model={"mixers": ("time", "space"), "alternate": True})
 
 PRESETS: dict[str, Config] = {"tiny": TINY, "base": BASE, "fast": FAST, "rivers": RIVERS}
 

@@ -57,6 +57,8 @@ class ModelConfig:
     """Attention heads of encoder and decoder."""
     mixers: tuple[Mixer, ...] = ("joint",)
     """What a block mixes: all tokens (joint), a site's days (time or recurrent), a day's sites (space)."""
+    alternate: bool = False
+    """Blocks take the mixers in turn, one each, instead of all of them."""
     map_layers: int = 6
     """Blocks of each map encoder."""
     series_layers: int = 4

@@ -4,89 +4,82 @@ from __future__ import annotations
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from hydromae.config import ModelConfig
-from hydromae.model.encoder import pack
-from hydromae.model.layers import Attention
+from hydromae.model.layers import Context, LineMixer
+from hydromae.model.lean import feed, look, of_sites, project, residual
+from hydromae.model.seats import Direction, Seats, Sight
+from hydromae.model.streams import Own
+
+
+class CrossAttention(nn.Module):
+    """Queries look at a memory along lines."""
+
+    def __init__(self, width: int, memory_width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm, self.memory_norm = nn.LayerNorm(width), nn.LayerNorm(memory_width)
+        self.query, self.key_value = nn.Linear(width, width), nn.Linear(memory_width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, query: Float[Tensor, "Q D"], memory: Float[Tensor, "M E"], sight: Sight) -> Float[Tensor, "Q D"]:
+        """Norm first, of both."""
+        pair = project(memory, self.memory_norm, self.key_value)
+        return self.out(look(project(query, self.norm, self.query), pair, sight, self.heads))
 
 
 class CrossBlock(nn.Module):
     """Queries look at the memory (and, with `decoder_self_attn`, at each other first), then feed forward."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, direction: Direction) -> None:
         super().__init__()
         width, hidden = config.decoder_dim, int(config.decoder_dim * config.mlp_ratio)
-        self.self_norm = nn.LayerNorm(width) if config.decoder_self_attn else None
-        self.self_attention = Attention(width, config.heads) if config.decoder_self_attn else None
+        self.dropout = config.dropout
+        self.direction: Direction = direction
+        self.own_norm = nn.LayerNorm(width) if config.decoder_self_attn else None
+        self.own = LineMixer(width, config.heads, direction) if config.decoder_self_attn else None
+        self.cross = CrossAttention(width, config.d_model, config.heads)
         self.norm = nn.LayerNorm(width)
-        self.memory_norm = nn.LayerNorm(config.d_model)
-        self.attention = Attention(width, config.heads, config.d_model)
-        self.feed_norm = nn.LayerNorm(width)
         self.feed = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
-        self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self,
-        query: Float[Tensor, "B Q D"],
-        memory: Float[Tensor, "B M E"],
-        query_real: Tensor | None,
-        memory_real: Tensor | None,
-    ) -> Float[Tensor, "B Q D"]:
-        """Queries in and out; padding is never looked at."""
-        if self.self_attention is not None and self.self_norm is not None:
-            query = query + self.dropout(self.self_attention(self.self_norm(query), real=query_real))
-        looked = self.attention(self.norm(query), self.memory_norm(memory), memory_real)
-        query = query + self.dropout(looked)
-        return query + self.dropout(self.feed(self.feed_norm(query)))
+        self, query: Float[Tensor, "Q D"], seats: Seats, memory: Float[Tensor, "M E"], sight: Sight
+    ) -> Float[Tensor, "Q D"]:
+        """Queries in and out."""
+        dropout = self.dropout if self.training else 0.0
+        if self.own is not None and self.own_norm is not None:
+            query = residual(query, self.own.mix(query, self.own_norm, seats, Context()), dropout)
+        query = residual(query, self.cross(query, memory, sight), dropout)
+        return residual(query, feed(query, self.norm, None, seats, self.feed), dropout)
 
 
 class Decoder(nn.Module):
-    """Cross-attention blocks over a packed memory, or, on grids, over a day's sites and a site's days in turn."""
+    """Cross-attention blocks: at the whole memory, or at a day's sites of every stream and a site's own days in turn."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.joint = config.mixers == ("joint",)
-        self.blocks = nn.ModuleList(CrossBlock(config) for _ in range(config.decoder_layers))
+        self.turns: tuple[Direction, ...] = ("joint",) if config.mixers == ("joint",) else ("space", "time")
+        self.blocks = nn.ModuleList(
+            CrossBlock(config, self.turns[index % len(self.turns)]) for index in range(config.decoder_layers)
+        )
         self.norm = nn.LayerNorm(config.decoder_dim)
 
     def forward(
-        self,
-        query: Float[Tensor, "B T S D"],
-        asked: Bool[Tensor, "B T S"],
-        memories: list[Tensor],
-        real: Bool[Tensor, "B M"] | None,
-        own: slice,
-        lead: int,
-    ) -> Float[Tensor, "N D"]:
-        """One vector for each asked token, in the order of `asked.nonzero()`.
+        self, query: Float[Tensor, "Q D"], seats: Seats, memories: list[Float[Tensor, "M E"]], theirs: Seats, own: Own
+    ) -> Float[Tensor, "Q D"]:
+        """One vector for each query.
 
-        `memories[l]` is what block l looks at, Float[B, M, E] with `real`, or a grid Float[B, lead + T, ΣS, E] whose
-        first `lead` days are static tokens and whose sites `own` are the query's.
+        `memories[l]` is what block l looks at; `own` says which of its tokens are of the queries' own stream, and where they
+        sit among their own sites.
         """
-        if self.joint:
-            return self._packed(query, asked, memories, real)
-        return self.norm(self._grid(query, memories, own, lead)[asked])
-
-    def _packed(self, query: Tensor, asked: Tensor, memories: list[Tensor], real: Tensor | None) -> Tensor:
-        packed, _, query_real = pack(query.flatten(1, 2), asked.flatten(1))
-        for block, memory in zip(self.blocks, memories, strict=True):
-            packed = block(packed, memory, query_real, real)
-        return self.norm(packed.flatten(0, 1) if query_real is None else packed[query_real])
-
-    def _grid(self, query: Tensor, memories: list[Tensor], own: slice, lead: int) -> Tensor:
-        size = query.shape[0]
+        sights = [seats.at(own.seats if turn == "time" else theirs, turn) for turn in self.turns]
         for index, (block, memory) in enumerate(zip(self.blocks, memories, strict=True)):
-            if index % 2 == 0:
-                there = rearrange(memory[:, lead:], "b t s d -> (b t) s d")
-                query = block(rearrange(query, "b t s d -> (b t) s d"), there, None, None)
-                query = rearrange(query, "(b t) s d -> b t s d", b=size)
-            else:
-                there = rearrange(memory[:, :, own], "b t s d -> (b s) t d")
-                query = block(rearrange(query, "b t s d -> (b s) t d"), there, None, None)
-                query = rearrange(query, "(b s) t d -> b t s d", b=size)
-        return query
+            turn = index % len(self.turns)
+            there = memory[own.tokens] if self.turns[turn] == "time" else memory
+            query = block(query, seats, there, sights[turn])
+        return self.norm(query)
 
 
 class Head(nn.Module):
@@ -112,10 +105,14 @@ class Head(nn.Module):
         self.gate = nn.Linear(2 * width, priors + 1) if priors else None
 
     def forward(
-        self, token: Float[Tensor, "*batch D"], slots: Float[Tensor, "*slots V E"], priors: tuple[Tensor, Tensor] | None
+        self,
+        token: Float[Tensor, "N D"],
+        slots: Float[Tensor, "B S V E"],
+        seats: Seats,
+        priors: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Means Float[..., V×C] and spread numbers Float[..., V×C, L], or None for maps."""
-        hidden = self.feed(token[..., None, :] + self.address(slots))
+        """Means Float[N, V×C] and spread numbers Float[N, V×C, L], or None for maps."""
+        hidden = self.feed(token[:, None] + of_sites(self.address(slots), seats))
         mean = self.mean(hidden).float()
         if self.gate is not None and priors is not None:
             value, there = priors

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from hydromae.batch import Batch
-from hydromae.config import ModelConfig
+from hydromae.config import Mixer, ModelConfig
 from hydromae.modalities import MODALITIES
 from hydromae.model.address import SEPARATIONS
-from hydromae.model.layers import Block, Context, FiLM, taken_by
+from hydromae.model.layers import Block, Context, FiLM
+from hydromae.model.seats import Seats
 
 
 class Embedding(nn.Module):
@@ -28,23 +30,22 @@ class Embedding(nn.Module):
 
     def forward(
         self,
-        values: Float[Tensor, "B T S F"],
-        visible: Bool[Tensor, "B T S F"],
-        extra: Float[Tensor, "B T S V E"] | None,
+        values: Float[Tensor, "N F"],
+        visible: Bool[Tensor, "N F"],
+        extra: Float[Tensor, "N V E"] | None,
         slots: Float[Tensor, "B S V D"],
-    ) -> Float[Tensor, "B T S D"]:
+        seats: Seats,
+    ) -> Float[Tensor, "N D"]:
         """Embed what is visible; `extra` are features that come with it (footprint means, priors)."""
-        both = torch.cat([_slotted(values, self.slots), _slotted(visible.to(values.dtype), self.slots)], dim=-1)
-        if extra is not None:
-            both = torch.cat([both, extra], dim=-1)
-        tokens = self.project(taken_by(self.project, both))
+        both = [_slotted(values, self.slots), _slotted(visible.to(values.dtype), self.slots)]
+        tokens = self.project(torch.cat(both if extra is None else [*both, extra], dim=-1))
         if self.film is not None:
-            tokens = self.film(tokens, slots[:, None])
-        return self.merge(rearrange(tokens, "b t s v d -> b t s (v d)"))
+            tokens = self.film(tokens, slots, seats)
+        return self.merge(tokens.flatten(1))
 
 
-def _slotted(values: Tensor, slots: int) -> Tensor:
-    return rearrange(values, "b t s (v f) -> b t s v f", v=slots)
+def _slotted(values: Shaped[Tensor, "N F"], slots: int) -> Shaped[Tensor, "N V C"]:
+    return values.unflatten(1, (slots, -1))
 
 
 class Stack(nn.Module):
@@ -53,15 +54,18 @@ class Stack(nn.Module):
     def __init__(self, config: ModelConfig, depth: int, film: bool) -> None:
         super().__init__()
         separations = 0 if config.neighbours is None else SEPARATIONS
+        turns: list[tuple[Mixer, ...]] = [(name,) for name in config.mixers] if config.alternate else [config.mixers]
         self.blocks = nn.ModuleList(
-            Block(config, config.d_model, config.mixers, separations, film) for _ in range(depth)
+            Block(config, config.d_model, turns[index % len(turns)], separations, film) for index in range(depth)
         )
 
-    def forward(self, tokens: Tensor, context: Context, condition: Tensor | None = None) -> list[Tensor]:
+    def forward(
+        self, tokens: Float[Tensor, "N D"], seats: Seats, context: Context, condition: Tensor | None = None
+    ) -> list[Tensor]:
         """Outputs of every block, the last one last; the input alone where there is no block."""
         outputs = []
         for block in self.blocks:
-            tokens = block(tokens, context, condition)
+            tokens = block(tokens, seats, context, condition)
             outputs.append(tokens)
         return outputs or [tokens]
 
@@ -72,38 +76,20 @@ class Fusion(nn.Module):
     def __init__(self, config: ModelConfig, streams: int) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(config.d_model) for _ in range(streams))
-        self.stack = Stack(config, config.fusion_layers, film=False)
+        # Streams meet over the sites of a day: where mixers take turns, that comes first.
+        meeting = replace(config, mixers=config.mixers[::-1]) if config.alternate else config
+        self.stack = Stack(meeting, config.fusion_layers, film=False)
         self.norm = nn.LayerNorm(config.d_model)
 
-    def forward(self, streams: Sequence[Tensor], context: Context, dim: int) -> list[Tensor]:
-        """Outputs of the joint stream over the streams laid end to end along `dim`, the last one normalised."""
-        joint = torch.cat([norm(s) for norm, s in zip(self.norms, streams, strict=True)], dim=dim)
-        outputs = self.stack(joint, context)
+    def forward(self, streams: Sequence[Tensor], seats: Seats, context: Context) -> list[Tensor]:
+        """Outputs of the joint stream over the streams laid end to end, the last one normalised."""
+        joint = torch.cat([norm(s) for norm, s in zip(self.norms, streams, strict=True)])
+        outputs = self.stack(joint, seats, context)
         return [*outputs[:-1], self.norm(outputs[-1])]
 
-    def alone(self, tokens: Tensor, index: int, context: Context) -> Tensor:
+    def alone(self, tokens: Tensor, index: int, seats: Seats, context: Context) -> Tensor:
         """One stream by itself through the same blocks, for the contrastive loss."""
-        return self.norm(self.stack(self.norms[index](tokens), context)[-1])
-
-
-def pack(tokens: Float[Tensor, "B N D"], keep: Bool[Tensor, "B N"]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Bring the kept tokens of each sample to the front and cut to the longest.
-
-    Returns
-    -------
-    packed : Float[B, K, D]
-    place : Int[B, K]
-        Where each packed token was.
-    real : Bool[B, K] or None
-        False at padding; None where no sample needs any.
-    """
-    counts = keep.sum(dim=1)
-    longest = int(counts.max())
-    place = keep.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :longest]
-    packed = tokens.gather(1, place[..., None].expand(-1, -1, tokens.shape[-1]))
-    if bool((counts == longest).all()):
-        return packed, place, None
-    return packed, place, torch.arange(longest, device=keep.device)[None] < counts[:, None]
+        return self.norm(self.stack(self.norms[index](tokens), seats, context)[-1])
 
 
 def contrast(streams: Sequence[Tensor], temperature: float) -> Tensor:

@@ -1,6 +1,6 @@
 """Mixers and the one block: a norm-first residual step over days, sites, or all tokens at once.
 
-A grid is `tokens[B, T, S, D]`; a packed sequence is `tokens[B, N, D]` with `real[B, N]` False at padding.
+Tokens are a flat list `tokens[N, D]` whose seats say where each is; some mixers lay them on their grid `[B, R, S, D]`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,13 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as functional
 from einops import rearrange
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from hydromae.config import Mixer, ModelConfig
+from hydromae.config import Mixer as MixerName
+from hydromae.config import ModelConfig
+from hydromae.model.lean import feed, look, of_sites, project, residual
+from hydromae.model.seats import Direction, Seats
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,6 @@ class Context:
 
     Attributes
     ----------
-    real : Bool[B, N] or None
-        Packed sequences: False at padding; None where there is none.
     neighbours : Int[B, S, K] or None
         Grids: the sites that each site looks at; None means all.
     neighbourhoods : tuple of Neighbourhood
@@ -53,69 +54,40 @@ class Context:
         Distance [units of 50 km] and differences of traits to each of them.
     """
 
-    real: Bool[Tensor, "B N"] | None = None
     neighbours: Int[Tensor, "B S K"] | None = None
     neighbourhoods: tuple[Neighbourhood, ...] = ()
     separation: Float[Tensor, "B S K G"] | None = None
 
 
-def taken_by(layer: nn.Module, values: Tensor) -> Tensor:
-    """Values in the precision of a layer's weights, which are half where an engine has cast the model so."""
-    return values.to(next(layer.parameters()).dtype)
+class Mixer(nn.Module):
+    """What a block mixes: a step from a list of tokens to a list of what is added to them."""
+
+    def mix(
+        self, tokens: Float[Tensor, "N D"], norm: nn.LayerNorm, seats: Seats, context: Context
+    ) -> Float[Tensor, "N D"]:
+        """Norm first; on the grid of days and sites, unless a mixer has a way of its own."""
+        return seats.of(self(seats.grid(norm(tokens)), context))
 
 
-class Attention(nn.Module):
-    """Multi-head attention with fused scaled-dot-product; queries may come from elsewhere (`decoder`)."""
+class LineMixer(Mixer):
+    """Each token looks along its line: at all tokens of its window, at its site's days, or at its day's sites."""
 
-    def __init__(self, width: int, heads: int, memory_width: int | None = None) -> None:
+    def __init__(self, width: int, heads: int, direction: Direction) -> None:
         super().__init__()
         self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(memory_width or width, 2 * width)
+        self.direction: Direction = direction
+        self.query_key_value = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(
-        self,
-        tokens: Float[Tensor, "B N D"],
-        memory: Float[Tensor, "B M E"] | None = None,
-        real: Bool[Tensor, "B M"] | None = None,
-    ) -> Float[Tensor, "B N D"]:
-        """Each token looks at the real tokens of `memory` (itself and its fellows where None)."""
-        query = rearrange(self.query(tokens), "b n (h d) -> b h n d", h=self.heads)
-        pair = self.key_value(tokens if memory is None else memory)
-        key, value = rearrange(pair, "b m (two h d) -> two b h m d", two=2, h=self.heads)
-        allowed = None if real is None else real[:, None, None, :]
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
-        return self.out(rearrange(mixed, "b h n d -> b n (h d)"))
+    def mix(
+        self, tokens: Float[Tensor, "N D"], norm: nn.LayerNorm, seats: Seats, context: Context
+    ) -> Float[Tensor, "N D"]:
+        """Attention along lines; whoever is not in the list is not looked at."""
+        sight = seats.among(self.direction)
+        return self.out(look(project(tokens, norm, self.query_key_value), None, sight, self.heads))
 
 
-class JointMixer(nn.Module):
-    """All tokens of a packed sequence look at each other."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.attention = Attention(width, heads)
-
-    def forward(self, tokens: Float[Tensor, "B N D"], context: Context) -> Float[Tensor, "B N D"]:
-        """Dense attention; padding is never looked at."""
-        return self.attention(tokens, real=context.real)
-
-
-class TimeMixer(nn.Module):
-    """Each site looks along its own days."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.attention = Attention(width, heads)
-
-    def forward(self, tokens: Float[Tensor, "B T S D"], context: Context) -> Float[Tensor, "B T S D"]:
-        """Attention over T, separately for each site."""
-        size = tokens.shape[0]
-        mixed = self.attention(rearrange(tokens, "b t s d -> (b s) t d"))
-        return rearrange(mixed, "(b s) t d -> b t s d", b=size)
-
-
-class RecurrentMixer(nn.Module):
+class RecurrentMixer(Mixer):
     """Each site runs along its own days in both directions (LSTM; Hochreiter and Schmidhuber 1997)."""
 
     def __init__(self, width: int, heads: int) -> None:
@@ -144,7 +116,7 @@ class RecurrentMixer(nn.Module):
         return states.to(along.dtype)
 
 
-class SpaceMixer(nn.Module):
+class SpaceMixer(Mixer):
     """Each day, every site looks at its neighbours, nearer and more alike ones first (learned slopes).
 
     With `separations` 0 it looks at all sites alike, and knows them by their addresses only.
@@ -208,38 +180,48 @@ class FiLM(nn.Module):
         nn.init.zeros_(self.project.weight)
         nn.init.zeros_(self.project.bias)
 
-    def forward(self, tokens: Float[Tensor, "... D"], condition: Float[Tensor, "... E"]) -> Float[Tensor, "... D"]:
-        """(1 + γ) × tokens + β, with γ and β from the condition; the two broadcast."""
-        gamma, beta = self.project(condition).to(tokens.dtype).chunk(2, dim=-1)
-        return torch.addcmul(tokens + beta, tokens, gamma)
+    def forward(
+        self, tokens: Float[Tensor, "N *V D"], condition: Float[Tensor, "B S *V E"], seats: Seats
+    ) -> Float[Tensor, "N *V D"]:
+        """(1 + γ) × tokens + β, with γ and β from the condition of each token's site."""
+        both = self.project(condition).to(tokens.dtype)
+        shaped = seats.grid(tokens) if seats.whole else tokens
+        gamma, beta = (both[:, None] if seats.whole else of_sites(both, seats)).chunk(2, dim=-1)
+        return torch.addcmul(shaped + beta, shaped, gamma).view(tokens.shape)
 
 
 class Block(nn.Module):
     """One or two mixers and a feed-forward part, each norm-first and residual, with optional FiLM."""
 
     def __init__(
-        self, config: ModelConfig, width: int, mixers: tuple[Mixer, ...], separations: int, film: bool
+        self, config: ModelConfig, width: int, mixers: tuple[MixerName, ...], separations: int, film: bool
     ) -> None:
         super().__init__()
         hidden = int(width * config.mlp_ratio)
+        self.dropout = config.dropout
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in mixers)
         self.mixers = nn.ModuleList(_mixer(name, width, config.heads, separations) for name in mixers)
         self.norm = nn.LayerNorm(width)
         self.film = FiLM(width, width) if film else None
         self.feed = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
-        self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, tokens: Tensor, context: Context, condition: Tensor | None = None) -> Tensor:
-        """Tokens of any layout that the mixers take, in and out; `condition` broadcasts against them."""
+    def forward(
+        self,
+        tokens: Float[Tensor, "N D"],
+        seats: Seats,
+        context: Context,
+        condition: Float[Tensor, "B S D"] | None = None,
+    ) -> Float[Tensor, "N D"]:
+        """Tokens in and out; `condition` is what modulates the tokens of each site."""
+        dropout = self.dropout if self.training else 0.0
         for norm, mixer in zip(self.norms, self.mixers, strict=True):
-            tokens = tokens + self.dropout(mixer(norm(tokens), context))
-        inner = self.norm(tokens)
-        if self.film is not None and condition is not None:
-            inner = self.film(inner, condition)
-        return tokens + self.dropout(self.feed(inner))
+            assert isinstance(norm, nn.LayerNorm) and isinstance(mixer, Mixer)
+            tokens = residual(tokens, mixer.mix(tokens, norm, seats, context), dropout)
+        film = None if self.film is None or condition is None else self.film.project(condition)
+        return residual(tokens, feed(tokens, self.norm, film, seats, self.feed), dropout)
 
 
-def _mixer(name: Mixer, width: int, heads: int, separations: int) -> nn.Module:
-    if name == "space":
-        return SpaceMixer(width, heads, separations)
-    return {"joint": JointMixer, "time": TimeMixer, "recurrent": RecurrentMixer}[name](width, heads)
+def _mixer(name: MixerName, width: int, heads: int, separations: int) -> Mixer:
+    if name == "recurrent":
+        return RecurrentMixer(width, heads)
+    return SpaceMixer(width, heads, separations) if name == "space" and separations else LineMixer(width, heads, name)

@@ -16,10 +16,12 @@ from hydromae.modalities import MODALITIES
 from hydromae.model.address import SEPARATIONS, Address, joined_places, nearest
 from hydromae.model.decoder import Decoder, Head
 from hydromae.model.distribution import around, laid
-from hydromae.model.encoder import Embedding, Fusion, Stack, contrast, footprint_features, pack
+from hydromae.model.encoder import Embedding, Fusion, Stack, contrast, footprint_features
 from hydromae.model.layers import Context
+from hydromae.model.lean import picked
 from hydromae.model.priors import FEATURES, PRIORS, Priors
-from hydromae.model.streams import Predictions, Stream
+from hydromae.model.seats import Seats, side_by_side
+from hydromae.model.streams import Own, Predictions, Stream
 
 
 class HydroMAE(nn.Module):
@@ -36,10 +38,10 @@ class HydroMAE(nn.Module):
         super().__init__()
         self.config = config
         model = config.model
-        self.joint = model.mixers == ("joint",)
         self.addresses, self.encoders, self.statics, self.queries = (nn.ModuleDict() for _ in range(4))
         self.embeddings, self.heads, self.decoders = (nn.ModuleDict() for _ in range(3))
-        self.registers = nn.ParameterDict()
+        grids = {"recurrent", "reservoir"} & set(model.mixers) or model.neighbours is not None
+        self.drops = bool(model.decoder_layers) and not grids
         for stream in model.shared:
             self._add_stream(stream, pixels)
         self.fusion = Fusion(model, len(model.streams)) if model.fusion_layers else None
@@ -60,9 +62,7 @@ class HydroMAE(nn.Module):
         film = model.film and series
         self.addresses[key] = Address(width, slots, ordered="recurrent" not in model.mixers)
         self.encoders[key] = Stack(model, model.series_layers if series else model.map_layers, film)
-        if self.joint:
-            self.registers[key] = nn.Parameter(torch.randn(width) * 0.02)
-        if model.static_tokens and (series or not self.joint):
+        if model.static_tokens and (series or model.mixers != ("joint",)):
             self.statics[key] = nn.Linear(width, width)
         if model.decoder_layers:
             self.queries[key] = Address(model.decoder_dim, slots, ordered=True)
@@ -91,8 +91,8 @@ class HydroMAE(nn.Module):
         contexts = {kind: nearest(p, self.config.model.neighbours) for kind, p in batch.places.items()}
         streams = self.embed(batch, seen, contexts)
         layers = self.encode(streams, contexts)
-        memories, real, contrastive = self.fuse(streams, layers, batch)
-        return self.decode(batch, streams, memories, real, self._choose(hidden, wanted), contrastive)
+        memories, own, contrastive = self.fuse(streams, layers, batch)
+        return self.decode(batch, streams, memories, own, self._choose(hidden, wanted), contrastive)
 
     def embed(self, batch: Batch, seen: dict[str, Tensor], contexts: dict[str, Context]) -> list[Stream]:
         """Values, flags, footprints, priors and addresses become tokens."""
@@ -103,8 +103,9 @@ class HydroMAE(nn.Module):
             above = footprint_features(values, seen, batch, slots_of)
         streams = []
         for names in self.config.model.shared:
-            slots, sites, tokens = self.addresses["+".join(names)](batch.at(names[0]), batch.days)
-            priors = None
+            slots, sites, address = self.addresses["+".join(names)](batch.at(names[0]), batch.days)
+            seats = self._seats([seen[name] for name in names])
+            tokens, priors = picked(address, seats), None
             for name in names:
                 extra = above if MODALITIES[name].kind == "series" else None
                 if self.priors is not None and name == "riverflow":
@@ -113,10 +114,19 @@ class HydroMAE(nn.Module):
                         context = nearest(batch.at(name), sites.shape[1])
                     priors, doubts = self._ask_priors(values, seen, context)
                     extra = doubts[..., None, :] if extra is None else torch.cat([extra, doubts[..., None, :]], dim=-1)
-                tokens = tokens + self.embeddings[name](values[name], seen[name], extra, slots)
-            keep = torch.stack([seen[name].any(dim=-1) for name in names]).any(dim=0)
-            streams.append(Stream(names, tokens, slots, sites, keep, priors))
+                there = None if extra is None else seats.of(extra)
+                tokens = tokens + self.embeddings[name](
+                    seats.of(values[name]), seats.of(seen[name]), there, slots, seats
+                )
+            streams.append(Stream(names, tokens, seats, slots, sites, priors))
         return streams
+
+    def _seats(self, seen: list[Tensor]) -> Seats:
+        """Of the tokens of which anything is visible; of all where mixers need the whole grid, or answers are read there."""
+        size, days, sites, _ = seen[0].shape
+        if not self.drops:
+            return Seats.all(size, days, sites, seen[0].device)
+        return Seats.where(torch.stack([part.any(dim=-1) for part in seen]).any(dim=0))
 
     def _ask_priors(self, values: dict[str, Tensor], seen: dict[str, Tensor], context: Context) -> tuple[Any, Tensor]:
         assert self.priors is not None
@@ -129,88 +139,67 @@ class HydroMAE(nn.Module):
 
     def encode(self, streams: list[Stream], contexts: dict[str, Context]) -> list[list[Tensor]]:
         """Each stream through its own encoder; for every stream the outputs of all layers, the embedding first."""
-        layers = []
-        for stream in streams:
-            context, condition = contexts[stream.kind], stream.sites[:, None]
-            if self.joint:
-                context, condition = self._pack(stream)
-            layers.append([stream.tokens, *self.encoders[stream.key](stream.tokens, context, condition)])
-        return layers
-
-    def _pack(self, stream: Stream) -> tuple[Context, Tensor]:
-        """Drop what is not visible; the register is always real. Gives each kept token its site's condition (0: none)."""
-        size, _, sites = stream.keep.shape
-        register = self.registers[stream.key].to(stream.tokens.dtype).expand(size, 1, -1)
-        tokens = torch.cat([register, stream.tokens.flatten(1, 2)], dim=1)
-        keep = torch.cat([stream.keep.new_ones(size, 1), stream.keep.flatten(1)], dim=1)
-        stream.tokens, stream.place, stream.real = pack(tokens, keep)
-        site = (stream.place - 1).clamp(min=0) % sites
-        condition = stream.sites.gather(1, site[..., None].expand(-1, -1, stream.sites.shape[-1]))
-        condition = condition * (stream.place > 0)[..., None]
-        return Context(real=stream.real), condition
+        return [[s.tokens, *self.encoders[s.key](s.tokens, s.seats, contexts[s.kind], s.sites)] for s in streams]
 
     def fuse(
         self, streams: list[Stream], layers: list[list[Tensor]], batch: Batch
-    ) -> tuple[list[Tensor], Tensor | None, Tensor | None]:
-        """Lay the streams end to end, with static tokens, and mix them; one memory for every decoder layer."""
+    ) -> tuple[list[Tensor], list[Own], Tensor | None]:
+        """Lay the streams end to end, with static tokens, and mix them.
+
+        Returns
+        -------
+        memories : list of Float[M, D]
+            One for every decoder layer.
+        own : list of Own
+            Which part of them is each stream's.
+        contrastive : Float[] or None
+        """
         model = self.config.model
-        dim = 1 if self.joint else 2
+        own, seats = self._own(streams), None
         deepest = max(len(outputs) for outputs in layers)
         needed = range(deepest) if model.use_weighted_fm else (deepest - 1,)
         levels = {
             i: [self._with_static(s, o[min(i, len(o) - 1)]) for s, o in zip(streams, layers, strict=True)]
             for i in needed
         }
-        joined = [torch.cat(parts, dim=dim) for parts in levels.values()]
-        context = self._joint_context(streams, batch)
-        contrastive = None
+        joined, contrastive = [torch.cat(parts) for parts in levels.values()], None
         if self.fusion is not None:
-            last = levels[deepest - 1]
+            last, seats = levels[deepest - 1], side_by_side([part.seats for part in own])
             if model.contrastive_weight:
-                contrastive = self._contrast(last, streams)
-            joined += self.fusion(last, context, dim)
-        count = max(1, model.decoder_layers)
+                contrastive = self._contrast(last, own)
+            joined += self.fusion(last, seats, self._joint_context(streams, batch))
         if not model.use_weighted_fm:
-            return [joined[-1]] * count, context.real, contrastive
+            return [joined[-1]] * max(1, model.decoder_layers), own, contrastive
         maps = torch.stack([joined[i + (not model.use_input)] for i in self.chosen])
-        return (
-            list(torch.einsum("lm,m...->l...", self.mix.softmax(dim=-1).to(maps.dtype), maps)),
-            context.real,
-            contrastive,
-        )
+        return list(torch.einsum("lm,m...->l...", self.mix.softmax(dim=-1).to(maps.dtype), maps)), own, contrastive
+
+    def _own(self, streams: list[Stream]) -> list[Own]:
+        own, first = [], 0
+        for stream in streams:
+            seats = stream.seats
+            if self.statics:
+                seats = seats.behind_statics() if stream.key in self.statics else seats.behind(1)
+            own.append(Own(slice(first, first + len(seats.flat)), seats))
+            first = own[-1].tokens.stop
+        return own
 
     def _with_static(self, stream: Stream, tokens: Tensor) -> Tensor:
-        """Append a stream's static tokens: one a site, never hidden (a first day of the grid, or the end of a sequence)."""
+        """A stream's tokens and its static ones: one a site, never hidden, in a row before the first day."""
         if stream.key not in self.statics:
             return tokens
-        static = self.statics[stream.key](stream.sites).to(tokens.dtype)
-        return torch.cat([tokens, static], dim=1) if self.joint else torch.cat([static[:, None], tokens], dim=1)
+        return torch.cat([tokens, self.statics[stream.key](stream.sites).flatten(0, 1).to(tokens.dtype)])
 
     def _joint_context(self, streams: list[Stream], batch: Batch) -> Context:
-        if not self.joint and self.fusion is None:
-            return Context()
-        if not self.joint:
-            return nearest(joined_places([batch.at(s.names[0]) for s in streams]), self.config.model.neighbours)
-        if all(stream.real is None for stream in streams):
-            return Context()
-        parts = []
-        for stream in streams:
-            real = stream.keep.new_ones(stream.tokens.shape[:2]) if stream.real is None else stream.real
-            static = stream.sites.shape[1] if stream.key in self.statics else 0
-            parts += [real, real.new_ones(real.shape[0], static)]
-        return Context(real=torch.cat(parts, dim=1))
+        return nearest(joined_places([batch.at(s.names[0]) for s in streams]), self.config.model.neighbours)
 
-    def _contrast(self, tokens: list[Tensor], streams: list[Stream]) -> Tensor:
+    def _contrast(self, tokens: list[Tensor], own: list[Own]) -> Tensor:
         assert self.fusion is not None
         summaries = []
-        for index, (part, stream) in enumerate(zip(tokens, streams, strict=True)):
-            real = None
-            if stream.real is not None:
-                static = stream.real.new_ones(part.shape[0], part.shape[1] - stream.real.shape[1])
-                real = torch.cat([stream.real, static], dim=1)
-            alone = self.fusion.alone(part, index, Context(real=real)).float()  # sums over many tokens
-            share = torch.ones_like(alone[..., :1]) if real is None else real[..., None].to(alone.dtype)
-            summaries.append((alone * share).flatten(1, -2).sum(dim=1) / share.flatten(1, -2).sum(dim=1))
+        for index, (part, where) in enumerate(zip(tokens, own, strict=True)):
+            alone = self.fusion.alone(part, index, where.seats, Context()).float()  # sums over many tokens
+            windows, size = where.seats.windows, where.seats.shape[0]
+            total = alone.new_zeros(size, alone.shape[1]).index_add(0, windows, alone)
+            summaries.append(total / torch.bincount(windows, minlength=size).clamp(min=1)[:, None])
         return contrast(summaries, self.config.model.contrastive_temperature)
 
     def _choose(self, hidden: Hidden, wanted: Hidden | None) -> Hidden:
@@ -226,36 +215,36 @@ class HydroMAE(nn.Module):
         batch: Batch,
         streams: list[Stream],
         memories: list[Tensor],
-        real: Tensor | None,
+        own: list[Own],
         wanted: Hidden,
         contrastive: Tensor | None,
     ) -> Predictions:
         """Answers for the wanted tokens, laid back on the grid."""
-        mean, gaussians, first = {}, {}, 0
-        for stream in streams:
+        mean, gaussians, theirs = {}, {}, side_by_side([part.seats for part in own])
+        for stream, mine in zip(streams, own, strict=True):
             asked = torch.stack([wanted[name] for name in stream.names]).any(dim=0)
-            own = slice(first, first + stream.sites.shape[1])
-            first = own.stop
-            tokens = self._answer(batch, stream, memories, real, asked, own)
-            # A repeated index would add its gradients in no fixed order; spread over the days every index is alone.
-            slots = stream.slots[:, None].expand(-1, asked.shape[1], -1, -1, -1)[asked]
+            seats = Seats.where(asked)
+            tokens = self._answer(batch, stream, memories, theirs, mine, seats)
             for name in stream.names:
-                these = wanted[name][asked]
+                these, here = tokens, seats
+                if len(stream.names) > 1:
+                    these, here = tokens[wanted[name][asked]], Seats.where(wanted[name])
                 priors = None
                 if stream.priors is not None and name == "riverflow":
                     priors = (stream.priors[0][wanted[name]], stream.priors[1][wanted[name]])
-                value, raw = self.heads[name](tokens[these], slots[these], priors)
+                value, raw = self.heads[name](these, stream.slots, here, priors)
                 mean[name] = value.new_zeros(batch.values[name].shape).index_put((wanted[name],), value)
                 if raw is not None:
                     gaussians[name] = laid(around(value, raw), wanted[name], batch.values[name].shape)
         return Predictions(mean, gaussians, wanted, contrastive)
 
     def _answer(
-        self, batch: Batch, stream: Stream, memories: list[Tensor], real: Tensor | None, asked: Tensor, own: slice
+        self, batch: Batch, stream: Stream, memories: list[Tensor], theirs: Seats, own: Own, asked: Seats
     ) -> Float[Tensor, "N D"]:
-        """One vector for every asked token, in the order of `asked.nonzero()`."""
-        lead = int(bool(self.statics)) if not self.joint else 0
+        """One vector for every asked token, in their order."""
         if not self.config.model.decoder_layers:
-            return self.queries[stream.key](memories[-1][:, lead:, own][asked])
+            held = own.seats.grid(memories[-1][own.tokens])[:, own.seats.lead :]
+            return self.queries[stream.key](picked(held, asked))
         query = self.queries[stream.key](batch.at(stream.names[0]), batch.days)[2]
-        return self.decoders[stream.key](query, asked, memories, real, own, lead)
+        behind = asked.behind(own.seats.lead)
+        return self.decoders[stream.key](picked(query, asked), behind, memories, theirs, own)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from hydromae.modalities import MODALITIES
 from hydromae.model.distribution import Gaussians
+from hydromae.model.seats import Seats
 
 
 @dataclass(frozen=True)
@@ -32,21 +33,29 @@ class Predictions:
     contrast: Tensor | None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Stream:
-    """Modalities that share tokens, on their way through the model.
+    """Modalities that share tokens, on their way into the model.
 
-    `tokens` is Float[B, T, S, D], or Float[B, K, D] once `place` (Int[B, K], 0 is the register) says what was kept.
+    Attributes
+    ----------
+    names : tuple of str
+    tokens : Float[N, D]
+        Embedded.
+    seats : Seats
+        Where they are.
+    slots, sites : Float[B, S, V, D], Float[B, S, D]
+        Addresses of every catchment (or patch), and of every site.
+    priors : (Float[B, T, S, P], Bool[B, T, S, P]) or None
+        Values and whether they exist.
     """
 
     names: tuple[str, ...]
-    tokens: Tensor
+    tokens: Float[Tensor, "N D"]
+    seats: Seats
     slots: Float[Tensor, "B S V D"]
     sites: Float[Tensor, "B S D"]
-    keep: Bool[Tensor, "B T S"]
     priors: tuple[Tensor, Tensor] | None = None
-    place: Int[Tensor, "B K"] | None = None
-    real: Bool[Tensor, "B K"] | None = None
 
     @property
     def key(self) -> str:
@@ -57,3 +66,11 @@ class Stream:
     def kind(self) -> str:
         """Map or series."""
         return MODALITIES[self.names[0]].kind
+
+
+@dataclass(frozen=True)
+class Own:
+    """A stream's part of the memory: which of its tokens, and where these sit among the stream's own sites."""
+
+    tokens: slice
+    seats: Seats

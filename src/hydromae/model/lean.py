@@ -1,0 +1,333 @@
+"""The large products of a block, with what the backward pass needs kept small.
+
+Each function equals the lines of plain torch that its docstring gives. What is cheap to make again (a normalisation, an
+activation, a product that is wider than its tokens, the places of a line) is made again in the backward pass; kept are the
+tokens that go in and the bits of dropout. Products are in the precision of autocast, sums in that of the tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from hydromae.model.seats import Seats, Sight, Stack
+
+SHORT = 128
+"""Up to this length a CPU looks along lines faster with plain products than with the fused kernel."""
+
+
+FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+FLASH_BACK = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
+
+def precision_of(tokens: Tensor) -> torch.dtype:
+    """Of products: autocast's, else that of the tokens."""
+    kind = tokens.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tokens.dtype
+
+
+def project(tokens: Float[Tensor, "N D"], norm: nn.LayerNorm, layer: nn.Linear) -> Float[Tensor, "N E"]:
+    """`layer(norm(tokens))`."""
+    tokens = tokens.to(norm.weight.dtype)
+    return _Project.apply(tokens, norm.weight, norm.bias, layer.weight, layer.bias, norm.eps, precision_of(tokens))
+
+
+def feed(
+    tokens: Float[Tensor, "N D"],
+    norm: nn.LayerNorm,
+    film: Float[Tensor, "B S E"] | None,
+    seats: Seats,
+    layers: nn.Sequential,
+) -> Float[Tensor, "N D"]:
+    """`layers((1 + γ) × norm(tokens) + β)`, γ and β being those of each token's site, or 0 without `film`.
+
+    The layers are a linear one, GELU, and a linear one.
+    """
+    up, down = layers[0], layers[2]
+    assert isinstance(up, nn.Linear) and isinstance(down, nn.Linear)
+    tokens = tokens.to(norm.weight.dtype)
+    parts = (norm.weight, norm.bias, up.weight, up.bias, down.weight, down.bias)
+    return _Feed.apply(tokens, film, *parts, norm.eps, seats, precision_of(tokens))
+
+
+def look(
+    query: Float[Tensor, "N E"], pair: Float[Tensor, "M F"] | None, sight: Sight, heads: int
+) -> Float[Tensor, "N D"]:
+    """Scaled dot-product attention of each token on what it sees.
+
+    `pair` holds keys and values side by side; where it is None, `query` holds all three.
+    """
+    along = _Look.apply if query.device.type == "cpu" else _fused
+    pieces = [along(query, pair, own, theirs, heads) for own, theirs in zip(sight.own, sight.theirs, strict=True)]
+    if not pieces:
+        return query.new_zeros(0, query.shape[1] // (3 if pair is None else 1))
+    if len(pieces) == 1:
+        return pieces[0]
+    return _InOrder.apply(torch.cat(pieces), torch.cat([own.tokens for own in sight.own if own.tokens is not None]))
+
+
+def _fused(query: Tensor, pair: Tensor | None, own: Stack, theirs: Stack, heads: int) -> Tensor:
+    if pair is None:
+        q, k, v = _headed(_Spread.apply(query, own), 3, heads)
+    else:
+        (q,), (k, v) = _headed(_Spread.apply(query, own), 1, heads), _headed(_Spread.apply(pair, theirs), 2, heads)
+    mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=_bias(theirs, q))
+    return _Collect.apply(mixed.transpose(1, 2).flatten(2), own)
+
+
+def residual(tokens: Float[Tensor, "N D"], branch: Float[Tensor, "N D"], dropout: float) -> Float[Tensor, "N D"]:
+    """`tokens + dropout(branch)`; the rate is met to 1 in 65,536."""
+    return _Residual.apply(tokens, branch, dropout) if dropout else tokens + branch
+
+
+def picked(grid: Shaped[Tensor, "B R S ..."], seats: Seats) -> Shaped[Tensor, "N ..."]:
+    """`seats.of(grid)`, whose gradient adds nothing up, for every seat is another."""
+    return grid.flatten(0, 2) if seats.whole else _Pick.apply(grid, seats)
+
+
+def of_sites(held: Float[Tensor, "B S ..."], seats: Seats) -> Float[Tensor, "N ..."]:
+    """`seats.of_sites(held)`, whose gradient adds up in one fixed order."""
+    return _OfSites.apply(held, seats)
+
+
+def _headed(lined: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
+    """Queries, keys or values Float[G, H, L, d] of lines Float[G, L, parts × H × d]."""
+    return lined.unflatten(2, (parts, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+
+
+def _filmed(plain: Tensor, film: Tensor | None, seats: Seats) -> Tensor:
+    if film is None:
+        return plain
+    gamma, beta = _modulation(plain, film, seats)
+    shaped = plain.view(*seats.shape, -1) if seats.whole else plain
+    return torch.addcmul(shaped + beta, shaped, gamma).view(plain.shape)
+
+
+def _modulation(plain: Tensor, film: Tensor, seats: Seats) -> tuple[Tensor, Tensor]:
+    """γ and β: of each token, or, on a whole grid, of each site for all its days."""
+    film = film.to(plain.dtype)
+    gamma, beta = (film[:, None] if seats.whole else seats.of_sites(film)).chunk(2, dim=-1)
+    return gamma, beta
+
+
+class _Project(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tokens, norm_weight, norm_bias, weight, bias, eps, dtype):
+        with torch.autocast(tokens.device.type, enabled=False):
+            plain, mean, rate = torch.native_layer_norm(tokens, norm_weight.shape, norm_weight, norm_bias, eps)
+            out = functional.linear(plain.to(dtype), weight.to(dtype), bias.to(dtype))
+        ctx.save_for_backward(tokens, mean, rate, norm_weight, norm_bias, weight)
+        ctx.eps, ctx.dtype = eps, dtype
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad):
+        tokens, mean, rate, norm_weight, norm_bias, weight = ctx.saved_tensors
+        plain = torch.native_layer_norm(tokens, norm_weight.shape, norm_weight, norm_bias, ctx.eps)[0]
+        weight_grad, bias_grad = _of_layer(grad, plain.to(ctx.dtype), weight, ctx.needs_input_grad[3:5])
+        grad = (grad @ weight.to(ctx.dtype)).to(tokens.dtype)
+        normal = _of_norm(grad, tokens, mean, rate, norm_weight, norm_bias, ctx.needs_input_grad[:3])
+        return *normal, weight_grad, bias_grad, None, None
+
+
+class _Feed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tokens, film, norm_weight, norm_bias, up, up_bias, down, down_bias, eps, seats, dtype):
+        with torch.autocast(tokens.device.type, enabled=False):
+            plain, mean, rate = torch.native_layer_norm(tokens, norm_weight.shape, norm_weight, norm_bias, eps)
+            inner = _filmed(plain, film, seats).to(dtype)
+            wide = functional.gelu(functional.linear(inner, up.to(dtype), up_bias.to(dtype)))
+            out = functional.linear(wide, down.to(dtype), down_bias.to(dtype))
+        ctx.save_for_backward(tokens, film, mean, rate, norm_weight, norm_bias, up, up_bias, down)
+        ctx.eps, ctx.seats, ctx.dtype = eps, seats, dtype
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad):
+        tokens, film, mean, rate, norm_weight, norm_bias, up, up_bias, down = ctx.saved_tensors
+        need, dtype, seats = ctx.needs_input_grad, ctx.dtype, ctx.seats
+        plain = torch.native_layer_norm(tokens, norm_weight.shape, norm_weight, norm_bias, ctx.eps)[0]
+        inner = _filmed(plain, film, seats).to(dtype)
+        raw = functional.linear(inner, up.to(dtype), up_bias.to(dtype))
+        down_grad, down_bias_grad = _of_layer(grad, functional.gelu(raw), down, need[6:8])
+        grad = torch.ops.aten.gelu_backward(grad @ down.to(dtype), raw)
+        up_grad, up_bias_grad = _of_layer(grad, inner, up, need[4:6])
+        grad = (grad @ up.to(dtype)).to(tokens.dtype)
+        film_grad = None
+        if film is not None:
+            film_grad = seats.over_sites(torch.cat([grad * plain, grad], dim=1)).to(film.dtype) if need[1] else None
+            gamma = _modulation(plain, film, seats)[0]
+            shaped = grad.view(*seats.shape, -1) if seats.whole else grad
+            grad = torch.addcmul(shaped, shaped, gamma).view(grad.shape)
+        normal = _of_norm(grad, tokens, mean, rate, norm_weight, norm_bias, (need[0], *need[2:4]))
+        return normal[0], film_grad, *normal[1:], up_grad, up_bias_grad, down_grad, down_bias_grad, None, None, None
+
+
+def _of_layer(grad: Tensor, taken: Tensor, weight: Tensor, need: Any) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of a layer's matrix and bias."""
+    of_weight = (grad.T @ taken).to(weight.dtype) if need[0] else None
+    return of_weight, grad.sum(dim=0, dtype=weight.dtype) if need[1] else None
+
+
+def _of_norm(grad: Tensor, tokens: Tensor, mean: Tensor, rate: Tensor, weight: Tensor, bias: Tensor, need: Any) -> Any:
+    """Gradients of a normalisation's tokens, weight and bias."""
+    return torch.ops.aten.native_layer_norm_backward(
+        grad, tokens, weight.shape, mean, rate, weight, bias, [bool(n) for n in need]
+    )
+
+
+class _Look(torch.autograd.Function):
+    """Attention along the lines of a stack, on a CPU: by plain products where lines are short, else by the fused kernel."""
+
+    @staticmethod
+    def forward(ctx: Any, query, pair, own: Stack, theirs: Stack, heads: int):
+        ctx.own, ctx.theirs, ctx.heads = own, theirs, heads
+        ctx.short = max(own.length, theirs.length) <= SHORT
+        with torch.autocast(query.device.type, enabled=False):
+            q, k, v = _lined(query, pair, own, theirs, heads)
+            if ctx.short:
+                kept = _weight(q, k, theirs)
+                mixed = torch.matmul(kept, v)
+            else:
+                mixed, kept = FLASH(q, k, v, attn_mask=_bias(theirs, q))
+            out = own.collect(mixed.transpose(1, 2).flatten(2))
+        ctx.save_for_backward(query, pair, kept, None if ctx.short else out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad):
+        query, pair, kept, out = ctx.saved_tensors
+        own, theirs, heads = ctx.own, ctx.theirs, ctx.heads
+        q, k, v = _lined(query, pair, own, theirs, heads)
+        (grad,) = _headed(own.line_up(grad), 1, heads)
+        if ctx.short:
+            back = torch.matmul(grad, v.transpose(2, 3))
+            score = torch.ops.aten._softmax_backward_data(back, kept, -1, kept.dtype).mul_(q.shape[-1] ** -0.5)
+            of_query, of_key = torch.matmul(score, k), torch.matmul(score.transpose(2, 3), q)
+            of_value = torch.matmul(kept.transpose(2, 3), grad)
+        else:
+            (mixed,) = _headed(own.line_up(out), 1, heads)
+            of_query, of_key, of_value = FLASH_BACK(grad, q, k, v, mixed, kept, 0.0, False, attn_mask=_bias(theirs, q))
+        if pair is None:
+            return _joined(query, own, of_query, of_key, of_value), None, None, None, None
+        return _joined(query, own, of_query), _joined(pair, theirs, of_key, of_value), None, None, None
+
+
+def _lined(query: Tensor, pair: Tensor | None, own: Stack, theirs: Stack, heads: int) -> tuple[Tensor, ...]:
+    if pair is None:
+        return _headed(own.spread(query), 3, heads)
+    return *_headed(own.spread(query), 1, heads), *_headed(theirs.spread(pair), 2, heads)
+
+
+def _bias(theirs: Stack, like: Tensor) -> Tensor | None:
+    return None if theirs.bias is None else theirs.bias.to(like.dtype)
+
+
+def _weight(q: Tensor, k: Tensor, theirs: Stack) -> Tensor:
+    score = torch.matmul(q, k.transpose(2, 3)).mul_(q.shape[-1] ** -0.5)
+    if theirs.bias is not None:
+        score += theirs.bias
+    return score.softmax(dim=-1)
+
+
+def _back(shape: torch.Size, stack: Stack, lined: Float[Tensor, "G L E"]) -> Tensor:
+    """From a stack's lines to the whole list, zeros at the tokens of others."""
+    held = stack.collect(lined)
+    return held if stack.tokens is None else held.new_zeros(shape).index_copy_(0, stack.tokens, held)
+
+
+def _joined(like: Tensor, stack: Stack, *parts: Tensor) -> Tensor:
+    """From Float[G, H, L, d] of several parts back to the list of tokens."""
+    return _back(like.shape, stack, torch.stack(parts, dim=0).permute(1, 3, 0, 2, 4).flatten(2))
+
+
+class _Spread(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, held, stack: Stack):
+        ctx.stack, ctx.shape = stack, held.shape
+        return stack.spread(held)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad):
+        return _back(ctx.shape, ctx.stack, grad), None
+
+
+class _Collect(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, lined, stack: Stack):
+        ctx.stack = stack
+        return stack.collect(lined)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad):
+        return ctx.stack.line_up(grad), None
+
+
+class _InOrder(torch.autograd.Function):
+    """The pieces of a list, back in its order: piece k is token `tokens[k]`."""
+
+    @staticmethod
+    def forward(ctx: Any, pieces, tokens):
+        ctx.save_for_backward(tokens)
+        return torch.empty_like(pieces).index_copy_(0, tokens, pieces)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad):
+        return grad.index_select(0, ctx.saved_tensors[0]), None
+
+
+class _Pick(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, grid, seats: Seats):
+        ctx.seats = seats
+        return seats.of(grid)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad):
+        return ctx.seats.grid(grad), None
+
+
+class _OfSites(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, held, seats: Seats):
+        ctx.seats, ctx.shape = seats, held.shape
+        return seats.of_sites(held)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad):
+        return ctx.seats.over_sites(grad.flatten(1)).view(ctx.shape), None
+
+
+class _Residual(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tokens, branch, dropout: float):
+        lost = round(dropout * 2**16)
+        ctx.scale, ctx.dtype = 2**16 / (2**16 - lost), branch.dtype
+        keep = _bits(branch, lost)
+        ctx.save_for_backward(keep)
+        return torch.addcmul(tokens, branch.to(tokens.dtype), keep.to(tokens.dtype), value=ctx.scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad):
+        (keep,) = ctx.saved_tensors
+        return grad, (grad * keep).mul_(ctx.scale).to(ctx.dtype), None
+
+
+def _bits(like: Tensor, lost: int) -> Tensor:
+    """Bool of a tensor's shape, False with probability lost / 65,536: four of them from each random number of 64 bits."""
+    drawn = torch.empty(-(-like.numel() // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
+    return (drawn.view(torch.int16)[: like.numel()] >= lost - 2**15).view(like.shape)
