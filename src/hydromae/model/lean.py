@@ -15,7 +15,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from hydromae.model.seats import Seats, Sight, Stack
+from hydromae.model.seats import Lines, Seats, Sight, Stack
 
 SHORT = 128
 """Up to this length a CPU looks along lines faster with plain products than with the fused kernel."""
@@ -62,22 +62,16 @@ def look(
 
     `pair` holds keys and values side by side; where it is None, `query` holds all three.
     """
-    along = _Look.apply if query.device.type == "cpu" else _fused
-    pieces = [along(query, pair, own, theirs, heads) for own, theirs in zip(sight.own, sight.theirs, strict=True)]
-    if not pieces:
-        return query.new_zeros(0, query.shape[1] // (3 if pair is None else 1))
-    if len(pieces) == 1:
-        return pieces[0]
-    return _InOrder.apply(torch.cat(pieces), torch.cat([own.tokens for own in sight.own if own.tokens is not None]))
-
-
-def _fused(query: Tensor, pair: Tensor | None, own: Stack, theirs: Stack, heads: int) -> Tensor:
-    if pair is None:
-        q, k, v = _headed(_Spread.apply(query, own), 3, heads)
-    else:
-        (q,), (k, v) = _headed(_Spread.apply(query, own), 1, heads), _headed(_Spread.apply(pair, theirs), 2, heads)
-    mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=_bias(theirs, q))
-    return _Collect.apply(mixed.transpose(1, 2).flatten(2), own)
+    if query.device.type == "cpu":
+        return _Look.apply(query, pair, sight, heads)
+    spread = _Spread.apply(query, sight.own)
+    theirs = None if pair is None else _Spread.apply(pair, sight.theirs)
+    pieces = []
+    for own, their in zip(sight.own.stacks, sight.theirs.stacks, strict=True):
+        q, k, v = _headed(spread, theirs, own, their, heads)
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=_bias(their, q))
+        pieces.append(_flat(mixed))
+    return _Collect.apply(torch.cat(pieces), sight.own)
 
 
 def residual(tokens: Float[Tensor, "N D"], branch: Float[Tensor, "N D"], dropout: float) -> Float[Tensor, "N D"]:
@@ -95,9 +89,17 @@ def of_sites(held: Float[Tensor, "B S ..."], seats: Seats) -> Float[Tensor, "N .
     return _OfSites.apply(held, seats)
 
 
-def _headed(lined: Tensor, parts: int, heads: int) -> tuple[Tensor, ...]:
-    """Queries, keys or values Float[G, H, L, d] of lines Float[G, L, parts × H × d]."""
-    return lined.unflatten(2, (parts, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+def _headed(query: Tensor, pair: Tensor | None, own: Stack, theirs: Stack, heads: int) -> tuple[Tensor, ...]:
+    """Queries, keys and values Float[G, H, L, d] of the lines of a stack."""
+    if pair is None:
+        return own.of(query).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    keys, values = theirs.of(pair).unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4)
+    return own.of(query).unflatten(2, (heads, -1)).transpose(1, 2), keys, values
+
+
+def _flat(mixed: Float[Tensor, "G H L d"]) -> Float[Tensor, "P D"]:
+    """The places of a stack of lines."""
+    return mixed.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
 def _filmed(plain: Tensor, film: Tensor | None, seats: Seats) -> Tensor:
@@ -184,47 +186,52 @@ def _of_norm(grad: Tensor, tokens: Tensor, mean: Tensor, rate: Tensor, weight: T
 
 
 class _Look(torch.autograd.Function):
-    """Attention along the lines of a stack, on a CPU: by plain products where lines are short, else by the fused kernel."""
+    """Attention on a CPU: by plain products along short lines, else by the fused kernel."""
 
     @staticmethod
-    def forward(ctx: Any, query, pair, own: Stack, theirs: Stack, heads: int):
-        ctx.own, ctx.theirs, ctx.heads = own, theirs, heads
-        ctx.short = max(own.length, theirs.length) <= SHORT
+    def forward(ctx: Any, query, pair, sight: Sight, heads: int):
+        ctx.sight, ctx.heads, kept = sight, heads, []
+        mixed = query.new_zeros(sight.own.places, query.shape[1] // (3 if pair is None else 1))
         with torch.autocast(query.device.type, enabled=False):
-            q, k, v = _lined(query, pair, own, theirs, heads)
-            if ctx.short:
-                kept = _weight(q, k, theirs)
-                mixed = torch.matmul(kept, v)
-            else:
-                mixed, kept = FLASH(q, k, v, attn_mask=_bias(theirs, q))
-            out = own.collect(mixed.transpose(1, 2).flatten(2))
-        ctx.save_for_backward(query, pair, kept, None if ctx.short else out)
+            spread, theirs = sight.own.spread(query), None if pair is None else sight.theirs.spread(pair)
+            for own, their in zip(sight.own.stacks, sight.theirs.stacks, strict=True):
+                q, k, v = _headed(spread, theirs, own, their, heads)
+                if _short(own, their):
+                    kept.append(_weight(q, k, their))
+                    piece = torch.matmul(kept[-1], v)
+                else:
+                    piece, sums = FLASH(q, k, v, attn_mask=_bias(their, q))
+                    kept.append(sums)
+                own.of(mixed).unflatten(2, (heads, -1)).copy_(piece.transpose(1, 2))
+        out = sight.own.collect(mixed)
+        ctx.save_for_backward(query, pair, out, *kept)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad):
-        query, pair, kept, out = ctx.saved_tensors
-        own, theirs, heads = ctx.own, ctx.theirs, ctx.heads
-        q, k, v = _lined(query, pair, own, theirs, heads)
-        (grad,) = _headed(own.line_up(grad), 1, heads)
-        if ctx.short:
-            back = torch.matmul(grad, v.transpose(2, 3))
-            score = torch.ops.aten._softmax_backward_data(back, kept, -1, kept.dtype).mul_(q.shape[-1] ** -0.5)
-            of_query, of_key = torch.matmul(score, k), torch.matmul(score.transpose(2, 3), q)
-            of_value = torch.matmul(kept.transpose(2, 3), grad)
-        else:
-            (mixed,) = _headed(own.line_up(out), 1, heads)
-            of_query, of_key, of_value = FLASH_BACK(grad, q, k, v, mixed, kept, 0.0, False, attn_mask=_bias(theirs, q))
-        if pair is None:
-            return _joined(query, own, of_query, of_key, of_value), None, None, None, None
-        return _joined(query, own, of_query), _joined(pair, theirs, of_key, of_value), None, None, None
+        query, pair, out, *kept = ctx.saved_tensors
+        sight, heads = ctx.sight, ctx.heads
+        spread, theirs = sight.own.spread(query), None if pair is None else sight.theirs.spread(pair)
+        grads, mixed = sight.own.spread(grad), sight.own.spread(out)
+        of_query = torch.zeros_like(spread)
+        of_pair = None if theirs is None else torch.zeros_like(theirs)
+        for own, their, held in zip(sight.own.stacks, sight.theirs.stacks, kept, strict=True):
+            q, k, v = _headed(spread, theirs, own, their, heads)
+            above, answer = (own.of(held_).unflatten(2, (heads, -1)).transpose(1, 2) for held_ in (grads, mixed))
+            back = (
+                _back_short(above, q, k, v, held)
+                if _short(own, their)
+                else _back_fused(above, q, k, v, answer, held, their)
+            )
+            for into, part in zip(_headed(of_query, of_pair, own, their, heads), back, strict=True):
+                into.copy_(part)
+        of_pair = None if of_pair is None else sight.theirs.collect(of_pair)
+        return sight.own.collect(of_query), of_pair, None, None
 
 
-def _lined(query: Tensor, pair: Tensor | None, own: Stack, theirs: Stack, heads: int) -> tuple[Tensor, ...]:
-    if pair is None:
-        return _headed(own.spread(query), 3, heads)
-    return *_headed(own.spread(query), 1, heads), *_headed(theirs.spread(pair), 2, heads)
+def _short(own: Stack, theirs: Stack) -> bool:
+    return max(own.length, theirs.length) <= SHORT
 
 
 def _bias(theirs: Stack, like: Tensor) -> Tensor | None:
@@ -238,53 +245,41 @@ def _weight(q: Tensor, k: Tensor, theirs: Stack) -> Tensor:
     return score.softmax(dim=-1)
 
 
-def _back(shape: torch.Size, stack: Stack, lined: Float[Tensor, "G L E"]) -> Tensor:
-    """From a stack's lines to the whole list, zeros at the tokens of others."""
-    held = stack.collect(lined)
-    return held if stack.tokens is None else held.new_zeros(shape).index_copy_(0, stack.tokens, held)
+def _back_short(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    grad = grad.contiguous()
+    back = torch.matmul(grad, v.transpose(2, 3))
+    score = torch.ops.aten._softmax_backward_data(back, weight, -1, weight.dtype).mul_(q.shape[-1] ** -0.5)
+    return torch.matmul(score, k), torch.matmul(score.transpose(2, 3), q), torch.matmul(weight.transpose(2, 3), grad)
 
 
-def _joined(like: Tensor, stack: Stack, *parts: Tensor) -> Tensor:
-    """From Float[G, H, L, d] of several parts back to the list of tokens."""
-    return _back(like.shape, stack, torch.stack(parts, dim=0).permute(1, 3, 0, 2, 4).flatten(2))
+def _back_fused(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mixed: Tensor, sums: Tensor, theirs: Stack
+) -> tuple[Tensor, Tensor, Tensor]:
+    return FLASH_BACK(grad, q, k, v, mixed, sums, 0.0, False, attn_mask=_bias(theirs, q))
 
 
 class _Spread(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, held, stack: Stack):
-        ctx.stack, ctx.shape = stack, held.shape
-        return stack.spread(held)
+    def forward(ctx: Any, held, lines: Lines):
+        ctx.lines = lines
+        return lines.spread(held)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad):
-        return _back(ctx.shape, ctx.stack, grad), None
+        return ctx.lines.collect(grad), None
 
 
 class _Collect(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, lined, stack: Stack):
-        ctx.stack = stack
-        return stack.collect(lined)
+    def forward(ctx: Any, places, lines: Lines):
+        ctx.lines = lines
+        return lines.collect(places)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad):
-        return ctx.stack.line_up(grad), None
-
-
-class _InOrder(torch.autograd.Function):
-    """The pieces of a list, back in its order: piece k is token `tokens[k]`."""
-
-    @staticmethod
-    def forward(ctx: Any, pieces, tokens):
-        ctx.save_for_backward(tokens)
-        return torch.empty_like(pieces).index_copy_(0, tokens, pieces)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad):
-        return grad.index_select(0, ctx.saved_tensors[0]), None
+        return ctx.lines.spread(grad), None
 
 
 class _Pick(torch.autograd.Function):

@@ -7,6 +7,7 @@ answers 0. So the cost grows with the tokens that are there, whatever was hidden
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,88 +20,101 @@ from torch import Tensor
 Direction = Literal["joint", "time", "space"]
 FAR_BELOW = -3e4
 """Added to the score of a place without a token; its weight is then exactly 0, in half precision, too."""
-SHRINK = 0.75
+SHRINK = 0.65
 """Lines of a stack hold at least this share of its longest, but for the last stack, which takes all that are left."""
 STACKS = 4
 
 
 @dataclass(frozen=True)
 class Stack:
-    """G lines of L places, and which tokens of a list stand there.
+    """G lines of L places, laid flat behind other stacks from place `start` on.
 
     Attributes
     ----------
-    count, length : int
-        G and L.
-    tokens : Int[n] or None
-        The tokens of the list that stand in these lines; None means all.
-    place : Int[n] or None
-        Their places, counted through all lines; None where token n stands at place n.
+    start, count, length : int
+        Where it starts, G, and L.
     bias : Float[G, 1, 1, L] or None
         0 where a token is, far below where none is; None where every place has one.
     """
 
+    start: int
     count: int
     length: int
-    tokens: Int[Tensor, " n"] | None
-    place: Int[Tensor, " n"] | None
     bias: Float[Tensor, "G 1 1 L"] | None
 
+    def of(self, places: Shaped[Tensor, "P E"]) -> Shaped[Tensor, "G L E"]:
+        """Its lines, a view."""
+        part = places[self.start : self.start + self.count * self.length]
+        return part.view(self.count, self.length, places.shape[1])
+
+
+@dataclass(frozen=True)
+class Lines:
+    """A list of N tokens lined up in stacks.
+
+    Attributes
+    ----------
+    stacks : tuple of Stack
+    place : Int[N] or None
+        Place of each token, counted through all stacks; None where token n stands at place n.
+    places : int
+        P, of all stacks, and one more where tokens stand in no line.
+    """
+
+    stacks: tuple[Stack, ...]
+    place: Int[Tensor, " N"] | None
+    places: int
+
     @classmethod
-    def of(cls, line: Int[Tensor, " N"], lines: Int[Tensor, " G"], held: Int[Tensor, " C"]) -> Stack:
-        """The tokens of some lines, in the order of the list; `line` is that of each token, `held` how many are in each."""
-        row = torch.full_like(held, -1)
-        row[lines] = torch.arange(len(lines), device=line.device)
-        mine = row[line]
-        tokens = None if len(lines) == len(held) else (mine >= 0).nonzero()[:, 0]
-        mine = mine if tokens is None else mine[tokens]
-        count, length, own = len(lines), max(1, int(held[lines].max())), held[lines]
-        each, first = torch.arange(len(mine), device=line.device), torch.cumsum(own, 0) - own
-        place, order = torch.empty_like(mine), mine.argsort(stable=True)
-        place[order] = each + (torch.arange(count, device=line.device) * length - first)[mine[order]]
-        if len(mine) < count * length:
+    def of(cls, line: Int[Tensor, " N"], held: Int[Tensor, " C"], groups: Sequence[Tensor]) -> Lines:
+        """Line tokens up by their line, in the order of the list; `held` is how many each line has, a group a stack."""
+        stacks, begin, start = [], torch.full_like(held, -1), 0
+        for lines in groups:
+            own = held[lines]
+            length = max(1, int(own.max()))
+            begin[lines] = start + torch.arange(len(lines), device=line.device) * length
             empty = torch.arange(length, device=line.device) >= own[:, None]
-            return cls(count, length, tokens, place, empty[:, None, None] * FAR_BELOW)
-        return cls(count, length, tokens, None if bool((place == each).all()) else place, None)
+            bias = empty[:, None, None] * FAR_BELOW if bool(empty.any()) else None
+            stacks.append(Stack(start, len(lines), length, bias))
+            start += len(lines) * length
+        each, order = torch.arange(len(line), device=line.device), line.argsort(stable=True)
+        first = begin[line]
+        place = torch.empty_like(line)
+        place[order] = each - (torch.cumsum(held, 0) - held)[line[order]]
+        place = torch.where(first >= 0, place + first, start)
+        if len(line) == start and bool((place == each).all()):
+            return cls(tuple(stacks), None, start)
+        return cls(tuple(stacks), place, start + int(bool((first < 0).any())))
 
-    def spread(self, held: Shaped[Tensor, "N E"]) -> Shaped[Tensor, "G L E"]:
+    def spread(self, held: Shaped[Tensor, "N E"]) -> Shaped[Tensor, "P E"]:
         """The tokens at their places, zeros elsewhere."""
-        return self.line_up(held if self.tokens is None else held.index_select(0, self.tokens))
+        if self.place is None:
+            return held
+        return held.new_zeros(self.places, held.shape[1]).index_copy_(0, self.place, held)
 
-    def line_up(self, mine: Shaped[Tensor, "n E"]) -> Shaped[Tensor, "G L E"]:
-        """The tokens of these lines at their places, zeros elsewhere."""
-        if self.place is not None:
-            mine = mine.new_zeros(self.count * self.length, mine.shape[1]).index_copy_(0, self.place, mine)
-        return mine.view(self.count, self.length, mine.shape[1])
-
-    def collect(self, lined: Shaped[Tensor, "G L E"]) -> Shaped[Tensor, "n E"]:
-        """The tokens of the lines, in the order of the list."""
-        flat = lined.reshape(self.count * self.length, lined.shape[2])
-        return flat if self.place is None else flat.index_select(0, self.place)
+    def collect(self, places: Shaped[Tensor, "P E"]) -> Shaped[Tensor, "N E"]:
+        """The tokens of the places, in the order of the list."""
+        return places if self.place is None else places.index_select(0, self.place)
 
 
 @dataclass(frozen=True)
 class Sight:
-    """Who looks at whom: stacks of lines of those who look, and of the same lines of what they look at."""
+    """Who looks at whom: lines of those who look, and the same lines of what they look at."""
 
-    own: tuple[Stack, ...]
-    theirs: tuple[Stack, ...]
+    own: Lines
+    theirs: Lines
 
     @classmethod
     def of(cls, own: Int[Tensor, " N"], theirs: Int[Tensor, " M"], count: int) -> Sight:
         """Token n looks at all of `theirs` that stand in its line, one of `count`."""
         held, found = torch.bincount(own, minlength=count), torch.bincount(theirs, minlength=count)
         looking = held.nonzero()[:, 0]
-        if not len(looking):
-            return cls((), ())
         size = found[looking].clamp(min=1).to(torch.float64)
-        depth = (torch.log(size / size.max()) / torch.log(torch.tensor(SHRINK, dtype=torch.float64))).long()
-        depth = depth.clamp(max=STACKS - 1)
+        depth = size.new_zeros(0) if not len(looking) else torch.log(size.max() / size) / -math.log(SHRINK)
+        depth = depth.long().clamp(max=STACKS - 1)
         groups = [looking[depth == level] for level in depth.unique().tolist()]
-        stacks = tuple(Stack.of(own, lines, held) for lines in groups)
-        if own is theirs:
-            return cls(stacks, stacks)
-        return cls(stacks, tuple(Stack.of(theirs, lines, found) for lines in groups))
+        lines = Lines.of(own, held, groups)
+        return cls(lines, lines if own is theirs else Lines.of(theirs, found, groups))
 
 
 @dataclass(frozen=True)
@@ -155,10 +169,10 @@ class Seats:
         return self.windows * self.shape[2] + self.flat % self.shape[2]
 
     @cached_property
-    def by_site(self) -> Stack:
-        """All tokens, a line a site."""
+    def by_site(self) -> Lines:
+        """All tokens in one stack, a line a site."""
         held = torch.bincount(self.of_site, minlength=self.shape[0] * self.shape[2])
-        return Stack.of(self.of_site, torch.arange(len(held), device=held.device), held)
+        return Lines.of(self.of_site, held, [torch.arange(len(held), device=held.device)])
 
     @cached_property
     def _sights(self) -> dict[Direction, Sight]:
@@ -210,7 +224,8 @@ class Seats:
         size, rows, sites = self.shape
         if self.whole:
             return held.view(size, rows, sites, -1).sum(dim=1)
-        return self.by_site.spread(held).sum(dim=1).view(size, sites, -1)
+        lines = self.by_site
+        return lines.stacks[0].of(lines.spread(held)).sum(dim=1).view(size, sites, -1)
 
 
 def side_by_side(parts: Sequence[Seats]) -> Seats:
