@@ -9,6 +9,7 @@ import torch
 from einops import rearrange
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from hydromae.batch import Batch
 from hydromae.config import Mixer, ModelConfig
@@ -38,7 +39,14 @@ class Embedding(nn.Module):
     ) -> Float[Tensor, "N D"]:
         """Embed what is visible; `extra` are features that come with it (footprint means, priors)."""
         both = [_slotted(values, self.slots), _slotted(visible.to(values.dtype), self.slots)]
-        tokens = self.project(torch.cat(both if extra is None else [*both, extra], dim=-1))
+        features = torch.cat(both if extra is None else [*both, extra], dim=-1)
+        if self.slots == 1:
+            return self._merged(features, slots, seats)
+        # A vector a catchment is eight times what becomes of it: it is made again in the backward pass, not kept.
+        return checkpoint(self._merged, features, slots, seats, use_reentrant=False, preserve_rng_state=False)
+
+    def _merged(self, features: Tensor, slots: Tensor, seats: Seats) -> Tensor:
+        tokens = self.project(features)
         if self.film is not None:
             tokens = self.film(tokens, slots, seats)
         return self.merge(tokens.flatten(1))
