@@ -75,6 +75,7 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
         model("rivers", mixers=("time", "space")),
         model("rivers", mixers=("recurrent",)),
     ),
+    "model.alternate": (model("fast", alternate=True), model("rivers", alternate=True, series_layers=2)),
     "model.map_layers": (model("base", map_layers=2), model("fast", map_layers=3)),
     "model.series_layers": (model("base", series_layers=2), model("rivers", series_layers=2)),
     "model.fusion_layers": (

@@ -9,11 +9,14 @@ import torch
 import torch.nn.functional as functional
 
 from hydromae.model.address import SEPARATIONS, nearest
-from hydromae.model.encoder import pack
-from hydromae.model.layers import Attention, Block, Context, FiLM, JointMixer, RecurrentMixer, SpaceMixer, TimeMixer
+from hydromae.model.decoder import CrossAttention
+from hydromae.model.layers import Block, Context, FiLM, LineMixer, RecurrentMixer, SpaceMixer
+from hydromae.model.mae import HydroMAE
+from hydromae.model.seats import Direction, Seats
 from samples import sample, small
 
 WIDTH, HEADS = 8, 2
+CPU = torch.device("cpu")
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -41,10 +44,9 @@ def dense_reference(mixer: SpaceMixer, tokens: torch.Tensor, separation: torch.T
 
 def test_space_mixer_equals_dense_attention_with_a_penalty_of_separation() -> None:
     tokens, separation = noise(2, 3, 5, WIDTH), noise(2, 5, 5, SEPARATIONS).abs()
-    mixer, plain = space_mixer(), space_mixer(0)
+    mixer = space_mixer()
     expected = dense_reference(mixer, tokens, separation)
     assert torch.allclose(mixer(tokens, Context(separation=separation)), expected, atol=1e-6)
-    assert torch.allclose(plain(tokens, Context()), dense_reference(plain, tokens, None), atol=1e-6)
 
 
 @pytest.mark.parametrize(("sites", "count"), [(5, 5), (5, 4), (5, 1), (40, 39), (40, 6), (70, 9)])
@@ -93,10 +95,9 @@ def test_nearest_gives_the_site_itself_first_then_by_distance() -> None:
     assert nearest(places, None) == Context()
 
 
-@pytest.mark.parametrize("kind", [TimeMixer, RecurrentMixer])
-def test_time_mixers_mix_days_of_a_site_and_never_sites(kind: type[TimeMixer] | type[RecurrentMixer]) -> None:
+def test_a_recurrence_mixes_days_of_a_site_and_never_sites() -> None:
     torch.manual_seed(0)
-    mixer, tokens = kind(WIDTH, HEADS), noise(2, 6, 3, WIDTH)
+    mixer, tokens = RecurrentMixer(WIDTH, HEADS), noise(2, 6, 3, WIDTH)
     before = mixer(tokens, Context())
     moved = tokens.clone()
     moved[1, 2, 1] += 1
@@ -108,61 +109,75 @@ def test_time_mixers_mix_days_of_a_site_and_never_sites(kind: type[TimeMixer] | 
     assert torch.allclose(alone, before[1:, :, 1:2], atol=1e-6)
 
 
-def test_joint_mixer_ignores_padding() -> None:
+@pytest.mark.parametrize("direction", ["joint", "time", "space"])
+@pytest.mark.parametrize("kept", [1.0, 0.6, 0.1])
+def test_tokens_look_along_their_line_and_at_nothing_that_is_dropped(direction: Direction, kept: float) -> None:
+    """Against the formula, token by token: of all that are in the list, those of the same window, site or day."""
+    torch.manual_seed(1)
+    mixer, norm = LineMixer(WIDTH, HEADS, direction), torch.nn.LayerNorm(WIDTH)
+    seats = Seats.where(torch.rand(2, 6, 5) < kept)
+    window, day, site = seats.windows, seats.flat // 5 % 6, seats.flat % 5
+    tokens = noise(len(seats.flat), WIDTH)
+    mixed = mixer.mix(tokens, norm, seats, Context())
+    query, key, value = mixer.query_key_value(norm(tokens)).chunk(3, dim=-1)
+    along = {"joint": window, "time": window * 5 + site, "space": window * 6 + day}[direction]
+    for n, line in enumerate(along):
+        there, parts = along == line, []
+        for part in (slice(0, 4), slice(4, 8)):
+            weight = (key[there, part] @ query[n, part] / 2.0).softmax(dim=0)
+            parts.append(weight @ value[there, part])
+        assert torch.allclose(mixed[n], mixer.out(torch.cat(parts)), atol=1e-6)
+
+
+def test_queries_that_find_nothing_in_their_line_hear_nothing() -> None:
     torch.manual_seed(0)
-    mixer, tokens = JointMixer(WIDTH, HEADS), noise(2, 5, WIDTH)
-    real = torch.tensor([[True] * 5, [True, True, False, True, False]])
-    padded = mixer(tokens, Context(real=real))
-    assert torch.allclose(padded[1][real[1]], mixer(tokens[1:, real[1]], Context())[0], atol=1e-6)
-    assert torch.allclose(padded[0], mixer(tokens[:1], Context())[0], atol=1e-6)
-    moved = tokens.clone()
-    moved[1, 2] = 1e6
-    assert torch.equal(mixer(moved, Context(real=real))[1][real[1]], padded[1][real[1]])
-
-
-def test_attention_equals_its_formula() -> None:
-    torch.manual_seed(0)
-    attention, tokens, memory = Attention(WIDTH, 1, 6), noise(1, 3, WIDTH), noise(1, 4, 6, seed=1)
-    key, value = attention.key_value(memory).chunk(2, dim=-1)
-    weight = (attention.query(tokens) @ key.transpose(1, 2) / WIDTH**0.5).softmax(dim=-1)
-    assert torch.allclose(attention(tokens, memory), attention.out(weight @ value), atol=1e-6)
-
-
-def test_pack_brings_kept_tokens_to_the_front_in_their_order() -> None:
-    tokens = torch.arange(8.0).view(2, 4, 1)
-    keep = torch.tensor([[False, True, False, True], [True, True, True, False]])
-    packed, place, real = pack(tokens, keep)
-    assert real is not None
-    assert packed[..., 0][real].tolist() == [1.0, 3.0, 4.0, 5.0, 6.0] and place[real].tolist() == [1, 3, 0, 1, 2]
-    assert real.tolist() == [[True, True, False], [True, True, True]]
-    assert pack(tokens, torch.ones(2, 4).bool())[2] is None
-    assert pack(tokens, torch.zeros(2, 4).bool())[0].shape == (2, 0, 1)
+    cross, query, memory = CrossAttention(WIDTH, 6, 1), noise(4, WIDTH), noise(3, 6, seed=1)
+    asked, there = Seats(torch.tensor([0, 1, 2, 5]), (1, 3, 2)), Seats(torch.tensor([0, 1, 4]), (1, 3, 2))
+    heard = cross(query, memory, asked.at(there, "space"))
+    pair = cross.key_value(cross.memory_norm(memory))
+    key, value = pair.chunk(2, dim=-1)
+    looks = cross.query(cross.norm(query))
+    for n, found in enumerate([[0, 1], [0, 1], [], [2]]):  # days 0, 0, 1, 2; the memory has days 0, 0, 2
+        weight = (key[found] @ looks[n] / WIDTH**0.5).softmax(dim=0)
+        assert torch.allclose(heard[n], cross.out(weight @ value[found]), atol=1e-6)
 
 
 def test_film_starts_as_the_identity_and_keeps_the_dtype() -> None:
-    film = FiLM(3, WIDTH)
+    film, seats = FiLM(3, WIDTH), Seats.all(2, 4, 1, CPU)
     for dtype in (torch.float32, torch.bfloat16):
-        tokens = noise(2, 4, WIDTH).to(dtype)
-        out = film(tokens, noise(2, 1, 3))
+        tokens = noise(8, WIDTH).to(dtype)
+        out = film(tokens, noise(2, 1, 3), seats)
         assert out.dtype == dtype and torch.equal(out, tokens)
 
 
-def test_film_is_gamma_and_beta() -> None:
+@pytest.mark.parametrize("whole", [True, False])
+def test_film_is_gamma_and_beta_of_each_tokens_site(whole: bool) -> None:
     film = FiLM(1, 2)
     with torch.no_grad():
         film.project.weight.copy_(torch.tensor([[1.0], [2.0], [0.0], [3.0]]))
-    out = film(torch.tensor([[10.0, 100.0]]), torch.tensor([[0.5]]))
-    assert out.tolist() == [[10 * 1.5 + 0, 100 * 2 + 1.5]]
+    seats = Seats.all(1, 1, 2, CPU) if whole else Seats(torch.tensor([1, 0]), (1, 1, 2))
+    tokens = torch.tensor([[10.0, 100.0], [1.0, 2.0]])
+    out = film(tokens if whole else tokens.flip(0), torch.tensor([[[0.5], [0.0]]]), seats)
+    assert (out if whole else out.flip(0)).tolist() == [[10 * 1.5 + 0, 100 * 2 + 1.5], [1.0, 2.0]]
 
 
 def test_a_block_is_residual_and_norm_first() -> None:
     config = small("fast").model
     torch.manual_seed(0)
-    block, tokens = (
-        Block(config, config.d_model, ("time", "space"), 0, film=False).eval(),
-        noise(1, 3, 2, config.d_model),
-    )
-    time, space = block.mixers
-    after = tokens + time(block.norms[0](tokens), Context())
-    after = after + space(block.norms[1](after), Context())
-    assert torch.allclose(block(tokens, Context()), after + block.feed(block.norm(after)), atol=1e-6)
+    block = Block(config, config.d_model, ("time", "space"), 0, film=False).eval()
+    tokens, seats = noise(6, config.d_model), Seats.all(1, 3, 2, CPU)
+    after = tokens
+    for norm, mixer in zip(block.norms, block.mixers, strict=True):
+        after = after + mixer.mix(after, norm, seats, Context())
+    assert torch.allclose(block(tokens, seats, Context()), after + block.feed(block.norm(after)), atol=1e-6)
+
+
+def test_blocks_take_the_mixers_in_turn_and_streams_meet_in_space_first() -> None:
+    model = HydroMAE(small("fast", map_layers=3, fusion_layers=2), pixels=4)
+    assert [[m.direction for m in block.mixers] for block in model.encoders["temperature"].blocks] == [
+        ["time"],
+        ["space"],
+        ["time"],
+    ]
+    assert model.fusion is not None
+    assert [[m.direction for m in block.mixers] for block in model.fusion.stack.blocks] == [["space"], ["time"]]

@@ -15,7 +15,8 @@ from hydromae.losses import loss
 from hydromae.masking import Hidden, draw
 from hydromae.model.layers import Context, FiLM, RecurrentMixer
 from hydromae.model.mae import HydroMAE
-from hydromae.model.streams import Stream
+from hydromae.model.seats import Seats
+from hydromae.model.streams import Own
 from hydromae.train.loss_scale import LossScale
 from samples import built, sample, small, some_tokens
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
@@ -119,14 +120,11 @@ def test_the_contrast_counts_more_tokens_than_fp16_can() -> None:
     model = built(small("fast", contrastive_weight=0.1, streams=("temperature", "riverflow"), **widths))
     contrasts = []
     for dtype in (torch.float32, torch.float16):
-        tokens = [torch.randn(2, days, 1, 2, generator=torch.Generator().manual_seed(0)) for days in (70_000, 10)]
-        held = [part.to(dtype) for part in tokens]
-        streams = [
-            Stream((name,), part, part[:, :1], part[:, 0], part[..., 0] > 0)
-            for name, part in zip(model.config.model.streams, held, strict=True)
-        ]
+        seats = [Seats.all(2, days, 1, torch.device("cpu")) for days in (70_000, 10)]
+        tokens = [torch.randn(len(s.flat), 2, generator=torch.Generator().manual_seed(0)) for s in seats]
+        own = [Own(slice(0, len(s.flat)), s) for s in seats]
         with torch.no_grad():
-            contrasts.append(float(model.to(dtype)._contrast(held, streams)))
+            contrasts.append(float(model.to(dtype)._contrast([part.to(dtype) for part in tokens], own)))
     assert contrasts[1] == pytest.approx(contrasts[0], rel=0.02)
 
 
@@ -136,12 +134,12 @@ def test_film_of_fp32_conditions_takes_the_dtype_of_its_tokens(precision: str) -
     torch.manual_seed(0)
     film = FiLM(4, 8)
     torch.nn.init.normal_(film.project.weight)
-    tokens, condition = torch.randn(2, 5, 8), torch.randn(2, 1, 4)
-    half = film(tokens.to(PRECISIONS[precision]), condition)
+    tokens, condition, seats = torch.randn(10, 8), torch.randn(2, 1, 4), Seats.all(2, 5, 1, torch.device("cpu"))
+    half = film(tokens.to(PRECISIONS[precision]), condition, seats)
     assert half.dtype == PRECISIONS[precision]
-    assert torch.allclose(half.float(), film(tokens, condition), atol=16 * ROUNDING[precision])
+    assert torch.allclose(half.float(), film(tokens, condition, seats), atol=16 * ROUNDING[precision])
     with torch.autocast("cpu", PRECISIONS[precision]):
-        assert film(tokens, condition).dtype == torch.float32
+        assert film(tokens, condition, seats).dtype == torch.float32
 
 
 def test_the_recurrence_in_fp16_on_a_cpu_is_that_of_fp32() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from hydromae.batch import Places
 from hydromae.footprints import halved
 from hydromae.modalities import ATTRIBUTES
-from hydromae.model.layers import Context, Neighbourhood
+from hydromae.model.layers import Context, Neighbourhood, taken_by
 
 WAVELENGTHS = (2000.0, 1000.0, 500.0, 250.0, 125.0, 60.0)
 """Wavelengths of the position features [km]."""
@@ -58,7 +58,7 @@ class SiteAddress(nn.Module):
         """Address of every catchment slot; a padding slot has the address 0."""
         traits = torch.where(places.known, places.traits, 0.0)
         features = torch.cat([waves(places.position), traits, places.known.to(traits.dtype)], dim=-1)
-        return self.project(features) * places.present[..., None]
+        return self.project(taken_by(self.project, features)) * places.present[..., None]
 
 
 class Address(nn.Module):
@@ -76,7 +76,7 @@ class Address(nn.Module):
         """Slot addresses Float[B, S, V, D], site addresses Float[B, S, D], token addresses Float[B, T, S, D]."""
         slots = self.site(places)
         sites = self.merge(rearrange(slots, "b s v d -> b s (v d)"))
-        when = self.season(season(days))
+        when = self.season(taken_by(self.season, season(days)))
         if self.ordered:
             when = when + order(days.shape[1], when.shape[-1], when.device).to(self.token.dtype)
         return slots, sites, sites[:, None] + when[:, :, None] + self.token

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from hydromae.config import ModelConfig
 from hydromae.model.layers import Context, LineMixer
-from hydromae.model.lean import feed, look, of_sites, project, residual
+from hydromae.model.lean import feed, of_sites, project, residual
+from hydromae.model.look import look
 from hydromae.model.seats import Direction, Seats, Sight
 from hydromae.model.streams import Own
 

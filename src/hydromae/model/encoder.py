@@ -15,7 +15,7 @@ from hydromae.batch import Batch
 from hydromae.config import Mixer, ModelConfig
 from hydromae.modalities import MODALITIES
 from hydromae.model.address import SEPARATIONS
-from hydromae.model.layers import Block, Context, FiLM
+from hydromae.model.layers import Block, Context, FiLM, taken_by
 from hydromae.model.seats import Seats
 
 
@@ -46,7 +46,7 @@ class Embedding(nn.Module):
         return checkpoint(self._merged, features, slots, seats, use_reentrant=False, preserve_rng_state=False)
 
     def _merged(self, features: Tensor, slots: Tensor, seats: Seats) -> Tensor:
-        tokens = self.project(features)
+        tokens = self.project(taken_by(self.project, features))
         if self.film is not None:
             tokens = self.film(tokens, slots, seats)
         return self.merge(tokens.flatten(1))

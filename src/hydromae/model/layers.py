@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from hydromae.config import Mixer as MixerName
 from hydromae.config import ModelConfig
-from hydromae.model.lean import feed, look, of_sites, project, residual
+from hydromae.model.lean import feed, of_sites, project, residual
+from hydromae.model.look import look
 from hydromae.model.seats import Direction, Seats
 
 
@@ -57,6 +58,11 @@ class Context:
     neighbours: Int[Tensor, "B S K"] | None = None
     neighbourhoods: tuple[Neighbourhood, ...] = ()
     separation: Float[Tensor, "B S K G"] | None = None
+
+
+def taken_by(layer: nn.Module, values: Tensor) -> Tensor:
+    """Values in the precision of a layer's weights, which are half where somebody has cast the model so."""
+    return values.to(next(layer.parameters()).dtype)
 
 
 class Mixer(nn.Module):

@@ -1,0 +1,147 @@
+"""Attention along lines of tokens (`seats.Sight`), by what is fastest at their length; kept are the tokens as they came."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Float
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from hydromae.model.seats import Lines, Sight, Stack
+
+SHORT = 128
+"""Up to this length a CPU looks along lines faster with plain products than with the fused kernel."""
+FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+FLASH_BACK = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+
+
+def look(
+    query: Float[Tensor, "N E"], pair: Float[Tensor, "M F"] | None, sight: Sight, heads: int
+) -> Float[Tensor, "N D"]:
+    """Scaled dot-product attention of each token on what it sees.
+
+    `pair` holds keys and values side by side; where it is None, `query` holds all three.
+    """
+    if query.device.type == "cpu":
+        return _Look.apply(query, pair, sight, heads)
+    spread = _Spread.apply(query, sight.own)
+    theirs = None if pair is None else _Spread.apply(pair, sight.theirs)
+    pieces = []
+    for own, their in zip(sight.own.stacks, sight.theirs.stacks, strict=True):
+        q, k, v = _headed(spread, theirs, own, their, heads)
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=_bias(their, q))
+        pieces.append(_flat(mixed))
+    return _Collect.apply(torch.cat(pieces), sight.own)
+
+
+def _headed(query: Tensor, pair: Tensor | None, own: Stack, theirs: Stack, heads: int) -> tuple[Tensor, ...]:
+    """Queries, keys and values Float[G, H, L, d] of the lines of a stack."""
+    if pair is None:
+        return own.of(query).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    keys, values = theirs.of(pair).unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4)
+    return own.of(query).unflatten(2, (heads, -1)).transpose(1, 2), keys, values
+
+
+def _flat(mixed: Float[Tensor, "G H L d"]) -> Float[Tensor, "P D"]:
+    """The places of a stack of lines."""
+    return mixed.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+class _Look(torch.autograd.Function):
+    """Attention on a CPU: by plain products along short lines, else by the fused kernel."""
+
+    @staticmethod
+    def forward(ctx: Any, query, pair, sight: Sight, heads: int):
+        ctx.sight, ctx.heads, kept = sight, heads, []
+        mixed = query.new_zeros(sight.own.places, query.shape[1] // (3 if pair is None else 1))
+        with torch.autocast(query.device.type, enabled=False):
+            spread, theirs = sight.own.spread(query), None if pair is None else sight.theirs.spread(pair)
+            for own, their in zip(sight.own.stacks, sight.theirs.stacks, strict=True):
+                q, k, v = _headed(spread, theirs, own, their, heads)
+                if _short(own, their):
+                    kept.append(_weight(q, k, their))
+                    piece = torch.matmul(kept[-1], v)
+                else:
+                    piece, sums = FLASH(q, k, v, attn_mask=_bias(their, q))
+                    kept.append(sums)
+                own.of(mixed).unflatten(2, (heads, -1)).copy_(piece.transpose(1, 2))
+        out = sight.own.collect(mixed)
+        ctx.save_for_backward(query, pair, out, *kept)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad):
+        query, pair, out, *kept = ctx.saved_tensors
+        sight, heads = ctx.sight, ctx.heads
+        spread, theirs = sight.own.spread(query), None if pair is None else sight.theirs.spread(pair)
+        grads, mixed = sight.own.spread(grad), sight.own.spread(out)
+        of_query = torch.zeros_like(spread)
+        of_pair = None if theirs is None else torch.zeros_like(theirs)
+        for own, their, held in zip(sight.own.stacks, sight.theirs.stacks, kept, strict=True):
+            q, k, v = _headed(spread, theirs, own, their, heads)
+            above, answer = (own.of(held_).unflatten(2, (heads, -1)).transpose(1, 2) for held_ in (grads, mixed))
+            back = (
+                _back_short(above, q, k, v, held)
+                if _short(own, their)
+                else _back_fused(above, q, k, v, answer, held, their)
+            )
+            for into, part in zip(_headed(of_query, of_pair, own, their, heads), back, strict=True):
+                into.copy_(part)
+        of_pair = None if of_pair is None else sight.theirs.collect(of_pair)
+        return sight.own.collect(of_query), of_pair, None, None
+
+
+def _short(own: Stack, theirs: Stack) -> bool:
+    return max(own.length, theirs.length) <= SHORT
+
+
+def _bias(theirs: Stack, like: Tensor) -> Tensor | None:
+    return None if theirs.bias is None else theirs.bias.to(like.dtype)
+
+
+def _weight(q: Tensor, k: Tensor, theirs: Stack) -> Tensor:
+    score = torch.matmul(q, k.transpose(2, 3)).mul_(q.shape[-1] ** -0.5)
+    if theirs.bias is not None:
+        score += theirs.bias
+    return score.softmax(dim=-1)
+
+
+def _back_short(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    grad = grad.contiguous()
+    back = torch.matmul(grad, v.transpose(2, 3))
+    score = torch.ops.aten._softmax_backward_data(back, weight, -1, weight.dtype).mul_(q.shape[-1] ** -0.5)
+    return torch.matmul(score, k), torch.matmul(score.transpose(2, 3), q), torch.matmul(weight.transpose(2, 3), grad)
+
+
+def _back_fused(
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mixed: Tensor, sums: Tensor, theirs: Stack
+) -> tuple[Tensor, Tensor, Tensor]:
+    return FLASH_BACK(grad, q, k, v, mixed, sums, 0.0, False, attn_mask=_bias(theirs, q))
+
+
+class _Spread(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, held, lines: Lines):
+        ctx.lines = lines
+        return lines.spread(held)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad):
+        return ctx.lines.collect(grad), None
+
+
+class _Collect(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, places, lines: Lines):
+        ctx.lines = lines
+        return lines.collect(places)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad):
+        return ctx.lines.spread(grad), None
