@@ -162,7 +162,7 @@ class TrainConfig:
     accumulation: int = 1
     """Batches whose gradients are added before one update."""
     workers: int = 0
-    """Worker processes that prepare batches ahead, for each device; 0 prepares them in between."""
+    """Threads that prepare batches ahead, for each device; 0 prepares them in between."""
     epochs: float = 10
     """Passes over the windows."""
     warmup_epochs: float = 5
