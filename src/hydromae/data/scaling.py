@@ -19,6 +19,7 @@ LOG_OFFSET = 0.01
 SMALLEST_STD = 1e-6
 LARGEST_SCALE = 1e4  # no transformed quantity is larger, or spreads wider
 FIT_DAYS = 900  # days held at a time while the moments are streamed
+AT_ONCE = 2**16  # values, which stay in the processor's cache while they are transformed and summed
 
 
 def apply_transform(transform: Transform, values: np.ndarray) -> np.ndarray:
@@ -186,8 +187,15 @@ class _Sums:
 
     @classmethod
     def of(cls, values: np.ndarray, transform: Transform) -> _Sums:
+        total, flat = cls(0, 0.0, 0.0), values.reshape(-1)
+        for start in range(0, len(flat), AT_ONCE):
+            total = total.merge(cls._at_once(flat[start : start + AT_ONCE], transform))
+        return total
+
+    @classmethod
+    def _at_once(cls, values: np.ndarray, transform: Transform) -> _Sums:
         finite = np.isfinite(values)
-        kept = values.ravel() if finite.all() else values[finite]
+        kept = values if finite.all() else values[finite]
         seen = apply_transform(transform, kept.astype(np.float64))
         if seen.size == 0:
             return cls(0, 0.0, 0.0)
