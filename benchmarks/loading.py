@@ -199,7 +199,7 @@ def measured(case: str, steps: int, quick: bool, store: Path | None) -> dict[str
         "windows_per_s_2_workers": size / ahead,
         "taking_s": taking / size,
         "window_bytes": made,
-        "copy_bytes_per_s": rate,
+        "memory_bytes_per_s": rate,
         "limit_windows_per_s": rate / made,
         "share_of_limit": size / seconds * made / rate,
         "batch_s": seconds,

@@ -174,7 +174,7 @@ def compared(raw: Path, work: Path, period: tuple[str, str], rounds: int) -> dic
         "catchments": store["riverflow"].shape[1],
         "value_bytes": size,
         "rounds": rounds,
-        "copy_bytes_per_s": copy_rate(),
+        "memory_bytes_per_s": copy_rate(),
     }
     for way, row in best.items():
         figures |= {f"{way}_{key}": value for key, value in row.items()}
@@ -202,7 +202,7 @@ def shown(figures: dict[str, Any]) -> Table:
         table.add_row(title, *(text(way) for way in WAYS))
     table.add_row("speed of prepare, as a share of", "", *(f"{figures[f'speed_of_{w}']:.0%}" for w in WAYS[1:]))
     table.add_row("the same of the processor's time", "", *(f"{figures[f'cpu_speed_of_{w}']:.0%}" for w in WAYS[1:]))
-    table.add_row("limit: numpy copies, MB/s", f"{figures['copy_bytes_per_s'] / 1e6:.0f}", "", "")
+    table.add_row("limit: numpy copies, MB/s", f"{figures['memory_bytes_per_s'] / 1e6:.0f}", "", "")
     return table
 
 

@@ -17,7 +17,7 @@ from hydromae.virtual.seed import write_seed
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 OF_A_WAY = {"seconds", "cpu_seconds", "start_bytes", "peak_bytes", "bytes_per_s"}
 PREPARE = {
-    *("days", "cells", "catchments", "value_bytes", "rounds", "copy_bytes_per_s"),
+    *("days", "cells", "catchments", "value_bytes", "rounds", "memory_bytes_per_s"),
     *(f"{way}_{figure}" for way in ("prepare", "plain", "copy") for figure in OF_A_WAY),
     *(f"{speed}_of_{way}" for way in ("plain", "copy") for speed in ("speed", "cpu_speed")),
 }
@@ -27,7 +27,7 @@ LOADING = {
         "windows_per_s_2_workers",
         "taking_s",
         "window_bytes",
-        "copy_bytes_per_s",
+        "memory_bytes_per_s",
         "limit_windows_per_s",
         "share_of_limit",
     ),
@@ -56,6 +56,7 @@ def test_prepare_measures_three_ways_and_writes_them(tmp_path: Path) -> None:
     for way in ("prepare", "plain", "copy"):
         assert found[f"{way}_bytes_per_s"] == pytest.approx(found["value_bytes"] / found[f"{way}_seconds"])
         assert found[f"{way}_peak_bytes"] > found[f"{way}_start_bytes"] > 0
+    assert found["memory_bytes_per_s"] > 0
     for way in ("plain", "copy"):
         assert found[f"speed_of_{way}"] == pytest.approx(found[f"{way}_seconds"] / found["prepare_seconds"])
 
