@@ -59,7 +59,7 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     "data.trait_dropout": ("tests/data/test_windows.py::test_trait_dropout_keeps_latitude_longitude_and_area",),
     "data.position_jitter": ("tests/data/test_windows.py::test_jitter_moves_position_and_degrees_together",),
     "data.cache_images": (
-        "tests/data/test_laid_record.py::test_maps_that_are_not_in_memory_are_the_same_and_are_laid_once",
+        "tests/data/test_laid_record.py::test_cache_images_brings_all_of_it_into_memory_and_without_it_only_what_is_asked_for",
     ),
     "data.variable_dropout": (
         "tests/data/test_windows.py::test_variable_dropout_takes_one_variable_of_a_shared_modality",

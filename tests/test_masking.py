@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from hydromae import masking
 from hydromae.config import Config, MaskConfig
 from hydromae.errors import InputError
 from hydromae.masking import MASKS, Hidden, draw, targets, visible
@@ -175,3 +176,30 @@ def test_a_mixture_that_cannot_be_drawn_is_refused(mixture: tuple[tuple[str, flo
 def test_every_mask_is_a_kind_that_the_config_takes() -> None:
     for kind in MASKS:
         assert Config().having(masks={"kind": kind}).masks.kind == kind
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.001, 0.4, 0.999, 1.0])
+def test_a_share_is_that_of_the_lowest_draws_the_first_of_equal_ones(ratio: float) -> None:
+    """As sorting all of them would choose; draws repeat, since there are 2^24 of them."""
+    shape = (3, 40, 50)
+    hidden = masking._share(shape, ratio, torch.Generator().manual_seed(5))
+    drawn = torch.rand(3, 2000, generator=torch.Generator().manual_seed(5))
+    order = drawn.argsort(dim=1, stable=True)[:, : round(ratio * 2000)]
+    assert torch.equal(hidden.view(3, 2000), torch.zeros(3, 2000, dtype=torch.bool).scatter_(1, order, True))
+
+
+def test_equal_draws_at_the_edge_of_a_share_are_taken_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = torch.tensor([[0.5, 0.1, 0.5, 0.5, 0.9, 0.5], [0.2, 0.2, 0.2, 0.2, 0.2, 0.2]])
+    monkeypatch.setattr(masking, "_uniform", lambda shape, generator: drawn)
+    hidden = masking._share((2, 2, 3), 0.5, torch.Generator())
+    assert hidden.view(2, 6).int().tolist() == [[1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0]]
+
+
+def test_runs_are_the_days_between_their_ends() -> None:
+    """Day by day, as the definition says: day >= first and day < last, of any run; also beyond the window's edges."""
+    first = torch.rand(2, 5, 7, generator=torch.Generator().manual_seed(1)) * 50 - 10
+    first[0, 0, 0], last = 12.0, first + torch.rand(2, 5, 7, generator=torch.Generator().manual_seed(2)) * 9
+    last[0, 0, 0] = 15.0  # ends that are whole days
+    day = torch.arange(30)[:, None]
+    expected = ((day >= first[:, :, None]) & (day < last[:, :, None])).any(dim=1)
+    assert torch.equal(masking._runs(first, last, 30), expected)

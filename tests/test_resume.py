@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -79,14 +79,14 @@ def test_n_and_n_steps_are_2n_steps(tmp_path, settings, stops):
 
 
 def test_workers_prepare_the_batches_ahead(tmp_path, monkeypatch):
-    """The same run to the last bit; and no batch is cut in the process that trains."""
+    """The same run to the last bit; and no batch is cut in the thread that trains."""
     straight = run(tmp_path / "straight")
 
     def here(*_: object) -> None:
-        raise AssertionError("a batch was cut in the process that trains")
+        raise AssertionError("a batch was cut in the thread that trains")
 
-    trains, cut = os.getpid(), Masked.__getitem__
-    monkeypatch.setattr(Masked, "__getitem__", lambda s, i: here() if os.getpid() == trains else cut(s, i))
+    trains, cut = threading.get_ident(), Masked.__getitem__
+    monkeypatch.setattr(Masked, "__getitem__", lambda s, i: here() if threading.get_ident() == trains else cut(s, i))
     with pytest.raises(AssertionError, match="was cut"):
         run(tmp_path / "alone")
     ahead = run(tmp_path / "ahead", SMALL.having(train={"workers": 2}))

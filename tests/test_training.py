@@ -194,9 +194,9 @@ def test_a_run_says_what_it_is(tmp_path):
     assert set(json.loads((out / "best" / "scaling.json").read_text())) >= {a.name for a in ATTRIBUTES} | {"riverflow"}
 
 
-def test_maps_in_files_train_the_same_model(tmp_path):
+def test_a_streamed_record_trains_the_same_model_and_leaves_no_file(tmp_path):
     inside = trained(tmp_path / "inside", SMALL_MAPS, COUNTRY)
-    filed = trained(tmp_path / "filed", SMALL_MAPS.having(data={"cache_images": False}), COUNTRY)
-    assert (filed / "maps" / "precipitation.npy").is_file()
-    theirs = weights(filed)
+    streamed = trained(tmp_path / "streamed", SMALL_MAPS.having(data={"cache_images": False}), COUNTRY)
+    assert {entry.name for entry in streamed.iterdir()} == {entry.name for entry in inside.iterdir()}
+    theirs = weights(streamed)
     assert all(torch.equal(held, theirs[name]) for name, held in weights(inside).items())

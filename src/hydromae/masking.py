@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,12 +69,9 @@ def span(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidd
         gaps = max(1, days // 30)
         length = torch.exp(_uniform((size, gaps, sites), generator) * math.log(longest / shortest)) * shortest
         start = _uniform((size, gaps, sites), generator) * days - length / 2
-        day = torch.arange(days)[:, None]
         gone = _uniform((size, 1, sites), generator) < 1 / 3
         gone[_uniform((size,), generator) < 0.2] = True
-        for gap in range(gaps):
-            first, last = start[:, None, gap], (start + length)[:, None, gap]
-            hidden[name] |= (day >= first) & (day < last) & gone
+        hidden[name] = _runs(start, start + length, days) & gone
     return hidden
 
 
@@ -131,10 +129,12 @@ def draw(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidd
 
 
 def draw_each(batch: Batch, settings: MaskConfig, seeds: Sequence[int]) -> Hidden:
-    """Hide in every window what its own seed says, whichever windows are beside it."""
-    parts = [
-        draw(batch.window(index), settings, torch.Generator().manual_seed(seed)) for index, seed in enumerate(seeds)
-    ]
+    """Hide in every window what its own seed says, whichever windows are beside it.
+
+    Masks look at shapes alone, and those are the same for all windows of a batch.
+    """
+    one = batch.window(0)
+    parts = [draw(one, settings, torch.Generator().manual_seed(seed)) for seed in seeds]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -155,12 +155,28 @@ def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def _share(shape: tuple[int, int, int], ratio: float, generator: torch.Generator) -> Tensor:
-    """Exactly round(ratio × tokens) True in each window."""
+    """Exactly round(ratio × tokens) True in each window: those with the lowest draws, the first of equal ones."""
     size, days, sites = shape
     count = round(ratio * days * sites)
-    order = _uniform((size, days * sites), generator).argsort(dim=1)
-    hidden = torch.zeros(size, days * sites, dtype=torch.bool)
-    return hidden.scatter_(1, order[:, :count], True).view(shape)
+    drawn = _uniform((size, days * sites), generator).numpy()
+    if not 0 < count < days * sites:
+        return torch.full(shape, count > 0)
+    highest = np.partition(drawn, count - 1, axis=1)[:, count - 1, None]
+    hidden = drawn <= highest
+    for window in np.flatnonzero(hidden.sum(axis=1) > count):
+        equal = np.flatnonzero(drawn[window] == highest[window])
+        hidden[window, equal[count - int(hidden[window].sum()) :]] = False
+    return torch.from_numpy(hidden).view(shape)
+
+
+def _runs(first: Tensor, last: Tensor, days: int) -> Tensor:
+    """Bool[B, T, S]: days that lie in any of the runs from `first` to before `last`, each [B, runs, S]."""
+    size, _, sites = first.shape
+    change = torch.zeros(size, days + 1, sites, dtype=torch.int16)
+    for ends, step in ((first, 1), (last, -1)):
+        day = ends.ceil().clamp(0, days).long()
+        change.scatter_add_(1, day, torch.full_like(day, step, dtype=torch.int16))
+    return change[:, :-1].cumsum(dim=1) > 0
 
 
 def _after(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Tensor:

@@ -38,7 +38,7 @@ class DataConfig:
     position_jitter: float = 0.0
     """Largest shift of a catchment's position in a sample [km]."""
     cache_images: bool = True
-    """Keep maps in memory; False keeps them in files of the run, which all processes of a machine share."""
+    """Bring the whole record into memory at the start; False streams it, a window's days when it first asks for them."""
     variable_dropout: float = 0.0
     """Share of samples in which one variable of a shared modality is taken away."""
 
@@ -164,7 +164,7 @@ class TrainConfig:
     accumulation: int = 1
     """Batches whose gradients are added before one update."""
     workers: int = 0
-    """Worker processes that prepare batches ahead, for each device; 0 prepares them in between."""
+    """Threads that prepare batches ahead, for each device; 0 prepares them in between."""
     epochs: float = 10
     """Passes over the windows."""
     warmup_epochs: float = 5

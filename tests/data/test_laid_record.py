@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
+from hydromae.data.laid import Shared, held_in
 from hydromae.data.record import VARIANCE_FLOOR, neighbour_groups, record_of
 from hydromae.data.windows import batch_of
 from hydromae.errors import InputError
@@ -203,26 +205,61 @@ def test_span_of_a_period() -> None:
     assert last < first
 
 
-def test_maps_that_are_not_in_memory_are_the_same_and_are_laid_once(tmp_path):
-    """From a file of the run: the same batch to the last bit, also from the file alone; a foreign file is refused."""
-    config = config_of("base", vector_patch_size=2)
-    dataset = national(5, 40)
-    held, filed = (
-        record_of(dataset, config, SCALING, GRID),
-        record_of(dataset, config, SCALING, GRID, tmp_path / "maps"),
-    )
-    assert isinstance(filed.values["temperature"], np.memmap) and not isinstance(held.values["temperature"], np.memmap)
-    assert {file.name for file in (tmp_path / "maps").iterdir()} == {
-        f"{name}.npy" for name in ("precipitation", "soil_moisture", "temperature")
-    }
-    without = dataset.drop_vars(["precipitation", "soil_moisture", "temperature"])
-    again = record_of(without, config, SCALING, GRID, tmp_path / "maps")
-    starts = np.array([3, 20])
-    for name, value in batch_of(held, starts, 6).values.items():
-        assert torch.equal(batch_of(filed, starts, 6).values[name], value)
-        assert torch.equal(batch_of(again, starts, 6).values[name], value)
-    with pytest.raises(InputError, match="holds other maps than this record"):
-        record_of(dataset.isel(time=slice(0, 9)), config, SCALING, GRID, tmp_path / "maps")
-    (tmp_path / "maps" / "temperature.npy").write_bytes(b"\x80\x02}q\x00.")
-    with pytest.raises(InputError, match=r"temperature\.npy: cannot be written or read"):
-        record_of(dataset, config, SCALING, GRID, tmp_path / "maps")
+def shared(folder: Path, lays: bool = True, cached: bool = True) -> Shared:
+    return Shared(folder / "record-0", lays, cached)
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_shared_values_are_those_in_memory_and_one_process_reads_for_all(tmp_path: Path, cached: bool) -> None:
+    """The same batch to the last bit, also where the values themselves are out of reach; the files have no name after it."""
+    config, dataset = config_of("base", vector_patch_size=2), national(5, 40)
+    own = record_of(dataset, config, SCALING, GRID)
+    laid = record_of(dataset, config, SCALING, GRID, shared(tmp_path, cached=cached))
+    assert {file.name for file in (tmp_path / "record-0").iterdir()} == set(own.values)
+    unread = dataset.map(lambda held: held * np.nan if "time" in held.dims else held)
+    mapped = record_of(unread, config, SCALING, GRID, shared(tmp_path, False, cached))
+    shared(tmp_path).remove()
+    assert list(tmp_path.iterdir()) == []
+    for name, value in batch_of(own, np.array([3, 20]), 6).values.items():
+        for record in (laid, mapped):
+            assert not record.values[name].flags.writeable and record.values[name].dtype == own.values[name].dtype
+            assert torch.equal(batch_of(record, np.array([3, 20]), 6).values[name], value)
+            assert np.array_equal(record.variance[name], own.variance[name])
+
+
+def test_what_an_earlier_start_laid_is_never_taken(tmp_path: Path) -> None:
+    """A start that was killed left its files: the next lays its own, of the same shape, and whoever maps the old keeps it."""
+    config, dataset = config_of("base", vector_patch_size=2), national(5, 40)
+    old = record_of(dataset, config, SCALING, GRID, shared(tmp_path))
+    before = old.values["temperature"].copy()
+    warmer = dataset.assign(temperature=dataset["temperature"] + 100)
+    new = record_of(warmer, config, SCALING, GRID, shared(tmp_path))
+    assert np.array_equal(old.values["temperature"], before, equal_nan=True)
+    seen = np.isfinite(before)
+    assert (new.values["temperature"][seen] > before[seen]).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells on Linux only what is resident")
+def test_cache_images_brings_all_of_it_into_memory_and_without_it_only_what_is_asked_for(tmp_path: Path) -> None:
+    days, sites, pixels = 2048, 16, 512
+
+    def resident(file: str) -> int:
+        maps = Path("/proc/self/smaps").read_text().split(file)[1]
+        return 1024 * int(maps.split("Rss:")[1].split()[0])
+
+    for cached in (True, False):
+        place = shared(tmp_path, cached=cached)
+        blocks = (np.full((512, sites, pixels), number, np.float16) for number in range(4))
+        held = held_in(place, f"cached-{cached}", (days, sites, pixels), np.float16, blocks)
+        if cached:
+            assert resident(f"cached-{cached}") == held.nbytes == days * sites * pixels * 2
+        else:
+            assert resident(f"cached-{cached}") == 0
+            assert held[1100:1104].mean() == 2.0
+            assert 4 * sites * pixels * 2 <= resident(f"cached-{cached}") < held.nbytes / 4
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "record-0").write_text("")
+    with pytest.raises(InputError, match=r"record-0.*cannot be written or read.*; make room there$"):
+        record_of(national(5, 40), config_of("base", vector_patch_size=2), SCALING, GRID, shared(tmp_path))

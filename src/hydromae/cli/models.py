@@ -56,20 +56,22 @@ class Pretrain:
         import torch
 
         from hydromae.data.cache import scaling_for
-        from hydromae.data.store import check_store, grid_of, open_store
+        from hydromae.data.intact import reading
+        from hydromae.data.store import grid_of, open_store
         from hydromae.train.loop import train
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        check_store(self.store)
         dataset = open_store(self.store)
         config = self.settings.having(data={"held_out": self._held_out(dataset["catchment"].values)})
         grid = grid_of(dataset) if "grid" in dataset.attrs else None
+        with reading(self.store):
+            scaling = scaling_for(dataset, config, self.out if speaks() else None, say)
         with watching(quiet=self.json or not speaks()) as watch:
             best = train(
                 config,
                 dataset,
-                scaling_for(dataset, config, self.out if speaks() else None, say),
+                scaling,
                 self.out,
                 grid=grid,
                 resume=self.resume,

@@ -24,6 +24,8 @@ def reading(path: str | Path) -> Iterator[None]:
     try:
         with warnings.catch_warnings(action="error", category=UserWarning):
             yield
+    except InputError:  # one line already
+        raise
     except (*BROKEN, UserWarning) as error:  # zarr warns of an array that has lost its description
         raise InputError(f"{path}: the store cannot be read ({first_line(error)}); prepare it anew") from error
 

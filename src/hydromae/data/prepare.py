@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import xarray as xr
 
+from hydromae.data.blocks import write_made
 from hydromae.data.derived import TRAINING_PERIOD
 from hydromae.data.folders import one_of
 from hydromae.data.national import LAND_SHARE, MapMaker
@@ -18,7 +18,7 @@ from hydromae.data.readers import camels_gb, land, nrfa, read
 from hydromae.data.readers.record import open_file, parse_period, within
 from hydromae.data.readers.seed import SeedFolder
 from hydromae.data.scaling import Scaling
-from hydromae.data.store import SHARD_DAYS, building, source_of, stamp, write_blocks, write_store
+from hydromae.data.store import SHARD_DAYS, source_of, write_store
 from hydromae.errors import InputError
 from hydromae.modalities import GridSpec
 
@@ -116,7 +116,7 @@ def prepare_national(
     maker = MapMaker.build(record, cells, grid, fraction, rain_normal, temperature_normal)
     sources = _sources(source_nc, record, attributes_csv, land_file, rain_normal, temperature_normal)
     grid = _threshold(grid, land_threshold)
-    return _write_made(maker.template(kept), maker.blocks(record, kept), out, sources, training_period, grid)
+    return write_made(maker.template(kept), maker.blocks(record, kept), out, sources, training_period, grid)
 
 
 def prepare_maps(
@@ -197,7 +197,7 @@ def prepare_seed(
     grid = _threshold(seed.grid, land_threshold)
     template = seed.template()
     sources = [source_of(path, template[list(names)]) for path, names in seed.sources.items()]
-    return _write_made(template, seed.blocks(SHARD_DAYS), out, sources, training_period, grid)
+    return write_made(template, seed.blocks(SHARD_DAYS), out, sources, training_period, grid)
 
 
 def prepare(
@@ -275,23 +275,3 @@ def _write(
     sources = _sources(source, record, attributes)
     scaling = Scaling.fit(record, training_period)
     return write_store(record, out, scaling=scaling, sources=sources, grid=grid, training_period=training_period)
-
-
-def _write_made(
-    template: xr.Dataset,
-    blocks: Iterable[xr.Dataset],
-    out: str | Path,
-    sources: list[dict[str, Any]],
-    training_period: tuple[str, str],
-    grid: GridSpec,
-) -> str:
-    """A store of a record that is made block by block, and scaled by what was written."""
-    Scaling.fit(
-        template[["time"]], training_period
-    )  # refuses a training period without a day before anything is written
-    with building(out) as aside:
-        write_blocks(aside, template, blocks)
-        with xr.open_zarr(aside, consolidated=False, zarr_format=3, chunks=None) as written:
-            scaling = Scaling.fit(written, training_period)
-        stamp(aside, scaling=scaling, sources=sources, grid=grid, training_period=training_period)
-    return str(out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,12 +11,12 @@ from jaxtyping import Float, Int
 
 from hydromae.batch import CellWeights, Places
 from hydromae.config import Config
-from hydromae.data.laid import laid_maps
+from hydromae.data.laid import Shared, held_in, map_blocks, series_blocks
 from hydromae.data.readers.record import positions
 from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError
 from hydromae.footprints import disc_footprints, halved
-from hydromae.modalities import ATTRIBUTES, MODALITIES, GridSpec, Modality
+from hydromae.modalities import ATTRIBUTES, MODALITIES, GridSpec
 
 VARIANCE_FLOOR = 0.02
 """Added to a catchment's variance (scaled) in the loss, so that a river that hardly moves does not rule it."""
@@ -91,7 +90,7 @@ def without(dataset: xr.Dataset, held_out: tuple[str, ...]) -> xr.Dataset:
 
 
 def record_of(
-    dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridSpec | None = None, folder: Path | None = None
+    dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridSpec | None = None, shared: Shared | None = None
 ) -> Record:
     """Scale a dataset and lay it on sites: catchments in groups, map cells in land patches.
 
@@ -104,8 +103,13 @@ def record_of(
     scaling : Scaling
     grid : GridSpec, optional
         Needed where the model reads maps.
-    folder : Path, optional
-        Keep maps in files there, instead of in memory (`laid.laid_maps`).
+    shared : Shared, optional
+        Keep the values in files that all processes of a machine share, instead of in this one's memory.
+
+    Raises
+    ------
+    InputError
+        Where a store is damaged, a catchment has no position, or a shared file cannot be written.
     """
     modalities = [MODALITIES[name] for name in config.model.modalities]
     times = dataset["time"].values.astype("datetime64[D]").astype(np.int64)
@@ -116,7 +120,9 @@ def record_of(
     training = _training_days(times, config)
     for modality in modalities:
         if modality.kind == "series":
-            values[modality.name] = _series(dataset, modality, groups, scaling)
+            shape = (len(times), len(groups), groups.shape[1] * len(modality.variables))
+            blocks = series_blocks(dataset, modality, groups, scaling)
+            values[modality.name] = held_in(shared, modality.name, shape, np.float32, blocks)
             divide = config.train.catchment_variance and modality.name == "riverflow"
             variance[modality.name] = _variance(values[modality.name], training, divide)
     if any(modality.kind == "map" for modality in modalities):
@@ -125,9 +131,9 @@ def record_of(
         places["map"] = _patch_places(patches, grid, easting, northing)
         for modality in modalities:
             if modality.kind == "map":
-                values[modality.name] = laid_maps(
-                    dataset, modality, scaling, laid, (max(1, len(patches)), grid.patch**2), folder
-                )
+                shape = (len(times), max(1, len(patches)), grid.patch**2)
+                blocks = map_blocks(dataset, modality, scaling, laid, shape[1:])
+                values[modality.name] = held_in(shared, modality.name, shape, np.float16, blocks)
                 variance[modality.name] = np.ones(values[modality.name].shape[1:], dtype=np.float32)
         if config.model.footprints and len(patches):
             cells = _footprints(dataset, easting, northing, groups, grid, laid)
@@ -181,21 +187,6 @@ def gauge_positions(dataset: xr.Dataset) -> tuple[Float[np.ndarray, " C"], Float
 def _training_days(times: np.ndarray, config: Config) -> np.ndarray:
     low, high = (np.datetime64(day, "D").astype(np.int64) for day in config.data.training_period)
     return (times >= low) & (times <= high)
-
-
-def _series(
-    dataset: xr.Dataset, modality: Modality, groups: np.ndarray, scaling: Scaling
-) -> Float[np.ndarray, "T S F"]:
-    shape = (dataset.sizes["time"], dataset.sizes["catchment"])
-    layers = []
-    for variable in modality.variables:
-        there = variable.name in dataset and variable.name in scaling
-        held = there and dataset[variable.name].dims == ("time", "catchment")
-        raw = dataset[variable.name].values.astype(np.float32) if held else np.full(shape, np.nan, dtype=np.float32)
-        layers.append(scaling.scale(variable.name, raw) if held else raw)
-    stacked = np.stack(layers, axis=-1)[:, np.maximum(groups, 0)]
-    stacked[:, groups < 0] = np.nan
-    return stacked.reshape(shape[0], len(groups), -1)
 
 
 def _variance(values: np.ndarray, training: np.ndarray, divide: bool) -> Float[np.ndarray, "S F"]:

@@ -19,6 +19,7 @@ LOG_OFFSET = 0.01
 SMALLEST_STD = 1e-6
 LARGEST_SCALE = 1e4  # no transformed quantity is larger, or spreads wider
 FIT_DAYS = 900  # days held at a time while the moments are streamed
+AT_ONCE = 2**16  # values, which stay in the processor's cache while they are transformed and summed
 
 
 def apply_transform(transform: Transform, values: np.ndarray) -> np.ndarray:
@@ -91,9 +92,11 @@ class Scaling:
                 f"{first} … {last}; choose another training period"
             )
         names = [str(n) for n in dataset.data_vars if n in VARIABLES]
-        fitted = {n: _fit(days[n], n, VARIABLES[n].transform, training_period) for n in names}
-        present = [a for a in ATTRIBUTES if a.name in dataset.variables]
-        return cls(fitted | {a.name: _moments(chosen[a.name], a.transform) for a in present})
+        moments = Moments(training_period)
+        for name in names:
+            for start in range(0, days.sizes["time"], FIT_DAYS):  # a block keeps what it has read: hold one at a time
+                moments.add(name, days[name].isel(time=slice(start, start + FIT_DAYS)).values)
+        return moments.scaling(names, chosen)
 
     def __getitem__(self, name: str) -> VariableScaling:
         if name not in self.variables:
@@ -137,23 +140,45 @@ class Scaling:
         return cls({name: VariableScaling(*entry) for name, entry in entries.items()})
 
 
-def _fit(values: xr.DataArray, name: str, transform: Transform, period: tuple[str, str]) -> VariableScaling:
-    total = _Moments(0, 0.0, 0.0)
-    for start in range(0, values.sizes["time"], FIT_DAYS):  # a block keeps what it has read: hold one at a time
-        total = total.merge(_Moments.of(values.isel(time=slice(start, start + FIT_DAYS)).values, transform))
-    if total.count == 0:
-        raise InputError(
-            f"training period {period[0]}/{period[1]}: no {name} was observed in it; choose another training period"
-        )
-    return total.scaling(transform)
-
-
 def _moments(values: xr.DataArray, transform: Transform) -> VariableScaling:
-    return _Moments.of(values.values, transform).scaling(transform)
+    return _Sums.of(values.values, transform).scaling(transform)
+
+
+class Moments:
+    """Mean and spread of variables whose days come block by block, in any order."""
+
+    def __init__(self, training_period: tuple[str, str]) -> None:
+        self.period = training_period
+        self.sums: dict[str, _Sums] = {}
+
+    def add(self, name: str, values: np.ndarray) -> None:
+        """Values of training days of a variable, in canonical units, NaN where unobserved."""
+        before = self.sums.get(name, _Sums(0, 0.0, 0.0))
+        self.sums[name] = before.merge(_Sums.of(values, VARIABLES[name].transform))
+
+    def scaling(self, names: Sequence[str], attributes: xr.Dataset) -> Scaling:
+        """Of variables from what was added, of attributes from a dataset that holds them.
+
+        Raises
+        ------
+        InputError
+            Nothing was observed of one of the variables.
+        """
+        for name in names:
+            if name not in self.sums or self.sums[name].count == 0:
+                first, last = self.period
+                raise InputError(
+                    f"training period {first}/{last}: no {name} was observed in it; choose another training period"
+                )
+        present = [a for a in ATTRIBUTES if a.name in attributes.variables]
+        return Scaling(
+            {name: self.sums[name].scaling(VARIABLES[name].transform) for name in names}
+            | {a.name: _moments(attributes[a.name], a.transform) for a in present}
+        )
 
 
 @dataclass(frozen=True)
-class _Moments:
+class _Sums:
     """Count, mean and sum of squared deviations; merged after Chan, Golub and LeVeque (1983), eq. 2.1."""
 
     count: int
@@ -161,19 +186,30 @@ class _Moments:
     squares: float
 
     @classmethod
-    def of(cls, values: np.ndarray, transform: Transform) -> _Moments:
-        seen = apply_transform(transform, values[np.isfinite(values)].astype(np.float64))
+    def of(cls, values: np.ndarray, transform: Transform) -> _Sums:
+        total, flat = cls(0, 0.0, 0.0), values.reshape(-1)
+        for start in range(0, len(flat), AT_ONCE):
+            total = total.merge(cls._at_once(flat[start : start + AT_ONCE], transform))
+        return total
+
+    @classmethod
+    def _at_once(cls, values: np.ndarray, transform: Transform) -> _Sums:
+        finite = np.isfinite(values)
+        kept = values if finite.all() else values[finite]
+        seen = apply_transform(transform, kept.astype(np.float64))
         if seen.size == 0:
             return cls(0, 0.0, 0.0)
-        return cls(seen.size, float(seen.mean()), float(np.square(seen - seen.mean()).sum()))
+        mean = seen.mean()
+        apart = np.subtract(seen, mean, out=seen)
+        return cls(seen.size, float(mean), float(np.square(apart, out=apart).sum()))
 
-    def merge(self, other: _Moments) -> _Moments:
+    def merge(self, other: _Sums) -> _Sums:
         count = self.count + other.count
         if count == 0:
             return self
         step = other.mean - self.mean
         mean = self.mean + step * other.count / count
-        return _Moments(count, mean, self.squares + other.squares + step**2 * self.count * other.count / count)
+        return _Sums(count, mean, self.squares + other.squares + step**2 * self.count * other.count / count)
 
     def scaling(self, transform: Transform) -> VariableScaling:
         """A constant (or nothing at all, for an attribute) is scaled by one, not divided by zero."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Shaped
 
 from hydromae.batch import Batch, Places
 from hydromae.config import Config, DataConfig
@@ -27,24 +28,42 @@ def batch_of(
 
     A window may reach beyond the record: days that are not there are unobserved.
     """
-    days = starts[:, None] + np.arange(length)
-    inside = (days >= 0) & (days < len(record.days))
-    picked = np.clip(days, 0, len(record.days) - 1)
     values, observed, variance = {}, {}, {}
     for name, held in record.values.items():
         narrow = sites if record.kind(name) == "series" else None
-        cut = held[picked] if narrow is None else held[picked[:, :, None], narrow[:, None, :]]
-        seen = np.isfinite(cut) & inside[:, :, None, None]
-        values[name] = torch.from_numpy(np.where(seen, cut, 0.0).astype(np.float32))
-        observed[name] = torch.from_numpy(seen)
-        spread = record.variance[name]
-        spread = np.broadcast_to(spread, (len(starts), *spread.shape)) if narrow is None else spread[narrow]
-        variance[name] = torch.from_numpy(np.array(spread, dtype=np.float32))
+        cut = torch.from_numpy(_cut(held, starts, length, narrow)).float()
+        observed[name] = torch.from_numpy(np.isfinite(cut.numpy()))
+        values[name] = cut.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
+        spread = torch.from_numpy(record.variance[name])
+        variance[name] = (
+            spread.expand(len(starts), *spread.shape) if narrow is None else spread[torch.from_numpy(narrow)]
+        )
     places = {
         kind: _places(site, len(starts), sites if kind == "series" else None) for kind, site in record.places.items()
     }
-    first = int(record.days[0])
-    return Batch(values, observed, variance, torch.from_numpy(first + days), places, record.cells)
+    days = int(record.days[0]) + starts[:, None] + np.arange(length)
+    return Batch(values, observed, variance, torch.from_numpy(days), places, record.cells)
+
+
+def _cut(
+    held: Shaped[np.ndarray, "D S F"],
+    starts: Int[np.ndarray, " B"],
+    length: int,
+    sites: Int[np.ndarray, "B K"] | None,
+) -> Shaped[np.ndarray, "B T K F"]:
+    """Copies of consecutive days, NaN where there are none; of some sites only, where they are named."""
+    width = held.shape[1] if sites is None else sites.shape[1]
+    cut = np.empty((len(starts), length, width, held.shape[2]), dtype=held.dtype)
+    for window, start in enumerate(starts.tolist()):
+        first, last = min(max(start, 0), len(held)), max(min(start + length, len(held)), 0)
+        inside = slice(first - start, max(last, first) - start)
+        if sites is None:
+            cut[window, inside] = held[first:last]
+        else:
+            held[first:last].take(sites[window], axis=1, out=cut[window, inside], mode="clip")
+        cut[window, : inside.start] = np.nan
+        cut[window, inside.stop :] = np.nan
+    return cut
 
 
 def _places(whole: Places, size: int, sites: Int[np.ndarray, "B S"] | None) -> Places:
@@ -104,9 +123,8 @@ class Windows:
     def _start(self, number: int) -> int:
         """First day of a window: every epoch goes through all starts in an order of its own, and again where it is longer."""
         epoch, place = divmod(number, self.epoch)
-        starts = np.arange(self.first, self.last - self.config.sequence_length + 2, self.config.stride)
-        order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(starts))
-        return int(starts[order[place % len(starts)]])
+        starts = range(self.first, self.last - self.config.sequence_length + 2, self.config.stride)
+        return starts[int(_order(self.seed, epoch, len(starts))[place % len(starts)])]
 
     def _neighbourhood(self, generator: np.random.Generator) -> Int[np.ndarray, " S"]:
         """A centre and, of its nearest sites, a random choice."""
@@ -114,6 +132,12 @@ class Windows:
         centre = generator.integers(0, len(self.near))
         others = generator.permutation(self.near[centre, 1:])[: self.config.sites - 1]
         return np.concatenate([[centre], others])
+
+
+@lru_cache(maxsize=8)  # of the epochs that are under way; a worker asks for one after another
+def _order(seed: int, epoch: int, starts: int) -> Int[np.ndarray, " N"]:
+    """The order in which an epoch goes through all starts."""
+    return np.random.default_rng([seed, 0, epoch]).permutation(starts)
 
 
 def windows(
@@ -155,6 +179,8 @@ def augmented(
     Every window draws from a generator of its own. `degrees` are the standard deviations of latitude and longitude in the
     store's scaling [degrees].
     """
+    if not (config.trait_dropout or config.position_jitter or config.variable_dropout):
+        return batch
     places = batch.places["series"]
     kept = [_kept_traits(places.known.shape[1:], config.trait_dropout, generator) for generator in generators]
     known = places.known & torch.from_numpy(np.stack(kept))

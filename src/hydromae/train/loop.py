@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 
 from hydromae.config import Config
+from hydromae.data.laid import Shared
 from hydromae.data.record import Record, record_of, without
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import windows
@@ -146,13 +147,24 @@ def begin(made: Beginning, world: World) -> Run:
 
 
 def _record(made: Beginning, world: World) -> Record:
-    """The record without what is held out; maps that are not to be in memory are laid by the first process, for all."""
-    folder = None if made.config.data.cache_images else made.out / "maps"
-    dataset, turns = without(made.dataset, made.config.data.held_out), (world.first, not world.first)
+    """The record without what is held out: the first process of each machine reads and lays it, the others map it.
+
+    Its files have no name any more once all have mapped them, so no start takes what an earlier one has laid.
+    """
+    dataset, first = without(made.dataset, made.config.data.held_out), world.local == 0
+    shared = Shared(made.out / f"record-{world.rank - world.local}", first, made.config.data.cache_images)
     record = None
-    for mine in turns if folder else (True,):
-        record = record_of(dataset, made.config, made.scaling, made.grid, folder) if mine else record
-        world.wait()
+    try:
+        for turn in (first, not first):
+            fault = None
+            try:
+                record = record_of(dataset, made.config, made.scaling, made.grid, shared) if turn else record
+            except InputError as error:
+                fault = str(error)
+            world.agree(fault)
+    finally:
+        if first:
+            shared.remove()
     assert record is not None
     return record
 

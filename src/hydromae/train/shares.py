@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from itertools import islice
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
 
 from hydromae.batch import Batch
 from hydromae.config import Config
@@ -64,8 +66,8 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Masked(Dataset[tuple[Batch, Hidden]]):
-    """Batches of one process with their masks, by index: the same in every worker and in every order."""
+class Masked:
+    """Batches of one process with their masks, by index: the same in every thread and in every order."""
 
     windows: Windows
     share: Share
@@ -81,25 +83,40 @@ class Masked(Dataset[tuple[Batch, Hidden]]):
 
 
 def batches(masked: Masked, first: int, last: int, device: torch.device) -> Iterator[tuple[Batch, Hidden]]:
-    """This process's batches of the updates from `first` to before `last`, prepared ahead by `train.workers` workers."""
-    workers = masked.config.train.workers
-    loader: DataLoader[tuple[Batch, Hidden]] = DataLoader(
-        masked,
-        batch_size=None,
-        sampler=range(first * masked.share.batches, last * masked.share.batches),
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        pin_memory=device.type == "cuda",
-        prefetch_factor=2 if workers else None,
-    )
-    for batch, hidden in loader:
+    """This process's batches of the updates from `first` to before `last`, prepared ahead by `train.workers` threads.
+
+    Threads share the record and hand over batches as they are; what takes their time, NumPy and torch do without Python's
+    lock. A batch depends on its number alone, so it does not matter which thread makes it, or when.
+    """
+    numbers = iter(range(first * masked.share.batches, last * masked.share.batches))
+    made = partial(_made, masked, device.type == "cuda")
+    for batch, hidden in _ahead(made, numbers, masked.config.train.workers):
         yield batch.to(device), {name: value.to(device, non_blocking=True) for name, value in hidden.items()}
+
+
+def _made(masked: Masked, pinned: bool, index: int) -> tuple[Batch, Hidden]:
+    batch, hidden = masked[index]
+    return (batch.pin_memory(), {n: value.pin_memory() for n, value in hidden.items()}) if pinned else (batch, hidden)
+
+
+def _ahead(
+    made: Callable[[int], tuple[Batch, Hidden]], numbers: Iterator[int], workers: int
+) -> Iterator[tuple[Batch, Hidden]]:
+    """What is made of each number, in order; each thread is one ahead of what is taken."""
+    if not workers:
+        yield from map(made, numbers)
+        return
+    pool = ThreadPoolExecutor(workers, "batches")
+    try:
+        coming = deque(pool.submit(made, number) for number in islice(numbers, workers))
+        while coming:
+            ready = coming.popleft().result()
+            coming.extend(pool.submit(made, number) for number in islice(numbers, 1))
+            yield ready
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def seed_of(*words: int) -> int:
     """A seed for torch from any numbers, spread evenly (NumPy's SeedSequence)."""
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _as_it_is(sample: Any) -> Any:
-    return sample

@@ -29,11 +29,14 @@ class World:
         Its number, counted from 0, and how many there are.
     device : torch.device
         Where its tensors are.
+    local : int
+        Its number among those of its machine.
     """
 
     rank: int
     size: int
     device: torch.device
+    local: int = 0
 
     @property
     def first(self) -> bool:
@@ -94,7 +97,7 @@ def joined(device: torch.device, timeout: float = TIMEOUT) -> Iterator[World]:
         torch.cuda.set_device(device)
     try:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout))
-        yield World(rank, size, device)
+        yield World(rank, size, device, local)
         gc.collect()  # what still holds gradient hooks must go before the group does, or the process aborts at its end
         dist.barrier()
     except RuntimeError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TypeGuard
 
 import pandas as pd
 import xarray as xr
@@ -47,7 +48,7 @@ def read(
     InputError
         One line that names file, value and remedy.
     """
-    known = attributes if attributes is None or isinstance(attributes, xr.Dataset) else nrfa.read(attributes)
+    known = _known(attributes)
     where = str(source) if isinstance(source, str | Path) else "the table"
     return within(_record(source, known, training_period), period, where)
 
@@ -60,7 +61,10 @@ def load(source: str | Path | pd.DataFrame | xr.Dataset, attributes: str | Path 
     InputError
         As `read`; and where values cannot be read, or are more than this machine's memory holds.
     """
-    record = read(source, attributes)
+    if _at_store(source):
+        record = _attributed(open_store(source), _known(attributes), source)  # its values are read below, once
+    else:
+        record = read(source, attributes)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if record.nbytes > memory:
         raise InputError(
@@ -72,6 +76,14 @@ def load(source: str | Path | pd.DataFrame | xr.Dataset, attributes: str | Path 
         raise InputError(f"{source}: its values cannot be read ({first_line(error)}); write it again") from error
 
 
+def _at_store(source: str | Path | pd.DataFrame | xr.Dataset) -> TypeGuard[str | Path]:
+    return isinstance(source, str | Path) and Path(source).is_dir() and is_store(source)
+
+
+def _known(attributes: str | Path | xr.Dataset | None) -> xr.Dataset | None:
+    return attributes if attributes is None or isinstance(attributes, xr.Dataset) else nrfa.read(attributes)
+
+
 def _record(
     source: str | Path | pd.DataFrame | xr.Dataset, attributes: xr.Dataset | None, training_period: tuple[str, str]
 ) -> xr.Dataset:
@@ -79,7 +91,7 @@ def _record(
         return table.from_frame(source, attributes)
     if isinstance(source, xr.Dataset):
         return table.from_dataset(source, attributes)
-    if Path(source).is_dir() and is_store(source):
+    if _at_store(source):
         check_store(source)
         return _attributed(open_store(source), attributes, source)
     if not str(source).endswith((".nc", ".nc4")):

@@ -83,7 +83,7 @@ class MapFile:
 
     def _maps(self, file: h5py.File, first: int, last: int) -> Float32[np.ndarray, "T rows columns"]:
         if self.merged:
-            return _numbers(file, "data", self.path)[first:last].astype(np.float32)
+            return _numbers(file, "data", self.path)[first:last].astype(np.float32, copy=False)
         maps = np.empty((last - first, *self.shape), np.float32)
         for index, day in enumerate(np.datetime_as_string(self.days[first:last])):
             held = _numbers(file, str(day), self.path)
