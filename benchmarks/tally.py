@@ -155,10 +155,11 @@ class Grid:
 def near_sites(sites: int, neighbours: int | None) -> float:
     """Sites that one site meets in a space mixer: all, or those that its block of 32 sites looks at together.
 
-    In a country of even density the K nearest of a site fill a disc of radius r = √(K/π) site widths, and those of a square
-    block of n sites that square with a seam of r around it: n + 4 √n r + π r².
+    In a country of even density the K nearest of a site fill a disc of radius √(K/π) site widths. A square block of n sites
+    looks at itself and a seam around it, as wide as that less half a width r, for its outer sites do not stand on its edge:
+    n + 4 √n r + π r².
     """
     if neighbours is None or neighbours >= sites:
         return sites
-    radius = math.sqrt(neighbours / math.pi)
-    return min(sites, SITES_TOGETHER + 4 * math.sqrt(SITES_TOGETHER) * radius + neighbours)
+    seam = max(0.0, math.sqrt(neighbours / math.pi) - 0.5)
+    return min(sites, SITES_TOGETHER + 4 * math.sqrt(SITES_TOGETHER) * seam + math.pi * seam**2)
