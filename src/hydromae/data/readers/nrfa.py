@@ -20,6 +20,7 @@ from hydromae.data.readers.filled import marked
 from hydromae.data.readers.record import check_attribute, describe, positions, site_names
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import ATTRIBUTES
+from hydromae.virtual.layout import MISSING
 
 NAMES = tuple(a.name for a in ATTRIBUTES)
 ODD = (bool, bytes, list, dict, np.ndarray, datetime.date, datetime.time, datetime.timedelta)
@@ -118,7 +119,7 @@ def _unpacked(path: Path) -> io.BufferedIOBase:
 def numeric(table: pd.DataFrame, name: str, where: str | Path) -> np.ndarray:
     """A column as float64 with NaN for empty, ±inf, −99999 and what is marked as filled; text is refused by name."""
     values = numbers(table, name, where)
-    measured = np.isfinite(values) & (values != -99999) & ~marked(table, name, where)
+    measured = np.isfinite(values) & (values != MISSING) & ~marked(table, name, where)
     return np.where(measured, values, np.nan)
 
 
