@@ -67,7 +67,7 @@ class LongTable:
             raise InputError(f"{where}: no value of riverflow, precipitation, temperature or evaporation in it")
         dates = day_keys(frame, date, where)
         every = pd.date_range(dates.min(), dates.max(), unit="ns")
-        day = (dates - every[0]).days.to_numpy(np.int64)
+        day = every.get_indexer(dates).astype(np.int64)
         row, catchments = site_keys(frame, site, where)
         refuse_twice(day, row, every, catchments, where)
         return cls(place, frame, date, site, day, row, every.to_numpy().astype("datetime64[D]"), catchments, known)

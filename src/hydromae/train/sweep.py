@@ -25,6 +25,7 @@ from hydromae.data.record import record_of, without
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import windows
 from hydromae.errors import InputError
+from hydromae.files import write_whole
 from hydromae.losses import loss
 from hydromae.modalities import GridSpec
 from hydromae.train.checkpoint import CONFIG, load_model, whole
@@ -251,14 +252,7 @@ def _same(spec: Path, search: Search, base: Config, data: dict[str, str]) -> Non
 
 
 def _write(file: Path, text: str) -> None:
-    aside = file.with_suffix(".partial")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(file)
-    except OSError as error:
-        raise InputError(
-            f"{file}: cannot be written ({error.strerror}); mend that, and start the sweep again"
-        ) from error
+    write_whole(file, text, "mend that, and start the sweep again")
 
 
 @contextmanager
