@@ -79,8 +79,8 @@ def seconds(value: float) -> str:
 
 
 def plain(value: float) -> str:
-    """A number of three digits."""
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    """A number of four digits."""
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 @dataclass(frozen=True)
