@@ -4,10 +4,15 @@
 # TORCH_INDEX  an index of torch wheels. On Linux, plain PyPI serves torch with CUDA (about 3 GB more); for the CPU alone:
 #              make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # WORKERS      processes that run the tests
+# BENCH        more options for benchmarks/table.py
+# BASE, HEAD   the two commits that bench-quick compares
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH := torch==2.13.0
 TORCH_INDEX ?=
 WORKERS ?= 2
+BENCH ?=
+BASE ?= HEAD~1
+HEAD ?= HEAD
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -19,10 +24,10 @@ PYRIGHT := $(BIN)/pyright --pythonpath $(BIN)/python
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check format bench clean
+.PHONY: help venv demo test check format bench bench-quick clean
 
 help: ## show the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 venv: $(STAMP) ## build the virtual environment
 
@@ -52,8 +57,11 @@ format: $(STAMP) ## mend style where a machine can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## every benchmark, one table each
-	set -e; for file in benchmarks/*.py; do $(BIN)/python "$$file"; done
+bench: $(STAMP) ## every benchmark on an idle machine, one table with the targets (BENCH="--raw FOLDER" for real data)
+	$(BIN)/python benchmarks/table.py --out bench.json --markdown bench.md $(BENCH)
+
+bench-quick: $(STAMP) ## two commits as ratios, in three minutes: make bench-quick BASE=main
+	$(BIN)/python benchmarks/compare.py --base $(BASE) --head $(HEAD)
 
 clean: ## remove the virtual environment and every cache
 	rm -rf $(VENV) .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis

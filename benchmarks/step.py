@@ -5,7 +5,7 @@
 The record is invented here (numpy, the shipped land mask): 5 modalities, 30 days, 94 land patches x 3 maps, 604
 catchments; for `rivers`, windows of 365 days with the 24 nearest catchments, two at a time. Every preset runs as a process
 of its own, so that its peak memory is its own. FLOPs are those of forward and backward that torch.utils.flop_counter
-counts, plus two things that it does not see on a CPU: fused attention (its own formula for CUDA) and LSTMs (`lstm_flops`).
+counts, plus two things that it does not see on a CPU (`flops.py`, whose closed formula stands beside them).
 """
 
 from __future__ import annotations
@@ -28,9 +28,8 @@ import torch
 import xarray as xr
 from rich.console import Console
 from rich.table import Table
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
+from flops import counted, formula, lstm_flops
 from hydromae.batch import Batch
 from hydromae.config import Config
 from hydromae.data.record import Record, record_of
@@ -44,6 +43,7 @@ from hydromae.model.mae import HydroMAE
 from hydromae.presets import PRESETS
 from hydromae.train.engine import OwnEngine
 from hydromae.train.world import World
+from tally import Sizes
 
 FULL = ("base", "fast", "rivers")
 LAND_PERCENT = 5  # from which a cell counts as land: 94 patches of at least half land, as in the seed
@@ -99,33 +99,6 @@ def prepared(name: str, quick: bool, precision: str | None) -> tuple[Config, int
     return config.having(data={"training_period": period}, train=train), catchments, days
 
 
-def lstm_flops(model: nn.Module, tokens: int) -> int:
-    """FLOPs of forward and backward of every LSTM in a model for a number of tokens (Hochreiter and Schmidhuber 1997).
-
-    A token costs 4 gates x hidden x (input + hidden) multiplications and additions a direction; backward costs twice that.
-    """
-    forward = 0
-    for part in model.modules():
-        if isinstance(part, nn.LSTM):
-            directions = 2 if part.bidirectional else 1
-            forward += 2 * 4 * part.hidden_size * (part.input_size + part.hidden_size) * directions * part.num_layers
-    return 3 * forward * tokens
-
-
-def _attention(query, key, value, *_, out_shape=None, **__):
-    return sdpa_flop_count(query, key, value)
-
-
-def _attention_backward(gradient, query, key, value, *_, out_shape=None, **__):
-    return sdpa_backward_flop_count(gradient, query, key, value)
-
-
-CPU_ATTENTION = {
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
-}
-
-
 def step(engine: OwnEngine, batch: Batch, hidden: Hidden, config: Config) -> tuple[float, float, float]:
     """Seconds of forward (with the loss), backward and optimizer."""
     began = time.perf_counter()
@@ -139,11 +112,10 @@ def step(engine: OwnEngine, batch: Batch, hidden: Hidden, config: Config) -> tup
 
 def flops_of(engine: OwnEngine, batch: Batch, hidden: Hidden, config: Config) -> tuple[int, int]:
     """FLOPs of forward and backward: counted, and of LSTMs by formula."""
-    with FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
-        loss(engine.predict(batch, hidden), batch, hidden, config)[0].backward()
+    seen = counted(lambda: loss(engine.predict(batch, hidden), batch, hidden, config)[0].backward())
     engine.model.zero_grad(set_to_none=True)
     series = [value for name, value in batch.values.items() if MODALITIES[name].kind == "series"]
-    return counter.get_total_flops(), lstm_flops(engine.model, series[0][..., 0].numel())
+    return seen, lstm_flops(engine.model, series[0][..., 0].numel())
 
 
 def gemm_rate(rows: int, width: int, dtype: torch.dtype, seconds: float = 0.5) -> float:
@@ -199,13 +171,13 @@ def measured(name: str, steps: int, quick: bool, precision: str | None, store: P
         statistics.median(t) for t in zip(*(step(engine, batch, hidden, config) for _ in range(steps)), strict=True)
     )
     peak = peak_bytes()
-    counted, recurrent = flops_of(engine, batch, hidden, config)
+    products, recurrent = flops_of(engine, batch, hidden, config)
     rows = sum(batch.values[key.split("+")[0]][..., 0].numel() for key in model.addresses)
     rates = {
         kind: gemm_rate(min(rows, 8192), config.model.d_model, dtype, 0.05 if quick else 0.5)
         for kind, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
     }
-    rate = (counted + recurrent) / (forward + backward)
+    rate = (products + recurrent) / (forward + backward)
     return {
         "preset": name,
         "quick": quick,
@@ -223,9 +195,10 @@ def measured(name: str, steps: int, quick: bool, precision: str | None, store: P
         "backward_s": backward,
         "optimizer_s": update,
         "step_s": forward + backward + update,
-        "flops_counted": counted,
+        "flops_counted": products,
         "flops_lstm": recurrent,
-        "flops": counted + recurrent,
+        "flops": products + recurrent,
+        "flops_formula": formula(config, Sizes.of(batch, hidden, config.model)).total,
         "flops_per_s": rate,
         "gemm_fp32_flops_per_s": rates["fp32"],
         "gemm_bf16_flops_per_s": rates["bf16"],
@@ -259,6 +232,7 @@ def shown(rows: list[dict]) -> Table:
         "optimizer, s": lambda r: f"{r['optimizer_s']:.3f}",
         "step, s": lambda r: f"{r['step_s']:.3f}",
         "FLOPs of forward + backward, G": lambda r: f"{r['flops'] / 1e9:,.1f}",
+        "the same by closed formula, G": lambda r: f"{r['flops_formula'] / 1e9:,.1f}",
         "of them LSTM, by formula, G": lambda r: f"{r['flops_lstm'] / 1e9:,.1f}",
         "rate, GFLOP/s": lambda r: f"{r['flops_per_s'] / 1e9:.1f}",
         "GEMM at this width, fp32 / bf16, GFLOP/s": lambda r: (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from hydromae.config import Config
@@ -67,3 +68,22 @@ def config_of(preset: str, **data: object) -> Config:
     periods = {"training_period": (FIRST, "2000-01-30"), "validation_period": ("2000-01-31", "2000-02-09")}
     plain = {"sequence_length": 6, "stride": 4, "trait_dropout": 0.0, "position_jitter": 0.0, "variable_dropout": 0.0}
     return PRESETS[preset].having(data={**periods, **plain, **data})
+
+
+def rain_maps(south: float, west: float) -> xr.Dataset:
+    """HadUK-Grid: three days of rain at noon on 4 × 3 cells of 20 km, cell value = 10 × row + column + day, one of them sea.
+
+    `south` and `west` are the centres of the first row and column [m].
+    """
+    value = 10.0 * np.arange(4)[None, :, None] + np.arange(3)[None, None, :] + np.arange(3)[:, None, None]
+    value[:, 0, 0] = 1e20
+    dims = ("time", "projection_y_coordinate", "projection_x_coordinate")
+    return xr.Dataset(
+        {"rainfall": (dims, value, {"units": "mm"})},
+        {
+            "time": pd.to_datetime(["2021-01-01T12", "2021-01-02T12", "2021-01-03T12"]).as_unit("ns"),
+            "projection_y_coordinate": south + 20000 * np.arange(4),
+            "projection_x_coordinate": west + 20000 * np.arange(3),
+        },
+        {"frequency": "day", "source": "HadUK-Grid"},
+    )

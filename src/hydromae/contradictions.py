@@ -28,8 +28,7 @@ def check(data: DataConfig, model: ModelConfig, masks: MaskConfig) -> None:
             raise InputError(f"config: masks.mixture holds {name} {weight:g}; use {', '.join(parts)}, weights from 0")
     if not sum(weight for _, weight in masks.mixture):
         raise InputError("config: masks.mixture has no weight above 0; give at least one mask a weight")
-    drawn = {name for name, weight in masks.mixture if weight} if masks.kind == "mixture" else {masks.kind}
-    if data.sequence_length < 2 and drawn & {"future", "blind"}:
+    if data.sequence_length < 2 and masks.drawn & {"future", "blind"}:
         raise InputError("config: data.sequence_length 1 has no day after an issue day; masks future and blind need 2")
     if "joint" in model.mixers and model.mixers != ("joint",):
         raise InputError(

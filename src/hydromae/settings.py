@@ -132,6 +132,11 @@ class MaskConfig:
     mixture: tuple[tuple[str, float], ...] = (("random", 1.0),)
     """Masks of `mixture`, each with its weight."""
 
+    @property
+    def drawn(self) -> set[str]:
+        """Names of the masks that are ever drawn."""
+        return {name for name, weight in self.mixture if weight} if self.kind == "mixture" else {self.kind}
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:

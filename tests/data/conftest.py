@@ -10,6 +10,7 @@ import xarray as xr
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 from hydromae.virtual.layout import MergedFile, write_months
 from hydromae.virtual.seed import write_seed
+from records import rain_maps
 
 
 def attributes_frame(ids: list[int]) -> pd.DataFrame:
@@ -70,18 +71,7 @@ def land_npz(tmp_path: Path) -> Path:
 @pytest.fixture
 def haduk() -> xr.Dataset:
     """Three days of rain on the grid of `land_npz`, at noon, cell value = 10 × row + column + day."""
-    value = 10.0 * np.arange(4)[None, :, None] + np.arange(3)[None, None, :] + np.arange(3)[:, None, None]
-    value[:, 0, 0] = 1e20
-    dims = ("time", "projection_y_coordinate", "projection_x_coordinate")
-    return xr.Dataset(
-        {"rainfall": (dims, value, {"units": "mm"})},
-        {
-            "time": pd.to_datetime(["2021-01-01T12", "2021-01-02T12", "2021-01-03T12"]).as_unit("ns"),
-            "projection_y_coordinate": 230000.0 + 20000 * np.arange(4),
-            "projection_x_coordinate": 390000.0 + 20000 * np.arange(3),
-        },
-        {"frequency": "day", "source": "HadUK-Grid"},
-    )
+    return rain_maps(230000.0, 390000.0)
 
 
 @pytest.fixture

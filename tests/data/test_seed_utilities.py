@@ -15,7 +15,7 @@ from hydromae.cli import main
 from hydromae.data import readers
 from hydromae.data.fill import fill, filled_in
 from hydromae.data.merge import merge
-from hydromae.data.missing import Held, Missing, codes_of, longest_runs, missing_in
+from hydromae.data.missing import Held, Missing, codes_of, longest_runs
 from hydromae.data.missing_sources import held_in
 from hydromae.data.patches import spatial_patches
 from hydromae.data.prepare import prepare_seed
@@ -197,7 +197,7 @@ def test_missing_in_every_kind_of_source(tiny, tmp_path):
     assert Missing.of(held).report()["by_decade"]["2000s"]["nan"] == 12
     assert set(Missing.of(held).runs()["first"]) == {"2001-01-31"}
     store = prepare_seed(tiny, tmp_path / "s.zarr")
-    found = {one.held.variable: one for one in missing_in(held_in(store, ("temperature", "riverflow")))}
+    found = {one.held.variable: one for one in map(Missing.of, held_in(store, ("temperature", "riverflow")))}
     # the store keeps 11 land cells; cell 0, of 4 % land, is none of them
     assert found["temperature"].report()["by_decade"] == {
         "2000s": counts | {"values": 33, "nan": 1, "sentinel": 0, "infinite": 0}
@@ -291,7 +291,7 @@ def test_what_was_filled_is_marked_and_comes_back_as_nan(gappy, tmp_path, capsys
         np.testing.assert_array_equal(record["evaporation"].sel(catchment=5).values, [0.5, 0.5, 0.5, np.nan, 0.5])
         # the record of the filled table is that of the table before it was filled
         xr.testing.assert_identical(record, readers.read(gappy))
-    (found,) = missing_in(held_in(out, ("discharge_vol",)))
+    (found,) = map(Missing.of, held_in(out, ("discharge_vol",)))
     assert found.report()["by_decade"]["2000s"] == {"values": 10, "nan": 3, "sentinel": 0, "infinite": 0, "filled": 2}
     # filled again with more patience: the marks of before stay
     assert fill(out, tmp_path / "more.parquet", 3)["filled"] == {"discharge_vol": 5, "evaporation": 3}

@@ -18,6 +18,7 @@ from hydromae.data.store import open_store, scaling_of
 from hydromae.modalities import ATTRIBUTES
 from hydromae.model.mae import HydroMAE
 from hydromae.train.checkpoint import save_model
+from records import rain_maps
 from synthetic import SMALL, rivers
 
 TRAINING = ("2001-01-01", "2001-02-10")
@@ -84,18 +85,7 @@ class Bases:
     @cached_property
     def haduk(self) -> xr.Dataset:
         """Three days of rain on 4 × 3 cells."""
-        value = 10.0 * np.arange(4)[None, :, None] + np.arange(3)[None, None, :] + np.arange(3)[:, None, None]
-        value[:, 0, 0] = 1e20
-        dims = ("time", "projection_y_coordinate", "projection_x_coordinate")
-        return xr.Dataset(
-            {"rainfall": (dims, value, {"units": "mm"})},
-            {
-                "time": pd.to_datetime(["2021-01-01T12", "2021-01-02T12", "2021-01-03T12"]).as_unit("ns"),
-                "projection_y_coordinate": 190000.0 + 20000 * np.arange(4),
-                "projection_x_coordinate": 290000.0 + 20000 * np.arange(3),
-            },
-            {"frequency": "day", "source": "HadUK-Grid"},
-        )
+        return rain_maps(190000.0, 290000.0)
 
     def netcdf(self, name: str) -> bytes:
         """The record, CAMELS-GB or HadUK as a NetCDF file."""

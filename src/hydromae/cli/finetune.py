@@ -15,6 +15,7 @@ from hydromae.cli.common import Result, Say
 from hydromae.cli.models import watching
 from hydromae.config import Config, MaskKind
 from hydromae.errors import InputError
+from hydromae.files import write_whole
 
 if TYPE_CHECKING:
     from hydromae.train.adapt import Start
@@ -156,9 +157,5 @@ class Finetune:
                     f"{self.out}: started otherwise ({changed[0]}); resume as it began, or name a new folder"
                 )
             return
-        self.out.mkdir(parents=True, exist_ok=True)
-        aside = file.with_suffix(".partial")
-        aside.write_text(
-            json.dumps({"model": str(self.model), **same, "learned": learned, "pretrained": total}, indent=1), "utf-8"
-        )
-        aside.replace(file)
+        held = {"model": str(self.model), **same, "learned": learned, "pretrained": total}
+        write_whole(file, json.dumps(held, indent=1), "make room there, or name another folder")

@@ -109,12 +109,12 @@ class Missing:
     def run(self, say: Say) -> Result:
         """Walk over the values and tell."""
         from hydromae.data.fill import fill
-        from hydromae.data.missing import longest_runs, missing_in
+        from hydromae.data.missing import Missing, longest_runs
         from hydromae.data.missing_sources import held_in
 
         if self.longest is not None and self.longest < 1:
             raise InputError(f"--longest {self.longest}: below 1; say how many runs to list")
-        found = list(missing_in(held_in(self.source, self.variable)))
+        found = [Missing.of(held) for held in held_in(self.source, self.variable)]
         reports = [one.report() for one in found]
         say(missing_table(reports))
         result: dict[str, Any] = {"path": str(self.source), "variables": reports}

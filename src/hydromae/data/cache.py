@@ -13,7 +13,7 @@ from hydromae.config import Config
 from hydromae.data.record import without
 from hydromae.data.scaling import Scaling
 from hydromae.data.store import scaling_of
-from hydromae.errors import InputError
+from hydromae.files import write_whole
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 
 FILE = "scaling.json"
@@ -111,13 +111,5 @@ def _kept(file: Path, parts: dict[str, str], say: Callable[[str], None]) -> Scal
 
 
 def _keep(file: Path, parts: dict[str, str], scaling: Scaling) -> None:
-    aside = file.with_name(f"{file.name}.partial")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"made_from": parts, "scaling": json.loads(scaling.to_json())}, indent=1)
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(file)
-    except OSError as error:
-        raise InputError(
-            f"{file}: the normalisation cannot be kept ({error.strerror}); mend that, or give another folder"
-        ) from error
+    text = json.dumps({"made_from": parts, "scaling": json.loads(scaling.to_json())}, indent=1)
+    write_whole(file, text, "mend that, or give another folder", "the normalisation cannot be kept")

@@ -153,15 +153,22 @@ def _heap_ends(held: mmap.mmap, place: int) -> bool:
     return place <= end <= len(held)
 
 
+def elsewhere(file: h5py.File, name: str) -> str | None:
+    """How what has this name in an HDF5 file leads out of it, or None where it does not; nothing is followed or read."""
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        return "is a link to another place"
+    held = file[name]
+    virtual = isinstance(held, h5py.Dataset) and (held.is_virtual or held.external)
+    return "keeps its values in another file" if virtual else None
+
+
 def _check_h5_item(file: h5py.File, name: str, where: str) -> None:
-    link = file.get(name, getlink=True)
-    if not isinstance(link, h5py.HardLink):
-        raise InputError(f"{where}: {name} is a link to another place; write its values into the file itself")
+    leads = elsewhere(file, name)
+    if leads is not None:
+        raise InputError(f"{where}: {name} {leads}; write its values into the file itself")
     held = file[name]
     if not isinstance(held, h5py.Dataset):
         return
-    if held.is_virtual or held.external:
-        raise InputError(f"{where}: {name} keeps its values in another file; write them into the file itself")
     text = h5py.check_string_dtype(held.dtype) is not None
     if held.shape is None or not (held.dtype.kind in "iufbSU" or text):
         raise InputError(f"{where}: {name} holds neither numbers nor text; leave it out, or write it anew")

@@ -11,9 +11,10 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
 from hydromae.data.readers.filled import marked
-from hydromae.data.readers.nrfa import numeric, read_csv
-from hydromae.data.readers.table import CATCHMENTS, COLUMNS, DATES, flat_frame, key_column, read_parquet
-from hydromae.errors import InputError, first_line
+from hydromae.data.readers.keys import CATCHMENTS, DATES, day_keys, flat_frame, key_column, refuse_twice, site_keys
+from hydromae.data.readers.nrfa import numbers, read_csv
+from hydromae.data.readers.table import COLUMNS, read_parquet
+from hydromae.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -64,25 +65,17 @@ class LongTable:
         known = tuple(str(c) for c in frame.columns if re.sub(r"\s*[\[(].*", "", str(c)).strip() in COLUMNS)
         if not known or frame.empty:
             raise InputError(f"{where}: no value of riverflow, precipitation, temperature or evaporation in it")
-        dates = _dates(frame, date, where)
-        days = np.arange(dates.min(), dates.max() + 1)
-        day = (dates - days[0]).astype(np.int64)
-        row, catchments = pd.factorize(frame[site])
-        if (row < 0).any():
-            raise InputError(
-                f"{where}: {site} is empty in row {int((row < 0).argmax())}; name the catchment of every row"
-            )
-        twice = pd.Series(day * len(catchments) + row).duplicated().to_numpy()
-        if twice.any():
-            at = int(twice.argmax())
-            raise InputError(f"{where}: catchment {catchments[row[at]]} has {dates[at]} twice; give one row a day")
-        return cls(place, frame, date, site, day, row, days, np.asarray(catchments), known)
+        dates = day_keys(frame, date, where)
+        every = pd.date_range(dates.min(), dates.max(), unit="ns")
+        day = every.get_indexer(dates).astype(np.int64)
+        row, catchments = site_keys(frame, site, where)
+        refuse_twice(day, row, every, catchments, where)
+        return cls(place, frame, date, site, day, row, every.to_numpy().astype("datetime64[D]"), catchments, known)
 
     def values(self, column: str) -> Float[np.ndarray, "T C"]:
         """A column as it stands, −99999 and ±inf among it; NaN where it is empty, or where there is no row."""
-        numeric(self.frame, column, self.path)  # refuses text by name
         laid = np.full((len(self.days), len(self.catchments)), np.nan)
-        laid[self.day, self.row] = np.asarray(pd.to_numeric(self.frame[column]), np.float64)
+        laid[self.day, self.row] = numbers(self.frame, column, self.path)
         return laid
 
     def marks(self, column: str) -> Bool[np.ndarray, "T C"]:
@@ -90,13 +83,3 @@ class LongTable:
         laid = np.zeros((len(self.days), len(self.catchments)), dtype=bool)
         laid[self.day, self.row] = marked(self.frame, column, self.path)
         return laid
-
-
-def _dates(frame: pd.DataFrame, name: str, where: str) -> Shaped[np.ndarray, " N"]:
-    try:
-        dates = pd.DatetimeIndex(pd.to_datetime(frame[name], format="ISO8601")).tz_localize(None)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{where}: {name} is not all dates ({first_line(error)}); write YYYY-MM-DD") from error
-    if dates.hasnans:
-        raise InputError(f"{where}: {name} is empty in row {int(dates.isna().argmax())}; write YYYY-MM-DD")
-    return dates.to_numpy().astype("datetime64[D]")

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from hydromae.data.parse import parse_period
 from hydromae.data.readers.map_files import Maps, month_files
-from hydromae.data.readers.record import parse_period
 from hydromae.data.store import building
 from hydromae.errors import InputError
 from hydromae.modalities import VARIABLES

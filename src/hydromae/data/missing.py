@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -164,11 +164,6 @@ class _Changes:
         order = np.lexsort((day, site))  # of one site, begins and ends take turns
         site, day = site[order], day[order]
         return site[::2], day[::2], day[1::2] - 1
-
-
-def missing_in(helds: Iterable[Held]) -> Iterator[Missing]:
-    """What is missing of each variable of a source (`missing_sources.held_in`)."""
-    return map(Missing.of, helds)
 
 
 def longest_runs(found: Iterable[Missing], count: int | None = None) -> pd.DataFrame:

@@ -12,6 +12,7 @@ import xarray as xr
 from hydromae.data.folders import one_of
 from hydromae.data.long_table import LongTable
 from hydromae.data.missing import Codes, Held, codes_of
+from hydromae.data.readers.keys import CATCHMENTS
 from hydromae.data.readers.map_file import MapFile
 from hydromae.data.readers.map_files import Maps, map_files, named_files
 from hydromae.data.readers.record import daily, open_file
@@ -137,7 +138,7 @@ def _of_dataset(dataset: xr.Dataset, where: str) -> list[Held]:
                 block = values[start : start + SHARD_DAYS].values
                 yield codes_of(block.reshape(len(block), -1).astype(np.float64))
 
-        series = any(place in ("catchment", "id", "ID", "gauge_id", "station") for place in places)
+        series = any(place in CATCHMENTS for place in places)
         return Held(name, "series" if series else "map", sites, days, codes)
 
     return [held(name) for name in names]

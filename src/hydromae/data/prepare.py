@@ -13,9 +13,9 @@ from hydromae.data.blocks import write_made
 from hydromae.data.derived import TRAINING_PERIOD
 from hydromae.data.folders import one_of
 from hydromae.data.national import LAND_SHARE, MapMaker
-from hydromae.data.parse import grid_from_json
+from hydromae.data.parse import grid_from_json, parse_period
 from hydromae.data.readers import camels_gb, land, nrfa, read
-from hydromae.data.readers.record import open_file, parse_period, within
+from hydromae.data.readers.record import open_file, within
 from hydromae.data.readers.seed import SeedFolder
 from hydromae.data.scaling import Scaling
 from hydromae.data.store import SHARD_DAYS, source_of, write_store

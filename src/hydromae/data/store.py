@@ -22,6 +22,7 @@ from hydromae.data.intact import check_record, reading
 from hydromae.data.parse import grid_from_json, parse_period, sources_from_json
 from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError
+from hydromae.files import sha256
 from hydromae.modalities import ATTRIBUTES, VARIABLES, GridSpec
 
 FORMAT = "hydromae-store-1"
@@ -286,13 +287,8 @@ def source_of(path: str | Path, record: xr.Dataset | None = None) -> dict[str, A
     place = Path(path)
     if place.is_dir():
         files = sorted(p for p in place.rglob("*") if p.is_file())
-        digest = hashlib.sha256("".join(f"{p.relative_to(place)} {_sha256(p)}\n" for p in files).encode()).hexdigest()
+        digest = hashlib.sha256("".join(f"{p.relative_to(place)} {sha256(p)}\n" for p in files).encode()).hexdigest()
     else:
-        digest = _sha256(place)
+        digest = sha256(place)
     variables = [] if record is None else [str(name) for name in record.data_vars if name in VARIABLES]
     return {"file": place.name, "sha256": digest, "units": {n: VARIABLES[n].units for n in variables}}
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -23,12 +23,11 @@ from hydromae.model.mae import HydroMAE
 from hydromae.train.adapt import plain
 from hydromae.train.engine import Engine
 from hydromae.train.seal import check_seal, write_seal
-from hydromae.train.world import World
+from hydromae.train.world import ALONE, World
 
 WEIGHTS, AVERAGE, OPTIMIZER, STATE = "model.safetensors", "average.safetensors", "optimizer", "state.json"
 CONFIG, SCALING, GRID = "config.json", "scaling.json", "grid.json"
 OLD = ".old"
-ALONE = World(0, 1, torch.device("cpu"))
 
 
 def save_model(
@@ -51,7 +50,7 @@ def load_model(folder: Path) -> tuple[HydroMAE, Config, Scaling, GridSpec | None
     scaling = _scaling(folder / SCALING)
     if "riverflow" in config.model.modalities and "riverflow" not in scaling:
         raise InputError(f"{folder / SCALING}: has no riverflow, which the model answers; restore the file")
-    grid = _grid(folder / GRID) if (folder / GRID).is_file() else None
+    grid = grid_from_json(_text(folder / GRID), str(folder / GRID)) if (folder / GRID).is_file() else None
     weights = plain(_tensors(folder / WEIGHTS))
     pixels = (grid or GridSpec()).patch ** 2
     with torch.device("meta"):  # shapes first: a configuration of another model must not take its memory
@@ -257,10 +256,6 @@ def _object(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InputError(f"{path}: is not a JSON object; restore the file or use another checkpoint")
     return found
-
-
-def _grid(path: Path) -> GridSpec:
-    return grid_from_json(_text(path), str(path))
 
 
 def _scaling(path: Path) -> Scaling:

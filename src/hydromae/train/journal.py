@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydromae.errors import InputError
+from hydromae.files import write_whole
+
+FAULT, REMEDY = "the journal cannot be written", "mend that, and go on with --resume"
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,11 @@ class Journal:
         InputError
             If the disk is full, or the file cannot be written.
         """
-        with self._writing(), self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_finite(numbers), allow_nan=False) + "\n")
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(_finite(numbers), allow_nan=False) + "\n")
+        except OSError as error:
+            raise InputError(f"{self.path}: {FAULT} ({error.strerror}); {REMEDY}") from error
         self.follow(numbers)
 
     def read(self) -> list[dict[str, Any]]:
@@ -62,19 +67,7 @@ class Journal:
     def rewind(self, step: int) -> None:
         """Forget what was written after a step, before training goes on from there."""
         kept = [json.dumps(line) + "\n" for line in self.read() if line["step"] <= step]
-        aside = self.path.with_suffix(".partial")
-        with self._writing():
-            aside.write_text("".join(kept), encoding="utf-8")
-            aside.replace(self.path)
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise InputError(
-                f"{self.path}: the journal cannot be written ({error.strerror}); mend that, and go on with --resume"
-            ) from error
+        write_whole(self.path, "".join(kept), REMEDY, FAULT)
 
 
 def _finite(value: Any) -> Any:

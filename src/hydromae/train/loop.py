@@ -15,6 +15,7 @@ from hydromae.data.record import Record, record_of, without
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import windows
 from hydromae.errors import InputError, first_line
+from hydromae.files import write_whole
 from hydromae.modalities import GridSpec
 from hydromae.model.mae import HydroMAE
 from hydromae.train.adapt import Start
@@ -199,14 +200,10 @@ def _refused(out: Path, config: Config, resume: bool) -> str | None:
 
 
 def _open(out: Path, config: Config) -> str | None:
-    """Make the run's folder; why that is not possible."""
-    written = out / CONFIG
+    """Make the run's folder, with its configuration; why that is not possible."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        if not written.is_file():
-            aside = written.with_suffix(".partial")
-            aside.write_text(config.to_json(), encoding="utf-8")
-            aside.replace(written)
-    except OSError as error:
-        return f"{out}: cannot be written ({error.strerror}); make room there, or name another folder"
+        if not (out / CONFIG).is_file():
+            write_whole(out / CONFIG, config.to_json(), "make room there, or name another folder")
+    except InputError as error:
+        return str(error)
     return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
@@ -18,17 +20,27 @@ def validate(model: nn.Module, average: Average, check: Masked, world: World) ->
     own = {name: value.clone() for name, value in model.state_dict().items()}
     model.load_state_dict(average.kept or own)
     model.eval()
-    config, total = check.config, torch.zeros(1)
-    mine = range(config.train.validation_windows)[world.rank :: world.size]
-    for first in range(0, len(mine), config.train.batch_size):
-        numbers = mine[first : first + config.train.batch_size]
-        batch, hidden = check.at(numbers)
-        batch, hidden = batch.to(world.device), {name: value.to(world.device) for name, value in hidden.items()}
-        with arithmetic(world.device, config.train.precision):
-            predictions = model(batch, hidden)
-        total += float(loss(predictions, batch, hidden, config)[0]) * len(numbers)
+    windows, total = check.config.train.validation_windows, torch.zeros(1)
+    for summed, _ in losses(model, check, range(windows)[world.rank :: world.size], world.device):
+        total += summed
     model.load_state_dict(own)
-    return float(world.sum(total)[0]) / config.train.validation_windows
+    return float(world.sum(total)[0]) / windows
+
+
+@torch.no_grad()
+def losses(
+    model: nn.Module, check: Masked, numbers: range, device: torch.device
+) -> Iterator[tuple[float, dict[str, torch.Tensor]]]:
+    """Of each batch of validation windows: the sum of their losses, and its parts as `losses.loss` gives them."""
+    train = check.config.train
+    for first in range(0, len(numbers), train.batch_size):
+        mine = numbers[first : first + train.batch_size]
+        batch, hidden = check.at(mine)
+        batch, hidden = batch.to(device), {name: value.to(device) for name, value in hidden.items()}
+        with arithmetic(device, train.precision):
+            predictions = model(batch, hidden)
+        total, parts = loss(predictions, batch, hidden, check.config)
+        yield float(total.detach()) * len(mine), parts
 
 
 class Learned:

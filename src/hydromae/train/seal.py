@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
 from hydromae.errors import InputError
+from hydromae.files import sha256
 
 SEAL = "seal.json"
 
 
 def write_seal(folder: Path) -> None:
     """Write `seal.json`, the SHA-256 of every file of the folder; last of all that is written."""
-    sums = {file.name: _sum(file) for file in sorted(folder.iterdir()) if file.is_file() and file.name != SEAL}
+    sums = {file.name: sha256(file) for file in sorted(folder.iterdir()) if file.is_file() and file.name != SEAL}
     (folder / SEAL).write_text(json.dumps(sums, indent=1), encoding="utf-8")
 
 
@@ -36,12 +36,7 @@ def check_seal(folder: Path) -> None:
         raise InputError(f"{seal}: cannot be read; restore it, or delete it if the files beside it are sound")
     for name, told in sums.items():
         file = folder / Path(name).name
-        if not file.is_file() or _sum(file) != told:
+        if not file.is_file() or sha256(file) != told:
             raise InputError(
                 f"{file}: is not what was written here; restore it, or delete {SEAL} if the change is your own"
             )
-
-
-def _sum(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -83,10 +83,7 @@ def space_of(search: Search, base: Config) -> Space:
 def _effect(base: Config) -> dict[str, bool]:
     """Whether a setting changes anything."""
     model, kinds = base.model, {MODALITIES[name].kind for name in base.model.modalities}
-    drawn = (
-        {name for name, weight in base.masks.mixture if weight} if base.masks.kind == "mixture" else {base.masks.kind}
-    )
-    shares = bool(drawn & set(RATIO_MASKS))
+    shares = bool(base.masks.drawn & set(RATIO_MASKS))
     return {
         "lr": True,
         "map_ratio": shares and "map" in kinds,

@@ -25,18 +25,19 @@ from hydromae.data.record import record_of, without
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import windows
 from hydromae.errors import InputError
-from hydromae.losses import loss
+from hydromae.files import write_whole
 from hydromae.modalities import GridSpec
 from hydromae.train.checkpoint import CONFIG, load_model, whole
-from hydromae.train.engine import arithmetic, pick_device
+from hydromae.train.engine import pick_device
 from hydromae.train.loop import train
+from hydromae.train.measures import losses
 from hydromae.train.search import Range, Search, Space, settled, space_of
 from hydromae.train.shares import Masked, Share
+from hydromae.train.world import ALONE
 
 if TYPE_CHECKING:
     import optuna
 
-ALONE = Share(1, 0, 1, 1)
 STUDY, SPEC, BEST = "study.db", "sweep.json", "best.json"
 
 
@@ -83,13 +84,9 @@ def score(folder: Path, dataset: xr.Dataset, base: Config, grid: GridSpec | None
     model = model.to(where)
     record = record_of(without(dataset, base.data.held_out), base, scaling, grid)
     held = windows(record, base, base.data.validation_period, seed=0, augment=False, update=base.train.batch_size)
-    check, sums = Masked(held, ALONE, base), dict[str, torch.Tensor]()
-    for first in range(0, base.train.validation_windows, base.train.batch_size):
-        batch, hidden = check.at(range(base.train.validation_windows)[first : first + base.train.batch_size])
-        batch, hidden = batch.to(where), {name: value.to(where) for name, value in hidden.items()}
-        with torch.no_grad(), arithmetic(where, base.train.precision):
-            predictions = model(batch, hidden)
-        for name, part in loss(predictions, batch, hidden, base)[1].items():
+    check, sums = Masked(held, Share.of(1, ALONE, 1), base), dict[str, torch.Tensor]()
+    for _, parts in losses(model, check, range(base.train.validation_windows), where):
+        for name, part in parts.items():
             sums[name] = sums.get(name, 0.0) + part
     means = [float(squares / asked) for squares, asked in sums.values() if asked]
     return sum(means) / len(means) if means else math.nan
@@ -251,14 +248,7 @@ def _same(spec: Path, search: Search, base: Config, data: dict[str, str]) -> Non
 
 
 def _write(file: Path, text: str) -> None:
-    aside = file.with_suffix(".partial")
-    try:
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(file)
-    except OSError as error:
-        raise InputError(
-            f"{file}: cannot be written ({error.strerror}); mend that, and start the sweep again"
-        ) from error
+    write_whole(file, text, "mend that, and start the sweep again")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from hydromae.config import Config
 from hydromae.errors import InputError, first_line
+from hydromae.files import write_whole
 
 LOG = logging.getLogger("hydromae")
 WANDB_ID, TENSORBOARD = "wandb-run-id", "tensorboard"
@@ -178,9 +179,7 @@ class _WandB:
 def _run_id(file: Path) -> str:
     """The id that the run has on W&B, made up once."""
     if not file.is_file():
-        aside = file.with_name(f"{file.name}.partial")
-        aside.write_text(uuid.uuid4().hex[:8], encoding="utf-8")
-        aside.replace(file)
+        write_whole(file, uuid.uuid4().hex[:8], "make room there, or train without a tracker")
     return file.read_text(encoding="utf-8").strip()
 
 

@@ -72,6 +72,10 @@ class World:
             )
 
 
+ALONE = World(0, 1, torch.device("cpu"))
+"""One process on a CPU."""
+
+
 def launched() -> bool:
     """Whether `torchrun` or `deepspeed` started this process."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ

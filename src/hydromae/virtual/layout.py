@@ -14,11 +14,12 @@ import h5py
 import numpy as np
 from jaxtyping import Float, Float32, Shaped
 
-from hydromae.modalities import VARIABLES
+from hydromae.modalities import MODALITIES, VARIABLES
 
 MISSING = -99999.0
+"""What files hold where nothing was measured."""
 CHUNK_DAYS = 30
-MAPS = ("precipitation", "soil_moisture", "temperature")
+MAPS = tuple(name for name, modality in MODALITIES.items() if modality.kind == "map")
 MASK = "gb_temp_valid_mask_290x180.pt"
 ATTRIBUTES = "Catchment_attributes/Catchment_attributes_nrfa.csv"
 FLOW_FROM = "1989-01-01"

@@ -16,6 +16,7 @@ from jaxtyping import Int
 
 from hydromae.data.readers import units
 from hydromae.data.readers.filled import MARK
+from hydromae.data.readers.keys import day_keys
 from hydromae.data.readers.record import check_range, unobserved_to_nan
 from hydromae.errors import InputError, first_line
 
@@ -151,11 +152,9 @@ def _batches(
 def _parsed(dates: pa.Array, path: Path) -> pd.DatetimeIndex:
     if dates.null_count:
         raise InputError(f"{path}: {DATE} is empty in some row; write YYYY-MM-DD")
-    try:
-        parsed = pd.DatetimeIndex(pd.to_datetime(dates.to_pandas(), format="ISO8601"))
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: {DATE} is not all dates ({first_line(error)}); write YYYY-MM-DD") from error
-    return parsed.tz_localize(None).floor("D").as_unit("ns")
+    if pa.types.is_date(dates.type):
+        dates = dates.cast(pa.timestamp("s"))  # else every day becomes an object
+    return day_keys(pd.DataFrame({DATE: dates.to_pandas()}), DATE, str(path))
 
 
 def _numbers(sites: pa.Array, path: Path) -> Int[np.ndarray, " N"]:

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from jaxtyping import Float32, Shaped
 
+from hydromae.data.containers import elsewhere
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import VARIABLES
 from hydromae.virtual.layout import CHUNK_DAYS
@@ -111,11 +112,10 @@ def opened(path: str | Path) -> Iterator[h5py.File]:
 
 def inside(file: h5py.File, name: str, path: str | Path) -> h5py.Dataset:
     """A dataset whose values lie in the file itself; links, virtual and external datasets are refused unread."""
-    link = file.get(name, getlink=True)
-    if link is None:
+    if file.get(name, getlink=True) is None:
         raise InputError(f"{path}: no {name} in it (it holds {', '.join(list(file)[:4]) or 'nothing'}); write it again")
-    held = file[name] if isinstance(link, h5py.HardLink) else None
-    if held is None or not isinstance(held, h5py.Dataset) or held.is_virtual or held.external or held.shape is None:
+    held = None if elsewhere(file, name) else file[name]
+    if not isinstance(held, h5py.Dataset) or held.shape is None:
         raise InputError(
             f"{path}: {name} is empty, a group, or a link to another place; copy its values into this file"
         )

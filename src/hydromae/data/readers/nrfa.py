@@ -20,6 +20,7 @@ from hydromae.data.readers.filled import marked
 from hydromae.data.readers.record import check_attribute, describe, positions, site_names
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import ATTRIBUTES
+from hydromae.virtual.layout import MISSING
 
 NAMES = tuple(a.name for a in ATTRIBUTES)
 ODD = (bool, bytes, list, dict, np.ndarray, datetime.date, datetime.time, datetime.timedelta)
@@ -71,11 +72,11 @@ def read(path: str | Path) -> xr.Dataset:
         raise InputError(f"{path}: catchment {table[key].to_numpy()[twice][0]} comes twice; keep one row")
     table = table.set_index(key)
     present = [c for c in COORDINATES if c in table.columns]
-    numbers = {name: numeric(table, name, path) for name in (*NAMES, *present)}
-    for name, values in numbers.items():
+    columns = {name: numeric(table, name, path) for name in (*NAMES, *present)}
+    for name, values in columns.items():
         check_attribute(name, values, table.index.to_numpy(), str(path))
-    dataset = xr.Dataset({name: ("catchment", numbers[name]) for name in NAMES}, {"catchment": table.index.to_numpy()})
-    coords = {name.replace("-", "_"): ("catchment", numbers[name]) for name in present}
+    dataset = xr.Dataset({name: ("catchment", columns[name]) for name in NAMES}, {"catchment": table.index.to_numpy()})
+    coords = {name.replace("-", "_"): ("catchment", columns[name]) for name in present}
     dataset = dataset.assign_coords(coords)
     if "name" in table.columns:
         dataset = dataset.assign_coords(name=("catchment", table["name"].astype(str).to_numpy(dtype=str)))
@@ -117,6 +118,13 @@ def _unpacked(path: Path) -> io.BufferedIOBase:
 
 def numeric(table: pd.DataFrame, name: str, where: str | Path) -> np.ndarray:
     """A column as float64 with NaN for empty, ±inf, −99999 and what is marked as filled; text is refused by name."""
+    values = numbers(table, name, where)
+    measured = np.isfinite(values) & (values != MISSING) & ~marked(table, name, where)
+    return np.where(measured, values, np.nan)
+
+
+def numbers(table: pd.DataFrame, name: str, where: str | Path) -> np.ndarray:
+    """A column as float64 as it stands, NaN where it is empty; text is refused by name."""
     held = table[name].to_numpy()
     if held.dtype.kind not in "iufOUT" or any(isinstance(one, ODD) for one in (held if held.dtype.kind == "O" else ())):
         raise InputError(f"{where}: {name} holds {table[name].dtype}; write numbers, or leave it empty")
@@ -130,8 +138,7 @@ def numeric(table: pd.DataFrame, name: str, where: str | Path) -> np.ndarray:
     wrong = np.isnan(values) & ~pd.isna(held)
     if wrong.any():
         raise InputError(f"{where}: {name} holds {held[wrong][0]!r}; write a number, or leave it empty")
-    measured = np.isfinite(values) & (values != -99999) & ~marked(table, name, where)
-    return np.where(measured, values, np.nan)
+    return values
 
 
 def _listed(table: pd.DataFrame) -> str:

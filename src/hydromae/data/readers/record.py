@@ -17,8 +17,8 @@ from hydromae.data.containers import BROKEN, check_hdf5
 from hydromae.data.parse import parse_period
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import ATTRIBUTES, VARIABLES
+from hydromae.virtual.layout import MISSING
 
-MISSING = -99999.0
 FILL = 1e19  # HadUK-Grid fills with 1e20; nothing measured is near it
 STATIC = (*(a.name for a in ATTRIBUTES), "easting", "northing", "centroid_easting", "centroid_northing")
 CODES = (-9999.0, -999.0, -99.0, -9.0)

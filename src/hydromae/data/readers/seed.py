@@ -11,11 +11,12 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.data.folders import one_of
+from hydromae.data.parse import parse_period
 from hydromae.data.readers import land, nrfa
 from hydromae.data.readers.flow_table import FlowTable
 from hydromae.data.readers.map_file import Days, MapFile
 from hydromae.data.readers.map_files import Maps, map_files
-from hydromae.data.readers.record import describe, parse_period
+from hydromae.data.readers.record import describe
 from hydromae.errors import InputError
 from hydromae.modalities import GridSpec
 from hydromae.virtual.layout import ATTRIBUTES, MAPS, MASK

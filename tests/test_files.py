@@ -1,0 +1,35 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hydromae.errors import InputError
+from hydromae.files import sha256, write_whole
+
+
+def test_text_is_written_whole_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "note.json"
+    write_whole(file, "first", "mend that")
+    write_whole(file, "zweites, ä", "mend that")
+    assert file.read_bytes() == "zweites, ä".encode()
+    assert [held.name for held in file.parent.iterdir()] == ["note.json"], "nothing is left aside"
+
+
+def test_a_disk_that_refuses_leaves_what_lay_there(tmp_path: Path) -> None:
+    file = tmp_path / "note.json"
+    file.write_text("before")
+    (tmp_path / "note.json.partial").symlink_to("/dev/full")
+    with pytest.raises(
+        InputError, match=r"note\.json: the note cannot be kept \(No space left on device\); mend that$"
+    ):
+        write_whole(file, "after", "mend that", "the note cannot be kept")
+    assert file.read_text() == "before"
+
+
+def test_sum_of_a_file(tmp_path: Path) -> None:
+    """NIST's example of one block: the three bytes "abc" (FIPS 180-2, appendix B.1)."""
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
