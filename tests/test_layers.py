@@ -14,6 +14,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "hydromae"
 ORDER = (
     "errors",
     "modalities",
+    "grid",
     "footprints",
     "bounds",
     "settings",

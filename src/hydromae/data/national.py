@@ -17,7 +17,7 @@ from hydromae.data.readers.record import describe
 from hydromae.data.store import SHARD_DAYS
 from hydromae.errors import InputError
 from hydromae.footprints import disc_footprints, footprint_mean
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 
 LAND_SHARE = 0.05
 SPIN_UP_DAYS = 730  # the bucket forgets its start in about a year; two are run before the first day that is kept

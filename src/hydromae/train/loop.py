@@ -14,7 +14,7 @@ from hydromae.data.record import Record, record_of, without
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import windows
 from hydromae.errors import InputError, first_line
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 from hydromae.model.mae import HydroMAE
 from hydromae.train.adapt import Start
 from hydromae.train.checkpoint import CONFIG, newest, windows_of

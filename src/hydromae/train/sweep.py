@@ -25,8 +25,8 @@ from hydromae.data.record import record_of, without
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import windows
 from hydromae.errors import InputError
+from hydromae.grid import GridSpec
 from hydromae.losses import loss
-from hydromae.modalities import GridSpec
 from hydromae.train.checkpoint import CONFIG, load_model, whole
 from hydromae.train.engine import arithmetic, pick_device
 from hydromae.train.loop import train
