@@ -155,7 +155,7 @@ class SpaceMixer(nn.Module):
         self.heads = heads
         self.query_key_value = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        start = torch.linspace(-2.0, 1.0, heads)[:, None].repeat(1, separations)
+        start = torch.linspace(-2.0, 1.0, heads, device="cpu")[:, None].repeat(1, separations)
         self.slope = nn.Parameter(start) if separations else None
 
     def forward(self, tokens: Float[Tensor, "B T S D"], context: Context) -> Float[Tensor, "B T S D"]:

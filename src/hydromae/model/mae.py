@@ -13,7 +13,7 @@ from hydromae.config import Config
 from hydromae.data.scaling import Scaling
 from hydromae.masking import Hidden, visible
 from hydromae.modalities import MODALITIES
-from hydromae.model.address import SEPARATIONS, Address, joined_places, nearest
+from hydromae.model.address import SEPARATIONS, Address, drawn, joined_places, nearest
 from hydromae.model.decoder import Decoder, Head
 from hydromae.model.distribution import around, laid
 from hydromae.model.encoder import Embedding, Fusion, Stack, contrast, footprint_features, pack
@@ -61,7 +61,7 @@ class HydroMAE(nn.Module):
         self.addresses[key] = Address(width, slots, ordered="recurrent" not in model.mixers)
         self.encoders[key] = Stack(model, model.series_layers if series else model.map_layers, film)
         if self.joint:
-            self.registers[key] = nn.Parameter(torch.randn(width) * 0.02)
+            self.registers[key] = drawn(width)
         if model.static_tokens and (series or not self.joint):
             self.statics[key] = nn.Linear(width, width)
         if model.decoder_layers:

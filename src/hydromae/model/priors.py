@@ -36,7 +36,7 @@ class Priors(nn.Module):
 
     def __init__(self, separations: int) -> None:
         super().__init__()
-        self.slope = nn.Parameter(torch.cat([torch.ones(1), torch.full((separations - 1,), -2.0)]))
+        self.slope = nn.Parameter(torch.tensor([1.0] + [-2.0] * (separations - 1)))
         self.loss_to_air = nn.Parameter(torch.zeros(1))
         self.sharpness = nn.Parameter(torch.ones(1))
         self.memory = nn.Parameter(torch.tensor([math.log(5.0)]))
