@@ -42,9 +42,11 @@ class Gaussians:
 
     def quantiles(self, levels: Sequence[float], steps: int = 24) -> Float[Tensor, "Q ..."]:
         """The values not exceeded with probabilities `levels`, by bisection between the components' own quantiles."""
-        flat = [part.reshape(-1, part.shape[-1]).T for part in (self.weight, self.centre, self.spread)]
-        pieces = zip(*(part.split(AT_ONCE, dim=1) for part in flat), strict=True)
-        found = torch.cat([_inverse(*piece, levels, steps) for piece in pieces], dim=1)
+        weight, centre, spread = (
+            part.reshape(-1, part.shape[-1]).T.split(AT_ONCE, dim=1) for part in (self.weight, self.centre, self.spread)
+        )
+        pieces = zip(weight, centre, spread, strict=True)
+        found = torch.cat([_inverse(w, c, s, levels, steps) for w, c, s in pieces], dim=1)
         return found.view(len(levels), *self.weight.shape[:-1])
 
 
