@@ -42,6 +42,16 @@ from hydromae.predict import Model, load
 from hydromae.train.engine import arithmetic
 
 DAYS, RIVERS, HIDDEN = 365, 599, 0.3
+SIZES = {
+    "quick": {"days": [(20, 20), (40, 20)], "windows": [(460, 5), (730, 5)], "rivers": [(40, 10), (40, 20), (40, 40)]},
+    "full": {
+        "days": [(91, 599), (182, 599), (365, 599)],
+        "windows": [(730, 150), (1460, 150), (2920, 150), (5840, 150)],
+        "rivers": [(DAYS, 75), (DAYS, 150), (DAYS, 300), (DAYS, 599)],
+    },
+}
+"""Days and rivers whose answers show the growth: with days inside one window, with days in many windows, which overlap (two
+years take three, and from there on their number grows with the days), and with rivers."""
 KINDS: dict[str, tuple[str, ...]] = {
     "LSTM": ("mkldnn_rnn", "lstm"),
     "products": ("addmm", "mm", "bmm", "baddbmm", "linear", "matmul", "einsum"),
@@ -129,14 +139,14 @@ def forward(model: Model, dataset: xr.Dataset, precision: Precision, times: int,
     }
 
 
-def growth(model: Model, days: list[int], rivers: list[int], times: int) -> dict[str, Any]:
-    """Seconds of whole answers against days (of the middle number of rivers) and rivers, and the fitted exponents."""
-    middle = rivers[len(rivers) // 2]
-    along = {
-        "days": [(d, _answer(model, d, middle, times)) for d in days],
-        "rivers": [(r, _answer(model, DAYS, r, times)) for r in rivers],
-    }
-    return {name: {"at": dict(spent), "exponent": exponent(dict(spent))} for name, spent in along.items()}
+def growth(model: Model, sizes: dict[str, list[tuple[int, int]]], times: int) -> dict[str, Any]:
+    """Seconds of whole answers to so many days and rivers, and the exponent of what grows."""
+    found = {}
+    for name, pairs in sizes.items():
+        grows = 1 if name == "rivers" else 0
+        spent = {pair[grows]: _answer(model, *pair, times) for pair in pairs}
+        found[name] = {"at": spent, "exponent": exponent(spent)}
+    return found
 
 
 def _answer(model: Model, days: int, rivers: int, times: int) -> dict[str, float]:
@@ -246,8 +256,7 @@ def main() -> None:
             for precision in ("fp32", "bf16")
         },
     }
-    sizes = ([20, 40], [10, 20, 40]) if quick else ([365, 730, 1460, 2920], [75, 150, 300, 599])
-    found["growth"] = growth(model, *sizes, 1 if quick else options.times)
+    found["growth"] = growth(model, SIZES["quick" if quick else "full"], 1 if quick else options.times)
     found["start"] = starts(options.model, 1 if quick else max(5, options.times))
     found["fill"] = None if options.store is None or options.no_fill else filled(model, options.store)
     for table in shown(found):

@@ -54,7 +54,7 @@ def test_door_measures_and_writes_what_it_names(tmp_path: Path) -> None:
         assert one["cpu_s_by_kind"]["LSTM"] > 0 and one["cpu_s_by_kind"]["products"] > 0
     assert found["forward"]["fp32"]["flops"] == found["forward"]["bf16"]["flops"]
     assert all(one["s"] > 0 and one["cpu_s"] > 0 for one in found["start"].values())
-    assert set(found["growth"]) == {"days", "rivers"} and "the door" in done.stdout
+    assert set(found["growth"]) == {"days", "windows", "rivers"} and "the door" in done.stdout
 
 
 def test_an_exponent_is_the_slope_of_logarithms(names: dict) -> None:
