@@ -32,9 +32,9 @@ from hydromae.config import Config
 from hydromae.data.record import record_of
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import windows
+from hydromae.grid import GridSpec
 from hydromae.losses import loss
 from hydromae.masking import Hidden, draw
-from hydromae.modalities import GridSpec
 from hydromae.model.decoder import CrossBlock
 from hydromae.model.layers import Block
 from hydromae.model.mae import HydroMAE

@@ -28,10 +28,8 @@ from typing import Any
 
 import torch
 import xarray as xr
-from prepare import copy_rate
 from rich.console import Console
 from rich.table import Table
-from step import invented, shrunk
 
 from hydromae.batch import Batch
 from hydromae.config import Config
@@ -40,13 +38,15 @@ from hydromae.data.record import record_of
 from hydromae.data.scaling import Scaling
 from hydromae.data.store import grid_of, open_store
 from hydromae.data.windows import windows
+from hydromae.grid import GridSpec
 from hydromae.masking import Hidden
-from hydromae.modalities import GridSpec
 from hydromae.presets import PRESETS
 from hydromae.train.loop import begin
 from hydromae.train.run import Beginning, Run
 from hydromae.train.shares import Masked, Share, batches
 from hydromae.train.world import World
+from prepare import copy_rate
+from step import invented, shrunk
 
 CASES = {"fast-1": ("fast", 1), "fast-16": ("fast", 16), "rivers-2": ("rivers", 2)}
 """Preset and windows in a batch."""

@@ -36,9 +36,10 @@ from hydromae.data.record import Record, record_of
 from hydromae.data.scaling import Scaling
 from hydromae.data.store import open_store
 from hydromae.data.windows import windows
+from hydromae.grid import GridSpec
 from hydromae.losses import loss
 from hydromae.masking import Hidden, draw
-from hydromae.modalities import ATTRIBUTES, MODALITIES, GridSpec
+from hydromae.modalities import ATTRIBUTES, MODALITIES
 from hydromae.model.mae import HydroMAE
 from hydromae.presets import PRESETS
 from hydromae.train.engine import OwnEngine

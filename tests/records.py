@@ -8,7 +8,8 @@ import xarray as xr
 
 from hydromae.config import Config
 from hydromae.data.scaling import Scaling, VariableScaling
-from hydromae.modalities import ATTRIBUTES, GridSpec
+from hydromae.grid import GridSpec
+from hydromae.modalities import ATTRIBUTES
 from hydromae.presets import PRESETS
 
 GRID = GridSpec(rows=8, columns=12, cell_size=1000.0, northing=500.0, easting=500.0, patch=4, land_threshold=0.5)

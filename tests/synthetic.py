@@ -8,7 +8,8 @@ import xarray as xr
 
 from hydromae.config import Config
 from hydromae.data.scaling import Scaling
-from hydromae.modalities import ATTRIBUTES, VARIABLES, GridSpec
+from hydromae.grid import GridSpec
+from hydromae.modalities import ATTRIBUTES, VARIABLES
 from hydromae.presets import PRESETS
 
 TRAINING = ("2001-01-01", "2001-10-27")

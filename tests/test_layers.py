@@ -15,6 +15,7 @@ ORDER = (
     "errors",
     "files",
     "modalities",
+    "grid",
     "footprints",
     "bounds",
     "settings",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -30,3 +32,18 @@ def test_shipped_model_answers_gaps_of_an_invented_country(tmp_path: Path, monke
     hidden = questions.gap_pattern(truth["time"], truth["catchment"], 10, 40, np.arange(40))
     answer = hydromae.load("gb-rivers").predict(questions.fill_gaps(truth, hidden))
     assert float(metrics.nse(answer["riverflow"], truth["riverflow"].where(hidden)).median()) > 0.5
+
+
+def test_an_answer_does_not_wait_for_a_compiler(tmp_path: Path) -> None:
+    """`hydromae predict` on a small file imports neither torch's compiler nor sympy, which take longer than the answer."""
+    virtual_catchments(30, 5, "2001-01-01", 3).to_netcdf(tmp_path / "question.nc", engine="h5netcdf")
+    words = ["predict", str(tmp_path / "question.nc"), "--model", "gb-rivers", "--out", str(tmp_path / "answer.nc")]
+    code = (
+        "import sys, hydromae.cli as cli\n"
+        f"assert cli.main({words!r}) == 0\n"
+        "heavy = {'torch._dynamo', 'torch._inductor', 'sympy', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "answer.nc").is_file()

@@ -12,7 +12,7 @@ import xarray as xr
 from hydromae import modalities
 from hydromae.errors import InputError
 from hydromae.footprints import disc_footprints, footprint_mean
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 from hydromae.virtual import virtual_catchments, virtual_record
 from hydromae.virtual.catchments import place_catchments
 from hydromae.virtual.circulation import autoregressive, potential_evaporation

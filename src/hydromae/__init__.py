@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
     from hydromae.predict import Model
 
 __version__ = "0.1.0"
+
+# Torch reads this before its first tensor: large ones then lie in pages of 2 MB where Linux has them, not of 4 kB, which
+# cost more to map than most of what is done with them (docs/performance.md).
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def load(name: str | Path, device: str = "auto") -> Model:

@@ -74,7 +74,7 @@ class Sums:
 
     def _cuts(self, gaussians: Gaussians) -> Float[np.ndarray, "Q N F"]:
         """Quantiles of river flow [mm/day]."""
-        scaled = np.stack([gaussians.quantile(level).double().numpy() for level in self.levels])
+        scaled = gaussians.quantiles(self.levels).double().numpy()
         return np.maximum(self.scaling.unscale("riverflow", scaled), 0.0).astype(np.float32)
 
 

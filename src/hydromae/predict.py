@@ -23,8 +23,9 @@ from hydromae.data.record import Record, record_of
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import batch_of
 from hydromae.errors import InputError
+from hydromae.grid import GridSpec
 from hydromae.masking import nothing
-from hydromae.modalities import MODALITIES, RIVERFLOW, GridSpec
+from hydromae.modalities import MODALITIES, RIVERFLOW
 from hydromae.model.distribution import Gaussians
 from hydromae.model.mae import HydroMAE
 from hydromae.train.checkpoint import WEIGHTS, load_model, newest, whole

@@ -13,7 +13,7 @@ from hydromae.data.blocks import ahead, write_made
 from hydromae.data.scaling import Scaling
 from hydromae.data.store import SHARD_DAYS, blocks_of, open_store, scaling_of
 from hydromae.errors import InputError
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 from synthetic import country, rivers
 
 GRID = GridSpec(rows=8, columns=6, patch=2)

@@ -15,7 +15,7 @@ from hydromae.data.laid import Shared, held_in
 from hydromae.data.record import VARIANCE_FLOOR, neighbour_groups, record_of
 from hydromae.data.windows import batch_of
 from hydromae.errors import InputError
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 from hydromae.presets import PRESETS
 from records import GRID, SCALING, catchments, config_of, national
 

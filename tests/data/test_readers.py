@@ -9,7 +9,7 @@ import xarray as xr
 from hydromae.data import readers
 from hydromae.data.readers import camels_gb, evaporation, land, nrfa
 from hydromae.errors import InputError
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 
 TRAIN = ("2009-01-01", "2010-12-31")
 

@@ -17,7 +17,7 @@ from hydromae.data.readers.seed import SeedFolder
 from hydromae.data.record import record_of
 from hydromae.data.store import grid_of, open_store, scaling_of, sources_of, training_period_of
 from hydromae.errors import InputError
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 from hydromae.presets import PRESETS
 from hydromae.virtual import virtual_record
 from synthetic import country

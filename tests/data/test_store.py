@@ -13,7 +13,7 @@ from hydromae.data import store
 from hydromae.data.readers.land import cell_coordinates
 from hydromae.data.scaling import Scaling, VariableScaling
 from hydromae.errors import InputError
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 
 SCALING = Scaling({"riverflow": VariableScaling("root", 1.0, 2.0)})
 GRID = GridSpec(4, 3, 20000.0, 230000.0, 390000.0)

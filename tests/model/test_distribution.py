@@ -42,20 +42,45 @@ def test_a_single_gaussian_by_hand() -> None:
     answer, value = one(2.0, 0.5), torch.tensor([3.0], dtype=torch.float64)
     assert float(answer.log_likelihood(value)) == pytest.approx(-2.0 - math.log(0.5 * math.sqrt(2 * math.pi)))
     assert float(answer.cumulative(value)) == pytest.approx(0.9772498680518208)  # Φ(2)
-    assert float(answer.quantile(0.975)) == pytest.approx(2 + 0.5 * 1.959963984540054, abs=1e-6)
-    assert float(answer.quantile(0.5)) == pytest.approx(2.0)
+    high, median = answer.quantiles((0.975, 0.5))
+    assert float(high) == pytest.approx(2 + 0.5 * 1.959963984540054, abs=1e-6)
+    assert float(median) == pytest.approx(2.0)
 
 
 def test_median_of_two_equal_gaussians_is_between_them() -> None:
     answer = Gaussians(torch.tensor([0.5, 0.5]), torch.tensor([-1.0, 3.0]), torch.tensor([1.0, 1.0]))
-    assert float(answer.quantile(0.5)) == pytest.approx(1.0, abs=1e-5)
+    assert float(answer.quantiles([0.5])[0]) == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("gap", [1.0, 100.0, 1e4])
+def test_quantiles_of_narrow_gaussians_far_apart(gap: float) -> None:
+    """Φ(z) = 0.25 / 0.3 and Φ(z) = 0.2 / 0.7; between the two Gaussians there is no slope to follow."""
+    spread = LOWEST_SPREAD
+    answer = Gaussians(
+        torch.tensor([0.3, 0.7]).double(), torch.tensor([0.0, gap]).double(), torch.full((2,), spread).double()
+    )
+    low, middle, high = answer.quantiles([0.25, 0.3, 0.5], steps=50)
+    assert float(low) == pytest.approx(0.9674215661 * spread, abs=1e-6)
+    assert 3 * spread < float(middle) < gap - 3 * spread
+    assert float(high) == pytest.approx(gap - 0.5659488219 * spread, abs=1e-6)
+
+
+def test_quantiles_of_many_invert_the_cumulative() -> None:
+    """20,000 mixtures of three, in several pieces, single precision in and double to check."""
+    draw = torch.Generator().manual_seed(0)
+    answer = around(torch.randn(5000, 4, generator=draw), 2 * torch.randn(5000, 4, 9, generator=draw))
+    exact, levels = Gaussians(answer.weight.double(), answer.centre.double(), answer.spread.double()), (0.05, 0.5, 0.95)
+    found = answer.quantiles(levels)
+    assert found.shape == (3, 5000, 4) and found.dtype == torch.float32
+    for level, value in zip(levels, found.double(), strict=True):
+        assert float((exact.cumulative(value) - level).abs().max()) < 1e-4
 
 
 @settings(max_examples=30, deadline=None, derandomize=True, database=None)
 @given(st.integers(0, 1000), st.lists(st.floats(0.001, 0.999), min_size=2, max_size=5, unique=True))
 def test_quantiles_rise_with_the_level_and_invert_the_cumulative(seed: int, levels: list[float]) -> None:
     answer = drawn(seed)
-    quantiles = [answer.quantile(level, steps=50) for level in sorted(levels)]
+    quantiles = answer.quantiles(sorted(levels), steps=50)
     assert all((low <= high).all() for low, high in itertools.pairwise(quantiles))
     for level, value in zip(sorted(levels), quantiles, strict=True):
         assert torch.allclose(answer.cumulative(value), torch.full_like(value, level), atol=1e-6)

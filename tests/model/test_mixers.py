@@ -23,12 +23,12 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def space_mixer(separations: int = SEPARATIONS) -> SpaceMixer:
+def space_mixer() -> SpaceMixer:
     torch.manual_seed(0)
-    return SpaceMixer(WIDTH, HEADS, separations)
+    return SpaceMixer(WIDTH, HEADS, SEPARATIONS)
 
 
-def dense_reference(mixer: SpaceMixer, tokens: torch.Tensor, separation: torch.Tensor | None) -> torch.Tensor:
+def dense_reference(mixer: SpaceMixer, tokens: torch.Tensor, separation: torch.Tensor) -> torch.Tensor:
     """One day, one head at a time: softmax(q·k / √d − Σ slope × separation) · v."""
     each = WIDTH // HEADS
     out = torch.zeros_like(tokens)
@@ -36,8 +36,7 @@ def dense_reference(mixer: SpaceMixer, tokens: torch.Tensor, separation: torch.T
         part = slice(h * each, (h + 1) * each)
         query, key, value = (row[:, part] for row in mixer.query_key_value(tokens[b, t]).chunk(3, dim=-1))
         score = query @ key.T / each**0.5
-        if separation is not None and mixer.slope is not None:
-            score = score - (separation[b] * functional.softplus(mixer.slope[h])).sum(dim=-1)
+        score = score - (separation[b] * functional.softplus(mixer.slope[h])).sum(dim=-1)
         out[b, t, :, part] = score.softmax(dim=-1) @ value
     return mixer.out(out)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Result, Say
@@ -18,6 +17,8 @@ from hydromae.errors import InputError
 from hydromae.files import write_whole
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from hydromae.train.adapt import Start
 
 Question = Literal["fill", "ungauged", "simulate", "forecast", "blind"]
@@ -116,9 +117,8 @@ class Finetune:
 
         Of the catchments that the run held out, those that this store has stay held out.
         """
-        data: dict[str, object] = {
-            "held_out": tuple(np.intersect1d(run.data.held_out, catchments.astype(str)).tolist())
-        }
+        there = set(catchments.astype(str).tolist())
+        data: dict[str, object] = {"held_out": tuple(sorted(there & set(run.data.held_out)))}
         if self.training_period is not None:
             data["training_period"] = self.training_period
         if self.validation_period is not None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tyro.conf import Positional, arg
 
@@ -17,6 +16,8 @@ from hydromae.config import Config
 from hydromae.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from hydromae.train.loop import Progress as Step
 
 
@@ -161,7 +162,7 @@ class Predict:
         model = load(self.model, self.device)
         answer = model.predict(readers.load(self.question, self.attributes), self.quantiles)
         write_answer(answer, self.out)
-        origin = np.asarray(answer["riverflow_origin"].values)
+        origin = answer["riverflow_origin"].values
         counts = {kind.name.lower(): int((origin == kind).sum()) for kind in Origin}
         said = ", ".join(f"{count:,} {name}" for name, count in counts.items())
         say(f"{self.out}: daily flows of {answer.sizes['catchment']} catchments: {said}")

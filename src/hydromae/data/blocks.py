@@ -13,7 +13,8 @@ import xarray as xr
 
 from hydromae.data.scaling import Moments, Scaling
 from hydromae.data.store import building, stamp, write_blocks
-from hydromae.modalities import VARIABLES, GridSpec
+from hydromae.grid import GridSpec
+from hydromae.modalities import VARIABLES
 
 
 def write_made(

@@ -17,7 +17,7 @@ from hydromae.data.readers.record import describe
 from hydromae.data.store import SHARD_DAYS
 from hydromae.errors import InputError
 from hydromae.footprints import disc_footprints, footprint_mean
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 from hydromae.virtual.layout import MAPS
 
 LAND_SHARE = 0.05

@@ -10,7 +10,7 @@ import pandas as pd
 
 from hydromae.data.containers import check_size
 from hydromae.errors import InputError, first_line
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 
 
 def grid_from_json(text: str, where: str) -> GridSpec:

@@ -17,7 +17,7 @@ from hydromae.data.readers import land, nrfa
 from hydromae.data.record import gauge_positions, neighbour_groups
 from hydromae.data.store import grid_of, is_store, open_store
 from hydromae.errors import InputError
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 
 
 def spatial_patches(

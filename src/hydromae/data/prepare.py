@@ -20,7 +20,7 @@ from hydromae.data.readers.seed import SeedFolder
 from hydromae.data.scaling import Scaling
 from hydromae.data.store import SHARD_DAYS, source_of, write_store
 from hydromae.errors import InputError
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 
 Shape = Literal["catchments", "national"]
 LAND_THRESHOLD = GridSpec.land_threshold

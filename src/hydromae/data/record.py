@@ -16,7 +16,8 @@ from hydromae.data.readers.record import positions
 from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError
 from hydromae.footprints import disc_footprints, halved
-from hydromae.modalities import ATTRIBUTES, MODALITIES, GridSpec
+from hydromae.grid import GridSpec
+from hydromae.modalities import ATTRIBUTES, MODALITIES
 
 VARIANCE_FLOOR = 0.02
 """Added to a catchment's variance (scaled) in the loss, so that a river that hardly moves does not rule it."""

@@ -23,7 +23,8 @@ from hydromae.data.parse import grid_from_json, parse_period, sources_from_json
 from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError
 from hydromae.files import sha256
-from hydromae.modalities import ATTRIBUTES, VARIABLES, GridSpec
+from hydromae.grid import GridSpec
+from hydromae.modalities import ATTRIBUTES, VARIABLES
 
 FORMAT = "hydromae-store-1"
 CHUNK_DAYS = 30

@@ -46,6 +46,14 @@ def order(days: int, width: int, device: torch.device) -> Float[Tensor, "T D"]:
     return torch.cat([(step * rate).sin(), (step * rate).cos()], dim=-1)
 
 
+def drawn(width: int) -> nn.Parameter:
+    """A learned token, small at first.
+
+    Drawn in memory also where `load` wants shapes alone: on torch's meta device, random numbers import its compiler.
+    """
+    return nn.Parameter(torch.randn(width, device="cpu") * 0.02)
+
+
 class SiteAddress(nn.Module):
     """One vector a catchment or patch, from its position and traits, each trait with a flag that says whether it is known."""
 
@@ -70,7 +78,7 @@ class Address(nn.Module):
         self.site = SiteAddress(width)
         self.merge = nn.Identity() if slots == 1 else nn.Linear(slots * width, width)
         self.season = nn.Linear(4, width)
-        self.token = nn.Parameter(torch.randn(width) * 0.02)
+        self.token = drawn(width)
 
     def forward(self, places: Places, days: Int[Tensor, "B T"]) -> tuple[Tensor, Tensor, Tensor]:
         """Slot addresses Float[B, S, V, D], site addresses Float[B, S, D], token addresses Float[B, T, S, D]."""

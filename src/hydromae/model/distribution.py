@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 LOWEST_SPREAD = 0.01
+AT_ONCE = 4096
+"""Values whose quantiles are sought at once, so that they stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +40,34 @@ class Gaussians:
         standard = (value[..., None] - self.centre) / (self.spread * math.sqrt(2))
         return (self.weight * 0.5 * (1 + torch.erf(standard))).sum(dim=-1)
 
-    def quantile(self, level: float, steps: int = 24) -> Float[Tensor, "*batch"]:
-        """The value that is not exceeded with probability `level`, by bisection between the components' own quantiles."""
-        shift = math.sqrt(2) * float(torch.erfinv(torch.tensor(2 * level - 1, dtype=torch.float64)))
-        own = self.centre + self.spread * shift
-        low, high = own.amin(dim=-1), own.amax(dim=-1)
-        for _ in range(steps):
-            middle = 0.5 * (low + high)
-            below = self.cumulative(middle) < level
-            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-        return 0.5 * (low + high)
+    def quantiles(self, levels: Sequence[float], steps: int = 24) -> Float[Tensor, "Q ..."]:
+        """The values not exceeded with probabilities `levels`, by bisection between the components' own quantiles."""
+        weight, centre, spread = (
+            part.reshape(-1, part.shape[-1]).T.split(AT_ONCE, dim=1) for part in (self.weight, self.centre, self.spread)
+        )
+        pieces = zip(weight, centre, spread, strict=True)
+        found = torch.cat([_inverse(w, c, s, levels, steps) for w, c, s in pieces], dim=1)
+        return found.view(len(levels), *self.weight.shape[:-1])
+
+
+def _inverse(
+    weight: Float[Tensor, "K N"],
+    centre: Float[Tensor, "K N"],
+    spread: Float[Tensor, "K N"],
+    levels: Sequence[float],
+    steps: int,
+) -> Float[Tensor, "Q N"]:
+    level = weight.new_tensor(levels)[:, None]
+    weight, centre, spread = (part.contiguous()[:, None] for part in (weight, centre, spread))
+    own = centre + spread * torch.special.ndtri(level)
+    low, high = own.amin(dim=0), own.amax(dim=0)
+    rate, wanted = math.sqrt(0.5) / spread, 2 * level - weight.sum(dim=0)
+    start = centre * rate
+    for _ in range(steps):
+        middle = 0.5 * (low + high)
+        below = (weight * torch.erf(middle * rate - start)).sum(dim=0) < wanted
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return 0.5 * (low + high)
 
 
 def around(mean: Float[Tensor, "*batch"], raw: Float[Tensor, "*batch L"]) -> Gaussians:

@@ -123,58 +123,59 @@ class RecurrentMixer(Mixer):
 
 
 class SpaceMixer(Mixer):
-    """Each day, every site looks at its neighbours, nearer and more alike ones first (learned slopes).
-
-    With `separations` 0 it looks at all sites alike, and knows them by their addresses only.
-    """
+    """Each day, every site looks at its neighbours, nearer and more alike ones first (learned slopes)."""
 
     def __init__(self, width: int, heads: int, separations: int) -> None:
         super().__init__()
         self.heads = heads
         self.query_key_value = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        start = torch.linspace(-2.0, 1.0, heads)[:, None].repeat(1, separations)
-        self.slope = nn.Parameter(start) if separations else None
+        start = torch.linspace(-2.0, 1.0, heads, device="cpu")[:, None].repeat(1, separations)
+        self.slope = nn.Parameter(start)
 
     def forward(self, tokens: Float[Tensor, "B T S D"], context: Context) -> Float[Tensor, "B T S D"]:
         """Attention over the K neighbours of a site on the same day; all sites where K is not limited."""
-        query, key, value = rearrange(
-            self.query_key_value(tokens), "b t s (three h d) -> three b t h s d", three=3, h=self.heads
-        )
+        mixed = self.query_key_value(tokens)
         bias = None
-        if context.separation is not None and self.slope is not None:
+        if context.separation is not None:
             bias = -torch.einsum("b s k g, h g -> b h s k", context.separation, functional.softplus(self.slope.float()))
         if context.neighbours is None:
-            mixed = _look(query, key, value, bias)
-        else:
-            mixed = self._nearest(query, key, value, bias, context)
-        return self.out(rearrange(mixed, "b t h s d -> b t s (h d)"))
+            query, pair = mixed.split((tokens.shape[-1], 2 * tokens.shape[-1]), dim=-1)
+            return self.out(self._look(query, pair, bias))
+        return self.out(self._nearest(mixed, bias, context))
 
-    def _nearest(self, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, context: Context) -> Tensor:
-        mixed = torch.empty_like(query)
+    def _nearest(self, mixed: Float[Tensor, "B T S E"], bias: Tensor | None, context: Context) -> Tensor:
+        """Block by block; rows of sites are gathered whole, all heads at once."""
+        width = mixed.shape[-1] // 3
+        query, pair = mixed.split((width, 2 * width), dim=-1)
+        answers = torch.empty_like(query)
         for near in context.neighbourhoods:
             place = near.place.expand(self.heads, -1, -1)
-            own = (
-                place.new_zeros(place.shape, dtype=torch.float32)
-                if bias is None
-                else bias[near.windows.start, :, near.sites]
-            )
+            own = torch.zeros(place.shape, device=place.device)
+            if bias is not None:
+                own = bias[near.windows.start, :, near.sites]
             open_ = own.new_full((*place.shape[:2], len(near.seen)), float("-inf")).scatter(-1, place, own)
-            there = (near.windows, slice(None), slice(None), near.seen)
-            here = (near.windows, slice(None), slice(None), near.sites)
-            mixed[here] = _look(query[here], key[there], value[there], open_[None])
-        return mixed
+            there = pair[near.windows].index_select(2, near.seen)
+            answers[near.windows, :, near.sites] = self._look(
+                query[near.windows].index_select(2, near.sites), there, open_[None]
+            )
+        return answers
 
-
-def _look(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Float[Tensor, "B T H Q D"]:
-    """Attention of Q sites on U sites, each day by itself; `bias` Float[B or 1, H, Q, U] holds on every day."""
-    if bias is None:
-        return functional.scaled_dot_product_attention(
-            query.flatten(0, 1), key.flatten(0, 1), value.flatten(0, 1)
-        ).unflatten(0, query.shape[:2])
-    score = torch.matmul(query, key.transpose(-1, -2)) * query.shape[-1] ** -0.5
-    weight = (score + bias[:, None].to(score.dtype)).softmax(dim=-1)
-    return torch.matmul(weight.to(value.dtype), value)
+    def _look(
+        self, query: Float[Tensor, "B T Q D"], pair: Float[Tensor, "B T U E"], bias: Tensor | None
+    ) -> Float[Tensor, "B T Q D"]:
+        """Attention of Q sites on U sites, each day by itself; `bias` Float[B or 1, H, Q, U] holds on every day."""
+        size, days = query.shape[:2]
+        query = rearrange(query, "b t q (h d) -> (b t) h q d", h=self.heads)
+        key, value = rearrange(pair, "b t u (two h d) -> two (b t) h u d", two=2, h=self.heads)
+        if bias is not None:
+            bias = bias[:, None].expand(size, days, -1, -1, -1).flatten(0, 1).to(query.dtype)
+        if bias is None or not bias.requires_grad:
+            answers = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        else:  # fused attention has no gradient of a bias
+            score = torch.matmul(query, key.transpose(-1, -2)) * query.shape[-1] ** -0.5
+            answers = torch.matmul((score + bias).softmax(dim=-1).to(value.dtype), value)
+        return rearrange(answers, "(b t) h q d -> b t q (h d)", b=size)
 
 
 class FiLM(nn.Module):

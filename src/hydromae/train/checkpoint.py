@@ -18,7 +18,7 @@ from hydromae.config import Config
 from hydromae.data.parse import grid_from_json
 from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError, first_line
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 from hydromae.model.mae import HydroMAE
 from hydromae.train.adapt import plain
 from hydromae.train.engine import Engine

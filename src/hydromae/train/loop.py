@@ -16,7 +16,7 @@ from hydromae.data.scaling import Scaling
 from hydromae.data.windows import windows
 from hydromae.errors import InputError, first_line
 from hydromae.files import write_whole
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 from hydromae.model.mae import HydroMAE
 from hydromae.train.adapt import Start
 from hydromae.train.checkpoint import CONFIG, newest, windows_of

@@ -14,9 +14,9 @@ import xarray as xr
 from hydromae.batch import Batch
 from hydromae.config import Config
 from hydromae.data.scaling import Scaling
+from hydromae.grid import GridSpec
 from hydromae.losses import loss
 from hydromae.masking import Hidden
-from hydromae.modalities import GridSpec
 from hydromae.train.adapt import Start, plain
 from hydromae.train.checkpoint import load_checkpoint, prune, save_checkpoint, save_model
 from hydromae.train.engine import Engine, EngineName

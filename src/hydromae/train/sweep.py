@@ -26,7 +26,7 @@ from hydromae.data.scaling import Scaling
 from hydromae.data.windows import windows
 from hydromae.errors import InputError
 from hydromae.files import write_whole
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 from hydromae.train.checkpoint import CONFIG, load_model, whole
 from hydromae.train.engine import pick_device
 from hydromae.train.loop import train

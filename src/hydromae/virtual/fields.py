@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Complex64, Float, Float32
 
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 
 
 def padded_shape(grid: GridSpec) -> tuple[int, int]:

@@ -8,7 +8,7 @@ from importlib import resources
 import numpy as np
 from jaxtyping import Float, Int
 
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 from hydromae.virtual.fields import smooth_fields
 
 LAND_PERCENT = 5

@@ -14,7 +14,7 @@ from hydromae.data.readers import units
 from hydromae.data.readers.land import cell_coordinates, grid_of_axes, land_cells
 from hydromae.data.readers.record import FILL, check_range, daily, describe, observed_only, open_file, unobserved_to_nan
 from hydromae.errors import InputError
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 
 NAMES = {"rainfall": "precipitation", "tas": "temperature"}
 AXES = ("time", "projection_y_coordinate", "projection_x_coordinate")

@@ -15,7 +15,7 @@ from pyproj import CRS
 
 from hydromae.data.containers import BROKEN, check_size, check_zip
 from hydromae.errors import InputError, first_line
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 
 LEAST_LAND = 0.05 - 1e-6
 """Share from which a cell is land; the slack lets 5 percent, however it was rounded to float32, count."""

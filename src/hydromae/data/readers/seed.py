@@ -18,7 +18,7 @@ from hydromae.data.readers.map_file import Days, MapFile
 from hydromae.data.readers.map_files import Maps, map_files
 from hydromae.data.readers.record import describe
 from hydromae.errors import InputError
-from hydromae.modalities import GridSpec
+from hydromae.grid import GridSpec
 from hydromae.virtual.layout import ATTRIBUTES, MAPS, MASK
 
 SERIES = ("evaporation", "riverflow")
