@@ -125,7 +125,9 @@ class _Feed(torch.autograd.Function):
         grad = (grad @ up.to(dtype)).to(tokens.dtype)
         film_grad = None
         if film is not None:
-            film_grad = seats.over_sites(torch.cat([grad * plain, grad], dim=1)).to(film.dtype) if need[1] else None
+            if need[1]:
+                both = [seats.over_sites(grad * plain), seats.over_sites(grad)]
+                film_grad = torch.cat(both, dim=-1).to(film.dtype)
             gamma = _modulation(plain, film, seats)[0]
             shaped = grad.view(*seats.shape, -1) if seats.whole else grad
             grad = torch.addcmul(shaped, shaped, gamma).view(grad.shape)
