@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hydromae.model.address import SEPARATIONS, nearest
-from hydromae.model.layers import Context, Neighbourhood
+from hydromae.model.layers import Context
 from hydromae.model.priors import FEATURES, PRIORS, Priors, carry
 from samples import sample
 
@@ -161,13 +161,9 @@ def test_near_and_dense_contexts_give_the_same_priors() -> None:
     dense = nearest(places, 5)
     assert dense.separation is not None
     order = dense.separation[..., 0].argsort(dim=-1)
-    blocks = [
-        Neighbourhood(slice(window, window + 1), sites, torch.arange(5), order[window, sites])
-        for window in range(2)
-        for sites in (torch.tensor([0, 3, 4]), torch.tensor([1, 2]))
-    ]
-    apart_ = dense.separation.gather(2, order[..., None].expand_as(dense.separation))
-    near = Context(neighbours=order, neighbourhoods=tuple(blocks), separation=apart_)
+    near = Context(
+        neighbours=order, separation=dense.separation.gather(2, order[..., None].expand_as(dense.separation))
+    )
     for one, other in zip(
         asked(Priors(SEPARATIONS), flow, seen, dense), asked(Priors(SEPARATIONS), flow, seen, near), strict=True
     ):

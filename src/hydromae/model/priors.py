@@ -9,10 +9,10 @@ import math
 
 import torch
 import torch.nn.functional as functional
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
-from hydromae.model.layers import Context, Neighbourhood
+from hydromae.model.layers import Context
 
 PRIORS = ("own", "donors", "alike", "alike_own")
 """Own days interpolated; neighbours by distance and traits; neighbours that moved alike; those plus own residual."""
@@ -53,15 +53,14 @@ class Priors(nn.Module):
         context: Context,
     ) -> tuple[Float[Tensor, "B T S P"], Bool[Tensor, "B T S P"], Float[Tensor, "B T S G"]]:
         """Priors, whether each exists, and features; values that are not seen are never looked at."""
-        flow, known = torch.where(seen, flow, 0.0), seen.to(flow.dtype)
+        flow = torch.where(seen, flow, 0.0)
+        near = _neighbours(context, flow.shape[2], flow.device)
+        others = near != torch.arange(flow.shape[2], device=flow.device)[:, None]
+        their_flow, their_seen = _gather(flow, near), _gather(seen, near) & others[:, None]
         supply, watered = self._supply(rain, rain_seen, evaporation, evaporation_seen), rain_seen.any(dim=1)
         own, own_there, own_features = carry(flow, seen, decay=None)
-        donors, alike, spread = (torch.zeros_like(flow) for _ in range(3))
-        donors_there, alike_there = torch.zeros_like(seen), torch.zeros_like(seen)
-        for near in _blocks(context, flow):
-            here, pairs = (near.windows, slice(None), near.sites), _looked_at(near)
-            donors[here], donors_there[here] = self._donors(flow, known, supply, watered, near, pairs, context)
-            alike[here], alike_there[here], spread[here] = self._alike(flow, known, near, pairs)
+        donors, donors_there = self._donors(their_flow, their_seen, supply, watered, near, context)
+        alike, alike_there, spread = self._alike(flow, seen, their_flow, their_seen)
         error, error_there, _ = carry(flow - alike, seen & alike_there, decay=torch.exp(self.memory))
         values = torch.stack([own, donors, alike, alike + error], dim=-1)
         there = torch.stack([own_there, donors_there, alike_there, alike_there & error_there], dim=-1)
@@ -80,66 +79,46 @@ class Priors(nn.Module):
         return torch.maximum(fallen - torch.sigmoid(self.loss_to_air) * lost, 0.1 * fallen).clamp(min=0.05)
 
     def _donors(
-        self,
-        flow: Float[Tensor, "B T S"],
-        known: Float[Tensor, "B T S"],
-        supply: Float[Tensor, "B S"],
-        watered: Bool[Tensor, "B S"],
-        near: Neighbourhood,
-        pairs: Bool[Tensor, "Q U"],
-        context: Context,
+        self, flow: Tensor, seen: Tensor, supply: Tensor, watered: Tensor, near: Int[Tensor, "B S K"], context: Context
     ) -> tuple[Tensor, Tensor]:
         """Neighbours weighted by distance and traits, their flow scaled by the water that is left for rivers.
 
         Where the rain of one of the two is not known (`watered`), the flow stays as it is.
         """
         assert context.separation is not None
-        flow, known, supply, watered = (part[near.windows] for part in (flow, known, supply, watered))
-        there = context.separation[near.windows, near.sites]
-        weight = torch.exp(-(there * functional.softplus(self.slope)).sum(dim=-1)) + 1e-8
-        weight = weight.new_zeros(len(weight), *pairs.shape).scatter(2, near.place.expand_as(weight), weight) * pairs
-        ratio = torch.sqrt(supply[:, near.sites, None] / supply[:, None, near.seen]).clamp(0.2, 5.0)
-        ratio = torch.where(watered[:, near.sites, None] & watered[:, None, near.seen], ratio, 1.0)
-        theirs = known[:, :, near.seen]
-        root = (flow[:, :, near.seen] * self.constants[0, 1] + self.constants[0, 0]) * theirs
-        total = theirs @ weight.mT
-        mixed = (root @ (weight * ratio).mT) / total.clamp(min=1e-12)
+        weight = torch.exp(-(context.separation * functional.softplus(self.slope)).sum(dim=-1))
+        window = torch.arange(near.shape[0], device=near.device)[:, None, None]
+        theirs = supply[:, None].expand(-1, supply.shape[1], -1).gather(2, near)
+        ratio = torch.sqrt(supply[:, :, None] / theirs).clamp(0.2, 5.0)
+        ratio = torch.where(watered[:, :, None] & watered[window, near], ratio, 1.0)
+        root = flow * self.constants[0, 1] + self.constants[0, 0]
+        weight = (weight + 1e-8)[:, None] * seen
+        total = weight.sum(dim=-1)
+        mixed = (weight * root * ratio[:, None]).sum(dim=-1) / total.clamp(min=1e-12)
         return (mixed - self.constants[0, 0]) / self.constants[0, 1], total > 0
 
-    def _alike(
-        self,
-        flow: Float[Tensor, "B T S"],
-        known: Float[Tensor, "B T S"],
-        near: Neighbourhood,
-        pairs: Bool[Tensor, "Q U"],
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Regressions on each neighbour over the common visible days of the window, weighted by what they leave open.
-
-        Sums over days are products of matrices; flow is less its mean over the window, so that squares keep their digits.
-        """
-        flow, known = flow[near.windows], known[near.windows]
-        level = flow.sum(dim=1) / known.sum(dim=1).clamp(min=1)
-        flow = (flow - level[:, None]) * known
-        own, own_known = flow[:, :, near.sites].mT, known[:, :, near.sites].mT
-        their, their_known = flow[:, :, near.seen], known[:, :, near.seen]
-        count = (own_known @ their_known) * pairs
-        days = count.clamp(min=1)
-        mean_own, mean_their = own @ their_known / days, own_known @ their / days
-        var_own = (own.square() @ their_known / days - mean_own.square()).clamp(min=0)
-        var_their = (own_known @ their.square() / days - mean_their.square()).clamp(min=0)
-        covariance = own @ their / days - mean_own * mean_their
-        slope = covariance * count / (count + 10.0) / (var_their + 1e-3)
+    def _alike(self, flow: Tensor, seen: Tensor, theirs: Tensor, their_seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Regressions on each neighbour over the common visible days of the window, weighted by what they leave open."""
+        both = (their_seen & seen[..., None]).to(flow.dtype)
+        count = both.sum(dim=1)
+        share = both / count.clamp(min=1)[:, None]
+        mean_own, mean_their = (share * flow[..., None]).sum(dim=1), (share * theirs).sum(dim=1)
+        own, their = flow[..., None] - mean_own[:, None], theirs - mean_their[:, None]
+        var_own, var_their = (share * own.square()).sum(dim=1), (share * their.square()).sum(dim=1)
+        covariance = (share * own * their).sum(dim=1)
+        shrunk = covariance * count / (count + 10.0)
+        slope = shrunk / (var_their + 1e-3)
         left = (var_own - slope * covariance).clamp(min=0) + 0.02 * var_own + 1e-4
         usable = (count >= LEAST_DAYS) & (covariance > 0)
         weight = torch.where(usable, left, 1.0).pow(-functional.softplus(self.sharpness) * 2) * usable
         weight = weight / weight.amax(dim=-1, keepdim=True).clamp(min=1e-12)
-        total = their_known @ weight.mT
-        share = 1 / total.clamp(min=1e-12)
-        mixed = their @ (weight * slope).mT + their_known @ (weight * (mean_own - slope * mean_their)).mT
-        open_ = their_known @ (weight * left).mT * share
+        weight = weight[:, None] * their_seen
+        total = weight.sum(dim=-1)
+        guess = mean_own[:, None] + slope[:, None] * their
+        mixed = (weight * guess).sum(dim=-1) / total.clamp(min=1e-12)
+        open_ = (weight * left[:, None]).sum(dim=-1) / total.clamp(min=1e-12)
         there = total > 1e-6
-        mixed = torch.where(there, mixed * share + level[:, None, near.sites], 0.0)
-        return mixed, there, torch.log(open_.clamp(min=1e-4))
+        return torch.where(there, mixed, 0.0), there, torch.log(open_.clamp(min=1e-4))
 
 
 def carry(
@@ -172,18 +151,17 @@ def _far(distance: Tensor, there: Tensor) -> Tensor:
     return torch.where(there, distance, 1e4)
 
 
-def _blocks(context: Context, flow: Float[Tensor, "B T S"]) -> tuple[Neighbourhood, ...]:
-    """Neighbourhoods that hold every site once; one where all look at all."""
+def _neighbours(context: Context, sites: int, device: torch.device) -> Int[Tensor, "B S K"]:
     if context.neighbours is not None:
-        return context.neighbourhoods
-    sites = torch.arange(flow.shape[2], device=flow.device)
-    return (Neighbourhood(slice(0, flow.shape[0]), sites, sites, sites.expand(len(sites), -1)),)
+        return context.neighbours
+    assert context.separation is not None
+    return torch.arange(sites, device=device).expand(context.separation.shape[0], sites, sites)
 
 
-def _looked_at(near: Neighbourhood) -> Bool[Tensor, "Q U"]:
-    """Whom each site looks at, among all that its block sees; never itself."""
-    others = near.sites[:, None] != near.seen
-    return torch.zeros_like(others).scatter(1, near.place, True) & others
+def _gather(values: Shaped[Tensor, "B T S"], near: Int[Tensor, "B S K"]) -> Shaped[Tensor, "B T S K"]:
+    size, sites, count = near.shape
+    index = near.reshape(size, 1, sites * count).expand(-1, values.shape[1], -1)
+    return values.gather(2, index).view(size, values.shape[1], sites, count)
 
 
 def _mean(values: Tensor, seen: Tensor, dim: int) -> Tensor:
