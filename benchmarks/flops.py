@@ -62,11 +62,11 @@ def counted(deed: Callable[[], object]) -> int:
 
 
 def saved_bytes(deed: Callable[[], object]) -> int:
-    """Bytes that autograd keeps for backward in what `deed` does, each stretch of memory once; weights left out."""
+    """Bytes that autograd keeps for backward in what `deed` does, each stretch of memory once; weights, and their transposed, left out."""
     held: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, nn.Parameter):
+        if not isinstance(tensor if tensor._base is None else tensor._base, nn.Parameter):
             held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
