@@ -62,7 +62,7 @@ def counted(deed: Callable[[], object]) -> int:
 
 
 def saved_bytes(deed: Callable[[], object]) -> int:
-    """Bytes that autograd keeps for backward in what `deed` does, each stretch of memory once; weights, and their transposed, left out."""
+    """Bytes that autograd keeps for backward in what `deed` does, each stretch once; weights (and views of them) left out."""
     held: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:

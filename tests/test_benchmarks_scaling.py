@@ -49,7 +49,9 @@ def test_formula_is_what_the_counter_counts(preset, model):
     config = small(preset, **model)
     national = preset in ("base", "fast")
     if not national and not model:
-        config = config.having(model={"neighbours": 24})  # more than there are: a day's sites see each other, by distance
+        config = config.having(
+            model={"neighbours": 24}
+        )  # more than there are: a day's sites see each other, by distance
     batch = sample(preset, days=10, sites=5, patches=10, observed=2.0)
     hidden = checkered(batch)
     net = built(config).train()
@@ -64,7 +66,7 @@ def test_formula_is_what_the_counter_counts(preset, model):
 @pytest.mark.parametrize("preset", ["base", "fast"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_formula_says_what_is_kept_for_backward(preset, precision):
-    """Inputs of norms, what attention looked at, flags of dropout; the rivers' priors keep as much again, of narrow values."""
+    """Inputs of norms, what attention looked at, flags of dropout; the priors of rivers keep other things."""
     config = small(preset, d_model=32, decoder_dim=16, dropout=0.1)
     batch = sample(preset, size=4, days=20, sites=5, patches=10, observed=2.0)
     hidden, net = checkered(batch), built(config).train()
@@ -129,6 +131,7 @@ def test_short_lines_keep_weights_and_long_ones_make_scores_again():
     assert (short.forward, short.backward, short.again) == (2 * 2 * 36 * 8, 4 * 2 * 36 * 8, 0)
     assert (long.forward, long.backward, long.again) == (short.forward, short.backward, 2 * 36 * 8)
     assert short.halved - long.halved == 36 * 2
+
 
 def test_sites_that_a_block_looks_at():
     """The closed form against the neighbourhoods of the model, on 2,048 sites spread at random over a square."""
