@@ -108,7 +108,7 @@ def grown(name: str, quick: bool, times: int) -> dict[str, Any]:
 def drawn(rows: list[dict[str, Any]], file: Path) -> None:
     """Time over size, both relative to the smallest, with the line of proportional growth and that of exponent 1.1."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
-    for axes, row in zip(figure.subplots(1, len(rows), sharey=True), rows, strict=True):
+    for axes, row in zip(figure.subplots(1, len(rows), sharey=True, squeeze=False)[0], rows, strict=True):
         for (what, one), mark in zip(row["growth"].items(), "os^", strict=True):
             size = np.array([at["size"] for at in one["at"]])
             time = np.array([at["cpu_s"] for at in one["at"]])
@@ -135,12 +135,13 @@ def shown(rows: list[dict[str, Any]]) -> Table:
 def main() -> None:
     """Measure, print, draw, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=2, help="steps of each size of which the shortest counts")
+    parser.add_argument("--preset", choices=tuple(SIZES), action="append", help="only this one")
+    parser.add_argument("--times", type=int, default=3, help="steps of each size of which the shortest counts")
     parser.add_argument("--plot", type=Path, help="draw the growth here (SVG or PNG)")
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
     parser.add_argument("--quick", action="store_true", help="narrow and short, for a test")
     options = parser.parse_args()
-    rows = [grown(name, options.quick, options.times) for name in SIZES]
+    rows = [grown(name, options.quick, options.times) for name in options.preset or SIZES]
     Console().print(shown(rows))
     if options.plot is not None:
         drawn(rows, options.plot)
