@@ -63,22 +63,21 @@ HUNDREDFOLD = Country("1 km, 60,000 catchments, hourly", 94 * 25, 60_000, 24, le
 class Cut:
     """What one window holds of a country: all of it, or a region of `patches` with the catchments that lie there.
 
-    `kept` and `decoded` are those of `tally.Sizes`; `recomputed` keeps only what enters a block and computes the block again
-    on the way back (torch.utils.checkpoint).
+    `kept` is that of `tally.Sizes`; `recomputed` keeps only what enters a block and computes the block again on the way back
+    (torch.utils.checkpoint).
     """
 
     name: str
     config: Config
     patches: int
     kept: float
-    decoded: float
     recomputed: bool = False
 
     def sizes(self, country: Country, windows: int = 1) -> Sizes:
         """Sizes of a batch of such windows."""
         catchments = country.catchments * self.patches / country.patches
         groups = math.ceil(catchments / SLOTS)
-        return Sizes(windows, country.length, self.patches, groups, PIXELS, self.kept, 0.4, self.decoded)
+        return Sizes(windows, country.length, self.patches, groups, PIXELS, self.kept)
 
     def tokens(self, country: Country) -> int:
         """Tokens of a window, hidden ones included."""
@@ -107,9 +106,9 @@ REGION = 36
 def cuts(country: Country) -> list[Cut]:
     """The ways to feed a country to a model, from the dense one to regions."""
     return [
-        Cut("`base`, the whole country", BASE, country.patches, 0.6, 1.0),
-        Cut("`fast`, the whole country", FAST, country.patches, 0.6, 0.4),
-        Cut("`fast`, 64 neighbours, the whole country", NEAR, country.patches, 0.6, 0.4),
-        Cut("`fast`, regions", FAST, min(REGION, country.patches), 0.6, 0.4),
-        Cut("wide, regions, blocks recomputed", WIDE, min(REGION, country.patches), 0.6, 0.4, recomputed=True),
+        Cut("`base`, the whole country", BASE, country.patches, 0.6),
+        Cut("`fast`, the whole country", FAST, country.patches, 0.6),
+        Cut("`fast`, 64 neighbours, the whole country", NEAR, country.patches, 1.0),
+        Cut("`fast`, regions", FAST, min(REGION, country.patches), 0.6),
+        Cut("wide, regions, blocks recomputed", WIDE, min(REGION, country.patches), 0.6, recomputed=True),
     ]

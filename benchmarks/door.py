@@ -29,6 +29,7 @@ from rich.table import Table
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
+from clock import gemm_rate
 from flops import CPU_ATTENTION, lstm_flops
 from hydromae.batch import Batch
 from hydromae.config import Precision
@@ -40,7 +41,7 @@ from hydromae.masking import Hidden, nothing
 from hydromae.modalities import ATTRIBUTES
 from hydromae.predict import Model, load
 from hydromae.train.engine import arithmetic
-from step import gemm_rate, invented
+from trial import invented
 
 DAYS, RIVERS, HIDDEN = 365, 599, 0.3
 SIZES = {

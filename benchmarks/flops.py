@@ -62,11 +62,11 @@ def counted(deed: Callable[[], object]) -> int:
 
 
 def saved_bytes(deed: Callable[[], object]) -> int:
-    """Bytes that autograd keeps for backward in what `deed` does, each stretch of memory once; weights left out."""
+    """Bytes that autograd keeps for backward in what `deed` does, each stretch once; weights (and views of them) left out."""
     held: dict[int, int] = {}
 
     def note(tensor: Tensor) -> Tensor:
-        if not isinstance(tensor, nn.Parameter):
+        if not isinstance(tensor if tensor._base is None else tensor._base, nn.Parameter):
             held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
@@ -79,7 +79,8 @@ def saved_bytes(deed: Callable[[], object]) -> int:
 def formula(config: Config, sizes: Sizes) -> Flops:
     """FLOPs of forward and backward of one batch, and the values kept in between, in closed form.
 
-    Left out: what is not a product (norms, softmax, priors, footprints, the loss).
+    Useful ones: what is made again on the way back stands apart (`Flops.again`), and lines are not filled up. Left out: what
+    is not a product (norms, softmax, priors, footprints, the loss).
 
     Raises
     ------
@@ -89,25 +90,29 @@ def formula(config: Config, sizes: Sizes) -> Flops:
     model = config.model
     if model.use_weighted_fm or model.contrastive_weight:
         raise ValueError("the formula does not know use_weighted_fm and contrastive_weight; count the step instead")
-    flops = Flops()
-    joint = model.mixers == ("joint",)
+    flops = Flops(dropout=model.dropout > 0)
     grids = []
     for names in model.shared:
         _embed(flops, config, sizes, names)
-        sites = sizes.of_kind(MODALITIES[names[0]].kind)
-        grids.append(Grid(sizes.windows, sizes.days, sites, sizes.kept, extra=int(joint)))
+        grids.append(Grid(sizes.windows, sizes.days, sizes.of_kind(MODALITIES[names[0]].kind), sizes.kept))
     flops.close("embed")
     for names, grid in zip(model.shared, grids, strict=True):
         series = MODALITIES[names[0]].kind == "series"
-        depth = model.series_layers if series else model.map_layers
-        _stack(flops, model, grid, depth, film=model.film and series)
+        turns = _turns(model, model.series_layers if series else model.map_layers)
+        _stack(flops, model, grid, turns, film=model.film and series)
     flops.close("encode")
-    memory = _fuse(flops, model, sizes, grids, joint)
+    memory = _fuse(flops, model, sizes, grids)
     flops.close("fuse")
     for names in model.shared:
         _decode(flops, config, sizes, names, memory)
     flops.close("decode")
     return flops
+
+
+def _turns(model: ModelConfig, depth: int, back: bool = False) -> list[tuple[str, ...]]:
+    """The mixers of each block; `back` begins with the last one where they alternate."""
+    mixers = model.mixers[::-1] if back else model.mixers
+    return [(mixers[index % len(mixers)],) if model.alternate else model.mixers for index in range(depth)]
 
 
 def _address(flops: Flops, sizes: Sizes, sites: int, slots: int, width: int) -> None:
@@ -124,69 +129,75 @@ def _slots(config: Config, names: tuple[str, ...]) -> int:
 def _embed(flops: Flops, config: Config, sizes: Sizes, names: tuple[str, ...]) -> None:
     model, kind, slots = config.model, MODALITIES[names[0]].kind, _slots(config, names)
     sites, width = sizes.of_kind(kind), model.d_model
-    tokens = sizes.windows * sizes.days * sites
+    tokens = sizes.windows * sizes.days * sites * sizes.kept
     maps = sum(MODALITIES[name].kind == "map" for name in model.modalities)
     _address(flops, sizes, sites, slots, width)
     for name in names:
         prior = model.priors and name == "riverflow"
         channels = sizes.pixels if kind == "map" else len(MODALITIES[name].variables)
-        extra = FEATURES * prior + (2 * maps if kind == "series" and model.footprints else 0)
-        flops.linear(tokens * slots, 2 * channels + extra, width, learns=prior)
-        if model.film and kind == "series":
-            flops.linear(sizes.windows * sites * slots, width, 2 * width)
-            flops.norm(tokens * slots, width)
-        if slots > 1:
-            flops.linear(tokens, slots * width, width)
+        features = 2 * channels + FEATURES * prior + (2 * maps if kind == "series" and model.footprints else 0)
+        flops.products(tokens * slots, features, width, learns=prior)
+        flops.halved += tokens * slots * features
+        film = sizes.windows * sites * slots if model.film and kind == "series" else 0
+        flops.products(film, width, 2 * width)
+        if slots > 1:  # made again up to what the last layer reads
+            flops.again += 2 * tokens * slots * features * width + 2 * film * width * 2 * width
+            flops.products(tokens, slots * width, width)
+        elif film:
+            flops.whole += tokens * width
 
 
-def _stack(flops: Flops, model: ModelConfig, grid: Grid, depth: int, film: bool) -> None:
+def _stack(flops: Flops, model: ModelConfig, grid: Grid, turns: list[tuple[str, ...]], film: bool) -> None:
     width, tokens = model.d_model, grid.windows * grid.tokens
-    for mixer in model.mixers * depth:
-        flops.norm(tokens, width)
-        if mixer == "recurrent":
-            flops.lstm(tokens, width)
-            flops.linear(tokens, 2 * width, width)
-            continue
-        flops.linear(tokens, width, 3 * width)
-        near = mixer == "space" and model.neighbours is not None
-        if near:
-            looked = min(model.neighbours or 0, grid.sites)
-            slopes = 2 * grid.windows * grid.sites * looked * SEPARATIONS * model.heads
-            flops.forward += slopes
-            flops.backward += slopes
-        pairs = grid.windows * grid.pairs(mixer, model.neighbours)
-        flops.attention(pairs, tokens, tokens, width, fused=not near)
-        if near:
-            flops.saved += 2 * pairs * model.heads
-        flops.linear(tokens, width, width)
-    for _ in range(depth):
-        flops.norm(tokens, width)
+    for mixers in turns:
+        for mixer in mixers:
+            _mix(flops, model, grid, mixer)
+            flops.residual(tokens, width)
         if film:
-            rows = tokens if model.mixers == ("joint",) else grid.windows * grid.sites
-            flops.linear(rows, width, 2 * width)
-            flops.norm(tokens, width)
-        flops.linear(tokens, width, int(width * model.mlp_ratio), width)
+            flops.products(grid.windows * grid.sites, width, 2 * width)
+            flops.halved += grid.windows * grid.sites * 2 * width
+        flops.feed(tokens, width, int(width * model.mlp_ratio))
 
 
-def _fuse(flops: Flops, model: ModelConfig, sizes: Sizes, grids: list[Grid], joint: bool) -> Grid:
+def _mix(flops: Flops, model: ModelConfig, grid: Grid, mixer: str) -> None:
+    width, tokens = model.d_model, grid.windows * grid.tokens
+    if mixer == "recurrent":
+        flops.norm(tokens, width)
+        flops.lstm(tokens, width)
+        flops.linear(tokens, 2 * width, width)
+        return
+    flops.project(tokens, width, 3 * width)
+    pairs = grid.windows * grid.pairs(mixer, model.neighbours)
+    if mixer == "space" and model.neighbours is not None:
+        slopes = 2 * grid.windows * grid.sites * min(model.neighbours, grid.sites) * SEPARATIONS * model.heads
+        flops.forward += slopes
+        flops.backward += slopes
+        flops.attention(pairs, tokens, tokens, width, fused=False)
+        flops.halved += 2 * pairs * model.heads + tokens * width
+    else:
+        flops.look(pairs, tokens, tokens, width, model.heads, grid.length(mixer))
+    flops.products(tokens, width, width)
+
+
+def _fuse(flops: Flops, model: ModelConfig, sizes: Sizes, grids: list[Grid]) -> Grid:
     """Static tokens, the joint stream; gives the memory that decoders read."""
+    joint = model.mixers == ("joint",)
     static = [
         grid.sites
         for grid, names in zip(grids, model.shared, strict=True)
         if model.static_tokens and (MODALITIES[names[0]].kind == "series" or not joint)
     ]
     for sites in static:
-        flops.linear(sizes.windows * sites, model.d_model, model.d_model)
+        flops.products(sizes.windows * sites, model.d_model, model.d_model)
     sites = sum(grid.sites for grid in grids)
-    if joint:
-        extra = len(grids) + sum(static)
-        whole = Grid(sizes.windows, sizes.days, sites, sizes.kept, extra=extra)
-    else:
-        whole = Grid(sizes.windows, sizes.days, sites, sizes.kept, static=int(bool(static)))
+    rows = {"extra": sum(static)} if joint else {"static": int(bool(static))}
+    whole = Grid(sizes.windows, sizes.days, sites, sizes.kept, **rows)
     if model.fusion_layers:
         flops.norm(whole.windows * whole.tokens, model.d_model)
-        _stack(flops, model, whole, model.fusion_layers, film=False)
+        _stack(flops, model, whole, _turns(model, model.fusion_layers, back=True), film=False)
         flops.norm(whole.windows * whole.tokens, model.d_model)
+    if model.decoder_layers:
+        flops.whole += whole.windows * whole.tokens * model.d_model  # kept once for all decoders
     return whole
 
 
@@ -194,50 +205,40 @@ def _decode(flops: Flops, config: Config, sizes: Sizes, names: tuple[str, ...], 
     model, slots, kind = config.model, _slots(config, names), MODALITIES[names[0]].kind
     sites, narrow = sizes.of_kind(kind), model.decoder_dim
     grid = sizes.windows * sizes.days * sites
-    asked = round(max(sizes.share(name) for name in names) * sizes.days * sites) * sizes.windows
+    asked = max(sizes.share(name) for name in names)
     if model.decoder_layers:
         _address(flops, sizes, sites, slots, narrow)
         for layer in range(model.decoder_layers):
-            _cross(flops, model, sizes, sites, memory, asked, layer)
-        flops.norm(asked, narrow)
+            _cross(flops, model, Grid(sizes.windows, sizes.days, sites, asked), memory, layer)
+        flops.norm(asked * grid, narrow)
     else:
-        flops.linear(asked, model.d_model, narrow)
+        flops.linear(asked * grid, model.d_model, narrow)
     for name in names:
-        rows = round(sizes.share(name) * grid) * slots
+        rows = sizes.share(name) * grid * slots
         channels = len(MODALITIES[name].variables) if kind == "series" else sizes.pixels
         spread = 3 * model.components if kind == "series" else 0
         gates = len(PRIORS) + 1 if model.priors and name == "riverflow" else 0
-        flops.linear(rows, model.d_model, narrow)
-        flops.linear(rows, narrow, 2 * narrow)
-        flops.linear(rows, 2 * narrow, channels + channels * spread + gates)
+        flops.products(sizes.windows * sites * slots, model.d_model, narrow)
+        flops.whole += rows * narrow  # what the first GELU reads
+        flops.linear(rows, narrow, 2 * narrow, channels + channels * spread + gates)
 
 
-def _cross(flops: Flops, model: ModelConfig, sizes: Sizes, sites: int, memory: Grid, asked: float, layer: int) -> None:
-    """A decoder's block: over the packed memory, or on grids over a day's sites and a site's days in turn."""
-    narrow, size, days = model.decoder_dim, sizes.windows, sizes.days
-    if model.mixers == ("joint",):
-        queries, looked = asked, size * memory.tokens
-        pairs, own_pairs = asked * memory.tokens, asked * asked / size
-    else:
-        queries = size * days * sites * sizes.decoded
-        if layer % 2 == 0:
-            looked = size * days * memory.sites * memory.kept
-            pairs = looked * sites * sizes.decoded
-            own_pairs = queries * sites * sizes.decoded
-        else:
-            looked = size * sites * (days * memory.kept + memory.static)
-            pairs = looked * days * sizes.decoded
-            own_pairs = queries * days * sizes.decoded
+def _cross(flops: Flops, model: ModelConfig, asked: Grid, memory: Grid, layer: int) -> None:
+    """A decoder's block: over the whole memory, or over a day's sites and a site's days in turn; static ones have no day."""
+    narrow, queries = model.decoder_dim, asked.windows * asked.tokens
+    turn = "joint" if model.mixers == ("joint",) else ("space", "time")[layer % 2]
+    if turn == "time":
+        memory = Grid(asked.windows, asked.days, asked.sites, memory.kept, static=memory.static)
+    looked, length = asked.windows * memory.tokens, memory.length(turn)
     if model.decoder_self_attn:
-        flops.norm(queries, narrow)
-        flops.linear(queries, narrow, 3 * narrow)
-        flops.attention(own_pairs, queries, queries, narrow)
-        flops.linear(queries, narrow, narrow)
-    flops.norm(queries, narrow)
-    flops.norm(looked, model.d_model)
-    flops.linear(queries, narrow, narrow)
-    flops.linear(looked, model.d_model, 2 * narrow)
-    flops.attention(pairs, queries, looked, narrow)
-    flops.linear(queries, narrow, narrow)
-    flops.norm(queries, narrow)
-    flops.linear(queries, narrow, int(narrow * model.mlp_ratio), narrow)
+        flops.project(queries, narrow, 3 * narrow)
+        pairs = asked.windows * asked.pairs(turn, None)
+        flops.look(pairs, queries, queries, narrow, model.heads, asked.length(turn))
+        flops.products(queries, narrow, narrow)
+        flops.residual(queries, narrow)
+    flops.project(queries, narrow, narrow)
+    flops.products(looked, model.d_model, 2 * narrow)
+    flops.look(queries * length, queries, looked, narrow, model.heads, max(length, asked.length(turn)))
+    flops.products(queries, narrow, narrow)
+    flops.residual(queries, narrow)
+    flops.feed(queries, narrow, int(narrow * model.mlp_ratio))

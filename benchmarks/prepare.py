@@ -32,12 +32,12 @@ import zarr
 from rich.console import Console
 from rich.table import Table
 
+from clock import peak_bytes
 from hydromae.data.prepare import prepare_seed
 from hydromae.data.store import CODECS, SHARD_DAYS
 from hydromae.modalities import VARIABLES
 from hydromae.virtual.layout import CHUNK_DAYS
 from hydromae.virtual.seed import write_seed
-from step import peak_bytes
 
 WAYS = ("prepare", "plain", "copy")
 MIB = 2**20

@@ -47,7 +47,9 @@ RUNS: dict[str, Run] = {
     "fast bf16": Run("step.py", ("--preset", "fast", "--precision", "bf16"), ("--steps", "200"), NATIONAL),
     "base fp32": Run("step.py", ("--preset", "base", "--precision", "fp32"), ("--steps", "5"), NATIONAL),
     "base bf16": Run("step.py", ("--preset", "base", "--precision", "bf16"), ("--steps", "5"), NATIONAL),
+    "ratio": Run("step.py", ("--ratio", "--precision", "fp32"), ("--steps", "5"), NATIONAL),
     "rivers": Run("step.py", ("--preset", "rivers"), ("--steps", "20"), RIVERS),
+    "growth": Run("growth.py"),
     "loading": Run("loading.py", (), ("--steps", "5")),
     "prepare": Run("prepare.py", (), (), ("raw", "--raw")),
     "door": Run("door.py", (), (), RECORD),
@@ -154,11 +156,6 @@ def cased(case: str, key: str) -> Callable[[Found], float]:
     return lambda found: {row["case"]: row for row in found["loading"]}[case][key]
 
 
-def ratio(key: str, above: str, below: str) -> Callable[[Found], float]:
-    """A figure of one run over that of another."""
-    return lambda found: first(above, key)(found) / first(below, key)(found)
-
-
 def share(work: str, run: str, bound: float) -> Row:
     """A step's share of the GEMM rate of its own precision."""
     return Row(f"{work}: {SHARE}", (run,), first(run, "share_of_gemm"), "≥", bound, percent)
@@ -184,6 +181,15 @@ def loaded(case: str) -> tuple[Row, Row]:
     )
 
 
+def grows(preset: str, what: str) -> Row:
+    """How a training step's time may grow."""
+
+    def slope(found: Found) -> float:
+        return {row["preset"]: row for row in found["growth"]}[preset]["growth"][what]["exponent"]
+
+    return Row(f"growth of a training step, `{preset}`, with {what}: exponent", ("growth",), slope, "≤", 1.1, plain)
+
+
 def recipe(found: Found) -> float:
     """Seconds of the seed's ten epochs, from the steps measured."""
     return RECIPE_WINDOWS * first("fast bf16", "step_s")(found) / first("fast bf16", "batch")(found)
@@ -194,13 +200,12 @@ FAST, BASE, FORWARD = "training step, `fast`", "training step, `base`", "`rivers
 PREPARE, START = "prepare the national record", "start"
 SMALL = "hydromae predict, 5 rivers, 60 days"
 RECIPE = f"the seed's recipe, `fast`, bf16: {RECIPE_WINDOWS:,} windows, extrapolated from 200 steps"
-THIRD = ratio("step_s", "fast fp32", "base fp32")
 COPY = cased("fast-1", "record_bytes_45_years")
 ROWS: list[Row] = [
     share(f"{FAST}, fp32", "fast fp32", 0.75),
     share(f"{FAST}, bf16", "fast bf16", 0.45),
     above_data(f"{FAST}, fp32", "fast fp32", GIB),
-    Row(f"{FAST}, fp32: time over that of `base`", ("fast fp32", "base fp32"), THIRD, "≤", 1 / 3, percent),
+    Row(f"{FAST}, fp32: time over that of `base`, in turn", ("ratio",), first("ratio", "ratio"), "≤", 1 / 3, percent),
     share(f"{BASE}, fp32", "base fp32", 0.70),
     share(f"{BASE}, bf16", "base bf16", 0.25),
     above_data(f"{BASE}, fp32", "base fp32", 2 * GIB),
@@ -213,6 +218,7 @@ ROWS: list[Row] = [
     Row(f"{PREPARE}: memory", ("prepare",), first("prepare", "prepare_peak_bytes"), "≤", 2 * GIB, gib),
     Row(f"{PREPARE}: speed of plain zarr", ("prepare",), first("prepare", "speed_of_plain"), "≥", 0.5, percent),
     Row("the record in memory, 45 years of 3 maps, one copy a machine", ("loading",), COPY, "≤", 1.1e9, gigabytes),
+    *(grows(preset, what) for preset in ("fast", "rivers") for what in ("days", "sites", "batch")),
     door("growth of an answer with days: exponent", "≤", 1.1, plain, "growth", "days", "exponent"),
     door("growth of an answer with rivers: exponent", "≤", 1.1, plain, "growth", "rivers", "exponent"),
     door(f"{START}: `hydromae --help`", "≤", 0.3, seconds, "start", "hydromae --help", "s"),

@@ -24,8 +24,6 @@ from flops import formula
 from hydromae.config import Config
 from hydromae.model.mae import HydroMAE
 
-SAVED_BYTES = {"fp32": 4.6, "bf16": 2.8}
-"""Bytes kept for backward of each value that the formula counts, dropout's flags included (saved-tensor hooks)."""
 PASSES = {"torch": 3, "deepspeed": 2, "fsdp2": 3}
 """How often an update sends the size of the weights, times (N − 1)/N: see `exchanged`."""
 
@@ -94,14 +92,14 @@ def state_bytes(engine: str, weights: int, processes: int) -> float:
 
 def activation_bytes(cut: Cut, country: Country, windows: int, precision: str = "bf16") -> float:
     """What forward keeps for backward of a batch; with recomputation, what enters each block, and one block of the fusion."""
-    kept = formula(cut.config, cut.sizes(country, windows)).saved * SAVED_BYTES[precision]
+    kept = formula(cut.config, cut.sizes(country, windows)).saved_bytes(precision)
     if not cut.recomputed:
         return kept
     model, sizes = cut.config.model, cut.sizes(country, windows)
     sites = MAPS * sizes.patches * model.map_layers + SERIES * sizes.sites * model.series_layers
     sites += (MAPS * sizes.patches + SERIES * sizes.sites) * model.fusion_layers
     fewer = cut.config.having(model={"fusion_layers": model.fusion_layers - 1})
-    one_block = kept - formula(fewer, sizes).saved * SAVED_BYTES[precision]
+    one_block = kept - formula(fewer, sizes).saved_bytes(precision)
     return windows * sizes.days * sites * sizes.kept * model.d_model * 4 + one_block
 
 

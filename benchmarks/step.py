@@ -1,11 +1,17 @@
 """One training step: seconds, FLOPs, peak memory and parameters of a preset at the seed's full size.
 
     python benchmarks/step.py --preset base --out step.json
+    python benchmarks/step.py --ratio --precision fp32 --out ratio.json
 
-The record is invented here (numpy, the shipped land mask): 5 modalities, 30 days, 94 land patches x 3 maps, 604
+The record is invented (`trial.py`: numpy, the shipped land mask): 5 modalities, 30 days, 94 land patches x 3 maps, 604
 catchments; for `rivers`, windows of 365 days with the 24 nearest catchments, two at a time. Every preset runs as a process
-of its own, so that its peak memory is its own. FLOPs are those of forward and backward that torch.utils.flop_counter
-counts, plus two things that it does not see on a CPU (`flops.py`, whose closed formula stands beside them).
+of its own, so that its peak memory is its own.
+
+Its limit is the rate of plain products of the model's own shape and precision: the tokens of a stream that are kept, from the
+width to four widths. That is measured right before and right after every step, so that a step and its limit meet the same
+machine; the share is the median over the steps. FLOPs are the useful ones of forward and backward, by the closed formula of
+`flops.py`; beside them stands what torch's counter sees, which is also what is made again instead of kept, and the places of
+lines that are filled up. `--ratio` holds `fast` and `base` in one process, and they take steps in turn.
 """
 
 from __future__ import annotations
@@ -13,201 +19,131 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
 import torch
-import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from flops import counted, formula, lstm_flops
-from hydromae.batch import Batch
-from hydromae.config import Config
-from hydromae.data.record import Record, record_of
-from hydromae.data.scaling import Scaling
-from hydromae.data.store import open_store
-from hydromae.data.windows import windows
-from hydromae.grid import GridSpec
-from hydromae.losses import loss
-from hydromae.masking import Hidden, draw
-from hydromae.modalities import ATTRIBUTES, MODALITIES
-from hydromae.model.mae import HydroMAE
-from hydromae.presets import PRESETS
-from hydromae.train.engine import OwnEngine
-from hydromae.train.world import World
-from tally import Sizes
+from clock import Gemm, Spent, median, peak_bytes
+from hydromae.modalities import MODALITIES
+from trial import CATCHMENTS, Trial, prepared
 
 FULL = ("base", "fast", "rivers")
-LAND_PERCENT = 5  # from which a cell counts as land: 94 patches of at least half land, as in the seed
 GIB = 2**30
-TYPICAL = {"temperature": (10.0, 5.0), "soil_moisture": (0.3, 0.05)}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
-def invented(modalities: list[str], catchments: int, days: int) -> xr.Dataset:
-    """A record of noise in the right units, at the right places; what it says does not matter to the clock."""
-    generator = np.random.default_rng(0)
-    grid = GridSpec()
-    with resources.as_file(resources.files("hydromae") / "assets" / "gb_land_percent.npz") as file:
-        cells = np.flatnonzero(np.load(file)["land_percent"].ravel() >= LAND_PERCENT)
-    variables = {}
-    for name in modalities:
-        dim, size = ("cell", len(cells)) if MODALITIES[name].kind == "map" else ("catchment", catchments)
-        for variable in MODALITIES[name].variables:
-            mean, spread = TYPICAL.get(variable.name, (3.0, 1.0))
-            values = np.abs(generator.normal(mean, spread, (days, size))).astype(np.float32)
-            variables[variable.name] = (("time", dim), values, {"units": variable.units})
-    traits = {a.name: ("catchment", generator.uniform(1.0, 100.0, catchments)) for a in ATTRIBUTES}
-    easting, northing = grid.cell_position(generator.choice(cells, catchments))
-    return xr.Dataset(
-        variables | traits,
-        coords={
-            "time": pd.date_range("2001-01-01", periods=days, unit="ns"),
-            "catchment": 1 + np.arange(catchments),
-            "cell": cells,
-            "easting": ("catchment", easting),
-            "northing": ("catchment", northing),
-        },
+def trial_of(name: str, options: argparse.Namespace) -> Trial:
+    """A preset as the options want it, after one step."""
+    config = prepared(name, options.quick, options.precision)
+    catchments = 24 if options.quick else CATCHMENTS
+    trial = Trial.invented(config, catchments) if options.store is None else Trial.stored(config, options.store)
+    trial.step()
+    return trial
+
+
+def kept_rows(trial: Trial) -> int:
+    """Tokens of the model's largest stream that its encoder works on, at most 8192."""
+    sizes = trial.sizes
+    sites = max(sizes.of_kind(MODALITIES[names[0]].kind) for names in trial.config.model.shared)
+    return min(round(sizes.windows * sizes.days * sites * sizes.kept), 8192)
+
+
+def between(trial: Trial, steps: int, quick: bool) -> tuple[list[tuple[Spent, Spent, Spent]], list[Spent], Spent]:
+    """Steps, the rate of products around each of them, and the rate of the other precision around them all."""
+    rows, width, seconds = kept_rows(trial), trial.config.model.d_model, 0.02 if quick else 0.2
+    own, other = (
+        Gemm(rows, width, 4 * width, DTYPES[kind]) for kind in sorted(DTYPES, key=trial.config.train.precision.__ne__)
     )
+    first, taken, rates = other.rate(seconds), [], [own.rate(seconds)]
+    for _ in range(steps):
+        taken.append(trial.step())
+        rates.append(own.rate(seconds))
+    around = [_half(before, after) for before, after in pairwise(rates)]
+    return taken, around, _half(first, other.rate(seconds))
 
 
-def shrunk(config: Config) -> Config:
-    """A preset narrow and short enough for a test."""
-    days = {"sequence_length": 6, "stride": 1, "warm_up_days": 0}
-    if config.data.sites is not None:
-        days["sites"] = 6
-    return config.having(data=days, model={"d_model": 16, "decoder_dim": 16, "heads": 2})
+def _half(one: Spent, other: Spent) -> Spent:
+    return Spent((one.s + other.s) / 2, (one.cpu_s + other.cpu_s) / 2)
 
 
-def prepared(name: str, quick: bool, precision: str | None) -> tuple[Config, int, int]:
-    """Configuration, catchments and days of a preset."""
-    config, catchments = PRESETS[name], 604
-    if quick:
-        config, catchments = shrunk(config), 24
-    days = config.data.sequence_length + 10
-    last = str(pd.Timestamp("2001-01-01") + pd.Timedelta(days=days - 1))[:10]
-    period = ("2001-01-01", last)
-    batch = 2 if config.data.sites is not None else 1
-    train = {"batch_size": batch} | ({"precision": precision} if precision else {})
-    return config.having(data={"training_period": period}, train=train), catchments, days
-
-
-def step(engine: OwnEngine, batch: Batch, hidden: Hidden, config: Config) -> tuple[float, float, float]:
-    """Seconds of forward (with the loss), backward and optimizer."""
-    began = time.perf_counter()
-    total, _ = loss(engine.predict(batch, hidden), batch, hidden, config)
-    forward = time.perf_counter()
-    engine.backward(total)
-    backward = time.perf_counter()
-    engine.update(config.optimizer.lr)
-    return forward - began, backward - forward, time.perf_counter() - backward
-
-
-def flops_of(engine: OwnEngine, batch: Batch, hidden: Hidden, config: Config) -> tuple[int, int]:
-    """FLOPs of forward and backward: counted, and of LSTMs by formula."""
-    seen = counted(lambda: loss(engine.predict(batch, hidden), batch, hidden, config)[0].backward())
-    engine.model.zero_grad(set_to_none=True)
-    series = [value for name, value in batch.values.items() if MODALITIES[name].kind == "series"]
-    return seen, lstm_flops(engine.model, series[0][..., 0].numel())
-
-
-def gemm_rate(rows: int, width: int, dtype: torch.dtype, seconds: float = 0.5) -> float:
-    """FLOPs a second of a product [rows, width] x [width, 4 width], the shape of a feed-forward part."""
-    left, right = torch.randn(rows, width).to(dtype), torch.randn(width, 4 * width).to(dtype)
-    times: list[float] = []
-    left @ right
-    while sum(times) < seconds:
-        began = time.perf_counter()
-        left @ right
-        times.append(time.perf_counter() - began)
-    return 2 * rows * width * 4 * width / statistics.median(times)
-
-
-def peak_bytes() -> int:
-    """Largest resident memory of this process so far.
-
-    On Linux the kernel's VmHWM: ru_maxrss there also remembers the process that started this one.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        return 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def data_bytes(record: Record, batch: Batch) -> int:
-    """Size of the record in memory and of one batch of it."""
-    return sum(held.nbytes for held in record.values.values()) + sum(
-        value.nbytes + batch.observed[name].nbytes for name, value in batch.values.items()
-    )
-
-
-def measured(name: str, steps: int, quick: bool, precision: str | None, store: Path | None) -> dict[str, object]:
+def measured(name: str, options: argparse.Namespace) -> dict[str, object]:
     """All figures of one preset, in this process; on the last days of a store where one is given."""
     start = peak_bytes()
-    config, catchments, days = prepared(name, quick, precision)
-    torch.manual_seed(0)
-    model = HydroMAE(config)
-    if store is None:
-        dataset = invented(list(model.embeddings), catchments, days)
-    else:
-        dataset = open_store(store).isel(time=slice(-days, None)).load()
-        period = tuple(str(day)[:10] for day in dataset["time"].values[[0, -1]])
-        config = config.having(data={"training_period": period})
-    scaling = Scaling.fit(dataset, config.data.training_period)
-    record = record_of(dataset, config, scaling, GridSpec())
-    cut = windows(record, config, config.data.training_period, seed=0, augment=True, update=config.train.batch_size)
-    batch = cut(range(config.train.batch_size))
-    hidden = draw(batch, config.masks, torch.Generator().manual_seed(0))
-    engine = OwnEngine(model.know(scaling), config, World(0, 1, torch.device("cpu")), 1)
-    step(engine, batch, hidden, config)
-    forward, backward, update = (
-        statistics.median(t) for t in zip(*(step(engine, batch, hidden, config) for _ in range(steps)), strict=True)
-    )
+    trial = trial_of(name, options)
+    taken, around, other = between(trial, options.steps, options.quick)
     peak = peak_bytes()
-    products, recurrent = flops_of(engine, batch, hidden, config)
-    rows = sum(batch.values[key.split("+")[0]][..., 0].numel() for key in model.addresses)
-    rates = {
-        kind: gemm_rate(min(rows, 8192), config.model.d_model, dtype, 0.05 if quick else 0.5)
-        for kind, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
-    }
-    rate = (products + recurrent) / (forward + backward)
+    config, said, seen, recurrent = trial.config, trial.formula(), trial.seen(), trial.lstm()
+    forward, backward, update = (median(part) for part in zip(*taken, strict=True))
+    worked = [ahead + back for ahead, back, _ in taken]
+    shares = [Spent(1 / one.s / rate.s, 1 / one.cpu_s / rate.cpu_s) for one, rate in zip(worked, around, strict=True)]
+    share, spent, own = median(shares), median(worked), median(around)
+    rates = {kind: own if kind == config.train.precision else other for kind in DTYPES}
     return {
         "preset": name,
-        "quick": quick,
-        "store": None if store is None else str(store),
+        "quick": options.quick,
+        "store": None if options.store is None else str(options.store),
         "batch": config.train.batch_size,
         "precision": config.train.precision,
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "days": config.data.sequence_length,
-        "patches": len(record.patches),
-        "catchments": int(batch.places["series"].present[0].sum()),
-        "tokens": rows,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "forward_s": forward,
-        "backward_s": backward,
-        "optimizer_s": update,
-        "step_s": forward + backward + update,
-        "flops_counted": products,
+        "patches": len(trial.record.patches),
+        "catchments": int(trial.batch.places["series"].present[0].sum()),
+        "tokens": trial.tokens,
+        "parameters": sum(p.numel() for p in trial.model.parameters()),
+        "forward_s": forward.s,
+        "backward_s": backward.s,
+        "optimizer_s": update.s,
+        "step_s": forward.s + backward.s + update.s,
+        "step_cpu_s": forward.cpu_s + backward.cpu_s + update.cpu_s,
+        "flops": said.total,
+        "flops_again": said.again,
         "flops_lstm": recurrent,
-        "flops": products + recurrent,
-        "flops_formula": formula(config, Sizes.of(batch, hidden, config.model)).total,
-        "flops_per_s": rate,
-        "gemm_fp32_flops_per_s": rates["fp32"],
-        "gemm_bf16_flops_per_s": rates["bf16"],
-        "share_of_gemm": rate / rates[config.train.precision],
+        "flops_counted": seen + recurrent,
+        "flops_per_s": said.total / spent.s,
+        "gemm_rows": kept_rows(trial),
+        **{f"gemm_{kind}_flops_per_s": rate.s for kind, rate in rates.items()},
+        **{f"gemm_{kind}_flops_per_cpu_s": rate.cpu_s for kind, rate in rates.items()},
+        "share_of_gemm": said.total * share.s,
+        "share_of_gemm_cpu": said.total * share.cpu_s,
+        "share_of_gemm_counted": (seen + recurrent) * share.s,
+        "share_of_gemm_counted_cpu": (seen + recurrent) * share.cpu_s,
         "start_bytes": start,
-        "data_bytes": data_bytes(record, batch),
+        "data_bytes": trial.data_bytes(),
         "peak_bytes": peak,
         "peak_above_start_bytes": peak - start,
+    }
+
+
+def ratio(options: argparse.Namespace, above: str = "fast", below: str = "base") -> dict[str, object]:
+    """Whole steps of two presets in one process, in turn, and the median of their ratios."""
+    trials = [trial_of(name, options) for name in (above, below)]
+    pairs = []
+    for _ in range(options.steps):
+        whole = [[*trial.step()] for trial in trials]
+        pairs.append([Spent(sum(part.s for part in one), sum(part.cpu_s for part in one)) for one in whole])
+    upper, lower = (median(one) for one in zip(*pairs, strict=True))
+    return {
+        "presets": f"{above} / {below}",
+        "quick": options.quick,
+        "precision": trials[0].config.train.precision,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "steps": options.steps,
+        f"{above}_s": upper.s,
+        f"{above}_cpu_s": upper.cpu_s,
+        f"{below}_s": lower.s,
+        f"{below}_cpu_s": lower.cpu_s,
+        "ratio": statistics.median(a.s / b.s for a, b in pairs),
+        "ratio_cpu": statistics.median(a.cpu_s / b.cpu_s for a, b in pairs),
+        "ratio_flops": trials[0].formula().total / trials[1].formula().total,
     }
 
 
@@ -231,15 +167,19 @@ def shown(rows: list[dict]) -> Table:
         "forward, s": lambda r: f"{r['forward_s']:.3f}",
         "backward, s": lambda r: f"{r['backward_s']:.3f}",
         "optimizer, s": lambda r: f"{r['optimizer_s']:.3f}",
-        "step, s": lambda r: f"{r['step_s']:.3f}",
+        "step, s (of processor)": lambda r: f"{r['step_s']:.3f} ({r['step_cpu_s']:.3f})",
         "FLOPs of forward + backward, G": lambda r: f"{r['flops'] / 1e9:,.1f}",
-        "the same by closed formula, G": lambda r: f"{r['flops_formula'] / 1e9:,.1f}",
-        "of them LSTM, by formula, G": lambda r: f"{r['flops_lstm'] / 1e9:,.1f}",
+        "of them LSTM, G": lambda r: f"{r['flops_lstm'] / 1e9:,.1f}",
+        "made again, G": lambda r: f"{r['flops_again'] / 1e9:,.1f}",
+        "all that torch counts, G": lambda r: f"{r['flops_counted'] / 1e9:,.1f}",
         "rate, GFLOP/s": lambda r: f"{r['flops_per_s'] / 1e9:.1f}",
-        "GEMM at this width, fp32 / bf16, GFLOP/s": lambda r: (
+        "GEMM at this shape, fp32 / bf16, GFLOP/s": lambda r: (
             f"{r['gemm_fp32_flops_per_s'] / 1e9:.1f} / {r['gemm_bf16_flops_per_s'] / 1e9:.1f}"
         ),
-        "share of that rate": lambda r: f"{r['share_of_gemm']:.0%}",
+        "share of that rate (by processor)": lambda r: f"{r['share_of_gemm']:.0%} ({r['share_of_gemm_cpu']:.0%})",
+        "of all that is counted (by processor)": lambda r: (
+            f"{r['share_of_gemm_counted']:.0%} ({r['share_of_gemm_counted_cpu']:.0%})"
+        ),
         "peak memory above start, GiB": lambda r: f"{r['peak_above_start_bytes'] / GIB:.2f}",
         "of it data, GiB": lambda r: f"{r['data_bytes'] / GIB:.3f}",
         "at start (torch and imports), GiB": lambda r: f"{r['start_bytes'] / GIB:.2f}",
@@ -250,23 +190,40 @@ def shown(rows: list[dict]) -> Table:
     return table
 
 
+def compared(row: dict) -> Table:
+    """The ratio as a table."""
+    above, below = row["presets"].split(" / ")
+    table = Table("steps in turn", above, below, row["presets"])
+    for title, key in (("s", "_s"), ("s of processor", "_cpu_s")):
+        part = row["ratio" + key.removesuffix("_s")]
+        table.add_row(title, f"{row[above + key]:.3f}", f"{row[below + key]:.3f}", f"{part:.1%}")
+    table.add_row("FLOPs", "", "", f"{row['ratio_flops']:.1%}")
+    return table
+
+
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=(*FULL, "all"), default="all")
+    parser.add_argument(
+        "--ratio", action="store_true", help="steps of `fast` and `base` in turn, instead of presets alone"
+    )
     parser.add_argument("--steps", type=int, default=3, help="steps of which the median counts, after a warm-up")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="instead of the preset's own")
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
     parser.add_argument("--store", type=Path, help="a store that hydromae prepare wrote, instead of invented noise")
     parser.add_argument("--quick", action="store_true", help="narrow and short, for a test")
     options = parser.parse_args()
-    if options.store is not None and options.preset == "all":
+    if options.store is not None and options.preset == "all" and not options.ratio:
         parser.error("--store holds what one kind of preset reads; name it with --preset")
-    if options.preset == "all":
-        rows = [alone(name, options) for name in FULL]
+    if options.ratio:
+        rows = [ratio(options)]
+        table = compared(rows[0])
     else:
-        rows = [measured(options.preset, options.steps, options.quick, options.precision, options.store)]
-    Console().print(shown(rows))
+        names = FULL if options.preset == "all" else ()
+        rows = [alone(name, options) for name in names] or [measured(options.preset, options)]
+        table = shown(rows)
+    Console().print(table)
     if options.out is not None:
         options.out.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 

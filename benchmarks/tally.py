@@ -14,6 +14,15 @@ from hydromae.config import ModelConfig
 from hydromae.masking import Hidden, visible
 from hydromae.modalities import MODALITIES
 from hydromae.model.address import SITES_TOGETHER
+from hydromae.model.look import SHORT
+
+WIDTHS = {"fp32": 4, "bf16": 2, "fp16": 2}
+"""Bytes of a value that goes into a product."""
+
+
+def drops(model: ModelConfig) -> bool:
+    """Whether hidden tokens are left out of encoders and fusion, as in `HydroMAE.drops`."""
+    return bool(model.decoder_layers) and "recurrent" not in model.mixers and model.neighbours is None
 
 
 @dataclass(frozen=True)
@@ -31,8 +40,6 @@ class Sizes:
         Share of the tokens that encoder and fusion work on (0.6 where what is hidden drops out at once).
     asked : float or dict
         Share of each modality's tokens that are answered; one number for all, or by name.
-    decoded : float
-        Share of the tokens that a decoder on a grid works on.
     """
 
     windows: int
@@ -42,17 +49,17 @@ class Sizes:
     pixels: int = 100
     kept: float = 1.0
     asked: float | Mapping[str, float] = 0.4
-    decoded: float = 1.0
 
     @classmethod
     def of(cls, batch: Batch, hidden: Hidden, model: ModelConfig) -> Sizes:
-        """Sizes of a batch under its masks, for the model as it is: `joint` keeps what is visible, a grid keeps all."""
+        """Sizes of a batch under its masks: tokens of which nothing is visible are kept only where a grid must be whole."""
         size, days = batch.days.shape
         maps = [value for name, value in batch.values.items() if MODALITIES[name].kind == "map"]
-        kept, decoded = 1.0, 1.0
-        if model.mixers == ("joint",):
-            seen = [visible(batch, hidden)[names[0]].any(dim=-1).float().flatten() for names in model.shared]
-            kept = float(torch.cat(seen).mean())
+        kept = 1.0
+        if drops(model):
+            seen = {name: part.any(dim=-1) for name, part in visible(batch, hidden).items()}
+            any_ = [torch.stack([seen[name] for name in names]).any(dim=0).float().flatten() for names in model.shared]
+            kept = float(torch.cat(any_).mean())
         return cls(
             size,
             days,
@@ -61,7 +68,6 @@ class Sizes:
             maps[0].shape[3] if maps else 0,
             kept,
             {name: float(part.float().mean()) for name, part in hidden.items()},
-            decoded,
         )
 
     def of_kind(self, kind: str) -> int:
@@ -77,18 +83,26 @@ class Sizes:
 class Flops:
     """FLOPs of one step, and the values that forward keeps for backward; filled by its own methods."""
 
+    dropout: bool = False
+    """Whether dropout keeps its flags."""
     forward: float = 0.0
     backward: float = 0.0
+    again: float = 0.0
+    """Of forward, made again on the way back instead of kept; no part of `total`, for the answer does not need them."""
     recurrent: float = 0.0
     """Of LSTMs, forward and backward, which torch's counter does not see."""
-    saved: float = 0.0
-    """Values kept for backward: inputs of products, norms and activations, and what attention returned."""
+    whole: float = 0.0
+    """Values kept in fp32: what norms read."""
+    halved: float = 0.0
+    """Values kept in the precision of products: what went into them, and what attention looked at and returned."""
+    flags: float = 0.0
+    """Flags of dropout kept, a byte each."""
     parts: dict[str, float] = field(default_factory=dict)
     """All FLOPs of each part: embed, encode, fuse, decode."""
 
     @property
     def counted(self) -> float:
-        """What torch's counter would see."""
+        """What torch's counter would see if nothing were made again and no line filled up."""
         return self.forward + self.backward
 
     @property
@@ -96,28 +110,59 @@ class Flops:
         """Forward and backward."""
         return self.counted + self.recurrent
 
-    def linear(self, rows: float, *widths: int, learns: bool = True) -> None:
+    def saved_bytes(self, precision: str) -> float:
+        """Bytes that forward keeps for backward."""
+        return 4 * self.whole + WIDTHS[precision] * self.halved + self.flags
+
+    def products(self, rows: float, *widths: int, learns: bool = True) -> None:
         """Layers one after another; where nothing below the first one learns, its input needs no gradient."""
         for index, (into, out) in enumerate(pairwise(widths)):
             product = 2 * rows * into * out
             self.forward += product
             self.backward += product * (2 if learns or index else 1)
-            self.saved += rows * into + (rows * into if index else 0)  # and what a GELU between two of them read
 
-    def attention(self, pairs: float, tokens: float, memory: float, width: int, fused: bool = True) -> None:
-        """Scores and their sums over `pairs` of tokens; fused attention computes the scores again on the way back."""
+    def linear(self, rows: float, *widths: int, learns: bool = True) -> None:
+        """The same of plain torch: kept is what each layer read, and what a GELU between two of them read."""
+        self.products(rows, *widths, learns=learns)
+        self.halved += rows * (widths[0] + 2 * sum(widths[1:-1]))
+
+    def project(self, rows: float, into: int, out: int) -> None:
+        """`lean.project`: a norm and a layer; only what the norm read is kept."""
+        self.norm(rows, into)
+        self.products(rows, into, out)
+
+    def feed(self, rows: float, width: int, inner: int) -> None:
+        """`lean.feed` and its residual: only what the norm read is kept, and the first of the two layers made again."""
+        self.norm(rows, width)
+        self.products(rows, width, inner, width)
+        self.again += 2 * rows * width * inner
+        self.residual(rows, width)
+
+    def attention(self, pairs: float, tokens: float, memory: float, width: int, fused: bool) -> None:
+        """Scores and their sums over `pairs`; kept are queries, keys, values and answers; fused makes the scores again."""
         self.forward += 4 * pairs * width
-        self.backward += (10 if fused else 8) * pairs * width
-        self.saved += (2 * tokens + 2 * memory) * width
+        self.backward += 8 * pairs * width
+        self.again += 2 * pairs * width * fused
+        self.halved += (2 * tokens + 2 * memory) * width
+
+    def look(self, pairs: float, tokens: float, memory: float, width: int, heads: int, length: float) -> None:
+        """`look.look` on a CPU: the fused kernel on lines longer than `look.SHORT`, else plain products that keep weights."""
+        fused = length > SHORT
+        self.attention(pairs, tokens, memory, width, fused)
+        self.halved += 0 if fused else pairs * heads
 
     def lstm(self, tokens: float, width: int) -> None:
         """Both directions over `tokens`."""
         self.recurrent += 3 * 2 * tokens * 2 * 4 * width * 2 * width
-        self.saved += tokens * 2 * 7 * width  # input, gates, cell and output of each direction
+        self.halved += tokens * 2 * 7 * width  # input, gates, cell and output of each direction
 
     def norm(self, rows: float, width: int) -> None:
-        """What a norm reads is kept; it has no products."""
-        self.saved += rows * width
+        """What a norm reads is kept, with its mean and rate; it has no products."""
+        self.whole += rows * (width + 2)
+
+    def residual(self, rows: float, width: int) -> None:
+        """What a branch adds, after dropout."""
+        self.flags += rows * width * self.dropout
 
     def close(self, part: str) -> None:
         """What was added since the last part belongs to this one."""
@@ -133,21 +178,27 @@ class Grid:
     sites: int
     kept: float
     extra: int = 0
-    """Tokens a window that are always kept (a register, static tokens of a packed sequence)."""
+    """Static tokens of a window that looks at all its tokens."""
     static: int = 0
-    """Days of static tokens before the first (grids)."""
+    """Rows of static tokens before the first day, where it looks along days and sites."""
 
     @property
     def tokens(self) -> float:
         """Kept tokens of a window."""
         return round(self.kept * self.days * self.sites) + self.static * self.sites + self.extra
 
+    def length(self, mixer: str) -> float:
+        """Tokens of a line."""
+        if mixer == "joint":
+            return self.tokens
+        return self.kept * self.days + self.static if mixer == "time" else self.kept * self.sites
+
     def pairs(self, mixer: str, neighbours: int | None) -> float:
         """Pairs of tokens of a window that look at each other."""
         if mixer == "joint":
             return self.tokens**2
         if mixer == "time":
-            return self.sites * (self.kept * self.days + self.static) ** 2
+            return self.sites * self.length(mixer) ** 2
         seen = near_sites(self.sites, neighbours)
         return self.days * self.sites * seen * self.kept**2 + self.static * self.sites * seen
 
