@@ -48,7 +48,7 @@ def test_step_measures_a_preset_and_writes_it(tmp_path: Path, preset: str) -> No
     assert set(found) == FIELDS
     assert found["step_s"] == pytest.approx(found["forward_s"] + found["backward_s"] + found["optimizer_s"])
     # random masks make lines of uneven length, which are filled up; priors of rivers have a few products of their own
-    assert 1 < found["flops_counted"] / (found["flops"] + found["flops_again"]) < 1.06
+    assert 1 <= found["flops_counted"] / (found["flops"] + found["flops_again"]) < 1.06
     # one step, and one rate around it: both shares are FLOPs over seconds over that rate
     rate, spent = found[f"gemm_{found['precision']}_flops_per_s"], found["forward_s"] + found["backward_s"]
     assert found["share_of_gemm"] == pytest.approx(found["flops"] / spent / rate)

@@ -177,8 +177,8 @@ def test_no_process_waits_for_a_lost_one(tmp_path, lost):
     told = together(2, run, tmp_path / "words", seconds=40)
     assert told[0][0] == 2 and told[0][1].startswith("process 0 of 2: another process was lost ("), told
     assert "\n" not in told[0][1] and "--resume" in told[0][1]
-    well(together(2, deed(tmp_path / "run", SMALL, resume=True), tmp_path / "words"))
-    well(together(2, deed(tmp_path / "straight", SMALL), tmp_path / "words"))
+    well(together(2, deed(tmp_path / "run", SMALL, engine="torch", resume=True), tmp_path / "words"))
+    well(together(2, deed(tmp_path / "straight", SMALL, engine="torch"), tmp_path / "words"))
     same(tmp_path / "straight", tmp_path / "run")
 
 
@@ -200,6 +200,6 @@ def test_a_full_disk_in_one_process_ends_all_with_a_line_and_loses_nothing(tmp_p
     assert "cannot be written" in told[rank][1] and "--resume" in told[rank][1]
     assert newest(tmp_path / "run").name == "step-0000003"
     assert not list((tmp_path / "run").rglob("*.partial"))
-    well(together(2, deed(tmp_path / "run", SMALL, resume=True), tmp_path / "words"))
-    well(together(2, deed(tmp_path / "straight", SMALL), tmp_path / "words"))
+    well(together(2, deed(tmp_path / "run", SMALL, engine="torch", resume=True), tmp_path / "words"))
+    well(together(2, deed(tmp_path / "straight", SMALL, engine="torch"), tmp_path / "words"))
     same(tmp_path / "straight", tmp_path / "run")
