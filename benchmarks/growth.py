@@ -67,14 +67,18 @@ def _sized(config: Config, days: int, sites: float, size: int, catchments: int) 
 
 
 def steps_in_turn(steps: dict[float, Callable[[], object]], times: int) -> dict[float, Spent]:
-    """The shortest of so many runs of each, by each clock, after one that does not count."""
+    """The shortest of so many runs of each, by each clock.
+
+    Before each of them the same step is taken once more: in training, too, a step finds the memory that the last one had, and
+    not that of another size, which the system has to clear page by page.
+    """
     spent: dict[float, list[Spent]] = {size: [] for size in steps}
-    for turn in range(times + 1):
+    for _ in range(times):
         for size, step in steps.items():
+            step()
             began = Spent.now()
             step()
-            if turn:
-                spent[size].append(Spent.now() - began)
+            spent[size].append(Spent.now() - began)
     return {size: Spent(min(o.s for o in one), min(o.cpu_s for o in one)) for size, one in spent.items()}
 
 
