@@ -41,7 +41,7 @@ from hydromae.masking import Hidden, nothing
 from hydromae.modalities import ATTRIBUTES
 from hydromae.predict import Model, load
 from hydromae.train.engine import arithmetic
-from trial import invented
+from timed import invented
 
 DAYS, RIVERS, HIDDEN = 365, 599, 0.3
 SIZES = {

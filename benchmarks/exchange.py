@@ -41,7 +41,7 @@ from hydromae.model.mae import HydroMAE
 from hydromae.presets import PRESETS
 from hydromae.train.engine import OwnEngine
 from hydromae.train.world import World, joined
-from trial import invented, step
+from timed import invented, step
 
 BYTES_ACKED = 120
 """Where `tcpi_bytes_acked`, 64 bits, stands in Linux's struct tcp_info (include/uapi/linux/tcp.h)."""

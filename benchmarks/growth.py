@@ -24,7 +24,7 @@ from rich.table import Table
 
 from clock import Spent
 from hydromae.config import Config
-from trial import CATCHMENTS, Trial, lasting, prepared
+from timed import CATCHMENTS, Trial, lasting, prepared
 
 Place = tuple[int, float, int]
 """Days of a window, sites (catchments, or a share of the country), windows of a batch."""

@@ -46,7 +46,7 @@ from hydromae.train.run import Beginning, Run
 from hydromae.train.shares import Masked, Share, batches
 from hydromae.train.world import World
 from prepare import copy_rate
-from trial import invented, shrunk
+from timed import invented, shrunk
 
 CASES = {"fast-1": ("fast", 1), "fast-16": ("fast", 16), "rivers-2": ("rivers", 2)}
 """Preset and windows in a batch."""

@@ -3,7 +3,7 @@
     python benchmarks/step.py --preset base --out step.json
     python benchmarks/step.py --ratio --precision fp32 --out ratio.json
 
-The record is invented (`trial.py`: numpy, the shipped land mask): 5 modalities, 30 days, 94 land patches x 3 maps, 604
+The record is invented (`timed.py`: numpy, the shipped land mask): 5 modalities, 30 days, 94 land patches x 3 maps, 604
 catchments; for `rivers`, windows of 365 days with the 24 nearest catchments, two at a time. Every preset runs as a process
 of its own, so that its peak memory is its own.
 
@@ -32,7 +32,7 @@ from rich.table import Table
 
 from clock import Gemm, Spent, median, peak_bytes
 from hydromae.modalities import MODALITIES
-from trial import CATCHMENTS, Trial, prepared
+from timed import CATCHMENTS, Trial, prepared
 
 FULL = ("base", "fast", "rivers")
 GIB = 2**30
