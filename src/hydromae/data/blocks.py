@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from hydromae.data.scaling import Moments, Scaling
+from hydromae.data.scaling import Moments, training_days
 from hydromae.data.store import building, stamp, write_blocks
 from hydromae.grid import GridSpec
 from hydromae.modalities import VARIABLES
@@ -47,9 +47,7 @@ def write_made(
     InputError
         What makes the blocks refuses; no training day is in the record, or nothing was observed on them.
     """
-    Scaling.fit(
-        template[["time"]], training_period
-    )  # refuses a training period without a day before anything is written
+    training_days(template[["time"]], training_period)  # refused before anything is written
     moments = Moments(training_period)
     names = [str(name) for name in template.data_vars if name in VARIABLES]
     with building(out) as aside, closing(ahead(_watched(blocks, template.indexes["time"], moments, names))) as taken:

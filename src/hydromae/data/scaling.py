@@ -40,6 +40,19 @@ def undo_transform(transform: Transform, values: np.ndarray) -> np.ndarray:
     return values
 
 
+def training_days(dataset: xr.Dataset, training_period: tuple[str, str]) -> xr.Dataset:
+    """The days of a record that training may see; a period without any is refused."""
+    parse_period(training_period)
+    days = dataset.sel(time=slice(*training_period))
+    if days.sizes["time"] == 0:
+        first, last = (str(dataset["time"].values[i])[:10] for i in (0, -1))
+        raise InputError(
+            f"training period {training_period[0]}/{training_period[1]}: no day of it is in the record, "
+            f"{first} … {last}; choose another training period"
+        )
+    return days
+
+
 @dataclass(frozen=True)
 class VariableScaling:
     """How one variable or attribute is scaled: (transform(x) − mean) / std."""
@@ -83,14 +96,7 @@ class Scaling:
             No training day in the dataset, or a variable of which nothing was observed on those days.
         """
         chosen = dataset if catchments is None else dataset.sel(catchment=np.asarray(catchments))
-        parse_period(training_period)
-        days = chosen.sel(time=slice(*training_period))
-        if days.sizes["time"] == 0:
-            first, last = (str(dataset["time"].values[i])[:10] for i in (0, -1))
-            raise InputError(
-                f"training period {training_period[0]}/{training_period[1]}: no day of it is in the record, "
-                f"{first} … {last}; choose another training period"
-            )
+        days = training_days(chosen, training_period)
         names = [str(n) for n in dataset.data_vars if n in VARIABLES]
         moments = Moments(training_period)
         for name in names:

@@ -38,7 +38,6 @@ class CrossBlock(nn.Module):
         super().__init__()
         width, hidden = config.decoder_dim, int(config.decoder_dim * config.mlp_ratio)
         self.dropout = config.dropout
-        self.direction: Direction = direction
         self.own_norm = nn.LayerNorm(width) if config.decoder_self_attn else None
         self.own = LineMixer(width, config.heads, direction) if config.decoder_self_attn else None
         self.cross = CrossAttention(width, config.d_model, config.heads)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from hydromae.config import Mixer as MixerName
 from hydromae.config import ModelConfig
-from hydromae.model.lean import feed, of_sites, project, residual
+from hydromae.model.lean import feed, filmed, project, residual
 from hydromae.model.look import look
 from hydromae.model.seats import Direction, Seats
 
@@ -191,10 +191,7 @@ class FiLM(nn.Module):
         self, tokens: Float[Tensor, "N *V D"], condition: Float[Tensor, "B S *V E"], seats: Seats
     ) -> Float[Tensor, "N *V D"]:
         """(1 + γ) × tokens + β, with γ and β from the condition of each token's site."""
-        both = self.project(condition).to(tokens.dtype)
-        shaped = seats.grid(tokens) if seats.whole else tokens
-        gamma, beta = (both[:, None] if seats.whole else of_sites(both, seats)).chunk(2, dim=-1)
-        return torch.addcmul(shaped + beta, shaped, gamma).view(tokens.shape)
+        return filmed(tokens, self.project(condition), seats)[0]
 
 
 class Block(nn.Module):

@@ -7,6 +7,7 @@ tokens that go in and the bits of dropout. Products are in the precision of auto
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -53,29 +54,33 @@ def residual(tokens: Float[Tensor, "N D"], branch: Float[Tensor, "N D"], dropout
     return _Residual.apply(tokens, branch, dropout) if dropout else tokens + branch
 
 
+def moved(held: Tensor, there: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor]) -> Tensor:
+    """`there(held)`, which moves values about; `back` moves their gradient, adding up in one fixed order where it must."""
+    return _Moved.apply(held, there, back)
+
+
 def picked(grid: Shaped[Tensor, "B R S ..."], seats: Seats) -> Shaped[Tensor, "N ..."]:
-    """`seats.of(grid)`, whose gradient adds nothing up, for every seat is another."""
-    return grid.flatten(0, 2) if seats.whole else _Pick.apply(grid, seats)
+    """`seats.of(grid)`; every seat is another."""
+    return moved(grid, seats.of, seats.grid)
+
+
+def filmed(
+    tokens: Float[Tensor, "N ..."], film: Float[Tensor, "B S ..."], seats: Seats
+) -> tuple[Float[Tensor, "N ..."], Tensor]:
+    """(1 + γ) × tokens + β, with γ and β (side by side in `film`) of each token's site; and γ as it was taken."""
+    gamma, beta = per_token(film.to(tokens.dtype), seats).chunk(2, dim=-1)
+    shaped = tokens.view(*seats.shape, *tokens.shape[1:]) if seats.whole else tokens
+    return torch.addcmul(shaped + beta, shaped, gamma).view(tokens.shape), gamma
+
+
+def per_token(held: Float[Tensor, "B S ..."], seats: Seats) -> Tensor:
+    """What belongs to each token's site, Float[N, ...]; on a whole grid Float[B, 1, S, ...], which holds for all its days."""
+    return held[:, None] if seats.whole else of_sites(held, seats)
 
 
 def of_sites(held: Float[Tensor, "B S ..."], seats: Seats) -> Float[Tensor, "N ..."]:
-    """`seats.of_sites(held)`, whose gradient adds up in one fixed order."""
-    return _OfSites.apply(held, seats)
-
-
-def _filmed(plain: Tensor, film: Tensor | None, seats: Seats) -> Tensor:
-    if film is None:
-        return plain
-    gamma, beta = _modulation(plain, film, seats)
-    shaped = plain.view(*seats.shape, -1) if seats.whole else plain
-    return torch.addcmul(shaped + beta, shaped, gamma).view(plain.shape)
-
-
-def _modulation(plain: Tensor, film: Tensor, seats: Seats) -> tuple[Tensor, Tensor]:
-    """γ and β: of each token, or, on a whole grid, of each site for all its days."""
-    film = film.to(plain.dtype)
-    gamma, beta = (film[:, None] if seats.whole else seats.of_sites(film)).chunk(2, dim=-1)
-    return gamma, beta
+    """`seats.of_sites(held)`."""
+    return moved(held, seats.of_sites, lambda grad: seats.over_sites(grad.flatten(1)).view(held.shape))
 
 
 class _Project(torch.autograd.Function):
@@ -104,7 +109,7 @@ class _Feed(torch.autograd.Function):
     def forward(ctx: Any, tokens, film, norm_weight, norm_bias, up, up_bias, down, down_bias, eps, seats, dtype):
         with torch.autocast(tokens.device.type, enabled=False):
             plain, mean, rate = torch.native_layer_norm(tokens, norm_weight.shape, norm_weight, norm_bias, eps)
-            inner = _filmed(plain, film, seats).to(dtype)
+            inner = (plain if film is None else filmed(plain, film, seats)[0]).to(dtype)
             wide = functional.gelu(functional.linear(inner, up.to(dtype), up_bias.to(dtype)))
             out = functional.linear(wide, down.to(dtype), down_bias.to(dtype))
         ctx.save_for_backward(tokens, film, mean, rate, norm_weight, norm_bias, up, up_bias, down)
@@ -117,18 +122,18 @@ class _Feed(torch.autograd.Function):
         tokens, film, mean, rate, norm_weight, norm_bias, up, up_bias, down = ctx.saved_tensors
         need, dtype, seats = ctx.needs_input_grad, ctx.dtype, ctx.seats
         plain = torch.native_layer_norm(tokens, norm_weight.shape, norm_weight, norm_bias, ctx.eps)[0]
-        inner = _filmed(plain, film, seats).to(dtype)
+        inner, gamma = (plain, None) if film is None else filmed(plain, film, seats)
+        inner = inner.to(dtype)
         raw = functional.linear(inner, up.to(dtype), up_bias.to(dtype))
         down_grad, down_bias_grad = _of_layer(grad, functional.gelu(raw), down, need[6:8])
         grad = torch.ops.aten.gelu_backward(grad @ down.to(dtype), raw)
         up_grad, up_bias_grad = _of_layer(grad, inner, up, need[4:6])
         grad = (grad @ up.to(dtype)).to(tokens.dtype)
         film_grad = None
-        if film is not None:
+        if film is not None and gamma is not None:
             if need[1]:
                 both = [seats.over_sites(grad * plain), seats.over_sites(grad)]
                 film_grad = torch.cat(both, dim=-1).to(film.dtype)
-            gamma = _modulation(plain, film, seats)[0]
             shaped = grad.view(*seats.shape, -1) if seats.whole else grad
             grad = torch.addcmul(shaped, shaped, gamma).view(grad.shape)
         normal = _of_norm(grad, tokens, mean, rate, norm_weight, norm_bias, (need[0], *need[2:4]))
@@ -148,28 +153,16 @@ def _of_norm(grad: Tensor, tokens: Tensor, mean: Tensor, rate: Tensor, weight: T
     )
 
 
-class _Pick(torch.autograd.Function):
+class _Moved(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, grid, seats: Seats):
-        ctx.seats = seats
-        return seats.of(grid)
+    def forward(ctx: Any, held, there, back):
+        ctx.back = back
+        return there(held)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad):
-        return ctx.seats.grid(grad), None
-
-
-class _OfSites(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, held, seats: Seats):
-        ctx.seats, ctx.shape = seats, held.shape
-        return seats.of_sites(held)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad):
-        return ctx.seats.over_sites(grad.flatten(1)).view(ctx.shape), None
+        return ctx.back(grad), None, None
 
 
 class _Residual(torch.autograd.Function):

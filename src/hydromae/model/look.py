@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hydromae.model.seats import Lines, Sight, Stack
+from hydromae.model.lean import moved
+from hydromae.model.seats import Sight, Stack
 
 SHORT = 128
 """Up to this length a CPU looks along lines faster with plain products than with the fused kernel."""
@@ -27,14 +28,14 @@ def look(
     """
     if query.device.type == "cpu":
         return _Look.apply(query, pair, sight, heads)
-    spread = _Spread.apply(query, sight.own)
-    theirs = None if pair is None else _Spread.apply(pair, sight.theirs)
+    spread = moved(query, sight.own.spread, sight.own.collect)
+    theirs = None if pair is None else moved(pair, sight.theirs.spread, sight.theirs.collect)
     pieces = []
     for own, their in zip(sight.own.stacks, sight.theirs.stacks, strict=True):
         q, k, v = _headed(spread, theirs, own, their, heads)
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=_bias(their, q))
         pieces.append(_flat(mixed))
-    return _Collect.apply(torch.cat(pieces), sight.own)
+    return moved(torch.cat(pieces), sight.own.collect, sight.own.spread)
 
 
 def _headed(query: Tensor, pair: Tensor | None, own: Stack, theirs: Stack, heads: int) -> tuple[Tensor, ...]:
@@ -42,7 +43,12 @@ def _headed(query: Tensor, pair: Tensor | None, own: Stack, theirs: Stack, heads
     if pair is None:
         return own.of(query).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
     keys, values = theirs.of(pair).unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4)
-    return own.of(query).unflatten(2, (heads, -1)).transpose(1, 2), keys, values
+    return _parted(own, query, heads), keys, values
+
+
+def _parted(stack: Stack, places: Float[Tensor, "P D"], heads: int) -> Float[Tensor, "G H L d"]:
+    """The heads of the lines of a stack, a view."""
+    return stack.of(places).unflatten(2, (heads, -1)).transpose(1, 2)
 
 
 def _flat(mixed: Float[Tensor, "G H L d"]) -> Float[Tensor, "P D"]:
@@ -67,9 +73,10 @@ class _Look(torch.autograd.Function):
                 else:
                     piece, sums = FLASH(q, k, v, attn_mask=_bias(their, q))
                     kept.append(sums)
-                own.of(mixed).unflatten(2, (heads, -1)).copy_(piece.transpose(1, 2))
+                _parted(own, mixed, heads).copy_(piece)
         out = sight.own.collect(mixed)
-        ctx.save_for_backward(query, pair, out, *kept)
+        short = all(_short(*both) for both in zip(sight.own.stacks, sight.theirs.stacks, strict=True))
+        ctx.save_for_backward(query, pair, None if short else out, *kept)
         return out
 
     @staticmethod
@@ -78,17 +85,19 @@ class _Look(torch.autograd.Function):
         query, pair, out, *kept = ctx.saved_tensors
         sight, heads = ctx.sight, ctx.heads
         spread, theirs = sight.own.spread(query), None if pair is None else sight.theirs.spread(pair)
-        grads, mixed = sight.own.spread(grad), sight.own.spread(out)
+        grads = sight.own.spread(grad)
+        mixed = None if out is None else sight.own.spread(out)
         of_query = torch.zeros_like(spread)
         of_pair = None if theirs is None else torch.zeros_like(theirs)
         for own, their, held in zip(sight.own.stacks, sight.theirs.stacks, kept, strict=True):
             q, k, v = _headed(spread, theirs, own, their, heads)
-            above, answer = (own.of(held_).unflatten(2, (heads, -1)).transpose(1, 2) for held_ in (grads, mixed))
-            back = (
-                _back_short(above, q, k, v, held)
-                if _short(own, their)
-                else _back_fused(above, q, k, v, answer, held, their)
-            )
+            above = _parted(own, grads, heads)
+            if _short(own, their):
+                back = _back_short(above, q, k, v, held)
+            else:
+                assert mixed is not None
+                answer = _parted(own, mixed, heads)
+                back = FLASH_BACK(above, q, k, v, answer, held, 0.0, False, attn_mask=_bias(their, q))
             for into, part in zip(_headed(of_query, of_pair, own, their, heads), back, strict=True):
                 into.copy_(part)
         of_pair = None if of_pair is None else sight.theirs.collect(of_pair)
@@ -115,33 +124,3 @@ def _back_short(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, weight: Tensor) -
     back = torch.matmul(grad, v.transpose(2, 3))
     score = torch.ops.aten._softmax_backward_data(back, weight, -1, weight.dtype).mul_(q.shape[-1] ** -0.5)
     return torch.matmul(score, k), torch.matmul(score.transpose(2, 3), q), torch.matmul(weight.transpose(2, 3), grad)
-
-
-def _back_fused(
-    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mixed: Tensor, sums: Tensor, theirs: Stack
-) -> tuple[Tensor, Tensor, Tensor]:
-    return FLASH_BACK(grad, q, k, v, mixed, sums, 0.0, False, attn_mask=_bias(theirs, q))
-
-
-class _Spread(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, held, lines: Lines):
-        ctx.lines = lines
-        return lines.spread(held)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad):
-        return ctx.lines.collect(grad), None
-
-
-class _Collect(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, places, lines: Lines):
-        ctx.lines = lines
-        return lines.collect(places)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad):
-        return ctx.lines.spread(grad), None

@@ -40,7 +40,7 @@ class HydroMAE(nn.Module):
         model = config.model
         self.addresses, self.encoders, self.statics, self.queries = (nn.ModuleDict() for _ in range(4))
         self.embeddings, self.heads, self.decoders = (nn.ModuleDict() for _ in range(3))
-        grids = {"recurrent", "reservoir"} & set(model.mixers) or model.neighbours is not None
+        grids = "recurrent" in model.mixers or model.neighbours is not None
         self.drops = bool(model.decoder_layers) and not grids
         for stream in model.shared:
             self._add_stream(stream, pixels)
@@ -91,8 +91,8 @@ class HydroMAE(nn.Module):
         contexts = {kind: nearest(p, self.config.model.neighbours) for kind, p in batch.places.items()}
         streams = self.embed(batch, seen, contexts)
         layers = self.encode(streams, contexts)
-        memories, own, contrastive = self.fuse(streams, layers, batch)
-        return self.decode(batch, streams, memories, own, self._choose(hidden, wanted), contrastive)
+        memories, theirs, own, contrastive = self.fuse(streams, layers, batch)
+        return self.decode(batch, streams, memories, theirs, own, self._choose(hidden, wanted), contrastive)
 
     def embed(self, batch: Batch, seen: dict[str, Tensor], contexts: dict[str, Context]) -> list[Stream]:
         """Values, flags, footprints, priors and addresses become tokens."""
@@ -143,19 +143,22 @@ class HydroMAE(nn.Module):
 
     def fuse(
         self, streams: list[Stream], layers: list[list[Tensor]], batch: Batch
-    ) -> tuple[list[Tensor], list[Own], Tensor | None]:
+    ) -> tuple[list[Tensor], Seats, list[Own], Tensor | None]:
         """Lay the streams end to end, with static tokens, and mix them.
 
         Returns
         -------
         memories : list of Float[M, D]
             One for every decoder layer.
+        theirs : Seats
+            Where their tokens sit, the sites of all streams side by side.
         own : list of Own
             Which part of them is each stream's.
         contrastive : Float[] or None
         """
         model = self.config.model
-        own, seats = self._own(streams), None
+        own = self._own(streams)
+        theirs = side_by_side([part.seats for part in own])
         deepest = max(len(outputs) for outputs in layers)
         needed = range(deepest) if model.use_weighted_fm else (deepest - 1,)
         levels = {
@@ -164,14 +167,16 @@ class HydroMAE(nn.Module):
         }
         joined, contrastive = [torch.cat(parts) for parts in levels.values()], None
         if self.fusion is not None:
-            last, seats = levels[deepest - 1], side_by_side([part.seats for part in own])
+            last = levels[deepest - 1]
             if model.contrastive_weight:
                 contrastive = self._contrast(last, own)
-            joined += self.fusion(last, seats, self._joint_context(streams, batch))
+            places = joined_places([batch.at(s.names[0]) for s in streams])
+            joined += self.fusion(last, theirs, nearest(places, model.neighbours))
         if not model.use_weighted_fm:
-            return [joined[-1]] * max(1, model.decoder_layers), own, contrastive
+            return [joined[-1]] * max(1, model.decoder_layers), theirs, own, contrastive
         maps = torch.stack([joined[i + (not model.use_input)] for i in self.chosen])
-        return list(torch.einsum("lm,m...->l...", self.mix.softmax(dim=-1).to(maps.dtype), maps)), own, contrastive
+        mixed = torch.einsum("lm,m...->l...", self.mix.softmax(dim=-1).to(maps.dtype), maps)
+        return list(mixed), theirs, own, contrastive
 
     def _own(self, streams: list[Stream]) -> list[Own]:
         own, first = [], 0
@@ -188,9 +193,6 @@ class HydroMAE(nn.Module):
         if stream.key not in self.statics:
             return tokens
         return torch.cat([tokens, self.statics[stream.key](stream.sites).flatten(0, 1).to(tokens.dtype)])
-
-    def _joint_context(self, streams: list[Stream], batch: Batch) -> Context:
-        return nearest(joined_places([batch.at(s.names[0]) for s in streams]), self.config.model.neighbours)
 
     def _contrast(self, tokens: list[Tensor], own: list[Own]) -> Tensor:
         assert self.fusion is not None
@@ -215,12 +217,13 @@ class HydroMAE(nn.Module):
         batch: Batch,
         streams: list[Stream],
         memories: list[Tensor],
+        theirs: Seats,
         own: list[Own],
         wanted: Hidden,
         contrastive: Tensor | None,
     ) -> Predictions:
         """Answers for the wanted tokens, laid back on the grid."""
-        mean, gaussians, theirs = {}, {}, side_by_side([part.seats for part in own])
+        mean, gaussians = {}, {}
         for stream, mine in zip(streams, own, strict=True):
             asked = torch.stack([wanted[name] for name in stream.names]).any(dim=0)
             seats = Seats.where(asked)
