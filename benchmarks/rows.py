@@ -50,7 +50,7 @@ RUNS: dict[str, Run] = {
     "ratio": Run("step.py", ("--ratio", "--precision", "fp32"), ("--steps", "5"), NATIONAL),
     "rivers": Run("step.py", ("--preset", "rivers"), ("--steps", "20"), RIVERS),
     "growth": Run("growth.py"),
-    "loading": Run("loading.py", (), ("--seconds", "60")),
+    "loading": Run("loading.py", (), ("--seconds", "30")),
     "prepare": Run("prepare.py", (), (), ("raw", "--raw")),
     "door": Run("door.py", (), (), RECORD),
 }
