@@ -1,7 +1,7 @@
 """Windows from a record to the model: how many a second, what share of a step they cost, and what the record takes.
 
     python benchmarks/loading.py --out loading.json
-    python benchmarks/loading.py --case fast-1 --store STORE --steps 10 --out loading.json
+    python benchmarks/loading.py --case fast-1 --store STORE --seconds 60 --out loading.json
 
 The record is invented (the shipped land mask): 5 modalities, 94 land patches x 3 maps, 604 catchments, in windows of 30
 days; for `rivers`, windows of 365 days with the 24 nearest catchments. Every case runs as a process of its own. The step is
@@ -48,8 +48,10 @@ from hydromae.train.world import World
 from prepare import copy_rate
 from timed import invented, shrunk
 
-CASES = {"fast-1": ("fast", 1), "fast-16": ("fast", 16), "rivers-2": ("rivers", 2)}
+CASES = {"fast-1": ("fast", 1), "fast-4": ("fast", 4), "rivers-2": ("rivers", 2)}
 """Preset and windows in a batch."""
+PAIRS = 2
+"""Least number of steps with the loader and without that a case is timed with."""
 YEARS_DAYS = 16436
 """Days of 45 years, 1970 to 2014."""
 MIB = 2**20
@@ -110,10 +112,10 @@ def worker_seconds(masked: Masked, config: Config, count: int) -> tuple[float, f
     return (time.perf_counter() - began) / count, (time.thread_time() - work) / count
 
 
-def step_seconds(run: Run, steps: int) -> tuple[list[float], list[float]]:
-    """Seconds of updates with the loader and without, one of each in turn, after one to warm up."""
+def step_seconds(run: Run, budget: float) -> tuple[list[float], list[float]]:
+    """Seconds of updates with the loader and without, one of each in turn, after one to warm up, for `budget` seconds."""
     ready = itertools.repeat(run.learn[0])
-    loaded, last = batches(run.learn, 0, 2 * steps + 2, HOST.device), run.steps + 1
+    loaded, last = batches(run.learn, 0, run.steps, HOST.device), run.steps + 1
     took: tuple[list[float], list[float]] = ([], [])
 
     def update(taken: Iterable[tuple[Batch, Hidden]]) -> float:
@@ -122,8 +124,8 @@ def step_seconds(run: Run, steps: int) -> tuple[list[float], list[float]]:
         return time.perf_counter() - began
 
     update(ready)
-    for number in range(steps):
-        for kind in (0, 1) if number % 2 else (1, 0):
+    while len(took[0]) < PAIRS or sum(map(sum, took)) < budget:
+        for kind in (0, 1) if len(took[0]) % 2 else (1, 0):
             took[kind].append(update((loaded, ready)[kind]))
     return took
 
@@ -171,7 +173,7 @@ def two_ranks(words: list[str], folder: Path) -> dict[str, int]:
             process.communicate()  # closes its input, at which it ends
 
 
-def measured(case: str, steps: int, quick: bool, store: Path | None) -> dict[str, Any]:
+def measured(case: str, budget: float, quick: bool, store: Path | None) -> dict[str, Any]:
     """All figures of a case but the memory of two processes, in this one."""
     config, dataset, scaling, grid = prepared(case, quick, store)
     rate = copy_rate()
@@ -182,7 +184,7 @@ def measured(case: str, steps: int, quick: bool, store: Path | None) -> dict[str
         seconds, worked = batch_seconds(run.learn, count)
         two = config.having(train={"workers": 2})
         ahead, taking = worker_seconds(run.learn, two, count)
-        with_loader, without = step_seconds(run, steps)
+        with_loader, without = step_seconds(run, 0.0 if quick else budget)
         record = run.learn.windows.record
         made = sum(tensor.nbytes for tensor in tensors(*run.learn[0])) / size
     held = sum(values.nbytes for values in record.values.values())
@@ -215,7 +217,7 @@ def measured(case: str, steps: int, quick: bool, store: Path | None) -> dict[str
 
 def alone(case: str, options: argparse.Namespace) -> dict[str, Any]:
     """One case: its figures from a process of its own, and the memory of two more."""
-    words = ["--case", case, "--steps", str(options.steps), *["--quick"] * options.quick]
+    words = ["--case", case, "--seconds", str(options.seconds), *["--quick"] * options.quick]
     words += ["--store", str(options.store)] if options.store else []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "figures.json"
@@ -253,7 +255,7 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=(*CASES, "all"), default="all")
-    parser.add_argument("--steps", type=int, default=3, help="steps with the loader, and as many without")
+    parser.add_argument("--seconds", type=float, default=30, help="how long steps with and without the loader are timed")
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
     parser.add_argument("--store", type=Path, help="a store that hydromae prepare wrote, instead of invented noise")
     parser.add_argument("--quick", action="store_true", help="narrow and short, for a test")
@@ -267,7 +269,7 @@ def main() -> None:
         hold(options.case, options.quick, options.store, options.folder, options.hold == "lays")
         return
     if options.inside:
-        figures = measured(options.case, options.steps, options.quick, options.store)
+        figures = measured(options.case, options.seconds, options.quick, options.store)
         options.inside.write_text(json.dumps(figures))
         return
     rows = [alone(case, options) for case in (CASES if options.case == "all" else (options.case,))]
