@@ -42,6 +42,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 def trial_of(name: str, options: argparse.Namespace) -> Trial:
     """A preset as the options want it, after one step."""
     config = prepared(name, options.quick, options.precision)
+    if options.batch:
+        config = config.having(train={"batch_size": options.batch})
     catchments = 24 if options.quick else CATCHMENTS
     trial = Trial.invented(config, catchments) if options.store is None else Trial.stored(config, options.store)
     trial.step()
@@ -153,6 +155,7 @@ def alone(name: str, options: argparse.Namespace) -> dict[str, object]:
         file = Path(folder) / "step.json"
         command = [sys.executable, __file__, "--preset", name, "--steps", str(options.steps), "--out", str(file)]
         command += ["--quick"] * options.quick + (["--precision", options.precision] if options.precision else [])
+        command += ["--batch", str(options.batch)] if options.batch else []
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ)
         return json.loads(file.read_text())[0]
 
@@ -209,6 +212,7 @@ def main() -> None:
         "--ratio", action="store_true", help="steps of `fast` and `base` in turn, instead of presets alone"
     )
     parser.add_argument("--steps", type=int, default=3, help="steps of which the median counts, after a warm-up")
+    parser.add_argument("--batch", type=int, help="windows in a step, instead of one (`rivers`: two)")
     parser.add_argument("--precision", choices=("fp32", "bf16"), help="instead of the preset's own")
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
     parser.add_argument("--store", type=Path, help="a store that hydromae prepare wrote, instead of invented noise")

@@ -7,7 +7,7 @@ import torch
 
 from hydromae.model.address import SEPARATIONS, nearest
 from hydromae.model.layers import Context
-from hydromae.model.priors import FEATURES, PRIORS, Priors, carry
+from hydromae.model.priors import PRIORS, Priors, carry
 from samples import sample
 
 OWN, DONORS, ALIKE, ALIKE_OWN = range(4)
@@ -147,7 +147,7 @@ def test_features_say_nothing_of_priors_that_do_not_exist() -> None:
     flow, seen = linear_rivers(40)
     seen[:, 5:, 0] = False  # five common days: own and donors exist, alike does not
     values, there, features = asked(Priors(SEPARATIONS), flow, seen, apart(3))
-    assert features.shape[-1] == FEATURES and there[0, 20, 0].tolist() == [True, True, False, False]
+    assert features.shape[-1] == Priors(SEPARATIONS).features and there[0, 20, 0].tolist() == [True, True, False, False]
     own, donors = (float(values[0, 20, 0, i]) for i in (OWN, DONORS))
     assert features[0, 20, 0, : len(PRIORS)].tolist() == pytest.approx([own, donors, 0, 0])
     assert features[0, 20, 0, len(PRIORS) : 3 * len(PRIORS)].tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
