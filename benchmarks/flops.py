@@ -135,7 +135,9 @@ def _embed(flops: Flops, config: Config, sizes: Sizes, names: tuple[str, ...]) -
     for name in names:
         prior = model.priors and name == "riverflow"
         channels = sizes.pixels if kind == "map" else len(MODALITIES[name].variables)
-        features = 2 * channels + (2 * len(PRIORS) + 8) * prior + (2 * maps if kind == "series" and model.footprints else 0)
+        features = (
+            2 * channels + (2 * len(PRIORS) + 8) * prior + (2 * maps if kind == "series" and model.footprints else 0)
+        )
         flops.products(tokens * slots, features, width, learns=prior)
         flops.halved += tokens * slots * features
         film = sizes.windows * sites * slots if model.film and kind == "series" else 0

@@ -64,6 +64,10 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     "data.variable_dropout": (
         "tests/data/test_windows.py::test_variable_dropout_takes_one_variable_of_a_shared_modality",
     ),
+    "data.look_back_days": (
+        Switch("rivers", {"data": {"look_back_days": 30}}, before={"runoff": 6}),
+        "tests/data/test_windows.py::test_a_window_brings_the_weather_before_it",
+    ),
     "model.streams": (model("base", streams=("precipitation", "riverflow")), model("fast", streams=("riverflow",))),
     "model.d_model": (model("base", d_model=24), model("rivers", d_model=24)),
     "model.heads": (model("base", heads=4), model("fast", heads=1), model("rivers", heads=4)),
@@ -92,6 +96,15 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
         Switch("rivers", {"model": {"static_tokens": True}}, before={"fusion_layers": 1}),
     ),
     "model.footprints": (model("base", footprints=False), model("fast", footprints=False)),
+    "model.recurrent_width": (model("rivers", recurrent_width=5),),
+    "model.runoff": (
+        model("rivers", runoff=6),
+        Switch("rivers", {"model": {"runoff": 7}}, before={"priors": False}),
+    ),
+    "model.ahead": (
+        Switch("rivers", {"model": {"ahead": 5}}, before={"runoff": 6}),
+        Switch("rivers", {"model": {"ahead": 5}}, before={"runoff": 6, "priors": False}),
+    ),
     "model.priors": (model("rivers", priors=False),),
     "model.neighbours": (
         model("rivers", neighbours=None),
@@ -187,6 +200,7 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     "train.keep_last": ("tests/test_resume.py::test_only_the_last_checkpoints_are_kept",),
     "train.task_weights": ("tests/train/test_optim.py::test_the_seeds_task_weights_enter_the_loss",),
     "train.catchment_variance": ("tests/data/test_laid_record.py::test_variance_of_a_catchment_over_training_days",),
+    "train.memory_weight": ("tests/test_losses.py::test_memories_are_scored_on_every_day_that_they_were_not_shown",),
     "train.distribution_weight": ("tests/test_losses.py::test_distribution_weight_adds_the_negative_log_likelihood",),
 }
 

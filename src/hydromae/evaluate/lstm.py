@@ -22,6 +22,7 @@ from hydromae.data.scaling import Scaling
 from hydromae.evaluate.answers import answered
 from hydromae.modalities import ATTRIBUTES
 from hydromae.model.distribution import Gaussians, around
+from hydromae.model.recurrence import opened
 from hydromae.questions import WEATHER
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
@@ -73,11 +74,9 @@ class Network(nn.Module):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         inputs = len(WEATHER) + 1 + 4 + 3 * (recipe.flow_lag is not None) + 2 * len(ATTRIBUTES)
-        self.recurrence = nn.LSTM(inputs, recipe.units)
+        self.recurrence = opened(nn.LSTM(inputs, recipe.units))
         self.dropout = recipe.dropout
         self.head = nn.Linear(recipe.units, 1 + 3 * recipe.components)
-        with torch.no_grad():
-            self.recurrence.bias_ih_l0[recipe.units : 2 * recipe.units] = 3.0
 
     def forward(self, given: Float[Tensor, "T N E"]) -> tuple[Tensor, Gaussians]:
         """Mean Float[T, N] of the scaled root of flow and the Gaussians around it."""
@@ -209,9 +208,7 @@ class RegionalLSTM:
         return asdict(self.recipe)
 
 
-def _cut(
-    days: int, rivers: int, recipe: Recipe, generator: np.random.Generator
-) -> tuple[slice, Int[np.ndarray, " N"]]:
+def _cut(days: int, rivers: int, recipe: Recipe, generator: np.random.Generator) -> tuple[slice, Int[np.ndarray, " N"]]:
     start = int(generator.integers(0, days - recipe.days + 1))
     chosen = generator.choice(rivers, min(rivers, recipe.sequences // STARTS), replace=False)
     return slice(start, start + recipe.days), chosen

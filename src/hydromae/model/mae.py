@@ -20,8 +20,8 @@ from hydromae.model.distribution import around, laid
 from hydromae.model.encoder import Embedding, Fusion, Stack, contrast, footprint_features
 from hydromae.model.layers import Context
 from hydromae.model.lean import picked
-from hydromae.model.runoff import Runoff, Told
 from hydromae.model.priors import Priors
+from hydromae.model.runoff import Runoff, Told
 from hydromae.model.seats import Seats, side_by_side
 from hydromae.model.streams import Own, Predictions, Stream
 

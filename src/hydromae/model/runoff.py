@@ -124,7 +124,9 @@ class Runoff(nn.Module):
 def gaps(seen: Bool[Tensor, "B T S"]) -> Bool[Tensor, "B T S"]:
     """Days that a site does not show: views and gaps in turn, of lengths drawn for each site."""
     size, days, sites = seen.shape
-    view, gap = (torch.randint(1, most + 1, (size, 1, sites), device=seen.device) for most in (LONGEST_VIEW, LONGEST_GAP))
+    view, gap = (
+        torch.randint(1, most + 1, (size, 1, sites), device=seen.device) for most in (LONGEST_VIEW, LONGEST_GAP)
+    )
     phase = torch.randint(0, LONGEST_VIEW + LONGEST_GAP, (size, 1, sites), device=seen.device)
     step = torch.arange(days, device=seen.device)[None, :, None]
     return (step + phase) % (view + gap) >= view
