@@ -23,7 +23,7 @@ def opened(recurrence: nn.LSTM) -> nn.LSTM:
 def run(
     recurrence: nn.LSTM, along: Float[Tensor, "T N E"], start: tuple[Tensor, Tensor] | None = None
 ) -> Float[Tensor, "T N H"]:
-    """States of every day, from `start` or from nothing; what would be fp16 on a CPU runs in fp32 (oneDNN has no such LSTM)."""
+    """States of every day, from `start` or from nothing; what would be fp16 on a CPU runs in fp32: oneDNN has none."""
     if start is not None:
         start = (start[0].to(along.dtype), start[1].to(along.dtype))
     cast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.float16
