@@ -7,19 +7,23 @@ from the model, which it is to be compared with.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as functional
 import xarray as xr
 from jaxtyping import Float, Int
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hydromae.data.scaling import Scaling
 from hydromae.evaluate.answers import answered
+from hydromae.files import write_whole
 from hydromae.modalities import ATTRIBUTES
 from hydromae.model.distribution import Gaussians, around
 from hydromae.model.recurrence import opened
@@ -28,6 +32,7 @@ from hydromae.questions import WEATHER
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 STARTS = 4
 """Different first days in a batch: sequences that start together are cut as one block."""
+WEIGHTS = "lstm.safetensors"
 AT_ONCE = 100
 """Rivers answered at once."""
 
@@ -193,7 +198,7 @@ class RegionalLSTM:
             adam.step()
             schedule.step()
             adam.zero_grad()
-            watch(step + 1, float(loss))
+            watch(step + 1, loss.item())
 
     def _loss(self, mean: Tensor, gaussians: Gaussians, truth: Tensor, root: Tensor, divide: Tensor) -> Tensor:
         """Squared error over each river's variance (NSE*, Kratzert et al. 2019, eq. 15), and the log-likelihood."""
@@ -203,9 +208,22 @@ class RegionalLSTM:
         doubt = torch.where(seen, -gaussians.log_likelihood(root.nan_to_num()), 0.0)
         return (error + self.recipe.likelihood * doubt).sum() / seen.sum().clamp(min=1)
 
-    def state(self) -> dict[str, object]:
-        """Recipe, for a table of results."""
-        return asdict(self.recipe)
+    def save(self, folder: Path) -> None:
+        """Weights, recipe and scaling; the weights last, by which a reader knows that all is there."""
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / "recipe.json", json.dumps(asdict(self.recipe), indent=1), "make room there")
+        write_whole(folder / "scaling.json", self.scaling.to_json(), "make room there")
+        aside = folder / f"{WEIGHTS}.partial"
+        save_file(self.network.state_dict(), aside)
+        aside.replace(folder / WEIGHTS)
+
+    @classmethod
+    def load(cls, folder: Path, name: str = "lstm") -> RegionalLSTM:
+        """What `save` wrote."""
+        recipe = Recipe(**json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
+        network = Network(recipe)
+        network.load_state_dict(load_file(folder / WEIGHTS))
+        return cls(network, recipe, Scaling.from_json((folder / "scaling.json").read_text(encoding="utf-8")), name)
 
 
 def _cut(days: int, rivers: int, recipe: Recipe, generator: np.random.Generator) -> tuple[slice, Int[np.ndarray, " N"]]:
