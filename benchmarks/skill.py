@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=30, help="days between two issues of a forecast")
     parser.add_argument("--questions", action="append", choices=QUESTIONS, help="all where none is named")
     parser.add_argument("--donors", action="store_true", help="score the donor methods, too")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     unknown = sorted(set(options.names) - set(RECIPES))
     if unknown:
         parser.error(f"{unknown[0]}: is no network; choose among {', '.join(RECIPES)}")
