@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from hydromae.model.address import season
 from hydromae.model.recurrence import opened, run
 
+KNOWN = 6
+"""What ahead is given of a river's flow on each day."""
 LONGEST_VIEW, LONGEST_GAP = 30, 14
 """Days that a drawn view of a river lasts at most, and the gap after it."""
 
@@ -95,7 +97,7 @@ class Runoff(nn.Module):
     def __init__(self, alone: int, ahead: int, address: int, channels: int, before: int) -> None:
         super().__init__()
         self.alone = Memory(alone, address, 2 * channels + 4, before)
-        self.ahead = Memory(ahead, address, 2 * channels + 4 + 6, before) if ahead else None
+        self.ahead = Memory(ahead, address, 2 * channels + 4 + KNOWN, before) if ahead else None
         self.token = nn.Linear(alone + ahead, address)
 
     def forward(
