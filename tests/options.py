@@ -65,9 +65,10 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
         "tests/data/test_windows.py::test_variable_dropout_takes_one_variable_of_a_shared_modality",
     ),
     "data.look_back_days": (
-        Switch("rivers", {"data": {"look_back_days": 30}}, before={"runoff": 6}),
+        Switch("rivers", {"data": {"look_back_days": 0}}),
         "tests/data/test_windows.py::test_a_window_brings_the_weather_before_it",
     ),
+    "data.longest_gap": ("tests/data/test_windows.py::test_gaps_and_views_have_the_lengths_that_were_drawn",),
     "model.streams": (model("base", streams=("precipitation", "riverflow")), model("fast", streams=("riverflow",))),
     "model.d_model": (model("base", d_model=24), model("rivers", d_model=24)),
     "model.heads": (model("base", heads=4), model("fast", heads=1), model("rivers", heads=4)),
@@ -99,11 +100,13 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     "model.recurrent_width": (model("rivers", recurrent_width=5),),
     "model.runoff": (
         model("rivers", runoff=6),
+        Switch("rivers", {"model": {"runoff": 0, "ahead": 0}, "data": {"look_back_days": 0, "longest_gap": 0}}),
         Switch("rivers", {"model": {"runoff": 7}}, before={"priors": False}),
     ),
     "model.ahead": (
-        Switch("rivers", {"model": {"ahead": 5}}, before={"runoff": 6}),
-        Switch("rivers", {"model": {"ahead": 5}}, before={"runoff": 6, "priors": False}),
+        model("rivers", ahead=5),
+        Switch("rivers", {"model": {"ahead": 0}, "data": {"longest_gap": 0}}),
+        Switch("rivers", {"model": {"ahead": 5}}, before={"priors": False}),
     ),
     "model.priors": (model("rivers", priors=False),),
     "model.neighbours": (

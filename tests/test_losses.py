@@ -136,7 +136,7 @@ def test_without_targets_the_loss_is_zero_and_finite() -> None:
 
 @pytest.mark.parametrize("preset", ["base", "rivers"])
 def test_the_loss_is_the_weighted_sum_of_its_parts(preset: str) -> None:
-    config = small(preset).having(train={"distribution_weight": 0.0})
+    config = small(preset).having(train={"distribution_weight": 0.0, "memory_weight": 0.0})
     batch = sample(preset)
     hidden = some_tokens(batch)
     with torch.no_grad():

@@ -21,6 +21,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "data.position_jitter": (0, 10_000),
     "data.variable_dropout": RATIO,
     "data.look_back_days": (0, 100_000),
+    "data.longest_gap": (0, 100_000),
     "model.d_model": (1, 16_384),
     "model.heads": (1, 1024),
     "model.map_layers": (0, 256),

@@ -43,6 +43,10 @@ def check(data: DataConfig, model: ModelConfig, masks: MaskConfig) -> None:
             raise InputError(f"config: model.{name} needs data.vector_patch_size 1 and the stream weather+riverflow")
     if model.ahead and not model.runoff:
         raise InputError("config: model.ahead corrects model.runoff; give that a width, or leave ahead out")
+    if data.longest_gap and not model.ahead:
+        raise InputError(
+            "config: data.longest_gap is of the flow that model.ahead is shown; give it a width, or gaps of 0"
+        )
     if data.look_back_days and not model.runoff:
         raise InputError("config: data.look_back_days are read by model.runoff; give it a width, or look back 0")
     kinds = {MODALITIES[name].kind for name in named}

@@ -44,6 +44,9 @@ class DataConfig:
     look_back_days: int = 0
     """Days before a window whose weather is summed up for it (`model.runoff` starts from them); in a quarter of the training
     windows fewer, for a user's record may be short."""
+    longest_gap: int = 0
+    """Longest gap [days] in the flow that `model.ahead` is shown in training, after views of up to twice as many; 0 has
+    none."""
 
 
 @dataclass(frozen=True)

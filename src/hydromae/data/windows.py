@@ -137,7 +137,14 @@ class Windows:
             sites = np.stack([self._neighbourhood(generator) for generator in generators])
         look_back = [self._look_back(generator) for generator in generators] if self.config.look_back_days else None
         batch = batch_of(self.record, chosen, self.config.sequence_length, sites, look_back)
-        return augmented(batch, self.config, self.record.degrees, generators) if self.augment else batch
+        if not self.augment:
+            return batch
+        batch = augmented(batch, self.config, self.record.degrees, generators)
+        if not self.config.longest_gap:
+            return batch
+        shape = (self.config.sequence_length, batch.places["series"].present.shape[1])
+        drawn = [gaps_of(shape, self.config.longest_gap, generator) for generator in generators]
+        return replace(batch, gaps=torch.from_numpy(np.stack(drawn)))
 
     def _start(self, number: int) -> int:
         """First day of a window: every epoch goes through all starts in an order of its own, and again where it is longer."""
@@ -219,6 +226,14 @@ def augmented(
         for name, seen in batch.observed.items()
     }
     return replace(batch, observed=observed, places=batch.places | {"series": moved})
+
+
+def gaps_of(shape: tuple[int, int], longest: int, generator: np.random.Generator) -> Bool[np.ndarray, "T S"]:
+    """Views and gaps of a window's sites in turn: of up to twice the `longest` gap, and up to it, drawn for each site."""
+    days, sites = shape
+    view, gap = (generator.integers(1, most + 1, sites) for most in (2 * longest, longest))
+    phase = generator.integers(0, 3 * longest, sites)
+    return (np.arange(days)[:, None] + phase) % (view + gap) >= view
 
 
 def _kept_traits(shape: torch.Size, dropout: float, generator: np.random.Generator) -> Bool[np.ndarray, "S V A"]:

@@ -143,7 +143,8 @@ class HydroMAE(nn.Module):
         if self.runoff is None or not {"weather", "riverflow"} <= set(names):
             return []
         flow, flow_seen = values["riverflow"][..., 0], seen["riverflow"][..., 0]
-        return self.runoff(values["weather"], seen["weather"], flow, flow_seen, batch.days, sites, batch.before)
+        weather, watered = values["weather"], seen["weather"]
+        return self.runoff(weather, watered, flow, flow_seen, batch.days, sites, batch.before, batch.gaps)
 
     def _seats(self, seen: list[Tensor]) -> Seats:
         """Of the tokens of which anything is visible; of all where mixers need the whole grid, or answers are read there."""

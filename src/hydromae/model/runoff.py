@@ -1,7 +1,7 @@
 """Memories: what runs along each river's days forwards only, and says on every day what it makes of flow.
 
 Runoff sees the weather alone, so every observed day may teach it, whatever question a window asks (regional LSTM; Kratzert
-et al. 2019, HESS 23, 5089). Ahead also sees the river's own flow, with gaps drawn for it alone, so that one window holds many
+et al. 2019, HESS 23, 5089). Ahead also sees the river's flow, in training with gaps of its own, so that a window has many
 issue days (Nearing et al. 2022, HESS 26, 5493). The rest of the model then explains what both leave open.
 """
 
@@ -16,12 +16,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from hydromae.model.address import season
+from hydromae.model.layers import taken_by
 from hydromae.model.recurrence import opened, run
 
 KNOWN = 6
 """What ahead is given of a river's flow on each day."""
-LONGEST_VIEW, LONGEST_GAP = 30, 14
-"""Days that a drawn view of a river lasts at most, and the gap after it."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Memory(nn.Module):
         """States, and the mean read off them."""
         size, _, count, _ = given.shape
         site = self.site(sites)
-        tokens = functional.gelu(self.given(given) + site[:, None])
+        tokens = functional.gelu(self.given(taken_by(self.given, given)) + site[:, None])
         past = sites.new_zeros(size, count, self.before) if before is None else before[..., : self.before]
         hidden, cell = self.start(torch.cat([site, past.to(site.dtype)], dim=-1)).flatten(0, 1).chunk(2, dim=-1)
         begin = (hidden.tanh()[None].contiguous(), cell[None].contiguous())
@@ -109,29 +108,19 @@ class Runoff(nn.Module):
         days: Int[Tensor, "B T"],
         sites: Float[Tensor, "B S E"],
         before: Float[Tensor, "B S G"] | None,
+        gaps: Bool[Tensor, "B T S"] | None = None,
     ) -> list[Told]:
-        """What each says; values are 0 where they are not seen."""
+        """What each says; values are 0 where they are not seen, and flow in `gaps` is not shown to ahead."""
         when = season(days)[:, :, None].expand(-1, -1, weather.shape[2], -1)
         given = torch.cat([weather, watered.to(weather.dtype), when], dim=-1)
         states, mean = self.alone(given, sites, before)
         told = [Told(states, mean, torch.ones_like(seen))]
         if self.ahead is not None:
-            shown = seen & ~gaps(seen) if self.training else seen
+            shown = seen if gaps is None else seen & ~gaps
             known = _known(flow, shown, mean.detach())
             states, change = self.ahead(torch.cat([given, known], dim=-1), sites, before)
             told.append(Told(states, mean.detach() + change, ~shown))
         return told
-
-
-def gaps(seen: Bool[Tensor, "B T S"]) -> Bool[Tensor, "B T S"]:
-    """Days that a site does not show: views and gaps in turn, of lengths drawn for each site."""
-    size, days, sites = seen.shape
-    view, gap = (
-        torch.randint(1, most + 1, (size, 1, sites), device=seen.device) for most in (LONGEST_VIEW, LONGEST_GAP)
-    )
-    phase = torch.randint(0, LONGEST_VIEW + LONGEST_GAP, (size, 1, sites), device=seen.device)
-    step = torch.arange(days, device=seen.device)[None, :, None]
-    return (step + phase) % (view + gap) >= view
 
 
 def _known(flow: Tensor, shown: Tensor, runoff: Tensor) -> Float[Tensor, "B T S 6"]:
