@@ -347,7 +347,7 @@ def test_a_record_answered_in_pieces_is_continuous():
     # untrained memories are longer than five days of warm-up
     bare = SMALL.having(data={"look_back_days": 0, "longest_gap": 0}, model={"runoff": 0, "ahead": 0})
     flow = untrained(bare).predict(calm)["riverflow"].values
-    steps = np.abs(np.diff(flow, axis=0)).max(axis=1)
+    steps = np.abs(np.diff(flow, axis=0)).max(axis=1)[5:]  # the start of the record is no seam
     assert steps.max() <= 4 * np.median(steps)  # at a seam without blend it is six to ten times the median
 
 
