@@ -157,7 +157,12 @@ def checked(engine: str, counts: tuple[int, ...], quick: bool) -> list[dict[str,
             out = Path(folder) / "found.json"
             command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone"]
             command += [f"--nproc_per_node={processes}", __file__, str(out), "--engine", engine] + ["--quick"] * quick
-            ended = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}, capture_output=True, text=True)
+            ended = subprocess.run(
+                command,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+                capture_output=True,
+                text=True,
+            )
             if ended.returncode:
                 sys.exit(f"{processes} processes under {engine} failed:\n{ended.stderr}")
             figures = json.loads(out.read_text(encoding="utf-8"))

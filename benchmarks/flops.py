@@ -15,9 +15,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from hydromae.config import Config, ModelConfig
+from hydromae.data.antecedent import width as antecedent_width
 from hydromae.modalities import ATTRIBUTES, MODALITIES
 from hydromae.model.address import SEPARATIONS, WAVELENGTHS
-from hydromae.model.priors import FEATURES, PRIORS
+from hydromae.model.priors import Priors
+from hydromae.model.runoff import KNOWN, Memory
 from tally import Flops, Grid, Sizes
 
 POSITION = 4 * len(WAVELENGTHS) + 2 * len(ATTRIBUTES)
@@ -122,6 +124,10 @@ def _address(flops: Flops, sizes: Sizes, sites: int, slots: int, width: int) -> 
     flops.linear(sizes.windows * sizes.days, SEASON, width, learns=False)
 
 
+def _priors(model: ModelConfig) -> Priors:
+    return Priors(SEPARATIONS, bool(model.runoff), bool(model.ahead))
+
+
 def _slots(config: Config, names: tuple[str, ...]) -> int:
     return config.data.vector_patch_size if MODALITIES[names[0]].kind == "series" else 1
 
@@ -132,10 +138,13 @@ def _embed(flops: Flops, config: Config, sizes: Sizes, names: tuple[str, ...]) -
     tokens = sizes.windows * sizes.days * sites * sizes.kept
     maps = sum(MODALITIES[name].kind == "map" for name in model.modalities)
     _address(flops, sizes, sites, slots, width)
+    if model.runoff and "riverflow" in names:
+        _remember(flops, config, sizes, sites)
     for name in names:
         prior = model.priors and name == "riverflow"
         channels = sizes.pixels if kind == "map" else len(MODALITIES[name].variables)
-        features = 2 * channels + FEATURES * prior + (2 * maps if kind == "series" and model.footprints else 0)
+        doubts = _priors(model).features if prior else 0
+        features = 2 * channels + doubts + (2 * maps if kind == "series" and model.footprints else 0)
         flops.products(tokens * slots, features, width, learns=prior)
         flops.halved += tokens * slots * features
         film = sizes.windows * sites * slots if model.film and kind == "series" else 0
@@ -145,6 +154,21 @@ def _embed(flops: Flops, config: Config, sizes: Sizes, names: tuple[str, ...]) -
             flops.products(tokens, slots * width, width)
         elif film:
             flops.whole += tokens * width
+
+
+def _remember(flops: Flops, config: Config, sizes: Sizes, sites: int) -> None:
+    """The memories: each an LSTM from what a day gives, started from the site and the time before the window."""
+    model, channels = config.model, len(MODALITIES["weather"].variables)
+    before = antecedent_width(channels) if config.data.look_back_days else 0
+    places, tokens = sizes.windows * sites, sizes.windows * sizes.days * sites
+    for states, given in ((model.runoff, 2 * channels + SEASON), (model.ahead, 2 * channels + SEASON + KNOWN)):
+        if states:
+            flops.linear(tokens, given, Memory.INPUT, learns=False)
+            flops.products(places, model.d_model, Memory.INPUT)
+            flops.products(places, Memory.INPUT + before, 2 * states)
+            flops.lstm(tokens, Memory.INPUT, states, directions=1)
+            flops.products(tokens, states, 1)
+    flops.products(tokens, model.runoff + model.ahead, model.d_model)
 
 
 def _stack(flops: Flops, model: ModelConfig, grid: Grid, turns: list[tuple[str, ...]], film: bool) -> None:
@@ -162,9 +186,10 @@ def _stack(flops: Flops, model: ModelConfig, grid: Grid, turns: list[tuple[str, 
 def _mix(flops: Flops, model: ModelConfig, grid: Grid, mixer: str) -> None:
     width, tokens = model.d_model, grid.windows * grid.tokens
     if mixer == "recurrent":
+        states = model.recurrent_width or width
         flops.norm(tokens, width)
-        flops.lstm(tokens, width)
-        flops.linear(tokens, 2 * width, width)
+        flops.lstm(tokens, width, states, directions=2)
+        flops.linear(tokens, 2 * states, width)
         return
     flops.project(tokens, width, 3 * width)
     pairs = grid.windows * grid.pairs(mixer, model.neighbours)
@@ -217,7 +242,7 @@ def _decode(flops: Flops, config: Config, sizes: Sizes, names: tuple[str, ...], 
         rows = sizes.share(name) * grid * slots
         channels = len(MODALITIES[name].variables) if kind == "series" else sizes.pixels
         spread = 3 * model.components if kind == "series" else 0
-        gates = len(PRIORS) + 1 if model.priors and name == "riverflow" else 0
+        gates = len(_priors(model).names) + 1 if model.priors and name == "riverflow" else 0
         flops.products(sizes.windows * sites * slots, model.d_model, narrow)
         flops.whole += rows * narrow  # what the first GELU reads
         flops.linear(rows, narrow, 2 * narrow, channels + channels * spread + gates)

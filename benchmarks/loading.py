@@ -255,7 +255,9 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", choices=(*CASES, "all"), default="all")
-    parser.add_argument("--seconds", type=float, default=30, help="how long steps with and without the loader are timed")
+    parser.add_argument(
+        "--seconds", type=float, default=30, help="how long steps with and without the loader are timed"
+    )
     parser.add_argument("--out", type=Path, help="write the figures here as JSON")
     parser.add_argument("--store", type=Path, help="a store that hydromae prepare wrote, instead of invented noise")
     parser.add_argument("--quick", action="store_true", help="narrow and short, for a test")

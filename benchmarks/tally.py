@@ -151,10 +151,10 @@ class Flops:
         self.attention(pairs, tokens, memory, width, fused)
         self.halved += 0 if fused else pairs * heads
 
-    def lstm(self, tokens: float, width: int) -> None:
-        """Both directions over `tokens`."""
-        self.recurrent += 3 * 2 * tokens * 2 * 4 * width * 2 * width
-        self.halved += tokens * 2 * 7 * width  # input, gates, cell and output of each direction
+    def lstm(self, tokens: float, width: int, states: int, directions: int) -> None:
+        """Over `tokens` in each direction."""
+        self.recurrent += 3 * directions * tokens * 2 * 4 * states * (width + states)
+        self.halved += tokens * directions * (width + 6 * states)  # input, gates, cell and output
 
     def norm(self, rows: float, width: int) -> None:
         """What a norm reads is kept, with its mean and rate; it has no products."""

@@ -64,6 +64,11 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     "data.variable_dropout": (
         "tests/data/test_windows.py::test_variable_dropout_takes_one_variable_of_a_shared_modality",
     ),
+    "data.look_back_days": (
+        Switch("rivers", {"data": {"look_back_days": 0}}),
+        "tests/data/test_windows.py::test_a_window_brings_the_weather_before_it",
+    ),
+    "data.longest_gap": ("tests/data/test_windows.py::test_gaps_and_views_have_the_lengths_that_were_drawn",),
     "model.streams": (model("base", streams=("precipitation", "riverflow")), model("fast", streams=("riverflow",))),
     "model.d_model": (model("base", d_model=24), model("rivers", d_model=24)),
     "model.heads": (model("base", heads=4), model("fast", heads=1), model("rivers", heads=4)),
@@ -92,6 +97,17 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
         Switch("rivers", {"model": {"static_tokens": True}}, before={"fusion_layers": 1}),
     ),
     "model.footprints": (model("base", footprints=False), model("fast", footprints=False)),
+    "model.recurrent_width": (model("rivers", recurrent_width=5),),
+    "model.runoff": (
+        model("rivers", runoff=6),
+        Switch("rivers", {"model": {"runoff": 0, "ahead": 0}, "data": {"look_back_days": 0, "longest_gap": 0}}),
+        Switch("rivers", {"model": {"runoff": 7}}, before={"priors": False}),
+    ),
+    "model.ahead": (
+        model("rivers", ahead=5),
+        Switch("rivers", {"model": {"ahead": 0}, "data": {"longest_gap": 0}}),
+        Switch("rivers", {"model": {"ahead": 5}}, before={"priors": False}),
+    ),
     "model.priors": (model("rivers", priors=False),),
     "model.neighbours": (
         model("rivers", neighbours=None),
@@ -187,6 +203,7 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     "train.keep_last": ("tests/test_resume.py::test_only_the_last_checkpoints_are_kept",),
     "train.task_weights": ("tests/train/test_optim.py::test_the_seeds_task_weights_enter_the_loss",),
     "train.catchment_variance": ("tests/data/test_laid_record.py::test_variance_of_a_catchment_over_training_days",),
+    "train.memory_weight": ("tests/test_losses.py::test_memories_are_scored_on_every_day_that_they_were_not_shown",),
     "train.distribution_weight": ("tests/test_losses.py::test_distribution_weight_adds_the_negative_log_likelihood",),
 }
 

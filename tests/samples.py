@@ -8,6 +8,7 @@ import torch
 
 from hydromae.batch import Batch, CellWeights, Places
 from hydromae.config import Config
+from hydromae.data.antecedent import width
 from hydromae.modalities import ATTRIBUTES, MODALITIES
 from hydromae.model.mae import HydroMAE
 from hydromae.presets import PRESETS
@@ -28,7 +29,7 @@ SHRUNK: dict[str, dict[str, dict[str, object]]] = {
         "data": {"vector_patch_size": GROUP},
     },
     "rivers": {
-        "model": {**WIDTHS, "decoder_dim": 16, "neighbours": 3},
+        "model": {**WIDTHS, "decoder_dim": 16, "neighbours": 3, "recurrent_width": 9, "runoff": 7, "ahead": 6},
         "data": {"warm_up_days": 1},
     },
 }
@@ -81,7 +82,8 @@ def sample(
         )
         cells = _cells(sites * slots - 1, patches, draw)
     start = torch.randint(10_000, 20_000, (size, 1), generator=draw)
-    return Batch(values, seen, variance, start + torch.arange(days), places, cells)
+    before = None if names is NATIONAL else torch.randn(size, sites, width(3), generator=draw)
+    return Batch(values, seen, variance, start + torch.arange(days), places, cells, before)
 
 
 def _places(size: int, sites: int, slots: int, draw: torch.Generator) -> Places:

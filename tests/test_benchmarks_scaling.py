@@ -48,6 +48,8 @@ def test_formula_is_what_the_counter_counts(preset, model):
     """
     config = small(preset, **model)
     national = preset in ("base", "fast")
+    if not national and model:
+        config = config.having(model={"runoff": 24, "ahead": 20, "recurrent_width": 6}, data={"look_back_days": 9})
     if not national and not model:
         config = config.having(
             model={"neighbours": 24}

@@ -12,6 +12,7 @@ from hydromae.batch import Batch
 from hydromae.config import Config
 from hydromae.losses import loss
 from hydromae.model.distribution import Gaussians
+from hydromae.model.runoff import Told
 from hydromae.model.streams import Predictions
 from samples import all_tokens, built, no_tokens, sample, small, some_tokens
 
@@ -115,6 +116,19 @@ def test_the_likelihood_shapes_the_distribution_but_does_not_move_the_mean() -> 
     assert spread.grad.flatten().tolist() == [2.5, 5 * (1 - 4) / 2]
 
 
+def test_memories_are_scored_on_every_day_that_they_were_not_shown() -> None:
+    batch = flow_only([[9.0, 1.0, 2.0, 3.0, 4.0]], variance=2.0)
+    batch.observed["riverflow"][0, 3] = False
+    mean = torch.zeros(1, 5, 1)
+    runoff = Told(mean[..., None], mean, torch.ones_like(mean).bool())
+    ahead = Told(mean[..., None], mean, torch.tensor([[True, False, True, True, False]])[..., None])
+    said = replace(answers(batch), told=[runoff, ahead])
+    for weight in (0.0, 1.0, 3.0):
+        config = PLAIN.having(train={"memory_weight": weight}, data={"warm_up_days": 1})
+        expected = weight * ((1 + 4 + 16) / 2 / 3 + 4 / 2)  # days 1, 2 and 4, and day 2 alone
+        assert float(loss(said, batch, no_tokens(batch), config)[0]) == pytest.approx(expected)
+
+
 def test_without_targets_the_loss_is_zero_and_finite() -> None:
     batch = flow_only([[1.0, 2.0]])
     assert float(loss(answers(batch), batch, no_tokens(batch), Config())[0]) == 0
@@ -122,7 +136,7 @@ def test_without_targets_the_loss_is_zero_and_finite() -> None:
 
 @pytest.mark.parametrize("preset", ["base", "rivers"])
 def test_the_loss_is_the_weighted_sum_of_its_parts(preset: str) -> None:
-    config = small(preset).having(train={"distribution_weight": 0.0})
+    config = small(preset).having(train={"distribution_weight": 0.0, "memory_weight": 0.0})
     batch = sample(preset)
     hidden = some_tokens(batch)
     with torch.no_grad():

@@ -66,6 +66,10 @@ class Batch:
         By kind, "map" and "series".
     cells : CellWeights or None
         Footprints of the catchments, the same for each window.
+    before : Float[B, S, E] or None
+        The weather of the years before the window (`data.antecedent`), of each series site.
+    gaps : Bool[B, T, S] or None
+        Days whose flow is kept from the memory that looks ahead (`model.runoff`), so that a window has many issue days.
     """
 
     values: dict[str, Float[Tensor, "B T S F"]]
@@ -74,6 +78,8 @@ class Batch:
     days: Int[Tensor, "B T"]
     places: dict[str, Places]
     cells: CellWeights | None = None
+    before: Float[Tensor, "B S E"] | None = None
+    gaps: Bool[Tensor, "B T S"] | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device; transfers are asynchronous where memory is pinned."""

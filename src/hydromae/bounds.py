@@ -20,6 +20,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "data.trait_dropout": RATIO,
     "data.position_jitter": (0, 10_000),
     "data.variable_dropout": RATIO,
+    "data.look_back_days": (0, 100_000),
+    "data.longest_gap": (0, 100_000),
     "model.d_model": (1, 16_384),
     "model.heads": (1, 1024),
     "model.map_layers": (0, 256),
@@ -28,6 +30,9 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "model.mlp_ratio": (0.01, 64),
     "model.dropout": (0, 0.99),
     "model.neighbours": (1, 1_000_000),
+    "model.recurrent_width": (1, 16_384),
+    "model.runoff": (0, 16_384),
+    "model.ahead": (0, 16_384),
     "model.decoder_dim": (1, 16_384),
     "model.decoder_layers": (0, 256),
     "model.prediction_ratio": (0.001, 1),
@@ -63,6 +68,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "train.checkpoint_every": (1e-6, 1e6),
     "train.keep_last": (1, 1_000_000),
     "train.task_weights": WEIGHT,
+    "train.memory_weight": WEIGHT,
     "train.distribution_weight": WEIGHT,
 }
 """Section and field -> least and greatest value, both allowed; of a field of several numbers each."""

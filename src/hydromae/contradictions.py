@@ -38,8 +38,17 @@ def check(data: DataConfig, model: ModelConfig, masks: MaskConfig) -> None:
         raise InputError(
             "config: model.decoder_layers 0 reads answers from hidden tokens, which 'joint' drops; use 1 or more"
         )
-    if model.priors and (data.vector_patch_size != 1 or "weather+riverflow" not in model.streams):
-        raise InputError("config: model.priors needs data.vector_patch_size 1 and the stream weather+riverflow")
+    for name, on in (("priors", model.priors), ("runoff", model.runoff)):
+        if on and (data.vector_patch_size != 1 or "weather+riverflow" not in model.streams):
+            raise InputError(f"config: model.{name} needs data.vector_patch_size 1 and the stream weather+riverflow")
+    if model.ahead and not model.runoff:
+        raise InputError("config: model.ahead corrects model.runoff; give that a width, or leave ahead out")
+    if data.longest_gap and not model.ahead:
+        raise InputError(
+            "config: data.longest_gap is of the flow that model.ahead is shown; give it a width, or gaps of 0"
+        )
+    if data.look_back_days and not model.runoff:
+        raise InputError("config: data.look_back_days are read by model.runoff; give it a width, or look back 0")
     kinds = {MODALITIES[name].kind for name in named}
     if data.sites is not None and kinds != {"series"}:
         raise InputError(

@@ -9,6 +9,7 @@ from torch import Tensor
 from hydromae.batch import Batch
 from hydromae.config import Config
 from hydromae.masking import Hidden, targets
+from hydromae.model.runoff import Told
 from hydromae.model.streams import Predictions
 
 
@@ -44,10 +45,21 @@ def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config)
             likely = type(around_mean)(around_mean.weight, around_mean.centre - shift, around_mean.spread)
             doubt = torch.where(wanted, -likely.log_likelihood(truth), 0.0)
             each = each + config.train.distribution_weight * _mean(doubt, wanted)
+        for told in predictions.told if name == "riverflow" else ():
+            each = each + config.train.memory_weight * _of_memory(told, batch, config.data.warm_up_days)
         total = total + weights.get(name, 1.0) * each.mean()
     if predictions.contrast is not None:
         total = total + model.contrastive_weight * predictions.contrast
     return total, parts
+
+
+def _of_memory(told: Told, batch: Batch, warm_up: int) -> Float[Tensor, " B"]:
+    """Squared error of what a memory says, on every observed day that it was not shown."""
+    wanted = batch.observed["riverflow"] & told.asked[..., None]
+    if wanted.shape[1] > warm_up:
+        wanted = wanted & _late(wanted, warm_up)
+    error = torch.where(wanted, told.mean[..., None] - batch.values["riverflow"], 0.0).square()
+    return _mean(error / batch.variance["riverflow"][:, None], wanted)
 
 
 def _late(wanted: Tensor, warm_up: int) -> Tensor:

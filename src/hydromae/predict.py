@@ -140,9 +140,11 @@ class Model:
         useful = np.array([(wanted[s : s + length] & (w > 0)).any() for s, w in zip(starts, weights, strict=True)])
         starts, weights = starts[useful], weights[useful]
         together = max(1, SITES_AT_ONCE // max(1, len(record.groups)))
+        days = self.config.data.look_back_days
         for first in range(0, len(starts), together):
             part = slice(first, first + together)
-            yield batch_of(record, starts[part], length), weights[part], starts[part]
+            look_back = [days] * len(starts[part]) if days else None
+            yield batch_of(record, starts[part], length, None, look_back), weights[part], starts[part]
 
 
 def _is_asked(name: str, record: Record) -> bool:

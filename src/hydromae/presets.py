@@ -19,6 +19,8 @@ RIVERS = Config(
         trait_dropout=0.15,
         position_jitter=2.5,
         variable_dropout=0.1,
+        look_back_days=1460,
+        longest_gap=14,
     ),
     model=ModelConfig(
         streams=("weather+riverflow",),
@@ -31,6 +33,9 @@ RIVERS = Config(
         dropout=0.0,
         static_tokens=False,
         footprints=False,
+        recurrent_width=48,
+        runoff=128,
+        ahead=64,
         priors=True,
         neighbours=24,
         decoder_dim=96,
@@ -60,7 +65,15 @@ RIVERS = Config(
 
 TINY = RIVERS.having(
     data={"sequence_length": 180, "stride": 45, "sites": 12, "warm_up_days": 30},
-    model={"d_model": 48, "heads": 4, "decoder_dim": 48, "neighbours": 12},
+    model={
+        "d_model": 48,
+        "heads": 4,
+        "decoder_dim": 48,
+        "neighbours": 12,
+        "recurrent_width": 24,
+        "runoff": 48,
+        "ahead": 24,
+    },
     train={"epochs": 4, "steps_per_epoch": 100, "precision": "fp32"},
 )
 

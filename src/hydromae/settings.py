@@ -41,6 +41,12 @@ class DataConfig:
     """Bring the whole record into memory at the start; False streams it, a window's days when it first asks for them."""
     variable_dropout: float = 0.0
     """Share of samples in which one variable of a shared modality is taken away."""
+    look_back_days: int = 0
+    """Days before a window whose weather is summed up for it (`model.runoff` starts from them); in a quarter of the training
+    windows fewer, for a user's record may be short."""
+    longest_gap: int = 0
+    """Longest gap [days] in the flow that `model.ahead` is shown in training, after views of up to twice as many; 0 has
+    none."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,12 @@ class ModelConfig:
     """Carry each site's traits through fusion as a token that is never hidden."""
     footprints: bool = True
     """Give a catchment's token the mean of the visible map cells above it."""
+    recurrent_width: int | None = None
+    """Width of each direction of a recurrent mixer; None means `d_model`."""
+    runoff: int = 0
+    """Width of a memory that makes flow of weather alone, on every day, for the rest to correct; 0 has none."""
+    ahead: int = 0
+    """Width of a second one that also sees the river's own flow of earlier days; 0 has none."""
     priors: bool = False
     """Start answers from the river's own days and its neighbours, with learned gates."""
     neighbours: int | None = None
@@ -217,5 +229,7 @@ class TrainConfig:
     """Weight of each modality's loss."""
     catchment_variance: bool = False
     """Divide squared errors by each catchment's own variance over the training days (loss only, never an input)."""
+    memory_weight: float = 1.0
+    """Weight of the squared error of each of the model's memories, on every observed day, beside that of the answers."""
     distribution_weight: float = 0.1
     """Weight of the log-likelihood beside the squared error of the mean."""

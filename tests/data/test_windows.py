@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import groupby
+
 import numpy as np
 import pytest
 import torch
 
 from hydromae.batch import Batch
 from hydromae.config import Config
+from hydromae.data.antecedent import antecedent
 from hydromae.data.record import Record, record_of, without
 from hydromae.data.windows import KM_PER_DEGREE, augmented, batch_of, windows
 from hydromae.errors import InputError
@@ -70,6 +74,40 @@ def test_days_beyond_the_record_are_unobserved() -> None:
     assert batch.observed["riverflow"][1, :, 0, 0].tolist() == [True, True, True, False, False]
     assert (batch.values["riverflow"][~batch.observed["riverflow"]] == 0).all()
     assert batch.days[0].tolist() == list(range(10955, 10960))
+
+
+def test_a_window_brings_the_weather_before_it() -> None:
+    config = config_of("rivers", sites=3, sequence_length=10).having(model={"runoff": 4}, data={"look_back_days": 15})
+    record = record_of(catchments(8, 40), config, SCALING)
+    sites, weather = np.array([[4, 0], [7, 7]]), record.values["weather"]
+    batch = batch_of(record, np.array([3, 20]), 5, sites, [15, 4])
+    assert batch.before is not None
+    for window, (start, days) in enumerate(((3, 15), (20, 4))):
+        expected = antecedent(weather, start, days, sites[window])
+        assert torch.equal(batch.before[window], torch.from_numpy(expected)) and expected.any()
+    assert batch_of(record, np.array([3]), 5).before is None
+    cut = windows(record, config, PERIOD, seed=0, augment=False, update=1)
+    assert [cut._look_back(np.random.default_rng(number)) for number in range(50)] == [15] * 50
+    shorter = [replace(cut, augment=True)._look_back(np.random.default_rng(number)) for number in range(400)]
+    assert 200 < shorter.count(15) < 350 and min(shorter) >= 0 and len(set(shorter)) > 10
+
+
+def test_gaps_and_views_have_the_lengths_that_were_drawn() -> None:
+    config = config_of("rivers", sites=3, sequence_length=30).having(data={"longest_gap": 4})
+    record = record_of(catchments(8, 40), config, SCALING)
+    cut = windows(record, config, PERIOD, seed=0, augment=True, update=1)
+    hidden = cut(range(20)).gaps
+    assert hidden is not None and hidden.shape == (20, 30, 3)
+    assert torch.equal(torch.cat([cut(range(n, n + 1)).gaps for n in range(20)]), hidden), "each window has its own"
+    assert replace(cut, augment=False)(range(2)).gaps is None
+    lengths = {True: set(), False: set()}
+    for line in hidden.transpose(1, 2).flatten(0, 1).tolist():
+        runs = [(gone, len(list(days))) for gone, days in groupby(line)][1:-1]  # those at the edges may be cut
+        for gone in (True, False):
+            whole = {days for kind, days in runs if kind is gone}
+            assert len(whole) <= 1, "a site's views and gaps keep their lengths"
+            lengths[gone] |= whole
+    assert lengths == {True: {1, 2, 3, 4}, False: set(range(1, 9))}
 
 
 def test_nan_is_unobserved_and_stands_as_zero() -> None:

@@ -29,7 +29,8 @@ def taken(batch: Batch, windows: list[int]) -> Batch:
         kind: Places(p.position[windows], p.present[windows], p.traits[windows], p.known[windows])
         for kind, p in batch.places.items()
     }
-    return Batch(*parts, batch.days[windows], places, batch.cells)
+    before = None if batch.before is None else batch.before[windows]
+    return Batch(*parts, batch.days[windows], places, batch.cells, before)
 
 
 def reordered(batch: Batch, order: torch.Tensor) -> Batch:
@@ -37,8 +38,8 @@ def reordered(batch: Batch, order: torch.Tensor) -> Batch:
     series = batch.places["series"]
     moved = Places(*(p[:, order] for p in (series.position, series.present, series.traits, series.known)))
     values, observed = (by_site(part, order) for part in (batch.values, batch.observed))
-    places = batch.places | {"series": moved}
-    return replace(batch, values=values, observed=observed, places=places, cells=None)
+    places, before = batch.places | {"series": moved}, None if batch.before is None else batch.before[:, order]
+    return replace(batch, values=values, observed=observed, places=places, cells=None, before=before)
 
 
 def by_site(held: dict[str, torch.Tensor], order: torch.Tensor) -> dict[str, torch.Tensor]:

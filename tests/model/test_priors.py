@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from hydromae.model.address import SEPARATIONS, nearest
 from hydromae.model.layers import Context
-from hydromae.model.priors import FEATURES, PRIORS, Priors, carry
+from hydromae.model.priors import PRIORS, Priors, carry
 from samples import sample
 
 OWN, DONORS, ALIKE, ALIKE_OWN = range(4)
@@ -147,7 +149,7 @@ def test_features_say_nothing_of_priors_that_do_not_exist() -> None:
     flow, seen = linear_rivers(40)
     seen[:, 5:, 0] = False  # five common days: own and donors exist, alike does not
     values, there, features = asked(Priors(SEPARATIONS), flow, seen, apart(3))
-    assert features.shape[-1] == FEATURES and there[0, 20, 0].tolist() == [True, True, False, False]
+    assert features.shape[-1] == Priors(SEPARATIONS).features and there[0, 20, 0].tolist() == [True, True, False, False]
     own, donors = (float(values[0, 20, 0, i]) for i in (OWN, DONORS))
     assert features[0, 20, 0, : len(PRIORS)].tolist() == pytest.approx([own, donors, 0, 0])
     assert features[0, 20, 0, len(PRIORS) : 3 * len(PRIORS)].tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
@@ -168,3 +170,73 @@ def test_near_and_dense_contexts_give_the_same_priors() -> None:
         asked(Priors(SEPARATIONS), flow, seen, dense), asked(Priors(SEPARATIONS), flow, seen, near), strict=True
     ):
         assert torch.allclose(one.float(), other.float(), atol=1e-4)
+
+
+RUNOFF, RUNOFF_OWN, RUNOFF_DONORS, RUNOFF_BOTH, AHEAD = range(4, 9)
+
+
+def corrected(
+    flow: torch.Tensor, seen: torch.Tensor, runoff: torch.Tensor, ahead: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Values and existence of all priors where memories say `runoff` and `ahead`."""
+    rain, said = torch.ones_like(flow), [runoff] if ahead is None else [runoff, ahead]
+    priors, every = Priors(SEPARATIONS, True, ahead is not None), torch.ones_like(seen)
+    with torch.no_grad():
+        values, there, features = priors(
+            flow, seen, rain, every, torch.zeros_like(flow), every, apart(flow.shape[2]), said
+        )
+    assert features.shape[-1] == priors.features and values.shape[-1] == len(priors.names)
+    return values, there
+
+
+def swinging(*heights: float) -> torch.Tensor:
+    """Runoff of one river a height, which goes up and down by so much: its standard deviation."""
+    return torch.tensor([[(-1.0) ** day * height for height in heights] for day in range(12)])[None]
+
+
+def test_runoff_is_corrected_by_the_rivers_own_error_of_other_days() -> None:
+    runoff = swinging(1.0)
+    seen = torch.zeros_like(runoff).bool()
+    seen[0, 3] = True
+    values, there = corrected(runoff + 0.5, seen, runoff)
+    assert torch.equal(values[..., RUNOFF], runoff) and there[..., RUNOFF].all()
+    for day, distance in ((4, 1), (2, 1), (9, 6)):
+        expected = float(runoff[0, day, 0]) + 0.5 * math.exp(-(distance - 1) / 10)
+        assert float(values[0, day, 0, RUNOFF_OWN]) == pytest.approx(expected, rel=1e-5)
+    assert not there[0, 3, 0, RUNOFF_OWN], "a seen day does not look at itself"
+    assert not there[..., RUNOFF_DONORS].any() and not there[..., RUNOFF_BOTH].any()
+
+
+def test_the_error_of_a_neighbour_counts_in_units_of_each_rivers_swing_and_is_drawn_to_nothing() -> None:
+    runoff = swinging(3.0, 0.5)
+    seen = torch.zeros_like(runoff).bool()
+    seen[..., 1] = True
+    flow = runoff.clone()
+    flow[..., 1] += 0.25  # half of its swing
+    values, there = corrected(torch.where(seen, flow, 99.0), seen, runoff)
+    near = math.exp(-math.log1p(math.e))  # one distance, whose slope starts at softplus(1)
+    share = near / (near + math.log1p(math.exp(-1.0)))
+    expected = runoff[0, :, 0] + 3.0 * 0.5 * share
+    assert torch.allclose(values[0, :, 0, RUNOFF_DONORS], expected, atol=1e-5)
+    assert there[0, :, 0].T[[RUNOFF_OWN, RUNOFF_DONORS, RUNOFF_BOTH]].any(dim=1).tolist() == [False, True, False]
+
+
+def test_what_neighbours_leave_open_is_carried_on_beside_their_error() -> None:
+    runoff = swinging(1.0, 1.0)
+    seen = torch.ones_like(runoff).bool()
+    seen[0, 6:, 0] = False
+    flow = runoff.clone()
+    flow[..., 1] += 0.5
+    flow[..., 0] += 2.0
+    near = math.exp(-math.log1p(math.e))
+    theirs = 0.5 * near / (near + math.log1p(math.exp(-1.0)))
+    values, _ = corrected(flow, seen, runoff)
+    for day, faded in ((6, 1.0), (9, math.exp(-0.3))):
+        expected = float(runoff[0, day, 0]) + theirs + (2.0 - theirs) * faded
+        assert float(values[0, day, 0, RUNOFF_BOTH]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_ahead_is_taken_as_it_is() -> None:
+    runoff, ahead = swinging(1.0), swinging(2.0)
+    values, there = corrected(runoff, torch.zeros_like(runoff).bool(), runoff, ahead)
+    assert torch.equal(values[..., AHEAD], ahead) and there[..., AHEAD].all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int, Shaped
 
 from hydromae.batch import Batch, Places
 from hydromae.config import Config, DataConfig
+from hydromae.data.antecedent import antecedent
 from hydromae.data.record import Record
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES, MODALITIES
@@ -22,11 +23,16 @@ KM_PER_DEGREE = 111.2
 
 
 def batch_of(
-    record: Record, starts: Int[np.ndarray, " B"], length: int, sites: Int[np.ndarray, "B S"] | None = None
+    record: Record,
+    starts: Int[np.ndarray, " B"],
+    length: int,
+    sites: Int[np.ndarray, "B S"] | None = None,
+    look_back: Sequence[int] | None = None,
 ) -> Batch:
     """Windows of `length` days from day indices `starts`; of series, the given sites only (all where None).
 
-    A window may reach beyond the record: days that are not there are unobserved.
+    A window may reach beyond the record: days that are not there are unobserved. The weather of the `look_back` days before
+    each window comes summed up.
     """
     values, observed, variance = {}, {}, {}
     for name, held in record.values.items():
@@ -42,7 +48,19 @@ def batch_of(
         kind: _places(site, len(starts), sites if kind == "series" else None) for kind, site in record.places.items()
     }
     days = int(record.days[0]) + starts[:, None] + np.arange(length)
-    return Batch(values, observed, variance, torch.from_numpy(days), places, record.cells)
+    before = None if look_back is None else _before(record, starts, look_back, sites)
+    return Batch(values, observed, variance, torch.from_numpy(days), places, record.cells, before)
+
+
+def _before(
+    record: Record, starts: Int[np.ndarray, " B"], look_back: Sequence[int], sites: Int[np.ndarray, "B S"] | None
+) -> torch.Tensor:
+    weather = record.values["weather"]
+    parts = [
+        antecedent(weather, int(start), days, None if sites is None else sites[window])
+        for window, (start, days) in enumerate(zip(starts, look_back, strict=True))
+    ]
+    return torch.from_numpy(np.stack(parts))
 
 
 def _cut(
@@ -117,14 +135,27 @@ class Windows:
             shift = np.array([generator.integers(0, self.config.stride) for generator in generators])
             chosen = np.minimum(chosen + shift, self.last - self.config.sequence_length + 1)
             sites = np.stack([self._neighbourhood(generator) for generator in generators])
-        batch = batch_of(self.record, chosen, self.config.sequence_length, sites)
-        return augmented(batch, self.config, self.record.degrees, generators) if self.augment else batch
+        look_back = [self._look_back(generator) for generator in generators] if self.config.look_back_days else None
+        batch = batch_of(self.record, chosen, self.config.sequence_length, sites, look_back)
+        if not self.augment:
+            return batch
+        batch = augmented(batch, self.config, self.record.degrees, generators)
+        if not self.config.longest_gap:
+            return batch
+        shape = (self.config.sequence_length, batch.places["series"].present.shape[1])
+        drawn = [gaps_of(shape, self.config.longest_gap, generator) for generator in generators]
+        return replace(batch, gaps=torch.from_numpy(np.stack(drawn)))
 
     def _start(self, number: int) -> int:
         """First day of a window: every epoch goes through all starts in an order of its own, and again where it is longer."""
         epoch, place = divmod(number, self.epoch)
         starts = range(self.first, self.last - self.config.sequence_length + 2, self.config.stride)
         return starts[int(_order(self.seed, epoch, len(starts))[place % len(starts)])]
+
+    def _look_back(self, generator: np.random.Generator) -> int:
+        """Days summed up before a window: all, or where windows are augmented, in a quarter of them fewer."""
+        days = self.config.look_back_days
+        return int(generator.integers(0, days)) if self.augment and generator.random() < 0.25 else days
 
     def _neighbourhood(self, generator: np.random.Generator) -> Int[np.ndarray, " S"]:
         """A centre and, of its nearest sites, a random choice."""
@@ -194,7 +225,15 @@ def augmented(
         name: _without_variable(seen, len(MODALITIES[name].variables), config.variable_dropout, generators)
         for name, seen in batch.observed.items()
     }
-    return Batch(batch.values, observed, batch.variance, batch.days, batch.places | {"series": moved}, batch.cells)
+    return replace(batch, observed=observed, places=batch.places | {"series": moved})
+
+
+def gaps_of(shape: tuple[int, int], longest: int, generator: np.random.Generator) -> Bool[np.ndarray, "T S"]:
+    """Views and gaps of a window's sites in turn: of up to twice the `longest` gap, and up to it, drawn for each site."""
+    days, sites = shape
+    view, gap = (generator.integers(1, most + 1, sites) for most in (2 * longest, longest))
+    phase = generator.integers(0, 3 * longest, sites)
+    return (np.arange(days)[:, None] + phase) % (view + gap) >= view
 
 
 def _kept_traits(shape: torch.Size, dropout: float, generator: np.random.Generator) -> Bool[np.ndarray, "S V A"]:

@@ -22,6 +22,7 @@ def run_protocol(
     every: int,
     baselines: bool,
     settings: Mapping[str, object],
+    more: Mapping[str, Sequence[Method]] | None = None,
 ) -> Evaluation:
     """Ask the questions named and score every answer.
 
@@ -41,10 +42,12 @@ def run_protocol(
         Whether the baselines answer too, fitted on the training days.
     settings : mapping
         Said in the report beside the split.
+    more : mapping of str to sequence of Method, optional
+        Further methods by the name of the question, trained elsewhere.
     """
     own = [] if model is None else [model]
     others = for_questions(protocol.training_record(record)) if baselines else {}
-    methods = {name: [*own, *others.get(name, [])] for name in names}
+    methods = {name: [*own, *(more or {}).get(name, []), *others.get(name, [])] for name in names}
     held = [str(name) for name in protocol.held_out(record["catchment"].values)]
     said = {"split": f"{len(held)} catchments never in training: seed 0, protocol.held_out", "issue_every_days": every}
     return evaluate(methods, record, asked(record, period, names, every), period, {**said, **settings})

@@ -17,6 +17,7 @@ from hydromae.config import Mixer as MixerName
 from hydromae.config import ModelConfig
 from hydromae.model.lean import feed, filmed, project, residual
 from hydromae.model.look import look
+from hydromae.model.recurrence import opened, run
 from hydromae.model.seats import Direction, Seats
 
 
@@ -96,30 +97,16 @@ class LineMixer(Mixer):
 class RecurrentMixer(Mixer):
     """Each site runs along its own days in both directions (LSTM; Hochreiter and Schmidhuber 1997)."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, states: int) -> None:
         super().__init__()
-        self.recurrence = nn.LSTM(width, width, bidirectional=True)
-        self.out = nn.Linear(2 * width, width)
-        with torch.no_grad():
-            for name, bias in self.recurrence.named_parameters():
-                if name.startswith("bias_ih"):
-                    bias[width : 2 * width] = 3.0  # a forget gate that starts open remembers weeks
+        self.recurrence = opened(nn.LSTM(width, states, bidirectional=True))
+        self.out = nn.Linear(2 * states, width)
 
     def forward(self, tokens: Float[Tensor, "B T S D"], context: Context) -> Float[Tensor, "B T S D"]:
         """Recurrence over T, separately for each site."""
         size = tokens.shape[0]
-        states = self._run(rearrange(tokens, "b t s d -> t (b s) d"))
+        states = run(self.recurrence, rearrange(tokens, "b t s d -> t (b s) d"))
         return rearrange(self.out(states), "t (b s) d -> b t s d", b=size)
-
-    def _run(self, along: Float[Tensor, "T N D"]) -> Float[Tensor, "T N E"]:
-        """The recurrence; what would be fp16 on a CPU runs in fp32, for oneDNN has no such LSTM."""
-        cast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.float16
-        if along.device.type != "cpu" or not (cast or along.dtype == torch.float16):
-            return self.recurrence(along)[0]
-        weights = {name: weight.float() for name, weight in self.recurrence.named_parameters()}
-        with torch.autocast("cpu", enabled=False):
-            states, _ = torch.func.functional_call(self.recurrence, weights, (along.float(),))
-        return states.to(along.dtype)
 
 
 class SpaceMixer(Mixer):
@@ -204,7 +191,7 @@ class Block(nn.Module):
         hidden = int(width * config.mlp_ratio)
         self.dropout = config.dropout
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in mixers)
-        self.mixers = nn.ModuleList(_mixer(name, width, config.heads, separations) for name in mixers)
+        self.mixers = nn.ModuleList(_mixer(name, config, width, separations) for name in mixers)
         self.norm = nn.LayerNorm(width)
         self.film = FiLM(width, width) if film else None
         self.feed = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
@@ -225,7 +212,11 @@ class Block(nn.Module):
         return residual(tokens, feed(tokens, self.norm, film, seats, self.feed), dropout)
 
 
-def _mixer(name: MixerName, width: int, heads: int, separations: int) -> Mixer:
+def _mixer(name: MixerName, config: ModelConfig, width: int, separations: int) -> Mixer:
     if name == "recurrent":
-        return RecurrentMixer(width, heads)
-    return SpaceMixer(width, heads, separations) if name == "space" and separations else LineMixer(width, heads, name)
+        return RecurrentMixer(width, config.recurrent_width or width)
+    return (
+        SpaceMixer(width, config.heads, separations)
+        if name == "space" and separations
+        else LineMixer(width, config.heads, name)
+    )

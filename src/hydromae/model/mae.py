@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hydromae.batch import Batch
 from hydromae.config import Config
+from hydromae.data.antecedent import width
 from hydromae.data.scaling import Scaling
 from hydromae.masking import Hidden, visible
 from hydromae.modalities import MODALITIES
@@ -19,7 +20,8 @@ from hydromae.model.distribution import around, laid
 from hydromae.model.encoder import Embedding, Fusion, Stack, contrast, footprint_features
 from hydromae.model.layers import Context
 from hydromae.model.lean import picked
-from hydromae.model.priors import FEATURES, PRIORS, Priors
+from hydromae.model.priors import Priors
+from hydromae.model.runoff import Runoff, Told
 from hydromae.model.seats import Seats, side_by_side
 from hydromae.model.streams import Own, Predictions, Stream
 
@@ -42,10 +44,15 @@ class HydroMAE(nn.Module):
         self.embeddings, self.heads, self.decoders = (nn.ModuleDict() for _ in range(3))
         grids = "recurrent" in model.mixers or model.neighbours is not None
         self.drops = bool(model.decoder_layers) and not grids
+        self.priors = Priors(SEPARATIONS, bool(model.runoff), bool(model.ahead)) if model.priors else None
         for stream in model.shared:
             self._add_stream(stream, pixels)
         self.fusion = Fusion(model, len(model.streams)) if model.fusion_layers else None
-        self.priors = Priors(SEPARATIONS) if model.priors else None
+        self.runoff = None
+        if model.runoff:
+            channels = len(MODALITIES["weather"].variables)
+            before = width(channels) if config.data.look_back_days else 0
+            self.runoff = Runoff(model.runoff, model.ahead, model.d_model, channels, before)
         depth = max(model.map_layers if MODALITIES[name].kind == "map" else model.series_layers for name in self.heads)
         maps = model.use_input + depth + model.fusion_layers
         chosen = model.use_fm_layers if model.use_fm_layers is not None else tuple(range(maps))
@@ -71,11 +78,11 @@ class HydroMAE(nn.Module):
             self.queries[key] = nn.Linear(width, model.decoder_dim)
         for name in stream:
             channels = len(MODALITIES[name].variables) if series else pixels
-            prior = model.priors and name == "riverflow"
-            extra = FEATURES * prior + (2 * maps if series and model.footprints else 0)
+            priors = self.priors if name == "riverflow" else None
+            extra = (priors.features if priors else 0) + (2 * maps if series and model.footprints else 0)
             self.embeddings[name] = Embedding(channels * slots, slots, extra, width, film)
             spread = 3 * model.components if series else 0
-            self.heads[name] = Head(model.decoder_dim, width, channels, spread, len(PRIORS) * prior)
+            self.heads[name] = Head(model.decoder_dim, width, channels, spread, len(priors.names) if priors else 0)
 
     def know(self, scaling: Scaling) -> HydroMAE:
         """Tell the priors in which units flow, rain and evaporation are scaled; the weights then carry it."""
@@ -105,21 +112,39 @@ class HydroMAE(nn.Module):
         for names in self.config.model.shared:
             slots, sites, address = self.addresses["+".join(names)](batch.at(names[0]), batch.days)
             seats = self._seats([seen[name] for name in names])
-            tokens, priors = picked(address, seats), None
+            tokens, priors, told = picked(address, seats), None, self._remember(names, values, seen, sites, batch)
+            if self.runoff is not None and told:
+                known = torch.cat([one.states for one in told], dim=-1)
+                tokens = tokens + seats.of(self.runoff.token(known))
             for name in names:
                 extra = above if MODALITIES[name].kind == "series" else None
                 if self.priors is not None and name == "riverflow":
                     context = contexts["series"]
                     if context.separation is None:
                         context = nearest(batch.at(name), sites.shape[1])
-                    priors, doubts = self._ask_priors(values, seen, context)
+                    priors, doubts = self._ask_priors(values, seen, context, told)
                     extra = doubts[..., None, :] if extra is None else torch.cat([extra, doubts[..., None, :]], dim=-1)
                 there = None if extra is None else seats.of(extra)
                 tokens = tokens + self.embeddings[name](
                     seats.of(values[name]), seats.of(seen[name]), there, slots, seats
                 )
-            streams.append(Stream(names, tokens, seats, slots, sites, priors))
+            streams.append(Stream(names, tokens, seats, slots, sites, priors, told))
         return streams
+
+    def _remember(
+        self,
+        names: tuple[str, ...],
+        values: dict[str, Tensor],
+        seen: dict[str, Tensor],
+        sites: Tensor,
+        batch: Batch,
+    ) -> list[Told]:
+        """What the memories say of a stream that holds weather and flow."""
+        if self.runoff is None or not {"weather", "riverflow"} <= set(names):
+            return []
+        flow, flow_seen = values["riverflow"][..., 0], seen["riverflow"][..., 0]
+        weather, watered = values["weather"], seen["weather"]
+        return self.runoff(weather, watered, flow, flow_seen, batch.days, sites, batch.before, batch.gaps)
 
     def _seats(self, seen: list[Tensor]) -> Seats:
         """Of the tokens of which anything is visible; of all where mixers need the whole grid, or answers are read there."""
@@ -128,13 +153,16 @@ class HydroMAE(nn.Module):
             return Seats.all(size, days, sites, seen[0].device)
         return Seats.where(torch.stack([part.any(dim=-1) for part in seen]).any(dim=0))
 
-    def _ask_priors(self, values: dict[str, Tensor], seen: dict[str, Tensor], context: Context) -> tuple[Any, Tensor]:
+    def _ask_priors(
+        self, values: dict[str, Tensor], seen: dict[str, Tensor], context: Context, told: list[Told]
+    ) -> tuple[Any, Tensor]:
         assert self.priors is not None
         with torch.autocast(values["riverflow"].device.type, enabled=False):
             flow, weather = values["riverflow"][..., 0], values["weather"]
             flow_seen, weather_seen = seen["riverflow"][..., 0], seen["weather"]
             rain, air = (weather[..., 0], weather_seen[..., 0]), (weather[..., 2], weather_seen[..., 2])
-            value, there, doubts = self.priors(flow, flow_seen, *rain, *air, context)
+            said = [one.mean.detach() for one in told]  # a memory says what it says, whatever corrects it
+            value, there, doubts = self.priors(flow, flow_seen, *rain, *air, context, said)
         return (value, there), doubts
 
     def encode(self, streams: list[Stream], contexts: dict[str, Context]) -> list[list[Tensor]]:
@@ -239,7 +267,8 @@ class HydroMAE(nn.Module):
                 mean[name] = value.new_zeros(batch.values[name].shape).index_put((wanted[name],), value)
                 if raw is not None:
                     gaussians[name] = laid(around(value, raw), wanted[name], batch.values[name].shape)
-        return Predictions(mean, gaussians, wanted, contrastive)
+        told = [one for stream in streams for one in stream.told]
+        return Predictions(mean, gaussians, wanted, contrastive, told)
 
     def _answer(
         self, batch: Batch, stream: Stream, memories: list[Tensor], theirs: Seats, own: Own, asked: Seats

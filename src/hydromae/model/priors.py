@@ -6,6 +6,7 @@ Everything is in the scale of the square root of flow. Each prior has a flag tha
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as functional
@@ -16,7 +17,10 @@ from hydromae.model.layers import Context
 
 PRIORS = ("own", "donors", "alike", "alike_own")
 """Own days interpolated; neighbours by distance and traits; neighbours that moved alike; those plus own residual."""
-FEATURES = 3 * len(PRIORS) + 4
+CORRECTED = ("runoff", "runoff_own", "runoff_donors", "runoff_both")
+"""What a memory makes of the river; that with its own error of other days, its neighbours' error of the day, or both."""
+AHEAD = ("ahead",)
+"""What a memory makes of the river that also saw its earlier flow."""
 LEAST_DAYS = 20
 """Common days from which two rivers are compared."""
 
@@ -34,8 +38,11 @@ class Priors(nn.Module):
 
     constants: Tensor
 
-    def __init__(self, separations: int) -> None:
+    def __init__(self, separations: int, runoff: bool = False, ahead: bool = False) -> None:
         super().__init__()
+        self.names = PRIORS + CORRECTED * runoff + AHEAD * ahead
+        self.features = 2 * len(self.names) + 8
+        self.correction = Correction(separations) if runoff else None
         self.slope = nn.Parameter(torch.tensor([1.0] + [-2.0] * (separations - 1)))
         self.loss_to_air = nn.Parameter(torch.zeros(1))
         self.sharpness = nn.Parameter(torch.ones(1))
@@ -51,8 +58,12 @@ class Priors(nn.Module):
         evaporation: Float[Tensor, "B T S"],
         evaporation_seen: Bool[Tensor, "B T S"],
         context: Context,
+        told: Sequence[Float[Tensor, "B T S"]] = (),
     ) -> tuple[Float[Tensor, "B T S P"], Bool[Tensor, "B T S P"], Float[Tensor, "B T S G"]]:
-        """Priors, whether each exists, and features; values that are not seen are never looked at."""
+        """Priors, whether each exists, and features; values that are not seen are never looked at.
+
+        `told` is what the model's memories make of the rivers: of the weather alone, then with earlier flow.
+        """
         flow = torch.where(seen, flow, 0.0)
         near = _neighbours(context, flow.shape[2], flow.device)
         others = near != torch.arange(flow.shape[2], device=flow.device)[:, None]
@@ -62,9 +73,14 @@ class Priors(nn.Module):
         donors, donors_there = self._donors(their_flow, their_seen, supply, watered, near, context)
         alike, alike_there, spread = self._alike(flow, seen, their_flow, their_seen)
         error, error_there, _ = carry(flow - alike, seen & alike_there, decay=torch.exp(self.memory))
-        values = torch.stack([own, donors, alike, alike + error], dim=-1)
-        there = torch.stack([own_there, donors_there, alike_there, alike_there & error_there], dim=-1)
-        values = torch.where(there, values, 0.0)
+        priors = [own, donors, alike, alike + error]
+        exist = [own_there, donors_there, alike_there, alike_there & error_there]
+        if self.correction is not None:
+            runoff, *ahead = told
+            more, there = self.correction(flow, seen, their_seen, runoff, near, context)
+            priors, exist = priors + more + ahead, exist + there + [torch.ones_like(seen) for _ in ahead]
+        there = torch.stack(exist, dim=-1)
+        values = torch.where(there, torch.stack(priors, dim=-1), 0.0)
         doubt = torch.stack([spread, error, own - alike, donors - alike], dim=-1)
         both = [alike_there, alike_there & error_there, alike_there & own_there, alike_there & donors_there]
         doubt = torch.where(torch.stack(both, dim=-1), doubt, 0.0)
@@ -119,6 +135,47 @@ class Priors(nn.Module):
         open_ = (weight * left[:, None]).sum(dim=-1) / total.clamp(min=1e-12)
         there = total > 1e-6
         return torch.where(there, mixed, 0.0), there, torch.log(open_.clamp(min=1e-4))
+
+
+class Correction(nn.Module):
+    """Runoff with what it lately got wrong: at the river itself, and at its neighbours on the same day."""
+
+    def __init__(self, separations: int) -> None:
+        super().__init__()
+        self.slope = nn.Parameter(torch.tensor([1.0] + [-2.0] * (separations - 1)))
+        self.doubt = nn.Parameter(torch.tensor([-1.0]))
+        self.memory = nn.Parameter(torch.tensor([math.log(10.0)]))
+
+    def forward(
+        self,
+        flow: Float[Tensor, "B T S"],
+        seen: Bool[Tensor, "B T S"],
+        their_seen: Bool[Tensor, "B T S K"],
+        runoff: Float[Tensor, "B T S"],
+        near: Int[Tensor, "B S K"],
+        context: Context,
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The priors `CORRECTED` and where they exist.
+
+        Errors are carried in units of each river's own swing (the standard deviation of its runoff), so that a lively
+        neighbour does not shout.
+        """
+        swing = runoff.std(dim=1, keepdim=True, correction=0).clamp(min=0.05)
+        error = torch.where(seen, (flow - runoff) / swing, 0.0)
+        own, own_there, _ = carry(error, seen, decay=torch.exp(self.memory))
+        theirs = self._theirs(error, their_seen, near, context)
+        left, left_there, _ = carry(torch.where(seen, error - theirs, 0.0), seen, decay=torch.exp(self.memory))
+        their_there = their_seen.any(dim=-1)
+        corrected = [runoff, *(runoff + swing * part for part in (own, theirs, theirs + left))]
+        everywhere = torch.ones_like(own_there)
+        return corrected, [everywhere, own_there, their_there, their_there & left_there]
+
+    def _theirs(self, error: Tensor, their_seen: Tensor, near: Tensor, context: Context) -> Float[Tensor, "B T S"]:
+        """Mean error of the neighbours by distance and traits, drawn to 0 where they are few and far."""
+        assert context.separation is not None
+        weight = torch.exp(-(context.separation * functional.softplus(self.slope)).sum(dim=-1))[:, None] * their_seen
+        total = weight.sum(dim=-1) + functional.softplus(self.doubt)
+        return (weight * _gather(error, near)).sum(dim=-1) / total
 
 
 def carry(

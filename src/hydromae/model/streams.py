@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jaxtyping import Float
 from torch import Tensor
 
 from hydromae.modalities import MODALITIES
 from hydromae.model.distribution import Gaussians
+from hydromae.model.runoff import Told
 from hydromae.model.seats import Seats
 
 
@@ -25,12 +26,15 @@ class Predictions:
         Tokens that were decoded.
     contrast : Float[] or None
         Contrastive loss between modalities, where it is on.
+    told : list of Told
+        Flow as the model's memories say it, on every day, where it has any.
     """
 
     mean: dict[str, Tensor]
     gaussians: dict[str, Gaussians]
     decoded: dict[str, Tensor]
     contrast: Tensor | None
+    told: list[Told] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,8 @@ class Stream:
         Addresses of every catchment (or patch), and of every site.
     priors : (Float[B, T, S, P], Bool[B, T, S, P]) or None
         Values and whether they exist.
+    told : list of Told
+        What the model's memories say.
     """
 
     names: tuple[str, ...]
@@ -56,6 +62,7 @@ class Stream:
     slots: Float[Tensor, "B S V D"]
     sites: Float[Tensor, "B S D"]
     priors: tuple[Tensor, Tensor] | None = None
+    told: list[Told] = field(default_factory=list)
 
     @property
     def key(self) -> str:

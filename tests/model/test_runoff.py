@@ -1,0 +1,69 @@
+"""The memories: runoff that sees no flow, and ahead that sees no flow of the days it answers."""
+
+from __future__ import annotations
+
+import torch
+
+from hydromae.model.runoff import Runoff, Told
+
+SIZE, DAYS, SITES = 2, 40, 3
+
+
+def told(
+    runoff: Runoff,
+    flow: torch.Tensor,
+    seen: torch.Tensor,
+    weather: torch.Tensor | None = None,
+    gaps: torch.Tensor | None = None,
+) -> list[Told]:
+    draw = torch.Generator().manual_seed(1)
+    rain = torch.randn(SIZE, DAYS, SITES, 3, generator=draw) if weather is None else weather
+    sites, before = torch.randn(SIZE, SITES, 8, generator=draw), torch.randn(SIZE, SITES, 5, generator=draw)
+    days = torch.arange(DAYS).expand(SIZE, DAYS)
+    with torch.no_grad():
+        return runoff(rain, torch.ones_like(rain, dtype=torch.bool), flow, seen, days, sites, before, gaps)
+
+
+def made(ahead: int = 6) -> Runoff:
+    torch.manual_seed(0)
+    return Runoff(7, ahead, 8, 3, 5)
+
+
+def flows() -> tuple[torch.Tensor, torch.Tensor]:
+    draw = torch.Generator().manual_seed(2)
+    return torch.randn(SIZE, DAYS, SITES, generator=draw), torch.ones(SIZE, DAYS, SITES, dtype=torch.bool)
+
+
+def test_runoff_sees_no_flow_and_no_later_weather() -> None:
+    runoff, (flow, seen) = made(0).eval(), flows()
+    first = told(runoff, flow, seen)[0]
+    assert torch.equal(first.mean, told(runoff, -flow, ~seen)[0].mean)
+    assert first.asked.all() and first.states.shape == (SIZE, DAYS, SITES, 7)
+    weather = torch.randn(SIZE, DAYS, SITES, 3, generator=torch.Generator().manual_seed(3))
+    other = weather.clone()
+    other[:, 20:] += 1.0
+    before, after = told(runoff, flow, seen, weather)[0].mean, told(runoff, flow, seen, other)[0].mean
+    assert torch.equal(before[:, :20], after[:, :20]) and not torch.equal(before[:, 20:], after[:, 20:])
+
+
+def test_ahead_sees_flow_up_to_the_day_and_only_where_it_is_shown() -> None:
+    runoff, (flow, seen) = made().eval(), flows()
+    seen[:, 25:] = False
+    ahead = told(runoff, torch.where(seen, flow, 0.0), seen)[1]
+    assert torch.equal(ahead.asked, ~seen)
+    changed = torch.where(seen, flow, 0.0)
+    changed[0, 24, 1] += 1.0
+    other = told(runoff, changed, seen)[1].mean
+    where = (other != ahead.mean).nonzero()
+    assert set(where[:, 0].tolist()) == {0} and set(where[:, 2].tolist()) == {1}, "a memory keeps to its river"
+    assert int(where[:, 1].min()) == 24 and int(where[:, 1].max()) >= 30
+
+
+def test_ahead_is_asked_on_days_of_gaps_and_never_sees_them() -> None:
+    runoff, (flow, seen) = made(), flows()
+    gaps = torch.rand(flow.shape, generator=torch.Generator().manual_seed(4)) < 0.4
+    seen[:, :9] = False
+    first = told(runoff, torch.where(seen, flow, 0.0), seen, gaps=gaps)[1]
+    assert torch.equal(first.asked, ~seen | gaps)
+    spoilt = told(runoff, torch.where(seen, torch.where(gaps, 1e6, flow), 0.0), seen, gaps=gaps)[1]
+    assert torch.equal(first.mean, spoilt.mean)
