@@ -1,0 +1,52 @@
+"""The benchmark of skill: what networks learn from, and which questions they are asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import xarray as xr
+from rich.console import Console
+
+import skill
+from hydromae.evaluate import protocol
+from synthetic import rivers
+
+
+@pytest.fixture
+def record(monkeypatch: pytest.MonkeyPatch) -> xr.Dataset:
+    small = {"units": 4, "days": 200, "warm_up": 20, "sequences": 8}
+    monkeypatch.setattr(skill, "RECIPES", {name: replace(recipe, **small) for name, recipe in skill.RECIPES.items()})
+    monkeypatch.setattr(skill, "CORRECTION_DAYS", ("2010-01-01", "2010-12-31"))
+    long = rivers(20, 900)
+    return long.assign_coords(time=pd.date_range("2009-06-01", periods=900, unit="ns"))
+
+
+def test_networks_learn_from_training_days_of_rivers_that_are_not_held_out(record: xr.Dataset) -> None:
+    learnt = skill.learnt_from(record)
+    assert str(learnt["time"].values[-1])[:10] == "2010-12-31"
+    held = set(protocol.held_out(record["catchment"].values).tolist())
+    assert (
+        len(held) == 2 and set(learnt["catchment"].values.tolist()) == set(record["catchment"].values.tolist()) - held
+    )
+
+
+def test_what_is_trained_is_kept_and_asked_its_own_questions(record: xr.Dataset, tmp_path: Path) -> None:
+    console = Console(file=StringIO())
+    names = ["lstm-0", "lstm-1", "lstm-ahead-1", "lstm-ahead-7", "lstm-blind-3"]
+    skill.train(record, tmp_path, names, 1, console)
+    written = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/*.safetensors")}
+    assert {file.parent.name for file in written} == set(names)
+    skill.train(record, tmp_path, names, 1, console)
+    assert {file: file.stat().st_mtime_ns for file in written} == written, "nothing is trained twice"
+    found = {question: [m.name for m in methods] for question, methods in skill.trained(record, tmp_path).items()}
+    assert found == {
+        "fill": [],
+        "ungauged": ["lstm", "lstm-ensemble"],
+        "simulate": ["lstm", "lstm-ensemble"],
+        "forecast": ["lstm-corrected", "lstm-corrected-ensemble", "lstm-ahead"],
+        "forecast-blind": ["lstm-blind"],
+    }
