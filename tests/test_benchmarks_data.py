@@ -82,7 +82,7 @@ def test_the_plain_way_writes_the_values_that_prepare_writes(tmp_path: Path, mon
 
 
 def test_loading_measures_a_case_and_writes_it(tmp_path: Path) -> None:
-    said, written = told("loading.py", "--case", "fast-1", "--steps", 1, "--out", tmp_path / "loading.json")
+    said, written = told("loading.py", "--case", "fast-1", "--seconds", 1, "--out", tmp_path / "loading.json")
     assert "step with loader / without" in said and "fast-1" in said
     (found,) = json.loads(written)
     assert set(found) == LOADING | (MEMORY if sys.platform == "linux" else set())

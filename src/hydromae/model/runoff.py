@@ -78,8 +78,8 @@ class Memory(nn.Module):
         hidden, cell = self.start(torch.cat([site, past.to(site.dtype)], dim=-1)).flatten(0, 1).chunk(2, dim=-1)
         begin = (hidden.tanh()[None].contiguous(), cell[None].contiguous())
         states = run(self.recurrence, rearrange(tokens, "b t s d -> t (b s) d"), begin)
-        states = rearrange(states, "t (b s) d -> b t s d", b=size)
-        return states, self.mean(states)[..., 0].float()
+        mean = self.mean(states)[..., 0].float()
+        return rearrange(states, "t (b s) d -> b t s d", b=size), rearrange(mean, "t (b s) -> b t s", b=size)
 
 
 class Runoff(nn.Module):

@@ -31,15 +31,19 @@ def validate(model: nn.Module, average: Average, check: Masked, world: World) ->
 def losses(
     model: nn.Module, check: Masked, numbers: range, device: torch.device
 ) -> Iterator[tuple[float, dict[str, torch.Tensor]]]:
-    """Of each batch of validation windows: the sum of their losses, and its parts as `losses.loss` gives them."""
+    """Of each batch of validation windows: the sum of their losses, and its parts as `losses.loss` gives them.
+
+    Of answers alone: memories are a means to them.
+    """
     train = check.config.train
+    scored = check.config.having(train={"memory_weight": 0.0})
     for first in range(0, len(numbers), train.batch_size):
         mine = numbers[first : first + train.batch_size]
         batch, hidden = check.at(mine)
         batch, hidden = batch.to(device), {name: value.to(device) for name, value in hidden.items()}
         with arithmetic(device, train.precision):
             predictions = model(batch, hidden)
-        total, parts = loss(predictions, batch, hidden, check.config)
+        total, parts = loss(predictions, batch, hidden, scored)
         yield float(total.detach()) * len(mine), parts
 
 
