@@ -25,7 +25,6 @@ def record() -> xr.Dataset:
     memory, flow = np.linspace(0.6, 0.9, RIVERS), np.zeros((DAYS, RIVERS))
     for day in range(1, DAYS):
         flow[day] = memory * flow[day - 1] + (1 - memory) * rain[day]
-    flow[rain < 0] = np.nan
     dims = ("time", "catchment")
     series = {
         "precipitation": rain,

@@ -26,16 +26,16 @@ def antecedent(
     """
     first = min(max(start - look_back, 0), len(held))
     part = held[first : max(first, min(start, len(held)))]
-    part = (part if sites is None else part[:, sites]).astype(np.float32)
-    seen = np.isfinite(part)
-    part = np.where(seen, part, 0.0)
-    age = start - np.arange(first, first + len(part), dtype=np.float32)
-    memory = np.array(MEMORIES, dtype=np.float32)
-    weight = np.exp(-age[None] / memory[:, None])
+    part = part if sites is None else part.take(sites, axis=1)
+    flat = part.reshape(len(part), part.shape[1] * part.shape[2]).astype(np.float32)
+    seen = np.isfinite(flat)
+    clean = np.where(seen, flat, np.float32(0))
+    memory = np.array(MEMORIES, dtype=np.float32)[:, None]
+    weight = np.exp((np.arange(first, first + len(part), dtype=np.float32) - start) / memory)
+    share = weight @ seen.astype(np.float32)
+    longer = np.sqrt(memory / memory[0]) / np.maximum(share, 1e-6)  # where nothing was seen, the sums are 0, too
     whole = 1.0 / np.expm1(1.0 / memory)  # what all days before would weigh
-    stacked = np.stack([part, np.square(part), seen.astype(np.float32)])
-    sums = np.tensordot(weight, stacked, axes=(1, 1))  # memory, what, site, channel
-    share = sums[:, 2:]
-    means = sums[:, :2] / np.maximum(share, 1e-6) * np.sqrt(memory / memory[0])[:, None, None, None]
-    features = np.concatenate([np.where(share > 0, means, 0.0), share / whole[:, None, None, None]], axis=1)
-    return features.transpose(2, 0, 1, 3).reshape(part.shape[1], -1).astype(np.float32)
+    features = np.stack([weight @ clean * longer, weight @ np.square(clean) * longer, share / whole])
+    what, memories, _ = features.shape
+    features = features.reshape(what, memories, *part.shape[1:]).transpose(2, 1, 0, 3)
+    return features.reshape(part.shape[1], -1).astype(np.float32)

@@ -109,7 +109,6 @@ class RegionalLSTM:
         recipe: Recipe,
         name: str = "lstm",
         watch: Callable[[int, float], None] = lambda step, loss: None,
-        scaling: Scaling | None = None,
     ) -> RegionalLSTM:
         """Train on a record of the days and rivers that may be learnt from.
 
@@ -122,11 +121,9 @@ class RegionalLSTM:
             Name in tables of scores.
         watch : callable
             Told step and loss after every update.
-        scaling : Scaling, optional
-            Fitted on the record unless given.
         """
         days = training["time"].values.astype("datetime64[D]").astype(str)
-        scaling = scaling or Scaling.fit(training, (days[0], days[-1]))
+        scaling = Scaling.fit(training, (days[0], days[-1]))
         torch.manual_seed(recipe.seed)
         fitted = cls(Network(recipe), recipe, scaling, name)
         fitted._train(training, watch)

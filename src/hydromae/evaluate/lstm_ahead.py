@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import xarray as xr
@@ -14,10 +13,6 @@ from hydromae.evaluate.answers import answered, river_flow
 from hydromae.questions import Method
 
 FLOW, QUANTILE = "riverflow", "riverflow_quantile"
-
-
-class Simulator(Method, Protocol):
-    """A method that answers flow from weather, with quantiles."""
 
 
 @dataclass(frozen=True)
