@@ -19,17 +19,17 @@ import numpy as np
 import xarray as xr
 from rich.console import Console
 
-from hydromae.cli.scores import scores_table
+from hydromae.cli.scores import events_table, scores_table
 from hydromae.data.store import load_store
 from hydromae.evaluate import protocol
 from hydromae.evaluate.lstm import WEIGHTS, Ensemble, Recipe, RegionalLSTM
 from hydromae.evaluate.lstm_ahead import ByLead, ErrorCorrected
-from hydromae.evaluate.run import run_protocol
+from hydromae.evaluate.run import ByModel, run_protocol
 from hydromae.evaluate.score import summary
 from hydromae.predict import load
 from hydromae.questions import Method
 
-QUESTIONS = ("fill", "ungauged", "simulate", "forecast", "forecast-blind")
+QUESTIONS = ("fill", "ungauged", "ungauged-bare", "simulate", "forecast", "forecast-blind")
 SIMULATED = Recipe(steps=5000)
 """Meant to take about 55 minutes on one thread, as in the protocol; not measured yet."""
 LAGGED = Recipe(steps=2200, days=365, warm_up=60)
@@ -73,7 +73,7 @@ def trained(record: xr.Dataset, folder: Path) -> dict[str, list[Method]]:
     found: dict[str, list[Method]] = {name: [] for name in QUESTIONS}
     if members:
         together = [Ensemble(members)] if len(members) > 1 else []
-        for question in ("ungauged", "simulate"):
+        for question in ("ungauged", "ungauged-bare", "simulate"):
             found[question] += [replace(members[0], name="lstm"), *together]
         past = learnt_from(record).sel(time=slice(*CORRECTION_DAYS))
         for simulator in (members[0], *together):
@@ -90,7 +90,7 @@ def score(record: xr.Dataset, options: argparse.Namespace, console: Console) -> 
     """Score models, networks and donors; write the evaluation, print the medians."""
     more = trained(record, options.folder)
     for name in options.model:
-        model = replace(load(name), name=Path(name).name)
+        model = ByModel(load(name), Path(name).name)
         more = {question: [model, *more[question]] for question in QUESTIONS}
     period = protocol.PERIODS[options.period]
     said = {"command": f"benchmarks/skill.py score --period {options.period} --every {options.every}"}
@@ -98,7 +98,9 @@ def score(record: xr.Dataset, options: argparse.Namespace, console: Console) -> 
     found = run_protocol(None, record, period, questions, options.every, options.donors, said, more)
     out = options.folder / f"scores-{options.period}"
     found.save(out)
-    console.print(scores_table(summary(found)))
+    medians = summary(found)
+    console.print(scores_table(medians))
+    console.print(events_table(medians))
     console.print(f"{out}: scores of every catchment", markup=False)
 
 

@@ -108,6 +108,7 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
         Switch("rivers", {"model": {"ahead": 0}, "data": {"longest_gap": 0}}),
         Switch("rivers", {"model": {"ahead": 5}}, before={"priors": False}),
     ),
+    "model.runoff_dropout": ("tests/model/test_runoff.py::test_dropout_is_of_the_states_in_training",),
     "model.priors": (model("rivers", priors=False),),
     "model.neighbours": (
         model("rivers", neighbours=None),
@@ -157,6 +158,7 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     ),
     "masks.span_days": (
         "tests/test_masking.py::test_span_hides_runs_within_its_settings_of_the_answered_modality_only",
+        "tests/test_masking.py::test_an_outage_hides_the_same_runs_of_every_modality_of_a_kind",
     ),
     "masks.lead_days": ("tests/test_masking.py::test_future_and_blind_hide_what_comes_after_a_day",),
     "masks.mixture": ("tests/test_masking.py::test_mixture_draws_for_every_window_by_weight",),
@@ -203,6 +205,10 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     "train.keep_last": ("tests/test_resume.py::test_only_the_last_checkpoints_are_kept",),
     "train.task_weights": ("tests/train/test_optim.py::test_the_seeds_task_weights_enter_the_loss",),
     "train.catchment_variance": ("tests/data/test_laid_record.py::test_variance_of_a_catchment_over_training_days",),
+    "train.flow_share": (
+        "tests/test_losses.py::test_a_share_of_the_error_is_of_flow_itself",
+        "tests/data/test_laid_record.py::test_variance_of_flow_is_of_training_days",
+    ),
     "train.memory_weight": ("tests/test_losses.py::test_memories_are_scored_on_every_day_that_they_were_not_shown",),
     "train.distribution_weight": ("tests/test_losses.py::test_distribution_weight_adds_the_negative_log_likelihood",),
 }

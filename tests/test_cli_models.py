@@ -13,6 +13,7 @@ import xarray as xr
 from hydromae.cli import main
 from hydromae.cli.configuration import read_config
 from hydromae.errors import InputError
+from hydromae.evaluate.score import Evaluation
 from hydromae.virtual import virtual_catchments
 
 SMALL = [
@@ -113,6 +114,17 @@ def test_evaluate_scores_model_and_baselines(country: Path, tmp_path: Path, caps
     assert {row["question"] for row in rows} == {"fill", "ungauged"}
     assert {"hydromae", "log-interpolation"} <= {row["method"] for row in rows}
     assert all(0 <= row["coverage90"] <= 1 for row in rows if row["method"] == "hydromae")
+
+
+def test_the_protocol_names_model_years_and_issues_and_raw_files_are_prepared(country: Path, tmp_path: Path) -> None:
+    file, out = country / "virtual.nc", tmp_path / "gb"
+    command = ["evaluate", str(file), "--protocol", "gb", "--no-baselines", "--questions", "fill", "--out", str(out)]
+    assert main(command) == 2, "the record ends before the years of the report"
+    assert main([*command, "--period", "2011-06-01", "2011-12-30"]) == 0
+    found = Evaluation.load(out)
+    assert found.settings["period"] == ["2011-06-01", "2011-12-30"] and found.settings["issue_every_days"] == 10
+    assert str(found.settings["command"]).endswith("--model gb-rivers --every 10")
+    assert float(found.scores["flood_cases"].sum()) == 0, "two years of training days say nothing of a 2-year flood"
 
 
 def test_mistakes_are_one_line_each(country: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

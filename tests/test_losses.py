@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hydromae.batch import Batch
+from hydromae.batch import Batch, Natural
 from hydromae.config import Config
 from hydromae.losses import loss
 from hydromae.model.distribution import Gaussians
@@ -127,6 +127,35 @@ def test_memories_are_scored_on_every_day_that_they_were_not_shown() -> None:
         config = PLAIN.having(train={"memory_weight": weight}, data={"warm_up_days": 1})
         expected = weight * ((1 + 4 + 16) / 2 / 3 + 4 / 2)  # days 1, 2 and 4, and day 2 alone
         assert float(loss(said, batch, no_tokens(batch), config)[0]) == pytest.approx(expected)
+
+
+def test_a_share_of_the_error_is_of_flow_itself() -> None:
+    """Roots of 3 and 5 times the deviation 2, and the mean 1: flows 49 and 121; the answer 2, spread 1.5, says 25 + 9."""
+    batch = flow_only([[3.0, 5.0]], variance=4.0)
+    natural = Natural(torch.tensor([1.0]), torch.tensor([2.0]), torch.full((1, 1, 1), 10.0))
+    batch = replace(batch, flow=natural)
+    root, flow = (1 / 4 + 9 / 4) / 2, ((34 - 49) ** 2 / 10 + (34 - 121) ** 2 / 10) / 2
+    for share in (0.0, 0.25, 1.0):
+        config = PLAIN.having(train={"flow_share": share})
+        total, parts = loss(answers(batch, 2.0, 1.5), batch, all_tokens(batch), config)
+        assert float(total) == pytest.approx((1 - share) * root + share * flow)
+        assert float(parts["riverflow"][0]) == pytest.approx(float(total))
+    mean = torch.full((1, 2, 1), 2.0)
+    memory = Told(mean[..., None], mean, torch.ones(1, 2, 1, dtype=torch.bool))
+    said = replace(answers(batch, 3.0), told=[memory])
+    config = PLAIN.having(train={"flow_share": 1.0})
+    expected = ((25 - 49) ** 2 + (25 - 121) ** 2) / 10 / 2  # a memory says no spread
+    assert float(loss(said, batch, no_tokens(batch), config)[0]) == pytest.approx(expected)
+
+
+def test_the_spread_is_not_widened_to_mend_the_flow() -> None:
+    batch = replace(flow_only([[3.0]]), flow=Natural(torch.zeros(1), torch.ones(1), torch.ones(1, 1, 1)))
+    spread = torch.ones(1, 1, 1, 1, 1, requires_grad=True)
+    mean = torch.full((1, 1, 1, 1), 1.0, requires_grad=True)
+    told = Gaussians(torch.ones(1, 1, 1, 1, 1), mean[..., None], spread)
+    predictions = Predictions({"riverflow": mean}, {"riverflow": told}, all_tokens(batch), None)
+    loss(predictions, batch, all_tokens(batch), PLAIN.having(train={"flow_share": 1.0}))[0].backward()
+    assert spread.grad is None and float(mean.grad) == pytest.approx(2 * (1 + 1 - 9) * 2)
 
 
 def test_without_targets_the_loss_is_zero_and_finite() -> None:

@@ -97,6 +97,19 @@ def test_span_hides_runs_within_its_settings_of_the_answered_modality_only() -> 
     assert 0.2 < float(share[~full].mean()) < 0.47  # a third of the sites in the others
 
 
+def test_an_outage_hides_the_same_runs_of_every_modality_of_a_kind() -> None:
+    settings = replace(FLOW, kind="outage", span_days=(4, 9))
+    hidden = draw(sample("rivers", size=40, days=59, sites=6), settings, generator())
+    assert torch.equal(hidden["weather"], hidden["riverflow"])
+    assert torch.equal(
+        hidden["riverflow"],
+        draw(sample("rivers", size=40, days=59, sites=6), replace(settings, kind="span"), generator())["riverflow"],
+    )
+    national = draw(sample("base", size=9, days=40), settings, generator())
+    assert torch.equal(national["precipitation"], national["temperature"]) and national["precipitation"].any()
+    assert torch.equal(national["evaporation"], national["riverflow"]) and national["riverflow"].any()
+
+
 @pytest.mark.parametrize("kind", ["future", "blind"])
 def test_future_and_blind_hide_what_comes_after_a_day(kind: str) -> None:
     batch = sample("rivers", size=200, days=40, sites=2)

@@ -49,6 +49,30 @@ class CellWeights:
 
 
 @dataclass(frozen=True)
+class Natural:
+    """How scaled roots of flow become flow [mm/day] again: (root × std + mean)².
+
+    Attributes
+    ----------
+    mean, std : Float[B]
+        Of the root.
+    variance : Float[B, S, F]
+        What squared errors of flow are divided by [mm²/day²].
+    """
+
+    mean: Float[Tensor, " B"]
+    std: Float[Tensor, " B"]
+    variance: Float[Tensor, "B S F"]
+
+    def flow(
+        self, root: Float[Tensor, "B T S F"], spread: Float[Tensor, "B T S F"] | float = 0.0
+    ) -> Float[Tensor, "B T S F"]:
+        """Mean flow [mm/day] of a distribution whose scaled root has the mean `root` and the variance `spread`."""
+        std, mean = self.std[:, None, None, None], self.mean[:, None, None, None]
+        return (root * std + mean).clamp(min=0.0).square() + spread * std.square()
+
+
+@dataclass(frozen=True)
 class Batch:
     """B windows of T days.
 
@@ -70,6 +94,8 @@ class Batch:
         The weather of the years before the window (`data.antecedent`), of each series site.
     gaps : Bool[B, T, S] or None
         Days whose flow is kept from the memory that looks ahead (`model.runoff`), so that a window has many issue days.
+    flow : Natural or None
+        Where the loss looks at flow itself (`train.flow_share`).
     """
 
     values: dict[str, Float[Tensor, "B T S F"]]
@@ -80,6 +106,7 @@ class Batch:
     cells: CellWeights | None = None
     before: Float[Tensor, "B S E"] | None = None
     gaps: Bool[Tensor, "B T S"] | None = None
+    flow: Natural | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device; transfers are asynchronous where memory is pinned."""

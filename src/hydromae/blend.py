@@ -95,8 +95,7 @@ def natural_mean(
     log = np.array([s.transform == "log" for s in scale])
     variance = 0.0
     if gaussians is not None:
-        second = (gaussians.weight * (gaussians.centre.square() + gaussians.spread.square())).sum(dim=-1)
-        variance = np.maximum((second - mean.square()).double().numpy(), 0.0) * spread**2
+        variance = gaussians.variance.double().numpy() * spread**2
     plain = np.where(root, np.maximum(plain, 0.0) ** 2 + variance, plain)
     plain = np.where(log, np.exp(np.where(log, plain, 0.0) + 0.5 * variance) - 0.01, plain)
     return plain.astype(np.float32)

@@ -33,6 +33,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "model.recurrent_width": (1, 16_384),
     "model.runoff": (0, 16_384),
     "model.ahead": (0, 16_384),
+    "model.runoff_dropout": (0, 0.99),
     "model.decoder_dim": (1, 16_384),
     "model.decoder_layers": (0, 256),
     "model.prediction_ratio": (0.001, 1),
@@ -68,6 +69,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "train.checkpoint_every": (1e-6, 1e6),
     "train.keep_last": (1, 1_000_000),
     "train.task_weights": WEIGHT,
+    "train.flow_share": RATIO,
     "train.memory_weight": WEIGHT,
     "train.distribution_weight": WEIGHT,
 }

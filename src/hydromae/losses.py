@@ -16,6 +16,9 @@ from hydromae.model.streams import Predictions
 def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum over modalities of squared error and, for series, negative log-likelihood; its mean over the windows.
 
+    The squared error is that of scaled values over `batch.variance`; of river flow, a share of it (`train.flow_share`) is
+    that of flow itself over its variance: 1 − NSE, where a catchment's own variance is divided by.
+
     Targets are observed, hidden, decoded, and after `data.warm_up_days`. Every window counts the same, however many
     targets it has, so that a forecast of a week teaches as much as a simulated year; one without any adds nothing. So the
     loss of a batch is the mean of the losses of its windows, however the windows are shared out.
@@ -25,8 +28,8 @@ def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config)
     total : Tensor
         Scalar, differentiable.
     parts : dict of Float[2]
-        For each modality, detached: the sum over windows of the mean squared error (over `batch.variance`), and the number
-        of windows that have targets.
+        For each modality, detached: the sum over windows of the mean squared error, and the number of windows that have
+        targets.
     """
     weights, model = dict(config.train.task_weights), config.model
     total = batch.days.new_zeros((), dtype=torch.float32)
@@ -36,8 +39,10 @@ def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config)
         if batch.days.shape[1] > config.data.warm_up_days:
             wanted = wanted & _late(wanted, config.data.warm_up_days)
         truth = torch.where(wanted, batch.values[name], 0.0)
-        error = torch.where(wanted, predictions.mean[name] - truth, 0.0).square() / batch.variance[name][:, None]
-        each = _mean(error, wanted)
+        found = predictions.gaussians.get(name)
+        spread = 0.0 if found is None else found.variance.detach()
+        share = config.train.flow_share if name == "riverflow" else 0.0
+        each = _squared(name, predictions.mean[name], spread, batch, wanted, share)
         parts[name] = torch.stack([each.detach().sum(), wanted.flatten(1).any(dim=1).sum()])
         if name in predictions.gaussians and config.train.distribution_weight:
             around_mean = predictions.gaussians[name]
@@ -46,20 +51,31 @@ def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config)
             doubt = torch.where(wanted, -likely.log_likelihood(truth), 0.0)
             each = each + config.train.distribution_weight * _mean(doubt, wanted)
         for told in predictions.told if name == "riverflow" else ():
-            each = each + config.train.memory_weight * _of_memory(told, batch, config.data.warm_up_days)
+            each = each + config.train.memory_weight * _of_memory(told, batch, config.data.warm_up_days, share)
         total = total + weights.get(name, 1.0) * each.mean()
     if predictions.contrast is not None:
         total = total + model.contrastive_weight * predictions.contrast
     return total, parts
 
 
-def _of_memory(told: Told, batch: Batch, warm_up: int) -> Float[Tensor, " B"]:
+def _squared(
+    name: str, mean: Float[Tensor, "B T S F"], spread: Tensor | float, batch: Batch, wanted: Tensor, share: float
+) -> Float[Tensor, " B"]:
+    """Mean squared error of the targets of each window; `share` of it in units of flow, by the mean of its distribution."""
+    truth = batch.values[name]
+    error = torch.where(wanted, mean - truth, 0.0).square() / batch.variance[name][:, None]
+    if share and batch.flow is not None:
+        flow = torch.where(wanted, batch.flow.flow(mean, spread) - batch.flow.flow(truth), 0.0)
+        error = (1 - share) * error + share * flow.square() / batch.flow.variance[:, None]
+    return _mean(error, wanted)
+
+
+def _of_memory(told: Told, batch: Batch, warm_up: int, share: float) -> Float[Tensor, " B"]:
     """Squared error of what a memory says, on every observed day that it was not shown."""
     wanted = batch.observed["riverflow"] & told.asked[..., None]
     if wanted.shape[1] > warm_up:
         wanted = wanted & _late(wanted, warm_up)
-    error = torch.where(wanted, told.mean[..., None] - batch.values["riverflow"], 0.0).square()
-    return _mean(error / batch.variance["riverflow"][:, None], wanted)
+    return _squared("riverflow", told.mean[..., None], 0.0, batch, wanted, share)
 
 
 def _late(wanted: Tensor, warm_up: int) -> Tensor:

@@ -63,16 +63,17 @@ def span(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidd
 
     In a fifth of the windows every site has gaps. Runs may overlap, and end at the window's edges.
     """
-    hidden = nothing(batch)
-    for name, (size, days, sites) in _answered(batch, settings).items():
-        shortest, longest = settings.span_days
-        gaps = max(1, days // 30)
-        length = torch.exp(_uniform((size, gaps, sites), generator) * math.log(longest / shortest)) * shortest
-        start = _uniform((size, gaps, sites), generator) * days - length / 2
-        gone = _uniform((size, 1, sites), generator) < 1 / 3
-        gone[_uniform((size,), generator) < 0.2] = True
-        hidden[name] = _runs(start, start + length, days) & gone
-    return hidden
+    return nothing(batch) | {n: _gaps(shape, settings, generator) for n, shape in _answered(batch, settings).items()}
+
+
+def outage(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """As `span`, but of every modality of a kind at once: nothing at all is known of a site for a while."""
+    drawn: dict[str, Tensor] = {}
+    for name, shape in _shapes(batch).items():
+        kind = MODALITIES[name].kind
+        if kind not in drawn:
+            drawn[kind] = _gaps(shape, settings, generator)
+    return {name: drawn[MODALITIES[name].kind] for name in batch.values}
 
 
 def future(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
@@ -120,7 +121,9 @@ def mixture(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> H
     return hidden
 
 
-MASKS: dict[str, Mask] = {f.__name__: f for f in (random, unified, tube, span, future, blind, site, modality, mixture)}
+MASKS: dict[str, Mask] = {
+    f.__name__: f for f in (random, unified, tube, span, outage, future, blind, site, modality, mixture)
+}
 
 
 def draw(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
@@ -167,6 +170,18 @@ def _share(shape: tuple[int, int, int], ratio: float, generator: torch.Generator
         equal = np.flatnonzero(drawn[window] == highest[window])
         hidden[window, equal[count - int(hidden[window].sum()) :]] = False
     return torch.from_numpy(hidden).view(shape)
+
+
+def _gaps(shape: tuple[int, int, int], settings: MaskConfig, generator: torch.Generator) -> Tensor:
+    """Bool[B, T, S]: runs of days, one for every 30 days of a window, at a third of its sites; in a fifth of them at all."""
+    size, days, sites = shape
+    shortest, longest = settings.span_days
+    gaps = max(1, days // 30)
+    length = torch.exp(_uniform((size, gaps, sites), generator) * math.log(longest / shortest)) * shortest
+    start = _uniform((size, gaps, sites), generator) * days - length / 2
+    gone = _uniform((size, 1, sites), generator) < 1 / 3
+    gone[_uniform((size,), generator) < 0.2] = True
+    return _runs(start, start + length, days) & gone
 
 
 def _runs(first: Tensor, last: Tensor, days: int) -> Tensor:

@@ -17,7 +17,7 @@ RIVERS = Config(
         vector_patch_size=1,
         warm_up_days=60,
         trait_dropout=0.15,
-        position_jitter=2.5,
+        position_jitter=5.0,
         variable_dropout=0.1,
         look_back_days=1460,
         longest_gap=14,
@@ -36,6 +36,7 @@ RIVERS = Config(
         recurrent_width=48,
         runoff=128,
         ahead=64,
+        runoff_dropout=0.3,
         priors=True,
         neighbours=24,
         decoder_dim=96,
@@ -44,7 +45,14 @@ RIVERS = Config(
     masks=MaskConfig(
         kind="mixture",
         answered=("riverflow",),
-        mixture=(("span", 0.3), ("site", 0.25), ("modality", 0.2), ("future", 0.2), ("blind", 0.05)),
+        mixture=(
+            ("span", 0.3),
+            ("site", 0.2),
+            ("modality", 0.1),
+            ("future", 0.2),
+            ("blind", 0.1),
+            ("outage", 0.1),
+        ),
     ),
     optimizer=OptimizerConfig(lr=2e-3, weight_decay=0.01, betas=(0.9, 0.99)),
     train=TrainConfig(
@@ -56,6 +64,7 @@ RIVERS = Config(
         averaged_weights=0.998,
         task_weights=(("weather", 0.1), ("riverflow", 1.0)),
         catchment_variance=True,
+        flow_share=0.7,
         validate_every=1,
         validation_windows=16,
         checkpoint_every=1,
@@ -73,6 +82,7 @@ TINY = RIVERS.having(
         "recurrent_width": 24,
         "runoff": 48,
         "ahead": 24,
+        "runoff_dropout": 0.0,
     },
     train={"epochs": 4, "steps_per_epoch": 100, "precision": "fp32"},
 )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 Mixer = Literal["joint", "time", "recurrent", "space"]
-MaskKind = Literal["random", "unified", "tube", "span", "future", "blind", "site", "modality", "mixture"]
+MaskKind = Literal["random", "unified", "tube", "span", "outage", "future", "blind", "site", "modality", "mixture"]
 Precision = Literal["fp32", "bf16", "fp16"]
 TrackerKind = Literal["none", "auto", "wandb", "tensorboard"]
 
@@ -42,7 +42,7 @@ class DataConfig:
     variable_dropout: float = 0.0
     """Share of samples in which one variable of a shared modality is taken away."""
     look_back_days: int = 0
-    """Days before a window whose weather is summed up for it (`model.runoff` starts from them); in a quarter of the training
+    """Days before a window whose weather is summed up for it (`model.runoff` starts from them); in half of the training
     windows fewer, for a user's record may be short."""
     longest_gap: int = 0
     """Longest gap [days] in the flow that `model.ahead` is shown in training, after views of up to twice as many; 0 has
@@ -87,6 +87,8 @@ class ModelConfig:
     """Width of a memory that makes flow of weather alone, on every day, for the rest to correct; 0 has none."""
     ahead: int = 0
     """Width of a second one that also sees the river's own flow of earlier days; 0 has none."""
+    runoff_dropout: float = 0.0
+    """Dropout of the states of both memories."""
     priors: bool = False
     """Start answers from the river's own days and its neighbours, with learned gates."""
     neighbours: int | None = None
@@ -138,7 +140,7 @@ class MaskConfig:
     answered: tuple[str, ...] = ()
     """Modalities that question masks hide; none named means every modality."""
     span_days: tuple[int, int] = (1, 60)
-    """Shortest and longest gap of `span` [days], drawn log-uniformly."""
+    """Shortest and longest gap of `span` and `outage` [days], drawn log-uniformly."""
     lead_days: int = 10
     """Half of `future` and `blind` hide at most so many days."""
     mixture: tuple[tuple[str, float], ...] = (("random", 1.0),)
@@ -229,6 +231,9 @@ class TrainConfig:
     """Weight of each modality's loss."""
     catchment_variance: bool = False
     """Divide squared errors by each catchment's own variance over the training days (loss only, never an input)."""
+    flow_share: float = 0.0
+    """Share of river flow's squared error that is of flow itself [mm/day], over each river's variance of it; the rest is of
+    its scaled root. What is scored is flow, what learns steadily is the root."""
     memory_weight: float = 1.0
     """Weight of the squared error of each of the model's memories, on every observed day, beside that of the answers."""
     distribution_weight: float = 0.1

@@ -13,6 +13,7 @@ import torch
 
 from hydromae.data.laid import Shared, held_in
 from hydromae.data.record import VARIANCE_FLOOR, neighbour_groups, record_of
+from hydromae.data.scaling import Scaling, VariableScaling
 from hydromae.data.windows import batch_of
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
@@ -177,6 +178,20 @@ def test_variance_of_a_catchment_over_training_days() -> None:
     assert (record.variance["weather"] == 1).all()
     plain = record_of(catchments(3), replace(config, train=PRESETS["base"].train), SCALING)
     assert (plain.variance["riverflow"] == 1).all()
+
+
+def test_variance_of_flow_is_of_training_days() -> None:
+    config = config_of("rivers")
+    scaling = Scaling({**SCALING.variables, "riverflow": VariableScaling("root", 1.0, 2.0)})
+    held = catchments(3, 40)
+    assert config.train.flow_share
+    natural = record_of(held, config, scaling).flow
+    assert natural is not None and natural.mean.tolist() == [1.0] and natural.std.tolist() == [2.0]
+    expected = held["riverflow"].values[:30].astype(np.float64).var(axis=0) + VARIANCE_FLOOR
+    assert natural.variance[0, :, 0].tolist() == pytest.approx(expected, rel=1e-3)
+    cut = batch_of(record_of(held, config, scaling), np.array([0, 5]), 4, np.array([[2], [0]])).flow
+    assert cut is not None and torch.equal(cut.variance[:, 0], natural.variance[0, [2, 0]]) and cut.std.shape == (2,)
+    assert record_of(held, config.having(train={"flow_share": 0.0}), scaling).flow is None
 
 
 def test_a_catchment_without_training_days_has_the_variance_one() -> None:

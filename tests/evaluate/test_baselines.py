@@ -193,7 +193,7 @@ def test_positions_come_from_latitude_and_longitude_where_the_grid_is_missing():
 
 def test_every_question_has_baselines_and_names_are_unique():
     chosen = baselines.for_questions(ridge_record())
-    assert set(chosen) == {"fill", "ungauged", "simulate", "forecast", "forecast-blind"}
+    assert set(chosen) == {"fill", "ungauged", "ungauged-bare", "simulate", "forecast", "forecast-blind"}
     for methods in chosen.values():
         names = [method.name for method in methods]
         assert len(set(names)) == len(names) > 0

@@ -60,6 +60,27 @@ def test_fill_hides_each_third_in_turn():
     xr.testing.assert_identical(asked[0].dataset["precipitation"], protocol.around(full, PERIOD)["precipitation"])
 
 
+def test_a_barely_known_river_has_moved_and_kept_its_area_alone():
+    full, names = record(), ("catchment-area", "bfihost", "latitude", "longitude")
+    full = full.assign({name: ("catchment", 50.0 + np.arange(12)) for name in names})
+    places = ("easting", "northing", "centroid_easting")
+    full = full.assign_coords({name: ("catchment", np.full(12, 3e5)) for name in places})
+    (whole,), (bare,) = protocol.ungauged(full, PERIOD), protocol.ungauged_bare(full, PERIOD)
+    xr.testing.assert_identical(bare.targets["ungauged-bare"], whole.targets["ungauged"])
+    out = np.isin(full["catchment"].values, protocol.held_out(full["catchment"].values))
+    before, after = whole.dataset, bare.dataset
+    assert np.isnan(after["bfihost"].values[out]).all() and np.isnan(after["centroid_easting"].values[out]).all()
+    np.testing.assert_array_equal(after["catchment-area"], before["catchment-area"])
+    for name, km in (("easting", 1e-3), ("northing", 1e-3), ("latitude", 111.2)):
+        moved = np.abs((after[name] - before[name]).values) * km
+        assert (moved[out] > 0).all() and (moved <= 5.0001).all() and (moved[~out] == 0).all(), name
+    east = (after["easting"] - before["easting"]).values[out] / 1e3
+    degrees = (after["longitude"] - before["longitude"]).values[out]
+    np.testing.assert_allclose(degrees * 111.2 * np.cos(np.deg2rad(50.0 + np.flatnonzero(out))), east)
+    untouched = ["riverflow", "precipitation"]
+    xr.testing.assert_identical(after[untouched].drop_vars(places), before[untouched].drop_vars(places))
+
+
 def test_ungauged_and_simulate_hide_the_year_before_too():
     full = record()
     (question,) = protocol.ungauged(full, PERIOD)

@@ -172,7 +172,7 @@ def test_near_and_dense_contexts_give_the_same_priors() -> None:
         assert torch.allclose(one.float(), other.float(), atol=1e-4)
 
 
-RUNOFF, RUNOFF_OWN, RUNOFF_DONORS, RUNOFF_BOTH, AHEAD = range(4, 9)
+RUNOFF, RUNOFF_OWN, RUNOFF_DONORS, RUNOFF_ALIKE, RUNOFF_BOTH, AHEAD = range(4, 10)
 
 
 def corrected(
@@ -230,10 +230,32 @@ def test_what_neighbours_leave_open_is_carried_on_beside_their_error() -> None:
     flow[..., 0] += 2.0
     near = math.exp(-math.log1p(math.e))
     theirs = 0.5 * near / (near + math.log1p(math.exp(-1.0)))
+    strength = 6 * 0.5**2  # of six days on which both are seen
+    slope = 6 * 0.5 * (2.0 - theirs) / (strength + 0.3 * (strength / 2 + 1))  # the mean of two, of which one is itself
+    alike = theirs + 0.5 * slope
     values, _ = corrected(flow, seen, runoff)
     for day, faded in ((6, 1.0), (9, math.exp(-0.3))):
-        expected = float(runoff[0, day, 0]) + theirs + (2.0 - theirs) * faded
+        assert float(values[0, day, 0, RUNOFF_ALIKE]) == pytest.approx(float(runoff[0, day, 0]) + alike, rel=1e-5)
+        expected = float(runoff[0, day, 0]) + alike + (2.0 - alike) * faded
         assert float(values[0, day, 0, RUNOFF_BOTH]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_errors_that_go_together_are_regressed_on_each_other() -> None:
+    """River 0 errs as twice river 1 does, not as river 2; river 3, hidden late in the gap, is guessed from the others."""
+    draw = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, 400, 2, generator=draw)
+    runoff = torch.tensor([(-1.0) ** day for day in range(400)])[None, :, None].repeat(1, 1, 4)
+    error = torch.stack([2 * noise[..., 0], noise[..., 0], noise[..., 1], noise[..., 0]], dim=-1)
+    seen = torch.ones_like(error).bool()
+    seen[:, 300:, 0] = seen[:, 350:, 3] = False
+    values, there = corrected(torch.where(seen, runoff + error, 99.0), seen, runoff)
+    truth = (runoff + error)[0, 300:, 0]
+    wrong = {name: (values[0, 300:, 0, name] - truth).square().mean().sqrt() for name in (RUNOFF_DONORS, RUNOFF_ALIKE)}
+    assert there[0, 300:, 0, RUNOFF_ALIKE].all() and wrong[RUNOFF_ALIKE] < 0.5 * wrong[RUNOFF_DONORS]
+    alone = seen.clone()
+    alone[..., 0] = False
+    values, _ = corrected(torch.where(alone, runoff + error, 99.0), alone, runoff)
+    assert torch.allclose(values[..., 0, RUNOFF_ALIKE], values[..., 0, RUNOFF_DONORS]), "nothing to regress"
 
 
 def test_ahead_is_taken_as_it_is() -> None:

@@ -24,9 +24,9 @@ def told(
         return runoff(rain, torch.ones_like(rain, dtype=torch.bool), flow, seen, days, sites, before, gaps)
 
 
-def made(ahead: int = 6) -> Runoff:
+def made(ahead: int = 6, dropout: float = 0.0) -> Runoff:
     torch.manual_seed(0)
-    return Runoff(7, ahead, 8, 3, 5)
+    return Runoff(7, ahead, 8, 3, 5, dropout)
 
 
 def flows() -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,3 +67,15 @@ def test_ahead_is_asked_on_days_of_gaps_and_never_sees_them() -> None:
     assert torch.equal(first.asked, ~seen | gaps)
     spoilt = told(runoff, torch.where(seen, torch.where(gaps, 1e6, flow), 0.0), seen, gaps=gaps)[1]
     assert torch.equal(first.mean, spoilt.mean)
+
+
+def test_dropout_is_of_the_states_in_training() -> None:
+    plain, dropping, (flow, seen) = made(), made(dropout=0.5), flows()
+    whole = told(plain.train(), flow, seen)
+    for memory, partly in zip(whole, told(dropping.train(), flow, seen), strict=True):
+        gone = (partly.states == 0).float().mean()
+        assert 0.4 < float(gone) < 0.6 and not torch.equal(partly.mean, memory.mean)
+    kept = told(dropping, flow, seen)[0].states
+    assert torch.allclose(kept[kept != 0], 2 * whole[0].states[kept != 0], atol=1e-6)
+    for memory, same in zip(whole, told(dropping.eval(), flow, seen), strict=True):
+        assert torch.equal(memory.mean, same.mean)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from rich.table import Table
 from tyro.conf import Positional, arg
@@ -15,8 +16,11 @@ from hydromae.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import xarray as xr
 
-QuestionName = Literal["fill", "ungauged", "simulate", "forecast", "forecast-blind"]
+Protocol = Literal["gb"]
+ALL = ("2011-01-01", "2014-09-30")
+QuestionName = Literal["fill", "ungauged", "ungauged-bare", "simulate", "forecast", "forecast-blind"]
 
 
 @dataclass(frozen=True)
@@ -24,17 +28,20 @@ class Evaluate:
     """Score a model and the baselines on rivers and days they never saw: fill, ungauged, simulate, forecast."""
 
     store: Annotated[Positional[Path], arg(metavar="STORE")]
-    """A store that hydromae prepare wrote, with flow."""
+    """A store that hydromae prepare wrote, with flow; or raw files, which are prepared first, for this once."""
     out: Annotated[Path, arg(metavar="EVALUATION")]
     """Folder of the scores; replaced if it lies there."""
+    protocol: Protocol | None = None
+    """gb: as the README's table was made: the shipped model, the two years that chose nothing (2012-10-01 to 2014-09-30), an
+    issue every 10 days. What is named beside it counts instead."""
     model: Path | None = None
-    """A run, a checkpoint, or a model folder; without it the baselines alone are scored."""
-    period: tuple[str, str] = ("2011-01-01", "2014-09-30")
-    """First and last day that is scored."""
-    questions: tuple[QuestionName, ...] = ("fill", "ungauged", "simulate", "forecast", "forecast-blind")
+    """A shipped name, a run, a checkpoint, or a model folder; without it the baselines alone are scored."""
+    period: tuple[str, str] | None = None
+    """First and last day that is scored; 2011-01-01 2014-09-30 unless the protocol says other."""
+    questions: tuple[QuestionName, ...] = get_args(QuestionName)
     """Which questions."""
-    every: int = 30
-    """Days between two issues of a forecast (the protocol reports with 5)."""
+    every: int | None = None
+    """Days between two issues of a forecast; 30 unless the protocol says other."""
     baselines: bool = True
     """Score the baselines too; --no-baselines leaves them out."""
     device: str = "auto"
@@ -44,26 +51,39 @@ class Evaluate:
 
     def run(self, say: Say) -> Result:
         """Ask every question, score every answer, show the medians."""
-        from hydromae.data.store import load_store
+        from hydromae.evaluate import protocol
         from hydromae.evaluate.run import run_protocol
         from hydromae.evaluate.score import summary
         from hydromae.predict import load
 
-        model = None if self.model is None else load(self.model, self.device)
-        record = load_store(self.store)
-        evaluation = run_protocol(
-            model, record, self.period, self.questions, self.every, self.baselines, self._settings()
-        )
+        gb = self.protocol == "gb"
+        name, every = self.model or (Path("gb-rivers") if gb else None), self.every or (10 if gb else 30)
+        period = self.period or (protocol.PERIODS["report"] if gb else ALL)
+        model = None if name is None else load(name, self.device)
+        settings = self._settings(name, every)
+        evaluation = run_protocol(model, _record(self.store), period, self.questions, every, self.baselines, settings)
         evaluation.save(self.out)
         found = summary(evaluation)
         say(scores_table(found))
+        say(events_table(found))
         say(f"{self.out}: scores of every catchment; hydromae report {self.out} makes a page of them")
         rows = json.loads(str(found.reset_index().to_json(orient="records")))  # NaN, which JSON lacks, becomes null
         return {"path": str(self.out), "scores": rows}
 
-    def _settings(self) -> dict[str, object]:
-        model = "" if self.model is None else f" --model {self.model}"
-        return {"command": f"hydromae evaluate {self.store} --out {self.out}{model} --every {self.every}"}
+    def _settings(self, name: Path | None, every: int) -> dict[str, object]:
+        model = "" if name is None else f" --model {name}"
+        return {"command": f"hydromae evaluate {self.store} --out {self.out}{model} --every {every}"}
+
+
+def _record(source: Path) -> xr.Dataset:
+    """A store in memory; raw files are prepared aside."""
+    from hydromae.data.prepare import prepare
+    from hydromae.data.store import load_store
+
+    if source.suffix == ".zarr" or not source.exists():
+        return load_store(source)
+    with tempfile.TemporaryDirectory() as aside:
+        return load_store(prepare(source, f"{aside}/record.zarr", "catchments"))
 
 
 def scores_table(found: pd.DataFrame) -> Table:
@@ -76,6 +96,25 @@ def scores_table(found: pd.DataFrame) -> Table:
         shares = [row[name] for name in ("coverage50", "coverage90")]
         cells = ["" if n != n else f"{n:.3f}" for n in numbers] + ["" if n != n else f"{n:.0%}" for n in shares]
         table.add_row(row["question"], row["method"], *cells, str(row["catchments"]))
+    return table
+
+
+def events_table(found: pd.DataFrame) -> Table:
+    """Floods and droughts of all rivers together, for each question that met any: how many, CSI, and Brier score."""
+    table = Table("question", "method", box=None, pad_edge=False)
+    for column in table.columns:
+        column.no_wrap, column.min_width = True, 18
+    for kind in ("flood", "drought"):
+        for head in (f"{kind}s", "CSI", "Brier"):
+            table.add_column(head, justify="right")
+    names = [(f"{kind}_events", f"{kind}_csi", f"{kind}_brier") for kind in ("flood", "drought")]
+    for row in found.reset_index().to_dict("records"):
+        cells = []
+        for events, csi, brier in names:
+            met = row[events] > 0
+            cells += [f"{row[events]:.0f}", f"{row[csi]:.3f}", f"{row[brier]:.5f}"] if met else ["", "", ""]
+        if any(cells):
+            table.add_row(row["question"], row["method"], *cells)
     return table
 
 

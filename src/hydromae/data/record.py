@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 from jaxtyping import Float, Int
 
-from hydromae.batch import CellWeights, Places
+from hydromae.batch import CellWeights, Natural, Places
 from hydromae.config import Config
 from hydromae.data.laid import Shared, held_in, map_blocks, series_blocks
 from hydromae.data.readers.record import positions
@@ -20,7 +20,8 @@ from hydromae.grid import GridSpec
 from hydromae.modalities import ATTRIBUTES, MODALITIES
 
 VARIANCE_FLOOR = 0.02
-"""Added to a catchment's variance (scaled) in the loss, so that a river that hardly moves does not rule it."""
+"""Added to a catchment's variance (scaled, and of flow in mm²/day²) in the loss, so that a river that hardly moves does not
+rule it."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Record:
         For each cell in a land patch the patch's place among the sites, its pixel, and its place along `cell`.
     degrees : (float, float)
         Standard deviations of latitude and longitude in the scaling [degrees].
+    flow : Natural or None
+        For one window (B = 1), where the loss looks at flow itself.
     """
 
     days: Int[np.ndarray, " T"]
@@ -61,6 +64,7 @@ class Record:
     patches: Int[np.ndarray, " P"]
     laid: tuple[np.ndarray, np.ndarray, np.ndarray] | None
     degrees: tuple[float, float]
+    flow: Natural | None = None
 
     def kind(self, name: str) -> str:
         """Map or series."""
@@ -150,6 +154,7 @@ def record_of(
         patches,
         laid,
         (spread[0], spread[1]),
+        _natural(values["riverflow"], scaling, training) if config.train.flow_share and "riverflow" in values else None,
     )
 
 
@@ -199,6 +204,14 @@ def _variance(values: np.ndarray, training: np.ndarray, divide: bool) -> Float[n
     mean = filled.sum(axis=0) / count
     spread = (np.where(seen, values[training] - mean, 0.0) ** 2).sum(axis=0) / count
     return np.where(count > 1, spread + VARIANCE_FLOOR, 1.0).astype(np.float32)
+
+
+def _natural(root: Float[np.ndarray, "T S F"], scaling: Scaling, training: np.ndarray) -> Natural:
+    """Units of flow; its variance on training days alone."""
+    by = scaling["riverflow"]
+    flow = np.square(np.maximum(root[training] * np.float32(by.std) + np.float32(by.mean), 0))
+    variance = _variance(flow, np.ones(len(flow), dtype=bool), divide=True)
+    return Natural(torch.tensor([by.mean]), torch.tensor([by.std]), torch.from_numpy(variance)[None])
 
 
 def _catchment_places(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int, Shaped
 
-from hydromae.batch import Batch, Places
+from hydromae.batch import Batch, Natural, Places
 from hydromae.config import Config, DataConfig
 from hydromae.data.antecedent import antecedent
 from hydromae.data.record import Record
@@ -49,7 +49,8 @@ def batch_of(
     }
     days = int(record.days[0]) + starts[:, None] + np.arange(length)
     before = None if look_back is None else _before(record, starts, look_back, sites)
-    return Batch(values, observed, variance, torch.from_numpy(days), places, record.cells, before)
+    flow = None if record.flow is None else _of_sites(record.flow, len(starts), sites)
+    return Batch(values, observed, variance, torch.from_numpy(days), places, record.cells, before, flow=flow)
 
 
 def _before(
@@ -82,6 +83,11 @@ def _cut(
         cut[window, : inside.start] = np.nan
         cut[window, inside.stop :] = np.nan
     return cut
+
+
+def _of_sites(whole: Natural, size: int, sites: Int[np.ndarray, "B S"] | None) -> Natural:
+    spread = whole.variance if sites is None else whole.variance[0][torch.from_numpy(sites)]
+    return Natural(whole.mean.expand(size), whole.std.expand(size), spread.expand(size, *spread.shape[1:]))
 
 
 def _places(whole: Places, size: int, sites: Int[np.ndarray, "B S"] | None) -> Places:
@@ -153,9 +159,9 @@ class Windows:
         return starts[int(_order(self.seed, epoch, len(starts))[place % len(starts)])]
 
     def _look_back(self, generator: np.random.Generator) -> int:
-        """Days summed up before a window: all, or where windows are augmented, in a quarter of them fewer."""
+        """Days summed up before a window: all, or where windows are augmented, in half of them fewer."""
         days = self.config.look_back_days
-        return int(generator.integers(0, days)) if self.augment and generator.random() < 0.25 else days
+        return int(generator.integers(0, days)) if self.augment and generator.random() < 0.5 else days
 
     def _neighbourhood(self, generator: np.random.Generator) -> Int[np.ndarray, " S"]:
         """A centre and, of its nearest sites, a random choice."""

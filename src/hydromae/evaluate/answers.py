@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float
 from hydromae.data.origin import origin_of
 
 LOG_OFFSET = 0.01
+LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+"""Quantiles that a distribution is scored by, the same for all methods: CRPS sharpens with their number."""
 
 
 def answered(dataset: xr.Dataset, flow: Float[np.ndarray, "T C"]) -> xr.Dataset:

@@ -106,6 +106,7 @@ def for_questions(training: xr.Dataset) -> dict[str, list[Method]]:
     return {
         "fill": [LogInterpolation(), ridge, ridge.with_residual(), climatology],
         "ungauged": [WeightedDonors(), two_trait_donors(), nearest_gauge()],
+        "ungauged-bare": [WeightedDonors(), two_trait_donors(), nearest_gauge()],
         "simulate": [climatology],
         "forecast": [Persistence(), climatology],
         "forecast-blind": [Persistence(), climatology],

@@ -22,14 +22,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hydromae.data.scaling import Scaling
-from hydromae.evaluate.answers import answered
+from hydromae.evaluate.answers import LEVELS, answered
 from hydromae.files import write_whole
 from hydromae.modalities import ATTRIBUTES
 from hydromae.model.distribution import Gaussians, around
 from hydromae.model.recurrence import opened
 from hydromae.questions import WEATHER
 
-LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 STARTS = 4
 """Different first days in a batch: sequences that start together are cut as one block."""
 WEIGHTS = "lstm.safetensors"
@@ -168,8 +167,7 @@ class RegionalLSTM:
     def _natural(self, root: Tensor, gaussians: Gaussians) -> Float[Tensor, "T N"]:
         """Mean flow [mm/day] of a distribution of its scaled root."""
         by = self.scaling["riverflow"]
-        variance = (gaussians.weight * (gaussians.centre.square() + gaussians.spread.square())).sum(-1) - root.square()
-        return (root * by.std + by.mean).clamp(min=0.0).square() + variance.clamp(min=0.0) * by.std**2
+        return (root * by.std + by.mean).clamp(min=0.0).square() + gaussians.variance * by.std**2
 
     def _train(self, training: xr.Dataset, watch: Callable[[int, float], None]) -> None:
         recipe, generator = self.recipe, np.random.default_rng(self.recipe.seed)

@@ -7,14 +7,16 @@ are targets. Flow and weather of the year before a period stay visible as contex
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from hydromae import questions
+from hydromae.data.windows import KEPT_TRAITS, KM_PER_DEGREE
 from hydromae.errors import InputError
+from hydromae.modalities import ATTRIBUTES
 
 Period = tuple[str, str]
 TRAINING_END = "2010-12-31"
@@ -28,6 +30,7 @@ LEADS = (1, 3, 7)
 FOLDS = 10
 PASSES = 3
 GAP_SPACING = 100
+MOVED_KM = 5.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Question:
     Attributes
     ----------
     name : str
-        The question: fill, ungauged, simulate, forecast or forecast-blind.
+        The question: fill, ungauged, ungauged-bare, simulate, forecast or forecast-blind.
     dataset : Dataset
         What a method sees: a water record with NaN where the answers were.
     truth : DataArray (time, catchment)
@@ -140,6 +143,36 @@ def ungauged(record: xr.Dataset, period: Period, catchments: np.ndarray | None =
     yield _question("ungauged", questions.ungauged(seen, chosen), seen, {"ungauged": wanted})
 
 
+def ungauged_bare(record: xr.Dataset, period: Period) -> Iterator[Question]:
+    """As `ungauged`, of places known as a user may know them: position and area alone, and that up to 5 km off.
+
+    Each river is moved by up to 5 km east or west and north or south, drawn with the seed 0; where its centroid lies is not
+    known.
+    """
+    for question in ungauged(record, period):
+        moved = _bare(question.dataset, held_out(question.dataset["catchment"].values))
+        yield replace(
+            question, name="ungauged-bare", dataset=moved, targets={"ungauged-bare": question.targets["ungauged"]}
+        )
+
+
+def _bare(dataset: xr.Dataset, catchments: np.ndarray) -> xr.Dataset:
+    """Traits of these rivers gone but for position and area, and their positions shifted."""
+    chosen = dataset["catchment"].isin(catchments)
+    drawn = np.random.default_rng(0).uniform(-MOVED_KM, MOVED_KM, (2, len(catchments)))
+    shift = np.zeros((2, dataset.sizes["catchment"]))
+    shift[:, chosen.values] = drawn
+    degrees = KM_PER_DEGREE * np.cos(np.deg2rad(dataset["latitude"].values)) if "latitude" in dataset.variables else 1.0
+    by = {"easting": 1e3 * shift[0], "northing": 1e3 * shift[1]}
+    by |= {"longitude": shift[0] / degrees, "latitude": shift[1] / KM_PER_DEGREE}
+    lost = [a.name for a in ATTRIBUTES if a.name not in KEPT_TRAITS] + ["centroid_easting", "centroid_northing"]
+    found = {name: dataset[name] + by[name] for name in by if name in dataset.variables}
+    found |= {name: dataset[name].where(~chosen) for name in lost if name in dataset.variables}
+    places = {name for name in found if name in dataset.coords}
+    data = {name: value for name, value in found.items() if name not in places}
+    return dataset.assign(data).assign_coords({name: found[name] for name in places})
+
+
 def simulate(record: xr.Dataset, period: Period) -> Iterator[Question]:
     """All flow of all catchments hidden, in the period and before it."""
     seen = around(record, period)
@@ -173,6 +206,7 @@ def all_questions(record: xr.Dataset, period: Period, every: int = 5) -> Iterato
     """Every question of the protocol, with an issue of forecasts every `every` days."""
     yield from fill(record, period)
     yield from ungauged(record, period)
+    yield from ungauged_bare(record, period)
     yield from simulate(record, period)
     yield from forecast(record, period, "known", every)
     yield from forecast(record, period, "blind", every)

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import xarray as xr
 
 from hydromae.evaluate import protocol
+from hydromae.evaluate.answers import LEVELS
 from hydromae.evaluate.baselines import for_questions
+from hydromae.evaluate.events import Thresholds
 from hydromae.evaluate.protocol import Period, Question
 from hydromae.evaluate.score import Evaluation, evaluate
+from hydromae.predict import Model
 from hydromae.questions import Method
 
 
+@dataclass(frozen=True)
+class ByModel:
+    """A model as a method: it is asked for the quantiles that all distributions are scored by."""
+
+    model: Model
+    name: str = "hydromae"
+
+    def predict(self, dataset: xr.Dataset) -> xr.Dataset:
+        """Every NaN, with `LEVELS`."""
+        return self.model.predict(dataset, LEVELS)
+
+
 def run_protocol(
-    model: Method | None,
+    model: Model | None,
     record: xr.Dataset,
     period: Period,
     names: Sequence[str],
@@ -28,14 +44,14 @@ def run_protocol(
 
     Parameters
     ----------
-    model : Method or None
+    model : Model or None
         Comes first in every row; None scores the baselines alone.
     record : Dataset
         A water record with the truth.
     period : (str, str)
         First and last day that is scored.
     names : sequence of str
-        Among fill, ungauged, simulate, forecast, forecast-blind.
+        Among fill, ungauged, ungauged-bare, simulate, forecast, forecast-blind.
     every : int
         Days between two issues of a forecast.
     baselines : bool
@@ -45,12 +61,13 @@ def run_protocol(
     more : mapping of str to sequence of Method, optional
         Further methods by the name of the question, trained elsewhere.
     """
-    own = [] if model is None else [model]
-    others = for_questions(protocol.training_record(record)) if baselines else {}
+    own, training = [] if model is None else [ByModel(model, model.name)], protocol.training_record(record)
+    others = for_questions(training) if baselines else {}
+    thresholds = Thresholds.fit(training, record["catchment"].values)
     methods = {name: [*own, *(more or {}).get(name, []), *others.get(name, [])] for name in names}
     held = [str(name) for name in protocol.held_out(record["catchment"].values)]
     said = {"split": f"{len(held)} catchments never in training: seed 0, protocol.held_out", "issue_every_days": every}
-    return evaluate(methods, record, asked(record, period, names, every), period, {**said, **settings})
+    return evaluate(methods, record, asked(record, period, names, every), period, {**said, **settings}, thresholds)
 
 
 def asked(record: xr.Dataset, period: Period, names: Sequence[str], every: int) -> Iterator[Question]:
@@ -58,6 +75,7 @@ def asked(record: xr.Dataset, period: Period, names: Sequence[str], every: int) 
     made: dict[str, Iterable[Question]] = {
         "fill": protocol.fill(record, period),
         "ungauged": protocol.ungauged(record, period),
+        "ungauged-bare": protocol.ungauged_bare(record, period),
         "simulate": protocol.simulate(record, period),
         "forecast": protocol.forecast(record, period, "known", every),
         "forecast-blind": protocol.forecast(record, period, "blind", every),

@@ -14,11 +14,13 @@ import xarray as xr
 
 from hydromae import metrics
 from hydromae.errors import InputError
+from hydromae.evaluate.events import COUNTS, KINDS, Thresholds, counted, scores_of
 from hydromae.evaluate.examples import Hydrograph, example_table, typical
 from hydromae.evaluate.protocol import Period, Question
 from hydromae.questions import Method
 
-SCORES = ("nse", "kge", "target_days", "answered_days", "crps", "coverage50", "coverage90")
+EVENTS = tuple(f"{kind}_{name}" for kind in KINDS for name in COUNTS)
+SCORES = ("nse", "kge", "target_days", "answered_days", "crps", "coverage50", "coverage90", *EVENTS)
 INTERVAL_LEVELS = (0.05, 0.25, 0.75, 0.95)
 REPORT_DAYS = 365
 
@@ -32,8 +34,8 @@ class Evaluation:
     scores : Dataset (question, method, catchment)
         `nse`, `kge`, `target_days` (observed days that were asked for), `answered_days` (those of them that the method
         answered; scores look at these), `crps` [mm/day], `coverage50`, `coverage90` (NaN where a method gives no
-        distribution), coordinates `easting`, `northing` [m] where the record has them. NaN where a method was not
-        asked.
+        distribution), counts of floods and droughts (`evaluate.events`), coordinates `easting`, `northing` [m] where the
+        record has them. NaN where a method was not asked.
     examples : Dataset (example, time)
         Hydrographs: `truth`, `mean` and `quantile_value` (quantile, example, time) of the answers on target days,
         `precipitation`, with coordinates `question`, `method`, `catchment`, `nse` of each example.
@@ -83,6 +85,7 @@ def evaluate(
     questions: Iterable[Question],
     period: Period,
     settings: Mapping | None = None,
+    thresholds: Thresholds | None = None,
 ) -> Evaluation:
     """Ask methods the questions, and score the answers for each catchment over all its target days of the period.
 
@@ -99,6 +102,8 @@ def evaluate(
         First and last day that is scored.
     settings : mapping, optional
         What else the report should know (seed, split, command), of JSON types.
+    thresholds : Thresholds, optional
+        What floods and droughts are on each river of the record; without it they are not counted.
 
     Raises
     ------
@@ -116,7 +121,7 @@ def evaluate(
             answer = method.predict(question.dataset)
             for row, target in question.targets.items():
                 answers.setdefault((row, method.name), _Answers(truth)).enter(method.name, answer, target)
-    table = {key: entry.scores(truth) for key, entry in answers.items()}
+    table = {key: entry.scores(truth, thresholds) for key, entry in answers.items()}
     where = {name: days[name] for name in ("easting", "northing") if name in days.variables}
     scores = _score_table(table, truth["catchment"]).assign_coords(where)
     said = {"period": list(period), "questions": list(scores["question"].values.tolist())}
@@ -169,7 +174,7 @@ class _Answers:
         here = {"catchment": catchment}
         return self.mean.sel(here), None if self.quantiles is None else self.quantiles.sel(here)
 
-    def scores(self, truth: xr.DataArray) -> xr.Dataset:
+    def scores(self, truth: xr.DataArray, thresholds: Thresholds | None) -> xr.Dataset:
         """Scores of each catchment over the targets that were answered."""
         target = truth.where(self.target)
         answered = self.target & self.mean.notnull()
@@ -181,6 +186,12 @@ class _Answers:
                 "answered_days": answered.sum("time").astype(np.float64),
             }
         )
+        if thresholds is not None:
+            levels = None if self.quantiles is None else self.quantiles["quantile"].values
+            cuts = None if self.quantiles is None else self.quantiles.values
+            days = pd.DatetimeIndex(truth["time"].values)
+            held = counted(days, truth.values, self.target.values, self.mean.values, levels, cuts, thresholds)
+            result = result.assign({name: ("catchment", count) for name, count in held.items()})
         if self.quantiles is None:
             return result
         return result.assign(
@@ -233,7 +244,9 @@ def summary(evaluation: Evaluation, minimum_days: int = REPORT_DAYS) -> pd.DataF
     -------
     DataFrame
         Index (question, method); columns `catchments`, `minimum_days`, `answered` (share of target days),
-        `nse_median`, `nse_p10`, `nse_p25`, the same of `kge`, and medians `crps`, `coverage50`, `coverage90`.
+        `nse_median`, `nse_p10`, `nse_p25`, the same of `kge`, medians `crps`, `coverage50`, `coverage90`, and of floods and
+        droughts of all these catchments together `flood_events`, `flood_csi`, `flood_pod`, `flood_far`, `flood_brier`,
+        `drought_events` and so on.
     """
     rows = {}
     for question in evaluation.scores["question"].values:
@@ -260,4 +273,7 @@ def _percentiles(one: xr.Dataset) -> dict[str, float]:
             result[f"{score}_{label}"] = float(pd.Series(one[score].values).quantile(percent / 100))
     for score in ("crps", "coverage50", "coverage90"):
         result[score] = float(pd.Series(one[score].values).median())
+    counts = {name: float(one[name].sum()) for name in EVENTS}
+    for kind in KINDS:
+        result |= scores_of(counts, kind)
     return result

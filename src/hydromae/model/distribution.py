@@ -35,6 +35,13 @@ class Gaussians:
         density = -0.5 * standard.square() - self.spread.log() - 0.5 * math.log(2 * math.pi)
         return torch.logsumexp(density + self.weight.clamp(min=1e-12).log(), dim=-1)
 
+    @property
+    def variance(self) -> Float[Tensor, "*batch"]:
+        """Variance of the mixture."""
+        mean = (self.weight * self.centre).sum(dim=-1)
+        second = (self.weight * (self.centre.square() + self.spread.square())).sum(dim=-1)
+        return (second - mean.square()).clamp(min=0.0)
+
     def cumulative(self, value: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """Probability of a value not above `value`."""
         standard = (value[..., None] - self.centre) / (self.spread * math.sqrt(2))

@@ -52,7 +52,7 @@ class HydroMAE(nn.Module):
         if model.runoff:
             channels = len(MODALITIES["weather"].variables)
             before = width(channels) if config.data.look_back_days else 0
-            self.runoff = Runoff(model.runoff, model.ahead, model.d_model, channels, before)
+            self.runoff = Runoff(model.runoff, model.ahead, model.d_model, channels, before, model.runoff_dropout)
         depth = max(model.map_layers if MODALITIES[name].kind == "map" else model.series_layers for name in self.heads)
         maps = model.use_input + depth + model.fusion_layers
         chosen = model.use_fm_layers if model.use_fm_layers is not None else tuple(range(maps))

@@ -17,8 +17,9 @@ from hydromae.model.layers import Context
 
 PRIORS = ("own", "donors", "alike", "alike_own")
 """Own days interpolated; neighbours by distance and traits; neighbours that moved alike; those plus own residual."""
-CORRECTED = ("runoff", "runoff_own", "runoff_donors", "runoff_both")
-"""What a memory makes of the river; that with its own error of other days, its neighbours' error of the day, or both."""
+CORRECTED = ("runoff", "runoff_own", "runoff_donors", "runoff_alike", "runoff_both")
+"""What a memory makes of the river; that with its own error of other days, its neighbours' error of the day by distance and
+traits, that corrected by how the two errors went together, and the latter with what it left of its own error."""
 AHEAD = ("ahead",)
 """What a memory makes of the river that also saw its earlier flow."""
 LEAST_DAYS = 20
@@ -144,6 +145,7 @@ class Correction(nn.Module):
         super().__init__()
         self.slope = nn.Parameter(torch.tensor([1.0] + [-2.0] * (separations - 1)))
         self.doubt = nn.Parameter(torch.tensor([-1.0]))
+        self.stiffness = nn.Parameter(torch.tensor([math.log(0.3)]))
         self.memory = nn.Parameter(torch.tensor([math.log(10.0)]))
 
     def forward(
@@ -164,11 +166,29 @@ class Correction(nn.Module):
         error = torch.where(seen, (flow - runoff) / swing, 0.0)
         own, own_there, _ = carry(error, seen, decay=torch.exp(self.memory))
         theirs = self._theirs(error, their_seen, near, context)
-        left, left_there, _ = carry(torch.where(seen, error - theirs, 0.0), seen, decay=torch.exp(self.memory))
+        alike = theirs + self._alike(error, seen, theirs, their_seen, near)
+        left, left_there, _ = carry(torch.where(seen, error - alike, 0.0), seen, decay=torch.exp(self.memory))
         their_there = their_seen.any(dim=-1)
-        corrected = [runoff, *(runoff + swing * part for part in (own, theirs, theirs + left))]
+        corrected = [runoff, *(runoff + swing * part for part in (own, theirs, alike, alike + left))]
         everywhere = torch.ones_like(own_there)
-        return corrected, [everywhere, own_there, their_there, their_there & left_there]
+        return corrected, [everywhere, own_there, their_there, their_there, their_there & left_there]
+
+    def _alike(
+        self, error: Tensor, seen: Tensor, theirs: Tensor, their_seen: Tensor, near: Int[Tensor, "B S K"]
+    ) -> Float[Tensor, "B T S"]:
+        """Ridge regression, over the visible days, of what `theirs` leaves of a river's error on its neighbours' errors.
+
+        Hidden neighbours are guessed from their own neighbours; a river without visible days has nothing to regress.
+        """
+        guessed = _gather(torch.where(seen, error, theirs.detach()), near)
+        others = (near != torch.arange(near.shape[1], device=near.device)[:, None])[:, None]
+        known = torch.where(their_seen & seen[..., None], guessed, 0.0).transpose(1, 2)
+        left = torch.where(seen, error - theirs.detach(), 0.0).transpose(1, 2)
+        gram = known.transpose(-1, -2) @ known
+        strength = gram.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[..., None, None] + 1.0
+        ridge = torch.exp(self.stiffness) * strength * torch.eye(gram.shape[-1], device=gram.device)
+        slope = torch.linalg.solve(gram + ridge, known.transpose(-1, -2) @ left[..., None])[..., 0]
+        return (torch.where(others, guessed, 0.0) * slope[:, None]).sum(dim=-1)
 
     def _theirs(self, error: Tensor, their_seen: Tensor, near: Tensor, context: Context) -> Float[Tensor, "B T S"]:
         """Mean error of the neighbours by distance and traits, drawn to 0 where they are few and far."""

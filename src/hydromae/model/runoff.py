@@ -54,13 +54,15 @@ class Memory(nn.Module):
         What it is given each day.
     before : int
         What it is given of the time before.
+    dropout : float
+        Of its states.
     """
 
     INPUT = 64
 
-    def __init__(self, width: int, address: int, channels: int, before: int) -> None:
+    def __init__(self, width: int, address: int, channels: int, before: int, dropout: float) -> None:
         super().__init__()
-        self.before = before
+        self.before, self.dropout = before, dropout
         self.given = nn.Linear(channels, self.INPUT)
         self.site = nn.Linear(address, self.INPUT)
         self.start = nn.Linear(self.INPUT + before, 2 * width)
@@ -78,6 +80,7 @@ class Memory(nn.Module):
         hidden, cell = self.start(torch.cat([site, past.to(site.dtype)], dim=-1)).flatten(0, 1).chunk(2, dim=-1)
         begin = (hidden.tanh()[None].contiguous(), cell[None].contiguous())
         states = run(self.recurrence, rearrange(tokens, "b t s d -> t (b s) d"), begin)
+        states = functional.dropout(states, self.dropout, self.training)
         mean = self.mean(states)[..., 0].float()
         return rearrange(states, "t (b s) d -> b t s d", b=size), rearrange(mean, "t (b s) -> b t s", b=size)
 
@@ -91,12 +94,14 @@ class Runoff(nn.Module):
         Widths; 0 leaves ahead out.
     address, channels, before : int
         Of a site's address; weather variables; features of the weather before a window (`data.antecedent`).
+    dropout : float
+        Of both memories' states.
     """
 
-    def __init__(self, alone: int, ahead: int, address: int, channels: int, before: int) -> None:
+    def __init__(self, alone: int, ahead: int, address: int, channels: int, before: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.alone = Memory(alone, address, 2 * channels + 4, before)
-        self.ahead = Memory(ahead, address, 2 * channels + 4 + KNOWN, before) if ahead else None
+        self.alone = Memory(alone, address, 2 * channels + 4, before, dropout)
+        self.ahead = Memory(ahead, address, 2 * channels + 4 + KNOWN, before, dropout) if ahead else None
         self.token = nn.Linear(alone + ahead, address)
 
     def forward(

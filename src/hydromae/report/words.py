@@ -24,6 +24,14 @@ QUESTIONS = {
         Question("Ungauged rivers", "all flow of rivers never seen in training", "other rivers, weather, traits"),
         "Ungauged rivers, {}",
     ),
+    "ungauged-bare": (
+        Question(
+            "Ungauged rivers, barely known",
+            "all flow of rivers never seen in training",
+            "other rivers, weather; of the river its area and a place up to 5 km off",
+        ),
+        "Ungauged rivers, barely known, {}",
+    ),
     "simulate": (
         Question("Flow from weather", "all flow of every river", "weather and traits"),
         "Flow from weather, {}",

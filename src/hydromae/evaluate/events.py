@@ -1,0 +1,174 @@
+"""Floods and droughts, read off the answers: was it warned of, and with what probability.
+
+A flood is a day with flow above the river's 2-year flood, a drought a month with less flow than four in five years have in
+that month; both are drawn from training days. A river has a flood in two years, so counts are kept for each river and are
+scored together (`scores_of`): a median over rivers of a score of one event says nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from jaxtyping import Bool, Float, Int
+
+from hydromae.evaluate.answers import river_flow
+
+KINDS = ("flood", "drought")
+COUNTS = ("cases", "events", "hits", "false_alarms", "brier")
+"""Days (months) that count, those with an event, warnings that came true and that did not, sum of squared errors of P."""
+WARNED = 0.35
+"""Probability from which a method warns: half of what a good F1 score is, where F1 (and with it CSI) is greatest (Lipton,
+Elkan and Naryanaswamy 2014, ECML PKDD, theorem 1). Fixed beforehand, the same for all."""
+DRY = 0.2
+YEAR_DAYS, MONTH_DAYS, LEAST_YEARS = 330, 25, 10
+ASKED = 1 / 3
+"""Share of a month's days that must have been asked for."""
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """From where on it is an event; NaN for rivers with fewer than ten years in the training record.
+
+    Attributes
+    ----------
+    flood : Float[C]
+        Median of the annual maxima (water years from October) [mm/day]: what is exceeded in every other year.
+    drought : Float[12, C]
+        20th percentile of the mean flow of each calendar month [mm/day].
+    """
+
+    flood: Float[np.ndarray, " C"]
+    drought: Float[np.ndarray, "12 C"]
+
+    @classmethod
+    def fit(cls, training: xr.Dataset, catchments: np.ndarray) -> Thresholds:
+        """Of these catchments, from the training record, which may lack some."""
+        place = pd.Index(training["catchment"].values).get_indexer(pd.Index(catchments))
+        flow = np.where(place >= 0, river_flow(training)[:, place], np.nan)
+        seen = np.isfinite(flow)
+        month = _month(pd.DatetimeIndex(training["time"].values))
+        year = (month + 3) // 12
+        first = _first(year)
+        largest = np.maximum.reduceat(np.where(seen, flow, -np.inf), first, axis=0)
+        largest = np.where(np.add.reduceat(seen, first, axis=0) >= YEAR_DAYS, largest, np.nan)
+        first = _first(month)
+        means = np.where(np.add.reduceat(seen, first, axis=0) >= MONTH_DAYS, _monthly(flow, seen, first), np.nan)
+        dry = [_quantile(means[month[first] % 12 == one], DRY) for one in range(12)]
+        return cls(_quantile(largest, 0.5), np.stack(dry))
+
+
+def _quantile(years: Float[np.ndarray, "Y C"], share: float) -> Float[np.ndarray, " C"]:
+    """Quantile over the years of rivers that have enough of them; NaN for the others."""
+    found = np.full(years.shape[1], np.nan)
+    enough = np.isfinite(years).sum(axis=0) >= LEAST_YEARS
+    if enough.any():
+        found[enough] = np.nanquantile(years[:, enough], share, axis=0)
+    return found
+
+
+def _month(time: pd.DatetimeIndex) -> Int[np.ndarray, " T"]:
+    """Months since the year 0."""
+    return np.asarray(time.year) * 12 + np.asarray(time.month) - 1
+
+
+def _first(period: Int[np.ndarray, " T"]) -> Int[np.ndarray, " P"]:
+    """Where each period begins."""
+    return np.flatnonzero(np.diff(period, prepend=-1))
+
+
+def exceedance(
+    levels: Float[np.ndarray, " Q"], quantiles: Float[np.ndarray, Q * shape], above: Float[np.ndarray, "*shape"]
+) -> Float[np.ndarray, "*shape"]:
+    """Probability of flow above a value, from quantiles in ascending order.
+
+    Between quantiles linear, from nothing at no flow; beyond the highest it falls exponentially, as it does over the last
+    two.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        place = (quantiles <= above).sum(axis=0)
+        values = np.concatenate([np.zeros_like(quantiles[:1]), quantiles])
+        shares = np.concatenate([[0.0], levels])
+        low, high = place, np.minimum(place + 1, len(levels))
+        first, second = (np.take_along_axis(values, index[None], axis=0)[0] for index in (low, high))
+        within = np.where(second > first, (above - first) / (second - first), 0.0)
+        inside = 1 - shares[low] - (shares[high] - shares[low]) * np.clip(within, 0.0, 1.0)
+        scale = (quantiles[-1] - quantiles[-2]) / np.log((1 - levels[-2]) / (1 - levels[-1]))
+        beyond = (1 - levels[-1]) * np.exp(-np.maximum(above - quantiles[-1], 0) / np.maximum(scale, 1e-9))
+        chance = np.where(place == len(levels), beyond, inside)
+    return np.where(np.isfinite(quantiles).all(axis=0) & np.isfinite(above), chance, np.nan)
+
+
+def counted(
+    time: pd.DatetimeIndex,
+    truth: Float[np.ndarray, "T C"],
+    target: Bool[np.ndarray, "T C"],
+    mean: Float[np.ndarray, "T C"],
+    levels: Float[np.ndarray, " Q"] | None,
+    quantiles: Float[np.ndarray, "Q T C"] | None,
+    thresholds: Thresholds,
+) -> dict[str, Float[np.ndarray, " C"]]:
+    """For each river and kind of event the `COUNTS`, named such as `flood_hits`.
+
+    A method without a distribution says yes or no by its mean. A month is that of the completed record: observed days, and
+    answers on those that were asked for; the quantiles of its mean are the means of its days' quantiles, as if all its
+    days erred together.
+    """
+    answered = target & np.isfinite(mean) & np.isfinite(truth)
+    sure = [mean] if quantiles is None else list(quantiles)
+    flood = np.broadcast_to(thresholds.flood, truth.shape)
+    found = _score("flood", truth > flood, _chance(levels, sure, flood), answered & np.isfinite(flood))
+    month = _month(time)
+    first = _first(month)
+    asked = np.add.reduceat(answered, first, axis=0) >= ASKED * _days(first, len(month))
+    known = np.where(target, answered, np.isfinite(truth))
+    whole = np.add.reduceat(known, first, axis=0) >= MONTH_DAYS
+    sums = [_monthly(np.where(target, part, truth), known, first) for part in (truth, *sure)]
+    dry = thresholds.drought[month[first] % 12]
+    chance = 1 - _chance(levels, sums[1:], dry)
+    return found | _score("drought", sums[0] < dry, chance, asked & whole & np.isfinite(dry))
+
+
+def _chance(levels: np.ndarray | None, sure: list[np.ndarray], above: np.ndarray) -> np.ndarray:
+    """Probability of more than a value: of a distribution, or yes and no."""
+    if levels is None or len(sure) == 1:
+        return (sure[0] > above).astype(np.float64)
+    return exceedance(levels, np.stack(sure), above)
+
+
+def _score(kind: str, happened: np.ndarray, chance: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
+    counts = counts & np.isfinite(chance)
+    warned = chance >= WARNED
+    parts = (
+        counts,
+        counts & happened,
+        counts & happened & warned,
+        counts & ~happened & warned,
+        np.where(counts, np.square(np.nan_to_num(chance) - happened), 0.0),
+    )
+    return {f"{kind}_{name}": part.sum(axis=0).astype(np.float64) for name, part in zip(COUNTS, parts, strict=True)}
+
+
+def _days(first: Int[np.ndarray, " M"], total: int) -> Int[np.ndarray, "M 1"]:
+    return np.diff(first, append=total)[:, None]
+
+
+def _monthly(values: np.ndarray, known: np.ndarray, first: np.ndarray) -> Float[np.ndarray, "M C"]:
+    total = np.add.reduceat(np.where(known, values, 0.0), first, axis=0)
+    return total / np.maximum(np.add.reduceat(known.astype(np.float64), first, axis=0), 1.0)
+
+
+def scores_of(counts: dict[str, float], kind: str) -> dict[str, float]:
+    """CSI, POD, FAR and Brier score (as in `metrics`) of the events of all rivers together, and their number."""
+    cases, events, hits, false, brier = (counts[f"{kind}_{name}"] for name in COUNTS)
+    ratios = {
+        "csi": (hits, events + false),
+        "pod": (hits, events),
+        "far": (false, hits + false),
+        "brier": (brier, cases),
+    }
+    return {f"{kind}_events": events} | {
+        f"{kind}_{name}": above / below if below else np.nan for name, (above, below) in ratios.items()
+    }
