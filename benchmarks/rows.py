@@ -47,10 +47,10 @@ RUNS: dict[str, Run] = {
     "fast bf16": Run("step.py", ("--preset", "fast", "--precision", "bf16"), ("--steps", "200"), NATIONAL),
     "base fp32": Run("step.py", ("--preset", "base", "--precision", "fp32"), ("--steps", "5"), NATIONAL),
     "base bf16": Run("step.py", ("--preset", "base", "--precision", "bf16"), ("--steps", "5"), NATIONAL),
-    "ratio": Run("step.py", ("--ratio", "--precision", "fp32"), ("--steps", "5"), NATIONAL),
+    "ratio": Run("step.py", ("--ratio", "--precision", "fp32"), ("--steps", "3"), NATIONAL),
     "rivers": Run("step.py", ("--preset", "rivers"), ("--steps", "20"), RIVERS),
     "growth": Run("growth.py"),
-    "loading": Run("loading.py", (), ("--seconds", "30")),
+    "loading": Run("loading.py", (), ("--seconds", "20")),
     "prepare": Run("prepare.py", (), (), ("raw", "--raw")),
     "door": Run("door.py", (), ("--times", "2"), RECORD),
 }

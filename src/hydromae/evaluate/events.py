@@ -80,7 +80,7 @@ def _first(period: Int[np.ndarray, " T"]) -> Int[np.ndarray, " P"]:
 
 
 def exceedance(
-    levels: Float[np.ndarray, " Q"], quantiles: Float[np.ndarray, Q * shape], above: Float[np.ndarray, "*shape"]
+    levels: Float[np.ndarray, " Q"], quantiles: Float[np.ndarray, "Q ..."], above: Float[np.ndarray, "*shape"]
 ) -> Float[np.ndarray, "*shape"]:
     """Probability of flow above a value, from quantiles in ascending order.
 
