@@ -118,10 +118,13 @@ class Prepare:
 
     def run(self, say: Say) -> Result:
         """Write the store."""
-        from hydromae.data.prepare import SEED_TRAINING, TRAINING_PERIOD, prepare, prepare_seed
+        from hydromae.data.prepare import SEED_TRAINING, TRAINING_PERIOD, prepare, prepare_seed, recognised
 
         if self.layout is not None and self.shape == "catchments":
             raise InputError("--shape catchments: the seed's layout is national; leave --shape out")
+        found = None if self.layout else recognised(self.source, self.shape or "catchments")
+        for line in found.plan() if found else ():
+            say(line)
         if self.layout is not None:
             written = prepare_seed(
                 self.source,

@@ -15,6 +15,8 @@ from hydromae.data.folders import one_of
 from hydromae.data.national import LAND_SHARE, MapMaker
 from hydromae.data.parse import grid_from_json, parse_period
 from hydromae.data.readers import camels_gb, land, nrfa, read
+from hydromae.data.readers.gauges import Found, find
+from hydromae.data.readers.products import PRODUCTS
 from hydromae.data.readers.record import open_file, within
 from hydromae.data.readers.seed import SeedFolder
 from hydromae.data.scaling import Scaling
@@ -212,9 +214,10 @@ def prepare(
 ) -> str:
     """A store from a file, or from what is found in a folder; what `hydromae prepare` calls.
 
-    In a folder: the one `camels_gb_daily.nc` (else the one `.nc`, `.zarr`, `.parquet` or `.csv` that is no attributes
-    table), `*attributes*.csv`, and for a national record whose maps are to be derived `*land*.npz` (or `*mask*.pt`),
-    `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc` (the normals, where they are there). `attributes` names another table.
+    In a folder: the files of a product (`readers.products`), else the one `camels_gb_daily.nc` (else the one `.nc`, `.zarr`,
+    `.parquet` or `.csv` that is no attributes table); `*attributes*.csv`, where a product has no traits of its own; and for a
+    national record whose maps are to be derived `*land*.npz` (or `*mask*.pt`), `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc`
+    (the normals, where they are there). `attributes` names another table.
     """
     place = Path(source)
     if not place.exists():
@@ -222,11 +225,13 @@ def prepare(
     is_folder = place.is_dir() and place.suffix != ".zarr"
     folder = place if is_folder else place.parent
     kinds = ("camels_gb_daily.nc", "*.nc", "*.zarr", "*.parquet", "*.csv")
-    record = one_of(folder, kinds, leave_out="attributes") if is_folder else place
+    product = recognised(place, shape)
+    record = one_of(folder, kinds, leave_out="attributes") if is_folder and product is None else place
     if record is None:
         raise InputError(f"{source}: no record in this folder; give a .nc, .zarr, .parquet or .csv file")
     with_maps = shape == "national" and _has_maps(record)
-    if attributes is None and (is_folder or (shape == "national" and not with_maps)):
+    told = product is not None and product.product.traits(product.folder) is not None
+    if attributes is None and not told and (is_folder or (shape == "national" and not with_maps)):
         attributes = one_of(folder, ("*attributes*.csv",))
     if shape == "catchments":
         return prepare_catchments(record, attributes, out, period, training_period)
@@ -243,6 +248,13 @@ def prepare(
     return prepare_national(
         record, attributes, mask, out, period, training_period, **normals, land_threshold=land_threshold
     )
+
+
+def recognised(source: str | Path, shape: Shape) -> Found | None:
+    """Files of a product with a file for each gauge; None where the source is none, or maps are asked for."""
+    place = Path(source)
+    looked = shape == "catchments" and place.is_dir() and place.suffix != ".zarr"
+    return find(place, PRODUCTS) if looked else None
 
 
 def _has_maps(record: Path) -> bool:

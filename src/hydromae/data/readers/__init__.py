@@ -12,7 +12,9 @@ import xarray as xr
 from hydromae.data.containers import BROKEN
 from hydromae.data.derived import TRAINING_PERIOD
 from hydromae.data.readers import camels_gb, haduk, nrfa, table
+from hydromae.data.readers.gauges import find
 from hydromae.data.readers.nrfa import with_attributes
+from hydromae.data.readers.products import PRODUCTS
 from hydromae.data.readers.record import names_in, within
 from hydromae.data.store import check_store, is_store, open_store
 from hydromae.errors import InputError, first_line
@@ -29,8 +31,8 @@ def read(
     Parameters
     ----------
     source : path, DataFrame or Dataset
-        A store, the CAMELS-GB arrangement, a HadUK map, a user's NetCDF, Zarr, CSV or parquet, or one in memory.
-        Files are told apart by suffix and content.
+        A store, the CAMELS-GB arrangement, a HadUK map, a user's NetCDF, Zarr, CSV or parquet, a folder of a product with
+        a file for each gauge (`readers.products`), or one in memory. Files are told apart by suffix and content.
     attributes : path or Dataset, optional
         Attributes of the catchments, NRFA CSV or what `nrfa.read` gives.
     period : (str, str), optional
@@ -94,6 +96,12 @@ def _record(
     if _at_store(source):
         check_store(source)
         return _attributed(open_store(source), attributes, source)
+    if Path(source).is_dir() and Path(source).suffix != ".zarr":
+        found = find(Path(source), PRODUCTS)
+        if found is None:
+            known = ", ".join(product.name for product in PRODUCTS)
+            raise InputError(f"{source}: no product is known by the files of this folder; known are {known}")
+        return found.read(attributes)
     if not str(source).endswith((".nc", ".nc4")):
         return table.read(source, attributes)
     held = names_in(source)

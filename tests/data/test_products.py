@@ -1,0 +1,250 @@
+"""Products as they are downloaded: each built to the letter of its documentation, with its traps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from hydromae.cli import main
+from hydromae.data.prepare import recognised
+from hydromae.data.readers import read
+from hydromae.data.store import load_store
+from hydromae.errors import InputError
+from hydromae.modalities import ATTRIBUTES
+
+DAYS = pd.date_range("2010-01-01", "2010-12-31")
+FORMATS = Path(__file__).parents[3] / "shared" / "formats"
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def series(columns: dict[str, float], days: pd.DatetimeIndex = DAYS, date: str = "%Y-%m-%d") -> pd.DataFrame:
+    """Each column is its number plus the day's place."""
+    frame = pd.DataFrame({name: start + np.arange(len(days)) / 100 for name, start in columns.items()})
+    return frame.assign(date=days.strftime(date))[["date", *columns]]
+
+
+def camels_1(folder: Path) -> Path:
+    """Two gauges; the first has no flow in spring, and its flow comes empty."""
+    columns = {"precipitation": 1.0, "pet": 2.0, "temperature": 3.0, "discharge_spec": 4.0, "discharge_vol": 40.0}
+    columns |= {"peti": 5.0, "humidity": 6.0, "shortwave_rad": 7.0, "longwave_rad": 8.0, "windspeed": 9.0}
+    for gauge, more in ((1001, 0.0), (39001, 0.5)):
+        frame = series({name: start + more for name, start in columns.items()})
+        frame.loc[60:120, ["discharge_spec", "discharge_vol"]] = np.nan if gauge == 1001 else 1.0
+        file = folder / "data" / "timeseries" / f"CAMELS_GB_hydromet_timeseries_{gauge}_19701001-20150930.csv"
+        write(file, frame.to_csv(index=False))
+    topography = (
+        "gauge_id,gauge_name,gauge_lat,gauge_lon,gauge_easting,gauge_northing,gauge_elev,area,dpsbar,elev_mean,elev_min,"
+        "elev_10,elev_50,elev_90,elev_max\n"
+        "1001,Wick at Tarroul,58.48,-3.27,326202,954915,13,161.9,30.1,80,12.9,30.6,78.8,135.2,241.4\n"
+        "39001,Thames at Kingston,51.42,-0.31,517700,169800,5,9948,43.2,110,4.9,60.2,100.1,170.2,330.1\n"
+        "39002,Not downloaded,51.6,-1.2,458000,193000,5,3444,43.2,110,4.9,60.2,100.1,170.2,330.1\n"
+    )
+    write(folder / "data" / "CAMELS_GB_topographic_attributes.csv", topography)
+    write(folder / "data" / "CAMELS_GB_hydrologic_attributes.csv", "gauge_id,baseflow_index\n1001,0.4\n39001,0.6\n")
+    return folder
+
+
+def test_camels_gb_version_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, store = camels_1(tmp_path / "camels"), tmp_path / "rivers.zarr"
+    assert main(["prepare", str(folder), str(store), "--training-period", "2010-01-01", "2010-06-30"]) == 0
+    told = capsys.readouterr().out
+    assert "CAMELS-GB version 1, 2 files of series" in told and "potential_evaporation (peti)" in told
+    assert "missing: propwet, bfihost" in told.replace("\n", " ")
+    record = load_store(store)
+    assert record["catchment"].values.tolist() == [1001, 39001]
+    np.testing.assert_allclose(record["riverflow"].values[:3, 1], [4.5, 4.51, 4.52], rtol=1e-6)
+    np.testing.assert_allclose(record["potential_evaporation"].values[0], [5.0, 5.5])
+    assert record["riverflow"].isel(catchment=0).isnull().values[60:121].all()
+    assert record["catchment-area"].values.tolist() == [161.9, 9948.0] and np.isnan(record["bfihost"]).all()
+    assert record["easting"].values.tolist() == [326202.0, 517700.0]
+
+
+def test_camels_gb_version_2_takes_what_goes_on_and_minds_no_ragged_table(tmp_path: Path) -> None:
+    columns = {"precipitation_cehgear": 1.0, "precipitation_haduk": 2.0, "pet_chess": 3.0, "pet_hydrope": 4.0}
+    columns |= {"peti_chess": 5.0, "peti_hydrope": 6.0, "temperature_chess": 7.0, "temperature_haduk": 8.0}
+    frame = series({**columns, "discharge_spec": 9.0, "discharge_vol": 10.0})
+    frame.loc[200:, [c for c in frame if "chess" in c or "cehgear" in c]] = np.nan  # they end in 2019
+    place = tmp_path / "Catchment_Timeseries" / "hydro-meteorological" / "daily"
+    write(
+        place / "camels_gb_v2_hydromet_daily_timeseries_1001_19701001-20220930.csv",
+        frame.to_csv(index=False, na_rep=""),
+    )
+    tables = tmp_path / "Catchment_Attributes"
+    write(tables / "camels_gb_v2_hydrometry_attributes.csv", "gauge_id,a,b\n1001,1,2,3\n1002,1\n")
+    write(
+        tables / "camels_gb_v2_topographic_attributes.csv",
+        "gauge_id,gauge_lat,gauge_lon,area\n1001,58.48,-3.27,161.9\n",
+    )
+    record = read(tmp_path)
+    first = [float(record[name].values[0, 0]) for name in ("precipitation", "potential_evaporation", "temperature")]
+    assert first == [2.0, 6.0, 8.0] and float(record["riverflow"].values[0, 0]) == 9.0
+    assert record["precipitation"].notnull().all()
+
+
+@pytest.mark.parametrize("kind", ["csv", "netcdf"])
+def test_caravan(tmp_path: Path, kind: str) -> None:
+    columns = {"streamflow": 1.0, "total_precipitation_sum": 2.0, "temperature_2m_mean": 3.0}
+    columns |= {"temperature_2m_max": 9.0, "potential_evaporation_sum_ERA5_LAND": 4.0}
+    columns |= {"potential_evaporation_sum_FAO_PENMAN_MONTEITH": 5.0, "volumetric_soil_water_layer_1_mean": 0.3}
+    for gauge, start in (("camelsgb_1001", 0), ("camelsgb_39001", 100)):  # the second begins later
+        frame = series(columns, DAYS[start:])
+        place = tmp_path / "timeseries" / kind / "camelsgb"
+        place.mkdir(parents=True, exist_ok=True)
+        if kind == "csv":
+            frame.to_csv(place / f"{gauge}.csv", index=False)
+        else:
+            dataset = frame.assign(date=DAYS[start:]).set_index("date").to_xarray()
+            dataset.attrs["Units"] = "streamflow: mm/d"
+            dataset.to_netcdf(place / f"{gauge}.nc", engine="h5netcdf")
+    other = "gauge_id,gauge_lat,gauge_lon,gauge_name,country,area\n"
+    other += "camelsgb_1001,58.48,-3.27,Wick,GB,161.9\ncamelsgb_39001,51.42,-0.31,Thames,GB,9948\n"
+    write(tmp_path / "attributes" / "camelsgb" / "attributes_other_camelsgb.csv", other)
+    write(
+        tmp_path / "attributes" / "camelsgb" / "attributes_caravan_camelsgb.csv", "gauge_id,p_mean\ncamelsgb_1001,3\n"
+    )
+    record = read(tmp_path)
+    assert record["catchment"].values.tolist() == ["camelsgb_1001", "camelsgb_39001"]
+    assert record["potential_evaporation"].values[0, 0] == 5.0, "Penman–Monteith's, not ERA5-Land's"
+    assert record["riverflow"].isel(catchment=1).isnull().values[:100].all()
+    assert record["riverflow"].values[100, 1] == 1.0 and record["catchment-area"].values[1] == 9948.0
+
+
+def nrfa_csv(station: int, kind: str, units: str, values: list[str]) -> str:
+    """A file as `format=nrfa-csv` gives it: `key,subkey,value`, then days, sometimes with a third column."""
+    header = [
+        "file,timestamp,2025-10-14T08:22:36",
+        "database,id,nrfa-public-30",
+        "database,name,UK National River Flow Archive",
+        f"station,id,{station}",
+        'station,name,"Wick, at Tarroul"',
+        "station,gridReference,ND2620254915",
+        "station,descriptionSummary,",
+        f"dataType,id,{kind}",
+        "dataType,name,Gauged Daily Flow",
+        "dataType,parameter,Flow",
+        f"dataType,units,{units}",
+        "dataType,period,P1D",
+        "dataType,measurementType,Mean",
+        "data,first,2022-01-01",
+        f"data,last,2022-01-{len(values):02d}",
+    ]
+    return "\n".join([*header, *values]) + "\n"
+
+
+STATION = {"id": 1001, "name": "Wick", "catchment-area": 161.9, "easting": 326202.0, "northing": 954915.0}
+STATION |= {"latitude": 58.4762, "longitude": -3.26706, "bfihost": 0.36, "propwet": None}
+
+
+def test_nrfa_csv_by_hand_with_the_catalogue_beside(tmp_path: Path) -> None:
+    flow = ["2022-01-01,1.552", "2022-01-02,,", "2022-01-04,7.232,E"]  # a value that lacks, a day that lacks, a flag
+    write(tmp_path / "1001_gdf.csv", nrfa_csv(1001, "gdf", "m3/s", flow))
+    write(tmp_path / "1001_cdr.csv", nrfa_csv(1001, "cdr", "mm", ["2022-01-01,0.2", "2022-01-02,1.7"]))
+    write(tmp_path / "notes.csv", "a,b\n1,2\n")
+    write(tmp_path / "station-info.json", json.dumps({"data": [STATION]}))
+    record = read(tmp_path)
+    assert record["catchment"].values.tolist() == [1001] and record.sizes["time"] == 4
+    flows = record["riverflow"].values[:, 0]
+    np.testing.assert_allclose(flows[[0, 3]], np.array([1.552, 7.232]) * 86.4 / 161.9, rtol=1e-6)
+    assert np.isnan(flows[[1, 2]]).all() and record["precipitation"].values[1, 0] == np.float32(1.7)
+    assert float(record["bfihost"][0]) == 0.36 and np.isnan(record["propwet"]).all()
+    plan = " ".join(recognised(tmp_path, "catchments").plan())
+    assert "riverflow (gdf)" in plan and "missing: temperature, potential_evaporation" in plan and "propwet" in plan
+
+
+def test_nrfa_csv_that_went_through_a_spreadsheet(tmp_path: Path) -> None:
+    days = [f"{day.strftime('%d/%m/%Y')},{day.day}" for day in pd.date_range("2022-01-30", periods=4)]
+    write(tmp_path / "g.csv", nrfa_csv(1001, "gdf", "m3/s", days))
+    write(tmp_path / "s.json", json.dumps({"data": [STATION]}))
+    record = read(tmp_path)
+    assert [str(day)[:10] for day in record["time"].values] == ["2022-01-30", "2022-01-31", "2022-02-01", "2022-02-02"]
+    write(tmp_path / "g.csv", nrfa_csv(1001, "gdf", "m3/s", ["01/13/2022,1"]))
+    with pytest.raises(InputError, match="01/13/2022, which is no day/month/year"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_nrfa_json_flat_or_in_pairs(tmp_path: Path, pairs: bool) -> None:
+    stream = [["2022-01-01", 1.0], ["2022-01-03", 3.0]]
+    flat = [part for pair in stream for part in pair]
+    kind = {"id": "gdf", "name": "Gauged Daily Flow", "units": "m3/s", "period": "P1D"}
+    told = {
+        "timestamp": "x",
+        "station": {k: STATION[k] for k in ("id", "name", "latitude", "longitude")},
+        "data-type": kind,
+    }
+    write(tmp_path / "gdf.json", json.dumps({**told, "data-stream": stream if pairs else flat}))
+    with pytest.raises(InputError, match="no catchment-area"):
+        read(tmp_path)
+    write(tmp_path / "info.json", json.dumps({"data": [STATION]}))
+    flows = read(tmp_path)["riverflow"].values[:, 0]
+    np.testing.assert_allclose(flows[[0, 2]], np.array([1.0, 3.0]) * 86.4 / 161.9, rtol=1e-6)
+    assert np.isnan(flows[1])
+
+
+@pytest.mark.real
+def test_the_samples_of_the_nrfa(tmp_path: Path) -> None:
+    if not FORMATS.is_dir():
+        pytest.skip("the samples are not here")
+    for file in FORMATS.glob("*.json"):
+        write(tmp_path / file.name, file.read_text(encoding="utf-8"))
+    record = read(tmp_path)
+    assert record["catchment"].values.tolist() == [1001] and record.sizes["time"] == 31
+    np.testing.assert_allclose(record["riverflow"].values[0, 0], 1.552 * 86.4 / 161.9, rtol=1e-6)
+    assert record["precipitation"].values[3, 0] == np.float32(9.1)
+    assert all(record[attribute.name].notnull().all() for attribute in ATTRIBUTES)
+
+
+def test_two_products_in_one_folder_are_refused(tmp_path: Path) -> None:
+    camels_1(tmp_path)
+    write(tmp_path / "g.csv", nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,1"]))
+    with pytest.raises(InputError, match=r"holds files of CAMELS-GB version 1 .* and of NRFA"):
+        read(tmp_path)
+
+
+def test_bad_files_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no product is known by the files of this folder"):
+        read(tmp_path)
+    file = write(tmp_path / "g.csv", nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,high"]))
+    with pytest.raises(InputError, match=r"gdf holds 'high'"):
+        read(tmp_path)
+    write(file, nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,1", "2022-01-01,2"]))
+    with pytest.raises(InputError, match="has 2022-01-01 twice"):
+        read(tmp_path)
+    write(file, "file,timestamp,nrfa\nstation\n")
+    with pytest.raises(InputError, match="not a series of the NRFA"):
+        read(tmp_path)
+    file.unlink()
+    write(
+        tmp_path / "g.json",
+        '{"station": {"id": 1}, "data-type": {"id": "gdf", "units": "m3/s"}, "data-stream": ["2022-01-01"]}',
+    )
+    with pytest.raises(InputError, match="not a series of the NRFA"):
+        read(tmp_path)
+    wrong = tmp_path / "c" / "CAMELS_GB_hydromet_timeseries_1001_19701001-20150930.csv"
+    write(wrong, "day,flow\n1,2\n")
+    with pytest.raises(InputError, match="no column date"):
+        read(wrong.parent)
+
+
+def test_a_gauge_that_comes_twice_is_refused(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.csv", nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,1"]))
+    with pytest.raises(InputError, match="gauge 1001 has gdf in 2 files"):
+        read(tmp_path)
+
+
+def test_a_product_answers_at_the_door(tmp_path: Path) -> None:
+    folder = camels_1(tmp_path / "camels")
+    assert main(["predict", str(folder), "--model", "gb-rivers", "--out", str(tmp_path / "answer.nc")]) == 0
+    answer = xr.load_dataset(tmp_path / "answer.nc", engine="h5netcdf")
+    assert answer["riverflow"].notnull().all()
