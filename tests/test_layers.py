@@ -25,6 +25,7 @@ ORDER = (
     "batch",
     "virtual",
     "data",
+    "fetch",
     "masking",
     "model",
     "losses",

@@ -18,6 +18,7 @@ from hydromae import __version__
 from hydromae.cli.common import Command, speaks
 from hydromae.cli.configuration import base_config
 from hydromae.cli.demo import Demo
+from hydromae.cli.fetching import Fetch
 from hydromae.cli.finetune import Finetune
 from hydromae.cli.models import Forecast, Predict, Pretrain
 from hydromae.cli.records import Inspect, Prepare, Virtual
@@ -29,6 +30,7 @@ from hydromae.errors import InputError
 COMMANDS: dict[str, Callable[..., Command]] = {
     "demo": Demo,
     "virtual": Virtual,
+    "fetch": Fetch,
     "prepare": Prepare,
     "inspect": Inspect,
     "merge": Merge,

@@ -1,0 +1,132 @@
+"""Archives by their DOIs: CAMELS-GB from the Environmental Information Data Centre, Caravan from Zenodo.
+
+Neither was called to write this; it is tested against a server that answers as their documentation says.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from hydromae.errors import InputError, first_line
+from hydromae.fetch.transfer import Client
+
+LARGEST_RATIO = 200
+"""Bytes unpacked for one packed, above which a file of an archive is refused."""
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Where an archive lies.
+
+    Attributes
+    ----------
+    doi, licence : str
+    url : str
+        Of the archive itself, or of its record on Zenodo.
+    kept : str
+        Folder names of which one must be in the path of a file that is unpacked; empty keeps all.
+    """
+
+    doi: str
+    licence: str
+    url: str
+    kept: str = ""
+
+
+OGL = "Open Government Licence v3"
+ARCHIVES = {
+    "camels-gb-1": Archive(
+        "10.5285/8344e4f3-d2ea-44f5-8afa-86d2987543a9",
+        OGL,
+        "https://data-package.ceh.ac.uk/data/8344e4f3-d2ea-44f5-8afa-86d2987543a9.zip",
+    ),
+    "camels-gb-2": Archive(
+        "10.5285/9a46d428-958f-4ac1-86eb-94eee70c0955",
+        OGL,
+        "https://data-package.ceh.ac.uk/data/9a46d428-958f-4ac1-86eb-94eee70c0955.zip",
+    ),
+    "caravan": Archive(
+        "10.5281/zenodo.15530021", "CC-BY 4.0", "https://zenodo.org/api/records/15530021", kept="camelsgb"
+    ),
+}
+
+
+def fetch(
+    name: str, out: Path, client: Client, url: str | None = None, told: Callable[[str], None] = lambda line: None
+) -> Path:
+    """An archive, unpacked into a folder; what was fetched before is not asked for again.
+
+    Of Caravan the British catchments are unpacked.
+
+    Raises
+    ------
+    InputError
+        No answer, a checksum that is wrong, or an archive that is damaged or would write elsewhere.
+    """
+    archive = ARCHIVES[name]
+    address = url or archive.url
+    files = _of_zenodo(address, client) if "/api/records/" in address else [(f"{name}.zip", address, None, None)]
+    for file, link, checksum, size in files:
+        target = out / file
+        if not target.is_file():
+            client.file(link, target, checksum, size)
+            told(f"{target}: fetched")
+        if target.suffix == ".zip":
+            count = unpack(target, out, archive.kept)
+            told(f"{target}: {count} files unpacked")
+    return out
+
+
+def _of_zenodo(url: str, client: Client) -> list[tuple[str, str, str | None, int | None]]:
+    """Name, address, checksum and size of the files of a record."""
+    try:
+        held = json.loads(client.text(url))["files"]
+        files = [(str(one["key"]), str(one["links"]["self"]), str(one["checksum"]), int(one["size"])) for one in held]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{url}: the answer is not a record of Zenodo; try again later") from error
+    for name, *_ in files:
+        if PurePosixPath(name).name != name or name in ("", ".", ".."):
+            raise InputError(f"{url}: names the file {name[:40]!r}, which is no plain name; it is not fetched")
+    return list(files)
+
+
+def unpack(file: Path, out: Path, kept: str = "") -> int:
+    """Unpack a ZIP archive into a folder, and nowhere else; gives the number of files. What lies there whole stays."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = [one for one in archive.infolist() if not one.is_dir() and _is_kept(one.filename, kept)]
+            for member in members:
+                _check(member, file)
+                target = out / PurePosixPath(member.filename)
+                if target.is_file() and target.stat().st_size == member.file_size:
+                    continue
+                target.parent.mkdir(parents=True, exist_ok=True)
+                aside = target.with_name(f"{target.name}.partial")
+                with archive.open(member) as packed, aside.open("wb") as plain:
+                    shutil.copyfileobj(packed, plain)
+                aside.replace(target)
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{file}: cannot be unpacked ({first_line(error)}); remove it, and fetch it again") from error
+    if not members:
+        raise InputError(f"{file}: there is no {kept or 'file'} in it; this is not the archive its name says")
+    return len(members)
+
+
+def _is_kept(name: str, kept: str) -> bool:
+    return not kept or kept in PurePosixPath(name).parts
+
+
+def _check(member: zipfile.ZipInfo, file: Path) -> None:
+    """Refuse a path that leads out of the folder, and a file that grows out of proportion."""
+    path = PurePosixPath(member.filename.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in member.filename:
+        raise InputError(f"{file}: would write {member.filename[:60]!r}, outside its folder; it is not unpacked")
+    if member.file_size > LARGEST_RATIO * max(member.compress_size, 2**20):
+        raise InputError(f"{file}: {member.filename[:60]!r} grows {LARGEST_RATIO} times and more; it is not unpacked")

@@ -1,0 +1,107 @@
+"""The UK National River Flow Archive's web service: catalogue, daily flow and catchment rain, kept as they come.
+
+The service was not called to write this; it is tested against a server that answers with samples of it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydromae.errors import InputError
+from hydromae.fetch.transfer import Client
+from hydromae.files import write_whole
+
+URL = "https://nrfaapps.ceh.ac.uk/nrfa/ws"
+SERIES = ("gdf", "cdr")
+"""Gauged daily flow [m³/s] and catchment daily rainfall [mm]."""
+CATALOGUE, MANIFEST = "station-info.json", "fetched.manifest"
+REMEDY = "make room there"
+
+
+def fetch(
+    stations: Sequence[str],
+    out: Path,
+    client: Client,
+    first: str | None = None,
+    last: str | None = None,
+    url: str = URL,
+    told: Callable[[str], None] = lambda line: None,
+) -> list[Path]:
+    """Catalogue, flow and rain of some stations, in a folder that `prepare` and `predict` read.
+
+    A file that lies there, of the same station and days, is not asked for again.
+
+    Parameters
+    ----------
+    stations : sequence of str
+        Numbers of the NRFA.
+    out : Path
+        The folder.
+    client : Client
+    first, last : str, optional
+        Days as YYYY-MM-DD or years; all that the archive has where they are not given.
+    url : str
+        Where the service answers.
+    told : callable
+        Called with a line after each file.
+
+    Raises
+    ------
+    InputError
+        A station that is none or is not in the archive, a date that is none, or no answer.
+    """
+    for station in stations:
+        if not (station.isascii() and station.isdecimal()):
+            raise InputError(f"station {station!r}: is no number of the NRFA; give numbers such as 39001")
+    days = {"start-date": _day(first, "01-01"), "end-date": _day(last, "12-31")}
+    asked = {name: day for name, day in days.items() if day is not None}
+    wanted = {CATALOGUE: {"station": ",".join(stations), "fields": "all"}}
+    wanted |= {f"{s}_{kind}.json": {"station": s, "data-type": kind, **asked} for s in stations for kind in SERIES}
+    known, files = _manifest(out), []
+    for name, parameters in wanted.items():
+        file = out / name
+        if known.get(name) != parameters or not file.is_file():
+            service = "station-info" if name == CATALOGUE else "time-series"
+            text = client.text(f"{url}/{service}", {"format": "json-object", **parameters})
+            _check(text, name, stations, f"{url}/{service}")
+            write_whole(file, text, REMEDY)
+            known[name] = parameters
+            write_whole(out / MANIFEST, json.dumps(known, indent=1), REMEDY)
+            told(f"{file}: fetched")
+        files.append(file)
+    return files
+
+
+def _day(told: str | None, in_year: str) -> str | None:
+    """A year or a day as a day."""
+    if told is None:
+        return None
+    try:
+        return datetime.date.fromisoformat(f"{told}-{in_year}" if len(told) == 4 else told).isoformat()
+    except ValueError:
+        raise InputError(f"{told!r}: is no day and no year; write YYYY-MM-DD, or YYYY") from None
+
+
+def _manifest(out: Path) -> dict[str, Any]:
+    """What was asked for each file that lies in the folder."""
+    try:
+        known = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _check(text: str, name: str, stations: Sequence[str], where: str) -> None:
+    """Refuse an answer that is not what the service gives."""
+    try:
+        told = json.loads(text)
+        held = told["data"] if name == CATALOGUE else told["data-stream"]
+        lacking = set(stations) - {str(one["id"]) for one in held} if name == CATALOGUE else set()
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise InputError(f"{where}: the answer for {name} is not what the NRFA gives; try again later") from error
+    if lacking:
+        raise InputError(f"station {min(lacking)}: the NRFA has none of this number; look it up at nrfa.ceh.ac.uk")

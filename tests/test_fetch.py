@@ -1,0 +1,250 @@
+"""Fetching, against a server on this machine that answers with the NRFA's samples, breaks off, and refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import threading
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlparse
+
+import pytest
+
+from hydromae.cli import main
+from hydromae.data.readers import read
+from hydromae.errors import InputError
+from hydromae.fetch import archives, nrfa
+from hydromae.fetch.transfer import Client
+
+STATION = {
+    "id": 1001,
+    "name": "Wick",
+    "catchment-area": 161.9,
+    "latitude": 58.4762,
+    "longitude": -3.26706,
+    "bfihost": 0.3,
+}
+CAMELS = "data/timeseries/CAMELS_GB_hydromet_timeseries_1001_19701001-20150930.csv"
+CARAVAN = "Caravan/timeseries/csv"
+
+
+class Server(ThreadingHTTPServer):
+    """Files by their path, and faults that are still to come: a status, or how many bytes of a file are sent."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.faults: list[int] = []
+        self.asked: list[tuple[str, str]] = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        path, begin = urlparse(self.path), self.headers.get("Range", "")
+        self.server.asked.append((self.path, begin))
+        fault = self.server.faults.pop(0) if self.server.faults else 0
+        if 400 <= fault < 1000:
+            self.send_response(fault)
+            self.send_header("Retry-After", "0")
+            self.end_headers()
+            return
+        body = self.answer(path.path, {name: value[0] for name, value in parse_qs(path.query).items()})
+        if body is None:
+            self.send_error(404)
+            return
+        first = int(begin.removeprefix("bytes=").removesuffix("-")) if begin else 0
+        self.send_response(206 if begin else 200)
+        if begin:
+            self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
+        self.send_header("Content-Length", str(len(body) - first))
+        self.end_headers()
+        self.wfile.write(body[first : first + fault] if fault else body[first:])
+
+    def answer(self, path: str, query: dict[str, str]) -> bytes | None:
+        if path == "/ws/station-info":
+            held = [STATION | {"id": int(one)} for one in query["station"].split(",") if one != "9"]
+            return json.dumps({"data": held}).encode()
+        if path == "/ws/time-series":
+            kind, station = query["data-type"], query["station"]
+            day = query.get("start-date", "1970-01-01")
+            units = {"gdf": "m3/s", "cdr": "mm"}[kind]
+            told = {
+                "station": {"id": int(station)},
+                "data-type": {"id": kind, "units": units},
+                "data-stream": [day, 2.5],
+            }
+            return json.dumps(told).encode()
+        return self.server.files.get(path)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    held = Server()
+    thread = threading.Thread(target=held.serve_forever, daemon=True)
+    thread.start()
+    yield held
+    held.shutdown()
+    held.server_close()
+    thread.join()
+
+
+def client(**settings: float) -> Client:
+    return Client(**{"pause": 0.0, "patience": 0.01, "timeout": 5.0, **settings})  # type: ignore[arg-type]
+
+
+def packed(files: dict[str, str]) -> bytes:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return held.getvalue()
+
+
+def test_stations_of_the_nrfa_become_a_record_and_are_fetched_once(server: Server, tmp_path: Path) -> None:
+    command = ["fetch", "nrfa", "--stations", "1001,39001", "--from", "1990", "--out", str(tmp_path / "n")]
+    command += ["--pause", "0", "--url", f"{server.url}/ws"]
+    assert main(command) == 0
+    assert len(server.asked) == 5 and sum("start-date=1990-01-01" in path for path, _ in server.asked) == 4
+    record = read(tmp_path / "n")
+    assert record["catchment"].values.tolist() == [1001, 39001]
+    assert float(record["riverflow"].values[0, 0]) == pytest.approx(2.5 * 86.4 / 161.9)
+    assert main(command) == 0 and len(server.asked) == 5, "nothing is asked for twice"
+    command[command.index("1990")] = "1991-02-03"
+    assert main(command) == 0 and len(server.asked) == 9, "other days are; the catalogue is not"
+    assert str(read(tmp_path / "n")["time"].values[0])[:10] == "1991-02-03"
+
+
+def test_a_busy_server_is_asked_again_and_a_wrong_question_is_not(server: Server, tmp_path: Path) -> None:
+    server.faults = [503, 429]
+    with client() as one:
+        assert json.loads(one.text(f"{server.url}/ws/station-info", {"station": "7"}))["data"][0]["id"] == 7
+        assert len(server.asked) == 3
+        with pytest.raises(InputError, match="the server answers 404"):
+            one.text(f"{server.url}/nothing")
+        assert len(server.asked) == 4
+        server.faults = [503] * 9
+        with pytest.raises(InputError, match=r"no answer after 5 tries \(the server answers 503\)"):
+            one.text(f"{server.url}/ws/station-info", {"station": "7"})
+        assert len(server.asked) == 9
+
+
+def test_requests_keep_their_distance(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("hydromae.fetch.transfer.time.sleep", slept.append)
+    with client(pause=7.0) as one:
+        for _ in range(2):
+            one.text(f"{server.url}/ws/station-info", {"station": "7"})
+    assert slept[0] == 0 and 6 < slept[1] <= 7
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    with client(tries=2) as one, pytest.raises(InputError, match="no answer after 2 tries"):
+        one.text("http://127.0.0.1:9/")
+    with client() as one, pytest.raises(InputError, match=r"cannot be asked for|no answer"):
+        one.text("nothing://here")
+
+
+def test_a_broken_transfer_goes_on_where_it_broke_off(server: Server, tmp_path: Path) -> None:
+    body = bytes(range(256)) * 4000
+    server.files["/file.bin"], server.faults = body, [300_000, 200_000]
+    told = f"md5:{hashlib.md5(body).hexdigest()}"
+    with client() as one:
+        one.file(f"{server.url}/file.bin", tmp_path / "file.bin", told, len(body))
+    assert (tmp_path / "file.bin").read_bytes() == body and not (tmp_path / "file.bin.partial").exists()
+    begins = [int(begin.removeprefix("bytes=").removesuffix("-") or 0) for _, begin in server.asked]
+    assert begins == [0, 300_000, 500_000]
+
+
+def test_wrong_bytes_are_removed(server: Server, tmp_path: Path) -> None:
+    server.files["/file.bin"] = b"abc"
+    with client() as one:
+        with pytest.raises(InputError, match="has not the checksum"):
+            one.file(f"{server.url}/file.bin", tmp_path / "file.bin", "md5:00", 3)
+        assert list(tmp_path.iterdir()) == []
+        with pytest.raises(InputError, match="which is not known"):
+            one.file(f"{server.url}/file.bin", tmp_path / "file.bin", "crc:00", 3)
+        (tmp_path / "file.bin.partial").write_bytes(b"of another file")
+        one.file(f"{server.url}/file.bin", tmp_path / "file.bin", f"sha256:{hashlib.sha256(b'abc').hexdigest()}", 3)
+    assert (tmp_path / "file.bin").read_bytes() == b"abc"
+
+
+def test_caravan_by_its_record_on_zenodo(server: Server, tmp_path: Path) -> None:
+    gauges = {
+        f"{CARAVAN}/{source}/{source}_1.csv": "date,streamflow\n2010-01-01,1.5\n" for source in ("camelsgb", "lamah")
+    }
+    other = "gauge_id,gauge_lat,gauge_lon,area\ncamelsgb_1,58.4,-3.2,161.9\n"
+    body = packed(gauges | {"Caravan/attributes/camelsgb/attributes_other_camelsgb.csv": other})
+    server.files["/f/Caravan.zip"] = body
+    link, told = f"{server.url}/f/Caravan.zip", f"md5:{hashlib.md5(body).hexdigest()}"
+    files = [{"key": "Caravan.zip", "size": len(body), "checksum": told, "links": {"self": link}}]
+    server.files["/api/records/1"] = json.dumps({"files": files}).encode()
+    command = ["fetch", "caravan", "--out", str(tmp_path / "c"), "--pause", "0", "--url", f"{server.url}/api/records/1"]
+    assert main(command) == 0
+    assert not list((tmp_path / "c").rglob("lamah*"))
+    assert float(read(tmp_path / "c")["riverflow"].values[0, 0]) == 1.5
+    assert main(command) == 0 and len(server.asked) == 3, "the archive is fetched once"
+    files[0]["key"] = "../Caravan.zip"
+    server.files["/api/records/1"] = json.dumps({"files": files}).encode()
+    assert main(command) == 2
+
+
+def test_camels_gb_is_unpacked(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = "date,precipitation,discharge_spec\n2010-01-01,1,2\n"
+    server.files["/c.zip"] = packed(
+        {CAMELS: frame, "data/CAMELS_GB_topographic_attributes.csv": "gauge_id,area\n1001,5\n"}
+    )
+    command = ["fetch", "camels-gb-1", "--out", str(tmp_path), "--pause", "0", "--url", f"{server.url}/c.zip"]
+    assert main(command) == 0 and (tmp_path / CAMELS).read_text() == frame
+    assert "doi:10.5285/8344e4f3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["../outside.csv", "/etc/outside.csv", "a/../../outside.csv", "C:/outside.csv"])
+def test_an_archive_writes_nowhere_else(tmp_path: Path, name: str) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "bad.zip").write_bytes(packed({"fine.csv": "1", name: "2"}))
+    with pytest.raises(InputError, match="outside its folder"):
+        archives.unpack(tmp_path / "in" / "bad.zip", tmp_path / "in")
+    assert {file.name for file in tmp_path.rglob("*") if file.is_file()} <= {"bad.zip", "fine.csv"}
+
+
+def test_damaged_and_empty_archives_and_bombs(tmp_path: Path) -> None:
+    file = tmp_path / "a.zip"
+    file.write_bytes(b"no zip")
+    with pytest.raises(InputError, match="cannot be unpacked"):
+        archives.unpack(file, tmp_path)
+    file.write_bytes(packed({"a.csv": "1"}))
+    with pytest.raises(InputError, match="no camelsgb in it"):
+        archives.unpack(file, tmp_path, "camelsgb")
+    file.write_bytes(packed({"a.csv": "0" * (LARGE := 220 * 2**20)}))
+    with pytest.raises(InputError, match="grows 200 times"):
+        archives.unpack(file, tmp_path)
+    assert LARGE > 0 and not (tmp_path / "a.csv").exists()
+
+
+def test_mistakes_are_one_line(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = ["--out", str(tmp_path / "n"), "--pause", "0", "--url", f"{server.url}/ws"]
+    mistakes = {
+        "which ones": ["nrfa", *out],
+        "'abc': is no number": ["nrfa", "--stations", "abc", *out],
+        "'199x': is no day": ["nrfa", "--stations", "1", "--from", "199x", *out],
+        "station 9: the NRFA has none": ["nrfa", "--stations", "1,9", *out],
+        "leave them out": ["caravan", "--stations", "1", *out],
+        "404": ["caravan", *out],
+    }
+    for words, command in mistakes.items():
+        assert main(["fetch", *command]) == 2
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert len(lines) == 1 and words in lines[0], lines
+    server.files["/odd/station-info"] = b"<html>"
+    with client() as one, pytest.raises(InputError, match="is not what the NRFA gives"):
+        nrfa.fetch(["1"], tmp_path, one, url=f"{server.url}/odd")
