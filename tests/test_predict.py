@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hydromae.blend import overlapping
+from hydromae.data.readers.record import positions
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 from hydromae.model.mae import HydroMAE
@@ -522,3 +523,75 @@ def test_the_mean_is_that_of_the_distribution():
     assert told[0, 0] == pytest.approx(0.25 * (25 + 1.0) + 0.75 * (49 + 0.04), rel=1e-5)
     assert natural_mean(mean, None, [VariableScaling("none", 3.0, 2.0)])[0, 0] == pytest.approx(6.5)
     assert VARIABLES["riverflow"].transform == "root"
+
+
+def wide(units: str | None = "m3 s-1") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Flow of RIVERS with holes as a table with a column for each river, and the attributes of the rivers."""
+    held = positions(with_holes(RIVERS))
+    flow = held["riverflow"] * held["catchment-area"] / 86.4
+    frame = pd.DataFrame(flow.values, index=pd.DatetimeIndex(held["time"].values), columns=held["catchment"].values)
+    if units is not None:
+        frame.attrs["units"] = units
+    names = [a.name for a in ATTRIBUTES] + ["easting", "northing"]
+    traits = pd.DataFrame({n: held[n].values for n in names if n in held.variables}, index=held["catchment"].values)
+    return frame, traits
+
+
+def test_a_wide_table_comes_back_wide() -> None:
+    frame, traits = wide()
+    answer = MODEL.predict(frame, attributes=traits)
+    assert answer.index.equals(frame.index) and list(answer.columns[: frame.shape[1]]) == list(frame.columns)
+    seen = frame.notna().to_numpy()
+    assert (~seen).any() and answer.notna().all(axis=None)
+    assert np.array_equal(answer[frame.columns].to_numpy()[seen], frame.to_numpy()[seen])
+    bare = with_holes(RIVERS)[["riverflow", *(a.name for a in ATTRIBUTES if a.name in RIVERS)]]
+    whole = MODEL.predict(bare)
+    for place, name in enumerate(frame.columns):
+        cubic = whole["riverflow"].values[:, place] * float(RIVERS["catchment-area"][place]) / 86.4
+        gone = ~seen[:, place]
+        assert np.allclose(answer[name].to_numpy()[gone], cubic[gone], rtol=1e-3)
+        assert (answer[f"{name}_q05"] <= answer[f"{name}_q95"]).all()
+        assert set(answer[f"{name}_origin"].unique()) <= {0, 1, 2, 3}
+
+
+def test_a_wide_table_says_its_units_and_attributes_are_checked() -> None:
+    frame, traits = wide(None)
+    with pytest.raises(InputError, match="does not say its units"):
+        MODEL.predict(frame, attributes=traits)
+    frame.attrs["units"] = "mm day-1"
+    with pytest.raises(InputError, match="does not say where its catchments are"):
+        MODEL.predict(frame)
+    with pytest.raises(InputError, match="no column of an attribute"):
+        MODEL.predict(frame, attributes=pd.DataFrame({"x": [1.0]}, index=[1]))
+    with pytest.raises(InputError, match="comes twice"):
+        MODEL.predict(frame, attributes=pd.concat([traits, traits]))
+    with pytest.raises(InputError, match="latitude of catchment"):
+        MODEL.predict(frame, attributes=traits.assign(latitude=99.0))
+    metres = traits.drop(columns=[n for n in ("latitude", "longitude") if n in traits])
+    assert MODEL.predict(frame, attributes=metres).notna().all(axis=None)
+
+
+def test_embeddings_are_of_rivers_and_days() -> None:
+    found = MODEL.embed(RIVERS)
+    width = SMALL.model.d_model
+    assert found["site_embedding"].shape == (6, width) and found["day_embedding"].shape == (120, width)
+    assert np.isfinite(found["site_embedding"]).all() and np.isfinite(found["day_embedding"]).all()
+    assert found["site_embedding"].std("catchment").max() > 1e-3
+    order = [3, 1, 0, 5, 4, 2]
+    moved = MODEL.embed(RIVERS.isel(catchment=order))
+    np.testing.assert_allclose(moved["site_embedding"], found["site_embedding"].isel(catchment=order), atol=2e-3)
+    frame = RIVERS.to_dataframe().reset_index()
+    np.testing.assert_allclose(MODEL.embed(frame)["day_embedding"], found["day_embedding"], atol=2e-3)
+
+
+def test_embeddings_of_groups_with_maps() -> None:
+    found = untrained(SMALL_MAPS, country(), GRID).embed(country())
+    assert found["site_embedding"].shape == (country().sizes["catchment"], SMALL_MAPS.model.d_model)
+    assert np.isfinite(found["site_embedding"]).all()
+
+
+def test_a_model_travels_as_a_folder(tmp_path: Path) -> None:
+    MODEL.save_pretrained(tmp_path / "mine")
+    again = Model.from_pretrained(tmp_path / "mine")
+    question = with_holes(RIVERS)
+    assert np.array_equal(again.predict(question)["riverflow"], MODEL.predict(question)["riverflow"])

@@ -17,8 +17,10 @@ from hydromae.batch import Batch
 from hydromae.blend import Sums, overlapping
 from hydromae.config import Config
 from hydromae.data.origin import origin_of
+from hydromae.data.readers import nrfa
 from hydromae.data.readers.ahead import with_days
 from hydromae.data.readers.table import answer_dataset, answer_frame, from_dataset, from_frame
+from hydromae.data.readers.wide import is_wide, to_long, to_wide
 from hydromae.data.record import Record, record_of
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import batch_of
@@ -28,12 +30,13 @@ from hydromae.masking import nothing
 from hydromae.modalities import MODALITIES, RIVERFLOW
 from hydromae.model.distribution import Gaussians
 from hydromae.model.mae import HydroMAE
-from hydromae.train.checkpoint import WEIGHTS, load_model, newest, whole
+from hydromae.train.checkpoint import WEIGHTS, load_model, newest, save_model, whole
 from hydromae.train.engine import arithmetic, pick_device
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles that an answer carries unless others are asked for."""
 SITES_AT_ONCE = 600
+Attributes = pd.DataFrame | xr.Dataset | str | Path | None
 SHIPPED = Path(__file__).parent / "assets"
 
 
@@ -59,11 +62,15 @@ class Model:
     name: str = "hydromae"
 
     @overload
-    def predict(self, data: xr.Dataset, quantiles: Sequence[float] = LEVELS) -> xr.Dataset: ...
-    @overload
-    def predict(self, data: pd.DataFrame, quantiles: Sequence[float] = LEVELS) -> pd.DataFrame: ...
     def predict(
-        self, data: xr.Dataset | pd.DataFrame, quantiles: Sequence[float] = LEVELS
+        self, data: xr.Dataset, quantiles: Sequence[float] = LEVELS, attributes: Attributes = None
+    ) -> xr.Dataset: ...
+    @overload
+    def predict(
+        self, data: pd.DataFrame, quantiles: Sequence[float] = LEVELS, attributes: Attributes = None
+    ) -> pd.DataFrame: ...
+    def predict(
+        self, data: xr.Dataset | pd.DataFrame, quantiles: Sequence[float] = LEVELS, attributes: Attributes = None
     ) -> xr.Dataset | pd.DataFrame:
         """Answer every NaN of every variable that the model knows.
 
@@ -71,9 +78,12 @@ class Model:
         ----------
         data : Dataset or DataFrame
             A water record (docs/design.md, section 10): `riverflow` [mm day-1, or m3 s-1 by its units] and any of the
-            weather, `(time, catchment)`; attributes under the NRFA names. A DataFrame is long: one row a day and catchment.
+            weather, `(time, catchment)`; attributes under the NRFA names. A DataFrame is long (one row a day and
+            catchment), or wide: one row a day, a column of flow for each river, its units in `data.attrs["units"]`.
         quantiles : sequence of float
             Levels of `riverflow_quantile`.
+        attributes : DataFrame, Dataset or path, optional
+            Of the catchments, where the data have none: positions at least. A DataFrame has the catchments as its index.
 
         Returns
         -------
@@ -89,17 +99,73 @@ class Model:
         levels = sorted({float(q) for q in quantiles})
         if not levels or not all(0 < level < 1 for level in levels):
             raise InputError(f"quantiles {list(quantiles)}: each must lie between 0 and 1, both excluded")
+        known = _known(attributes)
         if isinstance(data, pd.DataFrame):
-            return answer_frame(self._answer(from_frame(data), levels), data)
+            table = to_long(data) if is_wide(data) else data
+            answer = answer_frame(self._answer(from_frame(table, known), levels), table)
+            return answer if table is data else to_wide(answer, data)
         if not isinstance(data, xr.Dataset):
             raise InputError(f"{type(data).__name__}: cannot be answered; give an xarray Dataset or a pandas DataFrame")
-        return answer_dataset(self._answer(from_dataset(data), levels), data)
+        return answer_dataset(self._answer(from_dataset(data, known), levels), data)
 
     def forecast(
         self, data: xr.Dataset | pd.DataFrame, days: int = 7, quantiles: Sequence[float] = LEVELS
     ) -> xr.Dataset | pd.DataFrame:
         """As `predict`, with `days` days of NaN after the last one; where weather is known ahead, ask `predict`."""
         return self.predict(with_days(data, days), quantiles)
+
+    def embed(self, data: xr.Dataset | pd.DataFrame, attributes: Attributes = None) -> xr.Dataset:
+        """What the encoder makes of rivers and days, to compare or to cluster them.
+
+        Parameters
+        ----------
+        data, attributes
+            As `predict` takes them.
+
+        Returns
+        -------
+        Dataset
+            `site_embedding` (catchment, feature), the mean over the days, and `day_embedding` (time, feature), the mean over
+            the catchments; catchments that share a token share their embedding.
+        """
+        known, wide = _known(attributes), isinstance(data, pd.DataFrame) and is_wide(data)
+        if isinstance(data, pd.DataFrame):
+            dataset = from_frame(to_long(data) if wide else data, known)
+        else:
+            dataset = from_dataset(data, known)
+        record = record_of(dataset, self.config, self.scaling, self.grid)
+        width = self.config.model.d_model
+        sites, days = np.zeros((len(record.groups), width)), np.zeros((len(record.days), width))
+        weights = np.zeros(len(record.days))
+        with torch.inference_mode():
+            for batch, weight, starts in self._windows(record, np.ones(len(record.days), dtype=bool)):
+                hidden = {name: value.to(self.device) for name, value in nothing(batch).items()}
+                with arithmetic(self.device, self.config.train.precision):
+                    tokens = self.network.represent(batch.to(self.device), hidden).float().cpu().numpy()
+                for part, share, start in zip(tokens, weight, starts, strict=True):
+                    here = slice(start, start + len(share))
+                    sites += np.einsum("t,tsd->sd", share, part)
+                    days[here] += share[:, None] * part.mean(axis=1)
+                    weights[here] += share
+        group = np.empty(len(record.catchments), dtype=np.int64)
+        real = record.groups >= 0
+        group[record.groups[real]] = np.nonzero(real)[0]
+        return xr.Dataset(
+            {
+                "site_embedding": (("catchment", "feature"), (sites / weights.sum())[group].astype(np.float32)),
+                "day_embedding": (("time", "feature"), (days / weights[:, None]).astype(np.float32)),
+            },
+            coords={"catchment": dataset["catchment"].values, "time": dataset["time"].values},
+        )
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write a folder that `hydromae.load` reads and that can be shared as it is: weights, configuration, scaling."""
+        save_model(Path(folder), self.network.state_dict(), self.config, self.scaling, self.grid)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: str = "auto") -> Model:
+        """As `hydromae.load`."""
+        return load(folder, device)
 
     def _answer(self, dataset: xr.Dataset, levels: list[float]) -> xr.Dataset:
         record = record_of(dataset, self.config, self.scaling, self.grid)
@@ -145,6 +211,13 @@ class Model:
             part = slice(first, first + together)
             look_back = [days] * len(starts[part]) if days else None
             yield batch_of(record, starts[part], length, None, look_back), weights[part], starts[part]
+
+
+def _known(attributes: Attributes) -> xr.Dataset | None:
+    """Attributes as the readers take them."""
+    if isinstance(attributes, pd.DataFrame):
+        return nrfa.of_frame(attributes)
+    return attributes if attributes is None or isinstance(attributes, xr.Dataset) else nrfa.read(attributes)
 
 
 def _is_asked(name: str, record: Record) -> bool:

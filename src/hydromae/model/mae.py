@@ -101,6 +101,15 @@ class HydroMAE(nn.Module):
         memories, theirs, own, contrastive = self.fuse(streams, layers, batch)
         return self.decode(batch, streams, memories, theirs, own, self._choose(hidden, wanted), contrastive)
 
+    def represent(self, batch: Batch, hidden: Hidden) -> Float[Tensor, "B T S D"]:
+        """What the encoder makes of every day of every catchment (or group); 0 where a token that is not seen drops out."""
+        seen = visible(batch, hidden)
+        contexts = {kind: nearest(p, self.config.model.neighbours) for kind, p in batch.places.items()}
+        streams = self.embed(batch, seen, contexts)
+        memories, _, own, _ = self.fuse(streams, self.encode(streams, contexts), batch)
+        mine = own[next(place for place, stream in enumerate(streams) if "riverflow" in stream.names)]
+        return mine.seats.grid(memories[-1][mine.tokens])[:, mine.seats.lead :]
+
     def embed(self, batch: Batch, seen: dict[str, Tensor], contexts: dict[str, Context]) -> list[Stream]:
         """Values, flags, footprints, priors and addresses become tokens."""
         values = {name: torch.where(seen[name], batch.values[name], 0.0) for name in seen}

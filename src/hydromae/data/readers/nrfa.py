@@ -87,6 +87,29 @@ def read(path: str | Path) -> xr.Dataset:
     return describe(positions(dataset))
 
 
+def of_frame(table: pd.DataFrame, where: str = "the attributes") -> xr.Dataset:
+    """Attributes from a table in memory with catchments as its index: columns under the NRFA names, any of them.
+
+    Raises
+    ------
+    InputError
+        None of the names, a catchment that comes twice, or a value that is none.
+    """
+    columns = [name for name in (*NAMES, *COORDINATES) if name in table.columns]
+    if not columns:
+        raise InputError(f"{where}: no column of an attribute in it (it has {_listed(table)}); name one latitude")
+    names = site_names(table.index.to_numpy(), where)
+    if len(set(names.tolist())) < len(names):
+        raise InputError(f"{where}: a catchment comes twice in its index; keep one row")
+    degrees = ("latitude", "longitude") if "easting" in columns else ()  # these follow from easting and northing
+    held = {name: np.full(len(table), np.nan) for name in NAMES if name not in degrees}
+    held |= {name: numeric(table, name, where) for name in columns}
+    for name, values in held.items():
+        check_attribute(name, values, names, where)
+    spelled = {name if name in NAMES else name.replace("-", "_"): ("catchment", v) for name, v in held.items()}
+    return describe(positions(xr.Dataset(spelled, {"catchment": names})))
+
+
 def read_csv(path: str | Path) -> pd.DataFrame:
     """A CSV (or .csv.gz) file as a table, or one line that says why it is not one."""
     if not Path(path).is_file():
