@@ -18,6 +18,7 @@ from hydromae import __version__
 from hydromae.cli.common import Command, speaks
 from hydromae.cli.configuration import base_config
 from hydromae.cli.demo import Demo
+from hydromae.cli.doctor import Doctor
 from hydromae.cli.fetching import Fetch
 from hydromae.cli.finetune import Finetune
 from hydromae.cli.models import Forecast, Predict, Pretrain
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "forecast": Forecast,
     "evaluate": Evaluate,
     "report": Report,
+    "doctor": Doctor,
 }
 
 
