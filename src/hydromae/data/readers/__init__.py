@@ -11,7 +11,7 @@ import xarray as xr
 
 from hydromae.data.containers import BROKEN
 from hydromae.data.derived import TRAINING_PERIOD
-from hydromae.data.readers import camels_gb, haduk, nrfa, table
+from hydromae.data.readers import camels_gb, cosmos, haduk, nrfa, regrid, table
 from hydromae.data.readers.gauges import find
 from hydromae.data.readers.nrfa import with_attributes
 from hydromae.data.readers.products import PRODUCTS
@@ -31,8 +31,9 @@ def read(
     Parameters
     ----------
     source : path, DataFrame or Dataset
-        A store, the CAMELS-GB arrangement, a HadUK map, a user's NetCDF, Zarr, CSV or parquet, a folder of a product with
-        a file for each gauge (`readers.products`), or one in memory. Files are told apart by suffix and content.
+        A store, the CAMELS-GB arrangement, a map of HadUK, CHESS or ERA5-Land, a site of COSMOS-UK, a user's NetCDF,
+        Zarr, CSV or parquet, a folder of a product with a file for each gauge (`readers.products`), or one in memory.
+        Files are told apart by suffix and content.
     attributes : path or Dataset, optional
         Attributes of the catchments, NRFA CSV or what `nrfa.read` gives.
     period : (str, str), optional
@@ -102,6 +103,8 @@ def _record(
             known = ", ".join(product.name for product in PRODUCTS)
             raise InputError(f"{source}: no product is known by the files of this folder; known are {known}")
         return found.read(attributes)
+    if str(source).endswith((".json", ".covjson")):
+        return cosmos.read(source)
     if not str(source).endswith((".nc", ".nc4")):
         return table.read(source, attributes)
     held = names_in(source)
@@ -109,6 +112,10 @@ def _record(
         return _attributed(camels_gb.read(source, training_period), attributes, source)
     if held & haduk.NAMES.keys() and haduk.AXES[1] in held:
         return haduk.read(source)
+    if regrid.is_chess(held):
+        return regrid.read_chess(source)
+    if regrid.is_era5_land(held):
+        return regrid.read_era5_land(source)
     return table.read(source, attributes)
 
 

@@ -1,0 +1,72 @@
+"""COSMOS-UK: soil moisture of the field around a neutron sensor, as its web service gives it (CoverageJSON).
+
+Source: UKCEH, https://cosmos.ceh.ac.uk, Open Government Licence. The service was not called to write this.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from hydromae.data.readers import units
+from hydromae.data.readers.record import canonical
+from hydromae.errors import InputError, first_line
+
+PARAMETER = "cosmos_vwc"
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+
+def read(path: str | Path) -> xr.Dataset:
+    """Soil moisture [m³/m³] of the sites of a file, `(time, catchment)`, with their positions.
+
+    Parameters
+    ----------
+    path : path
+        The answer to `…/collections/1D/locations/SITE?parameter-name=cosmos_vwc`: a Coverage, or a CoverageCollection.
+
+    Raises
+    ------
+    InputError
+        Another file, or units that are missing.
+    """
+    try:
+        told = json.loads(Path(path).read_bytes())
+        coverages = told["coverages"] if told.get("type") == "CoverageCollection" else [told]
+        sites = [_site(one, told, place) for place, one in enumerate(coverages)]
+    except InputError:
+        raise
+    except UNREADABLE as error:
+        raise InputError(
+            f"{path}: not CoverageJSON with {PARAMETER} ({first_line(error)}); download it again"
+        ) from error
+    every = pd.DatetimeIndex(np.unique(np.concatenate([days.to_numpy() for _, days, *_ in sites])))
+    values = np.full((len(every), len(sites)), np.nan)
+    for place, (_, days, held, *_) in enumerate(sites):
+        values[every.get_indexer(days), place] = held
+    spelled = {unit for *_, unit in sites}
+    if len(spelled) > 1:
+        raise InputError(f"{path}: sites in {' and '.join(sorted(map(str, spelled)))}; download them in one unit")
+    raw = xr.DataArray(values, {"time": every, "catchment": [site for site, *_ in sites]}, ("time", "catchment"))
+    moisture = units.convert(raw, "soil_moisture", spelled.pop(), str(path))
+    where = {"latitude": [one[3] for one in sites], "longitude": [one[4] for one in sites]}
+    record = xr.Dataset({"soil_moisture": moisture}).assign({n: ("catchment", v) for n, v in where.items()})
+    return canonical(record, str(path))
+
+
+def _site(
+    coverage: dict[str, Any], told: dict[str, Any], place: int
+) -> tuple[str, pd.DatetimeIndex, np.ndarray, float, float, str]:
+    """Name, days, values, latitude, longitude and units of a site."""
+    axes, held = coverage["domain"]["axes"], coverage["ranges"][PARAMETER]["values"]
+    parameters = coverage.get("parameters") or told["parameters"]
+    symbol = parameters[PARAMETER]["unit"]["symbol"]
+    unit = symbol["value"] if isinstance(symbol, dict) else symbol
+    days = pd.DatetimeIndex(pd.to_datetime(axes["t"]["values"], utc=True)).tz_localize(None).normalize()
+    values = np.array([np.nan if value is None else float(value) for value in held])
+    name = str(coverage.get("id", f"site-{place + 1}"))
+    return name, days, values, float(axes["y"]["values"][0]), float(axes["x"]["values"][0]), str(unit)

@@ -1,0 +1,178 @@
+"""Maps on grids of their own, brought to the land cells of a British grid: CHESS (1 km) and ERA5-Land (0.1 degrees).
+
+CHESS: UKCEH, Robinson et al. 2017, doi:10.5194/hess-21-1189-2017, Open Government Licence. ERA5-Land: Muñoz-Sabater et al.
+2021, doi:10.5194/essd-13-4349-2021, Copernicus licence. What is said of their files is from documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float, Int
+from pyproj import Transformer
+
+from hydromae.data.readers import units
+from hydromae.data.readers.land import cell_coordinates, land_cells
+from hydromae.data.readers.record import check_range, daily, describe, observed_only, open_file, unobserved_to_nan
+from hydromae.errors import InputError
+from hydromae.grid import GridSpec
+
+CHESS = {
+    "precip": "precipitation",
+    "tas": "temperature",
+    "pet": "potential_evaporation",
+    "peti": "potential_evaporation",
+}
+ERA5_LAND = {"tp": "precipitation", "t2m": "temperature", "pev": "potential_evaporation", "swvl1": "soil_moisture"}
+"""Names of the files' variables; of ERA5-Land's four layers of soil the first, to 7 cm, is taken."""
+LEAST_SEEN = 0.5
+"""Share of a cell's finer cells that must be observed."""
+
+
+def is_chess(names: set[str]) -> bool:
+    """Whether a NetCDF file with these names is of CHESS."""
+    return bool(names & CHESS.keys()) and {"y", "x"} <= names
+
+
+def is_era5_land(names: set[str]) -> bool:
+    """Whether a NetCDF file with these names is of ERA5-Land."""
+    return bool(names & ERA5_LAND.keys()) and {"latitude", "longitude"} <= names
+
+
+@dataclass(frozen=True)
+class Onto:
+    """Where maps are brought to: the land cells of a grid.
+
+    Attributes
+    ----------
+    grid : GridSpec
+    land : DataArray (row, column) or None
+        Share of land on the grid (`land.read`); without it all cells are kept that the first day observes.
+    threshold : float
+        Share of land from which a cell is kept.
+    """
+
+    grid: GridSpec = field(default_factory=GridSpec)
+    land: xr.DataArray | None = None
+    threshold: float = 0.05
+
+
+def read_chess(path: str | Path, onto: Onto | None = None) -> xr.Dataset:
+    """A CHESS file `(time, y, x)`: means of the 1 km cells whose centres lie in each cell of the grid.
+
+    Raises
+    ------
+    InputError
+        Another file, or units that are missing.
+    """
+    onto, raw = onto or Onto(), open_file(path)
+    column, name = _column(raw, CHESS, path)
+    values = _converted(raw[column], name, ("time", "y", "x"), path)
+    cell = _containing(onto.grid, raw["x"].values, raw["y"].values)
+    return _record(_means(values, cell, onto.grid), name, onto, path)
+
+
+def read_era5_land(path: str | Path, onto: Onto | None = None) -> xr.Dataset:
+    """An ERA5-Land file `(time, latitude, longitude)`, hourly or daily: bilinear at the centres of the grid's cells.
+
+    What falls and evaporates is accumulated from midnight to each hour [m], so the sum of a day stands at the midnight
+    after it; evaporation is negative there. Temperature and soil moisture are means of the day's hours.
+
+    Raises
+    ------
+    InputError
+        Another file, units that are missing, or hours that do not tell a day's sum.
+    """
+    onto, raw = onto or Onto(), open_file(path)
+    if "valid_time" in raw.dims:
+        raw = raw.drop_vars("time", errors="ignore").rename({"valid_time": "time"})
+    column, name = _column(raw, ERA5_LAND, path)
+    held = raw[column].drop_vars([n for n in raw[column].coords if n not in raw[column].dims])
+    values = _daily(held, column in ("tp", "pev"), path)
+    values = -values if column == "pev" else values
+    values = _converted(values.assign_attrs(raw[column].attrs), name, ("time", "latitude", "longitude"), path)
+    east, north = onto.grid.cell_position(np.arange(onto.grid.rows * onto.grid.columns))
+    longitude, latitude = Transformer.from_crs("EPSG:27700", "EPSG:4326", always_xy=True).transform(east, north)
+    at = {"latitude": ("cell", np.asarray(latitude)), "longitude": ("cell", np.asarray(longitude))}
+    laid = values.sortby(["latitude", "longitude"]).interp(at, method="linear")
+    return _record(laid.transpose("time", "cell").values, name, onto, path, values["time"])
+
+
+def _column(raw: xr.Dataset, known: Mapping[str, str], path: str | Path) -> tuple[str, str]:
+    there = [column for column in known if column in raw.data_vars]
+    if len(there) != 1:
+        held = ", ".join(map(str, raw.data_vars)) or "nothing"
+        raise InputError(f"{path}: holds {held}; one file has one of {', '.join(known)}")
+    return there[0], known[there[0]]
+
+
+def _converted(values: xr.DataArray, name: str, dims: tuple[str, ...], path: str | Path) -> xr.DataArray:
+    if set(values.dims) != set(dims) or values.dtype.kind not in "iuf":
+        raise InputError(f"{path}: {values.name} is {values.dtype} {values.dims}; needs numbers {dims}")
+    if not values.sizes["time"] or not np.issubdtype(values["time"].dtype, np.datetime64):
+        raise InputError(f"{path}: time is {values['time'].dtype}[{values.sizes['time']}]; needs at least one date")
+    plain = observed_only(values.transpose(*dims))
+    return units.convert(plain, name, values.attrs.get("units"), str(path))
+
+
+def _containing(grid: GridSpec, east: np.ndarray, north: np.ndarray) -> Int[np.ndarray, "Y X"]:
+    """Flat number of the cell that holds each finer centre, −1 outside."""
+    column = np.floor((east - grid.easting) / grid.cell_size + 0.5).astype(np.int64)
+    row = np.floor((north - grid.northing) / grid.cell_size + 0.5).astype(np.int64)
+    inside = ((row >= 0) & (row < grid.rows))[:, None] & ((column >= 0) & (column < grid.columns))[None]
+    return np.where(inside, row[:, None] * grid.columns + column[None], -1)
+
+
+def _means(values: xr.DataArray, cell: Int[np.ndarray, "Y X"], grid: GridSpec) -> xr.DataArray:
+    """Mean of the finer cells in each cell, NaN where fewer than half of them are observed; a day at a time."""
+    flat, size = cell.ravel(), grid.rows * grid.columns
+    used = flat >= 0
+    whole = np.bincount(flat[used], minlength=size)
+    out = np.full((values.sizes["time"], size), np.nan, np.float32)
+    for day in range(values.sizes["time"]):
+        fine = values.isel(time=day).values.ravel()
+        seen = used & np.isfinite(fine)
+        count = np.bincount(flat[seen], minlength=size)
+        total = np.bincount(flat[seen], weights=fine[seen].astype(np.float64), minlength=size)
+        enough = (count > 0) & (count >= LEAST_SEEN * whole)
+        out[day, enough] = total[enough] / count[enough]
+    return xr.DataArray(out, {"time": values["time"]}, ("time", "cell"))
+
+
+def _daily(values: xr.DataArray, accumulated: bool, path: str | Path) -> xr.DataArray:
+    """Means of a day's hours; or the sum of a day, which stands at the midnight after it."""
+    if "time" not in values.dims or not np.issubdtype(values["time"].dtype, np.datetime64):
+        raise InputError(f"{path}: there is no time in it; an ERA5-Land map has dates")
+    hours = values["time"].dt.hour.values
+    if not accumulated:
+        return values.resample(time="1D").mean()
+    if not (hours == 0).any():
+        raise InputError(f"{path}: no value at 00:00, where the sum of the day before stands; download that hour, too")
+    ends = values.isel(time=np.flatnonzero(hours == 0))
+    return ends.assign_coords(time=ends["time"].values - np.timedelta64(1, "D"))
+
+
+def _record(
+    laid: xr.DataArray | Float[np.ndarray, "T N"],
+    name: str,
+    onto: Onto,
+    path: str | Path,
+    time: xr.DataArray | None = None,
+) -> xr.Dataset:
+    held = laid if isinstance(laid, xr.DataArray) else xr.DataArray(laid, {"time": time}, ("time", "cell"))
+    if onto.land is not None and onto.land.shape != onto.grid.shape:
+        raise InputError(
+            f"{path}: the land mask has {onto.land.shape} cells, the grid {onto.grid.shape}; give one of it"
+        )
+    first = np.flatnonzero(np.isfinite(held.values[0]))
+    cell = first if onto.land is None else land_cells(onto.land, onto.threshold)
+    record = xr.Dataset({name: unobserved_to_nan(held.isel(cell=cell))})
+    record = record.assign_coords(cell_coordinates(cell, onto.grid, onto.land).coords)
+    record[name].attrs |= {"grid_mapping": "crs", "long_name": f"{name.replace('_', ' ')}, regridded"}
+    record = daily(record, str(path))
+    check_range(record, str(path))
+    return describe(record)
