@@ -32,6 +32,7 @@ ORDER = (
     "metrics",
     "train",
     "blend",
+    "assemble",
     "predict",
     "questions",
     "evaluate",

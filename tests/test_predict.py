@@ -595,3 +595,10 @@ def test_a_model_travels_as_a_folder(tmp_path: Path) -> None:
     again = Model.from_pretrained(tmp_path / "mine")
     question = with_holes(RIVERS)
     assert np.array_equal(again.predict(question)["riverflow"], MODEL.predict(question)["riverflow"])
+
+
+def test_who_watches_is_told_of_every_window() -> None:
+    told: list[tuple[int, int]] = []
+    long = rivers(3, 400, seed=2)
+    MODEL.predict(with_holes(long), watch=lambda done, of: told.append((done, of)))
+    assert told[-1][0] == told[-1][1] > 1 and [done for done, _ in told] == sorted({done for done, _ in told})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
+from hydromae.assemble import assemble, wanted_days
 from hydromae.batch import Batch
 from hydromae.blend import Sums, overlapping
 from hydromae.config import Config
-from hydromae.data.origin import origin_of
 from hydromae.data.readers import nrfa
 from hydromae.data.readers.ahead import with_days
 from hydromae.data.readers.table import answer_dataset, answer_frame, from_dataset, from_frame
@@ -27,7 +27,7 @@ from hydromae.data.windows import batch_of
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 from hydromae.masking import nothing
-from hydromae.modalities import MODALITIES, RIVERFLOW
+from hydromae.modalities import MODALITIES
 from hydromae.model.distribution import Gaussians
 from hydromae.model.mae import HydroMAE
 from hydromae.train.checkpoint import WEIGHTS, load_model, newest, save_model, whole
@@ -37,6 +37,13 @@ LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles that an answer carries unless others are asked for."""
 SITES_AT_ONCE = 600
 Attributes = pd.DataFrame | xr.Dataset | str | Path | None
+Watch = Callable[[int, int], None]
+
+
+def unwatched(done: int, of: int) -> None:
+    """Nobody looks on."""
+
+
 SHIPPED = Path(__file__).parent / "assets"
 
 
@@ -63,14 +70,26 @@ class Model:
 
     @overload
     def predict(
-        self, data: xr.Dataset, quantiles: Sequence[float] = LEVELS, attributes: Attributes = None
+        self,
+        data: xr.Dataset,
+        quantiles: Sequence[float] = LEVELS,
+        attributes: Attributes = None,
+        watch: Watch = unwatched,
     ) -> xr.Dataset: ...
     @overload
     def predict(
-        self, data: pd.DataFrame, quantiles: Sequence[float] = LEVELS, attributes: Attributes = None
+        self,
+        data: pd.DataFrame,
+        quantiles: Sequence[float] = LEVELS,
+        attributes: Attributes = None,
+        watch: Watch = unwatched,
     ) -> pd.DataFrame: ...
     def predict(
-        self, data: xr.Dataset | pd.DataFrame, quantiles: Sequence[float] = LEVELS, attributes: Attributes = None
+        self,
+        data: xr.Dataset | pd.DataFrame,
+        quantiles: Sequence[float] = LEVELS,
+        attributes: Attributes = None,
+        watch: Watch = unwatched,
     ) -> xr.Dataset | pd.DataFrame:
         """Answer every NaN of every variable that the model knows.
 
@@ -84,6 +103,8 @@ class Model:
             Levels of `riverflow_quantile`.
         attributes : DataFrame, Dataset or path, optional
             Of the catchments, where the data have none: positions at least. A DataFrame has the catchments as its index.
+        watch : callable
+            Told how many windows are answered, and of how many.
 
         Returns
         -------
@@ -102,11 +123,11 @@ class Model:
         known = _known(attributes)
         if isinstance(data, pd.DataFrame):
             table = to_long(data) if is_wide(data) else data
-            answer = answer_frame(self._answer(from_frame(table, known), levels), table)
+            answer = answer_frame(self._answer(from_frame(table, known), levels, watch), table)
             return answer if table is data else to_wide(answer, data)
         if not isinstance(data, xr.Dataset):
             raise InputError(f"{type(data).__name__}: cannot be answered; give an xarray Dataset or a pandas DataFrame")
-        return answer_dataset(self._answer(from_dataset(data, known), levels), data)
+        return answer_dataset(self._answer(from_dataset(data, known), levels, watch), data)
 
     def forecast(
         self, data: xr.Dataset | pd.DataFrame, days: int = 7, quantiles: Sequence[float] = LEVELS
@@ -167,13 +188,14 @@ class Model:
         """As `hydromae.load`."""
         return load(folder, device)
 
-    def _answer(self, dataset: xr.Dataset, levels: list[float]) -> xr.Dataset:
+    def _answer(self, dataset: xr.Dataset, levels: list[float], watch: Watch) -> xr.Dataset:
         record = record_of(dataset, self.config, self.scaling, self.grid)
         sums = Sums(record.values, self.scaling, levels)
         with torch.inference_mode():
-            for batch, weight, starts in self._windows(record, _wanted_days(dataset, record, self.scaling)):
+            wanted = wanted_days(dataset, record, self.scaling)
+            for batch, weight, starts in self._windows(record, wanted, watch):
                 sums.add(self._forward(batch, record), weight, starts)
-        return _assemble(dataset, record, sums)
+        return assemble(dataset, record, sums)
 
     def _forward(self, batch: Batch, record: Record) -> dict[str, tuple[torch.Tensor, torch.Tensor, Gaussians | None]]:
         """For each modality the asked tokens Bool[B, T, S], their means Float[N, F], and their distributions."""
@@ -197,7 +219,7 @@ class Model:
         return answers
 
     def _windows(
-        self, record: Record, wanted: np.ndarray
+        self, record: Record, wanted: np.ndarray, watch: Watch = unwatched
     ) -> Iterator[tuple[Batch, Float[np.ndarray, "B T"], np.ndarray]]:
         """Overlapping windows that hold a wanted day, with the weight of each of their days in the blend."""
         length, starts, weights = overlapping(
@@ -211,6 +233,7 @@ class Model:
             part = slice(first, first + together)
             look_back = [days] * len(starts[part]) if days else None
             yield batch_of(record, starts[part], length, None, look_back), weights[part], starts[part]
+            watch(min(first + together, len(starts)), len(starts))
 
 
 def _known(attributes: Attributes) -> xr.Dataset | None:
@@ -218,82 +241,6 @@ def _known(attributes: Attributes) -> xr.Dataset | None:
     if isinstance(attributes, pd.DataFrame):
         return nrfa.of_frame(attributes)
     return attributes if attributes is None or isinstance(attributes, xr.Dataset) else nrfa.read(attributes)
-
-
-def _is_asked(name: str, record: Record) -> bool:
-    return MODALITIES[name].kind == "series" or len(record.patches) > 0
-
-
-def _wanted_days(dataset: xr.Dataset, record: Record, scaling: Scaling) -> Bool[np.ndarray, " T"]:
-    """Days on which a variable that the model can answer has a NaN."""
-    wanted = np.zeros(len(record.days), dtype=bool)
-    for variable in (v for name in record.values if _is_asked(name, record) for v in MODALITIES[name].variables):
-        if variable.name in dataset and variable.name in scaling:
-            wanted |= ~np.isfinite(dataset[variable.name].values).all(axis=1)
-        elif variable.name == RIVERFLOW.name:
-            wanted[:] = True
-    return wanted
-
-
-def _assemble(dataset: xr.Dataset, record: Record, sums: Sums) -> xr.Dataset:
-    """Lay the answers over the NaN of a record; a river flow that the record lacks altogether is answered whole."""
-    answers: dict[str, xr.DataArray] = {}
-    for name in (n for n in record.values if _is_asked(n, record)):
-        modality = MODALITIES[name]
-        mean = sums.mean[name] / np.maximum(sums.weight[name], 1e-12)[..., None]
-        for index, variable in enumerate(modality.variables):
-            if modality.kind == "map":
-                laid, dims = cells_of(mean, record, dataset), ("time", "cell")
-            else:
-                laid, dims = catchments_of(mean, record, index, len(modality.variables)), ("time", "catchment")
-            absent = variable.name not in dataset
-            unknown = variable.name not in sums.scaling
-            if unknown or (absent and name != "riverflow") or (not absent and dataset[variable.name].dims != dims):
-                continue
-            known = laid * np.nan if absent else dataset[variable.name].values
-            laid = laid if variable.minimum is None else np.maximum(laid, variable.minimum)
-            attributes = {"units": variable.units} if absent else dataset[variable.name].attrs
-            answers[variable.name] = xr.DataArray(
-                np.where(np.isfinite(known), known, laid), dims=dims, attrs=attributes
-            )
-    if sums.quantile is not None:
-        answers |= _flow_quantiles(dataset, record, sums)
-    return dataset.assign(answers)
-
-
-def _flow_quantiles(dataset: xr.Dataset, record: Record, sums: Sums) -> dict[str, xr.DataArray]:
-    assert sums.quantile is not None
-    shape = (dataset.sizes["time"], dataset.sizes["catchment"])
-    known = dataset["riverflow"].values if "riverflow" in dataset else np.full(shape, np.nan)
-    seen = np.isfinite(known)
-    weight = np.maximum(sums.weight["riverflow"], 1e-12)[..., None]
-    stacked = np.stack([catchments_of(row / weight, record, 0, 1) for row in sums.quantile])
-    stacked = np.maximum.accumulate(np.where(seen, known, stacked).astype(np.float32), axis=0)
-    quantile = xr.DataArray(
-        stacked,
-        dims=("quantile", "time", "catchment"),
-        coords={"quantile": sums.levels},
-        attrs={"units": RIVERFLOW.units, "long_name": "river flow not exceeded with this probability"},
-    )
-    return {"riverflow_quantile": quantile, "riverflow_origin": origin_of(seen)}
-
-
-def catchments_of(values: np.ndarray, record: Record, index: int, variables: int) -> Float[np.ndarray, "T C"]:
-    """From groups of catchments back to the dataset's order."""
-    slots = values.reshape(len(values), len(record.groups), -1, variables)[..., index]
-    out = np.empty((len(values), len(record.catchments)), np.float32)
-    real = record.groups >= 0
-    out[:, record.groups[real]] = slots[:, real]
-    return out
-
-
-def cells_of(values: np.ndarray, record: Record, dataset: xr.Dataset) -> Float[np.ndarray, "T N"]:
-    """From patches of pixels back to cells; NaN for cells outside every land patch."""
-    assert record.laid is not None
-    patch, pixel, inside = record.laid
-    out = np.full((len(values), dataset.sizes["cell"]), np.nan, np.float32)
-    out[:, inside] = values[:, patch, pixel]
-    return out
 
 
 def load(name: str | Path, device: str = "auto") -> Model:

@@ -5,7 +5,7 @@ A method is anything with a `name` and `predict(dataset) -> dataset`: the model,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -192,6 +192,7 @@ def forecast(
     days: int,
     weather: str = "known",
     context_days: int = 365,
+    watch: Callable[[int, int], None] = lambda done, of: None,
 ) -> xr.Dataset:
     """Forecast every catchment on every issue day; nothing observed after it is used but weather, where known.
 
@@ -209,6 +210,8 @@ def forecast(
         Whether weather after the issue day is given to the method, where the record holds it.
     context_days : int
         Days up to the issue day that the method sees.
+    watch : callable
+        Told how many issue days are answered, and of how many.
 
     Returns
     -------
@@ -224,7 +227,8 @@ def forecast(
     if len(issues) == 0:
         raise InputError("no issue day given; name at least one")
     answers = []
-    for issue in issues:
+    for done, issue in enumerate(issues):
+        watch(done, len(issues))
         answer = method.predict(issue_question(dataset, issue, days, weather, context_days))
         wanted = [name for name in ("riverflow", "riverflow_quantile") if name in answer.data_vars]
         ahead = answer[wanted].isel(time=slice(-days, None)).drop_vars("time").rename(time="lead")

@@ -159,6 +159,7 @@ def test_nrfa_csv_by_hand_with_the_catalogue_beside(tmp_path: Path) -> None:
     assert float(record["bfihost"][0]) == 0.36 and np.isnan(record["propwet"]).all()
     plan = " ".join(recognised(tmp_path, "catchments").plan())
     assert "riverflow (gdf)" in plan and "missing: temperature, potential_evaporation" in plan and "propwet" in plan
+    assert "no series in 2 files: notes.csv, station-info.json" in plan
 
 
 def test_nrfa_csv_that_went_through_a_spreadsheet(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say, speaks
+from hydromae.cli.common import Result, Say, counting, speaks
 from hydromae.cli.configuration import Preset, chosen
 from hydromae.config import Config
 from hydromae.errors import InputError
@@ -160,7 +160,9 @@ class Predict:
 
         check_target(self.out)
         model = load(self.model, self.device)
-        answer = model.predict(readers.load(self.question, self.attributes), self.quantiles)
+        record = readers.load(self.question, self.attributes)
+        with counting("windows", self.json) as watch:
+            answer = model.predict(record, self.quantiles, watch=watch)
         write_answer(answer, self.out)
         origin = answer["riverflow_origin"].values
         counts = {kind.name.lower(): int((origin == kind).sum()) for kind in Origin}
@@ -204,7 +206,8 @@ class Forecast:
         record = readers.load(self.record, self.attributes)
         issues = last_flow(record) if self.issues is None else parse_issues(self.issues)
         context = model.config.data.sequence_length
-        answer = forecast(model, record, issues, self.days, self.weather, context)
+        with counting("issue days", self.json) as watch:
+            answer = forecast(model, record, issues, self.days, self.weather, context, watch)
         write_answer(answer, self.out)
         say(f"{self.out}: {len(issues)} issue days, {self.days} days ahead, {answer.sizes['catchment']} catchments")
         return {"path": str(self.out), "issues": len(issues), "days": self.days}

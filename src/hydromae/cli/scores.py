@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say
+from hydromae.cli.common import Result, Say, counting
 from hydromae.errors import InputError
 
 if TYPE_CHECKING:
@@ -61,7 +61,11 @@ class Evaluate:
         period = self.period or (protocol.PERIODS["report"] if gb else ALL)
         model = None if name is None else load(name, self.device)
         settings = self._settings(name, every)
-        evaluation = run_protocol(model, _record(self.store), period, self.questions, every, self.baselines, settings)
+        record = _record(self.store)
+        with counting("questions", self.json) as watch:
+            evaluation = run_protocol(
+                model, record, period, self.questions, every, self.baselines, settings, watch=watch
+            )
         evaluation.save(self.out)
         found = summary(evaluation)
         say(scores_table(found))

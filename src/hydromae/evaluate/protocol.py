@@ -194,12 +194,17 @@ def forecast(
     name = "forecast" if weather == "known" else "forecast-blind"
     seen = around(record, period, context_days)
     days = max(leads)
-    last = pd.Timestamp(seen["time"].values[-1]) - pd.Timedelta(days=days)
-    for issue in pd.date_range(period[0], last, freq=f"{every}D"):
+    for issue in issues(record, period, every, days):
         asked = questions.issue_question(seen, issue, days, weather, context_days)
         everywhere = asked["riverflow"].isel(time=slice(-days, None)).isnull()
         wanted = {f"{name}-{lead}": everywhere.isel(time=[lead - 1]) for lead in leads}
         yield _question(name, asked, seen, wanted)
+
+
+def issues(record: xr.Dataset, period: Period, every: int, days: int = max(LEADS)) -> pd.DatetimeIndex:
+    """Issue days of a period: every `every` days from its first, the last at least `days` days before its end."""
+    last = pd.Timestamp(around(record, period, 0)["time"].values[-1]) - pd.Timedelta(days=days)
+    return pd.date_range(period[0], last, freq=f"{every}D")
 
 
 def all_questions(record: xr.Dataset, period: Period, every: int = 5) -> Iterator[Question]:

@@ -14,7 +14,7 @@ from hydromae.evaluate.baselines import for_questions
 from hydromae.evaluate.events import Thresholds
 from hydromae.evaluate.protocol import Period, Question
 from hydromae.evaluate.score import Evaluation, evaluate
-from hydromae.predict import Model
+from hydromae.predict import Model, Watch, unwatched
 from hydromae.questions import Method
 
 
@@ -39,6 +39,7 @@ def run_protocol(
     baselines: bool,
     settings: Mapping[str, object],
     more: Mapping[str, Sequence[Method]] | None = None,
+    watch: Watch = unwatched,
 ) -> Evaluation:
     """Ask the questions named and score every answer.
 
@@ -60,6 +61,8 @@ def run_protocol(
         Said in the report beside the split.
     more : mapping of str to sequence of Method, optional
         Further methods by the name of the question, trained elsewhere.
+    watch : callable
+        Told how many questions are answered, and of how many.
     """
     own, training = [] if model is None else [ByModel(model, model.name)], protocol.training_record(record)
     others = for_questions(training) if baselines else {}
@@ -67,7 +70,21 @@ def run_protocol(
     methods = {name: [*own, *(more or {}).get(name, []), *others.get(name, [])] for name in names}
     held = [str(name) for name in protocol.held_out(record["catchment"].values)]
     said = {"split": f"{len(held)} catchments never in training: seed 0, protocol.held_out", "issue_every_days": every}
-    return evaluate(methods, record, asked(record, period, names, every), period, {**said, **settings}, thresholds)
+    questions = _watched(asked(record, period, names, every), _count(record, period, names, every), watch)
+    return evaluate(methods, record, questions, period, {**said, **settings}, thresholds)
+
+
+def _count(record: xr.Dataset, period: Period, names: Sequence[str], every: int) -> int:
+    """How many questions there are."""
+    issues = len(protocol.issues(record, period, every))
+    return sum({"fill": protocol.PASSES, "forecast": issues, "forecast-blind": issues}.get(name, 1) for name in names)
+
+
+def _watched(questions: Iterator[Question], total: int, watch: Watch) -> Iterator[Question]:
+    for done, question in enumerate(questions):
+        watch(done, total)
+        yield question
+    watch(total, total)
 
 
 def asked(record: xr.Dataset, period: Period, names: Sequence[str], every: int) -> Iterator[Question]:

@@ -76,11 +76,12 @@ class Product:
 
 @dataclass(frozen=True)
 class Found:
-    """Files of a product in a folder."""
+    """Files of a product in a folder, and the names of the others."""
 
     product: Product
     folder: Path
     files: tuple[Path, ...]
+    others: tuple[str, ...] = ()
 
     def plan(self) -> list[str]:
         """What will be read and what is missing, in lines; from a few files and the tables of traits."""
@@ -101,6 +102,7 @@ class Found:
             f"{self.folder}: {self.product.name}, {len(self.files)} files of series; {self.product.source}",
             f"uses {told or 'nothing'}",
             *([f"missing: {', '.join(lacking)}"] if lacking else []),
+            *([f"no series in {len(self.others)} files: {', '.join(self.others[:SAMPLED])}"] if self.others else []),
         ]
 
     def read(self, attributes: xr.Dataset | None = None) -> xr.Dataset:
@@ -131,9 +133,12 @@ def find(folder: Path, products: Iterable[Product]) -> Found | None:
         It holds files of two.
     """
     files = sorted(file for file in folder.rglob("*") if file.is_file())
-    found = [
-        Found(product, folder, mine) for product in products if (mine := tuple(f for f in files if product.is_one(f)))
-    ]
+    found = []
+    for product in products:
+        mine = tuple(file for file in files if product.is_one(file))
+        if mine:
+            others = tuple(sorted(str(file.relative_to(folder)) for file in set(files) - set(mine)))
+            found.append(Found(product, folder, mine, others))
     if len(found) > 1:
         told = " and of ".join(f"{one.product.name} ({one.files[0].name})" for one in found[:2])
         raise InputError(f"{folder}: holds files of {told}; name the folder of one of them")
