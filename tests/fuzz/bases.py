@@ -83,6 +83,29 @@ class Bases:
         return made.assign_coords(day_of_year=np.arange(1, 366))
 
     @cached_property
+    def downloads(self) -> dict[str, bytes]:
+        """The record as the NRFA gives it: flow as JSON, rain as CSV, and the catalogue."""
+        made, files = record(), {}
+        days = [str(day)[:10] for day in made["time"].values]
+        stations = []
+        for place, station in enumerate(made["catchment"].values.tolist()):
+            area = float(made["catchment-area"][place])
+            flow = made["riverflow"].values[:, place] * area / 86.4
+            told = [
+                part for day, value in zip(days, flow, strict=True) if value == value for part in (day, float(value))
+            ]
+            kind = {"id": "gdf", "name": "Gauged Daily Flow", "units": "m3/s"}
+            named = {"station": {"id": station, "name": "x"}, "data-type": kind, "data-stream": told}
+            files[f"{station}_gdf.json"] = json.dumps(named).encode()
+            rain = made["precipitation"].values[:, place]
+            head = "file,timestamp,now\ndatabase,id,nrfa-public-30\n"
+            head += f"station,id,{station}\ndataType,id,cdr\ndataType,units,mm\n"
+            rows = [f"{day},{'' if value != value else value}" for day, value in zip(days, rain, strict=True)]
+            files[f"{station}_cdr.csv"] = (head + "data,last,x\n" + "\n".join(rows) + "\n").encode()
+            stations.append({"id": station} | {a.name: float(made[a.name][place]) for a in ATTRIBUTES})
+        return files | {"station-info.json": json.dumps({"data": stations}).encode()}
+
+    @cached_property
     def haduk(self) -> xr.Dataset:
         """Three days of rain on 4 × 3 cells."""
         return rain_maps(190000.0, 290000.0)

@@ -605,6 +605,23 @@ def checkpoint(bases: Bases, folder: Path, rng: Random) -> Trial:
     )
 
 
+def downloads(bases: Bases, folder: Path, rng: Random) -> Trial:
+    """A folder of the NRFA's series, one file of it broken."""
+    place, out = folder / "downloads", folder / "out.zarr"
+    place.mkdir()
+    for name, data in bases.downloads.items():
+        (place / name).write_bytes(data)
+    file = place / rng.choice(sorted(bases.downloads))
+    way = rng.random()
+    said = "as it was" if way < 0.1 else damage(file, rng)
+
+    def check() -> str | None:
+        return oracle.difference(oracle.of_downloads(place), oracle.of_zarr(out))
+
+    names = (*bases.downloads, place.name, *_names(file))
+    return Trial(["prepare", str(place), str(out), *PERIOD, "--json"], said, names, (out,), check, said == "as it was")
+
+
 KINDS: dict[str, tuple[Maker, int]] = {
     "netcdf": (netcdf, 9),
     "camels-gb": (camels, 4),
@@ -615,6 +632,7 @@ KINDS: dict[str, tuple[Maker, int]] = {
     "store": (store, 10),
     "land mask": (land_mask, 5),
     "haduk": (haduk, 4),
+    "downloads": (downloads, 6),
     "config": (config_file, 17),
     "model": (model_folder, 12),
     "checkpoint": (checkpoint, 4),

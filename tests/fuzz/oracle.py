@@ -10,6 +10,7 @@ import csv
 import datetime
 import gzip
 import io
+import json
 import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -118,6 +119,43 @@ def of_dataset(dataset: xr.Dataset) -> Plain:
             if key in found[variable]:
                 raise Unreadable(f"{variable} twice at {key}")
             found[variable][key] = float(told[row, column_])
+    return found
+
+
+def of_downloads(folder: Path) -> Plain:
+    """Of a folder of the NRFA's series, with the catalogue beside them; files that are none are nothing."""
+    series: list[tuple[str, str, str, list[tuple[str, Any]]]] = []
+    areas: dict[str, float] = {}
+    for file in sorted(folder.iterdir()):
+        data = file.read_bytes()
+        if file.suffix == ".csv" and data.startswith(b"file,timestamp"):
+            rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
+            last = next(place for place, row in enumerate(rows) if row[:2] == ["data", "last"])
+            header = {tuple(row[:2]): row[2] if len(row) > 2 else "" for row in rows[: last + 1]}
+            held = [(row[0], row[1]) for row in rows[last + 1 :] if row]
+            kind, units = header["dataType", "id"], header["dataType", "units"]
+            series.append((header["station", "id"], kind, units, held))
+        elif file.suffix == ".json":
+            told = json.loads(data)
+            if isinstance(told, dict) and {"station", "data-type", "data-stream"} <= set(told):
+                stream, kind = told["data-stream"], told["data-type"]
+                held = list(zip(stream[::2], stream[1::2], strict=True))
+                series.append((str(told["station"]["id"]), kind["id"], kind["units"], held))
+            elif isinstance(told, dict) and isinstance(told.get("data"), list):
+                areas |= {_site(one["id"]): one["catchment-area"] for one in told["data"] if "catchment-area" in one}
+    found: Plain = {}
+    for station, kind, units, held in series:
+        name = {"gdf": FLOW, "cdr": RAIN}.get(kind)
+        if name is None:
+            continue
+        for day, value in held:
+            number = _number(value)
+            if number is not None:
+                key = (_day(day), _site(station))
+                if key in found.setdefault(name, {}):
+                    raise Unreadable(f"{name} twice at {key}")
+                factor = 86.4 / float(areas[key[1]]) if units == "m3/s" else UNITS[units][0]
+                found[name][key] = number * factor
     return found
 
 
