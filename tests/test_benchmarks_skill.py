@@ -12,6 +12,7 @@ import xarray as xr
 from rich.console import Console
 
 import skill
+import skill_table
 from hydromae.evaluate import protocol
 from synthetic import rivers
 
@@ -51,3 +52,20 @@ def test_what_is_trained_is_kept_and_asked_its_own_questions(record: xr.Dataset,
         "forecast": ["lstm-corrected", "lstm-corrected-ensemble", "lstm-ahead"],
         "forecast-blind": ["lstm-blind"],
     }
+
+
+def test_the_table_sets_a_method_beside_the_best_of_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    columns = {"nse_median": [0.9, 0.8, 0.85], "nse_p10": [0.7, 0.5, 0.6], "crps": [0.1, 0.3, float("nan")]}
+    columns |= {"coverage50": [0.5, 0.4, float("nan")], "coverage90": [0.9, 0.8, float("nan")]}
+    columns |= {"flood_events": [20.0] * 3, "flood_csi": [0.5, 0.4, 0.3], "flood_brier": [0.01, 0.03, 0.02]}
+    columns |= {"drought_events": [3.0] * 3, "drought_csi": [0.5] * 3, "drought_brier": [0.1] * 3}
+    index = pd.MultiIndex.from_product([["forecast-3"], ["ours", "lstm", "donors"]], names=["question", "method"])
+    found = pd.DataFrame(columns, index=index)
+    (line,) = skill_table.rows(found, "ours")[2:]
+    assert line == (
+        "| `forecast-3`: forecast, 3 days ahead | 0.900 (0.70) | 0.850 (0.60) donors | 50% / 90% | 0.100, 0.300 lstm |"
+    )
+    (line,) = skill_table.events(found, "ours")[2:]
+    assert line == "| `forecast-3` | flood | 20 | 0.500, 0.01000 | 0.400 lstm; 0.02000 donors |"

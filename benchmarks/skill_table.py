@@ -1,0 +1,73 @@
+"""The table of README and docs/skill.md, from an evaluation: one method beside the best of the others on each question.
+
+python benchmarks/skill_table.py scores --method hydromae
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from hydromae.evaluate.score import Evaluation, summary
+from hydromae.report.words import question
+
+
+def rows(found: pd.DataFrame, method: str) -> list[str]:
+    """A line of Markdown for each question; the best of the others is that of the highest median NSE."""
+    lines = ["| question | this model | best baseline | 50 % / 90 % interval holds | CRPS: model, best baseline |"]
+    lines.append("|---|---|---|---|---|")
+    for name in dict.fromkeys(found.index.get_level_values("question")):
+        asked = found.loc[name]
+        own, others = asked.loc[method], asked.drop(index=method)
+        cells = [f"`{name}`: {question(name).title.lower()}", nse(own), "–", "–", "–"]
+        if len(others):
+            best = others["nse_median"].idxmax()
+            cells[2] = f"{nse(others.loc[best])} {best}"
+        cells[3] = f"{own['coverage50']:.0%} / {own['coverage90']:.0%}"
+        crps = others["crps"].dropna()
+        cells[4] = f"{own['crps']:.3f}" + (f", {crps.min():.3f} {crps.idxmin()}" if len(crps) else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def events(found: pd.DataFrame, method: str) -> list[str]:
+    """The same of floods and droughts, where a question met at least ten."""
+    lines = [
+        "| question | event | how many | this model: CSI, Brier | best baseline: CSI; Brier |",
+        "|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(found.index.get_level_values("question")):
+        asked = found.loc[name]
+        for kind in ("flood", "drought"):
+            own, others = asked.loc[method], asked.drop(index=method)
+            if own[f"{kind}_events"] < 10:
+                continue
+            cells = [f"`{name}`", kind, f"{own[f'{kind}_events']:.0f}"]
+            cells.append(f"{own[f'{kind}_csi']:.3f}, {own[f'{kind}_brier']:.5f}")
+            told = "–"
+            if len(others):
+                best, sure = others[f"{kind}_csi"].idxmax(), others[f"{kind}_brier"].idxmin()
+                told = f"{others.loc[best, f'{kind}_csi']:.3f} {best}; {others.loc[sure, f'{kind}_brier']:.5f} {sure}"
+            lines.append("| " + " | ".join([*cells, told]) + " |")
+    return lines
+
+
+def nse(row: pd.Series) -> str:
+    """Median and 10th percentile."""
+    return f"{row['nse_median']:.3f} ({row['nse_p10']:.2f})"
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("evaluation", type=Path)
+    parser.add_argument("--method", default="hydromae")
+    options = parser.parse_args()
+    found = summary(Evaluation.load(options.evaluation))
+    print("\n".join([*rows(found, options.method), "", *events(found, options.method)]))
+
+
+if __name__ == "__main__":
+    main()
