@@ -60,7 +60,7 @@ def main() -> None:
     names = [str(name) for name in scores["question"].values]
     figure, rows = plt.subplots(2, len(names), figsize=(3.2 * len(names), 7.2), layout="constrained", squeeze=False)
     for name, above, below in zip(names, *rows, strict=True):
-        nse = scores["nse"].sel(question=name, method=options.method).values
+        nse = scores["nse"].sel({"question": name, "method": options.method}).values
         draw_map(above, scores, nse, f"{name}: median {np.nanmedian(nse):.3f}")
         table = grouped(nse, traits)
         print(f"{name}\n{table.to_string(index=False, float_format='{:.3f}'.format)}\n")
