@@ -1,4 +1,4 @@
-"""The rivers of Great Britain, trained on 1970 to 2010: what the README's numbers come from, in two processes of one thread."""
+"""The rivers of Great Britain, trained on 1970 to 2010: what the README's numbers come from, in two processes."""
 
 from hydromae.presets import RIVERS
 
