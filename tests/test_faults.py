@@ -149,7 +149,7 @@ def test_missing_flow_is_not_a_dry_river() -> None:
     gone = rivers(days=40)
     gone["riverflow"][:15] = float("nan")
     dry = gone.fillna({"riverflow": 0.0})
-    config = SMALL.having(data={"warm_up_days": 0})
+    config = SMALL.having(data={"warm_up_days": 0}, train={"flow_share": 0.0})
     missing, measured = (
         batch_of(record_of(dataset, config, scaling_of(rivers(), config)), torch.tensor([0]).numpy(), 40)
         for dataset in (gone, dry)
