@@ -127,8 +127,9 @@ def forward(model: Model, dataset: xr.Dataset, precision: Precision, times: int,
             return model.network(batch, hidden, wanted)
 
     spent = best(once, times)
-    # In fp32, which counts the same: under the counter autocast does not reach an LSTM that starts from a state.
-    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION) as counter:
+    counter = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
+    # Not in inference mode, where autocast does not reach an LSTM's weights under the counter.
+    with torch.no_grad(), arithmetic(model.device, precision), counter:
         model.network(batch, hidden, wanted)
     recurrent = lstm_flops(model.network, batch.values["riverflow"][..., 0].numel()) // 3
     flops = counter.get_total_flops() + recurrent

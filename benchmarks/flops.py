@@ -141,9 +141,7 @@ def _embed(flops: Flops, config: Config, sizes: Sizes, names: tuple[str, ...]) -
     if model.runoff and "riverflow" in names:
         _remember(flops, config, sizes, sites)
         near = min(model.neighbours or sites, sites) if model.priors else 0
-        flops.forward += (
-            2 * tokens * near * (near + 1)
-        )  # errors regressed on those of the neighbours, without a gradient
+        flops.forward += 2 * tokens * near * (near + 1)  # errors regressed on the neighbours', without a gradient
     for name in names:
         prior = model.priors and name == "riverflow"
         channels = sizes.pixels if kind == "map" else len(MODALITIES[name].variables)

@@ -14,12 +14,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import xarray as xr
 from rich.console import Console
 
-from hydromae.cli.scores import events_table, scores_table
+from hydromae.cli.scores import QuestionName, events_table, scores_table
 from hydromae.data.store import load_store
 from hydromae.evaluate import protocol
 from hydromae.evaluate.lstm import WEIGHTS, Ensemble, Recipe, RegionalLSTM
@@ -29,7 +30,7 @@ from hydromae.evaluate.score import summary
 from hydromae.predict import load
 from hydromae.questions import Method
 
-QUESTIONS = ("fill", "ungauged", "ungauged-bare", "simulate", "forecast", "forecast-blind")
+QUESTIONS = get_args(QuestionName)
 SIMULATED = Recipe(steps=5000)
 """Meant to take about 55 minutes on one thread, as in the protocol; not measured yet."""
 LAGGED = Recipe(steps=2200, days=365, warm_up=60)

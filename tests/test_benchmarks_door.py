@@ -48,7 +48,7 @@ def test_door_measures_and_writes_what_it_names(tmp_path: Path) -> None:
     for precision, one in found["forward"].items():
         gemm = found["limits"][f"gemm_{precision}_flops_per_s"]
         assert one["share_of_gemm"] == pytest.approx(one["flops"] / one["s"] / gemm)
-        # 4 gates, a product and a sum each: two layers and directions of 48 units over 96 inputs, memories of 128 and 64 over 64
+        # 4 gates, a product and a sum each: two layers, two directions of 48 units over 96; memories of 128 and 64 over 64
         units = 2 * 2 * 48 * (96 + 48) + 128 * (64 + 128) + 64 * (64 + 64)
         assert one["flops_lstm"] == tokens * 2 * 4 * units
         assert one["flops"] > 1.5 * one["flops_lstm"]

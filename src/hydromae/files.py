@@ -33,7 +33,12 @@ def write_whole(file: Path, text: str, remedy: str, fault: str = "cannot be writ
         raise InputError(f"{file}: {fault} ({error.strerror}); {remedy}") from error
 
 
+def digest(file: Path, kind: str) -> str:
+    """Sum of a file's bytes, in hexadecimal digits; `kind` is one of `hashlib`'s."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, kind).hexdigest()
+
+
 def sha256(file: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return digest(file, "sha256")

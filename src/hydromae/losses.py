@@ -9,6 +9,7 @@ from torch import Tensor
 from hydromae.batch import Batch
 from hydromae.config import Config
 from hydromae.masking import Hidden, targets
+from hydromae.model.distribution import Gaussians
 from hydromae.model.runoff import Told
 from hydromae.model.streams import Predictions
 
@@ -39,10 +40,8 @@ def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config)
         if batch.days.shape[1] > config.data.warm_up_days:
             wanted = wanted & _late(wanted, config.data.warm_up_days)
         truth = torch.where(wanted, batch.values[name], 0.0)
-        found = predictions.gaussians.get(name)
-        spread = 0.0 if found is None else found.variance.detach()
         share = config.train.flow_share if name == "riverflow" else 0.0
-        each = _squared(name, predictions.mean[name], spread, batch, wanted, share)
+        each = _squared(name, predictions.mean[name], predictions.gaussians.get(name), batch, wanted, share)
         parts[name] = torch.stack([each.detach().sum(), wanted.flatten(1).any(dim=1).sum()])
         if name in predictions.gaussians and config.train.distribution_weight:
             around_mean = predictions.gaussians[name]
@@ -59,12 +58,16 @@ def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config)
 
 
 def _squared(
-    name: str, mean: Float[Tensor, "B T S F"], spread: Tensor | float, batch: Batch, wanted: Tensor, share: float
+    name: str, mean: Float[Tensor, "B T S F"], around: Gaussians | None, batch: Batch, wanted: Tensor, share: float
 ) -> Float[Tensor, " B"]:
-    """Mean squared error of the targets of each window; `share` of it in units of flow, by the mean of its distribution."""
+    """Mean squared error of the targets of each window; `share` of it in units of flow, by the mean of its distribution.
+
+    The spread of the distribution takes no gradient from it: the likelihood shapes it.
+    """
     truth = batch.values[name]
     error = torch.where(wanted, mean - truth, 0.0).square() / batch.variance[name][:, None]
     if share and batch.flow is not None:
+        spread = 0.0 if around is None else around.variance.detach()
         flow = torch.where(wanted, batch.flow.flow(mean, spread) - batch.flow.flow(truth), 0.0)
         error = (1 - share) * error + share * flow.square() / batch.flow.variance[:, None]
     return _mean(error, wanted)
@@ -75,7 +78,7 @@ def _of_memory(told: Told, batch: Batch, warm_up: int, share: float) -> Float[Te
     wanted = batch.observed["riverflow"] & told.asked[..., None]
     if wanted.shape[1] > warm_up:
         wanted = wanted & _late(wanted, warm_up)
-    return _squared("riverflow", told.mean[..., None], 0.0, batch, wanted, share)
+    return _squared("riverflow", told.mean[..., None], None, batch, wanted, share)
 
 
 def _late(wanted: Tensor, warm_up: int) -> Tensor:

@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 from jaxtyping import Float
 
-from hydromae.assemble import assemble, wanted_days
+from hydromae.assemble import assemble, catchments_of, wanted_days
 from hydromae.batch import Batch
 from hydromae.blend import Sums, overlapping
 from hydromae.config import Config
@@ -149,9 +149,9 @@ class Model:
             `site_embedding` (catchment, feature), the mean over the days, and `day_embedding` (time, feature), the mean over
             the catchments; catchments that share a token share their embedding.
         """
-        known, wide = _known(attributes), isinstance(data, pd.DataFrame) and is_wide(data)
+        known = _known(attributes)
         if isinstance(data, pd.DataFrame):
-            dataset = from_frame(to_long(data) if wide else data, known)
+            dataset = from_frame(to_long(data) if is_wide(data) else data, known)
         else:
             dataset = from_dataset(data, known)
         record = record_of(dataset, self.config, self.scaling, self.grid)
@@ -168,12 +168,10 @@ class Model:
                     sites += np.einsum("t,tsd->sd", share, part)
                     days[here] += share[:, None] * part.mean(axis=1)
                     weights[here] += share
-        group = np.empty(len(record.catchments), dtype=np.int64)
-        real = record.groups >= 0
-        group[record.groups[real]] = np.nonzero(real)[0]
+        slots = np.repeat((sites / weights.sum()).T[:, :, None], record.groups.shape[1], axis=2)
         return xr.Dataset(
             {
-                "site_embedding": (("catchment", "feature"), (sites / weights.sum())[group].astype(np.float32)),
+                "site_embedding": (("catchment", "feature"), catchments_of(slots, record, 0, 1).T),
                 "day_embedding": (("time", "feature"), (days / weights[:, None]).astype(np.float32)),
             },
             coords={"catchment": dataset["catchment"].values, "time": dataset["time"].values},

@@ -11,8 +11,9 @@ import pytest
 import xarray as xr
 
 from hydromae.cli import main
-from hydromae.data.prepare import recognised
 from hydromae.data.readers import read
+from hydromae.data.readers.gauges import find
+from hydromae.data.readers.products import PRODUCTS
 from hydromae.data.store import load_store
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES
@@ -157,7 +158,9 @@ def test_nrfa_csv_by_hand_with_the_catalogue_beside(tmp_path: Path) -> None:
     np.testing.assert_allclose(flows[[0, 3]], np.array([1.552, 7.232]) * 86.4 / 161.9, rtol=1e-6)
     assert np.isnan(flows[[1, 2]]).all() and record["precipitation"].values[1, 0] == np.float32(1.7)
     assert float(record["bfihost"][0]) == 0.36 and np.isnan(record["propwet"]).all()
-    plan = " ".join(recognised(tmp_path, "catchments").plan())
+    found = find(tmp_path, PRODUCTS)
+    assert found is not None
+    plan = " ".join(found.plan())
     assert "riverflow (gdf)" in plan and "missing: temperature, potential_evaporation" in plan and "propwet" in plan
     assert "no series in 2 files: notes.csv, station-info.json" in plan
 

@@ -93,6 +93,7 @@ def test_rain_of_era5_land_is_the_sum_at_the_midnight_after(tmp_path: Path, dim:
 def test_temperature_and_soil_of_era5_land_are_means_of_the_day(tmp_path: Path) -> None:
     warm = regrid.read_era5_land(era5(tmp_path / "t.nc", "t2m", "K"), Onto(GRID, LAND))
     np.testing.assert_allclose(warm["temperature"].values[1], 2.6 * plane() - 273.15, atol=0.01)
+    assert [str(day)[:10] for day in warm["time"].values] == ["2010-06-01", "2010-06-02"], "an hour is no day"
     wet = read(era5(tmp_path / "s.nc", "swvl1", "m**3 m**-3"))
     place = np.flatnonzero((wet["cell_easting"].values == 402500.0) & (wet["cell_northing"].values == 202500.0))
     np.testing.assert_allclose(wet["soil_moisture"].values[1, place], plane()[:1] / 200, rtol=1e-3)
@@ -123,6 +124,11 @@ def test_sites_of_cosmos_uk(tmp_path: Path) -> None:
     assert np.isnan(record["soil_moisture"].values[1:, 1]).all() and record["latitude"].values.tolist() == [51.7, 52.4]
     file.write_text(json.dumps({**two[0], "parameters": parameters}))
     assert read(file)["catchment"].values.tolist() == ["CHIMN"]
+    hourly = coverage("CHIMN", [30.0, 31.0], 51.7)
+    hourly["domain"]["axes"]["t"]["values"] = ["2015-01-01T00:00:00Z", "2015-01-01T01:00:00Z"]
+    file.write_text(json.dumps({**hourly, "parameters": parameters}))
+    with pytest.raises(InputError, match="has 2015-01-01 more than once"):
+        read(file)
     for broken in ("{", "[]", "{}"):
         file.write_text(broken)
         with pytest.raises(InputError, match="not CoverageJSON"):

@@ -95,7 +95,8 @@ class Prepare:
     """Turn raw files into a store, the Zarr group that training and evaluation read."""
 
     source: Annotated[Positional[Path], arg(metavar="SOURCE")]
-    """A record (.nc, .zarr, .csv, .parquet), or a folder that holds one."""
+    """A record (.nc, .zarr, .csv, .parquet), or a folder that holds one, or files of CAMELS-GB, Caravan or the NRFA as they
+    were downloaded."""
     out: Annotated[Positional[Path], arg(metavar="OUT")]
     """Where the store will lie, such as rivers.zarr. Nothing may lie there yet."""
     layout: Layout | None = None
@@ -118,13 +119,10 @@ class Prepare:
 
     def run(self, say: Say) -> Result:
         """Write the store."""
-        from hydromae.data.prepare import SEED_TRAINING, TRAINING_PERIOD, prepare, prepare_seed, recognised
+        from hydromae.data.prepare import SEED_TRAINING, TRAINING_PERIOD, prepare, prepare_seed
 
         if self.layout is not None and self.shape == "catchments":
             raise InputError("--shape catchments: the seed's layout is national; leave --shape out")
-        found = None if self.layout else recognised(self.source, self.shape or "catchments")
-        for line in found.plan() if found else ():
-            say(line)
         if self.layout is not None:
             written = prepare_seed(
                 self.source,
@@ -144,6 +142,7 @@ class Prepare:
                 period=self.period,
                 training_period=self.training_period or TRAINING_PERIOD,
                 land_threshold=self.land_threshold,
+                say=say,
             )
         say(f"{written}: a store; hydromae inspect {written} shows what is in it")
         return {"path": str(written), "shape": "national" if self.layout else self.shape or "catchments"}

@@ -32,8 +32,8 @@ class Evaluate:
     out: Annotated[Path, arg(metavar="EVALUATION")]
     """Folder of the scores; replaced if it lies there."""
     protocol: Protocol | None = None
-    """gb: as the README's table was made: the shipped model, the two years that chose nothing (2012-10-01 to 2014-09-30), an
-    issue every 10 days. What is named beside it counts instead."""
+    """gb: Great Britain's: the shipped model, the two years that chose nothing (2012-10-01 to 2014-09-30), an issue every 10
+    days. What is named beside it counts instead."""
     model: Path | None = None
     """A shipped name, a run, a checkpoint, or a model folder; without it the baselines alone are scored."""
     period: tuple[str, str] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +31,7 @@ SEED_TRAINING = ("1989-01-01", "2010-12-31")
 
 
 def prepare_catchments(
-    source: str | Path,
+    source: str | Path | Found,
     attributes: str | Path | None,
     out: str | Path,
     period: tuple[str, str] | None = None,
@@ -40,8 +41,8 @@ def prepare_catchments(
 
     Parameters
     ----------
-    source : path
-        The CAMELS-GB arrangement, or a user's NetCDF, Zarr, CSV or parquet (`readers.read`).
+    source : path or Found
+        The CAMELS-GB arrangement, a user's NetCDF, Zarr, CSV or parquet (`readers.read`), or files of a product.
     attributes : path or None
         NRFA attributes CSV; None where the source has attributes of its own.
     out : path or fsspec URL
@@ -61,7 +62,12 @@ def prepare_catchments(
     InputError
         From the readers, the scaling or the store.
     """
-    record = within(read(source, attributes, training_period=training_period), period, str(source))
+    if isinstance(source, Found):
+        record = source.read(None if attributes is None else nrfa.read(attributes))
+        source = source.folder
+    else:
+        record = read(source, attributes, training_period=training_period)
+    record = within(record, period, str(source))
     if "catchment" not in record.dims or "cell" in record.dims:
         raise InputError(f"{source}: not a catchment dataset (dimensions {', '.join(map(str, record.dims))})")
     return _write(record, out, source, attributes, training_period)
@@ -211,13 +217,15 @@ def prepare(
     period: tuple[str, str] | None = None,
     training_period: tuple[str, str] = TRAINING_PERIOD,
     land_threshold: float = LAND_THRESHOLD,
+    say: Callable[[str], None] = lambda line: None,
 ) -> str:
     """A store from a file, or from what is found in a folder; what `hydromae prepare` calls.
 
     In a folder: the files of a product (`readers.products`), else the one `camels_gb_daily.nc` (else the one `.nc`, `.zarr`,
     `.parquet` or `.csv` that is no attributes table); `*attributes*.csv`, where a product has no traits of its own; and for a
     national record whose maps are to be derived `*land*.npz` (or `*mask*.pt`), `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc`
-    (the normals, where they are there). `attributes` names another table.
+    (the normals, where they are there). `attributes` names another table. `say` is told what a product's folder holds, lacks
+    and will give, before anything is read whole.
     """
     place = Path(source)
     if not place.exists():
@@ -225,16 +233,18 @@ def prepare(
     is_folder = place.is_dir() and place.suffix != ".zarr"
     folder = place if is_folder else place.parent
     kinds = ("camels_gb_daily.nc", "*.nc", "*.zarr", "*.parquet", "*.csv")
-    product = recognised(place, shape)
+    product = find(place, PRODUCTS) if is_folder and shape == "catchments" else None
+    for line in product.plan() if product else ():
+        say(line)
     record = one_of(folder, kinds, leave_out="attributes") if is_folder and product is None else place
     if record is None:
         raise InputError(f"{source}: no record in this folder; give a .nc, .zarr, .parquet or .csv file")
     with_maps = shape == "national" and _has_maps(record)
-    told = product is not None and product.product.traits(product.folder) is not None
+    told = product is not None and product.traits is not None
     if attributes is None and not told and (is_folder or (shape == "national" and not with_maps)):
         attributes = one_of(folder, ("*attributes*.csv",))
     if shape == "catchments":
-        return prepare_catchments(record, attributes, out, period, training_period)
+        return prepare_catchments(product or record, attributes, out, period, training_period)
     if with_maps:
         return prepare_maps(record, attributes, out, period, training_period, land_threshold=land_threshold)
     mask = one_of(folder, ("*land*.npz", "*mask*.pt"))
@@ -248,13 +258,6 @@ def prepare(
     return prepare_national(
         record, attributes, mask, out, period, training_period, **normals, land_threshold=land_threshold
     )
-
-
-def recognised(source: str | Path, shape: Shape) -> Found | None:
-    """Files of a product with a file for each gauge; None where the source is none, or maps are asked for."""
-    place = Path(source)
-    looked = shape == "catchments" and place.is_dir() and place.suffix != ".zarr"
-    return find(place, PRODUCTS) if looked else None
 
 
 def _has_maps(record: Path) -> bool:

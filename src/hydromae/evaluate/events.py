@@ -133,7 +133,7 @@ def counted(
 
 def _chance(levels: np.ndarray | None, sure: list[np.ndarray], above: np.ndarray) -> np.ndarray:
     """Probability of more than a value: of a distribution, or yes and no."""
-    if levels is None or len(sure) == 1:
+    if levels is None:
         return (sure[0] > above).astype(np.float64)
     return exceedance(levels, np.stack(sure), above)
 

@@ -23,7 +23,7 @@ class ByModel:
     """A model as a method: it is asked for the quantiles that all distributions are scored by."""
 
     model: Model
-    name: str = "hydromae"
+    name: str
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
         """Every NaN, with `LEVELS`."""

@@ -29,7 +29,7 @@ class Archive:
     url : str
         Of the archive itself, or of its record on Zenodo.
     kept : str
-        Folder names of which one must be in the path of a file that is unpacked; empty keeps all.
+        Name of a folder that must be in the path of a file that is unpacked; empty keeps all.
     """
 
     doi: str
@@ -86,15 +86,17 @@ def _of_zenodo(url: str, client: Client) -> list[tuple[str, str, str | None, int
     """Name, address, checksum and size of the files of a record."""
     try:
         held = json.loads(client.text(url))["files"]
-        files = [(str(one["key"]), str(one["links"]["self"]), str(one["checksum"]), int(one["size"])) for one in held]
+        files: list[tuple[str, str, str | None, int | None]] = [
+            (str(one["key"]), str(one["links"]["self"]), str(one["checksum"]), int(one["size"])) for one in held
+        ]
+    except InputError:
+        raise
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
         raise InputError(f"{url}: the answer is not a record of Zenodo; try again later") from error
     for name, *_ in files:
         if PurePosixPath(name).name != name or name in ("", ".", ".."):
             raise InputError(f"{url}: names the file {name[:40]!r}, which is no plain name; it is not fetched")
-    return list(files)
+    return files
 
 
 def unpack(file: Path, out: Path, kept: str = "") -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import httpx
 
 from hydromae import __version__
 from hydromae.errors import InputError, first_line
+from hydromae.files import digest
 
 BUSY = (429, 500, 502, 503, 504)
 """Answers after which one asks again."""
@@ -166,5 +166,4 @@ def _whole(answer: httpx.Response, there: int) -> int | None:
 def _sum(file: Path, kind: str, url: str) -> str:
     if kind not in ("md5", "sha256"):
         raise InputError(f"{url}: its checksum is of the kind {kind[:20]!r}, which is not known; report this")
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, kind).hexdigest()
+    return digest(file, kind)

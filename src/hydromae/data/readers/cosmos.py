@@ -44,6 +44,10 @@ def read(path: str | Path) -> xr.Dataset:
         raise InputError(
             f"{path}: not CoverageJSON with {PARAMETER} ({first_line(error)}); download it again"
         ) from error
+    for site, days, *_ in sites:
+        if days.has_duplicates:
+            twice = days[days.duplicated()][0]
+            raise InputError(f"{path}: site {site} has {twice:%Y-%m-%d} more than once; download its daily values")
     every = pd.DatetimeIndex(np.unique(np.concatenate([days.to_numpy() for _, days, *_ in sites])))
     values = np.full((len(every), len(sites)), np.nan)
     for place, (_, days, held, *_) in enumerate(sites):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -83,9 +84,14 @@ class Found:
     files: tuple[Path, ...]
     others: tuple[str, ...] = ()
 
+    @cached_property
+    def traits(self) -> xr.Dataset | None:
+        """Attributes from the product's own tables."""
+        return self.product.traits(self.folder)
+
     def plan(self) -> list[str]:
         """What will be read and what is missing, in lines; from a few files and the tables of traits."""
-        gauges, known = [self.product.open(file) for file in self.files[:SAMPLED]], self.product.traits(self.folder)
+        gauges, known = [self.product.open(file) for file in self.files[:SAMPLED]], self.traits
         there = {series for gauge in gauges for series in gauge.series}
         choices = self.product.columns
         used = {
@@ -119,7 +125,7 @@ class Found:
             held.setdefault(gauge.name, []).append(gauge)
         if len({type(name) for name in held}) > 1:
             raise InputError(f"{self.folder}: some of its gauges have numbers, others text; keep one kind of them")
-        known = attributes if attributes is not None else self.product.traits(self.folder)
+        known = attributes if attributes is not None else self.traits
         raw = _raw(held, self.product, str(self.folder))
         return table.from_dataset(raw, known, str(self.folder))
 

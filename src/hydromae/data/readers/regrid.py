@@ -144,12 +144,15 @@ def _means(values: xr.DataArray, cell: Int[np.ndarray, "Y X"], grid: GridSpec) -
 
 
 def _daily(values: xr.DataArray, accumulated: bool, path: str | Path) -> xr.DataArray:
-    """Means of a day's hours; or the sum of a day, which stands at the midnight after it."""
+    """Means of a day's hours, where at least half of them are there; or the sum of a day, at the midnight after it."""
     if "time" not in values.dims or not np.issubdtype(values["time"].dtype, np.datetime64):
         raise InputError(f"{path}: there is no time in it; an ERA5-Land map has dates")
     hours = values["time"].dt.hour.values
     if not accumulated:
-        return values.resample(time="1D").mean()
+        days = values["time"].dt.floor("D")
+        _, place, hours_of = np.unique(days.values, return_inverse=True, return_counts=True)
+        whole = 2 * hours_of[place] >= hours_of.max()
+        return values.isel(time=np.flatnonzero(whole)).resample(time="1D").mean()
     if not (hours == 0).any():
         raise InputError(f"{path}: no value at 00:00, where the sum of the day before stands; download that hour, too")
     ends = values.isel(time=np.flatnonzero(hours == 0))

@@ -46,13 +46,12 @@ def to_wide(answer: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     days = len(frame)
     names = [name for name in flat_frame(frame).columns if name not in DATES]
     values = {str(column).partition(" [")[0]: answer[column].to_numpy() for column in answer.columns}
+    told, beside = [key for key in values if key.startswith("riverflow_")], dict[str, np.ndarray]()
     for place, name in enumerate(names):
         mine = slice(place * days, (place + 1) * days)
         filled = values["riverflow"][mine]
         given = frame[name].to_numpy()
         kept = given.dtype if given.dtype.kind == "f" else np.dtype(np.float64)
         result[name] = np.where(pd.isna(given), filled, given).astype(kept)
-        for key in values:
-            if key.startswith("riverflow_"):
-                result[f"{name}{key.removeprefix('riverflow')}"] = values[key][mine]
-    return result
+        beside |= {f"{name}{key.removeprefix('riverflow')}": values[key][mine] for key in told}
+    return pd.concat([result, pd.DataFrame(beside, index=frame.index)], axis=1)
