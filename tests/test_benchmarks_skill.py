@@ -13,21 +13,22 @@ from rich.console import Console
 
 import skill
 import skill_table
-from hydromae.evaluate import protocol
+from hydromae.evaluate import networks, protocol
 from synthetic import rivers
 
 
 @pytest.fixture
 def record(monkeypatch: pytest.MonkeyPatch) -> xr.Dataset:
     small = {"units": 4, "days": 200, "warm_up": 20, "sequences": 8}
-    monkeypatch.setattr(skill, "RECIPES", {name: replace(recipe, **small) for name, recipe in skill.RECIPES.items()})
-    monkeypatch.setattr(skill, "CORRECTION_DAYS", ("2010-01-01", "2010-12-31"))
+    changed = {name: replace(recipe, **small) for name, recipe in networks.RECIPES.items()}
+    monkeypatch.setattr(networks, "RECIPES", changed)
+    monkeypatch.setattr(networks, "CORRECTION_DAYS", ("2010-01-01", "2010-12-31"))
     long = rivers(20, 900)
     return long.assign_coords(time=pd.date_range("2009-06-01", periods=900, unit="ns"))
 
 
 def test_networks_learn_from_training_days_of_rivers_that_are_not_held_out(record: xr.Dataset) -> None:
-    learnt = skill.learnt_from(record)
+    learnt = networks.learnt_from(record)
     assert str(learnt["time"].values[-1])[:10] == "2010-12-31"
     held = set(protocol.held_out(record["catchment"].values).tolist())
     assert (
@@ -43,7 +44,7 @@ def test_what_is_trained_is_kept_and_asked_its_own_questions(record: xr.Dataset,
     assert {file.parent.name for file in written} == set(names)
     skill.train(record, tmp_path, names, 1, console)
     assert {file: file.stat().st_mtime_ns for file in written} == written, "nothing is trained twice"
-    found = {question: [m.name for m in methods] for question, methods in skill.trained(record, tmp_path).items()}
+    found = {question: [m.name for m in methods] for question, methods in networks.methods_of(record, tmp_path).items()}
     assert found == {
         "fill": [],
         "ungauged": ["lstm", "lstm-ensemble"],

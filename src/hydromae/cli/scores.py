@@ -32,8 +32,8 @@ class Evaluate:
     out: Annotated[Path, arg(metavar="EVALUATION")]
     """Folder of the scores; replaced if it lies there."""
     protocol: Protocol | None = None
-    """gb: Great Britain's: the shipped model, the two years that chose nothing (2012-10-01 to 2014-09-30), an issue every 10
-    days. What is named beside it counts instead."""
+    """gb: Great Britain's: the shipped model beside donors and the LSTMs that come with the package, the two years that chose
+    nothing (2012-10-01 to 2014-09-30), an issue every 10 days. What is named beside it counts instead."""
     model: Path | None = None
     """A shipped name, a run, a checkpoint, or a model folder; without it the baselines alone are scored."""
     period: tuple[str, str] | None = None
@@ -51,7 +51,7 @@ class Evaluate:
 
     def run(self, say: Say) -> Result:
         """Ask every question, score every answer, show the medians."""
-        from hydromae.evaluate import protocol
+        from hydromae.evaluate import networks, protocol
         from hydromae.evaluate.run import run_protocol
         from hydromae.evaluate.score import summary
         from hydromae.predict import load
@@ -62,9 +62,10 @@ class Evaluate:
         model = None if name is None else load(name, self.device)
         settings = self._settings(name, every)
         record = _record(self.store)
+        more = networks.methods_of(record, networks.SHIPPED) if gb and self.baselines else None
         with counting("questions", self.json) as watch:
             evaluation = run_protocol(
-                model, record, period, self.questions, every, self.baselines, settings, watch=watch
+                model, record, period, self.questions, every, self.baselines, settings, more, watch
             )
         evaluation.save(self.out)
         found = summary(evaluation)

@@ -27,6 +27,8 @@ PERIODS: Mapping[str, Period] = {
 }
 CONTEXT_DAYS = 365
 LEADS = (1, 3, 7)
+NAMES = ("fill", "ungauged", "ungauged-bare", "simulate", "forecast", "forecast-blind")
+"""The questions."""
 FOLDS = 10
 PASSES = 3
 GAP_SPACING = 100

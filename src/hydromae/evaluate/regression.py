@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from hydromae.evaluate.answers import answered, first_available, flow_of_log, log_flow, river_flow
 
@@ -45,8 +46,8 @@ class DonorRidge:
     ----------
     catchments : array (C,)
         Rivers of the training record.
-    logs : array (days, C)
-        Log flow of the training record.
+    logs : array (C, days)
+        Log flow of the training record, a river's days side by side.
     ranked : array (C, K)
         For each river the other rivers, best correlated first; −1 pads.
     donors : int
@@ -62,6 +63,11 @@ class DonorRidge:
     decay: float | None = None
     name: str = "donor-ridge"
 
+    @cached_property
+    def seen(self) -> Bool[np.ndarray, "C days"]:
+        """Training days with flow."""
+        return np.isfinite(self.logs)
+
     @classmethod
     def fit(cls, training: xr.Dataset, donors: int = 8) -> DonorRidge:
         """Rank the gauges of a training record by the correlation of their log flow (pairs of at least 3 years)."""
@@ -70,7 +76,7 @@ class DonorRidge:
         np.fill_diagonal(strength, -1.0)
         order = np.argsort(-strength, axis=1)[:, :CANDIDATES]
         ranked = np.where(np.take_along_axis(strength, order, axis=1) > 0, order, -1)
-        return cls(training["catchment"].values, logs.astype(np.float32), ranked, donors)
+        return cls(training["catchment"].values, np.ascontiguousarray(logs.T, dtype=np.float32), ranked, donors)
 
     def with_residual(self, decay: float = 0.8) -> DonorRidge:
         """The same regression, plus the residual of the days beside a gap."""
@@ -107,16 +113,18 @@ class DonorRidge:
         self, given: Float[np.ndarray, "T K"], donors: Int[np.ndarray, " K"], river: int
     ) -> Float[np.ndarray, " T"]:
         """Log flow of one river from its donors, fitted on the training days they all have; NaN where too few."""
-        target, inputs = self.logs[:, river], self.logs[:, donors]
-        complete = np.isfinite(target) & np.isfinite(inputs).all(axis=1)
+        complete = self.seen[river] & self.seen[donors].all(axis=0)
         if len(donors) == 0 or complete.sum() < MINIMUM_DAYS / 3:
             return np.full(len(given), np.nan)
-        target, inputs = target[complete].astype(np.float64), inputs[complete].astype(np.float64)
-        middle = inputs.mean(axis=0)
-        centred = inputs - middle
-        gram = centred.T @ centred
+        target, inputs = (
+            self.logs[river, complete].astype(np.float64),
+            self.logs[donors][:, complete].astype(np.float64),
+        )
+        middle = inputs.mean(axis=1)
+        centred = inputs - middle[:, None]
+        gram = centred @ centred.T
         penalty = RIDGE * np.trace(gram) / len(donors) * np.eye(len(donors))
-        slopes = np.linalg.solve(gram + penalty, centred.T @ (target - target.mean()))
+        slopes = np.linalg.solve(gram + penalty, centred @ (target - target.mean()))
         return (given - middle) @ slopes + target.mean()
 
 
