@@ -58,16 +58,21 @@ def test_a_question_is_a_mask_on_river_flow(folder, tmp_path, question, kind):
 
 def test_options_reach_the_configuration_and_what_is_not_given_is_the_runs(folder, tmp_path):
     given = ["--lr", "3e-3", "--epochs", "1", "--steps-per-epoch", "2", "--batch-size", "3"]
+    given += ["--sites", "3", "--accumulation", "2"]
     periods = ["--training-period", "2001-02-01", "2001-08-31", "--validation-period", "2001-09-01", "2001-12-31"]
     assert finetune(folder, tmp_path / "run", *given, *periods) == 0
     assert config_of(tmp_path / "run") == HELD.having(
-        data={"training_period": ("2001-02-01", "2001-08-31"), "validation_period": ("2001-09-01", "2001-12-31")},
+        data={
+            "training_period": ("2001-02-01", "2001-08-31"),
+            "validation_period": ("2001-09-01", "2001-12-31"),
+            "sites": 3,
+        },
         optimizer={"lr": 3e-3},
-        train={"epochs": 1, "warmup_epochs": 0.25, "steps_per_epoch": 2, "batch_size": 3},
+        train={"epochs": 1, "warmup_epochs": 0.25, "steps_per_epoch": 2, "batch_size": 3, "accumulation": 2},
     )
 
 
-@pytest.mark.parametrize("weights", ["frozen", "lora"])
+@pytest.mark.parametrize("weights", ["frozen", "lora", "memories"])
 def test_what_learns_is_said_and_lora_keeps_the_learning_rate(folder, tmp_path, capsys, weights):
     capsys.readouterr()
     options = ["--weights", weights, "--rank", "2", "--stop-after", "2", "--json"]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hydromae.config import Config
 from hydromae.errors import InputError
+from hydromae.losses import loss
 from hydromae.model.address import SEPARATIONS
 from hydromae.model.mae import HydroMAE
 from hydromae.predict import load
@@ -157,6 +158,24 @@ def test_a_rank_below_one_is_refused():
         Start({}, "lora", 0)
 
 
+def test_memories_alone_say_what_they_say_within_the_model_and_learn_alone():
+    config = small("rivers", runoff_dropout=0.0)
+    model, batch = fitted(config, weights_of(config), "memories"), sample("rivers")
+    with torch.no_grad():
+        within = built(config)(batch, some_tokens(batch)).told
+    found = model.train()(batch, some_tokens(batch))
+    assert len(found.told) == 2
+    for one, other in zip(found.told, within, strict=True):
+        torch.testing.assert_close(one.mean, other.mean, rtol=1e-5, atol=1e-5)
+    assert not any(part.any() for part in (*found.mean.values(), *found.decoded.values())) and not found.gaussians
+    total, _ = loss(found, batch, some_tokens(batch), config)
+    total.backward()
+    learnt = {name for name, p in model.named_parameters() if p.grad is not None}
+    assert learnt == {name for name, _ in model.named_parameters() if name.startswith(("runoff.alone", "runoff.ahead"))}
+    with pytest.raises(InputError, match="the model has none"):
+        fitted(small("base"), weights_of(small("base")), "memories")
+
+
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     out = tmp_path_factory.mktemp("pretrained") / "run"
@@ -193,6 +212,14 @@ def test_after_training_only_what_learns_has_moved(tmp_path, pretrained, method)
         assert torch.equal(value, pretrained[f"{module}.{weight}"])
 
 
+def test_of_memories_alone_the_rest_stays_and_validation_is_theirs(tmp_path, pretrained):
+    out = finetuned(tmp_path / "run", pretrained, "memories")
+    held = load_file(out / "last" / "model.safetensors")
+    changed = {name for name, value in pretrained.items() if not torch.equal(held[name], value)}
+    assert changed == {name for name in pretrained if name.startswith(("runoff.alone", "runoff.ahead"))}
+    assert all(line["mse"]["riverflow"] == 0 for line in Journal(out / "journal.jsonl").read())
+
+
 def test_full_weights_all_move_but_the_head_of_a_modality_that_is_not_asked(tmp_path, pretrained):
     held = load_file(finetuned(tmp_path / "run", pretrained, "full") / "last" / "model.safetensors")
     still = {name for name, value in pretrained.items() if torch.equal(held[name], value)}
@@ -221,7 +248,7 @@ def test_another_rank_or_method_is_refused_on_resume(tmp_path, pretrained):
         finetuned(tmp_path / "run", pretrained, "full", resume=True)
 
 
-@pytest.mark.parametrize("method", ["full", "frozen", "lora"])
+@pytest.mark.parametrize("method", ["full", "frozen", "lora", "memories"])
 def test_the_validation_loss_falls(tmp_path, pretrained, method):
     config = SPANS.having(optimizer={"lr": 1e-2}, model={"dropout": 0.0}, train={"epochs": 10, "averaged_weights": 0.0})
     out = finetuned(tmp_path / "run", pretrained, method, config)

@@ -36,7 +36,7 @@ FULL_LR = 0.1
 
 @dataclass(frozen=True)
 class Finetune:
-    """Train a pretrained model further, on one question: all its weights, its heads, or low-rank adapters and heads."""
+    """Train a pretrained model further: all its weights, its heads, low-rank adapters and heads, or its memories."""
 
     store: Annotated[Positional[Path], arg(metavar="STORE")]
     """A store that hydromae prepare wrote; it is scaled as the pretrained model scales."""
@@ -47,9 +47,10 @@ class Finetune:
     question: Question | None = None
     """What to ask: fill (gaps), ungauged, simulate (flow from weather), forecast (weather known), blind (weather unknown);
     the pretrained run's own masks where not given."""
-    weights: Literal["full", "frozen", "lora"] = "full"
-    """What learns: everything; heads and decoders alone; or these and low-rank adapters of attention, recurrence and
-    feed-forward (LoRA), which are merged into plain weights in best/ and last/."""
+    weights: Literal["full", "frozen", "lora", "memories"] = "full"
+    """What learns: everything; heads and decoders alone; these and low-rank adapters of attention, recurrence and
+    feed-forward (LoRA), which are merged into plain weights in best/ and last/; or the memories of rivers alone, without the
+    rest running: fast, and followed by `full`, which learns to read them anew."""
     rank: int = 8
     """Rank of the adapters (lora only)."""
     lr: float | None = None
@@ -60,6 +61,10 @@ class Finetune:
     """Steps that count as an epoch; the pretrained run's where not given."""
     batch_size: int | None = None
     """Windows a step; the pretrained run's where not given."""
+    sites: int | None = None
+    """Catchments a window; the pretrained run's where not given."""
+    accumulation: int | None = None
+    """Batches an update; the pretrained run's where not given."""
     training_period: tuple[str, str] | None = None
     """First and last day to learn from; the pretrained run's where not given."""
     validation_period: tuple[str, str] | None = None
@@ -119,6 +124,8 @@ class Finetune:
         """
         there = set(catchments.astype(str).tolist())
         data: dict[str, object] = {"held_out": tuple(sorted(there & set(run.data.held_out)))}
+        if self.sites is not None:
+            data["sites"] = self.sites
         if self.training_period is not None:
             data["training_period"] = self.training_period
         if self.validation_period is not None:
@@ -130,6 +137,7 @@ class Finetune:
             "warmup_epochs": run.train.warmup_epochs * epochs / run.train.epochs,
             "steps_per_epoch": self.steps_per_epoch or run.train.steps_per_epoch,
             "batch_size": self.batch_size or run.train.batch_size,
+            "accumulation": self.accumulation or run.train.accumulation,
         }
         masks: dict[str, object] = {}
         if self.question is not None:

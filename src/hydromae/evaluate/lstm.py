@@ -130,19 +130,21 @@ class RegionalLSTM:
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
         """Mean and quantiles of every NaN."""
-        given, traits, _ = self._inputs(dataset)
-        mean, cuts = [], []
+        given, traits, flow = self._inputs(dataset)
+        asked = np.isnan(flow)
+        mean, cuts = np.empty_like(flow), np.broadcast_to(flow, (len(LEVELS), *flow.shape)).copy()
         self.network.eval()
         with torch.inference_mode():
             for rivers in np.array_split(np.arange(given.shape[1]), -(-given.shape[1] // AT_ONCE)):
                 root, gaussians = self.network(_joined(given[:, rivers], traits[rivers]))
-                mean.append(self._natural(root, gaussians).numpy())
-                cuts.append(self.scaling.unscale("riverflow", gaussians.quantiles(LEVELS).double().numpy()))
-        answer = answered(dataset, np.concatenate(mean, axis=1))
-        observed = dataset["riverflow"].transpose("time", "catchment").values
-        quantile = np.where(np.isfinite(observed), observed, np.concatenate(cuts, axis=2))
+                mean[:, rivers] = self._natural(root, gaussians)
+                here = np.nonzero(asked[:, rivers])
+                some = Gaussians(*(part[here] for part in (gaussians.weight, gaussians.centre, gaussians.spread)))
+                cuts[:, here[0], rivers[here[1]]] = self.scaling.unscale(
+                    "riverflow", some.quantiles(LEVELS).double().numpy()
+                )
         dims, coords = ("quantile", "time", "catchment"), {"quantile": list(LEVELS)}
-        return answer.assign(riverflow_quantile=xr.DataArray(quantile.astype(np.float32), dims=dims, coords=coords))
+        return answered(dataset, mean).assign(riverflow_quantile=xr.DataArray(cuts, dims=dims, coords=coords))
 
     def _inputs(self, dataset: xr.Dataset) -> tuple[Float[np.ndarray, "T C E"], Float[np.ndarray, "C G"], np.ndarray]:
         """What changes with the days, what does not, and flow [mm/day]; a value that is not there is 0."""

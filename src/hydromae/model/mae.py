@@ -34,11 +34,16 @@ class HydroMAE(nn.Module):
     config : Config
     pixels : int
         Values in a map token (100 for 10 × 10 cells).
+
+    Attributes
+    ----------
+    memories_alone : bool
+        Whether a forward pass runs the memories and nothing else (`train.adapt`).
     """
 
     def __init__(self, config: Config, pixels: int = 100) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.memories_alone = config, False
         model = config.model
         self.addresses, self.encoders, self.statics, self.queries = (nn.ModuleDict() for _ in range(4))
         self.embeddings, self.heads, self.decoders = (nn.ModuleDict() for _ in range(3))
@@ -95,11 +100,23 @@ class HydroMAE(nn.Module):
     def forward(self, batch: Batch, hidden: Hidden, wanted: Hidden | None = None) -> Predictions:
         """Predict the `wanted` tokens (the hidden ones where None) from what is observed and not hidden."""
         seen = visible(batch, hidden)
+        if self.memories_alone:
+            return self.remember(batch, seen)
         contexts = {kind: nearest(p, self.config.model.neighbours) for kind, p in batch.places.items()}
         streams = self.embed(batch, seen, contexts)
         layers = self.encode(streams, contexts)
         memories, theirs, own, contrastive = self.fuse(streams, layers, batch)
         return self.decode(batch, streams, memories, theirs, own, self._choose(hidden, wanted), contrastive)
+
+    def remember(self, batch: Batch, seen: dict[str, Tensor]) -> Predictions:
+        """What the memories say, and no answers."""
+        values = {name: torch.where(seen[name], batch.values[name], 0.0) for name in seen}
+        told = []
+        for names in self.config.model.shared:
+            sites = self.addresses["+".join(names)](batch.at(names[0]), batch.days)[1]
+            told += self._remember(names, values, seen, sites, batch)
+        mean = {name: torch.zeros_like(value) for name, value in values.items()}
+        return Predictions(mean, {}, {name: torch.zeros_like(part[..., 0]) for name, part in seen.items()}, None, told)
 
     def represent(self, batch: Batch, hidden: Hidden) -> Float[Tensor, "B T S D"]:
         """What the encoder makes of every day of every catchment (or group); 0 where a token that is not seen drops out."""

@@ -1,4 +1,5 @@
-"""From a pretrained model to a question: which weights learn. All of them, the heads alone, or low-rank adapters and heads.
+"""From a pretrained model to a question: which weights learn. All of them, the heads alone, low-rank adapters and heads, or
+the memories alone, which then run without the rest.
 
 LoRA after Hu et al. (2022, ICLR, section 4.1): a frozen matrix W is used as W + B A, with A drawn from a Gaussian and B zero,
 so that training starts from exactly the pretrained model. Their factor alpha / r is 1 here.
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from hydromae.errors import InputError
+from hydromae.model.mae import HydroMAE
 
-Method = Literal["full", "frozen", "lora"]
+Method = Literal["full", "frozen", "lora", "memories"]
 ANSWERING = ("heads", "decoders", "queries", "mix")
 """Parts of the model that read answers from what was encoded; they learn under every method."""
 ADAPTED = ("mixers", "feed")
@@ -48,11 +50,12 @@ class Start:
     ----------
     weights : mapping of Tensor
         Of a pretrained model of the same configuration.
-    method : "full", "frozen" or "lora"
+    method : "full", "frozen", "lora" or "memories"
         Everything learns; or the heads and decoders alone, so that one encoder serves many questions (its norms stay as
-        they are, too); or these and adapters of the encoders and the fusion.
+        they are, too); or these and adapters of the encoders and the fusion; or the memories of rivers (`model.runoff`,
+        `ahead`) on all their days, where nothing else runs: many times as many days a second.
     rank : int
-        Of the adapters; `full` and `frozen` have none.
+        Of the adapters; other methods have none.
     """
 
     weights: Mapping[str, Tensor]
@@ -63,13 +66,21 @@ class Start:
         if self.rank < 1:
             raise InputError(f"rank {self.rank}: an adapter needs a rank of at least 1; give a larger one")
 
-    def fit(self, model: nn.Module) -> None:
+    def fit(self, model: HydroMAE) -> None:
         """Load the weights, freeze what does not learn, attach adapters; before the optimizer is made.
 
         Adapters are drawn from a generator of their own, so they are the same in every run and on every rank.
+
+        Raises
+        ------
+        InputError
+            If the memories are to learn and the model has none.
         """
         model.load_state_dict(dict(self.weights))
         if self.method == "full":
+            return
+        if self.method == "memories":
+            _memories_alone(model)
             return
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.split(".")[0] in ANSWERING)
@@ -78,6 +89,16 @@ class Start:
             for module, name in list(_matrices(model)):
                 adapter = LowRank(module.get_parameter(name), self.rank, generator)
                 parametrize.register_parametrization(module, name, adapter)
+
+
+def _memories_alone(model: HydroMAE) -> None:
+    """Only the memories run, and learn; what the rest reads of them stays as it is."""
+    if model.runoff is None:
+        raise InputError("memories: the model has none (model.runoff 0); choose full, frozen or lora")
+    model.requires_grad_(False)
+    model.runoff.requires_grad_(True)
+    model.runoff.token.requires_grad_(False)
+    model.memories_alone = True
 
 
 def _matrices(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from hydromae.losses import loss
+from hydromae.model.mae import HydroMAE
 from hydromae.train.engine import arithmetic
 from hydromae.train.optim import Average
 from hydromae.train.shares import Masked
@@ -33,10 +34,11 @@ def losses(
 ) -> Iterator[tuple[float, dict[str, torch.Tensor]]]:
     """Of each batch of validation windows: the sum of their losses, and its parts as `losses.loss` gives them.
 
-    Of answers alone: memories are a means to them.
+    Of answers alone: memories are a means to them, unless they alone run.
     """
     train = check.config.train
-    scored = check.config.having(train={"memory_weight": 0.0})
+    alone = isinstance(model, HydroMAE) and model.memories_alone
+    scored = check.config if alone else check.config.having(train={"memory_weight": 0.0})
     for first in range(0, len(numbers), train.batch_size):
         mine = numbers[first : first + train.batch_size]
         batch, hidden = check.at(mine)
