@@ -11,6 +11,7 @@ import pytest
 
 import hydromae
 from hydromae import metrics, questions
+from hydromae.evaluate import networks
 from hydromae.predict import SHIPPED, shipped
 from hydromae.virtual import virtual_catchments
 
@@ -32,6 +33,17 @@ def test_shipped_model_answers_gaps_of_an_invented_country(tmp_path: Path, monke
     hidden = questions.gap_pattern(truth["time"], truth["catchment"], 10, 40, np.arange(40))
     answer = hydromae.load("gb-rivers").predict(questions.fill_gaps(truth, hidden))
     assert float(metrics.nse(answer["riverflow"], truth["riverflow"].where(hidden)).median()) > 0.5
+
+
+def test_networks_that_come_with_the_package_answer_each_its_own_question() -> None:
+    """The LSTM baselines of the protocol: small, of rivers that the model did not learn from either, and they simulate."""
+    there = [name for name in networks.RECIPES if networks.lies_in(networks.SHIPPED, name)]
+    assert there and sum(file.stat().st_size for file in networks.SHIPPED.rglob("*") if file.is_file()) < 6e6
+    assert {folder.name for folder in networks.SHIPPED.iterdir() if folder.is_dir()} == set(there)
+    truth = virtual_catchments(700, 5, "2001-01-01", 20, missing=False)
+    (simulator, *_) = networks.methods_of(truth, networks.SHIPPED)["simulate"]
+    answer = simulator.predict(questions.simulate(truth)).isel(time=slice(365, None))
+    assert float(metrics.nse(answer["riverflow"], truth["riverflow"].isel(time=slice(365, None))).median()) > 0.3
 
 
 def test_an_answer_does_not_wait_for_a_compiler(tmp_path: Path) -> None:

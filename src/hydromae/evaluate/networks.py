@@ -43,7 +43,7 @@ def methods_of(record: xr.Dataset, folder: Path) -> dict[str, list[Method]]:
     """Methods of each question, from the networks that lie in a folder.
 
     Simulators answer alone (seed 0) and as an ensemble; for forecasts their last error is carried on, with a decay that is
-    fitted on training days of the record.
+    fitted on training days of the record, where it has any.
     """
     there = {name: RegionalLSTM.load(folder / name, name) for name in RECIPES if lies_in(folder, name)}
     members = [there[name] for name in there if name.removeprefix("lstm-").isdigit()]
@@ -53,7 +53,7 @@ def methods_of(record: xr.Dataset, folder: Path) -> dict[str, list[Method]]:
         for question in ("ungauged", "ungauged-bare", "simulate"):
             found[question] += [replace(members[0], name="lstm"), *together]
         past = learnt_from(record).sel(time=slice(*CORRECTION_DAYS))
-        for simulator in (members[0], *together):
+        for simulator in (members[0], *together) if past.sizes["time"] else ():
             name = "lstm-corrected" + "-ensemble" * (simulator is not members[0])
             found["forecast"].append(ErrorCorrected.fit(simulator, past, name))
     for question, kind in (("forecast", "ahead"), ("forecast-blind", "blind")):
