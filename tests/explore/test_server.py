@@ -72,7 +72,8 @@ def test_maps_are_answered_where_there_are_some(mapped: Country, client: TestCli
 
 BAD = {
     "unknown river": ("/api/answer", {**GAP, "river": "9999"}, "9999"),
-    "day before the record": ("/api/answer", {**GAP, "start": "1999-01-01"}, "more than"),
+    "day before the record": ("/api/answer", {**GAP, "start": "1999-01-01"}, "1999-01-01"),
+    "too many days": ("/api/answer", {**GAP, "start": "1998-01-01"}, "more than"),
     "issue day outside": ("/api/forecast", {**AHEAD, "issue": "2031-01-01"}, "2031-01-01"),
     "too far ahead": ("/api/forecast", {**AHEAD, "days": 400}, "days"),
     "end of time": ("/api/forecast", {**AHEAD, "issue": "9999-12-31"}, "9999-12-31"),

@@ -101,7 +101,7 @@ def gaps_of(flow: list[float | None]) -> list[tuple[int, int]]:
 def issue_days(days: int) -> list[int]:
     """Up to `ISSUES` days of a view, evenly spread, each with the days of a forecast after it where there is room."""
     last = max(0, days - 1 - DAYS_AHEAD)
-    return sorted({int(day) for day in np.linspace(min(30, last), last, ISSUES)})
+    return sorted({int(day) for day in np.linspace(min(30, last // 4), last, ISSUES)})
 
 
 def _most_measured(country: Country) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -17,6 +18,7 @@ SCRIPTS = tuple(
     f"explore/assets/{name}"
     for name in ("vendor/uPlot.iife.min.js", "days.js", "source.js", "map.js", "chart.js", "panels.js", "explorer.js")
 )
+PLACE = r"\{\{(\w+)\}\}"
 LIVE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
@@ -52,11 +54,12 @@ def exported(title: str, book: dict[str, Any]) -> str:
         "base-uri 'none'; form-action 'none'"
     )
     data = f'<script type="application/json" id="book">{words}</script>\n'
+    licence = text_of("explore/assets/vendor/uPlot.LICENSE")
     return _filled(
         title,
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         "\n".join(f"<style>{sheet}</style>" for sheet in sheets),
-        data + "\n".join(f"<script>{script}</script>" for script in scripts),
+        f"<!-- uPlot:\n{licence}-->\n" + data + "\n".join(f"<script>{script}</script>" for script in scripts),
     )
 
 
@@ -74,12 +77,10 @@ def _filled(title: str, policy: str, sheets: str, scripts: str) -> str:
         "version": escape(__version__),
         "scripts": scripts,
     }
-    for name, part in parts.items():
-        head, found, tail = text.partition(f"{{{{{name}}}}}")
-        if not found:
-            raise ValueError(f"index.html has no place for {name}")
-        text = head + part + tail
-    return text
+    found = re.findall(PLACE, text)
+    if sorted(found) != sorted(parts):
+        raise ValueError(f"index.html has places for {found}, not for {list(parts)}")
+    return re.sub(PLACE, lambda place: parts[place[1]], text)
 
 
 def _hashes(texts: list[str]) -> str:

@@ -212,9 +212,11 @@ def listening(port: int) -> socket.socket:
     InputError
         The port is taken, or there is no such port.
     """
+    if not 0 <= port <= 65535:
+        raise InputError(f"--port {port}: is no port; choose one up to 65535, or 0 for a free one")
     try:
         return socket.create_server((HOST, port))
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise InputError(f"--port {port}: cannot be listened on ({error}); choose another, or 0 for a free one") from error
 
 
