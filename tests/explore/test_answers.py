@@ -73,6 +73,8 @@ def test_the_score_is_the_formulas(small: Country) -> None:
     low, high = (np.array(told["quantiles"][row][100:120]) for row in (0, 4))
     assert told["score"]["nse"] == pytest.approx(nse, abs=1e-3) and told["score"]["days"] == 20
     assert told["score"]["error"] == pytest.approx(np.abs(mean - truth).mean(), abs=1e-3)
+    ends = np.linspace(told["flow"][99], told["flow"][120], 22)[1:-1]
+    assert told["score"]["line"] == pytest.approx(np.abs(ends - truth).mean(), abs=1e-3)
     assert told["score"]["inside90"] == pytest.approx(((truth >= low) & (truth <= high)).mean(), abs=0.051)
     assert (np.diff(np.array(told["quantiles"])[:, 100:120].astype(float), axis=0) >= 0).all()
 
@@ -122,6 +124,8 @@ def test_a_forecast_sees_nothing_after_its_issue_day_but_known_weather(small: Co
     one = ahead(small, asked)
     assert one["issue"] == "2001-05-31" and one["score"]["days"] == 5 and len(one["flow"]) == 66
     assert [k for k, value in enumerate(one["mean"]) if value is not None] == list(range(61, 66))
+    staying = np.abs(np.array(one["flow"][61:]) - one["flow"][60]).mean()
+    assert one["score"]["line"] == pytest.approx(staying, abs=1e-3)
     assert ahead(changed("riverflow", slice(151, 200)), asked)["mean"] == one["mean"]
     assert ahead(changed("riverflow", slice(150, 151)), asked)["mean"] != one["mean"]
     wetter = changed("precipitation", slice(151, 200))

@@ -32,6 +32,10 @@ ARGUMENTS = [
 ]
 GAUGES, DAYS = 599, 400
 MOST_SECONDS = 2.0
+FIRST_FRAME = """async () => {
+  while (!performance.getEntriesByName("drawn").length) await new Promise(requestAnimationFrame);
+  return performance.getEntriesByName("drawn")[0].startTime;
+}"""
 WAIT = 15_000  # ms that an answer may take on a busy machine
 
 
@@ -94,24 +98,21 @@ def opened(browser: Browser, address: str, **options: object) -> Iterator[Page]:
 
 def chosen(page: Page, place: int = 100) -> None:
     """Click the gauge at a place of the record; its answer and its forecast have come when this returns."""
-    box = page.locator(f"#gauge-{place}").bounding_box()
-    assert box is not None
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.locator(f"#gauge-{place}").click(force=True)  # another dot may lie over a part of it
     settled(page)
 
 
 def settled(page: Page) -> None:
     """Wait for the answers that are under way."""
-    expect(page.locator("#forecast-answer")).to_contain_text("NSE", timeout=WAIT)
-    page.wait_for_function("!document.querySelector('[aria-busy]')")
+    expect(page.locator("#forecast-answer")).to_contain_text("ean error", timeout=WAIT)
+    expect(page.locator("[aria-busy]")).to_have_count(0, timeout=WAIT)
 
 
 def test_599_gauges_are_there_within_two_seconds(browser: Browser, address: str) -> None:
     with opened(browser, address) as page:
         assert page.locator("#dots circle").count() == GAUGES
         assert page.locator("#dots circle.s6").count() > 10, "coloured by score"
-        page.wait_for_function("performance.getEntriesByName('drawn').length")
-        drawn = page.evaluate("performance.getEntriesByName('drawn')[0].startTime") / 1000
+        drawn = page.evaluate(FIRST_FRAME) / 1000
         assert drawn < MOST_SECONDS, "from the start of the navigation to the first frame with every gauge"
 
 
@@ -143,7 +144,7 @@ def test_dragging_hides_days_and_a_second_drag_hides_more(browser: Browser, addr
             page.mouse.move(box["x"] + (start + 0.08) * box["width"], box["y"] + 60, steps=4)
             page.mouse.up()
             settled(page)
-        expect(page.locator("#answer")).to_have_text(re.compile(r"Hidden: .*2012 to .*, .* to .*NSE .* over 5\d days", re.DOTALL))
+        expect(page.locator("#answer")).to_have_text(re.compile(r"Hidden: .*2012 to .*, .* to .*NSE .* over (5|6)\d days", re.DOTALL))
         assert 50 <= page.locator("#numbers tbody tr").count() < 70
         page.locator("#forget").click()
         expect(page.locator("#answer")).to_have_text("Nothing is hidden.")
@@ -159,22 +160,22 @@ def test_keys_alone_find_a_gauge_hide_days_and_get_an_answer(browser: Browser, a
         page.keyboard.press("Enter")
         settled(page)
         expect(page.locator("#river-title")).to_contain_text(country.names[7])
-        page.locator("#hide-from").focus()
-        page.keyboard.type("01062012")
+        page.locator("#hide-from").focus()  # the dates are the same wherever the month stands first
+        page.keyboard.type("06062012")
         page.keyboard.press("Tab")
         for _ in range(6):
             if page.evaluate("document.activeElement.id") == "hide-to":
                 break
             page.keyboard.press("Tab")
-        page.keyboard.type("20062012")
+        page.keyboard.type("07072012")
         page.keyboard.press("Enter")
-        expect(page.locator("#answer")).to_have_text(re.compile(r"Hidden: 1 Jun 2012 to 20 Jun 2012.*NSE .* over 20 days"))
+        expect(page.locator("#answer")).to_have_text(re.compile(r"Hidden: 6 Jun 2012 to 7 Jul 2012.*NSE .* over 32 days"))
         page.locator("#hydrograph").focus()
         page.keyboard.press("Home")
         for _ in range(3):
             page.keyboard.press("Shift+ArrowRight")
         page.keyboard.press("Enter")
-        expect(page.locator("#answer")).to_have_text(re.compile(r"Hidden: .* over 24 days"))
+        expect(page.locator("#answer")).to_have_text(re.compile(r"Hidden: .* over 36 days"))
 
 
 def test_arrow_keys_move_over_the_map(browser: Browser, address: str, country: Country) -> None:
@@ -250,13 +251,15 @@ def test_the_file_works_without_a_server(browser: Browser, country: Country, tmp
         page.locator("#issue").focus()
         page.keyboard.press("ArrowRight")
         expect(page.locator("#issue-day")).not_to_have_text(first)
-        box = page.locator("#hydrograph .u-over").bounding_box()
+        over = page.locator("#hydrograph .u-over")
+        over.scroll_into_view_if_needed()
+        box = over.bounding_box()
         assert box is not None
         page.mouse.move(box["x"] + 10, box["y"] + 50)
         page.mouse.down()
         page.mouse.move(box["x"] + 0.9 * box["width"], box["y"] + 60, steps=4)
         page.mouse.up()
-        expect(page.locator("#answer")).to_have_text(re.compile("over 90 days")), "the hidden gap that is most like it"
+        expect(page.locator("#answer")).to_have_text(re.compile("over 90 days"))  # the hidden gap that is most like it
         page.locator("#wanted").fill(names[1])
         page.keyboard.press("Enter")
         expect(page.locator("#river-title")).to_contain_text(names[1])

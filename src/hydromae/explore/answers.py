@@ -77,7 +77,7 @@ def hidden(country: Country, asked: Hide) -> dict[str, Any]:
         "mean": rounded(np.where(shown, mean, np.nan)),
         "levels": list(LEVELS),
         "quantiles": [rounded(np.where(shown, row, np.nan)) for row in quantiles],
-        "score": score(mean, quantiles, np.where(taken, country.flow[:, place], np.nan)[first : last + 1]),
+        "score": score(mean, quantiles, country.flow[first : last + 1, place], taken[first : last + 1]),
         "neighbours": neighbours(country, place, taken if taken.any() else wanted),
         "looked": _looked(part),
         "trained": _trained(country, place, taken),
@@ -93,7 +93,7 @@ def _unanswered(days: int) -> dict[str, Any]:
         "mean": rounded(nothing),
         "levels": list(LEVELS),
         "quantiles": [rounded(row) for row in quantiles],
-        "score": score(nothing, quantiles, nothing),
+        "score": score(nothing, quantiles, nothing, np.zeros(days, dtype=bool)),
         "looked": {"rivers": 0, "days": 0},
         "seconds": 0.0,
     }
@@ -140,25 +140,37 @@ def ahead(country: Country, asked: Ahead) -> dict[str, Any]:
         "mean": rounded(np.where(after, mean, np.nan)),
         "levels": list(LEVELS),
         "quantiles": [rounded(np.where(after, row, np.nan)) for row in quantiles],
-        "score": score(mean, quantiles, np.where(after, truth, np.nan)),
+        "score": score(mean, quantiles, truth, after),
         "looked": _looked(part),
         "seconds": round(time.perf_counter() - began, 2),
     }
 
 
 def score(
-    mean: Float[np.ndarray, " T"], quantiles: Float[np.ndarray, "Q T"], truth: Float[np.ndarray, " T"]
+    mean: Float[np.ndarray, " T"],
+    quantiles: Float[np.ndarray, "Q T"],
+    truth: Float[np.ndarray, " T"],
+    taken: Bool[np.ndarray, " T"],
 ) -> dict[str, Any]:
-    """How good an answer is on the days whose truth is given: NSE, mean error [mm/day], shares inside both intervals."""
-    days = np.isfinite(truth)
+    """How good an answer is on the days that were taken from the model and that were measured.
+
+    Returns
+    -------
+    dict
+        `days`, `nse`, `error` (mean absolute error [mm/day]), `line` (that of a straight line from the last day before to the
+        first day after, or of the last day where there is none after), `inside50` and `inside90` (shares of the days).
+    """
+    days, known = taken & np.isfinite(truth), ~taken & np.isfinite(truth)
     if not days.any():
-        return {"days": 0, "nse": None, "error": None, "inside50": None, "inside90": None}
+        return {"days": 0, "nse": None, "error": None, "line": None, "inside50": None, "inside90": None}
     given = xr.DataArray(truth[days], dims="time")
     told = xr.DataArray(mean[days], dims="time")
     cuts = xr.DataArray(quantiles[:, days], dims=("quantile", "time"), coords={"quantile": list(LEVELS)})
+    line = np.interp(np.flatnonzero(days), np.flatnonzero(known), truth[known]) if known.any() else np.nan
     numbers = {
         "nse": metrics.nse(told, given),
         "error": abs(told - given).mean(),
+        "line": abs(line - given).mean(),
         "inside50": metrics.coverage(cuts, given, 0.5),
         "inside90": metrics.coverage(cuts, given, 0.9),
     }

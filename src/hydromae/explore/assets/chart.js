@@ -38,7 +38,7 @@ class Hydrograph {
   }
 
   size() {
-    return { width: this.host.clientWidth, height: Math.max(210, Math.min(340, this.host.clientWidth * 0.5)) };
+    return { width: this.host.clientWidth, height: Math.max(240, Math.min(340, this.host.clientWidth * 0.5)) };
   }
 
   show(told, label) {

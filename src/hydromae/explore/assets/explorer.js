@@ -130,7 +130,7 @@ async function issue() {
   const question = { river: river(), issue: sayIssue(), days: 10, weather: at("weather").value };
   const told = await ask("forecast-answer", "The model forecasts …", (signal) => source.forecast(question, signal));
   if (!told) return;
-  const said = panels.score(told, `Issued on ${days.words(told.issue)} for ${words.count(told.ahead, "day")}.`);
+  const said = panels.ahead(told);
   forecast.show(told, `Forecast of ${at("river-title").textContent}. ${said}`);
   at("forecast-answer").textContent = said;
 }
@@ -209,6 +209,7 @@ async function begin() {
   map = new CountryMap(at("map"), record, choose);
   introduce();
   listen();
+  at("near").open = innerWidth > 820;
   requestAnimationFrame(() => performance.mark("drawn"));
   const named = record.river.indexOf(decodeURIComponent(location.hash.slice(1)));
   if (named >= 0) await choose(named);

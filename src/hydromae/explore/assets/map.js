@@ -61,6 +61,7 @@ class CountryMap {
     this.dots.forEach((dot, n) => {
       dot.classList.toggle("chosen", n === k);
       dot.setAttribute("aria-selected", String(n === k));
+      dot.setAttribute("r", this.radius() * (n === k ? 1.8 : 1));
     });
     if (k < 0) return;
     at("dots").append(this.dots[k]);
@@ -96,7 +97,7 @@ class CountryMap {
     const [wide, high] = [width / this.zoom, height / this.zoom];
     const box = this.zoom === 1 ? this.home : [east - wide / 2, south - high / 2, wide, high];
     this.svg.setAttribute("viewBox", box.join(" "));
-    for (const dot of this.dots) dot.setAttribute("r", this.radius());
+    this.mark(this.chosen);
   }
 
   clicked(event) {

@@ -14,21 +14,31 @@ const panels = {
     return `${area}measured on ${words.share(record.observed[k])} of the days from ${days.words(record.start)} to ${days.words(record.end)}.${scored}`;
   },
 
-  score(told, asked) {
+  // What an answer is worth, beside what is known without a model: a line across the gap, or the flow of the issue day.
+  score(told, asked, plain, withNse) {
     const { score, looked, seconds } = told;
     const cost = `From ${words.count(looked.rivers, "river")} and ${words.count(looked.days, "day")}, in ${words.number(seconds, 1)} s.`;
     if (!score.days) return `${asked} Nothing was measured there to compare with. ${cost}`;
     const nse = score.nse === null ? "NSE has no meaning here (flow did not vary)" : `NSE ${words.number(score.nse)}`;
+    const error = `mean error ${words.number(score.error)} mm/day (${plain}: ${words.number(score.line)})`;
+    const over = ` over ${words.count(score.days, "day")}`;
+    const good = withNse ? `${nse}${over}, ${error}` : `${error[0].toUpperCase()}${error.slice(1)}${over}`;
     const inside = `the 90 % interval holds ${words.share(score.inside90)} of them, the 50 % interval ${words.share(score.inside50)}`;
     const seen = told.trained ? " The model was trained on this river in these years, so it may remember them." : "";
-    return `${asked} ${nse} over ${words.count(score.days, "day")}, mean error ${words.number(score.error)} mm/day; ${inside}. ${cost}${seen}`;
+    return `${asked} ${good}; ${inside}. ${cost}${seen}`;
   },
 
   hidden(told) {
     const stretches = told.hidden.map(words.stretch).join(", ");
-    if (stretches) return panels.score(told, `Hidden: ${stretches}.`);
+    if (stretches) return panels.score(told, `Hidden: ${stretches}.`, "a straight line", true);
     const answered = told.mean.filter((value) => value !== null).length;
     return answered ? `Nothing is hidden. ${words.count(answered, "day")} without a measurement answered.` : "Nothing is hidden.";
+  },
+
+  // NSE of ten days of a falling river says nothing, so it is left out.
+  ahead(told) {
+    const asked = `Issued on ${days.words(told.issue)} for ${words.count(told.ahead, "day")}.`;
+    return panels.score(told, asked, "flow staying as it was", false);
   },
 
   numbers(table, told) {
