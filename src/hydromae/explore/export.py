@@ -62,7 +62,7 @@ def export(
         watch(done, len(chosen))
         parts.append(answered(country, name, start, end))
     watch(len(chosen), len(chosen))
-    book = {"record": country.overview(), "rivers": dict(zip(chosen, parts, strict=True))}
+    book = {"record": country.overview(), "rivers": parts}
     return write_atomically(exported(f"{country.name}, explored", book), out)
 
 

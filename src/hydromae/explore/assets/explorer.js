@@ -41,9 +41,11 @@ function fault(message) {
 const river = () => record.river[state.k];
 
 async function choose(k) {
-  if (k < 0) return;
+  if (!source.live && !source.rivers.includes(record.river[k])) {
+    return fault(`River ${record.river[k]} is not in this file, which holds ${source.rivers.join(", ")}.`);
+  }
   state.k = k;
-  state.hidden = [];
+  state.hidden = source.live ? [] : source.gaps(river()).find((gap) => gap.length) ?? [];
   at("river").hidden = false;
   at("ahead").hidden = false;
   map.mark(k);
@@ -51,7 +53,7 @@ async function choose(k) {
   at("river-title").textContent = record.name[k] ? `${record.name[k]} (${river()})` : `Gauge ${river()}`;
   at("facts").textContent = panels.facts(record, k);
   if (at("river").getBoundingClientRect().top > 0.8 * innerHeight) at("river").scrollIntoView();
-  await look(state.start, state.end);
+  return look(state.start, state.end);
 }
 
 // Shows days of the river, the answer for those that nobody measured, and a forecast in their middle.
@@ -206,7 +208,7 @@ function introduce() {
 
 async function begin() {
   record = await source.record();
-  map = new CountryMap(at("map"), record, choose);
+  map = new CountryMap(at("map"), record, choose, source.live ? null : new Set(source.rivers));
   introduce();
   listen();
   at("near").open = innerWidth > 820;

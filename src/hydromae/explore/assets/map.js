@@ -7,10 +7,12 @@ const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], A
 const REACH = 30; // pixels from a click to a gauge
 
 class CountryMap {
-  constructor(svg, record, chosen) {
+  // `held` are the rivers that can be shown; null is all.
+  constructor(svg, record, chosen, held) {
     this.svg = svg;
     this.record = record;
     this.tell = chosen;
+    this.held = held;
     this.home = svg.getAttribute("viewBox").split(" ").map(Number);
     this.zoom = 1;
     this.active = -1;
@@ -48,7 +50,8 @@ class CountryMap {
     for (const k of order) {
       const known = nse && nse[k] !== null;
       const kind = known ? `s${CLASSES.findLastIndex((low) => nse[k] >= low)}` : nse ? "none" : "plain";
-      this.dots[k].setAttribute("class", kind);
+      const absent = this.held && !this.held.has(this.record.river[k]);
+      this.dots[k].setAttribute("class", absent ? `${kind} absent` : kind);
       this.dots[k].setAttribute("r", this.radius());
       this.dots[k].setAttribute("aria-label", nse ? `${this.label(k)}, NSE ${words.number(nse[k])}` : this.label(k));
     }

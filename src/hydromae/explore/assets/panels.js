@@ -9,8 +9,8 @@ const panels = {
     const area = record.area[k] === null ? "" : `${words.number(record.area[k], 0)} km², `;
     const scores = (record.scores?.questions ?? [])
       .filter((one) => one.nse[k] !== null)
-      .map((one) => `${one.title.toLowerCase()} ${words.number(one.nse[k])}`);
-    const scored = scores.length ? ` NSE of ${record.scores.method}: ${scores.join(", ")}.` : "";
+      .map((one) => `${one.title.toLowerCase()}: ${words.number(one.nse[k])}`);
+    const scored = scores.length ? ` NSE of ${record.scores.method} over all scored days, ${scores.join("; ")}.` : "";
     return `${area}measured on ${words.share(record.observed[k])} of the days from ${days.words(record.start)} to ${days.words(record.end)}.${scored}`;
   },
 

@@ -36,15 +36,14 @@ const source = (() => {
   }
 
   function fromBook(book) {
+    const held = new Map(book.rivers.map((part) => [part.view.river, part]));
     const of = (name) => {
-      if (!book.rivers[name]) {
-        throw new Error(`River ${name} is not in this file, which holds ${Object.keys(book.rivers).join(", ")}.`);
-      }
-      return book.rivers[name];
+      if (!held.has(name)) throw new Error(`River ${name} is not in this file, which holds ${[...held.keys()].join(", ")}.`);
+      return held.get(name);
     };
     return {
       live: false,
-      rivers: Object.keys(book.rivers),
+      rivers: [...held.keys()],
       record: async () => book.record,
       river: async (name) => of(name).view,
       gaps: (name) => of(name).answers.map((answer) => answer.hidden),
