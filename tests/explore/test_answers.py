@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from explored import small_country
 
+from explored import small_country
 from hydromae.errors import InputError
 from hydromae.explore.answers import ahead, hidden, view
 from hydromae.explore.asked import Ahead, Hide, MapDay, View, parsed
@@ -113,7 +113,9 @@ def test_neighbours_are_the_nearest_with_their_measured_share_and_weight(small: 
     asked = np.zeros(200, dtype=bool)
     asked[100:120] = True
     found = neighbours(small_country(record), 0, asked)
-    assert [one["river"] for one in found] == [str(1001 + k) for k in order], "the model looks at four, itself among them"
+    assert [one["river"] for one in found] == [str(1001 + k) for k in order], (
+        "the model looks at four, itself among them"
+    )
     assert [one["observed"] for one in found] == [0.5, 0.0, 1.0]
     np.testing.assert_allclose([one["distance"] for one in found], away[order], atol=0.051)
     assert found[1]["weight"] == 0 and sum(one["weight"] for one in found) == pytest.approx(1, abs=1e-3)
@@ -195,15 +197,26 @@ def test_scores_stand_beside_the_rivers_they_belong_to(small: Country) -> None:
     assert found["questions"][1]["nse"] == [0.75, None, 0.25, None, None, None]
 
 
+MONTH = {"river": "1", "start": "2001-01-01", "end": "2001-02-01"}
+
+
 @pytest.mark.parametrize(
     ("kind", "words", "told"),
     [
         (View, {"river": "1", "start": "2001-01-01"}, "give start and end"),
         (View, {"river": "1", "start": "2001-02-30", "end": "2001-03-01"}, "start"),
         (View, {"river": "1", "start": "1900-01-01", "end": "2001-03-01"}, "more than 1100 days"),
-        (Hide, {"river": "1", "start": "2001-01-01", "end": "2001-02-01", "hide": [["2001-03-01", "2001-03-02"]]}, "not inside"),
-        (Hide, {"river": "1", "start": "2001-01-01", "end": "2001-02-01", "hide": [["2001-01-03", "2001-01-02"]]}, "before it starts"),
-        (Hide, {"river": "1", "start": "2001-01-01", "end": "2001-02-01", "more": 1}, "more"),
+        (
+            Hide,
+            {**MONTH, "hide": [["2001-03-01", "2001-03-02"]]},
+            "not inside",
+        ),
+        (
+            Hide,
+            {**MONTH, "hide": [["2001-01-03", "2001-01-02"]]},
+            "before it starts",
+        ),
+        (Hide, {**MONTH, "more": 1}, "more"),
         (Ahead, {"river": "1", "issue": "2001-01-01", "days": 31}, "days"),
         (Ahead, {"river": "1", "issue": "2001-01-01", "weather": "fine"}, "weather"),
         (MapDay, {"variable": "rain", "day": "2001-01-01", "share": 1.0}, "share"),

@@ -45,7 +45,9 @@ def browser() -> Iterator[Browser]:
     found = os.environ.get("HYDROMAE_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     if found is None:
         if os.environ.get("HYDROMAE_BROWSER") == "required":
-            pytest.fail("no Chromium on the path, and HYDROMAE_BROWSER is 'required'; install it or set HYDROMAE_CHROMIUM")
+            pytest.fail(
+                "no Chromium on the path, and HYDROMAE_BROWSER is 'required'; install it or set HYDROMAE_CHROMIUM"
+            )
         pytest.skip("no Chromium on the path; install it, or set HYDROMAE_CHROMIUM")
     with sync_playwright() as play:
         opened = play.chromium.launch(executable_path=found, args=ARGUMENTS)
@@ -116,7 +118,9 @@ def test_599_gauges_are_there_within_two_seconds(browser: Browser, address: str)
         assert drawn < MOST_SECONDS, "from the start of the navigation to the first frame with every gauge"
 
 
-def test_a_click_shows_a_hydrograph_with_rain_forecast_and_neighbours(browser: Browser, address: str, country: Country) -> None:
+def test_a_click_shows_a_hydrograph_with_rain_forecast_and_neighbours(
+    browser: Browser, address: str, country: Country
+) -> None:
     with opened(browser, address) as page:
         chosen(page)
         expect(page.locator("#river-title")).to_contain_text(country.names[100])
@@ -124,9 +128,7 @@ def test_a_click_shows_a_hydrograph_with_rain_forecast_and_neighbours(browser: B
         assert page.locator("#near tbody tr").count() == 23, "the model looks at 24, the river among them"
         assert page.locator("#links line").count() == 23
         page.locator("#hydrograph .u-over").hover()
-        expect(page.locator("#hydrograph-readout")).to_have_text(
-            re.compile(r"rain [\d.]+, measured [\d.]+ mm/day")
-        )
+        expect(page.locator("#hydrograph-readout")).to_have_text(re.compile(r"rain [\d.]+, measured [\d.]+ mm/day"))
         page.locator("#near button").first.click()
         settled(page)
         nearest = country.names[int(country.near(100, 2)[1])]
@@ -144,7 +146,9 @@ def test_dragging_hides_days_and_a_second_drag_hides_more(browser: Browser, addr
             page.mouse.move(box["x"] + (start + 0.08) * box["width"], box["y"] + 60, steps=4)
             page.mouse.up()
             settled(page)
-        expect(page.locator("#answer")).to_have_text(re.compile(r"Hidden: .*2012 to .*, .* to .*NSE .* over (5|6)\d days", re.DOTALL))
+        expect(page.locator("#answer")).to_have_text(
+            re.compile(r"Hidden: .*2012 to .*, .* to .*NSE .* over (5|6)\d days", re.DOTALL)
+        )
         assert 50 <= page.locator("#numbers tbody tr").count() < 70
         page.locator("#forget").click()
         expect(page.locator("#answer")).to_have_text("Nothing is hidden.")
@@ -169,7 +173,9 @@ def test_keys_alone_find_a_gauge_hide_days_and_get_an_answer(browser: Browser, a
             page.keyboard.press("Tab")
         page.keyboard.type("07072012")
         page.keyboard.press("Enter")
-        expect(page.locator("#answer")).to_have_text(re.compile(r"Hidden: 6 Jun 2012 to 7 Jul 2012.*NSE .* over 32 days"))
+        expect(page.locator("#answer")).to_have_text(
+            re.compile(r"Hidden: 6 Jun 2012 to 7 Jul 2012.*NSE .* over 32 days")
+        )
         page.locator("#hydrograph").focus()
         page.keyboard.press("Home")
         for _ in range(3):

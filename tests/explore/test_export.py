@@ -14,6 +14,7 @@ import pytest
 
 from explored import small_country
 from hydromae.cli import explore, main
+from hydromae.data.store import open_store
 from hydromae.errors import InputError
 from hydromae.explore.country import Country
 from hydromae.explore.export import export, gaps_of, issue_days
@@ -63,7 +64,9 @@ def test_it_holds_the_rivers_their_gaps_and_forecasts(text: str, small: Country)
     highest = int(np.argmax(part["view"]["flow"]))
     assert part["answers"][1]["mean"][highest] is not None, "the first gap lies on the highest flow"
     issues = [one["issue"] for one in part["forecasts"]]
-    assert len(issues) == 12 and issues == sorted(issues) and all(one["score"]["days"] == 10 for one in part["forecasts"])
+    assert (
+        len(issues) == 12 and issues == sorted(issues) and all(one["score"]["days"] == 10 for one in part["forecasts"])
+    )
 
 
 def test_gaps_and_issue_days_stay_inside_short_views() -> None:
@@ -71,6 +74,14 @@ def test_gaps_and_issue_days_stay_inside_short_views() -> None:
     for low, high in gaps_of([float(k) for k in range(70)]):
         assert 0 <= low <= high < 70
     assert issue_days(1) == [0] and issue_days(15) == [1, 2, 3, 4] and max(issue_days(365)) == 354
+
+
+def test_without_names_it_holds_the_most_measured_rivers(tmp_path: Path) -> None:
+    record = rivers(6, 60, seed=5)
+    record["riverflow"][:30, :3] = np.nan
+    record["catchment-area"][:] = [1.0, 2.0, 3.0, 50.0, 70.0, 60.0]
+    text = export(small_country(record), tmp_path / "page.html").read_text(encoding="utf-8")
+    assert [part["view"]["river"] for part in book(text)["rivers"]] == ["1005", "1006", "1004"]
 
 
 def test_wrong_rivers_and_days_leave_what_was_there(tmp_path: Path, small: Country) -> None:
@@ -97,11 +108,12 @@ def test_the_command_writes_a_file_with_the_shipped_model(
     assert main(["prepare", str(tmp_path / "virtual.nc"), store, "--training-period", "2009-01-01", "2009-12-31"]) == 0
     command, capsys_of = ["explore", store, "--model", "gb-rivers"], capsys.readouterr
     capsys_of()
-    days = ["--start", "2009-06-01", "--end", "2009-08-31"]
+    first = open_store(store)["catchment"].values[0]
+    days = ["--rivers", str(first), "--start", "2009-06-01", "--end", "2009-08-31"]
     assert main([*command, "--export", str(out), *days, "--json"]) == 0
     assert json.loads(capsys_of().out) == {"path": str(out)}
     held = book(out.read_text(encoding="utf-8"))
-    assert len(held["rivers"]) == 3 and held["record"]["model"] == "gb-rivers"
+    assert [part["view"]["river"] for part in held["rivers"]] == [str(first)] and held["record"]["model"] == "gb-rivers"
     mistakes = {
         "2009-13-01": ["--export", str(out), "--start", "2009-13-01", "--end", "2009-08-31"],
         "--rivers": ["--rivers", "101"],

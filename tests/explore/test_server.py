@@ -7,11 +7,11 @@ import socket
 from typing import Any
 
 import pytest
-from explored import serving
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
+from explored import serving
 from hydromae.errors import InputError
 from hydromae.explore import page, server
 from hydromae.explore.country import Country
@@ -93,7 +93,8 @@ def test_what_cannot_be_answered_is_refused_in_one_line(client: TestClient, path
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"null", b"\xff\xfe", b"NaN", b"[" * 5000, b'{"river":' + b"9" * 5000 + b"}", b'{"a":"\\ud800"}']
+    "body",
+    [b"", b"{", b"null", b"\xff\xfe", b"NaN", b"[" * 5000, b'{"river":' + b"9" * 5000 + b"}", b'{"a":"\\ud800"}'],
 )
 def test_bodies_that_are_no_question(client: TestClient, body: bytes) -> None:
     answer = client.post("/api/answer", content=body, headers={"content-type": "application/json"})
@@ -103,7 +104,9 @@ def test_bodies_that_are_no_question(client: TestClient, body: bytes) -> None:
 def test_too_large_wrong_type_and_wrong_method(client: TestClient) -> None:
     json_type = {"content-type": "application/json"}
     assert client.post("/api/answer", content=b" " * 20_000, headers=json_type).status_code == 413
-    assert client.post("/api/answer", content=json.dumps(GAP), headers={"content-type": "text/plain"}).status_code == 415
+    assert (
+        client.post("/api/answer", content=json.dumps(GAP), headers={"content-type": "text/plain"}).status_code == 415
+    )
     assert client.get("/api/answer").status_code == 405 and client.delete("/").status_code == 405
 
 
@@ -136,7 +139,9 @@ def test_other_names_and_other_pages_are_turned_away(client: TestClient) -> None
     assert client.post("/api/answer", json=GAP, headers={"origin": f"http://{HOST}:4000"}).status_code == 200
 
 
-def test_a_fault_of_ours_is_one_line_and_the_server_goes_on(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours_is_one_line_and_the_server_goes_on(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(country: Country, asked: object) -> dict[str, Any]:
         raise ArithmeticError("secret of line 3")
 
@@ -160,7 +165,9 @@ ANYTHING = st.recursive(
     max_leaves=8,
 )
 FIELD = st.sampled_from(["river", "start", "end", "hide", "issue", "days", "weather"])
-ALMOST = st.tuples(st.sampled_from([GAP, AHEAD]), st.dictionaries(FIELD, ANYTHING, max_size=2)).map(lambda two: two[0] | two[1])
+ALMOST = st.tuples(st.sampled_from([GAP, AHEAD]), st.dictionaries(FIELD, ANYTHING, max_size=2)).map(
+    lambda two: two[0] | two[1]
+)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -183,7 +190,12 @@ def test_whatever_the_address_is(client: TestClient, name: str, words: dict[str,
 def test_a_real_socket_survives_what_is_not_http(small: Country) -> None:
     with serving(small) as address:
         port = int(address.rsplit(":", 1)[1])
-        for sent in (b"\x16\x03\x01\x02\x00", b"GET / HTTP/9.9\r\n\r\n", b"POST /api/answer HTTP/1.1\r\nhost: x\r\n\r\n", b"\0" * 70_000):
+        for sent in (
+            b"\x16\x03\x01\x02\x00",
+            b"GET / HTTP/9.9\r\n\r\n",
+            b"POST /api/answer HTTP/1.1\r\nhost: x\r\n\r\n",
+            b"\0" * 70_000,
+        ):
             with socket.create_connection((HOST, port), timeout=5) as wire:
                 wire.sendall(sent)
                 wire.shutdown(socket.SHUT_WR)

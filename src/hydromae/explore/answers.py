@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -120,7 +120,7 @@ def ahead(country: Country, asked: Ahead) -> dict[str, Any]:
     length = country.model.config.data.sequence_length
     first, last = max(0, issue - SHOWN_BEFORE), min(issue + asked.days, len(country.days) - 1)
     part = country.cut(place, slice(max(0, issue - length + 1), last + 1), _rivers(country))
-    question = issue_question(part, pd.Timestamp(asked.issue), asked.days, asked.weather, length)
+    question = issue_question(part, cast(pd.Timestamp, country.days[issue]), asked.days, asked.weather, length)
     answer = country.model.predict(question, LEVELS)
     shown = slice(first, issue + asked.days + 1)
     days = pd.date_range(country.days[first], periods=shown.stop - first)

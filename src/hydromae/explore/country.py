@@ -102,12 +102,11 @@ class Country:
         InputError
             A day is outside the record.
         """
+        begin, finish = (day.astype("datetime64[D]").item() for day in self.record["time"].values[[0, -1]])
         for day in (start, end):
-            if not self.days[0].date() <= day <= self.days[-1].date():
-                raise InputError(
-                    f"{day} lies outside the record; choose days from {self.days[0]:%Y-%m-%d} to {self.days[-1]:%Y-%m-%d}"
-                )
-        return (start - self.days[0].date()).days, (end - self.days[0].date()).days
+            if not begin <= day <= finish:
+                raise InputError(f"{day} lies outside the record; choose days from {begin} to {finish}")
+        return (start - begin).days, (end - begin).days
 
     def last_year(self, place: int) -> tuple[int, int]:
         """The last year in which a river was measured, else of the record: first and last day as places."""

@@ -57,9 +57,7 @@ def map_day(country: Country, asked: MapDay) -> dict[str, Any]:
     }
 
 
-def taken_patches(
-    grid: GridSpec, cells: Int[np.ndarray, " N"], share: float, draw: int
-) -> Int[np.ndarray, " P"]:
+def taken_patches(grid: GridSpec, cells: Int[np.ndarray, " N"], share: float, draw: int) -> Int[np.ndarray, " P"]:
     """Flat numbers of the land patches that are hidden: a share of them, at least one and not all, drawn by number."""
     land = np.zeros(grid.shape, dtype=bool)
     land.ravel()[cells] = True

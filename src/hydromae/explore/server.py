@@ -35,7 +35,7 @@ from hydromae.explore.maps import map_day
 
 HOST = "127.0.0.1"
 NAMES = [HOST, "localhost"]
-"""Names under which a browser may ask; others are refused, so that no foreign page reaches the server by a name of its own."""
+"""Names under which a browser may ask; others are refused: no foreign page reaches the server by a name of its own."""
 LARGEST_BODY = 16_384
 """Bytes of a request; twenty hidden stretches take a thousand."""
 KEPT = 256
@@ -217,7 +217,9 @@ def listening(port: int) -> socket.socket:
     try:
         return socket.create_server((HOST, port))
     except OSError as error:
-        raise InputError(f"--port {port}: cannot be listened on ({error}); choose another, or 0 for a free one") from error
+        raise InputError(
+            f"--port {port}: cannot be listened on ({error}); choose another, or 0 for a free one"
+        ) from error
 
 
 def server_of(country: Country) -> uvicorn.Server:

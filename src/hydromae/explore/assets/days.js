@@ -19,6 +19,7 @@ const words = {
   number: (value, digits = 2) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−")),
   share: (value) => (value === null || value === undefined ? "–" : `${Math.round(100 * value)} %`),
   count: (count, one) => `${count.toLocaleString("en-GB")} ${one}${count === 1 ? "" : "s"}`,
+  units: (text) => text.replace(" day-1", "/day").replace("m3 m-3", "m³/m³").replace("degC", "°C"),
   stretch: ([from, to]) => (from === to ? days.words(from) : `${days.words(from)} to ${days.words(to)}`),
 };
 

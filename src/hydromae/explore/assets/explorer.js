@@ -194,6 +194,7 @@ function introduce() {
     (source.live
       ? "Choose a gauge, hide days of its flow, and see what the model makes of them."
       : `A copy to look at, without the model: rivers ${source.rivers.join(", ")} are in it, with gaps and forecasts that were answered when it was written.`);
+  if (!source.live) at("hydrograph-help").textContent = "Choosing days, by dragging or with Shift and the arrow keys, shows the gap of this file that is most like them.";
   at("names").replaceChildren(...record.river.map((_, k) => made("option", undefined, { value: map.label(k) })));
   at("colours").hidden = at("legend").hidden = !record.scores;
   if (record.scores) {

@@ -83,11 +83,11 @@ const panels = {
     const scale = made("figure");
     const bar = made("div", "", { class: "scale" });
     bar.style.background = `linear-gradient(to right, ${RAMP.join(", ")})`;
-    scale.append(bar, made("figcaption", `${words.number(low, 1)} to ${words.number(high, 1)} ${told.units}`));
+    scale.append(bar, made("figcaption", `${words.number(low, 1)} to ${words.number(high, 1)} ${words.units(told.units)}`));
     at("pictures").append(scale);
     return (
       `${told.variable.replace("_", " ")} on ${days.words(told.day)}: ${words.count(told.hidden.length, "patch").replace("patchs", "patches")} hidden. ` +
-      `Mean error there ${words.number(told.error)} ${told.units}; the mean of what was seen would err by ${words.number(told.spread)}. ` +
+      `Mean error there ${words.number(told.error)} ${words.units(told.units)}; the mean of what was seen would err by ${words.number(told.spread)}. ` +
       `In ${words.number(told.seconds, 1)} s.`
     );
   },
