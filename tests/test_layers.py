@@ -37,6 +37,7 @@ ORDER = (
     "questions",
     "evaluate",
     "report",
+    "explore",
     "cli",
     "__main__",
     "__init__",

@@ -19,6 +19,7 @@ from hydromae.cli.common import Command, speaks
 from hydromae.cli.configuration import base_config
 from hydromae.cli.demo import Demo
 from hydromae.cli.doctor import Doctor
+from hydromae.cli.explore import Explore
 from hydromae.cli.fetching import Fetch
 from hydromae.cli.finetune import Finetune
 from hydromae.cli.models import Forecast, Predict, Pretrain
@@ -44,6 +45,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "forecast": Forecast,
     "evaluate": Evaluate,
     "report": Report,
+    "explore": Explore,
     "doctor": Doctor,
 }
 

@@ -19,8 +19,11 @@ OPTIONAL = {
     "wandb": "journals on Weights & Biases",
     "tensorboard": "journals in TensorBoard",
     "optuna": "hydromae sweep",
+    "starlette": "hydromae explore",
 }
 """Packages that one may do without, and what for."""
+EXTRAS = {"starlette": "explore"}
+"""Extras of hydromae that have another name than the package they bring."""
 NEEDED = ("torch", "numpy", "pandas", "xarray", "zarr", "h5netcdf", "pydantic", "tyro", "scores", "safetensors")
 SIZE, TIMES = 1024, 5
 LEAST_FREE, LEAST_MEMORY = 5e9, 4e9
@@ -113,7 +116,7 @@ def _advice(found: dict[str, dict]) -> list[str]:
     absent = {name for name, told in found["versions"].items() if told == "absent"}
     lines = [f"{name} is absent: pip install {name}" for name in NEEDED if name in absent]
     lines += [
-        f"{name} is absent, for {use}: pip install 'hydromae[{name}]'"
+        f"{name} is absent, for {use}: pip install 'hydromae[{EXTRAS.get(name, name)}]'"
         for name, use in OPTIONAL.items()
         if name in absent
     ]

@@ -103,7 +103,7 @@ class Priors(nn.Module):
         Where the rain of one of the two is not known (`watered`), the flow stays as it is.
         """
         assert context.separation is not None
-        weight = _closeness(context.separation, self.slope)
+        weight = closeness(context.separation, self.slope)
         window = torch.arange(near.shape[0], device=near.device)[:, None, None]
         theirs = supply[:, None].expand(-1, supply.shape[1], -1).gather(2, near)
         ratio = torch.sqrt(supply[:, :, None] / theirs).clamp(0.2, 5.0)
@@ -193,7 +193,7 @@ class Correction(nn.Module):
     def _theirs(self, error: Tensor, their_seen: Tensor, near: Tensor, context: Context) -> Float[Tensor, "B T S"]:
         """Mean error of the neighbours by distance and traits, drawn to 0 where they are few and far."""
         assert context.separation is not None
-        weight = _closeness(context.separation, self.slope)[:, None] * their_seen
+        weight = closeness(context.separation, self.slope)[:, None] * their_seen
         total = weight.sum(dim=-1) + functional.softplus(self.doubt)
         return (weight * _gather(error, near)).sum(dim=-1) / total
 
@@ -224,7 +224,7 @@ def carry(
     return mixed, has_before | has_after, features
 
 
-def _closeness(separation: Float[Tensor, "B S K G"], slope: Float[Tensor, " G"]) -> Float[Tensor, "B S K"]:
+def closeness(separation: Float[Tensor, "B S K G"], slope: Float[Tensor, " G"]) -> Float[Tensor, "B S K"]:
     """Weight of each neighbour: it falls with distance and differences of traits."""
     return torch.exp(-(separation * functional.softplus(slope)).sum(dim=-1))
 

@@ -1,0 +1,93 @@
+"""The command explore: a page on which a record and a model are looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from tyro.conf import Positional, arg
+
+from hydromae.cli.common import Result, Say, counting
+from hydromae.errors import InputError
+
+if TYPE_CHECKING:
+    from hydromae.explore.country import Country
+
+
+@dataclass(frozen=True)
+class Explore:
+    """Open a page in the browser: hide days of a river and watch the model answer, move a forecast; or write it to a file."""
+
+    store: Annotated[Positional[Path], arg(metavar="STORE")]
+    """A store that hydromae prepare wrote, with flow."""
+    model: Path
+    """A shipped name, a run, a checkpoint, or a model folder."""
+    scores: Path | None = None
+    """Folder that hydromae evaluate wrote; its scores colour the map."""
+    port: int = 0
+    """Port on this machine alone (127.0.0.1); 0 takes a free one."""
+    browser: bool = True
+    """Open the page in the browser; --no-browser only says where it is."""
+    export: Annotated[Path | None, arg(metavar="PAGE.html")] = None
+    """Write one HTML file that needs no server, and end."""
+    rivers: tuple[str, ...] = ()
+    """Rivers of the file; three well measured ones where none are named."""
+    start: str | None = None
+    """First day of the file, such as 2013-10-01; the last measured year of each river where not given."""
+    end: str | None = None
+    """Last day of the file."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self, say: Say) -> Result:
+        """Open what is explored, then serve it or write it down."""
+        if self.export is None and self._file_options():
+            raise InputError(f"--{self._file_options()[0]}: belongs to --export; choose rivers and days on the page")
+        if self.export is None and not (find_spec("starlette") and find_spec("uvicorn")):
+            raise InputError("the explorer needs starlette and uvicorn: pip install 'hydromae[explore]'")
+        start, end = (_day(name, text) for name, text in (("start", self.start), ("end", self.end)))
+        from hydromae.explore.country import open_country
+
+        country = open_country(self.store, self.model, self.scores, self.device)
+        return self._serve(country, say) if self.export is None else self._write(country, self.export, start, end, say)
+
+    def _file_options(self) -> list[str]:
+        given = {"rivers": self.rivers, "start": self.start, "end": self.end}
+        return [name for name, value in given.items() if value]
+
+    def _serve(self, country: Country, say: Say) -> Result:
+        import webbrowser
+
+        from hydromae.explore.server import listening, serve
+
+        taken = listening(self.port)
+
+        def ready(address: str) -> None:
+            say(f"{address}: {len(country.names)} rivers of {self.store}, answered by {self.model}; Ctrl+C ends it")
+            if self.browser:
+                webbrowser.open(address)
+
+        port = taken.getsockname()[1]
+        with taken:
+            serve(country, taken, ready)
+        return {"port": port}
+
+    def _write(self, country: Country, out: Path, start: date | None, end: date | None, say: Say) -> Result:
+        from hydromae.explore.export import export
+
+        with counting("rivers", self.json) as watch:
+            page = export(country, out, self.rivers, start, end, watch)
+        say(f"{page}: open it in a browser; it needs nothing else")
+        return {"path": str(page)}
+
+
+def _day(name: str, text: str | None) -> date | None:
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError as error:
+        raise InputError(f"--{name} {text}: is no date; write it as 2013-10-01") from error

@@ -1,0 +1,47 @@
+"use strict";
+// Days as numbers (since 1970-01-01), as text (2014-02-12) and in words; numbers in words; elements by their id.
+
+const days = {
+  number: (text) => Math.round(Date.parse(`${text}T00:00:00Z`) / 864e5),
+  text: (number) => new Date(number * 864e5).toISOString().slice(0, 10),
+  plus: (text, count) => days.text(days.number(text) + count),
+  words: (text) =>
+    new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric", timeZone: "UTC" }).format(
+      days.number(text) * 864e5,
+    ),
+  between: (from, to) => {
+    const first = days.number(from);
+    return Array.from({ length: days.number(to) - first + 1 }, (_, k) => first + k);
+  },
+};
+
+const words = {
+  number: (value, digits = 2) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−")),
+  share: (value) => (value === null || value === undefined ? "–" : `${Math.round(100 * value)} %`),
+  count: (count, one) => `${count.toLocaleString("en-GB")} ${one}${count === 1 ? "" : "s"}`,
+  units: (text) => text.replace(" day-1", "/day").replace("m3 m-3", "m³/m³").replace("degC", "°C"),
+  stretch: ([from, to]) => (from === to ? days.words(from) : `${days.words(from)} to ${days.words(to)}`),
+};
+
+const at = (id) => document.getElementById(id);
+
+function made(tag, text, attributes = {}) {
+  const element = document.createElement(tag);
+  if (text !== undefined) element.textContent = text;
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
+function fillTable(table, heads, rows) {
+  const line = (cells, first) => {
+    const row = made("tr");
+    cells.forEach((cell, k) => {
+      const box = made(k === 0 || first ? "th" : "td", undefined, k === 0 || first ? { scope: first ? "col" : "row" } : {});
+      box.append(cell);
+      row.append(box);
+    });
+    return row;
+  };
+  table.tHead.replaceChildren(line(heads, true));
+  table.tBodies[0].replaceChildren(...rows.map((cells) => line(cells, false)));
+}
