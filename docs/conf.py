@@ -16,7 +16,7 @@ release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_gallery.gen_gallery"]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["_build", "gallery/*.md5", "gallery/*.ipynb", "gallery/*.zip", "sg_execution_times.rst"]
+exclude_patterns = ["_build", "gallery/*.md5", "gallery/*.ipynb", "gallery/*.zip"]
 nitpicky = False
 
 myst_heading_anchors = 3
@@ -28,9 +28,11 @@ html_static_path: list[str] = []
 html_show_sphinx = False
 html_copy_source = False
 
+default_role = "literal"  # docstrings name things in single backticks
 autodoc_typehints = "none"  # shapes and units stand in the docstrings
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
+napoleon_use_ivar = True
 napoleon_use_rtype = False
 
 sphinx_gallery_conf = {
@@ -41,6 +43,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "show_memory": False,
+    "write_computation_times": False,  # its page would fetch scripts from a CDN
     "show_signature": False,
     "abort_on_example_error": True,
     "reference_url": {"hydromae": None},
