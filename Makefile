@@ -17,6 +17,7 @@ HEAD ?= HEAD
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
 PYRIGHT := $(BIN)/pyright --pythonpath $(BIN)/python
 
 # DeepSpeed builds a small extension at its first start, with the ninja of the environment: so that comes first on the PATH.
@@ -24,7 +25,7 @@ PYRIGHT := $(BIN)/pyright --pythonpath $(BIN)/python
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check format bench bench-quick clean
+.PHONY: help venv demo test docs check format bench bench-quick clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -47,6 +48,13 @@ test: $(STAMP) ## all tests with coverage, then types
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term-missing:skip-covered
 	$(PYRIGHT)
 
+$(DOCS_STAMP): $(STAMP) requirements/docs.txt
+	$(BIN)/python -m pip install --quiet --requirement requirements/docs.txt
+	touch $@
+
+docs: $(DOCS_STAMP) ## the documentation as a site in docs/_build; runs the gallery, and warnings are errors
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(ONE_THREAD) $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+
 check: $(STAMP) ## style, types, and the order of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -64,4 +72,4 @@ bench-quick: $(STAMP) ## two commits as ratios, in three minutes: make bench-qui
 	$(BIN)/python benchmarks/compare.py --base $(BASE) --head $(HEAD)
 
 clean: ## remove the virtual environment and every cache
-	rm -rf $(VENV) .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .coverage .coverage.* .pytest_cache .ruff_cache .hypothesis docs/_build docs/gallery

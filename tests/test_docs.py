@@ -1,0 +1,164 @@
+"""What README and docs say works: every command runs here or names the test that runs it, code runs, links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+from docs_record import prepare_folder, run_page
+from hydromae.cli import COMMANDS
+from pages import DOCS, ROOT, blocks, commands, links, listed, pages, prose
+
+LAUNCHED = "tests/test_launch.py::test_one_process_and_torchrun_learn_the_same"
+TWO = "tests/test_launch.py::test_two_experiments_at_once_with_deepspeed"
+SEED = "tests/data/test_seed_prepare.py::test_from_nothing_to_a_store_on_the_command_line"
+ELSEWHERE: dict[str, str] = {
+    r"make (venv|demo|test)": "tests/test_docs.py::test_make_targets_do_what_the_pages_say",
+    r"hydromae fetch nrfa .*": "tests/test_fetch.py::test_stations_of_the_nrfa_become_a_record_and_are_fetched_once",
+    r"hydromae virtual raw --layout seed": SEED,
+    r"hydromae prepare raw \S+ --layout seed": SEED,
+    r"deepspeed --num_gpus=4 train_mae.py.*": TWO,
+    r"deepspeed --include localhost:\d,\d --master_port \d+ train_mae.py --config configs/mae_config_exp[12].py": TWO,
+    r"torchrun --nproc_per_node=4 train_mae.py --config configs/mae_config_exp1.py": LAUNCHED,
+    r"OMP_NUM_THREADS=1 torchrun --nproc_per_node=2 -m hydromae pretrain .* --engine torch": LAUNCHED,
+    r"hydromae prepare ours ours.zarr --attributes gauges.csv": (
+        "tests/test_docs_extend.py::test_the_product_of_the_page_is_prepared"
+    ),
+    r"python benchmarks/skill_table.py scores": (
+        "tests/test_benchmarks_skill.py::test_the_table_sets_a_method_beside_the_best_of_the_others"
+    ),
+    r"python benchmarks/skill.py score .*": (
+        "tests/test_benchmarks_skill.py::test_what_is_trained_is_kept_and_asked_its_own_questions"
+    ),
+}
+"""Commands that are run by another test, by pattern: they need a server, several processes, or hours."""
+
+TARGETS = {
+    "venv": "pip install",
+    "demo": "hydromae demo",
+    "test": "-m pytest",
+    "check": "ruff check",
+    "docs": "-m sphinx",
+    "bench": "benchmarks/table.py",
+    "bench-quick": "benchmarks/compare.py",
+}
+"""What each target of make that a page names runs in the end; the programs have tests of their own."""
+
+CHANGED = ("docs/extend/variable.md", "docs/extend/mask.md")
+"""Pages whose code is an edit of the package: `tests/test_docs_extend.py` makes it, and runs their commands."""
+
+
+def elsewhere(command: str) -> str | None:
+    """The test that runs a command, None where it is run here."""
+    plain = " ".join(command.split())
+    return next((test for pattern, test in ELSEWHERE.items() if re.fullmatch(pattern, plain)), None)
+
+
+def having_code(page: Path) -> bool:
+    return bool(commands(page)) or any(block.language == "python" for block in blocks(page))
+
+
+RUN = [page for page in pages() if having_code(page) and str(page) not in CHANGED and page.name not in ("design.md",)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the pages' placeholders stand for, on a small invented record."""
+    return prepare_folder(tmp_path_factory.mktemp("given"))
+
+
+@pytest.mark.parametrize("page", [str(page) for page in RUN])
+def test_code_and_commands_of_a_page_run_in_order(
+    page: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    skipped, names = run_page(Path(page), folder, tmp_path, elsewhere)
+    assert all(elsewhere(command) for command in skipped)
+    if page == "README.md":
+        assert names["filled"]["riverflow"].notna().all()
+        assert (names["filled"]["riverflow_origin"] == 3).sum() == 400
+
+
+def test_commands_of_the_design_are_those_of_the_pages() -> None:
+    """The design shows the form of two commands; the page of the question runs them."""
+    shown = {tuple(re.findall(r"(?:^hydromae \w+|--\w+)", command)) for command in commands(Path("docs/design.md"))}
+    held = {
+        tuple(re.findall(r"(?:^hydromae \w+|--\w+)", command))
+        for page in ("docs/questions/fill.md", "docs/questions/forecast.md")
+        for command in commands(Path(page))
+    }
+    assert shown and shown <= held
+
+
+@pytest.mark.parametrize("test", sorted(set(ELSEWHERE.values())))
+def test_the_tests_that_run_the_others_exist(test: str) -> None:
+    file, _, name = test.partition("::")
+    assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8")
+
+
+def test_every_row_of_the_table_is_needed() -> None:
+    every = [" ".join(command.split()) for page in pages() for command in commands(page)]
+    for pattern in ELSEWHERE:
+        assert any(re.fullmatch(pattern, command) for command in every), pattern
+
+
+def test_every_command_that_a_sentence_names_exists() -> None:
+    for page in pages():
+        named = set(re.findall(r"`hydromae ([a-z]+)\b", prose(page)))
+        assert named <= set(COMMANDS), page
+
+
+def test_make_targets_do_what_the_pages_say() -> None:
+    named = {
+        t for page in pages() for t in re.findall(r"(?:`|^)make ([\w-]+)", (ROOT / page).read_text(), re.MULTILINE)
+    }
+    assert {"demo", "test", "docs"} <= named <= set(TARGETS)
+    for target in named:
+        told = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert TARGETS[target] in told.replace(".venv/bin/", ""), target
+
+
+@pytest.mark.parametrize("page", [str(page) for page in pages()])
+def test_links_lead_to_files_and_headings(page: str) -> None:
+    for target, anchor in links(Path(page)):
+        file = (ROOT / page).parent / target if target else ROOT / page
+        if target.endswith(".rst"):  # the gallery, which is made of the examples
+            example = "GALLERY_HEADER.rst" if target.endswith("index.rst") else Path(target).with_suffix(".py").name
+            file = ROOT / "examples" / example
+        assert file.is_file(), f"{page}: {target}"
+        if anchor:
+            heads = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+            assert anchor in slugs, f"{page}: {target}#{anchor}"
+    for name in re.findall(r"`((?:docs|configs|benchmarks|tests|src)/[\w./-]+\.\w+)`", prose(Path(page))):
+        assert (ROOT / name).is_file(), f"{page}: {name}"
+
+
+def test_every_page_is_in_the_contents() -> None:
+    there = {str(page.relative_to("docs").with_suffix("")) for page in pages() if page.parts[0] == "docs"}
+    assert listed() == (there - {"index"}) | {"gallery/index"}
+
+
+def test_pictures_need_nothing_from_elsewhere() -> None:
+    for picture in DOCS.rglob("pictures/*.svg"):
+        text = picture.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert "http" not in text and "<script" not in text and "<title" in text
+
+
+EXAMPLES = sorted(file.name for file in (ROOT / "examples").glob("example_*.py"))
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    drawn: list[int] = []
+    monkeypatch.setattr(plt, "show", lambda: drawn.extend(plt.get_fignums()))
+    code = (ROOT / "examples" / name).read_text(encoding="utf-8")
+    exec(compile(code, name, "exec"), {"__name__": "__main__"})
+    plt.close("all")
+    assert drawn and not list(tmp_path.iterdir())
