@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from docs_record import prepare_folder, run_page
+from docs_record import prepare_folder, run, run_page
 from hydromae.cli import COMMANDS
 from pages import DOCS, ROOT, blocks, commands, links, listed, pages, prose
 
@@ -93,6 +93,13 @@ def test_commands_of_the_design_are_those_of_the_pages() -> None:
         for command in commands(Path(page))
     }
     assert shown and shown <= held
+
+
+def test_a_command_that_nothing_runs_is_found(tmp_path: Path) -> None:
+    assert elsewhere("python new.py") is None
+    for command in ("python new.py", "hydromae inspect absent.zarr", "hydromae predict --no-such-option 1"):
+        with pytest.raises(AssertionError):
+            run(command, tmp_path)
 
 
 @pytest.mark.parametrize("test", sorted(set(ELSEWHERE.values())))
