@@ -35,7 +35,8 @@ def prepare_catchments(
     attributes: str | Path | None,
     out: str | Path,
     period: tuple[str, str] | None = None,
-    training_period: tuple[str, str] = TRAINING_PERIOD,
+    training_period: tuple[str, str] | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> str:
     """A store of a catchment dataset.
 
@@ -49,8 +50,9 @@ def prepare_catchments(
         Where the store will lie.
     period : (str, str), optional
         First and last day to keep; default all.
-    training_period : (str, str)
-        Days that scaling, and the derived evaporation of CAMELS-GB, may see.
+    training_period : (str, str), optional
+        Days that scaling, and the derived evaporation of CAMELS-GB, may see; default 1970-01-01 to 2010-12-31 or, of a record
+        that holds no such day, all of its days, which `say` is told.
 
     Returns
     -------
@@ -66,11 +68,21 @@ def prepare_catchments(
         record = source.read(None if attributes is None else nrfa.read(attributes))
         source = source.folder
     else:
-        record = read(source, attributes, training_period=training_period)
+        record = read(source, attributes, training_period=training_period or TRAINING_PERIOD)
     record = within(record, period, str(source))
     if "catchment" not in record.dims or "cell" in record.dims:
         raise InputError(f"{source}: not a catchment dataset (dimensions {', '.join(map(str, record.dims))})")
-    return _write(record, out, source, attributes, training_period)
+    return _write(record, out, source, attributes, training_period or usual_training(record, say))
+
+
+def usual_training(record: xr.Dataset, say: Callable[[str], None]) -> tuple[str, str]:
+    """The usual training period or, where the record holds no day of it, all of the record."""
+    days = record.indexes["time"]
+    if days.slice_indexer(*TRAINING_PERIOD).stop > days.slice_indexer(*TRAINING_PERIOD).start:
+        return TRAINING_PERIOD
+    whole = (f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}")
+    say(f"no day of {' to '.join(TRAINING_PERIOD)} is in it: scaled on all its days; --training-period chooses others")
+    return whole
 
 
 def prepare_national(
@@ -215,7 +227,7 @@ def prepare(
     *,
     attributes: str | Path | None = None,
     period: tuple[str, str] | None = None,
-    training_period: tuple[str, str] = TRAINING_PERIOD,
+    training_period: tuple[str, str] | None = None,
     land_threshold: float = LAND_THRESHOLD,
     say: Callable[[str], None] = lambda line: None,
 ) -> str:
@@ -244,7 +256,8 @@ def prepare(
     if attributes is None and not told and (is_folder or (shape == "national" and not with_maps)):
         attributes = one_of(folder, ("*attributes*.csv",))
     if shape == "catchments":
-        return prepare_catchments(product or record, attributes, out, period, training_period)
+        return prepare_catchments(product or record, attributes, out, period, training_period, say)
+    training_period = training_period or TRAINING_PERIOD
     if with_maps:
         return prepare_maps(record, attributes, out, period, training_period, land_threshold=land_threshold)
     mask = one_of(folder, ("*land*.npz", "*mask*.pt"))
