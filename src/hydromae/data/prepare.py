@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from hydromae.data.blocks import write_made
-from hydromae.data.derived import TRAINING_PERIOD
+from hydromae.data.derived import TRAINING_PERIOD, usual_training
 from hydromae.data.folders import one_of
 from hydromae.data.national import LAND_SHARE, MapMaker
 from hydromae.data.parse import grid_from_json, parse_period
@@ -75,16 +74,6 @@ def prepare_catchments(
     return _write(record, out, source, attributes, training_period or usual_training(record, say))
 
 
-def usual_training(record: xr.Dataset, say: Callable[[str], None]) -> tuple[str, str]:
-    """The usual training period or, where the record holds no day of it, all of the record."""
-    days = record.indexes["time"]
-    if days.slice_indexer(*TRAINING_PERIOD).stop > days.slice_indexer(*TRAINING_PERIOD).start:
-        return TRAINING_PERIOD
-    whole = (f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}")
-    say(f"no day of {' to '.join(TRAINING_PERIOD)} is in it: scaled on all its days; --training-period chooses others")
-    return whole
-
-
 def prepare_national(
     source_nc: str | Path,
     attributes_csv: str | Path,
@@ -135,7 +124,7 @@ def prepare_national(
     cells = land.cell_coordinates(land.land_cells(fraction, LAND_SHARE), grid, fraction)
     maker = MapMaker.build(record, cells, grid, fraction, rain_normal, temperature_normal)
     sources = _sources(source_nc, record, attributes_csv, land_file, rain_normal, temperature_normal)
-    grid = _threshold(grid, land_threshold)
+    grid = land.with_threshold(grid, land_threshold)
     return write_made(maker.template(kept), maker.blocks(record, kept), out, sources, training_period, grid)
 
 
@@ -168,7 +157,9 @@ def prepare_maps(
         raise InputError(f"{source}: no maps (time, cell) beside its catchments; use --shape catchments")
     if "grid" not in record.attrs or "cell" not in record.indexes:
         raise InputError(f"{source}: it does not say where its cells lie; add the attribute grid and a coordinate cell")
-    grid = _threshold(grid_from_json(str(record.attrs["grid"]), f"{source}: the attribute grid"), land_threshold)
+    grid = land.with_threshold(
+        grid_from_json(str(record.attrs["grid"]), f"{source}: the attribute grid"), land_threshold
+    )
     cell = record["cell"].values
     if not np.issubdtype(cell.dtype, np.integer) or cell.min() < 0 or cell.max() >= grid.rows * grid.columns:
         raise InputError(f"{source}: cell is not all flat numbers below {grid.rows} × {grid.columns}; number the cells")
@@ -214,7 +205,7 @@ def prepare_seed(
     """
     begin = f"{parse_period(training_period)[0]:%Y-%m-%d}"
     seed = SeedFolder.open(folder, attributes, period, begin, allow_missing)
-    grid = _threshold(seed.grid, land_threshold)
+    grid = land.with_threshold(seed.grid, land_threshold)
     template = seed.template()
     sources = [source_of(path, template[list(names)]) for path, names in seed.sources.items()]
     return write_made(template, seed.blocks(SHARD_DAYS), out, sources, training_period, grid)
@@ -279,12 +270,6 @@ def _has_maps(record: Path) -> bool:
         return record.suffix == ".zarr"
     with open_file(record) as raw:
         return "cell" in raw.dims
-
-
-def _threshold(grid: GridSpec, land_threshold: float) -> GridSpec:
-    if not 0 < land_threshold <= 1:
-        raise InputError(f"land threshold {land_threshold:g}: not above 0 and up to 1; it is a share of land cells")
-    return replace(grid, land_threshold=land_threshold)
 
 
 def _sources(source: str | Path, record: xr.Dataset, *others: str | Path | None) -> list[dict[str, Any]]:
