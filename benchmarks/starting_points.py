@@ -4,10 +4,11 @@
     python benchmarks/starting_points.py --quick
 
 For each of NRFA files by hand, a CAMELS-GB folder, a Caravan folder, a DataFrame and the seed's files: builds them, with
-observed days left out (10 in 60, of each river at another time), types the commands in that folder, and checks the answer: what
-was observed comes back bit for bit and is marked so, every day that was left out is marked and answered, and the median NSE over
-rivers of those days is above a bound. `--data` is a folder that holds `camels_gb_daily.nc` and the NRFA's attributes, from which
-the first four are built; without it, and always for the seed's maps, Virtual GB stands in. Exit code 1 where one fails.
+observed days left out (10 in 60, of each river at another time), types the commands in that folder, and checks the answer:
+what was observed comes back bit for bit and is marked so, every day left out is marked and answered, and the median NSE
+over rivers of those days is above a bound. `--data` is a folder that holds `camels_gb_daily.nc` and the NRFA's attributes,
+from which the first four are built; without it, and always for the seed's maps, Virtual GB stands in. Exit code 1 where one
+fails.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ GAP, EVERY = 10, 60
 PERIOD = ("2011-01-01", "2014-09-30")
 """Of the real record: days that the shipped model was not trained on; it chose among its epochs on those to 2012-09-30."""
 BOUNDS = {"real": 0.8, "invented": 0.5, "seed": 0.3}
-"""Least median NSE of the days left out: the shipped model's tenth percentile of `fill` in docs/skill.md is 0.86 with all rivers
-around; on invented rivers, which it never saw, less; a model trained for a minute on the seed's files, less again."""
+"""Least median NSE of the days left out: the shipped model's tenth percentile of `fill` in docs/skill.md is 0.86 with all
+rivers around; on invented rivers, which it never saw, less; a model trained for a minute on the seed's files, less again."""
 SEED_START, SEED_DAYS, SEED_RIVERS = "2009-06-01", 820, 24
 
 PREDICT = "hydromae predict rivers.zarr --model gb-rivers --out answer.nc"

@@ -106,8 +106,9 @@ class Prepare:
     layout: Literal["seed"] | None = None
     """seed: SOURCE is a folder in the seed's raw layout; merged map files are taken where they are there, else monthly."""
     shape: Shape | None = None
-    """catchments: series only. national: with the file's own maps, or with maps derived from the catchments of a folder
-    (which needs a land mask there)."""
+    """catchments: series only. national: with the file's own maps, with maps of days in a folder (HadUK-Grid, CHESS,
+    ERA5-Land; the default where they lie beside CAMELS-GB, Caravan or the NRFA), or with maps derived from the catchments
+    of a folder (which needs a land mask there)."""
     attributes: Path | None = None
     """Table of static attributes under the NRFA names (CSV), where the source has none of its own."""
     period: tuple[str, str] | None = None
@@ -118,13 +119,14 @@ class Prepare:
     land_threshold: float = 0.5
     """Share of land cells from which a patch of a map is a site."""
     allow_missing: bool = False
-    """Seed's layout: take days that no map file holds as unobserved, instead of refusing."""
+    """Take days that no map file holds as unobserved, instead of refusing."""
     json: bool = False
     """Print the result as JSON."""
 
     def run(self, say: Say) -> Result:
         """Write the store."""
         from hydromae.data.prepare import SEED_TRAINING, prepare, prepare_seed
+        from hydromae.data.store import open_store
 
         if self.layout is not None and self.shape == "catchments":
             raise InputError("--shape catchments: the seed's layout is national; leave --shape out")
@@ -142,15 +144,16 @@ class Prepare:
             written = prepare(
                 self.source,
                 self.out,
-                self.shape or "catchments",
+                self.shape,
                 attributes=self.attributes,
                 period=self.period,
                 training_period=self.training_period,
                 land_threshold=self.land_threshold,
+                allow_missing=self.allow_missing,
                 say=say,
             )
         say(f"{written}: a store; hydromae inspect {written} shows what is in it")
-        return {"path": str(written), "shape": "national" if self.layout else self.shape or "catchments"}
+        return {"path": str(written), "shape": "national" if "cell" in open_store(written).dims else "catchments"}
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,12 @@ import xarray as xr
 from hydromae.data.blocks import write_made
 from hydromae.data.derived import TRAINING_PERIOD, usual_training
 from hydromae.data.folders import one_of
+from hydromae.data.mapped import prepare_mapped
 from hydromae.data.national import LAND_SHARE, MapMaker
 from hydromae.data.parse import grid_from_json, parse_period
 from hydromae.data.readers import camels_gb, land, nrfa, read
 from hydromae.data.readers.gauges import Found, find
+from hydromae.data.readers.grids import find_maps
 from hydromae.data.readers.products import PRODUCTS
 from hydromae.data.readers.record import open_file, within
 from hydromae.data.readers.seed import SeedFolder
@@ -214,40 +216,51 @@ def prepare_seed(
 def prepare(
     source: str | Path,
     out: str | Path,
-    shape: Shape = "catchments",
+    shape: Shape | None = None,
     *,
     attributes: str | Path | None = None,
     period: tuple[str, str] | None = None,
     training_period: tuple[str, str] | None = None,
     land_threshold: float = LAND_THRESHOLD,
+    allow_missing: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> str:
     """A store from a file, or from what is found in a folder; what `hydromae prepare` calls.
 
     In a folder: the files of a product (`readers.products`), else the one `camels_gb_daily.nc` (else the one `.nc`, `.zarr`,
-    `.parquet` or `.csv` that is no attributes table); `*attributes*.csv`, where a product has no traits of its own; and for a
-    national record whose maps are to be derived `*land*.npz` (or `*mask*.pt`), `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc`
-    (the normals, where they are there). `attributes` names another table. `say` is told what a product's folder holds, lacks
-    and will give, before anything is read whole.
+    `.parquet` or `.csv` that is no attributes table); `*attributes*.csv`, where a product has no traits of its own; maps of
+    days (`readers.grids`), with which a national record is made (`mapped`), also where no shape is named and they lie beside
+    the files of a product; and for a national record whose maps are to be derived `*land*.npz` (or `*mask*.pt`),
+    `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc` (the normals, where they are there). `attributes` names another table. `say` is
+    told what a product's folder holds, lacks and will give, before anything is read whole.
     """
     place = Path(source)
     if not place.exists():
         raise InputError(f"{source}: no such file or folder; check the path")
     is_folder = place.is_dir() and place.suffix != ".zarr"
     folder = place if is_folder else place.parent
-    kinds = ("camels_gb_daily.nc", "*.nc", "*.zarr", "*.parquet", "*.csv")
-    product = find(place, PRODUCTS) if is_folder and shape == "catchments" else None
+    product = find(place, PRODUCTS) if is_folder else None
+    maps = find_maps(place) if is_folder and (shape == "national" or (shape is None and product)) else {}
+    shape = shape or ("national" if maps else "catchments")
     for line in product.plan() if product else ():
         say(line)
+    kinds = ("camels_gb_daily.nc", *(() if maps else ("*.nc",)), "*.zarr", "*.parquet", "*.csv")
     record = one_of(folder, kinds, leave_out="attributes") if is_folder and product is None else place
     if record is None:
         raise InputError(f"{source}: no record in this folder; give a .nc, .zarr, .parquet or .csv file")
-    with_maps = shape == "national" and _has_maps(record)
+    with_maps = shape == "national" and product is None and not maps and _has_maps(record)
     told = product is not None and product.traits is not None
     if attributes is None and not told and (is_folder or (shape == "national" and not with_maps)):
         attributes = one_of(folder, ("*attributes*.csv",))
     if shape == "catchments":
         return prepare_catchments(product or record, attributes, out, period, training_period, say)
+    if maps:
+        gauges = _gauges(product, record, attributes)
+        options: dict[str, Any] = {"land_threshold": land_threshold, "allow_missing": allow_missing, "say": say}
+        options["sources"] = _sources(record, gauges[[n for n in ("riverflow",) if n in gauges]], attributes)
+        return prepare_mapped(folder, maps, gauges, out, period, training_period, **options)
+    if product is not None:
+        raise InputError(f"{folder}: no maps of days beside its gauges; put HadUK-Grid, CHESS or ERA5-Land there")
     training_period = training_period or TRAINING_PERIOD
     if with_maps:
         return prepare_maps(record, attributes, out, period, training_period, land_threshold=land_threshold)
@@ -262,6 +275,13 @@ def prepare(
     return prepare_national(
         record, attributes, mask, out, period, training_period, **normals, land_threshold=land_threshold
     )
+
+
+def _gauges(product: Found | None, record: Path, attributes: str | Path | None) -> xr.Dataset:
+    """The gauges that lie beside maps."""
+    if product is not None:
+        return product.read(None if attributes is None else nrfa.read(attributes))
+    return read(record, attributes)
 
 
 def _has_maps(record: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Catchment datasets in the layouts of downloads: a file (or two) for each gauge, as CAMELS-GB, Caravan and the NRFA have it."""
+"""Catchment datasets in the layouts of downloads: a file or two for each gauge, as CAMELS-GB, Caravan and the NRFA have."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ LAYOUTS: Mapping[str, Callable[[str | Path, xr.Dataset], None]] = {
 
 def _stations(record: xr.Dataset) -> Iterator[tuple[int | str, dict[str, np.ndarray]]]:
     """Number and series of each gauge; `date` is text."""
-    dates = record.indexes["time"].strftime("%Y-%m-%d").to_numpy()
+    dates = np.datetime_as_string(record["time"].values, "D")
     names = ("riverflow", "precipitation", "temperature", "potential_evaporation")
     held = {name: record[name].transpose("time", "catchment").values.astype(np.float32) for name in names}
     for place, station in enumerate(record["catchment"].values.tolist()):

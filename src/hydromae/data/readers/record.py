@@ -44,7 +44,8 @@ def open_file(path: str | Path, whole: bool = True) -> xr.Dataset:
             raw = xr.open_dataset(path, engine="h5netcdf", phony_dims="access")
             return streamed(raw) if whole else raw
     except BROKEN as error:
-        raise InputError(f"{path}: not a readable NetCDF file ({first_line(error)}); give a NetCDF-4 file") from error
+        remedy = "dates of the standard calendar" if "calendar" in first_line(error) else "a NetCDF-4 file"
+        raise InputError(f"{path}: not a readable NetCDF file ({first_line(error)}); give {remedy}") from error
 
 
 def streamed(dataset: xr.Dataset) -> xr.Dataset:

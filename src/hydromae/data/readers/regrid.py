@@ -28,6 +28,8 @@ CHESS = {
 }
 ERA5_LAND = {"tp": "precipitation", "t2m": "temperature", "pev": "potential_evaporation", "swvl1": "soil_moisture"}
 """Names of the files' variables; of ERA5-Land's four layers of soil the first, to 7 cm, is taken."""
+ACCUMULATED = ("tp", "pev")
+"""What ERA5-Land sums up from midnight to each hour."""
 LEAST_SEEN = 0.5
 """Share of a cell's finer cells that must be observed."""
 
@@ -75,7 +77,7 @@ def read_chess(path: str | Path, onto: Onto | None = None) -> xr.Dataset:
         Another file, or units that are missing.
     """
     onto, raw = onto or Onto(), open_file(path)
-    column, name = _column(raw, CHESS, path)
+    column, name = column_of(raw, CHESS, path)
     values = _converted(raw[column], name, ("time", "y", "x"), path)
     cell = _containing(onto.grid, raw["x"].values, raw["y"].values)
     return _record(_means(values, cell, onto.grid), name, onto, path)
@@ -95,9 +97,9 @@ def read_era5_land(path: str | Path, onto: Onto | None = None) -> xr.Dataset:
     onto, raw = onto or Onto(), open_file(path)
     if "valid_time" in raw.dims:
         raw = raw.drop_vars("time", errors="ignore").rename({"valid_time": "time"})
-    column, name = _column(raw, ERA5_LAND, path)
+    column, name = column_of(raw, ERA5_LAND, path)
     held = raw[column].drop_vars([n for n in raw[column].coords if n not in raw[column].dims])
-    values = daily_of(held, column in ("tp", "pev"), path)
+    values = daily_of(held, column in ACCUMULATED, path)
     values = -values if column == "pev" else values
     values = _converted(values.assign_attrs(raw[column].attrs), name, ("time", "latitude", "longitude"), path)
     east, north = onto.grid.cell_position(np.arange(onto.grid.rows * onto.grid.columns))
@@ -108,7 +110,8 @@ def read_era5_land(path: str | Path, onto: Onto | None = None) -> xr.Dataset:
     return _record(held, name, onto, path)
 
 
-def _column(raw: xr.Dataset, known: Mapping[str, str], path: str | Path) -> tuple[str, str]:
+def column_of(raw: xr.Dataset, known: Mapping[str, str], path: str | Path) -> tuple[str, str]:
+    """The one variable of a file that is known, by its name there and by ours."""
     there = [column for column in known if column in raw.data_vars]
     if len(there) != 1:
         held = ", ".join(map(str, raw.data_vars)) or "nothing"
