@@ -53,7 +53,9 @@ $(DOCS_STAMP): $(STAMP) requirements/docs.txt
 	touch $@
 
 docs: $(DOCS_STAMP) ## the documentation as a site in docs/_build; runs the gallery, and warnings are errors
+	rm -rf docs/_build
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(ONE_THREAD) $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+	@! grep -rlE '(src|href)="(https?:)?//[^"]+\.(js|css|woff2?)"' docs/_build --include='*.html' || { echo "these pages fetch from elsewhere" >&2; exit 1; }
 
 check: $(STAMP) ## style, types, and the order of imports
 	$(BIN)/ruff check .

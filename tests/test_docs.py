@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pytest
 
-from docs_record import prepare_folder, run_page
+from docs_record import prepare_folder, run, run_page
 from hydromae.cli import COMMANDS
 from pages import DOCS, ROOT, blocks, commands, links, listed, pages, prose
 
@@ -27,6 +27,12 @@ ELSEWHERE: dict[str, str] = {
     r"OMP_NUM_THREADS=1 torchrun --nproc_per_node=2 -m hydromae pretrain .* --engine torch": LAUNCHED,
     r"hydromae prepare ours ours.zarr --attributes gauges.csv": (
         "tests/test_docs_extend.py::test_the_product_of_the_page_is_prepared"
+    ),
+    r"hydromae explore rivers.zarr --model (gb-rivers|run --scores scores)": (
+        "tests/explore/test_export.py::test_the_command_serves_until_it_is_ended"
+    ),
+    r"hydromae explore rivers.zarr --model run --export page.html .*": (
+        "tests/explore/test_export.py::test_the_command_writes_a_file_with_the_shipped_model"
     ),
     r"python benchmarks/skill_table.py scores": (
         "tests/test_benchmarks_skill.py::test_the_table_sets_a_method_beside_the_best_of_the_others"
@@ -93,6 +99,13 @@ def test_commands_of_the_design_are_those_of_the_pages() -> None:
         for command in commands(Path(page))
     }
     assert shown and shown <= held
+
+
+def test_a_command_that_nothing_runs_is_found(tmp_path: Path) -> None:
+    assert elsewhere("python new.py") is None
+    for command in ("python new.py", "hydromae inspect absent.zarr", "hydromae predict --no-such-option 1"):
+        with pytest.raises(AssertionError):
+            run(command, tmp_path)
 
 
 @pytest.mark.parametrize("test", sorted(set(ELSEWHERE.values())))
