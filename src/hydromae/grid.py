@@ -44,6 +44,11 @@ class GridSpec:
         """Patches northward and eastward (29 × 18 on the 5 km grid)."""
         return self.rows // self.patch, self.columns // self.patch
 
+    def lies_as(self, other: GridSpec) -> bool:
+        """Whether the cells are the same, however they are cut into patches."""
+        same = (self.shape, self.cell_size, self.northing, self.easting)
+        return same == (other.shape, other.cell_size, other.northing, other.easting)
+
     def cell_position(self, cell: Int[np.ndarray, " N"]) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
         """Easting and northing [m] of the centres of flat cell numbers (row × columns + column)."""
         row, column = np.divmod(cell, self.columns)

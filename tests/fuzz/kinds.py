@@ -19,10 +19,12 @@ import oracle
 import tables
 import torch
 import xarray as xr
-from bases import CONFIG, KEPT, PERIOD, Bases, python_config
+from bases import CONFIG, KEPT, PERIOD, Bases, python_config, record
 from damage import damage, displace
 from safetensors.torch import load_file, save_file
 from trial import Trial
+
+from hydromae.virtual.downloads import LAYOUTS
 
 SERIES = KEPT[:4]
 Maker = Callable[[Bases, Path, Random], Trial]
@@ -364,7 +366,11 @@ def haduk(bases: Bases, folder: Path, rng: Random) -> Trial:
     np.savez(place / "land_percent.npz", land_percent=percent, **axes)
     file, out = place / "rainfall_hadukgrid_uk_mon_2021.nc", folder / "out.zarr"
     data, said, way = bases.haduk.copy(), "", rng.random()
-    data, valid = data.assign_attrs(frequency=rng.choice(("mon", "day"))), way < 0.1
+    if rng.random() < 0.5:  # the record's own maps, of days that it has
+        data = data.assign_coords(time=data["time"].values - np.timedelta64(20 * 365 + 5, "D"))
+    else:
+        data = data.assign_attrs(frequency="mon")
+    valid = way < 0.1
     if 0.1 <= way < 0.45:
         data, said = _other_map(data, rng)
     data.to_netcdf(file, engine="h5netcdf")
@@ -375,7 +381,7 @@ def haduk(bases: Bases, folder: Path, rng: Random) -> Trial:
     arguments = ["prepare", str(place), str(out), "--shape", "national", *PERIOD, "--json"]
     if not valid and rng.random() < 0.6:  # as a record of its own: read, then told that it holds no catchments
         arguments = ["prepare", str(file), str(out), *PERIOD, "--json"]
-    return Trial(arguments, said, (file.name, place.name), (out,), valid=valid)
+    return Trial(arguments, said, (file.name, place.name, "training period"), (out,), valid=valid)
 
 
 def _other_map(data: xr.Dataset, rng: Random) -> tuple[xr.Dataset, str]:
@@ -605,6 +611,66 @@ def checkpoint(bases: Bases, folder: Path, rng: Random) -> Trial:
     )
 
 
+def layout_folder(bases: Bases, folder: Path, rng: Random) -> Trial:
+    """A folder of CAMELS-GB, Caravan or the NRFA's CSV with a file for each gauge, one file of it broken."""
+    layout, place, out = rng.choice(sorted(LAYOUTS)), folder / "downloads", folder / "out.zarr"
+    LAYOUTS[layout](place, record())
+    files = containers.files_of(place)
+    file, way, said = rng.choice(files), rng.random(), "as it was"
+    if 0.1 <= way < 0.45:
+        said = damage(file, rng)
+    elif 0.45 <= way < 0.65:
+        said = tables.csv_form(file, rng)
+    elif 0.65 <= way < 0.93:
+        said = _one_cell(file, rng)
+    elif way >= 0.93:
+        said = displace(file, rng)
+
+    def check() -> str | None:
+        return oracle.difference(oracle.of_layout(place, layout), oracle.of_zarr(out))
+
+    names = (*(one.name for one in files), place.name, *_names(file))
+    return Trial(["prepare", str(place), str(out), *PERIOD, "--json"], said, names, (out,), check, said == "as it was")
+
+
+def _one_cell(file: Path, rng: Random) -> str:
+    """Another text in one cell of a CSV file, be it of the header."""
+    lines = file.read_text().splitlines()
+    row = rng.randrange(len(lines))
+    cells = lines[row].split(",")
+    cells[rng.randrange(len(cells))] = str(rng.choice(tables.CELLS))
+    lines[row] = ",".join(cells)
+    file.write_bytes(("\n".join(lines) + "\n").encode("utf-8", "surrogateescape"))
+    return f"cell: {cells} of {file.name}"
+
+
+def coverage(bases: Bases, folder: Path, rng: Random) -> Trial:
+    """Soil moisture of two sites of COSMOS-UK, as CoverageJSON."""
+    file, out = folder / rng.choice(("cosmos.covjson", "cosmos.json")), folder / "out.zarr"
+    tree = oracle.cosmos_tree()
+    way, said = rng.random(), "as it was"
+    if 0.1 <= way < 0.6:
+        said = containers.json_surgery(tree, rng, NUMBERS)
+    file.write_text(json.dumps(tree))
+    if 0.6 <= way < 0.92:
+        said = damage(file, rng)
+    elif way >= 0.92:
+        said = displace(file, rng)
+
+    def check() -> str | None:
+        store = xr.open_zarr(out, consolidated=False, chunks=None)["soil_moisture"].transpose("time", "catchment")
+        held = {
+            (str(day)[:10], str(site)): float(store.values[row, column])
+            for row, day in enumerate(store["time"].values)
+            for column, site in enumerate(store["catchment"].values)
+            if np.isfinite(store.values[row, column])
+        }
+        return oracle.difference({"soil_moisture": oracle.of_cosmos(file)}, {"soil_moisture": held})
+
+    names = (file.name, "training period")
+    return Trial(["prepare", str(file), str(out), *PERIOD, "--json"], said, names, (out,), check, said == "as it was")
+
+
 def downloads(bases: Bases, folder: Path, rng: Random) -> Trial:
     """A folder of the NRFA's series, one file of it broken."""
     place, out = folder / "downloads", folder / "out.zarr"
@@ -633,6 +699,8 @@ KINDS: dict[str, tuple[Maker, int]] = {
     "land mask": (land_mask, 5),
     "haduk": (haduk, 4),
     "downloads": (downloads, 6),
+    "layout": (layout_folder, 5),
+    "coverage": (coverage, 3),
     "config": (config_file, 17),
     "model": (model_folder, 12),
     "checkpoint": (checkpoint, 4),

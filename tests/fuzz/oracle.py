@@ -122,10 +122,10 @@ def of_dataset(dataset: xr.Dataset) -> Plain:
     return found
 
 
-def of_downloads(folder: Path) -> Plain:
-    """Of a folder of the NRFA's series, with the catalogue beside them; files that are none are nothing."""
+def of_downloads(folder: Path, known: Mapping[str, float] | None = None) -> Plain:
+    """Of a folder of the NRFA's series with the catalogue beside them, or `known` areas; files that are none are nothing."""
     series: list[tuple[str, str, str, list[tuple[str, Any]]]] = []
-    areas: dict[str, float] = {}
+    areas = dict(known or {})
     for file in sorted(folder.iterdir()):
         data = file.read_bytes()
         if file.suffix == ".csv" and data.startswith(b"file,timestamp"):
@@ -156,6 +156,82 @@ def of_downloads(folder: Path) -> Plain:
                     raise Unreadable(f"{name} twice at {key}")
                 factor = 86.4 / float(areas[key[1]]) if units == "m3/s" else UNITS[units][0]
                 found[name][key] = number * factor
+    return found
+
+
+LAYOUT_COLUMNS = {
+    "camels-gb": {
+        FLOW: ("discharge_spec", "discharge_vol"),
+        RAIN: ("precipitation",),
+        TEMPERATURE: ("temperature",),
+        EVAPORATION: ("peti", "pet"),
+    },
+    "caravan": {
+        FLOW: ("streamflow",),
+        RAIN: ("total_precipitation_sum",),
+        TEMPERATURE: ("temperature_2m_mean",),
+        EVAPORATION: ("potential_evaporation_sum_FAO_PENMAN_MONTEITH", "potential_evaporation_sum_ERA5_LAND"),
+    },
+}
+"""Columns of a layout's series for each variable, the best one first."""
+
+
+def of_layout(folder: Path, layout: str) -> Plain:
+    """Of a folder of CAMELS-GB, Caravan or the NRFA's CSV; the best column that any file has is taken from all of them."""
+    if layout == "nrfa":
+        rows = _rows(folder / "catalogue.csv")
+        return of_downloads(folder, {_site(row["id"]): float(row["catchment-area"]) for row in rows})
+    held: dict[str, list[dict[str, str]]] = {}
+    areas: dict[str, float] = {}
+    for file in sorted(folder.rglob("*.csv")):
+        if "timeseries" in file.parts:
+            held[file.stem.split("_")[-2] if layout == "camels-gb" else file.stem] = _rows(file)
+        else:
+            areas |= {_site(row["gauge_id"]): _number(row["area"]) or math.nan for row in _rows(file)}
+    found: Plain = {}
+    for name, columns in LAYOUT_COLUMNS[layout].items():
+        column = next((c for c in columns if any(rows and c in rows[0] for rows in held.values())), "")
+        for site, rows in held.items():
+            for row in rows:
+                value = _number(row.get(column))
+                if value is not None:
+                    factor = 86.4 / areas[_site(site)] if column == "discharge_vol" else 1.0
+                    found.setdefault(name, {})[_day(row["date"]), _site(site)] = value * factor
+    return found
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(file.read_bytes().decode("utf-8-sig"), newline="")))
+
+
+def cosmos_tree() -> dict[str, Any]:
+    """Two sites, forty days of 2001, in percent, one value missing."""
+    first = datetime.date(2001, 1, 1)
+    days = [f"{first + datetime.timedelta(days=day)}T00:00:00Z" for day in range(40)]
+    coverages = []
+    for number, site in enumerate(("CHIMN", "EUSTN")):
+        axes = {"t": {"values": list(days)}, "x": {"values": [-1.2 - number]}, "y": {"values": [51.7 + number]}}
+        values = [None if place == 5 else 20.0 + 10 * number + place / 10 for place in range(len(days))]
+        ranges = {"cosmos_vwc": {"values": values}}
+        coverages.append({"type": "Coverage", "id": site, "domain": {"axes": axes}, "ranges": ranges})
+    unit = {"cosmos_vwc": {"unit": {"symbol": {"value": "%"}}}}
+    return {"type": "CoverageCollection", "coverages": coverages, "parameters": unit}
+
+
+def of_cosmos(path: Path) -> dict[tuple[str, str], float]:
+    """Of CoverageJSON with soil moisture."""
+    tree = json.loads(path.read_bytes())
+    found = {}
+    coverages = tree["coverages"] if tree.get("type") == "CoverageCollection" else [tree]
+    for place, one in enumerate(coverages):
+        symbol = (one.get("parameters") or tree["parameters"])["cosmos_vwc"]["unit"]["symbol"]
+        unit = symbol["value"] if isinstance(symbol, dict) else symbol
+        factor = {"%": 0.01, "percent": 0.01, "1": 1.0}[str(unit)]
+        days = one["domain"]["axes"]["t"]["values"]
+        for day, held in zip(days, one["ranges"]["cosmos_vwc"]["values"], strict=True):
+            value = _number(held)
+            if value is not None:
+                found[_day(day), str(one.get("id", f"site-{place + 1}")).strip()] = value * factor
     return found
 
 

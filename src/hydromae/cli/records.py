@@ -14,7 +14,7 @@ from hydromae.cli.common import Result, Say
 from hydromae.errors import InputError
 
 Shape = Literal["catchments", "national"]
-Layout = Literal["seed"]
+Layout = Literal["seed", "camels-gb", "caravan", "nrfa"]
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,10 @@ class Virtual:
     """Invent a record: Virtual GB, weather and rivers of full size with a known truth."""
 
     out: Annotated[Positional[Path], arg(metavar="OUT")]
-    """What to write: a .nc or .zarr file, or a folder with --layout seed. Nothing may lie there yet."""
+    """What to write: a .nc or .zarr file, or a folder with --layout. Nothing may lie there yet."""
     layout: Layout | None = None
-    """seed: a folder of the seed's raw files (monthly and merged HDF5 maps, parquet, CSV, land mask), national only."""
+    """seed: a folder of the seed's raw files (monthly and merged HDF5 maps, parquet, CSV, land mask), national only.
+    camels-gb, caravan, nrfa: a folder of catchments as these are downloaded."""
     shape: Shape | None = None
     """catchments: weather and flow of rivers. national: maps of weather, and evaporation and flow of rivers."""
     days: int | None = None
@@ -44,28 +45,31 @@ class Virtual:
         """Write the record."""
         from hydromae.data.store import building
 
-        days = self.days if self.days is not None else (16801 if self.layout else 1826)
-        start = self.start or ("1970-01-01" if self.layout else "1989-01-01")
+        days = self.days if self.days is not None else (16801 if self.layout == "seed" else 1826)
+        start = self.start or ("1970-01-01" if self.layout == "seed" else "1989-01-01")
         if self.layout is None and self.out.suffix not in (".nc", ".zarr"):
             raise InputError(f"{self.out}: a virtual record is written as .nc or .zarr; name the file so")
-        if self.layout is not None and self.shape == "catchments":
-            raise InputError("--shape catchments: the seed's layout is national; leave --shape out")
+        if self.layout is not None and self.shape == ("catchments" if self.layout == "seed" else "national"):
+            raise InputError(f"--shape {self.shape}: not what the layout {self.layout} holds; leave --shape out")
         with building(self.out) as aside:
-            if self.layout is None:
-                self._write_file(aside, days, start)
-            else:
+            if self.layout == "seed":
                 self._write_seed(aside, days, start)
+            else:
+                self._write_record(aside, days, start)
         say(f"{self.out}: {days} days of {self.catchments} invented rivers, seed {self.seed}")
         return {"path": str(self.out), "days": days, "catchments": self.catchments, "seed": self.seed}
 
-    def _write_file(self, aside: str, days: int, start: str) -> None:
+    def _write_record(self, aside: str, days: int, start: str) -> None:
         from hydromae.virtual import virtual_catchments, virtual_record
+        from hydromae.virtual.downloads import LAYOUTS
 
         if self.shape == "national":
             record = virtual_record(days, self.seed, start, self.catchments)
         else:
             record = virtual_catchments(days, self.seed, start, self.catchments, not self.complete)
-        if self.out.suffix == ".nc":
+        if self.layout is not None:
+            LAYOUTS[self.layout](aside, record)
+        elif self.out.suffix == ".nc":
             record.to_netcdf(aside, engine="h5netcdf")
         else:
             record.to_zarr(aside, zarr_format=3, consolidated=False)
@@ -99,27 +103,30 @@ class Prepare:
     were downloaded."""
     out: Annotated[Positional[Path], arg(metavar="OUT")]
     """Where the store will lie, such as rivers.zarr. Nothing may lie there yet."""
-    layout: Layout | None = None
+    layout: Literal["seed"] | None = None
     """seed: SOURCE is a folder in the seed's raw layout; merged map files are taken where they are there, else monthly."""
     shape: Shape | None = None
-    """catchments: series only. national: with the file's own maps, or with maps derived from the catchments of a folder
-    (which needs a land mask there)."""
+    """catchments: series only. national: with the file's own maps, with maps of days in a folder (HadUK-Grid, CHESS,
+    ERA5-Land; the default where they lie beside CAMELS-GB, Caravan or the NRFA), or with maps derived from the catchments
+    of a folder (which needs a land mask there)."""
     attributes: Path | None = None
     """Table of static attributes under the NRFA names (CSV), where the source has none of its own."""
     period: tuple[str, str] | None = None
     """First and last day to keep; all where it is not given (the seed's layout: from the first training day)."""
     training_period: tuple[str, str] | None = None
-    """Days that scaling may see; 1970-01-01 2010-12-31, and from 1989-01-01 for the seed's layout."""
+    """Days that scaling may see; 1970-01-01 2010-12-31 (all days of catchments that have none of these), and from 1989-01-01
+    for the seed's layout."""
     land_threshold: float = 0.5
     """Share of land cells from which a patch of a map is a site."""
     allow_missing: bool = False
-    """Seed's layout: take days that no map file holds as unobserved, instead of refusing."""
+    """Take days that no map file holds as unobserved, instead of refusing."""
     json: bool = False
     """Print the result as JSON."""
 
     def run(self, say: Say) -> Result:
         """Write the store."""
-        from hydromae.data.prepare import SEED_TRAINING, TRAINING_PERIOD, prepare, prepare_seed
+        from hydromae.data.prepare import SEED_TRAINING, prepare, prepare_seed
+        from hydromae.data.store import open_store
 
         if self.layout is not None and self.shape == "catchments":
             raise InputError("--shape catchments: the seed's layout is national; leave --shape out")
@@ -137,15 +144,16 @@ class Prepare:
             written = prepare(
                 self.source,
                 self.out,
-                self.shape or "catchments",
+                self.shape,
                 attributes=self.attributes,
                 period=self.period,
-                training_period=self.training_period or TRAINING_PERIOD,
+                training_period=self.training_period,
                 land_threshold=self.land_threshold,
+                allow_missing=self.allow_missing,
                 say=say,
             )
         say(f"{written}: a store; hydromae inspect {written} shows what is in it")
-        return {"path": str(written), "shape": "national" if self.layout else self.shape or "catchments"}
+        return {"path": str(written), "shape": "national" if "cell" in open_store(written).dims else "catchments"}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,6 +68,16 @@ def _around_the_year(values: Float[np.ndarray, "365 C"]) -> Float[np.ndarray, "3
     half = SMOOTHING_DAYS // 2
     longer = np.concatenate([values[-half:], values, values[:half]])
     return np.lib.stride_tricks.sliding_window_view(longer, SMOOTHING_DAYS, axis=0).mean(-1)
+
+
+def usual_training(record: xr.Dataset, say: Callable[[str], None]) -> tuple[str, str]:
+    """The usual training period or, where the record holds no day of it, all of the record."""
+    days = record.indexes["time"]
+    if days.slice_indexer(*TRAINING_PERIOD).stop > days.slice_indexer(*TRAINING_PERIOD).start:
+        return TRAINING_PERIOD
+    whole = (f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}")
+    say(f"no day of {' to '.join(TRAINING_PERIOD)} is in it: scaled on all its days; --training-period chooses others")
+    return whole
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import xarray as xr
@@ -23,6 +24,11 @@ from hydromae.virtual.layout import MAPS
 LAND_SHARE = 0.05
 SPIN_UP_DAYS = 730  # the bucket forgets its start in about a year; two are run before the first day that is kept
 KRIGED = "derived, not measured: block kriging of catchment means"
+
+
+def _nothing(first: int, last: int) -> Mapping[str, np.ndarray]:
+    """No map was measured."""
+    return {}
 
 
 @dataclass(frozen=True)
@@ -74,13 +80,20 @@ class MapMaker:
             "precipitation": f"{KRIGED}{_relative(rain_normal, 'as a share of')}",
             "temperature": f"{KRIGED}{_relative(temperature_normal, 'as a difference from')}",
             "soil_moisture": "derived, not measured: bucket driven by derived rain and derived potential evaporation",
-            "evaporation": f"potential evaporation, {record['potential_evaporation'].attrs['derived']}",
+            "evaporation": f"potential evaporation, {record['potential_evaporation'].attrs.get('derived', 'as given')}",
         }
         return cls(kriging, cells, normals(rain_normal, 1.0), normals(temperature_normal, 0.0), notes)
 
-    def maps(self, block: xr.Dataset, storage: np.ndarray) -> tuple[xr.Dataset, np.ndarray]:
-        """Rain, soil moisture and temperature of a block of days, and the bucket's storage after it [mm]."""
+    def maps(
+        self, block: xr.Dataset, storage: np.ndarray, measured: Mapping[str, np.ndarray] = MappingProxyType({})
+    ) -> tuple[xr.Dataset, np.ndarray]:
+        """Rain, soil moisture and temperature of a block of days, and the bucket's storage after it [mm].
+
+        What is `measured` (time, cell) is taken as it is; the bucket takes derived rain where measured rain lacks.
+        """
         rain = derived.rain_maps(self.kriging, block["precipitation"].values, *self.rain)
+        if "precipitation" in measured:
+            rain = np.where(np.isfinite(measured["precipitation"]), measured["precipitation"], rain)
         warmth = derived.temperature_maps(self.kriging, block["temperature"].values, *self.temperature)
         demand = self.kriging.maps(block["potential_evaporation"].values)
         soil, storage = self.bucket.run(rain, demand, storage)
@@ -88,18 +101,23 @@ class MapMaker:
             "precipitation": np.round(rain, 2),
             "soil_moisture": np.round(soil, 4),
             "temperature": np.round(warmth, 2),
-        }
+        } | dict(measured)
         return xr.Dataset({n: (("time", "cell"), v) for n, v in values.items()}), storage
 
-    def blocks(self, record: xr.Dataset, kept: xr.Dataset) -> Iterator[xr.Dataset]:
-        """Blocks of `SHARD_DAYS` days of the national record, the bucket's state carried through from before them."""
+    def blocks(
+        self, record: xr.Dataset, kept: xr.Dataset, measured: Callable[[int, int], Mapping[str, np.ndarray]] = _nothing
+    ) -> Iterator[xr.Dataset]:
+        """Blocks of `SHARD_DAYS` days of the national record, the bucket's state carried through from before them.
+
+        `measured` gives the maps that there are of some days of `kept`, from the first to the last (exclusive).
+        """
         storage = self.bucket.start(self.cells.sizes["cell"])
         first = int(record.indexes["time"].searchsorted(kept.indexes["time"][0]))
         before = record.isel(time=slice(max(0, first - SPIN_UP_DAYS), first))
         for block in _pieces(before):
             _, storage = self.maps(block, storage)
-        for block in _pieces(kept):
-            maps, storage = self.maps(block, storage)
+        for start, block in zip(range(0, kept.sizes["time"], SHARD_DAYS), _pieces(kept), strict=True):
+            maps, storage = self.maps(block, storage, measured(start, start + block.sizes["time"]))
             series = {"evaporation": block["potential_evaporation"], "riverflow": block["riverflow"]}
             yield maps.assign({n: v.transpose("time", "catchment").variable for n, v in series.items()})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,12 +10,14 @@ import numpy as np
 import xarray as xr
 
 from hydromae.data.blocks import write_made
-from hydromae.data.derived import TRAINING_PERIOD
+from hydromae.data.derived import TRAINING_PERIOD, usual_training
 from hydromae.data.folders import one_of
+from hydromae.data.mapped import prepare_mapped
 from hydromae.data.national import LAND_SHARE, MapMaker
 from hydromae.data.parse import grid_from_json, parse_period
 from hydromae.data.readers import camels_gb, land, nrfa, read
 from hydromae.data.readers.gauges import Found, find
+from hydromae.data.readers.grids import find_maps
 from hydromae.data.readers.products import PRODUCTS
 from hydromae.data.readers.record import open_file, within
 from hydromae.data.readers.seed import SeedFolder
@@ -35,7 +36,8 @@ def prepare_catchments(
     attributes: str | Path | None,
     out: str | Path,
     period: tuple[str, str] | None = None,
-    training_period: tuple[str, str] = TRAINING_PERIOD,
+    training_period: tuple[str, str] | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> str:
     """A store of a catchment dataset.
 
@@ -49,8 +51,9 @@ def prepare_catchments(
         Where the store will lie.
     period : (str, str), optional
         First and last day to keep; default all.
-    training_period : (str, str)
-        Days that scaling, and the derived evaporation of CAMELS-GB, may see.
+    training_period : (str, str), optional
+        Days that scaling, and the derived evaporation of CAMELS-GB, may see; default 1970-01-01 to 2010-12-31 or, of a record
+        that holds no such day, all of its days, which `say` is told.
 
     Returns
     -------
@@ -66,11 +69,11 @@ def prepare_catchments(
         record = source.read(None if attributes is None else nrfa.read(attributes))
         source = source.folder
     else:
-        record = read(source, attributes, training_period=training_period)
+        record = read(source, attributes, training_period=training_period or TRAINING_PERIOD)
     record = within(record, period, str(source))
     if "catchment" not in record.dims or "cell" in record.dims:
         raise InputError(f"{source}: not a catchment dataset (dimensions {', '.join(map(str, record.dims))})")
-    return _write(record, out, source, attributes, training_period)
+    return _write(record, out, source, attributes, training_period or usual_training(record, say))
 
 
 def prepare_national(
@@ -123,7 +126,7 @@ def prepare_national(
     cells = land.cell_coordinates(land.land_cells(fraction, LAND_SHARE), grid, fraction)
     maker = MapMaker.build(record, cells, grid, fraction, rain_normal, temperature_normal)
     sources = _sources(source_nc, record, attributes_csv, land_file, rain_normal, temperature_normal)
-    grid = _threshold(grid, land_threshold)
+    grid = land.with_threshold(grid, land_threshold)
     return write_made(maker.template(kept), maker.blocks(record, kept), out, sources, training_period, grid)
 
 
@@ -156,7 +159,9 @@ def prepare_maps(
         raise InputError(f"{source}: no maps (time, cell) beside its catchments; use --shape catchments")
     if "grid" not in record.attrs or "cell" not in record.indexes:
         raise InputError(f"{source}: it does not say where its cells lie; add the attribute grid and a coordinate cell")
-    grid = _threshold(grid_from_json(str(record.attrs["grid"]), f"{source}: the attribute grid"), land_threshold)
+    grid = land.with_threshold(
+        grid_from_json(str(record.attrs["grid"]), f"{source}: the attribute grid"), land_threshold
+    )
     cell = record["cell"].values
     if not np.issubdtype(cell.dtype, np.integer) or cell.min() < 0 or cell.max() >= grid.rows * grid.columns:
         raise InputError(f"{source}: cell is not all flat numbers below {grid.rows} × {grid.columns}; number the cells")
@@ -202,7 +207,7 @@ def prepare_seed(
     """
     begin = f"{parse_period(training_period)[0]:%Y-%m-%d}"
     seed = SeedFolder.open(folder, attributes, period, begin, allow_missing)
-    grid = _threshold(seed.grid, land_threshold)
+    grid = land.with_threshold(seed.grid, land_threshold)
     template = seed.template()
     sources = [source_of(path, template[list(names)]) for path, names in seed.sources.items()]
     return write_made(template, seed.blocks(SHARD_DAYS), out, sources, training_period, grid)
@@ -211,40 +216,52 @@ def prepare_seed(
 def prepare(
     source: str | Path,
     out: str | Path,
-    shape: Shape = "catchments",
+    shape: Shape | None = None,
     *,
     attributes: str | Path | None = None,
     period: tuple[str, str] | None = None,
-    training_period: tuple[str, str] = TRAINING_PERIOD,
+    training_period: tuple[str, str] | None = None,
     land_threshold: float = LAND_THRESHOLD,
+    allow_missing: bool = False,
     say: Callable[[str], None] = lambda line: None,
 ) -> str:
     """A store from a file, or from what is found in a folder; what `hydromae prepare` calls.
 
     In a folder: the files of a product (`readers.products`), else the one `camels_gb_daily.nc` (else the one `.nc`, `.zarr`,
-    `.parquet` or `.csv` that is no attributes table); `*attributes*.csv`, where a product has no traits of its own; and for a
-    national record whose maps are to be derived `*land*.npz` (or `*mask*.pt`), `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc`
-    (the normals, where they are there). `attributes` names another table. `say` is told what a product's folder holds, lacks
-    and will give, before anything is read whole.
+    `.parquet` or `.csv` that is no attributes table); `*attributes*.csv`, where a product has no traits of its own; maps of
+    days (`readers.grids`), with which a national record is made (`mapped`), also where no shape is named and they lie beside
+    the files of a product; and for a national record whose maps are to be derived `*land*.npz` (or `*mask*.pt`),
+    `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc` (the normals, where they are there). `attributes` names another table. `say` is
+    told what a product's folder holds, lacks and will give, before anything is read whole.
     """
     place = Path(source)
     if not place.exists():
         raise InputError(f"{source}: no such file or folder; check the path")
     is_folder = place.is_dir() and place.suffix != ".zarr"
     folder = place if is_folder else place.parent
-    kinds = ("camels_gb_daily.nc", "*.nc", "*.zarr", "*.parquet", "*.csv")
-    product = find(place, PRODUCTS) if is_folder and shape == "catchments" else None
+    product = find(place, PRODUCTS) if is_folder else None
+    maps = find_maps(place) if is_folder and (shape == "national" or (shape is None and product)) else {}
+    shape = shape or ("national" if maps else "catchments")
     for line in product.plan() if product else ():
         say(line)
+    kinds = ("camels_gb_daily.nc", *(() if maps else ("*.nc",)), "*.zarr", "*.parquet", "*.csv")
     record = one_of(folder, kinds, leave_out="attributes") if is_folder and product is None else place
     if record is None:
         raise InputError(f"{source}: no record in this folder; give a .nc, .zarr, .parquet or .csv file")
-    with_maps = shape == "national" and _has_maps(record)
+    with_maps = shape == "national" and product is None and not maps and _has_maps(record)
     told = product is not None and product.traits is not None
     if attributes is None and not told and (is_folder or (shape == "national" and not with_maps)):
         attributes = one_of(folder, ("*attributes*.csv",))
     if shape == "catchments":
-        return prepare_catchments(product or record, attributes, out, period, training_period)
+        return prepare_catchments(product or record, attributes, out, period, training_period, say)
+    if maps:
+        gauges = _gauges(product, record, attributes)
+        options: dict[str, Any] = {"land_threshold": land_threshold, "allow_missing": allow_missing, "say": say}
+        options["sources"] = _sources(record, gauges[[n for n in ("riverflow",) if n in gauges]], attributes)
+        return prepare_mapped(folder, maps, gauges, out, period, training_period, **options)
+    if product is not None:
+        raise InputError(f"{folder}: no maps of days beside its gauges; put HadUK-Grid, CHESS or ERA5-Land there")
+    training_period = training_period or TRAINING_PERIOD
     if with_maps:
         return prepare_maps(record, attributes, out, period, training_period, land_threshold=land_threshold)
     mask = one_of(folder, ("*land*.npz", "*mask*.pt"))
@@ -260,18 +277,19 @@ def prepare(
     )
 
 
+def _gauges(product: Found | None, record: Path, attributes: str | Path | None) -> xr.Dataset:
+    """The gauges that lie beside maps."""
+    if product is not None:
+        return product.read(None if attributes is None else nrfa.read(attributes))
+    return read(record, attributes)
+
+
 def _has_maps(record: Path) -> bool:
     """Whether a file holds maps over cells; a Zarr folder always goes that way, since CAMELS-GB comes as NetCDF."""
     if record.suffix != ".nc":
         return record.suffix == ".zarr"
     with open_file(record) as raw:
         return "cell" in raw.dims
-
-
-def _threshold(grid: GridSpec, land_threshold: float) -> GridSpec:
-    if not 0 < land_threshold <= 1:
-        raise InputError(f"land threshold {land_threshold:g}: not above 0 and up to 1; it is a share of land cells")
-    return replace(grid, land_threshold=land_threshold)
 
 
 def _sources(source: str | Path, record: xr.Dataset, *others: str | Path | None) -> list[dict[str, Any]]:

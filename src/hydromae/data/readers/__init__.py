@@ -13,6 +13,7 @@ from hydromae.data.containers import BROKEN
 from hydromae.data.derived import TRAINING_PERIOD
 from hydromae.data.readers import camels_gb, cosmos, haduk, nrfa, regrid, table
 from hydromae.data.readers.gauges import find
+from hydromae.data.readers.grids import product_of
 from hydromae.data.readers.nrfa import with_attributes
 from hydromae.data.readers.products import PRODUCTS
 from hydromae.data.readers.record import names_in, within
@@ -110,13 +111,9 @@ def _record(
     held = names_in(source)
     if camels_gb.CLIMATOLOGY in held:
         return _attributed(camels_gb.read(source, training_period), attributes, source)
-    if held & haduk.NAMES.keys() and haduk.AXES[1] in held:
-        return haduk.read(source)
-    if regrid.is_chess(held):
-        return regrid.read_chess(source)
-    if regrid.is_era5_land(held):
-        return regrid.read_era5_land(source)
-    return table.read(source, attributes)
+    maps = {"HadUK-Grid": haduk.read, "CHESS": regrid.read_chess, "ERA5-Land": regrid.read_era5_land}
+    product = product_of(held)
+    return table.read(source, attributes) if product is None else maps[product](source)
 
 
 def _attributed(record: xr.Dataset, attributes: xr.Dataset | None, where: str | Path) -> xr.Dataset:

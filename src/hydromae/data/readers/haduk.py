@@ -11,8 +11,9 @@ import numpy as np
 import xarray as xr
 
 from hydromae.data.readers import units
-from hydromae.data.readers.land import cell_coordinates, grid_of_axes, land_cells
-from hydromae.data.readers.record import FILL, check_range, daily, describe, observed_only, open_file, unobserved_to_nan
+from hydromae.data.readers.land import grid_of_axes
+from hydromae.data.readers.onto import Onto
+from hydromae.data.readers.record import observed_only, open_file
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 
@@ -52,26 +53,34 @@ def read(path: str | Path, land: xr.DataArray | None = None, threshold: float = 
         Another file, other dimensions, other units, or a mask on another grid.
     """
     raw = open_file(path)
+    name, values = field(raw, path)
+    onto = Onto(_grid(values, path), land, threshold)
+    flat = values.stack(cell=AXES[1:], create_index=False)
+    cell = onto.cells(flat.isel(time=0).values, path)
+    flat = observed_only(flat.isel(cell=cell)).drop_vars(AXES[1:], errors="ignore")
+    flat = units.convert(flat, name, values.attrs.get("units"), str(path))
+    monthly = is_monthly(raw)
+    if monthly and name == "precipitation":
+        flat = flat / flat["time"].dt.days_in_month
+    return onto.record(flat.rename(name), cell, f"{raw.attrs.get('source', 'HadUK-Grid')} {name}", path, monthly)
+
+
+def is_monthly(raw: xr.Dataset) -> bool:
+    """Whether a file holds months, by what it says of itself."""
+    return raw.attrs.get("frequency") == "mon"
+
+
+def field(raw: xr.Dataset, path: str | Path) -> tuple[str, xr.DataArray]:
+    """The variable of an opened file and its values (time, northward, eastward), as they stand.
+
+    Raises
+    ------
+    InputError
+        There are no dates, or no map of HadUK.
+    """
     if "time" in raw.dims and not (raw.sizes["time"] and np.issubdtype(raw["time"].dtype, np.datetime64)):
         raise InputError(f"{path}: time is {raw['time'].dtype}[{raw.sizes['time']}]; a HadUK map has at least one date")
-    name, values = _named(raw, path)
-    grid = _grid(values, path)
-    if land is not None and land.shape != grid.shape:
-        raise InputError(
-            f"{path}: {grid.rows} × {grid.columns} cells, but the land mask has {land.shape[0]} × {land.shape[1]}; "
-            "give a mask on the same grid"
-        )
-    first = values.isel(time=0).values.ravel()
-    cell = np.flatnonzero(np.isfinite(first) & (abs(first) < FILL)) if land is None else land_cells(land, threshold)
-    flat = values.stack(cell=AXES[1:], create_index=False).isel(cell=cell)
-    flat = units.convert(observed_only(flat), name, values.attrs.get("units"), str(path))
-    record = xr.Dataset({name: flat.drop_vars(AXES[1:], errors="ignore")})
-    record = record.assign_coords(cell_coordinates(cell, grid, land).coords)
-    record[name].attrs |= {"grid_mapping": "crs", "long_name": f"{raw.attrs.get('source', 'HadUK-Grid')} {name}"}
-    record[name] = unobserved_to_nan(record[name]).assign_attrs(record[name].attrs)
-    record = _monthly(record) if raw.attrs.get("frequency") == "mon" else daily(record, str(path))
-    check_range(record, str(path))
-    return describe(record)
+    return _named(raw, path)
 
 
 def _named(raw: xr.Dataset, path: str | Path) -> tuple[str, xr.DataArray]:
@@ -93,9 +102,3 @@ def _grid(values: xr.DataArray, path: str | Path) -> GridSpec:
             raise InputError(f"{path}: {axis} holds no numbers; a HadUK map has the positions of its cells there")
     north, east = (values[axis].values.astype(float) for axis in AXES[1:])
     return grid_of_axes(east, north, str(path))
-
-
-def _monthly(record: xr.Dataset) -> xr.Dataset:
-    if "precipitation" in record:
-        record["precipitation"] = (record["precipitation"] / record["time"].dt.days_in_month).astype(np.float32)
-    return record

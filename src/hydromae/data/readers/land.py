@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from pickle import UnpicklingError
 from zipfile import BadZipFile, ZipFile, ZipInfo
@@ -175,3 +176,10 @@ def cell_coordinates(cell: Int[np.ndarray, " N"], grid: GridSpec, fraction: xr.D
 def land_cells(fraction: xr.DataArray, threshold: float = 0.05) -> Int[np.ndarray, " N"]:
     """Flat numbers of the cells whose share of land is at least `threshold`."""
     return np.flatnonzero(fraction.values.ravel() >= threshold - 0.05 + LEAST_LAND)
+
+
+def with_threshold(grid: GridSpec, land_threshold: float) -> GridSpec:
+    """The grid, with the share of land cells from which a patch is a site."""
+    if not 0 < land_threshold <= 1:
+        raise InputError(f"land threshold {land_threshold:g}: not above 0 and up to 1; it is a share of land cells")
+    return replace(grid, land_threshold=land_threshold)

@@ -16,26 +16,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from hydromae.data.readers import nrfa
 from hydromae.data.readers.gauges import Gauge, Product, days_of, gauge_of, named
 from hydromae.data.readers.nrfa import NAMES, numeric, read_csv
 from hydromae.data.readers.record import describe, open_file, positions, site_names
 from hydromae.errors import InputError, first_line
+from hydromae.virtual.downloads import TOPOGRAPHY
 
 OGL = "Open Government Licence v3"
-TOPOGRAPHY = {
-    "gauge_lat": "latitude",
-    "gauge_lon": "longitude",
-    "gauge_easting": "easting",
-    "gauge_northing": "northing",
-    "area": "catchment-area",
-    "dpsbar": "dpsbar",
-    "elev_min": "minimum-altitude",
-    "elev_max": "maximum-altitude",
-    "elev_10": "10-percentile-altitude",
-    "elev_50": "50-percentile-altitude",
-    "elev_90": "90-percentile-altitude",
-}
-"""Columns of CAMELS-GB and Caravan, and what the NRFA calls them. `bfihost` and `propwet` are not among them."""
 PERIOD = r"_(\w+?)_19701001-\d{8}\.csv"
 SNIFFED = 2000
 """Bytes of a file by which the NRFA's are told from others."""
@@ -113,14 +101,18 @@ def _sniffed(path: Path) -> bool:
     """Whether a file is a series of the NRFA, by how it begins."""
     if path.suffix not in (".csv", ".json"):
         return False
-    try:
-        with path.open("rb") as file:
-            head = file.read(SNIFFED)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({first_line(error)}); check who may read it") from error
+    head = _head(path)
     if path.suffix == ".json":
         return b'"data-type"' in head and b'"station"' in head
     return head.lstrip(b"\xef\xbb\xbf").startswith(b"file,timestamp") and b"nrfa" in head.lower()
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(SNIFFED)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({first_line(error)}); check who may read it") from error
 
 
 def _nrfa(path: Path) -> Gauge:
@@ -177,7 +169,7 @@ def catalogue(stations: Iterable[Mapping[str, Any]], where: str) -> xr.Dataset:
 
 
 def _nrfa_traits(folder: Path) -> xr.Dataset | None:
-    """Of the catalogue's answers (`station-info`) in a folder."""
+    """Of the catalogue in a folder: answers to `station-info` as JSON, else a table of it as CSV, under the NRFA names."""
     stations: dict[Any, Mapping[str, Any]] = {}
     for file in sorted(folder.rglob("*.json")):
         if _sniffed(file):
@@ -188,7 +180,19 @@ def _nrfa_traits(folder: Path) -> xr.Dataset | None:
             stations |= {one["id"]: one for one in found or [] if "catchment-area" in one}
         except UNREADABLE as error:
             raise InputError(f"{file}: not a readable JSON file ({first_line(error)}); download it again") from error
-    return catalogue(stations.values(), str(folder)) if stations else None
+    if stations:
+        return catalogue(stations.values(), str(folder))
+    tables = [file for file in sorted(folder.rglob("*.csv")) if file.is_file() and _is_catalogue(file)]
+    if len(tables) > 1:
+        raise InputError(f"{folder}: {tables[0].name} and {tables[1].name} are catalogues both; keep one of them")
+    return nrfa.read(tables[0]) if tables else None
+
+
+def _is_catalogue(path: Path) -> bool:
+    """Whether the first line of a CSV file names `id` and `catchment-area`."""
+    first = _head(path).decode("utf-8-sig", "replace").splitlines()[:1]
+    columns = {column.strip(' "') for line in first for column in line.split(",")}
+    return {"id", "catchment-area"} <= columns
 
 
 MM, DEGREES, CUBIC = "mm day-1", "degC", "m3 s-1"

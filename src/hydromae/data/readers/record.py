@@ -36,14 +36,16 @@ def names_in(path: str | Path) -> set[str]:
     return check_hdf5(path)
 
 
-def open_file(path: str | Path) -> xr.Dataset:
-    """A NetCDF file, as lazy dask arrays where it is large, or one line that says why it is not one."""
+def open_file(path: str | Path, whole: bool = True) -> xr.Dataset:
+    """A NetCDF file, as lazy dask arrays where it is large (or not `whole`), or one line that says why it is not one."""
     names_in(path)
     try:
         with warnings.catch_warnings(action="ignore", category=xr.SerializationWarning):
-            return streamed(xr.open_dataset(path, engine="h5netcdf", phony_dims="access"))
+            raw = xr.open_dataset(path, engine="h5netcdf", phony_dims="access")
+            return streamed(raw) if whole else raw
     except BROKEN as error:
-        raise InputError(f"{path}: not a readable NetCDF file ({first_line(error)}); give a NetCDF-4 file") from error
+        remedy = "dates of the standard calendar" if "calendar" in first_line(error) else "a NetCDF-4 file"
+        raise InputError(f"{path}: not a readable NetCDF file ({first_line(error)}); give {remedy}") from error
 
 
 def streamed(dataset: xr.Dataset) -> xr.Dataset:

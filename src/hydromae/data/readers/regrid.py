@@ -1,4 +1,4 @@
-"""Maps on grids of their own, brought to the land cells of a British grid: CHESS (1 km) and ERA5-Land (0.1 degrees).
+"""Maps on grids of their own, brought to the land cells of a British grid: HadUK, CHESS (1 km), ERA5-Land (0.1 degrees).
 
 CHESS: UKCEH, Robinson et al. 2017, doi:10.5194/hess-21-1189-2017, Open Government Licence. ERA5-Land: Muñoz-Sabater et al.
 2021, doi:10.5194/essd-13-4349-2021, Copernicus licence. What is said of their files is from documentation.
@@ -7,17 +7,16 @@ CHESS: UKCEH, Robinson et al. 2017, doi:10.5194/hess-21-1189-2017, Open Governme
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from pyproj import Transformer
 
-from hydromae.data.readers import units
-from hydromae.data.readers.land import cell_coordinates, land_cells
-from hydromae.data.readers.record import check_range, daily, describe, observed_only, open_file, unobserved_to_nan
+from hydromae.data.readers import haduk, units
+from hydromae.data.readers.onto import Onto
+from hydromae.data.readers.record import observed_only, open_file
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 
@@ -29,6 +28,8 @@ CHESS = {
 }
 ERA5_LAND = {"tp": "precipitation", "t2m": "temperature", "pev": "potential_evaporation", "swvl1": "soil_moisture"}
 """Names of the files' variables; of ERA5-Land's four layers of soil the first, to 7 cm, is taken."""
+ACCUMULATED = ("tp", "pev")
+"""What ERA5-Land sums up from midnight to each hour."""
 LEAST_SEEN = 0.5
 """Share of a cell's finer cells that must be observed."""
 
@@ -43,22 +44,28 @@ def is_era5_land(names: set[str]) -> bool:
     return bool(names & ERA5_LAND.keys()) and {"latitude", "longitude"} <= names
 
 
-@dataclass(frozen=True)
-class Onto:
-    """Where maps are brought to: the land cells of a grid.
+def read_haduk(path: str | Path, onto: Onto) -> xr.Dataset:
+    """A HadUK file of days: as it is on its own grid; means of finer cells; of coarser ones the cell that holds a centre.
 
-    Attributes
-    ----------
-    grid : GridSpec
-    land : DataArray (row, column) or None
-        Share of land on the grid (`land.read`); without it all cells are kept that the first day observes.
-    threshold : float
-        Share of land from which a cell is kept.
+    Raises
+    ------
+    InputError
+        Another file, other units, or a mask on another grid.
     """
-
-    grid: GridSpec = field(default_factory=GridSpec)
-    land: xr.DataArray | None = None
-    threshold: float = 0.05
+    own = haduk.grid_of_file(path)
+    if own.lies_as(onto.grid):
+        return haduk.read(path, onto.land, onto.threshold)
+    name, field = haduk.field(open_file(path), path)
+    values = _converted(field, name, haduk.AXES, path)
+    east, north = (values[axis].values.astype(float) for axis in reversed(haduk.AXES[1:]))
+    if own.cell_size < onto.grid.cell_size:
+        laid = _means(values, _containing(onto.grid, east, north), onto.grid)
+    else:
+        columns, rows = np.arange(onto.grid.columns), np.arange(onto.grid.rows) * onto.grid.columns
+        within = _containing(own, onto.grid.cell_position(columns)[0], onto.grid.cell_position(rows)[1]).ravel()
+        flat = values.values.reshape(values.sizes["time"], -1)[:, within]
+        laid = xr.DataArray(np.where(within < 0, np.nan, flat), {"time": values["time"]}, ("time", "cell"))
+    return _record(laid, name, onto, path)
 
 
 def read_chess(path: str | Path, onto: Onto | None = None) -> xr.Dataset:
@@ -70,7 +77,7 @@ def read_chess(path: str | Path, onto: Onto | None = None) -> xr.Dataset:
         Another file, or units that are missing.
     """
     onto, raw = onto or Onto(), open_file(path)
-    column, name = _column(raw, CHESS, path)
+    column, name = column_of(raw, CHESS, path)
     values = _converted(raw[column], name, ("time", "y", "x"), path)
     cell = _containing(onto.grid, raw["x"].values, raw["y"].values)
     return _record(_means(values, cell, onto.grid), name, onto, path)
@@ -90,19 +97,21 @@ def read_era5_land(path: str | Path, onto: Onto | None = None) -> xr.Dataset:
     onto, raw = onto or Onto(), open_file(path)
     if "valid_time" in raw.dims:
         raw = raw.drop_vars("time", errors="ignore").rename({"valid_time": "time"})
-    column, name = _column(raw, ERA5_LAND, path)
+    column, name = column_of(raw, ERA5_LAND, path)
     held = raw[column].drop_vars([n for n in raw[column].coords if n not in raw[column].dims])
-    values = _daily(held, column in ("tp", "pev"), path)
+    values = daily_of(held, column in ACCUMULATED, path)
     values = -values if column == "pev" else values
     values = _converted(values.assign_attrs(raw[column].attrs), name, ("time", "latitude", "longitude"), path)
     east, north = onto.grid.cell_position(np.arange(onto.grid.rows * onto.grid.columns))
     longitude, latitude = Transformer.from_crs("EPSG:27700", "EPSG:4326", always_xy=True).transform(east, north)
     at = {"latitude": ("cell", np.asarray(latitude)), "longitude": ("cell", np.asarray(longitude))}
     laid = values.sortby(["latitude", "longitude"]).interp(at, method="linear")
-    return _record(laid.transpose("time", "cell").values, name, onto, path, values["time"])
+    held = xr.DataArray(laid.transpose("time", "cell").values, {"time": values["time"]}, ("time", "cell"))
+    return _record(held, name, onto, path)
 
 
-def _column(raw: xr.Dataset, known: Mapping[str, str], path: str | Path) -> tuple[str, str]:
+def column_of(raw: xr.Dataset, known: Mapping[str, str], path: str | Path) -> tuple[str, str]:
+    """The one variable of a file that is known, by its name there and by ours."""
     there = [column for column in known if column in raw.data_vars]
     if len(there) != 1:
         held = ", ".join(map(str, raw.data_vars)) or "nothing"
@@ -143,7 +152,7 @@ def _means(values: xr.DataArray, cell: Int[np.ndarray, "Y X"], grid: GridSpec) -
     return xr.DataArray(out, {"time": values["time"]}, ("time", "cell"))
 
 
-def _daily(values: xr.DataArray, accumulated: bool, path: str | Path) -> xr.DataArray:
+def daily_of(values: xr.DataArray, accumulated: bool, path: str | Path) -> xr.DataArray:
     """Means of a day's hours, where at least half of them are there; or the sum of a day, at the midnight after it."""
     if "time" not in values.dims or not np.issubdtype(values["time"].dtype, np.datetime64):
         raise InputError(f"{path}: there is no time in it; an ERA5-Land map has dates")
@@ -159,23 +168,7 @@ def _daily(values: xr.DataArray, accumulated: bool, path: str | Path) -> xr.Data
     return ends.assign_coords(time=ends["time"].values - np.timedelta64(1, "D"))
 
 
-def _record(
-    laid: xr.DataArray | Float[np.ndarray, "T N"],
-    name: str,
-    onto: Onto,
-    path: str | Path,
-    time: xr.DataArray | None = None,
-) -> xr.Dataset:
-    held = laid if isinstance(laid, xr.DataArray) else xr.DataArray(laid, {"time": time}, ("time", "cell"))
-    if onto.land is not None and onto.land.shape != onto.grid.shape:
-        raise InputError(
-            f"{path}: the land mask has {onto.land.shape} cells, the grid {onto.grid.shape}; give one of it"
-        )
-    first = np.flatnonzero(np.isfinite(held.values[0]))
-    cell = first if onto.land is None else land_cells(onto.land, onto.threshold)
-    record = xr.Dataset({name: unobserved_to_nan(held.isel(cell=cell))})
-    record = record.assign_coords(cell_coordinates(cell, onto.grid, onto.land).coords)
-    record[name].attrs |= {"grid_mapping": "crs", "long_name": f"{name.replace('_', ' ')}, regridded"}
-    record = daily(record, str(path))
-    check_range(record, str(path))
-    return describe(record)
+def _record(laid: xr.DataArray, name: str, onto: Onto, path: str | Path) -> xr.Dataset:
+    """What lies on all cells (time, cell) of the grid, on those that are kept."""
+    cell = onto.cells(laid.values[0], path)
+    return onto.record(laid.isel(cell=cell).rename(name), cell, f"{name.replace('_', ' ')}, regridded", path)

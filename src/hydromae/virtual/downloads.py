@@ -1,0 +1,162 @@
+"""Catchment datasets in the layouts of downloads: a file or two for each gauge, as CAMELS-GB, Caravan and the NRFA have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from hydromae.modalities import ATTRIBUTES
+
+TOPOGRAPHY = {
+    "gauge_lat": "latitude",
+    "gauge_lon": "longitude",
+    "gauge_easting": "easting",
+    "gauge_northing": "northing",
+    "area": "catchment-area",
+    "dpsbar": "dpsbar",
+    "elev_min": "minimum-altitude",
+    "elev_10": "10-percentile-altitude",
+    "elev_50": "50-percentile-altitude",
+    "elev_90": "90-percentile-altitude",
+    "elev_max": "maximum-altitude",
+}
+"""Columns of CAMELS-GB and Caravan, and what the NRFA calls them. `bfihost` and `propwet` are not among them."""
+UNKNOWN = ("humidity", "shortwave_rad", "longwave_rad", "windspeed")
+"""Columns of CAMELS-GB that a catchment dataset knows nothing of; they come as NaN."""
+
+
+def write_camels_gb(folder: str | Path, record: xr.Dataset) -> None:
+    """CAMELS-GB version 1: `data/timeseries/CAMELS_GB_hydromet_timeseries_{id}_19701001-20150930.csv` and the topography.
+
+    Parameters
+    ----------
+    folder : path
+        Made where it is not there.
+    record : Dataset
+        `riverflow`, `precipitation`, `potential_evaporation` [mm day-1], `temperature` [degC] `(time, catchment)`, NaN where
+        nothing was observed, and attributes under the NRFA names.
+    """
+    data = Path(folder) / "data"
+    (data / "timeseries").mkdir(parents=True)
+    for station, one in _stations(record):
+        columns = {
+            "date": one["date"],
+            "precipitation": one["precipitation"],
+            "pet": one["potential_evaporation"],
+            "temperature": one["temperature"],
+            "discharge_spec": one["riverflow"],
+            "discharge_vol": _volume(one["riverflow"], record, station),
+            "peti": one["potential_evaporation"],
+        }
+        table = pd.DataFrame(columns | dict.fromkeys(UNKNOWN, np.nan))
+        file = data / "timeseries" / f"CAMELS_GB_hydromet_timeseries_{station}_19701001-20150930.csv"
+        table.to_csv(file, index=False, na_rep="NaN")
+    table = _topography(record)
+    table.insert(1, "gauge_name", [f"gauge {station}" for station in table["gauge_id"]])
+    table.to_csv(data / "CAMELS_GB_topographic_attributes.csv", index=False)
+
+
+def write_caravan(folder: str | Path, record: xr.Dataset) -> None:
+    """Caravan in CSV: `timeseries/csv/camelsgb/camelsgb_{id}.csv` and `attributes/camelsgb/attributes_other_camelsgb.csv`.
+
+    `folder` and `record` are as in `write_camels_gb`. Caravan knows the position and the area of a gauge.
+    """
+    series, traits = Path(folder) / "timeseries" / "csv" / "camelsgb", Path(folder) / "attributes" / "camelsgb"
+    series.mkdir(parents=True)
+    traits.mkdir(parents=True)
+    for station, one in _stations(record):
+        columns = {
+            "date": one["date"],
+            "streamflow": one["riverflow"],
+            "total_precipitation_sum": one["precipitation"],
+            "temperature_2m_mean": one["temperature"],
+            "potential_evaporation_sum_ERA5_LAND": one["potential_evaporation"],
+            "potential_evaporation_sum_FAO_PENMAN_MONTEITH": one["potential_evaporation"],
+        }
+        pd.DataFrame(columns).to_csv(series / f"camelsgb_{station}.csv", index=False)
+    table = _topography(record)[["gauge_id", "gauge_lat", "gauge_lon", "area"]]
+    table["gauge_id"] = [f"camelsgb_{station}" for station in table["gauge_id"]]
+    table.insert(3, "gauge_name", table["gauge_id"])
+    table.insert(4, "country", "United Kingdom")
+    table.to_csv(traits / "attributes_other_camelsgb.csv", index=False)
+
+
+def write_nrfa(folder: str | Path, record: xr.Dataset) -> None:
+    """The NRFA by hand: `{id}_gdf.csv` [m³/s] and `{id}_cdr.csv` [mm] with headers, and the catalogue as CSV.
+
+    `folder` and `record` are as in `write_camels_gb`. Days without a value are not in a file; temperature and evaporation
+    are not the NRFA's.
+    """
+    place = Path(folder)
+    place.mkdir(parents=True)
+    for station, one in _stations(record):
+        for kind, units, values in (
+            ("gdf", "m3/s", _volume(one["riverflow"], record, station)),
+            ("cdr", "mm", one["precipitation"]),
+        ):
+            text = nrfa_csv(station, kind, units, dict(zip(one["date"], values, strict=True)))
+            (place / f"{station}_{kind}.csv").write_text(text, encoding="utf-8")
+    table = pd.DataFrame({a.name: record[a.name].values for a in ATTRIBUTES})
+    table.insert(0, "id", record["catchment"].values)
+    table.to_csv(place / "catalogue.csv", index=False)
+
+
+def nrfa_csv(station: object, kind: str, units: str, values: Mapping[str, object]) -> str:
+    """A file as the NRFA's `format=nrfa-csv` gives it: rows `key,subkey,value`, then a row a day; NaN has no row.
+
+    Examples
+    --------
+    >>> nrfa_csv(39001, "gdf", "m3/s", {"2022-01-01": 1.5, "2022-01-02": float("nan")}).splitlines()[-2:]
+    ['data,last,2022-01-01', '2022-01-01,1.5']
+    """
+    seen = {day: value for day, value in values.items() if value == value}
+    parameter, measured = ("Flow", "Mean") if kind == "gdf" else ("Rainfall", "Accumulation")
+    rows = [
+        "file,timestamp,2025-10-14T08:22:36",
+        "database,id,nrfa-public-30",
+        "database,name,UK National River Flow Archive",
+        f"station,id,{station}",
+        f'station,name,"gauge {station}"',
+        "station,descriptionSummary,",
+        f"dataType,id,{kind}",
+        f"dataType,name,{'Gauged Daily Flow' if kind == 'gdf' else 'Catchment Daily Rainfall'}",
+        f"dataType,parameter,{parameter}",
+        f"dataType,units,{units}",
+        "dataType,period,P1D",
+        f"dataType,measurementType,{measured}",
+        f"data,first,{min(seen, default='')}",
+        f"data,last,{max(seen, default='')}",
+    ]
+    return "\n".join([*rows, *(f"{day},{value}" for day, value in seen.items())]) + "\n"
+
+
+LAYOUTS: Mapping[str, Callable[[str | Path, xr.Dataset], None]] = {
+    "camels-gb": write_camels_gb,
+    "caravan": write_caravan,
+    "nrfa": write_nrfa,
+}
+"""Name of a layout -> what writes it."""
+
+
+def _stations(record: xr.Dataset) -> Iterator[tuple[int | str, dict[str, np.ndarray]]]:
+    """Number and series of each gauge; `date` is text."""
+    dates = np.datetime_as_string(record["time"].values, "D")
+    names = ("riverflow", "precipitation", "temperature", "potential_evaporation")
+    held = {name: record[name].transpose("time", "catchment").values.astype(np.float32) for name in names}
+    for place, station in enumerate(record["catchment"].values.tolist()):
+        yield station, {"date": dates, **{name: values[:, place] for name, values in held.items()}}
+
+
+def _volume(flow: np.ndarray, record: xr.Dataset, station: object) -> np.ndarray:
+    """Flow [mm/day] of a gauge as m³/s, to the thousandth, as gauges are read."""
+    area = float(record["catchment-area"].sel(catchment=station))
+    return np.round(flow.astype(np.float64) * area / 86.4, 3)
+
+
+def _topography(record: xr.Dataset) -> pd.DataFrame:
+    held = {column: record[name].values for column, name in TOPOGRAPHY.items() if name in record.variables}
+    return pd.DataFrame({"gauge_id": record["catchment"].values, **held})

@@ -1,0 +1,186 @@
+"""A national record from a folder of maps and gauges as they are downloaded, with their traps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from hydromae.cli import main
+from hydromae.data.prepare import prepare
+from hydromae.data.store import grid_of, load_store, sources_of
+from hydromae.errors import InputError
+from hydromae.virtual.downloads import nrfa_csv
+from records import rain_maps
+
+SOUTH, WEST = 190000.0, 290000.0
+DAYS = ["2021-01-01", "2021-01-02", "2021-01-03"]
+POSITIONS = {1001: (310000.0, 210000.0), 1002: (330000.0, 230000.0)}
+"""Gauges at the centres of the cells (1, 1) and (2, 2) of 20 km."""
+
+
+def save(dataset: xr.Dataset, path: Path) -> Path:
+    dataset.to_netcdf(path, engine="h5netcdf")
+    return path
+
+
+def chess_warmth(kelvin: float = 280.15) -> xr.Dataset:
+    """1 km cells over the whole grid, in Kelvin, one degree warmer every day."""
+    x, y = 280500.0 + 1000 * np.arange(60), 180500.0 + 1000 * np.arange(80)
+    values = kelvin + np.arange(3.0)[:, None, None] + np.zeros((3, 80, 60))
+    times = pd.to_datetime(DAYS).as_unit("ns")
+    return xr.Dataset({"tas": (("time", "y", "x"), values, {"units": "K"})}, {"time": times, "y": y, "x": x})
+
+
+def era5_demand() -> xr.Dataset:
+    """Hourly, accumulated from midnight: 1, 2 and 3 mm on the three days; the sum of a day stands at the midnight after."""
+    hours = pd.date_range("2021-01-01T01:00", "2021-01-04T00:00", freq="h")
+    hour, day = np.asarray(hours.hour), np.arange(len(hours)) // 24 + 1
+    along = -np.where(hour == 0, 24, hour) / 24 * day / 1000
+    latitude, longitude = np.arange(52.6, 51.3, -0.1), np.arange(-4.2, -2.7, 0.1)
+    values = np.broadcast_to(along[:, None, None], (len(hours), len(latitude), len(longitude))).copy()
+    coords = {"valid_time": hours, "latitude": latitude, "longitude": longitude}
+    return xr.Dataset({"pev": (("valid_time", "latitude", "longitude"), values, {"units": "m"})}, coords)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Rain of HadUK-Grid at noon, warmth of CHESS in Kelvin, demand of ERA5-Land, two gauges with two styles of dates."""
+    place = tmp_path / "raw"
+    place.mkdir()
+    save(rain_maps(SOUTH, WEST), place / "rainfall_hadukgrid_uk_20km_day_20210101-20210103.nc")
+    save(chess_warmth(), place / "chess-met_tas_gb_1km_daily_20210101-20210103.nc")
+    save(era5_demand(), place / "era5-land_pev_202101.nc")
+    british = [f"{day[8:]}/{day[5:7]}/{day[:4]}" for day in DAYS]
+    for station, days in ((1001, DAYS), (1002, british)):
+        values = dict(zip(days, (station - 1000.0, np.nan, 3.0), strict=True))
+        (place / f"{station}_gdf.csv").write_text(nrfa_csv(station, "gdf", "m3/s", values))
+    stations = [
+        {"id": station, "catchment-area": 86.4, "easting": east, "northing": north}
+        for station, (east, north) in POSITIONS.items()
+    ]
+    (place / "station-info.json").write_text(json.dumps({"data": stations}))
+    return place
+
+
+def test_maps_and_gauges_become_a_national_store(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = folder.parent / "national.zarr"
+    assert main(["prepare", str(folder), str(out)]) == 0
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert "precipitation (HadUK-Grid, 1 files)" in said and "temperature (CHESS, 1 files)" in said
+    assert "maps missing: soil_moisture" in said and "11 land cells of 20 km" in said
+    record = load_store(out)
+    assert [str(day)[:10] for day in record["time"].values] == DAYS
+    assert grid_of(record).shape == (4, 3) and record["cell"].values.tolist() == list(range(1, 12))  # one is sea
+    row, column = np.divmod(record["cell"].values, 3)
+    expected = 10.0 * row + column + np.arange(3)[:, None]
+    np.testing.assert_allclose(record["precipitation"].values, expected, rtol=1e-6)
+    np.testing.assert_allclose(record["temperature"].values, 7.0 + np.arange(3)[:, None] + 0 * row, atol=1e-3)
+    np.testing.assert_allclose(record["evaporation"].values, [[1, 1], [2, 2], [3, 3]], rtol=1e-5)
+    np.testing.assert_allclose(record["riverflow"].values, [[1, 2], [np.nan] * 2, [3, 3]], rtol=1e-6)
+    assert "soil_moisture" not in record and "derived" not in record["precipitation"].attrs
+    files = {source["file"] for source in sources_of(record)}
+    assert {"raw", "chess-met_tas_gb_1km_daily_20210101-20210103.nc", "era5-land_pev_202101.nc"} < files
+
+
+def test_catchments_are_made_where_they_are_asked_for(folder: Path) -> None:
+    record = load_store(prepare(folder, folder.parent / "rivers.zarr", "catchments"))
+    assert "cell" not in record.dims and record.sizes["catchment"] == 2
+
+
+def test_a_day_that_no_map_holds_is_refused_by_name_or_unobserved(folder: Path) -> None:
+    late = rain_maps(SOUTH, WEST)
+    late = late.assign_coords(time=late["time"].values + np.timedelta64(360, "D"))
+    save(late, folder / "rainfall_hadukgrid_uk_20km_day_later.nc")
+    out = folder.parent / "national.zarr"
+    with pytest.raises(InputError, match=r"no map of temperature holds 2021-01-04 \(360 such days\).*--allow-missing"):
+        prepare(folder, out)
+    record = load_store(prepare(folder, out, allow_missing=True))
+    assert record.sizes["time"] == 363 and record["precipitation"].notnull().any("cell").sum() == 6
+    again = load_store(prepare(folder, folder.parent / "period.zarr", period=("2021-01-02", "2021-01-03")))
+    assert again["precipitation"].values[0, 0] == record["precipitation"].values[1, 0]
+
+
+def test_a_coarser_and_a_worse_map_give_way(folder: Path) -> None:
+    """ERA5-Land's rain fills the days that HadUK's lack; of one product the finer map is taken."""
+    coarse = rain_maps(SOUTH, WEST).isel(projection_y_coordinate=[0, 2], projection_x_coordinate=[0, 2]) + 500
+    coarse["rainfall"].attrs["units"] = "mm"
+    save(coarse.assign_attrs(frequency="day"), folder / "coarse.nc")
+    plain = load_store(prepare(folder, folder.parent / "national.zarr"))
+    assert grid_of(plain).cell_size == 20000 and float(plain["precipitation"].max()) < 100
+    (folder / "rainfall_hadukgrid_uk_20km_day_20210101-20210103.nc").unlink()
+    alone = load_store(prepare(folder, folder.parent / "coarse.zarr"))
+    assert grid_of(alone).cell_size == 40000 and float(alone["precipitation"].min()) > 500
+
+
+def test_the_grid_of_a_mask_takes_finer_and_coarser_maps(folder: Path) -> None:
+    """On 10 km cells each takes the rain of the cell of 20 km that holds its centre."""
+    east, north = WEST - 5000 + 10000 * np.arange(6), SOUTH - 5000 + 10000 * np.arange(8)
+    np.savez(folder / "land_percent.npz", land_percent=np.full((8, 6), 100, np.uint8), easting=east, northing=north)
+    record = load_store(prepare(folder, folder.parent / "national.zarr"))
+    assert grid_of(record).shape == (8, 6) and record.sizes["cell"] == 48
+    rain = record["precipitation"].values[1].reshape(8, 6)
+    coarse = 10.0 * np.arange(4)[:, None] + np.arange(3) + 1
+    coarse[0, 0] = np.nan
+    np.testing.assert_allclose(rain, coarse.repeat(2, axis=0).repeat(2, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("calendar", r"r360.nc: .*give dates of the standard calendar"),
+        ("twice", "2021-01-01 is in rainfall_again.nc, too"),
+        ("no units", "has no units attribute"),
+        ("other days", r"its flow, 2021-01-01 … 2021-01-03, has no day of its maps"),
+        ("period", "is not inside 2021-01-01 … 2021-01-03"),
+        ("damaged", "broken.nc"),
+        ("no maps", "no maps of days beside its gauges"),
+    ],
+)
+def test_what_is_wrong_is_one_line(folder: Path, fault: str, message: str) -> None:
+    rain = rain_maps(SOUTH, WEST)
+    later = rain.assign_coords(time=rain["time"].values + np.timedelta64(900, "D"))
+    period = None
+    if fault == "calendar":
+        days = ("time", [58, 59, 60], {"units": "days since 2021-01-01", "calendar": "360_day"})
+        save(rain.drop_encoding().assign_coords(time=days), folder / "r360.nc")
+    elif fault == "twice":
+        save(rain, folder / "rainfall_again.nc")
+    elif fault == "no units":
+        bare = chess_warmth()
+        bare["tas"].attrs.clear()
+        save(bare, folder / "chess_again.nc")
+        (folder / "chess-met_tas_gb_1km_daily_20210101-20210103.nc").unlink()
+    elif fault == "period":
+        period = ("2020-12-31", "2021-01-02")
+    elif fault == "damaged":
+        (folder / "broken.nc").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(200))
+    else:
+        for file in folder.glob("*.nc"):
+            file.unlink()
+        if fault == "other days":
+            save(later, folder / "later.nc")
+    with pytest.raises(InputError, match=message):
+        prepare(folder, folder.parent / "out.zarr", "national", period=period)
+    assert not (folder.parent / "out.zarr").exists()
+
+
+@pytest.mark.real
+def test_real_rain_of_12_km_beside_camels_gb(real_data: Path, tmp_path: Path) -> None:
+    """Real rain takes the place of derived rain; what the files lack is derived from the catchments."""
+    for name in ("haduk_rainfall_12km_day_2010_2014.nc", "camels_gb_daily.nc", "Catchment_attributes_nrfa.csv"):
+        (tmp_path / name).symlink_to(real_data.absolute() / name)
+    (tmp_path / "gb_land_percent.npz").symlink_to(real_data.absolute() / "gb_land_percent.npz")
+    days = ("2012-04-01", "2012-04-30")
+    record = load_store(prepare(tmp_path, tmp_path / "out.zarr", "national", period=days, training_period=days))
+    assert dict(record.sizes)["cell"] == 10083 and 0.8 < float(record["precipitation"].notnull().mean()) < 1
+    real = xr.open_dataset(real_data / "haduk_rainfall_12km_day_2010_2014.nc", engine="h5netcdf")["rainfall"]
+    here = {"projection_y_coordinate": 222500.0, "projection_x_coordinate": 402500.0, "time": "2012-04-25"}
+    told = float(real.sel(here, method="nearest"))
+    cell = (record["cell_northing"].values == 222500.0) & (record["cell_easting"].values == 402500.0)
+    assert float(record["precipitation"].sel(time="2012-04-25").values[cell][0]) == pytest.approx(told, rel=1e-5)
+    assert record["temperature"].attrs["derived"] and "derived" not in record["precipitation"].attrs
