@@ -31,6 +31,7 @@ ORDER = (
     "losses",
     "metrics",
     "train",
+    "card",
     "blend",
     "assemble",
     "predict",

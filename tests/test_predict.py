@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import xarray as xr
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from hydromae.data.readers.record import positions
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 from hydromae.model.mae import HydroMAE
-from hydromae.predict import LEVELS, Model, load
+from hydromae.predict import LEVELS, SHIPPED, Model, load
 from hydromae.train.checkpoint import save_model
 from hydromae.train.loop import train
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
@@ -595,6 +596,45 @@ def test_a_model_travels_as_a_folder(tmp_path: Path) -> None:
     again = Model.from_pretrained(tmp_path / "mine")
     question = with_holes(RIVERS)
     assert np.array_equal(again.predict(question)["riverflow"], MODEL.predict(question)["riverflow"])
+
+
+def head_of(card: Path) -> dict[str, object]:
+    """The YAML at the head of a card."""
+    opening, head, body = card.read_text(encoding="utf-8").split("---\n", 2)
+    assert opening == "" and body.startswith("# ")
+    return yaml.safe_load(head)
+
+
+def test_a_saved_model_has_a_card_with_what_is_known(tmp_path: Path) -> None:
+    MODEL.save_pretrained(tmp_path / "mine")
+    card = tmp_path / "mine" / "README.md"
+    told = head_of(card)
+    assert (told["library_name"], told["license"]) == ("hydromae", "unknown") and "datasets" not in told
+    assert "metrics" not in told and "hydrology" in told["tags"]  # type: ignore[operator]
+    text = card.read_text(encoding="utf-8")
+    weights = sum(value.numel() for value in MODEL.network.parameters())
+    first, last = MODEL.config.data.training_period
+    assert f"{weights:,} weights" in text and f"{first} to {last}" in text and "None are known" in text
+    card.write_text("---\nlicense: mit\n---\n# mine, edited\n", encoding="utf-8")
+    again = Model.from_pretrained(tmp_path / "mine")
+    assert np.array_equal(
+        again.predict(with_holes(RIVERS))["riverflow"], MODEL.predict(with_holes(RIVERS))["riverflow"]
+    )
+    again.save_pretrained(tmp_path / "copy")
+    assert (tmp_path / "copy" / "README.md").read_text(encoding="utf-8") == card.read_text(encoding="utf-8")
+
+
+def test_a_card_says_what_its_maker_adds(tmp_path: Path) -> None:
+    data = ["Rivers: of mine (doi:1/2)", "- another"]
+    MODEL.save_pretrained(tmp_path / "mine", datasets=data, licence="cc-by-4.0", scores={"fill": 0.8125})
+    told = head_of(tmp_path / "mine" / "README.md")
+    assert told["datasets"] == data and told["license"] == "cc-by-4.0" and told["metrics"] == ["nse"]
+    assert "| fill | 0.812 |" in (tmp_path / "mine" / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_card_of_the_shipped_model_parses() -> None:
+    told = head_of(SHIPPED / "gb-rivers" / "README.md")
+    assert (told["license"], told["library_name"]) == ("apache-2.0", "hydromae")
 
 
 def test_who_watches_is_told_of_every_window() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -16,6 +16,7 @@ from jaxtyping import Float
 from hydromae.assemble import assemble, catchments_of, wanted_days
 from hydromae.batch import Batch
 from hydromae.blend import Sums, overlapping
+from hydromae.card import model_card, read_card
 from hydromae.config import Config
 from hydromae.data.readers import nrfa
 from hydromae.data.readers.ahead import with_days
@@ -59,6 +60,8 @@ class Model:
     grid : GridSpec or None
     device : torch.device
     name : str
+    card : str or None
+        What its folder says of it.
     """
 
     network: HydroMAE
@@ -67,6 +70,7 @@ class Model:
     grid: GridSpec | None
     device: torch.device
     name: str = "hydromae"
+    card: str | None = None
 
     @overload
     def predict(
@@ -177,9 +181,27 @@ class Model:
             coords={"catchment": dataset["catchment"].values, "time": dataset["time"].values},
         )
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write a folder that `hydromae.load` reads and that can be shared as it is: weights, configuration, scaling."""
-        save_model(Path(folder), self.network.state_dict(), self.config, self.scaling, self.grid)
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        datasets: Sequence[str] = (),
+        licence: str | None = None,
+        scores: Mapping[str, float] | None = None,
+    ) -> None:
+        """Write a folder that `hydromae.load` reads and that can be shared as it is: weights, settings, scaling, and a card.
+
+        Parameters
+        ----------
+        folder : path
+        datasets, licence, scores
+            What `README.md` shall say beside what the model itself knows (`card.model_card`). A model that was loaded with a
+            card keeps it where none of them is given.
+        """
+        told = bool(datasets or licence or scores)
+        new = model_card(self.network, self.config, self.name, datasets=datasets, licence=licence, scores=scores)
+        card = self.card if self.card is not None and not told else new
+        save_model(Path(folder), self.network.state_dict(), self.config, self.scaling, self.grid, card)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str = "auto") -> Model:
@@ -255,7 +277,7 @@ def load(name: str | Path, device: str = "auto") -> Model:
     folder = next((found for found in candidates if (found / WEIGHTS).is_file()), folder)
     network, config, scaling, grid = load_model(folder)
     where = pick_device(device)
-    return Model(network.to(where), config, scaling, grid, where)
+    return Model(network.to(where), config, scaling, grid, where, card=read_card(folder))
 
 
 def shipped() -> list[str]:

@@ -22,7 +22,7 @@ from hydromae.grid import GridSpec
 from hydromae.model.mae import HydroMAE
 from hydromae.train.adapt import plain
 from hydromae.train.engine import Engine
-from hydromae.train.seal import check_seal, write_seal
+from hydromae.train.seal import CARD, check_seal, write_seal
 from hydromae.train.world import ALONE, World
 
 WEIGHTS, AVERAGE, OPTIMIZER, STATE = "model.safetensors", "average.safetensors", "optimizer", "state.json"
@@ -31,10 +31,21 @@ OLD = ".old"
 
 
 def save_model(
-    folder: Path, weights: Mapping[str, Tensor], config: Config, scaling: Scaling, grid: GridSpec | None
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    config: Config,
+    scaling: Scaling,
+    grid: GridSpec | None,
+    card: str | None = None,
 ) -> None:
-    """A model that `hydromae.load` reads: weights, config, scaling and grid, atomically; one process writes it."""
-    _atomically(folder, ALONE, lambda aside: _write_model(aside, weights, config, scaling, grid))
+    """A model that `hydromae.load` reads: weights, config, scaling, grid and card, atomically; one process writes it."""
+
+    def write(aside: Path) -> None:
+        _write_model(aside, weights, config, scaling, grid)
+        if card is not None:
+            (aside / CARD).write_text(card, encoding="utf-8")
+
+    _atomically(folder, ALONE, write)
 
 
 def load_model(folder: Path) -> tuple[HydroMAE, Config, Scaling, GridSpec | None]:

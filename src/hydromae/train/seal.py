@@ -8,12 +8,13 @@ from pathlib import Path
 from hydromae.errors import InputError
 from hydromae.files import sha256
 
-SEAL = "seal.json"
+SEAL, CARD = "seal.json", "README.md"
 
 
 def write_seal(folder: Path) -> None:
-    """Write `seal.json`, the SHA-256 of every file of the folder; last of all that is written."""
-    sums = {file.name: sha256(file) for file in sorted(folder.iterdir()) if file.is_file() and file.name != SEAL}
+    """Write `seal.json`, last of all: the SHA-256 of every file of the folder but its card, which people edit."""
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.name not in (SEAL, CARD)]
+    sums = {file.name: sha256(file) for file in files}
     (folder / SEAL).write_text(json.dumps(sums, indent=1), encoding="utf-8")
 
 

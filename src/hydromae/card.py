@@ -1,0 +1,110 @@
+"""The card of a model: what is known of it, as a README that people read and whose head programs read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import nn
+
+from hydromae import __version__
+from hydromae.config import Config
+from hydromae.errors import InputError, first_line
+from hydromae.train.seal import CARD
+
+TAGS = ("hydrology", "river flow", "masked autoencoder", "gap filling", "forecasting", "ungauged")
+LIMITS = (
+    "Daily values. What it learnt is the weather and the rivers of its record: another product's bias goes through, and "
+    "other countries, later decades and extremes beyond the record are not covered by any figure above. Intervals are "
+    "the model's own; `hydromae evaluate` says how often they hold."
+)
+LONGEST = 2**20
+"""Bytes of a card that is read; a longer one is none."""
+
+
+def model_card(
+    network: nn.Module,
+    config: Config,
+    name: str = "hydromae",
+    *,
+    datasets: Sequence[str] = (),
+    licence: str | None = None,
+    scores: Mapping[str, float] | None = None,
+) -> str:
+    """The text of a card, from what the model itself says and what its maker adds; nothing is guessed.
+
+    Parameters
+    ----------
+    network, config
+        Of the model.
+    name : str
+        Its title.
+    datasets : sequence of str
+        What it was trained on, such as a name with a DOI.
+    licence : str, optional
+        Of the weights, as the hub spells it (`apache-2.0`); `unknown` where it is not given.
+    scores : mapping of str to float, optional
+        Median NSE over catchments, by question.
+    """
+    from huggingface_hub import ModelCardData  # takes a while, and only a folder that is written needs it
+
+    head = ModelCardData(
+        library_name="hydromae",
+        license=licence or "unknown",
+        tags=list(TAGS),
+        datasets=list(datasets) or None,
+        metrics=["nse"] if scores else None,
+    ).to_yaml()
+    parts = (
+        f"---\n{head}\n---\n# {name}",
+        f"A model of hydromae {__version__}: daily water records with NaN in, distributions out. "
+        f'`hydromae.load("FOLDER").predict(table)`, with the path of this folder.',
+        "## Trained on\n" + _trained_on(config, datasets),
+        "## Settings\n" + _settings(network, config),
+        "## Scores\n" + _scores(scores),
+        "## Limits\n" + LIMITS,
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def read_card(folder: Path) -> str | None:
+    """The card of a folder, None where it has none."""
+    file = folder / CARD
+    if not file.is_file() or file.stat().st_size > LONGEST:
+        return None
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: cannot be read ({first_line(error)}); restore it, or delete it") from error
+
+
+def _trained_on(config: Config, datasets: Sequence[str]) -> str:
+    named = ", ".join(datasets) or "the data are not named: whoever trained it knows"
+    first, last = config.data.training_period
+    chosen = " to ".join(config.data.validation_period)
+    held = len(config.data.held_out)
+    return (
+        f"{named[0].upper()}{named[1:]}. Days {first} to {last}, of what the record has of them; the epoch was chosen on "
+        f"{chosen}. {held} catchments were held out of every sample."
+    )
+
+
+def _settings(network: nn.Module, config: Config) -> str:
+    weights = sum(value.numel() for value in network.parameters())
+    lines = [
+        f"- modalities: {', '.join(config.model.modalities)}; answered in training: "
+        f"{', '.join(config.masks.answered) or 'all'}",
+        f"- {weights:,} weights; windows of {config.data.sequence_length} days",
+        f"- {config.train.epochs:g} epochs, batches of {config.train.batch_size} windows, learning rate "
+        f"{config.optimizer.lr:g}, {config.train.precision}, seed {config.train.seed}",
+    ]
+    return "\n".join([*lines, "- everything else: `config.json`, `scaling.json`"])
+
+
+def _scores(scores: Mapping[str, float] | None) -> str:
+    if not scores:
+        return (
+            "None are known. `hydromae evaluate RECORD --model FOLDER --out scores` asks the questions of the protocol."
+        )
+    rows = [f"| {question} | {value:.3f} |" for question, value in scores.items()]
+    return "\n".join(["| question | median NSE over catchments |", "|---|---|", *rows])
