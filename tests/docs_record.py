@@ -30,6 +30,7 @@ TINY = (
 )
 SHRUNK: tuple[tuple[str, str], ...] = (
     (r"--catchments 30", "--catchments 12"),
+    (r"(virtual FOLDER --layout .*)", r"\1 --days 400 --catchments 4"),
     (r"(prepare +FOLDER .*)", r"\1 --training-period 2009-01-01 2010-03-31"),
     (r"(pretrain .*)--config configs/gb_rivers.py(.*)", rf"\1{TINY}\2"),
     (r"(evaluate FOLDER --protocol gb) --period \S+ \S+ (.*)", r"\1 \2"),
@@ -59,7 +60,7 @@ def prepare_folder(folder: Path) -> Path:
 
 
 def _tables(practice: xr.Dataset, folder: Path) -> None:
-    """`my.csv` and `gauges.csv` with the very columns of the page."""
+    """`my.csv` and `gauges.csv` with the very columns of the page, and `rivers.csv` with all of them in one table."""
     own, gauges = (
         block.text.splitlines()[0].split(",") for block in blocks(Path("docs/start.md")) if "," in block.text[:5]
     )
@@ -67,6 +68,8 @@ def _tables(practice: xr.Dataset, folder: Path) -> None:
     table[own].to_csv(folder / "my.csv", index=False)
     traits = practice[[a.name for a in ATTRIBUTES]].to_dataframe().reset_index().rename(columns={"catchment": "id"})
     traits[gauges].to_csv(folder / "gauges.csv", index=False)
+    whole = table[own].merge(traits, left_on="catchment", right_on="id").drop(columns="id")
+    whole.to_csv(folder / "rivers.csv", index=False)
 
 
 def _ours(practice: xr.Dataset, folder: Path) -> None:
@@ -110,7 +113,8 @@ def run_page(
                 skipped.append(command)
             else:
                 if command.startswith("hydromae virtual "):
-                    (here / command.split()[2]).unlink(missing_ok=True)
+                    place = here / command.split()[2]  # nothing may lie there
+                    shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
                 run(small(command), here)
     return skipped, names
 

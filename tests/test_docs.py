@@ -16,6 +16,8 @@ from pages import DOCS, ROOT, blocks, commands, links, listed, pages, prose
 LAUNCHED = "tests/test_launch.py::test_one_process_and_torchrun_learn_the_same"
 TWO = "tests/test_launch.py::test_two_experiments_at_once_with_deepspeed"
 SEED = "tests/data/test_seed_prepare.py::test_from_nothing_to_a_store_on_the_command_line"
+DOWNLOADED = "tests/test_starting_points.py::test_the_shipped_model_answers_what_was_downloaded"
+SEEDED = "tests/test_starting_points.py::test_the_seeds_files_are_prepared_trained_on_and_answered"
 ELSEWHERE: dict[str, str] = {
     r"make (venv|demo|test)": "tests/test_docs.py::test_make_targets_do_what_the_pages_say",
     r"hydromae fetch nrfa .*": "tests/test_fetch.py::test_stations_of_the_nrfa_become_a_record_and_are_fetched_once",
@@ -28,6 +30,18 @@ ELSEWHERE: dict[str, str] = {
     r"hydromae prepare ours ours.zarr --attributes gauges.csv": (
         "tests/test_docs_extend.py::test_the_product_of_the_page_is_prepared"
     ),
+    r"hydromae explore rivers.zarr --model (gb-rivers|run --scores scores)": (
+        "tests/explore/test_export.py::test_the_command_serves_until_it_is_ended"
+    ),
+    r"hydromae explore rivers.zarr --model run --export page.html .*": (
+        "tests/explore/test_export.py::test_the_command_writes_a_file_with_the_shipped_model"
+    ),
+    r"hydromae prepare (thames|camels-gb|caravan) rivers.zarr": DOWNLOADED,
+    r"hydromae predict rivers.zarr --model gb-rivers --out answer.nc": DOWNLOADED,
+    r"python benchmarks/starting_points.py --data FOLDER": DOWNLOADED,
+    r"hydromae pretrain national.zarr --out run --preset tiny": SEEDED,
+    r"hydromae predict national.zarr --model run --out answer.nc": SEEDED,
+    r"hydromae prepare FOLDER national.zarr": "tests/data/test_mapped.py::test_maps_and_gauges_become_a_national_store",
     r"python benchmarks/skill_table.py scores": (
         "tests/test_benchmarks_skill.py::test_the_table_sets_a_method_beside_the_best_of_the_others"
     ),
