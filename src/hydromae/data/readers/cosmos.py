@@ -18,7 +18,7 @@ from hydromae.data.readers.record import canonical
 from hydromae.errors import InputError, first_line
 
 PARAMETER = "cosmos_vwc"
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 def read(path: str | Path) -> xr.Dataset:
@@ -34,6 +34,8 @@ def read(path: str | Path) -> xr.Dataset:
     InputError
         Another file, or units that are missing.
     """
+    if not Path(path).is_file():  # a pipe would be waited for, a device read for ever
+        raise InputError(f"{path}: no such file; check the path")
     try:
         told = json.loads(Path(path).read_bytes())
         coverages = told["coverages"] if told.get("type") == "CoverageCollection" else [told]
@@ -70,6 +72,8 @@ def _site(
     parameters = coverage.get("parameters") or told["parameters"]
     symbol = parameters[PARAMETER]["unit"]["symbol"]
     unit = symbol["value"] if isinstance(symbol, dict) else symbol
+    if not all(isinstance(day, str) for day in axes["t"]["values"]):  # numbers would be taken for nanoseconds
+        raise ValueError("a date of it is no text")
     days = pd.DatetimeIndex(pd.to_datetime(axes["t"]["values"], utc=True)).tz_localize(None).normalize()
     values = np.array([np.nan if value is None else float(value) for value in held])
     name = str(coverage.get("id", f"site-{place + 1}"))
