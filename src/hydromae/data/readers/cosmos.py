@@ -74,7 +74,11 @@ def _site(
     unit = symbol["value"] if isinstance(symbol, dict) else symbol
     if not all(isinstance(day, str) for day in axes["t"]["values"]):  # numbers would be taken for nanoseconds
         raise ValueError("a date of it is no text")
-    days = pd.DatetimeIndex(pd.to_datetime(axes["t"]["values"], utc=True)).tz_localize(None).normalize()
+    days = (
+        pd.DatetimeIndex(pd.to_datetime(axes["t"]["values"], utc=True, format="ISO8601")).tz_localize(None).normalize()
+    )
     values = np.array([np.nan if value is None else float(value) for value in held])
+    if len(values) != len(days):
+        raise ValueError(f"{len(days)} days and {len(values)} values")
     name = str(coverage.get("id", f"site-{place + 1}"))
     return name, days, values, float(axes["y"]["values"][0]), float(axes["x"]["values"][0]), str(unit)
