@@ -126,9 +126,9 @@ def of_downloads(folder: Path, known: Mapping[str, float] | None = None) -> Plai
     """Of a folder of the NRFA's series with the catalogue beside them, or `known` areas; files that are none are nothing."""
     series: list[tuple[str, str, str, list[tuple[str, Any]]]] = []
     areas = dict(known or {})
-    for file in sorted(folder.iterdir()):
-        data = file.read_bytes()
-        if file.suffix == ".csv" and data.startswith(b"file,timestamp"):
+    for file in sorted(file for file in folder.iterdir() if file.is_file()):
+        data = file.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        if file.suffix == ".csv" and data.startswith(b"file,timestamp") and b"nrfa" in data[:2000].lower():
             rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
             last = next(place for place, row in enumerate(rows) if row[:2] == ["data", "last"])
             header = {tuple(row[:2]): row[2] if len(row) > 2 else "" for row in rows[: last + 1]}
@@ -183,11 +183,14 @@ def of_layout(folder: Path, layout: str) -> Plain:
         return of_downloads(folder, {_site(row["id"]): float(row["catchment-area"]) for row in rows})
     held: dict[str, list[dict[str, str]]] = {}
     areas: dict[str, float] = {}
-    for file in sorted(folder.rglob("*.csv")):
+    for file in sorted(file for file in folder.rglob("*.csv") if file.is_file()):
         if "timeseries" in file.parts:
             held[file.stem.split("_")[-2] if layout == "camels-gb" else file.stem] = _rows(file)
         else:
-            areas |= {_site(row["gauge_id"]): _number(row["area"]) or math.nan for row in _rows(file)}
+            traits = [
+                row for row in _rows(file) if {"gauge_id", "area"} <= set(row)
+            ]  # without an area flow may be in mm
+            areas |= {_site(row["gauge_id"]): _number(row["area"]) or math.nan for row in traits}
     found: Plain = {}
     for name, columns in LAYOUT_COLUMNS[layout].items():
         column = next((c for c in columns if any(rows and c in rows[0] for rows in held.values())), "")

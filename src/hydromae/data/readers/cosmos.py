@@ -18,7 +18,7 @@ from hydromae.data.readers.record import canonical
 from hydromae.errors import InputError, first_line
 
 PARAMETER = "cosmos_vwc"
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
 def read(path: str | Path) -> xr.Dataset:
@@ -34,6 +34,8 @@ def read(path: str | Path) -> xr.Dataset:
     InputError
         Another file, or units that are missing.
     """
+    if not Path(path).is_file():  # a pipe would be waited for, a device read for ever
+        raise InputError(f"{path}: no such file; check the path")
     try:
         told = json.loads(Path(path).read_bytes())
         coverages = told["coverages"] if told.get("type") == "CoverageCollection" else [told]
@@ -70,7 +72,13 @@ def _site(
     parameters = coverage.get("parameters") or told["parameters"]
     symbol = parameters[PARAMETER]["unit"]["symbol"]
     unit = symbol["value"] if isinstance(symbol, dict) else symbol
-    days = pd.DatetimeIndex(pd.to_datetime(axes["t"]["values"], utc=True)).tz_localize(None).normalize()
+    if not all(isinstance(day, str) for day in axes["t"]["values"]):  # numbers would be taken for nanoseconds
+        raise ValueError("a date of it is no text")
+    days = (
+        pd.DatetimeIndex(pd.to_datetime(axes["t"]["values"], utc=True, format="ISO8601")).tz_localize(None).normalize()
+    )
     values = np.array([np.nan if value is None else float(value) for value in held])
+    if len(values) != len(days):
+        raise ValueError(f"{len(days)} days and {len(values)} values")
     name = str(coverage.get("id", f"site-{place + 1}"))
     return name, days, values, float(axes["y"]["values"][0]), float(axes["x"]["values"][0]), str(unit)

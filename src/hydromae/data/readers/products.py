@@ -27,7 +27,7 @@ OGL = "Open Government Licence v3"
 PERIOD = r"_(\w+?)_19701001-\d{8}\.csv"
 SNIFFED = 2000
 """Bytes of a file by which the NRFA's are told from others."""
-UNREADABLE = (OSError, ValueError, LookupError, TypeError, RecursionError, csv.Error)
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError, csv.Error)
 
 
 def _by_name(pattern: str) -> Callable[[Path], bool]:
@@ -172,7 +172,7 @@ def _nrfa_traits(folder: Path) -> xr.Dataset | None:
     """Of the catalogue in a folder: answers to `station-info` as JSON, else a table of it as CSV, under the NRFA names."""
     stations: dict[Any, Mapping[str, Any]] = {}
     for file in sorted(folder.rglob("*.json")):
-        if _sniffed(file):
+        if not file.is_file() or _sniffed(file):
             continue
         try:
             told = json.loads(file.read_bytes())
