@@ -169,6 +169,13 @@ def test_restored_maps_do_not_depend_on_what_was_hidden(mapped: Country) -> None
     assert two["restored"] == one["restored"] and two["truth"] != one["truth"]
 
 
+def test_a_model_of_maps_looks_at_all_rivers_and_has_no_weights(mapped: Country) -> None:
+    gap = (date(2001, 1, 20), date(2001, 1, 22))
+    told = hidden(mapped, Hide(river="1003", start=date(2001, 1, 10), end=date(2001, 1, 30), hide=(gap,)))
+    assert told["looked"] == {"rivers": 8, "days": 8} and told["score"]["days"] == 3
+    assert len(told["neighbours"]) == 7 and {one["weight"] for one in told["neighbours"]} == {None}
+
+
 def test_a_draw_takes_a_share_of_the_land_patches() -> None:
     grid = GridSpec(rows=8, columns=8, patch=2, land_threshold=0.5)
     cells = np.arange(64)

@@ -170,14 +170,14 @@ ALMOST = st.tuples(st.sampled_from([GAP, AHEAD]), st.dictionaries(FIELD, ANYTHIN
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(["/api/answer", "/api/forecast"]), ANYTHING | ALMOST)
 def test_whatever_is_asked_is_answered_or_refused(client: TestClient, path: str, asked: Any) -> None:
     answer = client.post(path, content=json.dumps(asked).encode(), headers={"content-type": "application/json"})
     assert answer.status_code == 200 or (answer.status_code == 422 and line(answer))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.text(max_size=30), st.dictionaries(st.text(max_size=6), st.text(max_size=12), max_size=3))
 def test_whatever_the_address_is(client: TestClient, name: str, words: dict[str, str]) -> None:
     from urllib.parse import quote

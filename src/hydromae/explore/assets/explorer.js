@@ -75,7 +75,7 @@ async function look(start, end) {
 async function answer() {
   const question = { river: river(), start: state.start, end: state.end, hide: state.hidden };
   const told = await ask("answer", "The model answers …", (signal) => source.answer(question, signal));
-  if (!told) return;
+  if (!told) return false;
   state.hidden = told.hidden;
   const said = panels.hidden(told);
   hydrograph.show(told, `Hydrograph of ${at("river-title").textContent}. ${said}`);
@@ -83,13 +83,15 @@ async function answer() {
   at("numbers").hidden = panels.numbers(at("numbers").querySelector("table"), told) === 0;
   panels.neighbours(told, map, choose);
   if (!source.live) at("gap").selectedIndex = source.gaps(river()).findIndex((gap) => String(gap) === String(told.hidden));
+  return true;
 }
 
-function hide(from, to) {
+async function hide(from, to) {
+  const before = state.hidden;
   [at("hide-from").value, at("hide-to").value] = [from, to];
   if (!source.live) state.hidden = [];
   state.hidden = joined([...state.hidden, [from, to]]);
-  answer();
+  if (!(await answer())) state.hidden = before; // what was refused is not hidden
 }
 
 // Stretches that touch become one.
