@@ -67,7 +67,7 @@ def read(path: str | Path, land: xr.DataArray | None = None, threshold: float = 
 
 def is_monthly(raw: xr.Dataset) -> bool:
     """Whether a file holds months, by what it says of itself."""
-    return raw.attrs.get("frequency") == "mon"
+    return str(raw.attrs.get("frequency")) == "mon"  # a number would compare as NumPy does
 
 
 def field(raw: xr.Dataset, path: str | Path) -> tuple[str, xr.DataArray]:
