@@ -60,7 +60,7 @@ class Evaluate:
         name, every = self.model or (Path("gb-rivers") if gb else None), self.every or (10 if gb else 30)
         period = self.period or (protocol.PERIODS["report"] if gb else ALL)
         model = None if name is None else load(name, self.device)
-        settings = self._settings(name, every)
+        settings = self._settings()
         record = _record(self.store)
         more = networks.methods_of(record, networks.SHIPPED) if gb and self.baselines else None
         with counting("questions", self.json) as watch:
@@ -75,9 +75,16 @@ class Evaluate:
         rows = json.loads(str(found.reset_index().to_json(orient="records")))  # NaN, which JSON lacks, becomes null
         return {"path": str(self.out), "scores": rows}
 
-    def _settings(self, name: Path | None, every: int) -> dict[str, object]:
-        model = "" if name is None else f" --model {name}"
-        return {"command": f"hydromae evaluate {self.store} --out {self.out}{model} --every {every}"}
+    def _settings(self) -> dict[str, object]:
+        """The command, as it was typed."""
+        words = ["hydromae evaluate", str(self.store), f"--out {self.out}"]
+        words += [f"--protocol {self.protocol}"] * (self.protocol is not None)
+        words += [f"--model {self.model}"] * (self.model is not None)
+        words += [f"--period {' '.join(self.period or ())}"] * (self.period is not None)
+        words += [f"--questions {' '.join(self.questions)}"] * (self.questions != get_args(QuestionName))
+        words += [f"--every {self.every}"] * (self.every is not None)
+        words += ["--no-baselines"] * (not self.baselines)
+        return {"command": " ".join(words)}
 
 
 def _record(source: Path) -> xr.Dataset:
