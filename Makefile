@@ -21,8 +21,9 @@ DOCS_STAMP := $(VENV)/.installed-docs
 PYRIGHT := $(BIN)/pyright --pythonpath $(BIN)/python
 
 # DeepSpeed builds a small extension at its first start, with the ninja of the environment: so that comes first on the PATH.
-# One thread a process: the tests run side by side, and sums come out in the same order on every machine.
-ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+# One thread a process: the tests run side by side, and sums come out in the same order on every machine. MKL_CBWR: and wherever in
+# memory the numbers lie, which differs between two processes; on some processors MKL's sums then differ in the last bit.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_CBWR=COMPATIBLE
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test docs check format bench bench-quick clean

@@ -1,6 +1,6 @@
 """Pictures of an evaluation: where a method does well on each question, and which kinds of river it loses.
 
-    python benchmarks/skill_picture.py skill/scores-report --method gb-rivers --store rivers.zarr --out docs/skill.png
+    python benchmarks/skill_picture.py scores --method hydromae --store rivers.zarr --out docs/skill.png
 
 Prints the median NSE of groups of rivers (base-flow index, area), which the picture shows as points.
 """
@@ -54,10 +54,11 @@ def main() -> None:
     parser.add_argument("--method", required=True)
     parser.add_argument("--store", type=Path, required=True, help="for the traits of the rivers")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--questions", nargs="+", help="rows of the scores; all where none is named")
     options = parser.parse_args()
     scores = Evaluation.load(options.evaluation).scores
     traits = open_store(options.store)[list(GROUPS)].sel(catchment=scores["catchment"].values).load()
-    names = [str(name) for name in scores["question"].values]
+    names = options.questions or [str(name) for name in scores["question"].values]
     figure, rows = plt.subplots(2, len(names), figsize=(3.2 * len(names), 7.2), layout="constrained", squeeze=False)
     for name, above, below in zip(names, *rows, strict=True):
         nse = scores["nse"].sel({"question": name, "method": options.method}).values
@@ -71,7 +72,7 @@ def main() -> None:
         below.invert_yaxis()
         if name != names[0]:
             below.set_yticklabels([])
-    figure.savefig(options.out, dpi=110)
+    figure.savefig(options.out, dpi=90)
     print(f"{options.out}: a picture of {options.method}")
 
 

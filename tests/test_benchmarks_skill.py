@@ -6,14 +6,19 @@ from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from rich.console import Console
 
 import skill
+import skill_picture
 import skill_table
+from hydromae.data.scaling import Scaling
+from hydromae.data.store import write_store
 from hydromae.evaluate import networks, protocol
+from hydromae.evaluate.run import run_protocol
 from synthetic import rivers
 
 
@@ -70,3 +75,20 @@ def test_the_table_sets_a_method_beside_the_best_of_the_others(
     )
     (line,) = skill_table.events(found, "ours")[2:]
     assert line == "| `forecast-3` | flood | 20 | 0.500, 0.01000 | 0.400 lstm; 0.02000 donors |"
+
+
+def test_the_picture_shows_the_rows_that_are_named_and_groups_of_rivers(
+    record: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    places = {name: ("catchment", 1e3 * np.arange(20.0)) for name in ("easting", "northing")}
+    record, period = record.assign_coords(places), ("2011-01-01", "2011-06-30")
+    run_protocol(None, record, period, ("fill", "simulate"), 30, True, {}).save(tmp_path / "scores")
+    days = ("2009-06-01", "2010-12-31")
+    write_store(record, tmp_path / "r.zarr", scaling=Scaling.fit(record, days), sources=[], training_period=days)
+    given = ["--store", str(tmp_path / "r.zarr"), "--out", str(tmp_path / "p.png"), "--questions", "fill"]
+    words = ["skill_picture.py", str(tmp_path / "scores"), "--method", "log-interpolation", *given]
+    monkeypatch.setattr("sys.argv", words)
+    skill_picture.main()
+    told = capsys.readouterr().out
+    assert "fill" in told and "simulate" not in told and "bfihost" in told
+    assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"

@@ -19,6 +19,9 @@ SEED = "tests/data/test_seed_prepare.py::test_from_nothing_to_a_store_on_the_com
 DOWNLOADED = "tests/test_starting_points.py::test_the_shipped_model_answers_what_was_downloaded"
 SEEDED = "tests/test_starting_points.py::test_the_seeds_files_are_prepared_trained_on_and_answered"
 ELSEWHERE: dict[str, str] = {
+    r"python benchmarks/skill_picture.py scores .*": (
+        "tests/test_benchmarks_skill.py::test_the_picture_shows_the_rows_that_are_named_and_groups_of_rivers"
+    ),
     r"make (venv|demo|test)": "tests/test_docs.py::test_make_targets_do_what_the_pages_say",
     r"hydromae fetch nrfa .*": "tests/test_fetch.py::test_stations_of_the_nrfa_become_a_record_and_are_fetched_once",
     r"hydromae virtual raw --layout seed": SEED,
@@ -45,7 +48,7 @@ ELSEWHERE: dict[str, str] = {
     r"python benchmarks/skill_table.py scores": (
         "tests/test_benchmarks_skill.py::test_the_table_sets_a_method_beside_the_best_of_the_others"
     ),
-    r"python benchmarks/skill.py score .*": (
+    r"(python|OMP_NUM_THREADS=1 python) benchmarks/skill.py (score|train) .*": (
         "tests/test_benchmarks_skill.py::test_what_is_trained_is_kept_and_asked_its_own_questions"
     ),
 }
@@ -140,7 +143,7 @@ def test_make_targets_do_what_the_pages_say() -> None:
     }
     assert {"demo", "test", "docs"} <= named <= set(TARGETS)
     for target in named:
-        told = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        told = subprocess.run(["make", "-Bn", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
         assert TARGETS[target] in told.replace(".venv/bin/", ""), target
 
 
