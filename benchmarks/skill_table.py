@@ -1,4 +1,4 @@
-"""The table of README and docs/skill.md, from an evaluation: one method beside the best of the others on each question.
+"""The tables of README and docs/skill.md, from an evaluation: one method beside the best of the others, all methods, events.
 
 python benchmarks/skill_table.py scores --method hydromae
 """
@@ -54,19 +54,33 @@ def events(found: pd.DataFrame, method: str) -> list[str]:
     return lines
 
 
+def methods(found: pd.DataFrame) -> list[str]:
+    """A line for each question and method, the best median NSE of a question first."""
+    lines = ["| question | method | NSE | KGE | CRPS [mm/day] | 50 % / 90 % |", "|---|---|---|---|---|---|"]
+    for name in dict.fromkeys(found.index.get_level_values("question")):
+        for method, row in found.loc[name].sort_values("nse_median", ascending=False).iterrows():
+            sure = row["crps"] == row["crps"]
+            told = [f"{row['crps']:.3f}", f"{row['coverage50']:.0%} / {row['coverage90']:.0%}"] if sure else ["–", "–"]
+            lines.append(
+                "| " + " | ".join([f"`{name}`", str(method), nse(row), f"{row['kge_median']:.3f}", *told]) + " |"
+            )
+    return lines
+
+
 def nse(row: pd.Series) -> str:
     """Median and 10th percentile."""
     return f"{row['nse_median']:.3f} ({row['nse_p10']:.2f})"
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("evaluation", type=Path)
     parser.add_argument("--method", default="hydromae")
     options = parser.parse_args()
     found = summary(Evaluation.load(options.evaluation))
-    print("\n".join([*rows(found, options.method), "", *events(found, options.method)]))
+    parts = rows(found, options.method), methods(found), events(found, options.method)
+    print("\n\n".join("\n".join(lines) for lines in parts))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def write_whole(file: Path, text: str, remedy: str, fault: str = "cannot be writ
         aside.write_text(text, encoding="utf-8")
         aside.replace(file)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise InputError(f"{file}: {fault} ({error.strerror}); {remedy}") from error
 
 

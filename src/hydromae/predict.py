@@ -198,9 +198,9 @@ class Model:
             What `README.md` shall say beside what the model itself knows (`card.model_card`). A model that was loaded with a
             card keeps it where none of them is given.
         """
-        told = bool(datasets or licence or scores)
-        new = model_card(self.network, self.config, self.name, datasets=datasets, licence=licence, scores=scores)
-        card = self.card if self.card is not None and not told else new
+        card = None if datasets or licence or scores else self.card
+        if card is None:
+            card = model_card(self.network, self.config, self.name, datasets=datasets, licence=licence, scores=scores)
         save_model(Path(folder), self.network.state_dict(), self.config, self.scaling, self.grid, card)
 
     @classmethod

@@ -97,7 +97,7 @@ def test_a_day_that_no_map_holds_is_refused_by_name_or_unobserved(folder: Path) 
     late = late.assign_coords(time=late["time"].values + np.timedelta64(360, "D"))
     save(late, folder / "rainfall_hadukgrid_uk_20km_day_later.nc")
     out = folder.parent / "national.zarr"
-    with pytest.raises(InputError, match=r"no map of temperature holds 2021-01-04 \(360 such days\).*--allow-missing"):
+    with pytest.raises(InputError, match=r"no file of temperature holds 2021-01-04 \(360 such days\).*--allow-missing"):
         prepare(folder, out)
     record = load_store(prepare(folder, out, allow_missing=True))
     assert record.sizes["time"] == 363 and record["precipitation"].notnull().any("cell").sum() == 6

@@ -50,7 +50,7 @@ class Finetune:
     weights: Literal["full", "frozen", "lora", "memories"] = "full"
     """What learns: everything; heads and decoders alone; these and low-rank adapters of attention, recurrence and
     feed-forward (LoRA), which are merged into plain weights in best/ and last/; or the memories of rivers alone, without the
-    rest running: fast, and followed by `full`, which learns to read them anew."""
+    rest running: three times as fast, to be followed by `full`, which learns to read them anew."""
     rank: int = 8
     """Rank of the adapters (lora only)."""
     lr: float | None = None

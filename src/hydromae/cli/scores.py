@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Result, Say, counting
 from hydromae.errors import InputError
+from hydromae.evaluate import QuestionName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 
 Protocol = Literal["gb"]
 ALL = ("2011-01-01", "2014-09-30")
-QuestionName = Literal["fill", "ungauged", "ungauged-bare", "simulate", "forecast", "forecast-blind"]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Evaluate:
         model = None if name is None else load(name, self.device)
         settings = self._settings()
         record = _record(self.store)
-        more = networks.methods_of(record, networks.SHIPPED) if gb and self.baselines else None
+        more = networks.methods_of(record, networks.SHIPPED, self.questions) if gb and self.baselines else None
         with counting("questions", self.json) as watch:
             evaluation = run_protocol(
                 model, record, period, self.questions, every, self.baselines, settings, more, watch
@@ -77,14 +78,19 @@ class Evaluate:
 
     def _settings(self) -> dict[str, object]:
         """The command, as it was typed."""
-        words = ["hydromae evaluate", str(self.store), f"--out {self.out}"]
-        words += [f"--protocol {self.protocol}"] * (self.protocol is not None)
-        words += [f"--model {self.model}"] * (self.model is not None)
-        words += [f"--period {' '.join(self.period or ())}"] * (self.period is not None)
-        words += [f"--questions {' '.join(self.questions)}"] * (self.questions != get_args(QuestionName))
-        words += [f"--every {self.every}"] * (self.every is not None)
-        words += ["--no-baselines"] * (not self.baselines)
-        return {"command": " ".join(words)}
+        asked = () if self.questions == get_args(QuestionName) else self.questions
+        given = {
+            "out": (self.out,),
+            "protocol": (self.protocol,) if self.protocol else (),
+            "model": (self.model,) if self.model else (),
+            "period": self.period or (),
+            "questions": asked,
+            "every": (self.every,) if self.every else (),
+        }
+        words = ["hydromae", "evaluate", self.store]
+        for option, values in given.items():
+            words += [f"--{option}", *values] if values else []
+        return {"command": shlex.join(map(str, words if self.baselines else [*words, "--no-baselines"]))}
 
 
 def _record(source: Path) -> xr.Dataset:

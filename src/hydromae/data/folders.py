@@ -1,10 +1,22 @@
-"""Finding the one file of a kind in a folder."""
+"""Finding the one file of a kind in a folder, and days that no file of it holds."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from hydromae.errors import InputError
+
+
+def refuse_missing(missing: Mapping[str, Any], folder: Path) -> None:
+    """Raise InputError if there are days of a variable that none of its files holds."""
+    for name, days in missing.items():
+        if len(days):
+            raise InputError(
+                f"{folder}: no file of {name} holds {str(days[0])[:10]} ({len(days)} such days); add it, choose a "
+                "--period without it, or --allow-missing"
+            )
 
 
 def one_of(folder: Path, patterns: tuple[str, ...], leave_out: str | None = None) -> Path | None:

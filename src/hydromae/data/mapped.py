@@ -14,7 +14,7 @@ import xarray as xr
 
 from hydromae.data.blocks import write_made
 from hydromae.data.derived import usual_training
-from hydromae.data.folders import one_of
+from hydromae.data.folders import one_of, refuse_missing
 from hydromae.data.national import LAND_SHARE, MapMaker, centroids
 from hydromae.data.parse import parse_period
 from hydromae.data.readers import land
@@ -155,7 +155,7 @@ def prepare_mapped(
     onto = _onto(folder, found)
     maps = {name: GridFiles.over(files, days) for name, files in found.items()}
     if not allow_missing:
-        _refuse_missing(maps, folder)
+        refuse_missing({name: held.days[held.file < 0] for name, held in maps.items()}, folder)
     if not record.indexes["time"].isin(days).any():
         begin, end = record.indexes["time"][[0, -1]]
         raise InputError(
@@ -206,16 +206,6 @@ def _period(found: Maps, period: tuple[str, str] | None, folder: Path) -> pd.Dat
             "days of its maps; choose days inside"
         )
     return pd.date_range(start, end, freq="D", unit="ns")
-
-
-def _refuse_missing(maps: Mapping[str, GridFiles], folder: Path) -> None:
-    for name, held in maps.items():
-        absent = held.days[held.file < 0]
-        if len(absent):
-            raise InputError(
-                f"{folder}: no map of {name} holds {absent[0]:%Y-%m-%d} ({len(absent)} such days); add it, choose a "
-                "--period without it, or --allow-missing"
-            )
 
 
 def _products(files: tuple[GridFile, ...]) -> str:

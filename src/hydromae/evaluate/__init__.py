@@ -1,0 +1,6 @@
+"""How skill is measured: questions, baselines, scores."""
+
+from typing import Literal
+
+QuestionName = Literal["fill", "ungauged", "ungauged-bare", "simulate", "forecast", "forecast-blind"]
+"""The questions of the protocol."""

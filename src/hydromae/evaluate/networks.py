@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,8 +40,8 @@ def lies_in(folder: Path, name: str) -> bool:
     return (folder / name / WEIGHTS).is_file()
 
 
-def methods_of(record: xr.Dataset, folder: Path) -> dict[str, list[Method]]:
-    """Methods of each question, from the networks that lie in a folder.
+def methods_of(record: xr.Dataset, folder: Path, questions: Sequence[str] = protocol.NAMES) -> dict[str, list[Method]]:
+    """Methods of each of these questions, from the networks that lie in a folder.
 
     Simulators answer alone (seed 0) and as an ensemble; for forecasts their last error is carried on, with a decay that is
     fitted on training days of the record, where it has any.
@@ -48,16 +49,17 @@ def methods_of(record: xr.Dataset, folder: Path) -> dict[str, list[Method]]:
     there = {name: RegionalLSTM.load(folder / name, name) for name in RECIPES if lies_in(folder, name)}
     members = [there[name] for name in there if name.removeprefix("lstm-").isdigit()]
     found: dict[str, list[Method]] = {name: [] for name in protocol.NAMES}
+    past = learnt_from(record).sel(time=slice(*CORRECTION_DAYS))
+    correctable = "forecast" in questions and past.sizes["time"] > 0
     if members:
         together = [Ensemble(members)] if len(members) > 1 else []
         for question in ("ungauged", "ungauged-bare", "simulate"):
             found[question] += [replace(members[0], name="lstm"), *together]
-        past = learnt_from(record).sel(time=slice(*CORRECTION_DAYS))
-        for simulator in (members[0], *together) if past.sizes["time"] else ():
+        for simulator in (members[0], *together) if correctable else ():
             name = "lstm-corrected" + "-ensemble" * (simulator is not members[0])
             found["forecast"].append(ErrorCorrected.fit(simulator, past, name))
     for question, kind in (("forecast", "ahead"), ("forecast-blind", "blind")):
         leads = {lead: there[f"lstm-{kind}-{lead}"] for lead in protocol.LEADS if f"lstm-{kind}-{lead}" in there}
         if leads:
             found[question].append(ByLead(leads, f"lstm-{kind}"))
-    return found
+    return {name: found[name] for name in questions}

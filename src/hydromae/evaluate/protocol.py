@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,7 @@ import xarray as xr
 from hydromae import questions
 from hydromae.data.windows import KEPT_TRAITS, KM_PER_DEGREE
 from hydromae.errors import InputError
+from hydromae.evaluate import QuestionName
 from hydromae.modalities import ATTRIBUTES
 
 Period = tuple[str, str]
@@ -27,8 +29,7 @@ PERIODS: Mapping[str, Period] = {
 }
 CONTEXT_DAYS = 365
 LEADS = (1, 3, 7)
-NAMES = ("fill", "ungauged", "ungauged-bare", "simulate", "forecast", "forecast-blind")
-"""The questions."""
+NAMES: tuple[str, ...] = get_args(QuestionName)
 FOLDS = 10
 PASSES = 3
 GAP_SPACING = 100

@@ -14,7 +14,7 @@ from hydromae.explore.answers import ahead, hidden, view
 from hydromae.explore.asked import MOST_DAYS, Ahead, Hide, View
 from hydromae.explore.country import Country
 from hydromae.explore.page import exported
-from hydromae.report.page import write_atomically
+from hydromae.report.page import write_page
 
 RIVERS = 3
 """Rivers in a file where none are named."""
@@ -63,7 +63,7 @@ def export(
         parts.append(answered(country, name, start, end))
     watch(len(chosen), len(chosen))
     book = {"record": country.overview(), "rivers": parts}
-    return write_atomically(exported(f"{country.name}, explored", book), out)
+    return write_page(exported(f"{country.name}, explored", book), out)
 
 
 def answered(country: Country, name: str, start: date | None, end: date | None) -> dict[str, Any]:

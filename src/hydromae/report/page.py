@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -13,6 +11,7 @@ import xarray as xr
 
 from hydromae import __version__
 from hydromae.errors import InputError
+from hydromae.files import write_whole
 from hydromae.report import sections, tables
 from hydromae.report.journal import Losses, read_journal
 from hydromae.report.summary import model_name, questions
@@ -71,7 +70,7 @@ def write_report(
     if not questions(evaluation.scores):
         raise InputError("evaluation: it holds no score for any question; evaluate over days that have measurements")
     losses = None if journal is None else read_journal(journal)
-    return write_atomically(page(evaluation, losses, title, model_card), out_html)
+    return write_page(page(evaluation, losses, title, model_card), out_html)
 
 
 def page(evaluation: Evaluated, losses: Losses | None, title: str, card: dict[str, object]) -> str:
@@ -100,18 +99,7 @@ def page(evaluation: Evaluated, losses: Losses | None, title: str, card: dict[st
     )
 
 
-def write_atomically(text: str, file: Path) -> Path:
-    """Write beside the file, then rename: a reader meets the old page or the new one, never a part."""
-    aside = None
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.", suffix=".part")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(aside).chmod(0o644)
-        Path(aside).replace(file)
-    except OSError as error:
-        if aside is not None:
-            Path(aside).unlink(missing_ok=True)
-        raise InputError(f"{file}: the page cannot be written ({error.strerror}); choose another file") from error
+def write_page(text: str, file: Path) -> Path:
+    """Write a page whole (`files.write_whole`)."""
+    write_whole(file, text, "choose another file", "the page cannot be written")
     return file

@@ -53,7 +53,8 @@ class Start:
     method : "full", "frozen", "lora" or "memories"
         Everything learns; or the heads and decoders alone, so that one encoder serves many questions (its norms stay as
         they are, too); or these and adapters of the encoders and the fusion; or the memories of rivers (`model.runoff`,
-        `ahead`) on all their days, where nothing else runs: many times as many days a second.
+        `ahead`) on all their days, where nothing else runs (of gb-rivers, a step then takes
+        0.3 of its time: 40 in 3.9 s instead of 13.3 s, validation included, on 2 cores).
     rank : int
         Of the adapters; other methods have none.
     """

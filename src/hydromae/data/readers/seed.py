@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hydromae.data.folders import one_of
+from hydromae.data.folders import one_of, refuse_missing
 from hydromae.data.parse import parse_period
 from hydromae.data.readers import land, nrfa
 from hydromae.data.readers.flow_table import FlowTable
@@ -109,7 +109,7 @@ class SeedFolder:
         days = _period(files, period, since, place)
         maps = {name: Maps.over(held, days) for name, held in files.items()}
         if not allow_missing:
-            _refuse_missing(maps, place)
+            refuse_missing({name: held.days[held.file < 0] for name, held in maps.items()}, place)
         used = {_source(m.files[n]): (name,) for name, m in maps.items() for n in np.unique(m.file) if n >= 0}
         sources = {table.path: SERIES, Path(attributes or place / ATTRIBUTES): (), mask: (), **used}
         rows = traits.sel(catchment=table.catchments)
@@ -162,13 +162,3 @@ def _period(
             f"{folder}: the period {start} … {end} is not inside {first} … {last}, the days of its maps; choose days inside"
         )
     return np.arange(start, end + 1)
-
-
-def _refuse_missing(maps: dict[str, Maps], folder: Path) -> None:
-    for name, held in maps.items():
-        absent = held.days[held.file < 0]
-        if len(absent):
-            raise InputError(
-                f"{folder}: no file of {name} holds {absent[0]} ({len(absent)} such days); add it, choose a period "
-                "without it, or --allow-missing"
-            )
