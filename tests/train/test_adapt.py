@@ -143,6 +143,18 @@ def test_how_many_numbers_learn():
     assert learning(fitted(config, weights, "lora", rank=3)) == heads + adapters
 
 
+@pytest.mark.parametrize(("method", "drops"), [("full", True), ("frozen", False), ("lora", False), ("memories", True)])
+def test_parts_that_do_not_learn_have_no_dropout(method, drops):
+    """So heads that learn alone learn to doubt what is said as it is said when the model answers."""
+    config = small("rivers", runoff_dropout=0.5)
+    model, batch = fitted(config, weights_of(config), method).train(), sample("rivers")
+    assert model.training and model.runoff is not None and model.runoff.training is drops
+    assert model.heads.training is (method != "memories")
+    with torch.no_grad():
+        first, second = (model(batch, some_tokens(batch)).told[0].mean for _ in range(2))
+    assert torch.equal(first, second) is not drops
+
+
 def test_the_global_generator_does_not_know_of_adapters():
     config = small("rivers")
     model, weights = HydroMAE(config, pixels=PIXELS), weights_of(config)

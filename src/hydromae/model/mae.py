@@ -97,6 +97,15 @@ class HydroMAE(nn.Module):
             self.priors.constants.copy_(torch.tensor(pairs))
         return self
 
+    def train(self, mode: bool = True) -> HydroMAE:
+        """Parts of which no weight learns have no dropout: what learns then reads, and doubts, what they say when they answer."""
+        super().train(mode)
+        for part in self.children():
+            held = list(part.parameters())
+            if held and not any(parameter.requires_grad for parameter in held):
+                part.eval()
+        return self
+
     def forward(self, batch: Batch, hidden: Hidden, wanted: Hidden | None = None) -> Predictions:
         """Predict the `wanted` tokens (the hidden ones where None) from what is observed and not hidden."""
         seen = visible(batch, hidden)
