@@ -56,6 +56,15 @@ def test_a_question_is_a_mask_on_river_flow(folder, tmp_path, question, kind):
     assert config == HELD.having(masks={"kind": kind}, optimizer={"lr": config.optimizer.lr})
 
 
+def test_a_mixture_of_masks_is_drawn_from_instead_of_the_runs(folder, tmp_path):
+    assert finetune(folder, tmp_path / "run", "--stop-after", "1", "--mixture", "outage", "0.6", "blind", "0.4") == 0
+    config = config_of(tmp_path / "run")
+    assert config.masks.drawn == {"outage", "blind"}
+    assert config == HELD.having(
+        masks={"kind": "mixture", "mixture": (("outage", 0.6), ("blind", 0.4))}, optimizer={"lr": config.optimizer.lr}
+    )
+
+
 def test_options_reach_the_configuration_and_what_is_not_given_is_the_runs(folder, tmp_path):
     given = ["--lr", "3e-3", "--epochs", "1", "--steps-per-epoch", "2", "--batch-size", "3"]
     given += ["--sites", "3", "--accumulation", "2"]
@@ -137,6 +146,8 @@ def test_mistakes_are_one_line_each(folder, tmp_path, capsys):
         "rank 0": [*lora, "--rank", "0"],
         "sha256 was": [*lora, "--rank", "2", "--model", str(tmp_path / "run")],
         "nowhere": ["--model", "nowhere"],
+        "--question fill and --mixture": ["--question", "fill", "--mixture", "span", "1"],
+        "no weight above 0": ["--mixture", "span", "0"],
         "1950": ["--out", str(tmp_path / "new"), "--training-period", "1950-01-01", "1950-12-31"],
     }
     for named, options in mistakes.items():

@@ -47,6 +47,8 @@ class Finetune:
     question: Question | None = None
     """What to ask: fill (gaps), ungauged, simulate (flow from weather), forecast (weather known), blind (weather unknown);
     the pretrained run's own masks where not given."""
+    mixture: Annotated[dict[MaskKind, float] | None, arg(metavar="MASK SHARE ...")] = None
+    """Masks to draw from, each with its share, instead of one question: --mixture outage 0.6 blind 0.1."""
     weights: Literal["full", "frozen", "lora", "memories"] = "full"
     """What learns: everything; heads and decoders alone; these and low-rank adapters of attention, recurrence and
     feed-forward (LoRA), which are merged into plain weights in best/ and last/; or the memories of rivers alone, without the
@@ -139,11 +141,18 @@ class Finetune:
             "batch_size": self.batch_size or run.train.batch_size,
             "accumulation": self.accumulation or run.train.accumulation,
         }
-        masks: dict[str, object] = {}
+        return run.having(data=data, masks=self._masks(run), optimizer={"lr": lr}, train=learn)
+
+    def _masks(self, run: Config) -> dict[str, object]:
+        """What is asked: one question, a mixture, or what the pretrained run asked."""
+        if self.question is not None and self.mixture is not None:
+            raise InputError(f"--question {self.question} and --mixture: a run has one of them; leave the other out")
+        if self.mixture is not None:
+            return {"kind": "mixture", "mixture": tuple(self.mixture.items())}
         if self.question is not None:
             flow = ("riverflow",) if "riverflow" in run.model.modalities else ()
-            masks = {"kind": MASK_OF[self.question], "answered": run.masks.answered or flow}
-        return run.having(data=data, masks=masks, optimizer={"lr": lr}, train=learn)
+            return {"kind": MASK_OF[self.question], "answered": run.masks.answered or flow}
+        return {}
 
     def _remember(self, start: Start, learned: int, total: int) -> None:
         """Note in the new run what it started from; refuse to go on from something else."""

@@ -98,7 +98,7 @@ class HydroMAE(nn.Module):
         return self
 
     def train(self, mode: bool = True) -> HydroMAE:
-        """Parts of which no weight learns have no dropout: what learns then reads, and doubts, what they say when they answer."""
+        """Parts of which no weight learns have no dropout: the others then read what they say when the model answers."""
         super().train(mode)
         for part in self.children():
             held = list(part.parameters())
