@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,30 @@ from hydromae.evaluate.lstm import RegionalLSTM
 from hydromae.evaluate.run import ByModel, run_protocol
 from hydromae.evaluate.score import summary
 from hydromae.predict import load
+from hydromae.questions import Method
+
+
+@dataclass(frozen=True)
+class Shuffled:
+    """A method whose answers are handed in for other rivers, each for another one: what is left of its score is no skill.
+
+    A score that stays up where answers are shuffled would be a leak of the truth into the scoring.
+    """
+
+    method: Method
+
+    @property
+    def name(self) -> str:
+        """The method's own, with what was done to it."""
+        return f"{self.method.name}-shuffled"
+
+    def predict(self, dataset: xr.Dataset) -> xr.Dataset:
+        """Answers to every NaN, of the river before in an order drawn with the seed 0."""
+        answer = self.method.predict(dataset)
+        order = np.random.default_rng(0).permutation(dataset.sizes["catchment"])
+        places = np.empty_like(order)
+        places[order] = np.roll(order, 1)
+        return answer.isel(catchment=places).assign_coords(catchment=dataset["catchment"])
 
 
 def train(record: xr.Dataset, folder: Path, names: Sequence[str], steps: int | None, console: Console) -> None:
@@ -49,8 +73,9 @@ def score(record: xr.Dataset, options: argparse.Namespace, console: Console) -> 
     """Score models, networks and donors; write the evaluation, print the medians."""
     more = networks.methods_of(record, options.folder)
     for name in options.model:
-        model = ByModel(load(name), Path(name).name)
-        more = {question: [model, *more[question]] for question in protocol.NAMES}
+        model: Method = ByModel(load(name), Path(name).name)
+        models = [model, Shuffled(model)] if options.shuffled else [model]
+        more = {question: [*models, *more[question]] for question in protocol.NAMES}
     period = protocol.PERIODS[options.period]
     said = {"command": f"benchmarks/skill.py score --period {options.period} --every {options.every}"}
     questions = options.questions or protocol.NAMES
@@ -79,6 +104,7 @@ def main() -> None:
     parser.add_argument("--period", choices=tuple(protocol.PERIODS), default="choose")
     parser.add_argument("--every", type=int, default=30, help="days between two issues of a forecast")
     parser.add_argument("--questions", action="append", choices=protocol.NAMES, help="all where none is named")
+    parser.add_argument("--shuffled", action="store_true", help="score the models' answers for the wrong rivers, too")
     parser.add_argument("--donors", action="store_true", help="score the donor methods, too")
     options = parser.parse_intermixed_args()
     unknown = sorted(set(options.names) - set(networks.RECIPES))

@@ -61,6 +61,20 @@ def test_what_is_trained_is_kept_and_asked_its_own_questions(record: xr.Dataset,
     assert set(networks.methods_of(record, tmp_path, ("simulate",))) == {"simulate"}, "what is not asked is not fitted"
 
 
+def test_shuffled_answers_are_those_of_other_rivers(record: xr.Dataset) -> None:
+    class Told:
+        name = "told"
+
+        def predict(self, dataset: xr.Dataset) -> xr.Dataset:
+            return dataset.assign(riverflow=xr.zeros_like(dataset["riverflow"]) + np.arange(20.0))
+
+    shuffled = skill.Shuffled(Told())
+    answer = shuffled.predict(record.transpose("time", "catchment", ...))
+    said = answer["riverflow"].values[0]
+    assert shuffled.name == "told-shuffled" and sorted(said) == list(range(20)) and (said != np.arange(20)).all()
+    assert (answer["catchment"].values == record["catchment"].values).all()
+
+
 def test_the_table_sets_a_method_beside_the_best_of_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
