@@ -158,6 +158,13 @@ def test_mistakes_are_one_line_each(folder, tmp_path, capsys):
     assert finetune(folder, tmp_path / "new", "--stop-after", "1") == 0
 
 
+def test_of_several_processes_the_first_writes_what_was_started_from(folder, tmp_path, monkeypatch):
+    for rank, written in (("1", False), ("0", True)):
+        monkeypatch.setenv("RANK", rank)
+        assert finetune(folder, tmp_path / rank, "--stop-after", "1") == 0
+        assert (tmp_path / rank / "finetune.json").is_file() is written
+
+
 def test_a_run_that_was_not_finetuned_is_not_gone_on_with(folder, tmp_path, capsys):
     train(HELD, rivers(), scaling_of(rivers(), SMALL), tmp_path / "run", device="cpu", stop_after=1)
     capsys.readouterr()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say
+from hydromae.cli.common import Result, Say, speaks
 from hydromae.cli.models import watching
 from hydromae.config import Config, MaskKind
 from hydromae.errors import InputError
@@ -173,6 +173,8 @@ class Finetune:
                 raise InputError(
                     f"{self.out}: started otherwise ({changed[0]}); resume as it began, or name a new folder"
                 )
+            return
+        if not speaks():  # the first process writes for all: two that write the same file at once break it
             return
         held = {"model": str(self.model), **same, "learned": learned, "pretrained": total}
         write_whole(file, json.dumps(held, indent=1), "make room there, or name another folder")
