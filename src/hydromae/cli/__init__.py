@@ -12,12 +12,13 @@ import sys
 from collections.abc import Callable, Sequence
 
 import tyro
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from hydromae import __version__
 from hydromae.cli.common import Command, speaks
 from hydromae.cli.configuration import base_config
 from hydromae.cli.demo import Demo
+from hydromae.cli.display import Display
 from hydromae.cli.doctor import Doctor
 from hydromae.cli.explore import Explore
 from hydromae.cli.fetching import Fetch
@@ -28,7 +29,12 @@ from hydromae.cli.scores import Evaluate, Report
 from hydromae.cli.sweep import Sweep
 from hydromae.cli.utilities import Merge, Missing, Patches
 from hydromae.errors import InputError
+from hydromae.progress import heard_by
 
+WIDE = 160
+"""Columns of a table that goes to a file or another program, where nothing tells how wide it may be."""
+STOPPED = 130
+"""Exit code after Ctrl+C, as shells have it."""
 COMMANDS: dict[str, Callable[..., Command]] = {
     "demo": Demo,
     "virtual": Virtual,
@@ -62,24 +68,31 @@ def parse(arguments: Sequence[str] | None) -> Command:
     )
 
 
+def _complain(line: str) -> None:
+    Console(stderr=True).print(f"hydromae: {line}", style="red", soft_wrap=True, markup=False, highlight=False)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and give the exit code: 0, or 2 for an error of the user's, said in one line on stderr."""
+    """Run one command and give the exit code: 0, 2 after an error of the user's, 130 after Ctrl+C; both say one line."""
     if (sys.argv[1:] if arguments is None else list(arguments)) == ["--version"]:
         Console().print(f"hydromae {__version__}", highlight=False)
         return 0
     # of several damaged chunks, read at once by zarr, the first is reported; asyncio would tell of the others
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    command = None
     try:
         command = parse(arguments)
-        console = Console(quiet=command.json or not speaks())
-
-        def say(shown: RenderableType) -> None:
-            console.print(shown, soft_wrap=isinstance(shown, str), markup=False, highlight=False)
-
-        result = command.run(say)
+        console = Console(quiet=command.json or not speaks(), width=None if sys.stdout.isatty() else WIDE)
+        with Display(type(command).__name__.lower(), quiet=not speaks()) as display, heard_by(display.hear):
+            result = command.run(lambda shown: display.say(console, shown))
     except InputError as error:
-        Console(stderr=True).print(f"hydromae: {error}", style="red", soft_wrap=True, markup=False, highlight=False)
+        _complain(str(error))
         return 2
+    except KeyboardInterrupt:
+        if speaks():
+            goes_on = "; the same command with --resume goes on" if isinstance(command, Pretrain | Finetune) else ""
+            _complain(f"stopped by Ctrl+C{goes_on}")
+        return STOPPED
     if command.json and speaks():
         Console().print_json(data=dict(result), indent=None, allow_nan=False)
     return 0

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say, counting
+from hydromae.cli.common import Result, Say
 from hydromae.errors import InputError
+from hydromae.progress import telling
 
 if TYPE_CHECKING:
     from hydromae.explore.country import Country
@@ -80,8 +81,7 @@ class Explore:
     def _write(self, country: Country, out: Path, start: date | None, end: date | None, say: Say) -> Result:
         from hydromae.explore.export import export
 
-        with counting("rivers", self.json) as watch:
-            page = export(country, out, self.rivers, start, end, watch)
+        page = export(country, out, self.rivers, start, end, telling("rivers"))
         say(f"{page}: open it in a browser; it needs nothing else")
         return {"path": str(page)}
 

@@ -13,6 +13,7 @@ from hydromae.data.readers.map_files import Maps, month_files
 from hydromae.data.store import building
 from hydromae.errors import InputError
 from hydromae.modalities import VARIABLES
+from hydromae.progress import tell
 from hydromae.virtual.layout import CHUNK_DAYS, MISSING, MergedFile
 
 
@@ -63,6 +64,7 @@ def merge(folder: str | Path, out: str | Path, period: tuple[str, str], allow_mi
         empty = np.full((CHUNK_DAYS, *files[0].shape), MISSING, np.float32)
         for run, file, begin in maps.runs(0, len(maps.days)):
             length = run.stop - run.start
+            tell("days merged", run.start, len(maps.days))
             if file is None:
                 for done in range(0, length, CHUNK_DAYS):
                     merged.append(empty[: length - done])
