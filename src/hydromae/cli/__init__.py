@@ -94,5 +94,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _complain(f"stopped by Ctrl+C{goes_on}")
         return STOPPED
     if command.json and speaks():
-        Console().print_json(data=dict(result), indent=None, allow_nan=False)
+        Console().print_json(data=dict(result), indent=None, allow_nan=False, highlight=sys.stdout.isatty())
     return 0

@@ -104,9 +104,17 @@ def _record(source: Path) -> xr.Dataset:
         return load_store(prepare(source, f"{aside}/record.zarr", "catchments"))
 
 
+def _by_question() -> Table:
+    """A table whose numbers are whole on a terminal of 80 columns; a name that is too long is folded."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for head in ("question", "method"):
+        table.add_column(head, overflow="fold")
+    return table
+
+
 def scores_table(found: pd.DataFrame) -> Table:
     """Medians over catchments, a row for each question and method; `--json` has more columns."""
-    table = Table("question", "method", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table = _by_question()
     for head in ("NSE", "p10", "CRPS", "50 %", "90 %", "rivers"):
         table.add_column(head, justify="right", no_wrap=True)
     for row in found.reset_index().to_dict("records"):
@@ -119,7 +127,7 @@ def scores_table(found: pd.DataFrame) -> Table:
 
 def events_table(found: pd.DataFrame) -> Table:
     """Floods and droughts of all rivers together, for each question that met any: how many, CSI, and Brier score."""
-    table = Table("question", "method", box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table = _by_question()
     for kind in ("flood", "drought"):
         for head in (f"{kind}s", "CSI", "Brier"):
             table.add_column(head, justify="right", no_wrap=True)

@@ -64,13 +64,13 @@ def merge(folder: str | Path, out: str | Path, period: tuple[str, str], allow_mi
         empty = np.full((CHUNK_DAYS, *files[0].shape), MISSING, np.float32)
         for run, file, begin in maps.runs(0, len(maps.days)):
             length = run.stop - run.start
-            tell("days merged", run.start, len(maps.days))
             if file is None:
                 for done in range(0, length, CHUNK_DAYS):
                     merged.append(empty[: length - done])
             else:
                 for _, values in file.pieces(begin, begin + length):
                     merged.append(values)
+            tell("days merged", run.stop, len(maps.days))
     return {"path": str(out), "variable": variable, "days": len(maps.days), "missing_days": [str(d) for d in absent]}
 
 
