@@ -7,6 +7,8 @@ itself, so that `hydromae --help` answers at once; it returns what `--json` prin
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -68,13 +70,26 @@ def parse(arguments: Sequence[str] | None) -> Command:
     )
 
 
+def print_completion(arguments: Sequence[str]) -> int:
+    """The shell's completions, as tyro writes them, each description on one line: shells offer every line as a choice."""
+    script = io.StringIO()
+    with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
+        parse(arguments)
+    for line in script.getvalue().splitlines(keepends=True):
+        sys.stdout.write(line.replace(r"\n", " ") if line.startswith("COMPLETION_SPEC") else line)
+    return 0 if script.getvalue() else 2
+
+
 def _complain(line: str) -> None:
     Console(stderr=True).print(f"hydromae: {line}", style="red", soft_wrap=True, markup=False, highlight=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give the exit code: 0, 2 after an error of the user's, 130 after Ctrl+C; both say one line."""
-    if (sys.argv[1:] if arguments is None else list(arguments)) == ["--version"]:
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["--tyro-print-completion"]:
+        return print_completion(words)
+    if words == ["--version"]:
         Console().print(f"hydromae {__version__}", highlight=False)
         return 0
     # of several damaged chunks, read at once by zarr, the first is reported; asyncio would tell of the others
