@@ -19,7 +19,7 @@ from rich.console import Console
 
 from hydromae.cli import STOPPED, display, main, scores
 from hydromae.cli.display import Display, duration
-from hydromae.progress import counted, heard_by, tell, telling
+from hydromae.progress import counted, heard_by, over, tell, telling
 
 CONTROL = re.compile(r"\x1b")
 
@@ -63,6 +63,14 @@ def test_without_a_terminal_a_line_comes_now_and_then(capsys: pytest.CaptureFixt
         "hydromae prepare: days 200 of 400, 40 s left",
         "hydromae prepare: days 300 of 400, loss 0.5, 27 s left",
     ]
+
+
+def test_after_all_work_nothing_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+    monkeypatch.setattr(display, "BETWEEN_LINES", 0.0)
+    with Display("explore") as shown, heard_by(shown.hear):
+        over()
+        tell("windows", 1, 2)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_quiet_display_says_nothing(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:

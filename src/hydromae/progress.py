@@ -24,6 +24,11 @@ def tell(what: str, done: float, of: float | None = None, said: str | None = Non
     _hear.get()(what, done, of, said)
 
 
+def over() -> None:
+    """Tell that all work is done: what follows, such as a server that waits, takes no bar."""
+    tell("", 1, 1)
+
+
 def telling(what: str) -> Callable[[int, int], None]:
     """`tell` as what functions with a `watch` call."""
     return lambda done, of: tell(what, done, of)

@@ -49,6 +49,9 @@ class Display:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
         self.timer.cancel()
         with self.lock:
             self.over = True
@@ -62,13 +65,15 @@ class Display:
 
     def say(self, console: Console, shown: RenderableType) -> None:
         """Print, above the bars where both are on the terminal."""
-        above = self.bars and not self.quiet and not console.quiet and console.is_terminal
+        above = self.bars and not self.quiet and not self.over and not console.quiet and console.is_terminal
         target = self.screen if above else console
         target.print(shown, soft_wrap=isinstance(shown, str), markup=False, highlight=False)
 
     def hear(self, what: str, done: float, of: float | None, said: str | None) -> None:
-        """Show how far a part of the work is."""
-        if self.quiet:
+        """Show how far a part of the work is; where it has no name, all is done and nothing more is shown."""
+        if not what:
+            self._end()
+        if self.quiet or self.over:
             return
         with self.lock:
             if self.bars:

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Result, Say
 from hydromae.errors import InputError
-from hydromae.progress import telling
+from hydromae.progress import over, telling
 
 if TYPE_CHECKING:
     from hydromae.explore.country import Country
@@ -69,6 +69,7 @@ class Explore:
         taken = listening(self.port)
 
         def ready(address: str) -> None:
+            over()
             say(f"{address}: {len(country.names)} rivers of {self.store}, answered by {self.model}; Ctrl+C ends it")
             if self.browser:
                 webbrowser.open(address)
