@@ -138,7 +138,19 @@ def test_ctrl_c_in_training_says_how_to_go_on(capsys: pytest.CaptureFixture[str]
 
     monkeypatch.setattr("hydromae.data.store.open_store", interrupted)
     assert main(["pretrain", str(tmp_path / "store.zarr"), "--out", str(tmp_path / "run")]) == STOPPED
-    assert capsys.readouterr().err == "hydromae: stopped by Ctrl+C; the same command with --resume goes on\n"
+    assert capsys.readouterr().err == "hydromae: stopped by Ctrl+C; with --resume it goes on from its last checkpoint\n"
+
+
+def test_a_demo_that_is_stopped_leaves_no_folder(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        assert (tmp_path / "demo").is_dir()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hydromae.virtual.virtual_catchments", interrupted)
+    assert main(["demo", str(tmp_path / "demo")]) == STOPPED
+    assert list(tmp_path.iterdir()) == [] and capsys.readouterr().err == "hydromae: stopped by Ctrl+C\n"
 
 
 def test_results_are_printed_above_the_bars(

@@ -105,7 +105,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         if speaks():
-            goes_on = "; the same command with --resume goes on" if isinstance(command, Pretrain | Finetune) else ""
+            goes_on = (
+                "; with --resume it goes on from its last checkpoint"
+                if isinstance(command, Pretrain | Finetune)
+                else ""
+            )
             _complain(f"stopped by Ctrl+C{goes_on}")
         return STOPPED
     if command.json and speaks():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,17 @@ class Demo:
     """Print the result as JSON."""
 
     def run(self, say: Say) -> Result:
-        """Generate, prepare, train, answer, report."""
+        """Generate, prepare, train, answer, report; what is stopped on the way leaves nothing."""
+        if self.out.exists():
+            raise InputError(f"{self.out}: lies there already; name another folder, or remove it")
+        self.out.mkdir(parents=True)
+        try:
+            return self._make(say)
+        except KeyboardInterrupt:
+            shutil.rmtree(self.out, ignore_errors=True)
+            raise
+
+    def _make(self, say: Say) -> Result:
         from hydromae.data.answers import write_answer
         from hydromae.data.cache import scaling_for
         from hydromae.data.store import open_store
@@ -53,9 +64,6 @@ class Demo:
         from hydromae.train.loop import train
 
         began = time.monotonic()
-        if self.out.exists():
-            raise InputError(f"{self.out}: lies there already; name another folder, or remove it")
-        self.out.mkdir(parents=True)
         store = self._store(say)
         record = open_store(store).load()
         say(f"training a small model on 2003 to 2010, {os.cpu_count()} cores")
