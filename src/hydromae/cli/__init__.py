@@ -105,12 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         if speaks():
-            goes_on = (
-                "; with --resume it goes on from its last checkpoint"
-                if isinstance(command, Pretrain | Finetune)
-                else ""
-            )
-            _complain(f"stopped by Ctrl+C{goes_on}")
+            trains = isinstance(command, Pretrain | Finetune)
+            _complain("stopped by Ctrl+C" + "; with --resume it goes on from its last checkpoint" * trains)
         return STOPPED
     if command.json and speaks():
         Console().print_json(data=dict(result), indent=None, allow_nan=False, highlight=sys.stdout.isatty())
