@@ -1,4 +1,4 @@
-"""How to add a variable, a mask, a reader, and completions: the pages' own edits are made to a copy of the package."""
+"""How to add a variable, a mask, a reader: the pages' own edits are made to a copy of the package."""
 
 from __future__ import annotations
 
@@ -120,26 +120,3 @@ def test_the_product_of_the_page_is_prepared(
     assert float(first["riverflow"][0]) == pytest.approx(
         float(told[1]) * 86.4 / float(first["catchment-area"]), rel=1e-5
     )
-
-
-BASH = """
-source completions
-declare -F | grep -o '_[a-z_]*hydromae$' | head -1 > name
-COMP_WORDS=(hydromae {words}); COMP_CWORD={place}; COMP_LINE="hydromae {words}"; COMP_POINT=${{#COMP_LINE}}
-$(complete -p hydromae | sed 's/.*-F \\([^ ]*\\).*/\\1/') hydromae
-printf '%s\\n' "${{COMPREPLY[@]}}"
-"""
-
-
-@pytest.mark.parametrize(
-    ("words", "offered"),
-    [("pre", {"prepare", "pretrain", "predict"}), ("predict --qu", {"--quantiles"}), ("forecast --iss", {"--issues"})],
-)
-def test_bash_completes(words: str, offered: set[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["--tyro-print-completion", "bash"])
-    assert not ended.value.code
-    (tmp_path / "completions").write_text(capsys.readouterr().out, encoding="utf-8")
-    script = BASH.format(words=words, place=len(words.split()))
-    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) == offered, done.stderr

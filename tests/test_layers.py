@@ -13,6 +13,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "hydromae"
 # From the bottom up: a module may import from its own layer and from those before it, never from one after it.
 ORDER = (
     "errors",
+    "progress",
     "files",
     "modalities",
     "grid",

@@ -1,4 +1,4 @@
-"""What packagers need: the conda recipe says what pyproject.toml says."""
+"""What packagers need: the conda recipe and the container file say what pyproject.toml says."""
 
 from __future__ import annotations
 
@@ -38,3 +38,30 @@ def test_the_recipe_says_what_it_is_and_starts_the_same_command() -> None:
     assert (ROOT / RECIPE["about"]["license_file"]).is_file()
     starts = [f"{name} = {target}" for name, target in project["scripts"].items()]
     assert RECIPE["build"]["python"]["entry_points"] == starts
+
+
+def test_the_container_has_the_python_and_the_torch_of_the_project_and_starts_its_command() -> None:
+    text = (ROOT / "Containerfile").read_text(encoding="utf-8")
+    base = re.search(r"^FROM docker\.io/library/python:(\d+)\.(\d+)-slim$", text, re.MULTILINE)
+    least = re.fullmatch(r">=(\d+)\.(\d+)", PROJECT["project"]["requires-python"])
+    assert base and least and tuple(map(int, base.groups())) >= tuple(map(int, least.groups()))
+    torch = re.search(r"^TORCH := (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert torch and f"{torch[1]} --index-url https://download.pytorch.org/whl/cpu" in text
+    start = re.search(r'^ENTRYPOINT \["(\w+)"\]$', text, re.MULTILINE)
+    assert start and start[1] in PROJECT["project"]["scripts"]
+
+
+def test_the_container_is_built_from_what_the_wheel_needs_and_nothing_else() -> None:
+    words = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    taken = {word[1:] for word in words if word.startswith("!")}
+    project = PROJECT["project"]
+    assert "*" in words and {"pyproject.toml", project["readme"], *project["license-files"], "src"} == taken
+    assert all((ROOT / name).exists() for name in taken)
+    packages = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert all(place.startswith("src/") for place in (*packages, PROJECT["tool"]["hatch"]["version"]["path"]))
+
+
+def test_no_requirement_pins_a_version_or_a_build_for_one_kind_of_device() -> None:
+    project = PROJECT["project"]
+    every = [*project["dependencies"], *(one for held in project["optional-dependencies"].values() for one in held)]
+    assert [one for one in every if re.search(r"==|\+cu|nvidia|cuda|@", one)] == []

@@ -108,7 +108,7 @@ class Model:
         attributes : DataFrame, Dataset or path, optional
             Of the catchments, where the data have none: positions at least. A DataFrame has the catchments as its index.
         watch : callable
-            Told how many windows are answered, and of how many.
+            Told how many windows are answered, and of how many; nothing is printed unless it does.
 
         Returns
         -------

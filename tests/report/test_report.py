@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from hydromae.errors import InputError
 from hydromae.report.britain import coast, score_class
@@ -18,7 +19,7 @@ from hydromae.report.chart import Scale, band, number, path
 from hydromae.report.journal import read_journal
 from hydromae.report.page import write_report
 from hydromae.report.plots import Hydrograph, hydrograph, interval, runs, shown_days, top_of
-from hydromae.report.sections import line_style
+from hydromae.report.sections import line_styles
 from hydromae.report.summary import counted, needed_days, percentile, questions, row, table
 from hydromae.report.words import question
 
@@ -105,9 +106,24 @@ def test_scale_line_and_band_stand_where_they_should() -> None:
     )
 
 
-def test_no_baseline_is_drawn_like_the_model() -> None:
-    styles = [line_style(place) for place in range(20)]
-    assert styles[0] == "l0" and "l0" not in styles[1:] and len(set(styles[:8])) == 8
+def test_no_two_methods_of_a_chart_are_drawn_alike() -> None:
+    """Of twelve methods, more than there are styles, six answer a question; the fifth and the twelfth share one."""
+    names = ["model", *(f"m{k}" for k in range(1, 12))]
+    asked = [["model", *names[1:6]], ["model", *names[6:11]], ["model", "m4", "m11"]]
+    nse = np.full((3, 12, 400), np.nan)
+    for place, members in enumerate(asked):
+        for name in members:
+            nse[place, names.index(name)] = 0.5
+    days = np.where(np.isfinite(nse), 500.0, 0.0)
+    scores = xr.Dataset(
+        {name: (("question", "method", "catchment"), values) for name, values in (("nse", nse), ("target_days", days))},
+        coords={"question": ["fill", "ungauged", "simulate"], "method": names, "catchment": np.arange(400)},
+    )
+    others = dict.fromkeys(("kge", "crps", "coverage50", "coverage90"), scores["nse"])
+    styles = line_styles(scores.assign(answered_days=scores["target_days"], **others), "model")
+    assert set(styles) == set(names) and [name for name in names if styles[name] == "l0"] == ["model"]
+    for members in asked:
+        assert len({styles[name] for name in members}) == len(members)
 
 
 def test_score_classes_at_their_edges() -> None:

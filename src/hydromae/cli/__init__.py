@@ -7,17 +7,20 @@ itself, so that `hydromae --help` answers at once; it returns what `--json` prin
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import sys
 from collections.abc import Callable, Sequence
 
 import tyro
-from rich.console import Console, RenderableType
+from rich.console import Console
 
 from hydromae import __version__
 from hydromae.cli.common import Command, speaks
 from hydromae.cli.configuration import base_config
 from hydromae.cli.demo import Demo
+from hydromae.cli.display import Display
 from hydromae.cli.doctor import Doctor
 from hydromae.cli.explore import Explore
 from hydromae.cli.fetching import Fetch
@@ -28,7 +31,12 @@ from hydromae.cli.scores import Evaluate, Report
 from hydromae.cli.sweep import Sweep
 from hydromae.cli.utilities import Merge, Missing, Patches
 from hydromae.errors import InputError
+from hydromae.progress import heard_by
 
+WIDE = 160
+"""Columns of a table that goes to a file or another program, where nothing tells how wide it may be."""
+STOPPED = 130
+"""Exit code after Ctrl+C, as shells have it."""
 COMMANDS: dict[str, Callable[..., Command]] = {
     "demo": Demo,
     "virtual": Virtual,
@@ -62,24 +70,44 @@ def parse(arguments: Sequence[str] | None) -> Command:
     )
 
 
+def print_completion(arguments: Sequence[str]) -> int:
+    """The shell's completions, as tyro writes them, each description on one line: shells offer every line as a choice."""
+    script = io.StringIO()
+    with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
+        parse(arguments)
+    for line in script.getvalue().splitlines(keepends=True):
+        sys.stdout.write(line.replace(r"\n", " ") if line.startswith("COMPLETION_SPEC") else line)
+    return 0 if script.getvalue() else 2
+
+
+def _complain(line: str) -> None:
+    Console(stderr=True).print(f"hydromae: {line}", style="red", soft_wrap=True, markup=False, highlight=False)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and give the exit code: 0, or 2 for an error of the user's, said in one line on stderr."""
-    if (sys.argv[1:] if arguments is None else list(arguments)) == ["--version"]:
+    """Run one command and give the exit code: 0, 2 after an error of the user's, 130 after Ctrl+C; both say one line."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words[:1] == ["--tyro-print-completion"]:
+        return print_completion(words)
+    if words == ["--version"]:
         Console().print(f"hydromae {__version__}", highlight=False)
         return 0
     # of several damaged chunks, read at once by zarr, the first is reported; asyncio would tell of the others
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    command = None
     try:
         command = parse(arguments)
-        console = Console(quiet=command.json or not speaks())
-
-        def say(shown: RenderableType) -> None:
-            console.print(shown, soft_wrap=isinstance(shown, str), markup=False, highlight=False)
-
-        result = command.run(say)
+        console = Console(quiet=command.json or not speaks(), width=None if sys.stdout.isatty() else WIDE)
+        with Display(type(command).__name__.lower(), quiet=not speaks()) as display, heard_by(display.hear):
+            result = command.run(lambda shown: display.say(console, shown))
     except InputError as error:
-        Console(stderr=True).print(f"hydromae: {error}", style="red", soft_wrap=True, markup=False, highlight=False)
+        _complain(str(error))
         return 2
+    except KeyboardInterrupt:
+        if speaks():
+            trains = isinstance(command, Pretrain | Finetune)
+            _complain("stopped by Ctrl+C" + "; with --resume it goes on from its last checkpoint" * trains)
+        return STOPPED
     if command.json and speaks():
-        Console().print_json(data=dict(result), indent=None, allow_nan=False)
+        Console().print_json(data=dict(result), indent=None, allow_nan=False, highlight=sys.stdout.isatty())
     return 0

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 from rich.console import RenderableType
@@ -25,16 +24,6 @@ class Command(Protocol):
     def run(self, say: Say) -> Result:
         """Do the work; `say` shows something to people, the result is for programs."""
         ...
-
-
-@contextmanager
-def counting(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """A bar with the time left, as something that is told how much is done, and of how much."""
-    from rich.progress import Progress
-
-    with Progress(disable=quiet or not speaks(), transient=True) as progress:
-        task = progress.add_task(what, total=None)
-        yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
 def speaks() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Result, Say
-from hydromae.cli.models import watching
+from hydromae.cli.models import losses
 from hydromae.errors import InputError
 from hydromae.presets import DEMO
+from hydromae.progress import telling
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -41,7 +43,17 @@ class Demo:
     """Print the result as JSON."""
 
     def run(self, say: Say) -> Result:
-        """Generate, prepare, train, answer, report."""
+        """Generate, prepare, train, answer, report; what is stopped on the way leaves nothing."""
+        if self.out.exists():
+            raise InputError(f"{self.out}: lies there already; name another folder, or remove it")
+        self.out.mkdir(parents=True)
+        try:
+            return self._make(say)
+        except KeyboardInterrupt:
+            shutil.rmtree(self.out, ignore_errors=True)
+            raise
+
+    def _make(self, say: Say) -> Result:
         from hydromae.data.answers import write_answer
         from hydromae.data.cache import scaling_for
         from hydromae.data.store import open_store
@@ -52,24 +64,29 @@ class Demo:
         from hydromae.train.loop import train
 
         began = time.monotonic()
-        if self.out.exists():
-            raise InputError(f"{self.out}: lies there already; name another folder, or remove it")
-        self.out.mkdir(parents=True)
         store = self._store(say)
         record = open_store(store).load()
         say(f"training a small model on 2003 to 2010, {os.cpu_count()} cores")
         config = DEMO.having(
             train={"epochs": self.epochs, "seed": self.seed}, data={"held_out": held_out_names(record)}
         )
-        with watching(quiet=self.json) as watch:
-            train(config, record, scaling_for(record, config, self.out / "run", say), self.out / "run", watch=watch)
+        scaling = scaling_for(record, config, self.out / "run", say)
+        train(config, record, scaling, self.out / "run", watch=losses())
         model = load(self.out / "run")
-        write_answer(model.predict(three_questions(record)), self.out / "answer.nc")
+        answer = model.predict(three_questions(record), watch=telling("windows"))
+        write_answer(answer, self.out / "answer.nc")
         say(f"{self.out / 'answer.nc'}: a gap, a forecast and a river without a gauge, answered")
         command = f"hydromae demo --catchments {self.catchments} --epochs {self.epochs:g} --seed {self.seed}"
         say("asking every question of the protocol about 2011 and 2012, of the model and of the baselines")
         evaluation = run_protocol(
-            model, record, PERIOD, QUESTIONS, self.every, True, {"command": command, "seed": self.seed}
+            model,
+            record,
+            PERIOD,
+            QUESTIONS,
+            self.every,
+            True,
+            {"command": command, "seed": self.seed},
+            watch=telling("questions"),
         )
         evaluation.save(self.out / "evaluation")
         card: dict[str, object] = {

@@ -9,22 +9,26 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from rich.table import Table
 
 from hydromae.cli.common import Result, Say
 
-OPTIONAL = {
-    "deepspeed": "training on many GPUs",
-    "wandb": "journals on Weights & Biases",
-    "tensorboard": "journals in TensorBoard",
-    "optuna": "hydromae sweep",
-    "starlette": "hydromae explore",
+EXTRAS = {
+    "deepspeed": (("deepspeed",), "training on many GPUs"),
+    "wandb": (("wandb",), "journals on Weights & Biases"),
+    "tensorboard": (("tensorboard",), "journals in TensorBoard"),
+    "optuna": (("optuna", "filelock"), "hydromae sweep"),
+    "explore": (("starlette", "uvicorn"), "hydromae explore"),
 }
-"""Packages that one may do without, and what for."""
-EXTRAS = {"starlette": "explore"}
-"""Extras of hydromae that have another name than the package they bring."""
-NEEDED = ("torch", "numpy", "pandas", "xarray", "zarr", "h5netcdf", "pydantic", "tyro", "scores", "safetensors")
+"""What one may do without: the extra of hydromae, the packages that it brings, and what for."""
+NEEDED = (
+    *("torch", "numpy", "pandas", "pyarrow", "h5py", "h5netcdf", "xarray", "zarr", "dask", "pydantic", "tyro", "rich"),
+    *("einops", "jaxtyping", "safetensors", "huggingface_hub", "httpx", "pyproj", "scores", "matplotlib", "contourpy"),
+)
+"""Packages without which nothing can be measured or answered."""
+ABSENT = "absent"
 SIZE, TIMES = 1024, 5
 LEAST_FREE, LEAST_MEMORY = 5e9, 4e9
 """Bytes below which a national record is prepared or filled with difficulty."""
@@ -39,12 +43,16 @@ class Doctor:
 
     def run(self, say: Say) -> Result:
         """Look, measure for some seconds, and answer a small question."""
-        found = {"versions": _versions(), "machine": _machine(), "speed": _speed(), "answer_s": _answer()}
+        versions = _versions()
+        whole = all(versions[name] != ABSENT for name in NEEDED)
+        found: dict[str, Any] = {"versions": versions, "machine": _machine(whole), "speed": _speed() if whole else {}}
+        found["answer_s"] = _answer() if whole else None
         advice = _advice(found)
         table = Table(box=None, show_header=False, pad_edge=False)
         for name, value in {**found["versions"], **found["machine"], **found["speed"]}.items():
             table.add_row(name, value if isinstance(value, str) else f"{value:.4g}")
-        table.add_row("a small question, answered", f"{found['answer_s']:.2f} s")
+        if whole:
+            table.add_row("a small question, answered", f"{found['answer_s']:.2f} s")
         say(table)
         for line in advice or ["nothing is missing"]:
             say(line)
@@ -58,22 +66,26 @@ def _versions() -> dict[str, str]:
         try:
             return version(name)
         except PackageNotFoundError:
-            return "absent"
+            return ABSENT
 
     own = {"hydromae": __version__, "python": platform.python_version()}
-    return own | {name: known(name) for name in (*NEEDED, *OPTIONAL)}
+    optional = [name for packages, _ in EXTRAS.values() for name in packages]
+    return own | {name: known(name) for name in (*NEEDED, *optional)}
 
 
-def _machine() -> dict[str, str | float]:
-    import torch
+def _machine(with_torch: bool) -> dict[str, str | float]:
+    devices, threads = ["cpu"], float(os.cpu_count() or 1)
+    if with_torch:
+        import torch
 
-    devices = ["cpu"] + [f"cuda ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
-    devices += ["mps"] * torch.backends.mps.is_available()
+        devices += [f"cuda ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
+        devices += ["mps"] * torch.backends.mps.is_available()
+        threads = float(torch.get_num_threads())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "system": platform.platform(),
         "cores": float(os.cpu_count() or 1),
-        "threads": float(torch.get_num_threads()),
+        "threads": threads,
         "devices": ", ".join(devices),
         "memory [GB]": memory / 1e9,
         "disk free here [GB]": shutil.disk_usage(".").free / 1e9,
@@ -111,21 +123,21 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def _advice(found: dict[str, dict]) -> list[str]:
+def _advice(found: dict[str, Any]) -> list[str]:
     """What is missing or short, each with what helps."""
-    absent = {name for name, told in found["versions"].items() if told == "absent"}
-    lines = [f"{name} is absent: pip install {name}" for name in NEEDED if name in absent]
-    lines += [
-        f"{name} is absent, for {use}: pip install 'hydromae[{EXTRAS.get(name, name)}]'"
-        for name, use in OPTIONAL.items()
-        if name in absent
-    ]
+    absent = {name for name, told in found["versions"].items() if told == ABSENT}
+    lines = [f"{name} is absent, and needed: pip install {name}" for name in NEEDED if name in absent]
+    for extra, (packages, use) in EXTRAS.items():
+        lacking = [name for name in packages if name in absent]
+        if lacking:
+            verb = "is" if len(lacking) == 1 else "are"
+            lines.append(f"{' and '.join(lacking)} {verb} absent, for {use}: pip install 'hydromae[{extra}]'")
     machine, speed = found["machine"], found["speed"]
     if machine["memory [GB]"] * 1e9 < LEAST_MEMORY:
         lines.append("memory is short: ask for fewer rivers or years at a time")
     if machine["disk free here [GB]"] * 1e9 < LEAST_FREE:
         lines.append("the disk is nearly full: a national record takes 5 GB; make room, or work elsewhere")
-    if speed["bf16 [GFLOP/s]"] < speed["fp32 [GFLOP/s]"]:
+    if speed and speed["bf16 [GFLOP/s]"] < speed["fp32 [GFLOP/s]"]:
         lines.append("bf16 is slower than fp32 here: train with --train.precision fp32")
     if machine["devices"] == "cpu":
         lines.append("no GPU was found: fill and forecast take minutes on a CPU, training of `base` takes long")

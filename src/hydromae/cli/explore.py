@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say, counting
+from hydromae.cli.common import Result, Say
 from hydromae.errors import InputError
+from hydromae.progress import over, telling
 
 if TYPE_CHECKING:
     from hydromae.explore.country import Country
@@ -68,6 +69,7 @@ class Explore:
         taken = listening(self.port)
 
         def ready(address: str) -> None:
+            over()
             say(f"{address}: {len(country.names)} rivers of {self.store}, answered by {self.model}; Ctrl+C ends it")
             if self.browser:
                 webbrowser.open(address)
@@ -80,8 +82,7 @@ class Explore:
     def _write(self, country: Country, out: Path, start: date | None, end: date | None, say: Say) -> Result:
         from hydromae.explore.export import export
 
-        with counting("rivers", self.json) as watch:
-            page = export(country, out, self.rivers, start, end, watch)
+        page = export(country, out, self.rivers, start, end, telling("rivers"))
         say(f"{page}: open it in a browser; it needs nothing else")
         return {"path": str(page)}
 

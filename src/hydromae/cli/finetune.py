@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Result, Say, speaks
-from hydromae.cli.models import watching
+from hydromae.cli.models import losses
 from hydromae.config import Config, MaskKind
 from hydromae.errors import InputError
 from hydromae.files import write_whole
@@ -103,19 +103,18 @@ class Finetune:
         say(f"{self.weights}: {learned:,} numbers learn; the pretrained model has {total:,}")
         say(f"scaled as {self.model} scales; nothing is fitted to this store")
         self._remember(start, learned, total)
-        with watching(quiet=self.json) as watch:
-            best = train(
-                config,
-                dataset,
-                before.scaling,
-                self.out,
-                grid=before.grid,
-                start=start,
-                resume=self.resume,
-                device=self.device,
-                stop_after=self.stop_after,
-                watch=watch,
-            )
+        best = train(
+            config,
+            dataset,
+            before.scaling,
+            self.out,
+            grid=before.grid,
+            start=start,
+            resume=self.resume,
+            device=self.device,
+            stop_after=self.stop_after,
+            watch=losses(),
+        )
         say(f"{best}: the model with the lowest validation loss; hydromae evaluate {self.store} --model {self.out}")
         return {"path": str(best), "run": str(self.out), "learned": learned, "pretrained": total}
 

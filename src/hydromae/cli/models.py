@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say, counting, speaks
+from hydromae.cli.common import Result, Say, speaks
 from hydromae.cli.configuration import Preset, chosen
 from hydromae.config import Config
 from hydromae.errors import InputError
+from hydromae.progress import tell, telling
 
 if TYPE_CHECKING:
     import numpy as np
@@ -68,21 +68,20 @@ class Pretrain:
         grid = grid_of(dataset) if "grid" in dataset.attrs else None
         with reading(self.store):
             scaling = scaling_for(dataset, config, self.out if speaks() else None, say)
-        with watching(quiet=self.json or not speaks()) as watch:
-            best = train(
-                config,
-                dataset,
-                scaling,
-                self.out,
-                grid=grid,
-                resume=self.resume,
-                device=self.device,
-                engine=self.engine,
-                timeout=self.timeout,
-                stop_after=self.stop_after,
-                watch=watch,
-                say=say,
-            )
+        best = train(
+            config,
+            dataset,
+            scaling,
+            self.out,
+            grid=grid,
+            resume=self.resume,
+            device=self.device,
+            engine=self.engine,
+            timeout=self.timeout,
+            stop_after=self.stop_after,
+            watch=losses(),
+            say=say,
+        )
         say(f"{best}: the model with the lowest validation loss; hydromae evaluate {self.store} --model {self.out}")
         return {"path": str(best), "run": str(self.out)}
 
@@ -101,35 +100,18 @@ class Pretrain:
             ) from error
 
 
-class watching:
-    """A progress bar with loss and time left, as something the training loop can call."""
+def losses() -> Callable[[Step], None]:
+    """Something that the training loop can call: says loss and last validation loss beside the steps that are done."""
+    from hydromae.train.run import STEPS
 
-    def __init__(self, quiet: bool) -> None:
-        columns = (
-            TextColumn("training"),
-            BarColumn(),
-            TextColumn("{task.fields[said]}"),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        )
-        self.progress = Progress(*columns, disable=quiet)
-        self.validation: float | None = None
+    validation: list[str] = [""]
 
-    def __enter__(self) -> Callable[[Step], None]:
-        self.progress.start()
-        self.task = self.progress.add_task("training", total=None, said="")
-        return self.step
+    def step(step: Step) -> None:
+        if step.validation_loss is not None:
+            validation[0] = f", validation {step.validation_loss:.4f}"
+        tell(STEPS, step.step, step.steps, f"loss {step.loss:.4f}{validation[0]}")
 
-    def __exit__(self, *exception: object) -> None:
-        self.progress.stop()
-
-    def step(self, step: Step) -> None:
-        """Show a step."""
-        self.validation = step.validation_loss if step.validation_loss is not None else self.validation
-        held = "" if self.validation is None else f", validation {self.validation:.4f}"
-        said = f"step {step.step} of {step.steps}, loss {step.loss:.4f}{held}"
-        self.progress.update(self.task, total=step.steps, completed=step.step, said=said)
+    return step
 
 
 @dataclass(frozen=True)
@@ -161,8 +143,7 @@ class Predict:
         check_target(self.out)
         model = load(self.model, self.device)
         record = readers.load(self.question, self.attributes)
-        with counting("windows", self.json) as watch:
-            answer = model.predict(record, self.quantiles, watch=watch)
+        answer = model.predict(record, self.quantiles, watch=telling("windows"))
         write_answer(answer, self.out)
         origin = answer["riverflow_origin"].values
         counts = {kind.name.lower(): int((origin == kind).sum()) for kind in Origin}
@@ -206,8 +187,7 @@ class Forecast:
         record = readers.load(self.record, self.attributes)
         issues = last_flow(record) if self.issues is None else parse_issues(self.issues)
         context = model.config.data.sequence_length
-        with counting("issue days", self.json) as watch:
-            answer = forecast(model, record, issues, self.days, self.weather, context, watch)
+        answer = forecast(model, record, issues, self.days, self.weather, context, telling("issue days"))
         write_answer(answer, self.out)
         say(f"{self.out}: {len(issues)} issue days, {self.days} days ahead, {answer.sizes['catchment']} catchments")
         return {"path": str(self.out), "issues": len(issues), "days": self.days}

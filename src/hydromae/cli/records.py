@@ -44,6 +44,7 @@ class Virtual:
     def run(self, say: Say) -> Result:
         """Write the record."""
         from hydromae.data.store import building
+        from hydromae.virtual.seed import write_seed
 
         days = self.days if self.days is not None else (16801 if self.layout == "seed" else 1826)
         start = self.start or ("1970-01-01" if self.layout == "seed" else "1989-01-01")
@@ -53,7 +54,7 @@ class Virtual:
             raise InputError(f"--shape {self.shape}: not what the layout {self.layout} holds; leave --shape out")
         with building(self.out) as aside:
             if self.layout == "seed":
-                self._write_seed(aside, days, start)
+                write_seed(aside, days, self.seed, start, self.catchments, missing=not self.complete)
             else:
                 self._write_record(aside, days, start)
         say(f"{self.out}: {days} days of {self.catchments} invented rivers, seed {self.seed}")
@@ -73,25 +74,6 @@ class Virtual:
             record.to_netcdf(aside, engine="h5netcdf")
         else:
             record.to_zarr(aside, zarr_format=3, consolidated=False)
-
-    def _write_seed(self, aside: str, days: int, start: str) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        from hydromae.virtual.seed import write_seed
-
-        console = Console()
-        with Progress(console=console, disable=self.json or not console.is_terminal, transient=True) as progress:
-            task = progress.add_task("days", total=max(days, 1))
-            write_seed(
-                aside,
-                days,
-                self.seed,
-                start,
-                self.catchments,
-                missing=not self.complete,
-                told=lambda done: progress.update(task, completed=done),
-            )
 
 
 @dataclass(frozen=True)

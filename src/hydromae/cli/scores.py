@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say, counting
+from hydromae.cli.common import Result, Say
 from hydromae.errors import InputError
 from hydromae.evaluate import QuestionName
+from hydromae.progress import telling
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,10 +65,9 @@ class Evaluate:
         settings = self._settings()
         record = _record(self.store)
         more = networks.methods_of(record, networks.SHIPPED, self.questions) if gb and self.baselines else None
-        with counting("questions", self.json) as watch:
-            evaluation = run_protocol(
-                model, record, period, self.questions, every, self.baselines, settings, more, watch
-            )
+        evaluation = run_protocol(
+            model, record, period, self.questions, every, self.baselines, settings, more, telling("questions")
+        )
         evaluation.save(self.out)
         found = summary(evaluation)
         say(scores_table(found))
@@ -104,11 +104,19 @@ def _record(source: Path) -> xr.Dataset:
         return load_store(prepare(source, f"{aside}/record.zarr", "catchments"))
 
 
+def _by_question() -> Table:
+    """A table whose numbers are whole on a terminal of 80 columns; a name that is too long is folded."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for head in ("question", "method"):
+        table.add_column(head, overflow="fold")
+    return table
+
+
 def scores_table(found: pd.DataFrame) -> Table:
     """Medians over catchments, a row for each question and method; `--json` has more columns."""
-    table = Table("question", "method", "NSE", "p10", "CRPS", "50 %", "90 %", "rivers", box=None, pad_edge=False)
-    for column in table.columns[:2]:
-        column.no_wrap, column.min_width = True, 18
+    table = _by_question()
+    for head in ("NSE", "p10", "CRPS", "50 %", "90 %", "rivers"):
+        table.add_column(head, justify="right", no_wrap=True)
     for row in found.reset_index().to_dict("records"):
         numbers = [row[name] for name in ("nse_median", "nse_p10", "crps")]
         shares = [row[name] for name in ("coverage50", "coverage90")]
@@ -119,12 +127,10 @@ def scores_table(found: pd.DataFrame) -> Table:
 
 def events_table(found: pd.DataFrame) -> Table:
     """Floods and droughts of all rivers together, for each question that met any: how many, CSI, and Brier score."""
-    table = Table("question", "method", box=None, pad_edge=False)
-    for column in table.columns:
-        column.no_wrap, column.min_width = True, 18
+    table = _by_question()
     for kind in ("flood", "drought"):
         for head in (f"{kind}s", "CSI", "Brier"):
-            table.add_column(head, justify="right")
+            table.add_column(head, justify="right", no_wrap=True)
     names = [(f"{kind}_events", f"{kind}_csi", f"{kind}_brier") for kind in ("flood", "drought")]
     for row in found.reset_index().to_dict("records"):
         cells = []

@@ -17,6 +17,7 @@ from hydromae.data.scaling import Scaling
 from hydromae.data.store import SHARD_DAYS
 from hydromae.errors import InputError
 from hydromae.modalities import Modality
+from hydromae.progress import tell
 
 PAGE = 4096
 """Bytes that a machine maps at once, or a part of them."""
@@ -101,7 +102,7 @@ def map_blocks(
     """
     name, (patch, pixel, inside) = modality.variables[0].name, where
     there = name in dataset and name in scaling and dataset[name].dims == ("time", "cell")
-    for days in _pieces(dataset):
+    for days in _pieces(dataset, modality.name):
         block = np.full((days.stop - days.start, *shape), np.nan, dtype=np.float16)
         if there:
             block[:, patch, pixel] = scaling.scale(name, read(dataset, name, days)[:, inside])
@@ -114,7 +115,7 @@ def series_blocks(
     """Scaled variables of a series modality in groups of catchments, NaN where unobserved, some days at a time."""
     present = (groups >= 0).reshape(-1)
     slots = groups.reshape(-1)[present]
-    for days in _pieces(dataset):
+    for days in _pieces(dataset, modality.name):
         length, count = days.stop - days.start, len(modality.variables)
         block = np.full((length, groups.size, count), np.nan, dtype=np.float32)
         for place, variable in enumerate(modality.variables):
@@ -125,10 +126,11 @@ def series_blocks(
         yield block.reshape(length, len(groups), -1)
 
 
-def _pieces(dataset: xr.Dataset) -> Iterator[slice]:
+def _pieces(dataset: xr.Dataset, name: str) -> Iterator[slice]:
     days = dataset.sizes["time"]
     for first in range(0, days, SHARD_DAYS):
-        yield slice(first, min(first + SHARD_DAYS, days))
+        yield slice(first, last := min(first + SHARD_DAYS, days))
+        tell(f"days of {name} read", last, days)
 
 
 def read(dataset: xr.Dataset, name: str, days: slice) -> Shaped[np.ndarray, "T N"]:

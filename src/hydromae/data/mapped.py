@@ -25,6 +25,7 @@ from hydromae.data.store import SHARD_DAYS, source_of
 from hydromae.errors import InputError
 from hydromae.footprints import Footprints, disc_footprints, footprint_mean
 from hydromae.grid import GridSpec
+from hydromae.progress import counted
 from hydromae.virtual.layout import MAPS
 
 WEATHER = ("precipitation", "temperature", "potential_evaporation")
@@ -173,7 +174,8 @@ def prepare_mapped(
     template = made.template()
     training = training_period or usual_training(template, say)
     used = {held.files[n].path: name for name, held in maps.items() for n in np.unique(held.file) if n >= 0}
-    sources += [source_of(path, template[[name]] if name in template else None) for path, name in used.items()]
+    files = counted(used.items(), "sums of the maps", len(used))
+    sources += [source_of(path, template[[name]] if name in template else None) for path, name in files]
     return write_made(template, made.blocks(), out, sources, training, land.with_threshold(onto.grid, land_threshold))
 
 

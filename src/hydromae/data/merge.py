@@ -13,6 +13,7 @@ from hydromae.data.readers.map_files import Maps, month_files
 from hydromae.data.store import building
 from hydromae.errors import InputError
 from hydromae.modalities import VARIABLES
+from hydromae.progress import tell
 from hydromae.virtual.layout import CHUNK_DAYS, MISSING, MergedFile
 
 
@@ -69,6 +70,7 @@ def merge(folder: str | Path, out: str | Path, period: tuple[str, str], allow_mi
             else:
                 for _, values in file.pieces(begin, begin + length):
                     merged.append(values)
+            tell("days merged", run.stop, len(maps.days))
     return {"path": str(out), "variable": variable, "days": len(maps.days), "missing_days": [str(d) for d in absent]}
 
 

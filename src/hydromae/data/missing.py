@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
+from hydromae.progress import tell
 from hydromae.virtual.layout import MISSING
 
 KINDS = ("nan", "sentinel", "infinite", "filled")
@@ -92,6 +93,7 @@ class Missing:
                 counts[one] += [(part == code).sum(axis=0) for code in range(1, len(KINDS) + 1)]
             changes.add(codes > 0)
             day += len(codes)
+            tell(f"days of {held.variable}", day, len(held.days))
         if day != len(held.days):
             raise ValueError(f"{day} of {len(held.days)} days came in blocks")
         site, first, last = changes.runs()

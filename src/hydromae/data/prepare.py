@@ -25,6 +25,7 @@ from hydromae.data.scaling import Scaling
 from hydromae.data.store import SHARD_DAYS, source_of, write_store
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
+from hydromae.progress import counted
 
 Shape = Literal["catchments", "national"]
 LAND_THRESHOLD = GridSpec.land_threshold
@@ -209,7 +210,8 @@ def prepare_seed(
     seed = SeedFolder.open(folder, attributes, period, begin, allow_missing)
     grid = land.with_threshold(seed.grid, land_threshold)
     template = seed.template()
-    sources = [source_of(path, template[list(names)]) for path, names in seed.sources.items()]
+    files = counted(seed.sources.items(), "sums of the sources", len(seed.sources))
+    sources = [source_of(path, template[list(names)]) for path, names in files]
     return write_made(template, seed.blocks(SHARD_DAYS), out, sources, training_period, grid)
 
 

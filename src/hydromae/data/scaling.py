@@ -14,6 +14,7 @@ from jaxtyping import Float
 from hydromae.data.parse import parse_period
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES, VARIABLES, Transform
+from hydromae.progress import counted
 
 LOG_OFFSET = 0.01
 SMALLEST_STD = 1e-6
@@ -100,7 +101,13 @@ class Scaling:
         names = [str(n) for n in dataset.data_vars if n in VARIABLES]
         moments = Moments(training_period)
         for name in names:
-            for start in range(0, days.sizes["time"], FIT_DAYS):  # a block keeps what it has read: hold one at a time
+            starts = range(0, days.sizes["time"], FIT_DAYS)
+            for start in counted(
+                starts,
+                f"blocks of {name} scaled",
+                len(starts),
+                # a block keeps what it has read: hold one at a time
+            ):
                 moments.add(name, days[name].isel(time=slice(start, start + FIT_DAYS)).values)
         return moments.scaling(names, chosen)
 

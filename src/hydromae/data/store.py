@@ -25,6 +25,7 @@ from hydromae.errors import InputError
 from hydromae.files import sha256
 from hydromae.grid import GridSpec
 from hydromae.modalities import ATTRIBUTES, VARIABLES
+from hydromae.progress import counted, tell
 
 FORMAT = "hydromae-store-1"
 CHUNK_DAYS = 30
@@ -132,6 +133,7 @@ def write_blocks(aside: str, template: xr.Dataset, blocks: Iterable[xr.Dataset])
         values = block[timed].reset_coords(drop=True).drop_encoding()
         values = values.drop_vars(list(values.coords))
         values.to_zarr(aside, region={"time": days}, consolidated=False, zarr_format=3)
+        tell("days written", start, template.sizes["time"])
     if start != template.sizes["time"]:
         raise ValueError(f"{start} of {template.sizes['time']} days came in blocks")
 
@@ -222,7 +224,8 @@ def blocks_read(values: xr.DataArray, path: str | Path) -> Iterator[np.ndarray]:
     InputError
         A chunk does not agree with its checksum, or cannot be unpacked.
     """
-    for start in range(0, values.sizes["time"], SHARD_DAYS):
+    starts = range(0, values.sizes["time"], SHARD_DAYS)
+    for start in counted(starts, f"blocks of {values.name}", len(starts)):
         with reading(path):
             block = values.isel(time=slice(start, start + SHARD_DAYS)).values
         yield block
@@ -252,7 +255,9 @@ def load_store(path: str | Path) -> xr.Dataset:
     """
     stored = open_store(path)
     with reading(path):
-        return stored.load()
+        for values in counted(stored.variables.values(), "variables read", len(stored.variables)):
+            values.load()
+    return stored
 
 
 def _attribute(dataset: xr.Dataset, name: str) -> str:
@@ -288,7 +293,8 @@ def source_of(path: str | Path, record: xr.Dataset | None = None) -> dict[str, A
     place = Path(path)
     if place.is_dir():
         files = sorted(p for p in place.rglob("*") if p.is_file())
-        digest = hashlib.sha256("".join(f"{p.relative_to(place)} {sha256(p)}\n" for p in files).encode()).hexdigest()
+        counting = counted(files, f"sums of the files of {place.name}", len(files))
+        digest = hashlib.sha256("".join(f"{p.relative_to(place)} {sha256(p)}\n" for p in counting).encode()).hexdigest()
     else:
         digest = sha256(place)
     variables = [] if record is None else [str(name) for name in record.data_vars if name in VARIABLES]

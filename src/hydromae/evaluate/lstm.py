@@ -27,6 +27,7 @@ from hydromae.files import write_whole
 from hydromae.modalities import ATTRIBUTES
 from hydromae.model.distribution import Gaussians, around
 from hydromae.model.recurrence import opened
+from hydromae.progress import counted
 from hydromae.questions import WEATHER
 
 STARTS = 4
@@ -135,7 +136,8 @@ class RegionalLSTM:
         mean, cuts = np.empty_like(flow), np.broadcast_to(flow, (len(LEVELS), *flow.shape)).copy()
         self.network.eval()
         with torch.inference_mode():
-            for rivers in np.array_split(np.arange(given.shape[1]), -(-given.shape[1] // AT_ONCE)):
+            parts = np.array_split(np.arange(given.shape[1]), -(-given.shape[1] // AT_ONCE))
+            for rivers in counted(parts, f"hundreds of rivers, {self.name}", len(parts)):
                 root, gaussians = self.network(_joined(given[:, rivers], traits[rivers]))
                 mean[:, rivers] = self._natural(root, gaussians)
                 here = np.nonzero(asked[:, rivers])

@@ -11,6 +11,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from hydromae.evaluate.answers import answered, first_available, flow_of_log, log_flow, river_flow
+from hydromae.progress import counted
 
 CANDIDATES = 40
 MINIMUM_DAYS = 3 * 365
@@ -89,7 +90,8 @@ class DonorRidge:
         logs = np.full((len(flow), len(self.catchments)), np.nan)
         logs[:, position >= 0] = log_flow(flow[:, position[position >= 0]])
         answer = np.full_like(flow, np.nan)
-        for river in np.flatnonzero((position >= 0) & np.isnan(logs).any(axis=0)):
+        asked = np.flatnonzero((position >= 0) & np.isnan(logs).any(axis=0))
+        for river in counted(asked, f"rivers, {self.name}", len(asked)):
             answer[:, position[river]] = self._one_river(logs, int(river))
         return answered(dataset, flow_of_log(answer))
 

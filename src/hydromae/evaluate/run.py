@@ -15,6 +15,7 @@ from hydromae.evaluate.events import Thresholds
 from hydromae.evaluate.protocol import Period, Question
 from hydromae.evaluate.score import Evaluation, evaluate
 from hydromae.predict import Model, Watch, unwatched
+from hydromae.progress import telling
 from hydromae.questions import Method
 
 
@@ -27,7 +28,7 @@ class ByModel:
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
         """Every NaN, with `LEVELS`."""
-        return self.model.predict(dataset, LEVELS)
+        return self.model.predict(dataset, LEVELS, watch=telling("windows"))
 
 
 def run_protocol(

@@ -17,6 +17,7 @@ from hydromae.errors import InputError
 from hydromae.evaluate.events import COUNTS, KINDS, Thresholds, counted, scores_of
 from hydromae.evaluate.examples import Hydrograph, example_table, typical
 from hydromae.evaluate.protocol import Period, Question
+from hydromae.progress import counted as told
 from hydromae.questions import Method
 
 EVENTS = tuple(f"{kind}_{name}" for kind in KINDS for name in COUNTS)
@@ -117,11 +118,13 @@ def evaluate(
     answers: dict[tuple[str, str], _Answers] = {}
     for question in questions:
         _refuse_shown_answers(question)
-        for method in methods.get(question.name, ()):
+        asked = methods.get(question.name, ())
+        for method in told(asked, f"methods that answer {question.name}", len(asked)):
             answer = method.predict(question.dataset)
             for row, target in question.targets.items():
                 answers.setdefault((row, method.name), _Answers(truth)).enter(method.name, answer, target)
-    table = {key: entry.scores(truth, thresholds) for key, entry in answers.items()}
+    given = told(answers.items(), "answers scored", len(answers))
+    table = {key: entry.scores(truth, thresholds) for key, entry in given}
     where = {name: days[name] for name in ("easting", "northing") if name in days.variables}
     scores = _score_table(table, truth["catchment"]).assign_coords(where)
     said = {"period": list(period), "questions": list(scores["question"].values.tolist())}

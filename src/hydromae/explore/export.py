@@ -14,6 +14,7 @@ from hydromae.explore.answers import ahead, hidden, view
 from hydromae.explore.asked import MOST_DAYS, Ahead, Hide, View
 from hydromae.explore.country import Country
 from hydromae.explore.page import exported
+from hydromae.progress import counted
 from hydromae.report.page import write_page
 
 RIVERS = 3
@@ -71,13 +72,16 @@ def answered(country: Country, name: str, start: date | None, end: date | None) 
     shown = view(country, View(river=name, start=start, end=end))
     first, last = date.fromisoformat(shown["start"]), date.fromisoformat(shown["end"])
     gaps = [((first + timedelta(a), first + timedelta(b)),) for a, b in gaps_of(shown["flow"])]
-    answers = [hidden(country, Hide(river=name, start=first, end=last, hide=gap)) for gap in [(), *gaps]]
     issues = [first + timedelta(day) for day in issue_days(len(shown["flow"]))]
-    return {
-        "view": shown,
-        "answers": answers,
-        "forecasts": [ahead(country, Ahead(river=name, issue=day, days=DAYS_AHEAD)) for day in issues],
-    }
+    asked: list[Hide | Ahead] = [Hide(river=name, start=first, end=last, hide=gap) for gap in [(), *gaps]]
+    asked += [Ahead(river=name, issue=day, days=DAYS_AHEAD) for day in issues]
+    answers, forecasts = [], []
+    for one in counted(asked, f"answers about river {name}", len(asked)):
+        if isinstance(one, Hide):
+            answers.append(hidden(country, one))
+        else:
+            forecasts.append(ahead(country, one))
+    return {"view": shown, "answers": answers, "forecasts": forecasts}
 
 
 def gaps_of(flow: list[float | None]) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from hydromae.errors import InputError, first_line
 from hydromae.fetch.transfer import Client
+from hydromae.progress import counted
 
 LARGEST_RATIO = 200
 """Bytes unpacked for one packed, above which a file of an archive is refused."""
@@ -104,7 +105,7 @@ def unpack(file: Path, out: Path, kept: str = "") -> int:
     try:
         with zipfile.ZipFile(file) as archive:
             members = [one for one in archive.infolist() if not one.is_dir() and _is_kept(one.filename, kept)]
-            for member in members:
+            for member in counted(members, "files unpacked", len(members)):
                 _check(member, file)
                 target = out / PurePosixPath(member.filename)
                 if target.is_file() and target.stat().st_size == member.file_size:

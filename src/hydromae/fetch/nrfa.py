@@ -14,6 +14,7 @@ from typing import Any
 from hydromae.errors import InputError
 from hydromae.fetch.transfer import Client
 from hydromae.files import write_whole
+from hydromae.progress import counted
 
 URL = "https://nrfaapps.ceh.ac.uk/nrfa/ws"
 SERIES = ("gdf", "cdr")
@@ -62,7 +63,7 @@ def fetch(
     wanted = {CATALOGUE: {"station": ",".join(stations), "fields": "all"}}
     wanted |= {f"{s}_{kind}.json": {"station": s, "data-type": kind, **asked} for s in stations for kind in SERIES}
     known, files = _manifest(out), []
-    for name, parameters in wanted.items():
+    for name, parameters in counted(wanted.items(), "files fetched", len(wanted)):
         file = out / name
         if known.get(name) != parameters or not file.is_file():
             service = "station-info" if name == CATALOGUE else "time-series"

@@ -14,6 +14,7 @@ import httpx
 from hydromae import __version__
 from hydromae.errors import InputError, first_line
 from hydromae.files import digest
+from hydromae.progress import tell
 
 BUSY = (429, 500, 502, 503, 504)
 """Answers after which one asks again."""
@@ -134,12 +135,14 @@ class Client:
             goes_on = answer.status_code == 206 and answer.headers.get("content-range", "").startswith(
                 f"bytes {there}-"
             )
+            whole = size if size is not None else _whole(answer, there if goes_on else 0)
             with aside.open("ab" if goes_on else "wb") as out:
                 for piece in answer.iter_bytes():
                     out.write(piece)
-        came, expected = aside.stat().st_size, size if size is not None else _whole(answer, there if goes_on else 0)
-        if expected is not None and came < expected:
-            raise Broken(f"{came} of {expected} bytes came")
+                    tell(f"MB of {aside.stem}", out.tell() / 1e6, None if whole is None else whole / 1e6)
+        came = aside.stat().st_size
+        if whole is not None and came < whole:
+            raise Broken(f"{came} of {whole} bytes came")
 
     @contextmanager
     def _stream(self, url: str, there: int, aside: Path) -> Iterator[httpx.Response]:

@@ -95,4 +95,4 @@ def legend() -> str:
     ends = [*CLASSES[1:], 1.0]
     words = ["below 0"] + [f"{number(low, 1)} to {number(high, 1)}" for low, high in pairwise(ends)]
     items = "".join(f'<li><span class="dot s{k}"></span>{word}</li>' for k, word in enumerate(words))
-    return f'<ul class="legend" aria-label="Colours of NSE">{items}</ul>'
+    return f'<ul class="legend" aria-label="Colours of NSE"><li>NSE</li>{items}</ul>'

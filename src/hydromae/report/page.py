@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +13,7 @@ import xarray as xr
 from hydromae import __version__
 from hydromae.errors import InputError
 from hydromae.files import write_whole
+from hydromae.progress import counted
 from hydromae.report import sections, tables
 from hydromae.report.journal import Losses, read_journal
 from hydromae.report.summary import model_name, questions
@@ -79,21 +81,23 @@ def page(evaluation: Evaluated, losses: Losses | None, title: str, card: dict[st
     name = card.get("name")
     model = model_name(scores, name if isinstance(name, str) else None)
     licence = card.get("data_licence", CAMELS_GB)
-    parts = [
-        sections.maps(scores, model),
-        sections.examples_section(evaluation.examples),
-        tables.score_table(scores, model),
-        sections.distributions(scores, model),
-        tables.reliability(scores, model),
-        sections.training(losses),
-        sections.made(settings, card, str(licence)),
+    makers: list[Callable[[], str]] = [
+        lambda: sections.header(scores, settings, title, model),
+        lambda: sections.maps(scores, model),
+        lambda: sections.examples_section(evaluation.examples),
+        lambda: tables.score_table(scores, model),
+        lambda: sections.distributions(scores, model),
+        lambda: tables.reliability(scores, model),
+        lambda: sections.training(losses),
+        lambda: sections.made(settings, card, str(licence)),
     ]
+    header, *parts = [make() for make in counted(makers, "sections", len(makers))]
     style = (files("hydromae") / "report" / "style.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"{sections.header(scores, settings, title, model)}\n<main>\n{chr(10).join(filter(None, parts))}\n</main>\n"
+        f"{header}\n<main>\n{chr(10).join(filter(None, parts))}\n</main>\n"
         f"<footer>hydromae {escape(__version__)}. Land outline: computed from the GLOBE land mask.</footer>\n"
         "</body>\n</html>\n"
     )

@@ -52,4 +52,6 @@ def duration(seconds: float) -> str:
 
 def plain(value: object) -> str:
     """A setting as text."""
+    if isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        return ", ".join(value)
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

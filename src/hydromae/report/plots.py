@@ -198,7 +198,7 @@ def distribution(curves: list[Curve], label: str) -> str:
                 f"{curve.method}: median {number(percentile(curve.nse, 50.0))}",
             )
         )
-    bottom = [Tick(nse.at(tick), number(tick, 1)) for tick in (-0.5, 0.0, 0.5, 1.0)]
+    bottom = [*(Tick(nse.at(tick), number(tick, 1)) for tick in (-0.5, 0.0, 0.5, 1.0)), Tick(nse.at(0.75), "NSE")]
     left = [Tick(share.at(tick), f"{100 * tick:.0f}") for tick in (0.0, 0.25, 0.5, 0.75, 1.0)]
     return frame("".join(marks), label, bottom, left, "square", "Catchments with a lower NSE [%]")
 

@@ -20,7 +20,7 @@ from hydromae.report.words import question
 
 def header(scores: xr.Dataset, settings: Settings, title: str, model: str) -> str:
     """What was asked, and the headline numbers."""
-    period = f" in {period_of(settings)}" if "period" in settings else ""
+    period = f" from {period_of(settings)}" if "period" in settings else ""
     count = len(
         np.unique(np.concatenate([np.flatnonzero(counted(scores, name)) for name in questions(scores)] or [[]]))
     )
@@ -50,7 +50,7 @@ def maps(scores: xr.Dataset, model: str) -> str:
         line = row(scores, name, model)
         title = question(name).title
         words = f"{title}: map of {len(nse)} catchments, median NSE {number(line.nse)}"
-        caption = f"{len(nse)} catchments, median {number(line.nse)}"
+        caption = f"{len(nse)} catchments, median NSE {number(line.nse)}"
         caption += f", {line.unanswered} without an answer (hollow)" if line.unanswered else ""
         figures.append(
             f"<figure><figcaption><b>{escape(title)}</b><br>{caption}</figcaption>{britain(dots, words)}</figure>"
@@ -127,14 +127,11 @@ def examples_section(examples: xr.Dataset) -> str:
 
 def distributions(scores: xr.Dataset, model: str) -> str:
     """Cumulative distributions of NSE, one chart a question."""
-    order = [model, *(str(name) for name in scores["method"].values if name != model)]
+    styles = line_styles(scores, model)
     figures = []
     for name in questions(scores):
         rows, title = table(scores, name, model), question(name).title
-        lines = [
-            (line.method, line_style(order.index(line.method)), counted_scores(scores, name, line.method)["nse"])
-            for line in rows
-        ]
+        lines = [(line.method, styles[line.method], counted_scores(scores, name, line.method)["nse"]) for line in rows]
         chart = distribution(
             [Curve(method, kind, nse.to_numpy().astype(float)) for method, kind, nse in lines],
             f"{title}: cumulative distribution of NSE over catchments",
@@ -145,9 +142,18 @@ def distributions(scores: xr.Dataset, model: str) -> str:
     return section("spread", "Good rivers and bad ones", lead, f'<div class="curves">{"".join(figures)}</div>')
 
 
-def line_style(place: int) -> str:
-    """The CSS class of the method at a place in the order: the model's own, then the baselines', which may recur."""
-    return "l0" if place == 0 else f"l{1 + (place - 1) % (LINES - 1)}"
+def line_styles(scores: xr.Dataset, model: str) -> dict[str, str]:
+    """The CSS class of every method in all charts, `l0` the model's: two that answer one question never share one.
+
+    Unless more answer it than there are styles; then one recurs.
+    """
+    asked = {name: {line.method for line in table(scores, name, model)} for name in questions(scores)}
+    styles = {model: "l0"}
+    for place, method in enumerate(name for name in map(str, scores["method"].values) if name != model):
+        beside = {styles.get(other) for methods in asked.values() if method in methods for other in methods}
+        free = [f"l{k}" for k in range(1, LINES) if f"l{k}" not in beside]
+        styles[method] = free[0] if free else f"l{1 + place % (LINES - 1)}"
+    return styles
 
 
 def training(losses: Losses | None) -> str:

@@ -83,13 +83,13 @@ def reliability(scores: xr.Dataset, model: str) -> str:
     if not rows:
         return ""
     lines = "".join(
-        f'<tr><th scope="row">{escape(question(name).title)}</th><td>{escape(line.method)}</td>'
+        f'<tr><th scope="row">{escape(question(name).title)}</th><td class="words">{escape(line.method)}</td>'
         f"<td>{number(100 * line.coverage50, 0)} %</td><td>{number(100 * line.coverage90, 0)} %</td></tr>"
         for name, line in rows
     )
     body = (
         '<div class="scroll" role="region" tabindex="0" aria-label="Coverage of the intervals"><table><thead><tr>'
-        '<th scope="col">Question</th><th scope="col">Method</th><th scope="col">in the 50 % interval</th>'
+        '<th scope="col">Question</th><th scope="col" class="words">Method</th><th scope="col">in the 50 % interval</th>'
         f'<th scope="col">in the 90 % interval</th></tr></thead><tbody>{lines}</tbody></table></div>'
     )
     lead = "Share of measured days inside the interval, median over catchments. Honest intervals hold 50 % and 90 %."

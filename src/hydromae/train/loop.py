@@ -18,12 +18,13 @@ from hydromae.errors import InputError, first_line
 from hydromae.files import write_whole
 from hydromae.grid import GridSpec
 from hydromae.model.mae import HydroMAE
+from hydromae.progress import tell
 from hydromae.train.adapt import Start
 from hydromae.train.checkpoint import CONFIG, newest, windows_of
 from hydromae.train.engine import EngineName, make_engine, pick_device
 from hydromae.train.journal import Journal
 from hydromae.train.optim import Average, Schedule
-from hydromae.train.run import Beginning, Progress, Run
+from hydromae.train.run import STEPS, Beginning, Progress, Run
 from hydromae.train.shares import Masked, Share, batches
 from hydromae.train.trackers import open_tracker
 from hydromae.train.world import TIMEOUT, World, joined
@@ -98,6 +99,8 @@ def go(made: Beginning, world: World, stop_after: int | None, watch: Callable[[P
     with run.tracker:
         while run.step < last:
             run.update(taken, last, watch)
+            if world.first:
+                tell(STEPS, run.step, run.steps)
     if world.first:
         run.save_model("last")
     world.wait()

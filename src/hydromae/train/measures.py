@@ -9,6 +9,7 @@ from torch import nn
 
 from hydromae.losses import loss
 from hydromae.model.mae import HydroMAE
+from hydromae.progress import counted
 from hydromae.train.engine import arithmetic
 from hydromae.train.optim import Average
 from hydromae.train.shares import Masked
@@ -39,7 +40,8 @@ def losses(
     train = check.config.train
     alone = isinstance(model, HydroMAE) and model.memories_alone
     scored = check.config if alone else check.config.having(train={"memory_weight": 0.0})
-    for first in range(0, len(numbers), train.batch_size):
+    starts = range(0, len(numbers), train.batch_size)
+    for first in counted(starts, "validation, batches", len(starts)):
         mine = numbers[first : first + train.batch_size]
         batch, hidden = check.at(mine)
         batch, hidden = batch.to(device), {name: value.to(device) for name, value in hidden.items()}

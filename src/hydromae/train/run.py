@@ -27,6 +27,9 @@ from hydromae.train.shares import Masked, seed_of
 from hydromae.train.trackers import Tracker
 from hydromae.train.world import World
 
+STEPS = "training, steps"
+"""How a run calls what it counts (`progress.tell`)."""
+
 
 @dataclass(frozen=True)
 class Progress:

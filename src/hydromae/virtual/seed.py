@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -35,7 +34,6 @@ def write_seed(
     start: str = START,
     catchments: int = 604,
     missing: bool = True,
-    told: Callable[[int], None] = lambda days: None,
 ) -> None:
     """Write the files of the seed: the truth of `virtual_record`, as float32, in its raw layout.
 
@@ -48,8 +46,6 @@ def write_seed(
         As in `virtual_record`.
     missing : bool
         Whether gauges start late and have gaps, as in `virtual_catchments`; river flow before 1989 is missing anyway.
-    told : callable
-        Hears how many days are written.
 
     Raises
     ------
@@ -86,7 +82,6 @@ def write_seed(
                 layout.write_months(folder, name, time[pick], values)
             for split, name, file in merged:
                 file.append(maps[name][split.holds(time[pick])])
-            told(pick.stop)
 
 
 def _maps(block: Block, country: VirtualBritain) -> dict[str, np.ndarray]:

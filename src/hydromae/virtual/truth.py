@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hydromae.footprints import footprint_mean
+from hydromae.progress import counted
 from hydromae.virtual.catchments import Catchments, place_catchments
 from hydromae.virtual.circulation import Circulation, Temperature, draw_circulation, potential_evaporation, season_angle
 from hydromae.virtual.land import Land, build_land
@@ -63,7 +64,7 @@ class VirtualBritain:
 
     def blocks(self) -> Iterator[Block]:
         """The days of the record, in order; to be walked once."""
-        for index in range(self._blocks):
+        for index in counted(range(self._blocks), "months invented", self._blocks):
             block = self._run(index * _BLOCK, (index + 1) * _BLOCK)
             begin, end = max(-block.first, 0), min(self.days - block.first, _BLOCK)
             if end > begin:

@@ -18,6 +18,7 @@ from hydromae.data.readers.nrfa import numeric
 from hydromae.data.readers.record import site_names
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES, MODALITIES
+from hydromae.progress import counted
 
 WEATHER = tuple(variable.name for variable in MODALITIES["weather"].variables)
 SAMPLED = 10
@@ -120,7 +121,7 @@ class Found:
             A file that is not what its name says, a day that a gauge has twice, units or areas that are missing.
         """
         held: dict[int | str, list[Gauge]] = {}
-        for file in self.files:
+        for file in counted(self.files, "files read", len(self.files)):
             gauge = self.product.open(file)
             held.setdefault(gauge.name, []).append(gauge)
         if len({type(name) for name in held}) > 1:

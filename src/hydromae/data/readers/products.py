@@ -21,6 +21,7 @@ from hydromae.data.readers.gauges import Gauge, Product, days_of, gauge_of, name
 from hydromae.data.readers.nrfa import NAMES, numeric, read_csv
 from hydromae.data.readers.record import describe, open_file, positions, site_names
 from hydromae.errors import InputError, first_line
+from hydromae.progress import counted
 from hydromae.virtual.downloads import TOPOGRAPHY
 
 OGL = "Open Government Licence v3"
@@ -54,7 +55,7 @@ def _table(pattern: str, columns: Mapping[str, str]) -> Callable[[Path], xr.Data
 
     def traits(folder: Path) -> xr.Dataset | None:
         files = sorted(file for file in folder.rglob("*.csv") if whole.fullmatch(file.name))
-        frames = [_keyed(file, columns) for file in files]
+        frames = [_keyed(file, columns) for file in counted(files, "tables read", len(files))]
         return _attributes(pd.concat(frames), str(files[0])) if frames else None
 
     return traits
