@@ -605,9 +605,9 @@ def test_a_column_that_is_almost_a_variable_is_asked_about(change: dict[str, str
 
 
 def test_an_impossible_value_is_found_for_the_user_and_empty_text_is_empty() -> None:
-    frame = frame_of(RIVERS).reset_index()
+    frame = frame_of(RIVERS)
     wrong = frame.assign(precipitation=frame["precipitation"].where(frame.index != 7, -9999.0))
-    day, name = frame.loc[7, ["time", "catchment"]]
+    day, name = frame.loc[7, ["date", "id"]]
     with pytest.raises(InputError, match=rf"-9999 \(catchment {name}, {day:%Y-%m-%d}\).*a code for missing"):
         MODEL.predict(wrong)
     with pytest.raises(InputError, match=r"bfihost of catchment .* is -9999, outside 0"):
