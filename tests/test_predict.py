@@ -608,7 +608,7 @@ def test_an_impossible_value_is_found_for_the_user_and_empty_text_is_empty() -> 
     frame = frame_of(RIVERS)
     wrong = frame.assign(precipitation=frame["precipitation"].where(frame.index != 7, -9999.0))
     day, name = frame.loc[7, ["date", "id"]]
-    with pytest.raises(InputError, match=rf"-9999 \(catchment {name}, {day:%Y-%m-%d}\).*a code for missing"):
+    with pytest.raises(InputError, match=rf"a code for missing.*catchment {name} on {day:%Y-%m-%d}"):
         MODEL.predict(wrong)
     with pytest.raises(InputError, match=r"bfihost of catchment .* is -9999, outside 0"):
         MODEL.predict(frame.assign(bfihost=-9999.0))

@@ -24,18 +24,20 @@ def check_range(record: xr.Dataset, where: str) -> None:
         for value in (lowest, highest):
             if value < minimum or value > maximum:
                 raise InputError(
-                    f"{where}: {name} has the value {value:.6g}{_at(record[name], value)}, outside {minimum:g} … {maximum:g} "
-                    f"{VARIABLES[name].units}; {_remedy(name, value)}"
+                    f"{where}: {name} has the value {value:.6g}, outside {minimum:g} … {maximum:g} "
+                    f"{VARIABLES[name].units}; {_remedy(name, value)}{_at(record[name], value)}"
                 )
 
 
 def _at(values: xr.DataArray, value: float) -> str:
-    """Where a value stands first: its catchment or cell, and its day."""
-    hits = values == np.float32(value)
-    day = int(hits.any([dim for dim in values.dims if dim != "time"]).values.argmax())
+    """Where a value stands first: its catchment or cell, and its day; nothing where the record does not name them."""
     (site,) = [str(dim) for dim in values.dims if dim != "time"]
+    if not {site, "time"} <= values.indexes.keys():
+        return ""
+    hits = values == np.float32(value)
+    day = int(hits.any(site).values.argmax())
     name = values[site].values[int(hits.isel(time=day).values.argmax())]
-    return f" ({site} {name}, {str(values['time'].values[day])[:10]})"
+    return f" (first in {site} {name} on {str(values['time'].values[day])[:10]})"
 
 
 def _computed(low: xr.Dataset, high: xr.Dataset, names: list[str], where: str) -> tuple[list[float], list[float]]:
