@@ -263,7 +263,7 @@ def test_a_folder_of_downloads_is_read_past_what_else_lies_there(tmp_path: Path)
     assert found is not None and len(found.files) == 2 and len(found.twice) == 2
     plan = " ".join(found.plan())
     assert "held twice, read once: 2 files: copy of it" in plan and "package.json" in plan and "missing" not in plan
-    record = read(place)
+    record = load_store(prepare(place, tmp_path / "out.zarr"))
     assert record["bfihost"].values.tolist()[0] == 0.5 and np.isnan(record["bfihost"].values[1]), "of the catalogue"
     assert record["catchment-area"].values.tolist() == [161.9, 9948.0], "its own"
     for head, told in (("file;timestamp;x\n", "semicolons"), ("", "is empty"), ("file,timestamp,nrfa", "UTF-16")):
