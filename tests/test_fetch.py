@@ -124,6 +124,19 @@ def test_stations_of_the_nrfa_become_a_record_and_are_fetched_once(server: Serve
     assert str(read(tmp_path / "n")["time"].values[0])[:10] == "1991-02-03"
 
 
+def test_stations_fetched_later_join_those_that_are_there(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "my rivers"
+    for station in ("1001", "39001", "1001"):
+        rest = ["--out", str(place), "--pause", "0", "--url", f"{server.url}/ws"]
+        assert main(["fetch", "nrfa", "--stations", station, *rest]) == 0
+    assert len(server.asked) == 6, "the catalogue, once more for the second, and four series"
+    record = read(place)
+    assert record["catchment"].values.tolist() == [1001, 39001] and record["catchment-area"].notnull().all()
+    assert f"hydromae predict '{place}' --model gb-rivers" in capsys.readouterr().out.replace("\n", "")
+
+
 def test_a_busy_server_is_asked_again_and_a_wrong_question_is_not(server: Server, tmp_path: Path) -> None:
     server.faults = [503, 429]
     with client() as one:
@@ -149,6 +162,8 @@ def test_requests_keep_their_distance(server: Server, monkeypatch: pytest.Monkey
 
 def test_nobody_there(tmp_path: Path) -> None:
     with client(tries=2) as one, pytest.raises(InputError, match="no answer after 2 tries"):
+        one.text("http://127.0.0.1:9/")
+    with client(tries=9) as one, pytest.raises(InputError, match=r"after 2 tries .*is this machine online"):
         one.text("http://127.0.0.1:9/")
     with client() as one, pytest.raises(InputError, match=r"cannot be asked for|no answer"):
         one.text("nothing://here")
@@ -240,6 +255,8 @@ def test_mistakes_are_one_line(server: Server, tmp_path: Path, capsys: pytest.Ca
         "station 9: the NRFA has none": ["nrfa", "--stations", "1,9", *out],
         "leave them out": ["caravan", "--stations", "1", *out],
         "404": ["caravan", *out],
+        "ends before it begins": ["nrfa", "--stations", "1", "--from", "2000", "--to", "1990", *out],
+        "is a file; name a folder": ["nrfa", "--stations", "1", *out[2:], "--out", __file__],
     }
     for words, command in mistakes.items():
         assert main(["fetch", *command]) == 2

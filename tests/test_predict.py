@@ -572,6 +572,50 @@ def test_a_wide_table_says_its_units_and_attributes_are_checked() -> None:
     assert MODEL.predict(frame, attributes=metres).notna().all(axis=None)
 
 
+@pytest.mark.parametrize("indexed", [True, False])
+def test_a_wide_table_is_forecast(indexed: bool) -> None:
+    frame, traits = wide()
+    given = frame if indexed else frame.rename_axis("date").reset_index()
+    given.attrs["units"] = "m3 s-1"
+    answer = MODEL.forecast(given, 3, attributes=traits)
+    assert len(answer) == len(frame) + 3 and answer.notna().all(axis=None)
+    days = answer.index if indexed else pd.DatetimeIndex(answer["date"])
+    assert days[-1] == frame.index[-1] + pd.Timedelta(days=3)
+    assert (answer[f"{frame.columns[0]}_origin"].to_numpy()[-3:] == 2).all()
+
+
+def test_quantiles_that_are_close_have_columns_of_their_own() -> None:
+    answer = MODEL.predict(frame_of(with_holes(RIVERS)), quantiles=[0.02, 0.025, 0.5, 0.995])
+    named = [column for column in answer.columns if column.startswith("riverflow_q")]
+    assert named == ["riverflow_q02", "riverflow_q02.5", "riverflow_q50", "riverflow_q99.5"]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"precipitation": "precip"}, "no precipitation is read, but 'precip' may be it"),
+        ({"temperature": "Temp [C]"}, "no temperature is read"),
+    ],
+)
+def test_a_column_that_is_almost_a_variable_is_asked_about(change: dict[str, str], told: str) -> None:
+    frame = frame_of(RIVERS)
+    with pytest.raises(InputError, match=told):
+        MODEL.predict(frame.rename(columns=change))
+    assert MODEL.predict(frame.drop(columns=list(change)).assign(rain_flag=1)).notna().all(axis=None)
+
+
+def test_an_impossible_value_is_found_for_the_user_and_empty_text_is_empty() -> None:
+    frame = frame_of(RIVERS)
+    wrong = frame.assign(precipitation=frame["precipitation"].where(frame.index != 7, -9999.0))
+    day, name = frame.loc[7, ["date", "id"]]
+    with pytest.raises(InputError, match=rf"a code for missing.*catchment {name} on {day:%Y-%m-%d}"):
+        MODEL.predict(wrong)
+    with pytest.raises(InputError, match=r"bfihost of catchment .* is -9999, outside 0"):
+        MODEL.predict(frame.assign(bfihost=-9999.0))
+    text = frame["riverflow"].astype(str).where(frame.index % 3 > 0, " ")
+    assert pd.to_numeric(MODEL.predict(frame.assign(riverflow=text))["riverflow"]).notna().all()
+
+
 def test_embeddings_are_of_rivers_and_days() -> None:
     found = MODEL.embed(RIVERS)
     width = SMALL.model.d_model

@@ -121,10 +121,7 @@ class Model:
         InputError
             If the data are no water record, or a value is impossible.
         """
-        levels = sorted({float(q) for q in quantiles})
-        if not levels or not all(0 < level < 1 for level in levels):
-            raise InputError(f"quantiles {list(quantiles)}: each must lie between 0 and 1, both excluded")
-        known = _known(attributes)
+        levels, known = _levels(quantiles), _known(attributes)
         if isinstance(data, pd.DataFrame):
             table = to_long(data) if is_wide(data) else data
             answer = answer_frame(self._answer(from_frame(table, known), levels, watch), table)
@@ -134,10 +131,14 @@ class Model:
         return answer_dataset(self._answer(from_dataset(data, known), levels, watch), data)
 
     def forecast(
-        self, data: xr.Dataset | pd.DataFrame, days: int = 7, quantiles: Sequence[float] = LEVELS
+        self,
+        data: xr.Dataset | pd.DataFrame,
+        days: int = 7,
+        quantiles: Sequence[float] = LEVELS,
+        attributes: Attributes = None,
     ) -> xr.Dataset | pd.DataFrame:
         """As `predict`, with `days` days of NaN after the last one; where weather is known ahead, ask `predict`."""
-        return self.predict(with_days(data, days), quantiles)
+        return self.predict(with_days(data, days), quantiles, attributes)
 
     def embed(self, data: xr.Dataset | pd.DataFrame, attributes: Attributes = None) -> xr.Dataset:
         """What the encoder makes of rivers and days, to compare or to cluster them.
@@ -256,10 +257,25 @@ class Model:
             watch(min(first + together, len(starts)), len(starts))
 
 
+def _levels(quantiles: Sequence[float]) -> list[float]:
+    """Levels of quantiles, ascending."""
+    try:
+        levels = sorted({float(q) for q in quantiles})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"quantiles {quantiles!r}: give a list of levels, such as [0.05, 0.5, 0.95]") from error
+    if not levels or not all(0 < level < 1 for level in levels):
+        raise InputError(f"quantiles {list(quantiles)}: each must lie between 0 and 1, both excluded")
+    return levels
+
+
 def _known(attributes: Attributes) -> xr.Dataset | None:
     """Attributes as the readers take them."""
     if isinstance(attributes, pd.DataFrame):
         return nrfa.of_frame(attributes)
+    if not isinstance(attributes, xr.Dataset | str | Path | None):
+        raise InputError(
+            f"attributes: a {type(attributes).__name__} is none; give a DataFrame, a Dataset or a CSV file"
+        )
     return attributes if attributes is None or isinstance(attributes, xr.Dataset) else nrfa.read(attributes)
 
 
@@ -275,6 +291,8 @@ def load(name: str | Path, device: str = "auto") -> Model:
     last = newest(folder)
     candidates = [whole(folder / "best"), whole(folder / "last"), folder, *([last] if last else [])]
     folder = next((found for found in candidates if (found / WEIGHTS).is_file()), folder)
+    if not folder.exists():
+        raise InputError(f"{name}: no such model; name a run, a checkpoint, a model folder, or {', '.join(shipped())}")
     network, config, scaling, grid = load_model(folder)
     where = pick_device(device)
     return Model(network.to(where), config, scaling, grid, where, card=read_card(folder))

@@ -11,12 +11,14 @@ import pytest
 import xarray as xr
 
 from hydromae.cli import main
+from hydromae.data.prepare import prepare
 from hydromae.data.readers import read
-from hydromae.data.readers.gauges import find
+from hydromae.data.readers.found import find
 from hydromae.data.readers.products import PRODUCTS
 from hydromae.data.store import load_store
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES
+from records import rain_maps
 
 DAYS = pd.date_range("2010-01-01", "2010-12-31")
 FORMATS = Path(__file__).parents[3] / "shared" / "formats"
@@ -162,7 +164,7 @@ def test_nrfa_csv_by_hand_with_the_catalogue_beside(tmp_path: Path) -> None:
     assert found is not None
     plan = " ".join(found.plan())
     assert "riverflow (gdf)" in plan and "missing: temperature, potential_evaporation" in plan and "propwet" in plan
-    assert "no series in 2 files: notes.csv, station-info.json" in plan
+    assert "attributes from station-info.json" in plan and "not read: 1 files: notes.csv" in plan
 
 
 def test_nrfa_csv_that_went_through_a_spreadsheet(tmp_path: Path) -> None:
@@ -245,6 +247,78 @@ def test_a_gauge_that_comes_twice_is_refused(tmp_path: Path) -> None:
         write(tmp_path / f"{name}.csv", nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,1"]))
     with pytest.raises(InputError, match="gauge 1001 has gdf in 2 files"):
         read(tmp_path)
+
+
+def test_a_folder_of_downloads_is_read_past_what_else_lies_there(tmp_path: Path) -> None:
+    """Copies, other files, what macOS packs beside files; what is a series but for how it was saved is refused by name."""
+    place = tmp_path / "Téléchargements (2)"
+    camels_1(place / "CAMELS GB")
+    camels_1(place / "copy of it")
+    write(place / "package.json", '{"data": [1, 2]}')
+    write(place / "broken.json", "[1,")
+    write(place / "__MACOSX" / "._rain.nc", "no NetCDF")
+    write(place / "CAMELS GB" / "._hidden.csv", "x")
+    write(place / "catalogue.csv", f"id,{','.join(a.name for a in ATTRIBUTES)}\n1001,{','.join(['0.5'] * 11)}\n")
+    found = find(place, PRODUCTS)
+    assert found is not None and len(found.files) == 2 and len(found.twice) == 2
+    plan = " ".join(found.plan())
+    assert "held twice, read once: 2 files: copy of it" in plan and "package.json" in plan and "missing" not in plan
+    record = load_store(prepare(place, tmp_path / "out.zarr"))
+    assert record["bfihost"].values.tolist()[0] == 0.5 and np.isnan(record["bfihost"].values[1]), "of the catalogue"
+    assert record["catchment-area"].values.tolist() == [161.9, 9948.0], "its own"
+    for head, told in (("file;timestamp;x\n", "semicolons"), ("", "is empty"), ("file,timestamp,nrfa", "UTF-16")):
+        file = write(place / "39001_gdf.csv", head)
+        if told == "UTF-16":
+            file.write_text(head, encoding="utf-16")
+        with pytest.raises(InputError, match=f"39001_gdf.csv: .*{told}"):
+            read(place)
+
+
+def test_caravan_in_two_formats_is_read_once_and_the_folder_of_a_source_is_known(tmp_path: Path) -> None:
+    frame = series({"streamflow": 1.0, "total_precipitation_sum": 2.0})
+    write(tmp_path / "camelsgb" / "camelsgb_1001.csv", frame.to_csv(index=False))
+    write(tmp_path / "camelsgb" / "camelsgb_notes.csv", "a,b\n1,2\n")
+    assert read(tmp_path)["riverflow"].values[0, 0] == 1.0
+    packed = frame.assign(date=DAYS, streamflow=7.0).set_index("date").to_xarray()
+    packed.to_netcdf(tmp_path / "camelsgb" / "camelsgb_1001.nc", engine="h5netcdf")
+    found = find(tmp_path, PRODUCTS)
+    assert found is not None and [file.suffix for file in found.twice] == [".csv"]
+    assert found.read()["riverflow"].values[0, 0] == 7.0
+
+
+def test_cosmos_uk_is_known_by_its_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    axes = {"t": {"values": ["2015-01-01T00:00:00Z"]}, "x": {"values": [-1.2]}, "y": {"values": [51.7]}}
+    told = {"type": "Coverage", "id": "CHIMN", "domain": {"axes": axes}, "ranges": {"cosmos_vwc": {"values": [30.0]}}}
+    told["parameters"] = {"cosmos_vwc": {"unit": {"symbol": "%"}}}
+    write(tmp_path / "raw" / "CHIMN.json", json.dumps(told))
+    assert main(["prepare", str(tmp_path / "raw"), str(tmp_path / "soil.zarr")]) == 0
+    assert "uses soil_moisture (cosmos_vwc)" in capsys.readouterr().out
+    assert float(load_store(tmp_path / "soil.zarr")["soil_moisture"].values[0, 0]) == pytest.approx(0.3, rel=1e-6)
+    write(tmp_path / "raw" / "two.json", json.dumps({**told, "type": "CoverageCollection", "coverages": [told, told]}))
+    with pytest.raises(InputError, match="holds 2 sites"):
+        read(tmp_path / "raw")
+
+
+def test_a_folder_without_a_record_says_what_lies_there(tmp_path: Path) -> None:
+    rain_maps(190000.0, 290000.0).to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    with pytest.raises(InputError, match=r"maps of days \(HadUK-Grid: precipitation\), but no gauges"):
+        prepare(tmp_path, tmp_path / "out.zarr")
+    monthly = rain_maps(190000.0, 290000.0).assign_attrs(frequency="mon")
+    monthly.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
+    with pytest.raises(InputError, match=r"not days"):
+        prepare(tmp_path, tmp_path / "out.zarr")
+    (tmp_path / "a.nc").rename(tmp_path / "Caravan-nc.zip")
+    with pytest.raises(InputError, match=r"no record in this folder.*Caravan-nc.zip is packed"):
+        prepare(tmp_path, tmp_path / "out.zarr")
+
+
+def test_a_table_of_ones_own_is_described_before_it_is_written(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"date": DAYS, "catchment": 7, "riverflow": 1.0, "latitude": 52.0, "longitude": -1.0})
+    frame.to_csv(tmp_path / "mine.csv", index=False)
+    said: list[str] = []
+    prepare(tmp_path, tmp_path / "out.zarr", say=said.append)
+    assert said[0].endswith("mine.csv: 1 catchments, 2010-01-01 … 2010-12-31") and said[1] == "uses riverflow"
+    assert said[2].startswith("missing: precipitation, temperature, potential_evaporation, minimum-altitude")
 
 
 def test_a_product_answers_at_the_door(tmp_path: Path) -> None:

@@ -114,3 +114,11 @@ def test_an_answer_goes_back_in_the_form_of_the_table(long_table):
     assert back["riverflow_origin"].tolist() == [0, 0, 0, 1, 1, 0]
     given = shuffled["discharge_vol"].values > 0
     assert (back["discharge_vol"].values[given] == shuffled["discharge_vol"].values[given]).all()
+
+
+def test_semicolons_are_one_line_that_helps(tmp_path):
+    file = tmp_path / "t.csv"
+    for rows in ("date;catchment;riverflow\n2020-01-01;1;1,5\n", "date;catchment\n2020-01-01;1\n"):
+        file.write_text(rows)
+        with pytest.raises(InputError, match=r"t.csv: has semicolons .*sep=';', decimal=','"):
+            table.read(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -53,5 +54,7 @@ class Fetch:
                 archive = archives.ARCHIVES[self.source]
                 say(f"{self.source}: doi:{archive.doi}, {archive.licence}")
                 archives.fetch(self.source, self.out, client, self.url, say)
-        say(f"{self.out}: hydromae prepare {self.out} STORE, or hydromae predict {self.out} --out ANSWER.nc")
+        folder = shlex.quote(str(self.out))
+        ask = f"hydromae predict {folder} --model gb-rivers --out answer.nc"
+        say(f"{self.out}: hydromae prepare {folder} rivers.zarr, or {ask}")
         return {"path": str(self.out), "source": self.source}

@@ -12,8 +12,9 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from hydromae.data.readers.filled import marked
 from hydromae.data.readers.keys import CATCHMENTS, DATES, day_keys, flat_frame, key_column, refuse_twice, site_keys
+from hydromae.data.readers.names import COLUMNS
 from hydromae.data.readers.nrfa import numbers, read_csv
-from hydromae.data.readers.table import COLUMNS, read_parquet
+from hydromae.data.readers.table import read_parquet
 from hydromae.errors import InputError
 
 
@@ -34,7 +35,7 @@ class LongTable:
     catchments : array (C,)
         In order of appearance.
     columns : tuple of str
-        Columns of known quantities (`readers.table.COLUMNS`).
+        Columns of known quantities (`readers.names.COLUMNS`).
     """
 
     path: Path

@@ -15,8 +15,9 @@ from hydromae.data.missing import Codes, Held, codes_of
 from hydromae.data.readers.keys import CATCHMENTS
 from hydromae.data.readers.map_file import MapFile
 from hydromae.data.readers.map_files import Maps, map_files, named_files
+from hydromae.data.readers.names import COLUMNS
 from hydromae.data.readers.record import daily, open_file
-from hydromae.data.readers.table import COLUMNS, open_zarr
+from hydromae.data.readers.table import open_zarr
 from hydromae.data.store import SHARD_DAYS, is_store, open_store
 from hydromae.errors import InputError
 from hydromae.virtual.layout import CHUNK_DAYS, MAPS

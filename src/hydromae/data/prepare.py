@@ -15,8 +15,9 @@ from hydromae.data.folders import one_of
 from hydromae.data.mapped import prepare_mapped
 from hydromae.data.national import LAND_SHARE, MapMaker
 from hydromae.data.parse import grid_from_json, parse_period
+from hydromae.data.prepared import described, nothing_in, refuse_maps_alone
 from hydromae.data.readers import camels_gb, land, nrfa, read
-from hydromae.data.readers.gauges import Found, find
+from hydromae.data.readers.found import Found, find
 from hydromae.data.readers.grids import find_maps
 from hydromae.data.readers.products import PRODUCTS
 from hydromae.data.readers.record import open_file, within
@@ -66,12 +67,15 @@ def prepare_catchments(
     InputError
         From the readers, the scaling or the store.
     """
+    product = isinstance(source, Found)
     if isinstance(source, Found):
         record = source.read(None if attributes is None else nrfa.read(attributes))
         source = source.folder
     else:
         record = read(source, attributes, training_period=training_period or TRAINING_PERIOD)
     record = within(record, period, str(source))
+    for line in () if product else described(record, source):
+        say(line)
     if "catchment" not in record.dims or "cell" in record.dims:
         raise InputError(f"{source}: not a catchment dataset (dimensions {', '.join(map(str, record.dims))})")
     return _write(record, out, source, attributes, training_period or usual_training(record, say))
@@ -244,12 +248,14 @@ def prepare(
     product = find(place, PRODUCTS) if is_folder else None
     maps = find_maps(place) if is_folder and (shape == "national" or (shape is None and product)) else {}
     shape = shape or ("national" if maps else "catchments")
-    for line in product.plan() if product else ():
+    for line in product.plan(file.path for files in maps.values() for file in files) if product else ():
         say(line)
     kinds = ("camels_gb_daily.nc", *(() if maps else ("*.nc",)), "*.zarr", "*.parquet", "*.csv")
+    if is_folder and product is None and not maps:
+        refuse_maps_alone(place, has_record=(place / kinds[0]).exists())
     record = one_of(folder, kinds, leave_out="attributes") if is_folder and product is None else place
     if record is None:
-        raise InputError(f"{source}: no record in this folder; give a .nc, .zarr, .parquet or .csv file")
+        raise InputError(nothing_in(place, maps))
     with_maps = shape == "national" and product is None and not maps and _has_maps(record)
     told = product is not None and product.traits is not None
     if attributes is None and not told and (is_folder or (shape == "national" and not with_maps)):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ def fetch(
 ) -> list[Path]:
     """Catalogue, flow and rain of some stations, in a folder that `prepare` and `predict` read.
 
-    A file that lies there, of the same station and days, is not asked for again.
+    A file that lies there, of the same station and days, is not asked for again. The catalogue keeps the stations that were
+    fetched into the folder before.
 
     Parameters
     ----------
@@ -58,23 +59,41 @@ def fetch(
     for station in stations:
         if not (station.isascii() and station.isdecimal()):
             raise InputError(f"station {station!r}: is no number of the NRFA; give numbers such as 39001")
-    days = {"start-date": _day(first, "01-01"), "end-date": _day(last, "12-31")}
-    asked = {name: day for name, day in days.items() if day is not None}
-    wanted = {CATALOGUE: {"station": ",".join(stations), "fields": "all"}}
-    wanted |= {f"{s}_{kind}.json": {"station": s, "data-type": kind, **asked} for s in stations for kind in SERIES}
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; name a folder")
     known, files = _manifest(out), []
+    wanted = _wanted(stations, _asked(first, last), known)
     for name, parameters in counted(wanted.items(), "files fetched", len(wanted)):
         file = out / name
         if known.get(name) != parameters or not file.is_file():
             service = "station-info" if name == CATALOGUE else "time-series"
             text = client.text(f"{url}/{service}", {"format": "json-object", **parameters})
-            _check(text, name, stations, f"{url}/{service}")
+            _check(text, name, parameters["station"].split(","), f"{url}/{service}")
             write_whole(file, text, REMEDY)
             known[name] = parameters
             write_whole(out / MANIFEST, json.dumps(known, indent=1), REMEDY)
             told(f"{file}: fetched")
         files.append(file)
     return files
+
+
+def _asked(first: str | None, last: str | None) -> dict[str, str]:
+    """The period, as the service takes it."""
+    days = {"start-date": _day(first, "01-01"), "end-date": _day(last, "12-31")}
+    asked = {name: day for name, day in days.items() if day is not None}
+    if len(asked) == 2 and asked["start-date"] > asked["end-date"]:
+        raise InputError(f"from {first} to {last}: ends before it begins; give the earlier day first")
+    return asked
+
+
+def _wanted(stations: Sequence[str], asked: Mapping[str, str], known: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Files and what is asked for each; the catalogue is of these stations and of those that the folder has already."""
+    before = known.get(CATALOGUE)
+    there = str(before["station"]).split(",") if isinstance(before, dict) and "station" in before else []
+    every = list(dict.fromkeys([*there, *stations]))
+    wanted = {CATALOGUE: {"station": ",".join(every), "fields": "all"}}
+    pairs = [(station, kind) for station in dict.fromkeys(stations) for kind in SERIES]
+    return wanted | {f"{s}_{kind}.json": {"station": s, "data-type": kind, **asked} for s, kind in pairs}
 
 
 def _day(told: str | None, in_year: str) -> str | None:

@@ -49,6 +49,7 @@ class Client:
     patience: float = 2.0
     timeout: float = 60.0
     last: float = field(default=-1e9, init=False)
+    answered: bool = field(default=False, init=False)
     http: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,7 +99,7 @@ class Client:
         return target
 
     def _tried(self, url: str, ask: Callable[[], Answer]) -> Answer:
-        fault, wait = "", self.patience
+        fault, wait, number = "", self.patience, 0
         for number in range(self.tries):
             if number:
                 time.sleep(wait)
@@ -106,17 +107,23 @@ class Client:
             self.last = time.monotonic()
             wait = self.patience * 2**number
             try:
-                return ask()
+                answer = ask()
+                self.answered = True
+                return answer
             except httpx.HTTPStatusError as error:
+                self.answered = True
                 code = error.response.status_code
                 if code not in BUSY:
                     raise InputError(f"{url}: the server answers {code}; check what was asked for") from error
                 fault, wait = f"the server answers {code}", max(wait, _asked(error.response))
             except (httpx.TransportError, Broken) as error:
                 fault = first_line(error) or type(error).__name__
+                if isinstance(error, httpx.ConnectError) and number and not self.answered:
+                    fault += "; is this machine online?"
+                    break  # nothing was ever reached: more patience would only keep the user waiting
             except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
                 raise InputError(f"{url}: cannot be asked for ({first_line(error)}); check the address") from error
-        raise InputError(f"{url}: no answer after {self.tries} tries ({fault}); {REMEDY}")
+        raise InputError(f"{url}: no answer after {number + 1} tries ({fault}); {REMEDY}")
 
     def _text(self, url: str, parameters: Mapping[str, str] | None) -> str:
         answer = self.http.get(url, params=parameters)

@@ -12,7 +12,7 @@ import xarray as xr
 from hydromae.data.containers import BROKEN
 from hydromae.data.derived import TRAINING_PERIOD
 from hydromae.data.readers import camels_gb, cosmos, haduk, nrfa, regrid, table
-from hydromae.data.readers.gauges import find
+from hydromae.data.readers.found import find
 from hydromae.data.readers.grids import product_of
 from hydromae.data.readers.nrfa import with_attributes
 from hydromae.data.readers.products import PRODUCTS

@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.data.readers import units
+from hydromae.data.readers.gauges import Gauge
 from hydromae.data.readers.record import canonical
 from hydromae.errors import InputError, first_line
 
@@ -34,18 +35,7 @@ def read(path: str | Path) -> xr.Dataset:
     InputError
         Another file, or units that are missing.
     """
-    if not Path(path).is_file():  # a pipe would be waited for, a device read for ever
-        raise InputError(f"{path}: no such file; check the path")
-    try:
-        told = json.loads(Path(path).read_bytes())
-        coverages = told["coverages"] if told.get("type") == "CoverageCollection" else [told]
-        sites = [_site(one, told, place) for place, one in enumerate(coverages)]
-    except InputError:
-        raise
-    except UNREADABLE as error:
-        raise InputError(
-            f"{path}: not CoverageJSON with {PARAMETER} ({first_line(error)}); download it again"
-        ) from error
+    sites = _sites(path)
     for site, days, *_ in sites:
         if days.has_duplicates:
             twice = days[days.duplicated()][0]
@@ -62,6 +52,45 @@ def read(path: str | Path) -> xr.Dataset:
     where = {"latitude": [one[3] for one in sites], "longitude": [one[4] for one in sites]}
     record = xr.Dataset({"soil_moisture": moisture}).assign({n: ("catchment", v) for n, v in where.items()})
     return canonical(record, str(path))
+
+
+def is_one(path: Path) -> bool:
+    """Whether a file is CoverageJSON with soil moisture of COSMOS-UK."""
+    if path.suffix not in (".json", ".covjson"):
+        return False
+    with path.open("rb") as file:
+        head = file.read(2000)
+        return b'"Coverage' in head and PARAMETER.encode() in head + file.read()
+
+
+def open_site(path: Path) -> Gauge:
+    """The one site of a file.
+
+    Raises
+    ------
+    InputError
+        Another file, or several sites.
+    """
+    (site, days, values, latitude, longitude, unit), *more = _sites(path)
+    if more:
+        raise InputError(f"{path}: holds {1 + len(more)} sites; name the file itself, or download a file a site")
+    if days.has_duplicates:
+        raise InputError(f"{path}: has {days[days.duplicated()][0]:%Y-%m-%d} more than once; download its daily values")
+    place = {"latitude": latitude, "longitude": longitude}
+    return Gauge(site, days, {PARAMETER: values}, {PARAMETER: unit}, place, path.name)
+
+
+def _sites(path: str | Path) -> list[tuple[str, pd.DatetimeIndex, np.ndarray, float, float, str]]:
+    if not Path(path).is_file():  # a pipe would be waited for, a device read for ever
+        raise InputError(f"{path}: no such file; check the path")
+    try:
+        told = json.loads(Path(path).read_bytes())
+        coverages = told["coverages"] if told.get("type") == "CoverageCollection" else [told]
+        return [_site(one, told, place) for place, one in enumerate(coverages)]
+    except UNREADABLE as error:
+        raise InputError(
+            f"{path}: not CoverageJSON with {PARAMETER} ({first_line(error)}); download it again"
+        ) from error
 
 
 def _site(

@@ -17,7 +17,8 @@ from jaxtyping import Int
 from hydromae.data.readers import units
 from hydromae.data.readers.filled import MARK
 from hydromae.data.readers.keys import day_keys
-from hydromae.data.readers.record import check_range, unobserved_to_nan
+from hydromae.data.readers.ranges import check_range
+from hydromae.data.readers.record import unobserved_to_nan
 from hydromae.errors import InputError, first_line
 
 DATE, SITE = "date", "ID"

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float32, Int
 
+from hydromae.data.folders import files_in
 from hydromae.data.readers import haduk, regrid
 from hydromae.data.readers.onto import Onto
 from hydromae.data.readers.record import names_in, open_file
@@ -117,7 +118,7 @@ def find_maps(folder: Path) -> dict[str, tuple[GridFile, ...]]:
         A NetCDF file that cannot be read, or a map whose dates are none.
     """
     found: dict[str, list[GridFile]] = {}
-    for path in sorted(file for file in folder.rglob("*.nc") if file.is_file()):
+    for path in files_in(folder, ".nc"):
         product = product_of(names_in(path))
         file = None if product is None else _grid_file(path, product)
         if file is not None:

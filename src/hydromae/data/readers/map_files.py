@@ -13,7 +13,8 @@ from jaxtyping import Float32, Int
 
 from hydromae.data.readers import units
 from hydromae.data.readers.map_file import Days, MapFile
-from hydromae.data.readers.record import check_range, unobserved_to_nan
+from hydromae.data.readers.ranges import check_range
+from hydromae.data.readers.record import unobserved_to_nan
 from hydromae.errors import InputError
 
 _SHORT = {"soil_moisture": "(?:soil_moisture|soil)"}

@@ -35,6 +35,8 @@ UNREADABLE = (
     zlib.error,
 )
 """What pandas and gzip raise on a file that is no CSV."""
+EMPTY = frozenset(["", "na", "n/a", "nan", "null", "none"])
+"""Text that says nothing was measured, as it does in a CSV file."""
 MOST_PACKED, LEAST_UNPACKED = 200, 2**26
 COORDINATES = ("easting", "northing", "centroid-easting", "centroid-northing")
 
@@ -120,11 +122,28 @@ def read_csv(path: str | Path) -> pd.DataFrame:
             stream.seek(0)
             table = pd.read_csv(stream, index_col=False, low_memory=False)
     except (*UNREADABLE, pd.errors.ParserWarning) as error:
+        if _has_semicolons(Path(path)):
+            raise InputError(_SEMICOLONS.format(path)) from error
         raise InputError(f"{path}: not a readable CSV file ({first_line(error)}); give a CSV with a header") from error
+    if header.shape[1] == 1 and ";" in str(header.iloc[0, 0]):
+        raise InputError(_SEMICOLONS.format(path))
     names = header.iloc[0].dropna()
     if names.duplicated().any():
         raise InputError(f"{path}: two columns are named {names[names.duplicated()].iloc[0]!r}; keep one")
     return table
+
+
+_SEMICOLONS = (
+    "{}: has semicolons between its columns; save it with commas and decimal points, or hand over in Python what "
+    "pandas.read_csv(FILE, sep=';', decimal=',') gives"
+)
+
+
+def _has_semicolons(path: Path) -> bool:
+    """Whether the first line of a plain file has semicolons and no comma."""
+    with path.open("rb") as file:
+        first = file.readline(4000)
+    return b";" in first and b"," not in first
 
 
 def _unpacked(path: Path) -> io.BufferedIOBase:
@@ -159,6 +178,7 @@ def numbers(table: pd.DataFrame, name: str, where: str | Path) -> np.ndarray:
             f"{where}: {name} holds a number of hundreds of digits; correct it, or leave it empty"
         ) from None
     wrong = np.isnan(values) & ~pd.isna(held)
+    wrong[wrong] = [not (isinstance(one, str) and one.strip().lower() in EMPTY) for one in held[wrong]]
     if wrong.any():
         raise InputError(f"{where}: {name} holds {held[wrong][0]!r}; write a number, or leave it empty")
     return values

@@ -10,7 +10,8 @@ import xarray as xr
 from jaxtyping import Int
 
 from hydromae.data.readers.land import cell_coordinates, land_cells
-from hydromae.data.readers.record import FILL, check_range, daily, describe, unobserved_to_nan
+from hydromae.data.readers.ranges import check_range
+from hydromae.data.readers.record import FILL, daily, describe, unobserved_to_nan
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 

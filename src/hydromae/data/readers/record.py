@@ -15,18 +15,27 @@ from pyproj import Transformer
 
 from hydromae.data.containers import BROKEN, check_hdf5
 from hydromae.data.parse import parse_period
+from hydromae.data.readers.ranges import check_range
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 from hydromae.virtual.layout import MISSING
 
 FILL = 1e19  # HadUK-Grid fills with 1e20; nothing measured is near it
 STATIC = (*(a.name for a in ATTRIBUTES), "easting", "northing", "centroid_easting", "centroid_northing")
-CODES = (-9999.0, -999.0, -99.0, -9.0)
 READ_DAYS = 730  # days of a file held at a time while it is streamed
 READ_AT_ONCE = 2**24  # values of a file below which it is not streamed
 LONGEST_GAP = 36525  # days; a record that jumps a century has a wrong date in it
-LIMITS = {"latitude": (-90.0, 90.0), "longitude": (-180.0, 180.0), "catchment-area": (0.0, 1e7)}
-"""Bounds of attributes: degrees, degrees, km² (the Amazon has 6e6)."""
+LIMITS = {
+    "latitude": (-90.0, 90.0),
+    "longitude": (-180.0, 180.0),
+    "catchment-area": (0.0, 1e7),
+    **{
+        f"{part}altitude": (-500.0, 9000.0)
+        for part in ("minimum-", "maximum-", *(f"{p}-percentile-" for p in (10, 50, 90)))
+    },
+    **dict.fromkeys(("dpsbar", "propwet", "bfihost"), (0.0, np.inf)),
+}
+"""Bounds of attributes: degrees, degrees, km² (the Amazon has 6e6), m; a code such as −9999 is outside."""
 
 
 def names_in(path: str | Path) -> set[str]:
@@ -146,43 +155,6 @@ def _check_gaps(days: pd.DatetimeIndex, where: str) -> None:
     if len(step) and step.max() > LONGEST_GAP:
         jump = int(step.argmax())
         raise InputError(f"{where}: time jumps from {days[jump]:%Y-%m-%d} to {days[jump + 1]:%Y-%m-%d}; mend the date")
-
-
-def check_range(record: xr.Dataset, where: str) -> None:
-    """Refuse values outside `Variable.valid`, with a guess at what went wrong; one streamed pass."""
-    names = [str(name) for name in record.data_vars if name in VARIABLES]
-    if not all(record[name].size for name in names):
-        raise InputError(f"{where}: there is no catchment in it; a record needs at least one")
-    low = record[names].min()
-    high = record[names].max()
-    for name, lowest, highest in zip(names, *_computed(low, high, names, where), strict=True):
-        minimum, maximum = VARIABLES[name].valid
-        for value in (lowest, highest):
-            if value < minimum or value > maximum:
-                raise InputError(
-                    f"{where}: {name} has the value {value:.6g}, outside {minimum:g} … {maximum:g} "
-                    f"{VARIABLES[name].units}; {_remedy(name, value)}"
-                )
-
-
-def _computed(low: xr.Dataset, high: xr.Dataset, names: list[str], where: str) -> tuple[list[float], list[float]]:
-    try:
-        both = xr.concat([low, high], dim="end").compute()
-    except BROKEN as error:
-        raise InputError(f"{where}: its values cannot be read ({first_line(error)}); write the file again") from error
-    return [float(both[name][0]) for name in names], [float(both[name][1]) for name in names]
-
-
-def _remedy(name: str, value: float) -> str:
-    if value in CODES:
-        return "it looks like a code for missing; write NaN"
-    if name == "temperature" and 150 < value < 350:
-        return "it looks like Kelvin; set its units to 'K'"
-    if name == "soil_moisture" and 1 < value <= 100:
-        return "it looks like percent; set its units to '%'"
-    if name == "riverflow" and value > 0:
-        return "it looks like m3 s-1; set its units to 'm3 s-1', or check the column"
-    return "check its units and the column"
 
 
 def check_dims(record: xr.Dataset, where: str) -> xr.Dataset:

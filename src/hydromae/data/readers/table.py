@@ -14,6 +14,7 @@ import xarray as xr
 from hydromae.data.containers import BROKEN, check_size, check_zarr
 from hydromae.data.readers import units
 from hydromae.data.readers.keys import CATCHMENTS, DATES, day_keys, flat_frame, key_column, refuse_twice, site_keys
+from hydromae.data.readers.names import COLUMNS, refuse_alike
 from hydromae.data.readers.nrfa import numeric, read_csv, with_attributes
 from hydromae.data.readers.record import (
     STATIC,
@@ -28,22 +29,6 @@ from hydromae.data.readers.record import (
 )
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import VARIABLES
-
-# column -> (variable, units where the column's name says none); where two name one variable, the first is taken
-COLUMNS: dict[str, tuple[str, str]] = {
-    **{name: (name, variable.units) for name, variable in VARIABLES.items()},
-    "discharge_spec": ("riverflow", "mm day-1"),
-    "streamflow": ("riverflow", "mm day-1"),
-    "discharge_vol": ("riverflow", "m3 s-1"),
-    "flow": ("riverflow", "m3 s-1"),
-    "rainfall": ("precipitation", "mm day-1"),
-    "total_precipitation_sum": ("precipitation", "mm day-1"),
-    "tas": ("temperature", "degC"),
-    "temperature_2m_mean": ("temperature", "degC"),
-    "pet": ("potential_evaporation", "mm day-1"),
-    "peti": ("potential_evaporation", "mm day-1"),
-    "potential_evaporation_sum": ("potential_evaporation", "mm day-1"),
-}
 
 
 def read(path: str | Path, attributes: xr.Dataset | None = None) -> xr.Dataset:
@@ -222,7 +207,7 @@ def answer_frame(answer: xr.Dataset, frame: pd.DataFrame, where: str = "the tabl
     if "riverflow_quantile" in answer:
         quantiles = _in_units(answer["riverflow_quantile"], answer, spelled).transpose("quantile", "time", "catchment")
         for level, values in zip(answer["quantile"].values, quantiles.values[:, day, row], strict=True):
-            result[f"riverflow_q{round(100 * float(level)):02d}"] = values
+            result[f"riverflow_q{percent(float(level))}"] = values
     if "riverflow_origin" in answer:
         result["riverflow_origin"] = answer["riverflow_origin"].transpose("time", "catchment").values[day, row]
     return result
@@ -272,6 +257,18 @@ def answer_dataset(answer: xr.Dataset, given: xr.Dataset, where: str = "the data
     return result
 
 
+def percent(level: float) -> str:
+    """A quantile's level in percent, for a column's name.
+
+    Examples
+    --------
+    >>> percent(0.05), percent(0.5), percent(0.025), percent(0.995)
+    ('05', '50', '02.5', '99.5')
+    """
+    whole, dot, rest = f"{100 * level:.8g}".partition(".")
+    return f"{whole:0>2}{dot}{rest}"
+
+
 def _site(values: xr.DataArray, name: str) -> dict[str, str]:
     return {"catchment": name} if "catchment" in values.dims and name != "catchment" else {}
 
@@ -310,4 +307,5 @@ def _columns(columns: list[str], where: str) -> dict[str, tuple[str, str]]:
     if not found:
         held = ", ".join(columns[:8]) or "nothing"
         raise InputError(f"{where}: no riverflow, precipitation, temperature or evaporation in it (it holds {held})")
+    refuse_alike([column for column in columns if column not in {held for held, _ in spelled.values()}], found, where)
     return found

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hydromae.data.readers.keys import CATCHMENTS, DATES, flat_frame
-from hydromae.data.readers.table import COLUMNS
+from hydromae.data.readers.names import COLUMNS
 from hydromae.errors import InputError
 
 UNITS = "units"

@@ -1,0 +1,59 @@
+"""What `prepare` says of a source: what a record holds and lacks, and what lies in a folder that holds none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from hydromae.data.folders import files_in
+from hydromae.data.readers.found import WEATHER
+from hydromae.data.readers.grids import GridFile, find_maps, product_of
+from hydromae.data.readers.record import names_in
+from hydromae.errors import InputError
+from hydromae.modalities import ATTRIBUTES, VARIABLES
+
+PACKED = (".zip", ".gz", ".tar", ".tgz", ".7z")
+GAUGES = "put files of CAMELS-GB, Caravan or the NRFA beside them (hydromae fetch --help)"
+
+
+def described(record: xr.Dataset, source: str | Path) -> list[str]:
+    """What a record holds and what it lacks, in lines, from its names and attributes alone."""
+    days = record.indexes["time"]
+    used = [str(name) for name in record.data_vars if name in VARIABLES]
+    known = {a.name for a in ATTRIBUTES if a.name in record.variables and bool(record[a.name].notnull().any())}
+    lacking = [name for name in (*WEATHER, "riverflow") if name not in used]
+    lacking += [attribute.name for attribute in ATTRIBUTES if attribute.name not in known]
+    many = record.sizes["catchment"] if "catchment" in record.dims else 0
+    return [
+        f"{source}: {many} catchments, {days[0]:%Y-%m-%d} … {days[-1]:%Y-%m-%d}",
+        f"uses {', '.join(used) or 'nothing'}",
+        *([f"missing: {', '.join(lacking)}"] if lacking else []),
+    ]
+
+
+def refuse_maps_alone(folder: Path, has_record: bool) -> None:
+    """Raise InputError where a folder holds NetCDF maps of a known product and nothing that could be a record."""
+    files = [] if has_record else files_in(folder, ".nc")
+    if not files or any(product_of(names_in(file)) is None for file in files):
+        return
+    if any(True for ending in ("*.csv", "*.parquet", "*.zarr") for _ in folder.glob(ending)):
+        return
+    raise InputError(nothing_in(folder, find_maps(folder)) if find_maps(folder) else _months(folder, files))
+
+
+def nothing_in(folder: Path, maps: Mapping[str, tuple[GridFile, ...]]) -> str:
+    """The message for a folder without a record."""
+    if maps:
+        product: Any = {file.product for files in maps.values() for file in files}
+        told = f"{' and '.join(sorted(product))}: {', '.join(maps)}"
+        return f"{folder}: holds maps of days ({told}), but no gauges; {GAUGES}"
+    packed = [file.name for file in files_in(folder, *PACKED)]
+    told = f" ({packed[0]} is packed: unpack it)" if packed else ""
+    return f"{folder}: no record in this folder{told}; give a .nc, .zarr, .parquet or .csv file, or files as downloaded"
+
+
+def _months(folder: Path, files: list[Path]) -> str:
+    return f"{folder}: {files[0].name} holds months, not days; download maps of days, and {GAUGES}"

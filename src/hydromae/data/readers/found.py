@@ -1,0 +1,149 @@
+"""Folders as they were downloaded: which product lies in one, what of it is read, and a record of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import xarray as xr
+
+from hydromae.data.folders import files_in
+from hydromae.data.readers import table
+from hydromae.data.readers.gauges import Gauge, Product, side_by_side
+from hydromae.errors import InputError
+from hydromae.files import sha256
+from hydromae.modalities import ATTRIBUTES, MODALITIES
+from hydromae.progress import counted
+
+WEATHER = tuple(variable.name for variable in MODALITIES["weather"].variables)
+SAMPLED = 10
+"""Files that are opened to say what a folder holds."""
+COPIED = re.compile(r" \(\d+\)$| - Copy$")
+"""What browsers and desktops add to the name of a file that they write again."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Files of a product in a folder.
+
+    Attributes
+    ----------
+    product : Product
+    folder : Path
+    files : tuple of Path
+        What is read.
+    twice : tuple of Path
+        What holds the same as one of these: copies, and Caravan's CSV beside its NetCDF.
+    others : tuple of Path
+        All other files of the folder.
+    """
+
+    product: Product
+    folder: Path
+    files: tuple[Path, ...]
+    twice: tuple[Path, ...] = ()
+    others: tuple[Path, ...] = ()
+
+    @cached_property
+    def traits(self) -> xr.Dataset | None:
+        """Attributes from the product's own tables."""
+        return self.product.traits(self.folder)
+
+    def plan(self, maps: Iterable[Path] = ()) -> list[str]:
+        """What will be read and what is missing, in lines; from a few files and the tables of traits.
+
+        `maps` are files of the folder that will be read as maps.
+        """
+        gauges, known = [self.product.open(file) for file in self.files[:SAMPLED]], self.traits
+        there = {series for gauge in gauges for series in gauge.series}
+        choices = self.product.columns
+        used = {
+            variable: next((column for column, _ in choices.get(variable, ()) if column in there), None)
+            for variable in dict.fromkeys((*WEATHER, "riverflow", *choices))
+        }
+        traits = {trait for gauge in gauges for trait in gauge.traits}
+        if known is not None:
+            traits |= {str(name) for name in known.variables if known[name].notnull().any()}
+        lacking = [name for name, column in used.items() if column is None]
+        lacking += [attribute.name for attribute in ATTRIBUTES if attribute.name not in traits]
+        told = ", ".join(f"{name} ({column})" for name, column in used.items() if column is not None)
+        tables = [file for file in self.others if self.product.is_table(file)]
+        rest = sorted({*self.others} - {*tables} - {*maps})
+        return [
+            f"{self.folder}: {self.product.name}, {len(self.files)} files of series; {self.product.source}",
+            f"uses {told or 'nothing'}",
+            *([f"attributes from {self._listed(tables)}"] if tables else []),
+            *([f"missing: {', '.join(lacking)}"] if lacking else []),
+            *([f"held twice, read once: {len(self.twice)} files: {self._listed(self.twice)}"] if self.twice else []),
+            *([f"not read: {len(rest)} files: {self._listed(rest)}"] if rest else []),
+        ]
+
+    def _listed(self, files: Iterable[Path]) -> str:
+        names = [str(file.relative_to(self.folder)) for file in files]
+        return ", ".join(names[:SAMPLED]) + (", …" if len(names) > SAMPLED else "")
+
+    def read(self, attributes: xr.Dataset | None = None) -> xr.Dataset:
+        """A water record of all files; `attributes` take the place of the product's own.
+
+        Raises
+        ------
+        InputError
+            A file that is not what its name says, a day that a gauge has twice, units or areas that are missing.
+        """
+        held: dict[int | str, list[Gauge]] = {}
+        for file in counted(self.files, "files read", len(self.files)):
+            gauge = self.product.open(file)
+            held.setdefault(gauge.name, []).append(gauge)
+        if len({type(name) for name in held}) > 1:
+            raise InputError(f"{self.folder}: some of its gauges have numbers, others text; keep one kind of them")
+        known = attributes if attributes is not None else self.traits
+        raw = side_by_side(held, self.product, str(self.folder))
+        return table.from_dataset(raw, known, str(self.folder))
+
+
+def find(folder: Path, products: Iterable[Product]) -> Found | None:
+    """The one product that a folder holds files of, however deep; None where it holds none.
+
+    Raises
+    ------
+    InputError
+        It holds files of two.
+    """
+    files = files_in(folder)
+    found = []
+    for product in products:
+        mine = [file for file in files if product.is_one(file)]
+        if mine:
+            read, twice = _once(mine)
+            found.append(Found(product, folder, read, twice, tuple(sorted(set(files) - set(mine)))))
+    if len(found) > 1:
+        told = " and of ".join(f"{one.product.name} (in {_place(one.files)})" for one in found)
+        raise InputError(f"{folder}: holds files of {told}; name the folder of one of them")
+    return found[0] if found else None
+
+
+def _place(files: tuple[Path, ...]) -> str:
+    """The folder of some files, or the one file."""
+    return os.path.commonpath(files)
+
+
+def _once(files: list[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Files, and those that hold the same as one of them: the same bytes under the same name, or CSV of a NetCDF file."""
+    alike: dict[str, list[Path]] = {}
+    for file in files:
+        alike.setdefault(COPIED.sub("", file.stem), []).append(file)
+    kept, twice = [], []
+    for group in alike.values():
+        binary = [file for file in group if file.suffix == ".nc"]
+        left = [file for file in group if binary and file not in binary]
+        seen: set[tuple[str, str]] = set()
+        for file in binary or group:
+            mark = (file.suffix, sha256(file)) if len(binary or group) > 1 else ("", "")
+            (left if mark in seen else kept).append(file)
+            seen.add(mark)
+        twice += left
+    return tuple(sorted(kept)), tuple(sorted(twice))

@@ -1,0 +1,164 @@
+"""The NRFA as its web service gives it, file by file: series as JSON or CSV, and the catalogue, told apart by how they begin.
+
+What is said of formats is from documentation and samples. Nothing was fetched to write this.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from hydromae.data.folders import files_in
+from hydromae.data.readers import nrfa
+from hydromae.data.readers.gauges import Gauge, days_of, named
+from hydromae.data.readers.nrfa import NAMES, numeric
+from hydromae.data.readers.record import describe, positions
+from hydromae.errors import InputError, first_line
+from hydromae.files import sha256
+
+SNIFFED = 2000
+"""Bytes of a file by which the NRFA's are told from others."""
+STREAM = re.compile(r"\d+_(gdf|cdr)\b.*", re.ASCII)
+"""Names that `hydromae fetch` and most people give to series of the NRFA."""
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError, csv.Error)
+
+
+def is_series(path: Path) -> bool:
+    """Whether a file is a series of the NRFA, by how it begins; one that begins so but for how it was saved is refused."""
+    if path.suffix not in (".csv", ".json"):
+        return False
+    head = beginning(path)
+    if path.suffix == ".json":
+        return b'"data-type"' in head and b'"station"' in head
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) and "timestamp" in head.decode("utf-16", "replace"):
+        raise InputError(f"{path}: is text in UTF-16; save it as CSV UTF-8, or download it again")
+    head = head.lstrip(b"\xef\xbb\xbf")
+    if head.startswith(b"file;timestamp"):
+        raise InputError(f"{path}: has semicolons between its columns; save it with commas, or download it again")
+    if not head and STREAM.fullmatch(path.stem):
+        raise InputError(f"{path}: is empty; download it again, or remove it")
+    return head.startswith(b"file,timestamp") and b"nrfa" in head.lower()
+
+
+def beginning(path: Path, size: int = SNIFFED) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({first_line(error)}); check who may read it") from error
+
+
+def open_series(path: Path) -> Gauge:
+    """A series of the NRFA, as its web service gives it: JSON, or CSV with a header of about 20 rows."""
+    try:
+        return _nrfa_json(path) if path.suffix == ".json" else _nrfa_csv(path)
+    except InputError:
+        raise
+    except UNREADABLE as error:
+        raise InputError(f"{path}: not a series of the NRFA ({first_line(error)}); download it again") from error
+
+
+def _nrfa_json(path: Path) -> Gauge:
+    told = json.loads(path.read_bytes())
+    stream, station, kind = told["data-stream"], told["station"], told["data-type"]
+    pairs = stream if stream and isinstance(stream[0], list) else list(zip(stream[::2], stream[1::2], strict=True))
+    frame = pd.DataFrame(pairs, columns=["date", str(kind["id"])])
+    placed = {name: float(station[name]) for name in ("latitude", "longitude") if station.get(name) is not None}
+    return _of_nrfa(station["id"], kind["id"], kind["units"], frame, placed, path)
+
+
+def _nrfa_csv(path: Path) -> Gauge:
+    header: dict[tuple[str, str], str] = {}
+    rows: list[tuple[str, str]] = []
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:  # a name may be in another encoding
+        lines = csv.reader(file)
+        for row in lines:
+            header[row[0], row[1]] = row[2] if len(row) > 2 else ""
+            if row[:2] == ["data", "last"]:
+                break
+        rows.extend((row[0], row[1]) for row in lines if row)
+    kind = header["dataType", "id"]
+    frame = pd.DataFrame(rows, columns=["date", kind])
+    return _of_nrfa(header["station", "id"], kind, header["dataType", "units"], frame, {}, path)
+
+
+def _of_nrfa(
+    station: Any, kind: str, units: str, frame: pd.DataFrame, traits: Mapping[str, float], path: Path
+) -> Gauge:
+    frame = frame.assign(**{kind: frame[kind].replace("", np.nan)})
+    series = {kind: numeric(frame, kind, path)}
+    return Gauge(named(str(station)), days_of(frame, "date", str(path)), series, {kind: str(units)}, traits, path.name)
+
+
+def catalogue(stations: Iterable[Mapping[str, Any]], where: str) -> xr.Dataset:
+    """Attributes of catchments from rows of the NRFA's `station-info`; what is null or absent is NaN."""
+    rows = {}
+    for station in stations:
+        held = {name: station.get(name) for name in (*NAMES, "easting", "northing")}
+        rows[named(str(station["id"]))] = {n: np.nan if v is None else float(v) for n, v in held.items()}
+    if not rows:
+        raise InputError(f"{where}: there is no station in it; ask for one that the NRFA has")
+    return attributes_of(pd.DataFrame.from_dict(rows, orient="index"), where)
+
+
+def traits(folder: Path) -> xr.Dataset | None:
+    """Of the catalogue in a folder: answers to `station-info` as JSON, else a table of it as CSV, under the NRFA names."""
+    stations: dict[Any, Mapping[str, Any]] = {}
+    for file in files_in(folder, ".json"):
+        if not is_catalogue(file):
+            continue
+        try:
+            told = json.loads(file.read_bytes())
+            found = told.get("data") if isinstance(told, dict) else None
+            stations |= {one["id"]: one for one in found or [] if "catchment-area" in one}
+        except UNREADABLE as error:
+            raise InputError(f"{file}: not a readable JSON file ({first_line(error)}); download it again") from error
+    if stations:
+        return catalogue(stations.values(), str(folder))
+    tables = [file for file in files_in(folder, ".csv") if is_catalogue(file)]
+    told = {sha256(file): file for file in reversed(tables)}
+    if len(told) > 1:
+        raise InputError(f"{folder}: {tables[0].name} and {tables[1].name} are catalogues both; keep one of them")
+    return nrfa.read(tables[0]) if tables else None
+
+
+def is_catalogue(path: Path) -> bool:
+    """Whether the first line of a CSV file names `id` and `catchment-area`, or a JSON file the latter."""
+    if path.suffix == ".json":
+        return not is_series(path) and b'"catchment-area"' in path.read_bytes()
+    if path.suffix != ".csv":
+        return False
+    first = beginning(path).decode("utf-8-sig", "replace").splitlines()[:1]
+    columns = {column.strip(' "') for line in first for column in line.split(",")}
+    return {"id", "catchment-area"} <= columns
+
+
+def attributes_of(table: pd.DataFrame, where: str) -> xr.Dataset:
+    """Attributes of catchments, all of the NRFA's names, NaN where the table lacks them."""
+    if table.index.has_duplicates:
+        raise InputError(f"{where}: catchment {table.index[table.index.duplicated()][0]} comes twice; keep one row")
+    table = table.reindex(columns=[*table.columns, *(name for name in NAMES if name not in table.columns)])
+    held = {str(name): ("catchment", table[name].to_numpy(np.float64)) for name in table.columns}
+    dataset = xr.Dataset(held, {"catchment": table.index.to_numpy()})
+    return describe(positions(dataset))
+
+
+def completed(own: xr.Dataset, catalogue: xr.Dataset | None) -> xr.Dataset:
+    """A product's attributes, and where it has none those of the NRFA, whose numbers its names end in."""
+    if catalogue is None:
+        return own
+    told = [str(name) for name in own["catchment"].values]
+    numbers = [named(name.removeprefix("camelsgb_")) for name in told]
+    rows = catalogue.reindex(catchment=numbers)
+    for name in NAMES:
+        if name not in ("latitude", "longitude"):  # beside the product's own easting and northing
+            own[name] = own[name].copy(data=np.where(own[name].notnull(), own[name], rows[name]))
+    return own
