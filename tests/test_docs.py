@@ -30,6 +30,9 @@ ELSEWHERE: dict[str, str] = {
     r"deepspeed --include localhost:\d,\d --master_port \d+ train_mae.py --config configs/mae_config_exp[12].py": TWO,
     r"torchrun --nproc_per_node=4 train_mae.py --config configs/mae_config_exp1.py": LAUNCHED,
     r"OMP_NUM_THREADS=1 torchrun --nproc_per_node=2 -m hydromae pretrain .* --engine torch": LAUNCHED,
+    r"OMP_NUM_THREADS=1 torchrun --nproc_per_node=2 -m hydromae finetune .*": (
+        "tests/test_launch.py::test_two_processes_finetune_as_one"
+    ),
     r"hydromae prepare ours ours.zarr --attributes gauges.csv": (
         "tests/test_docs_extend.py::test_the_product_of_the_page_is_prepared"
     ),

@@ -14,6 +14,7 @@ from hydromae.config import Config
 from hydromae.data.scaling import Scaling
 from hydromae.data.store import write_store
 from hydromae.train.journal import Journal
+from hydromae.train.loop import train
 from processes import free_port
 from synthetic import GRID, SMALL_MAPS, country
 
@@ -76,6 +77,23 @@ def test_one_process_and_torchrun_learn_the_same(config, tmp_path):
     assert len(losses(tmp_path / "one")) == 8
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
     assert told.count("the model with the lowest validation loss") == 1, "the first process speaks for all"
+
+
+def test_two_processes_finetune_as_one(config, tmp_path):
+    """Both begin at the same pretrained model, in a folder that only the first one writes."""
+    data = country()
+    scaling = Scaling.fit(data, SMALL_MAPS.data.training_period)
+    train(SMALL_MAPS.having(model={"dropout": 0.0}), data, scaling, tmp_path / "run", grid=GRID, stop_after=1)
+    given = [config.parent / "store.zarr", "--model", tmp_path / "run", "--device", "cpu", "--stop-after", 3]
+    command = ["-m", "hydromae", "finetune", *given]
+    launch = launched(
+        *TORCHRUN, "--standalone", "--nproc_per_node=2", *command, "--batch-size", 1, "--out", tmp_path / "two"
+    )
+    ended(launched(sys.executable, *command, "--batch-size", 2, "--out", tmp_path / "one"))
+    ended(launch)
+    assert len(losses(tmp_path / "one")) > 0
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-5)
+    assert (tmp_path / "two" / "finetune.json").read_text() == (tmp_path / "one" / "finetune.json").read_text()
 
 
 @with_deepspeed
