@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -127,6 +128,32 @@ def test_the_grid_of_a_mask_takes_finer_and_coarser_maps(folder: Path) -> None:
     coarse = 10.0 * np.arange(4)[:, None] + np.arange(3) + 1
     coarse[0, 0] = np.nan
     np.testing.assert_allclose(rain, coarse.repeat(2, axis=0).repeat(2, axis=1))
+
+
+@pytest.mark.parametrize("kind", ["NETCDF4", "NETCDF3_64BIT"])
+def test_one_file_of_era5_land_gives_all_its_variables(folder: Path, kind: Literal["NETCDF4", "NETCDF3_64BIT"]) -> None:
+    """Rain of −2 times its evaporation, 10 °C and 0.3 m³/m³ in one file, packed as older downloads are."""
+    demand = era5_demand()
+    flat = xr.ones_like(demand["pev"])
+    several = demand.assign(
+        tp=(-2 * demand["pev"]).assign_attrs(units="m"),
+        t2m=(283.15 * flat).assign_attrs(units="K"),
+        swvl1=(0.3 * flat).assign_attrs(units="m**3 m**-3"),
+    )
+    for file in folder.glob("*.nc"):
+        file.unlink()
+    packed = {name: {"dtype": "int16", "scale_factor": 1e-6, "_FillValue": -32767} for name in ("tp", "pev")}
+    several.to_netcdf(folder / "era5.nc", format=kind, encoding=packed)
+    record = load_store(prepare(folder, folder.parent / "national.zarr"))
+    assert [str(day)[:10] for day in record["time"].values] == DAYS
+    told = {"precipitation": [2, 4, 6], "temperature": [10] * 3, "soil_moisture": [0.3] * 3}
+    for name, values in told.items():
+        np.testing.assert_allclose(
+            record[name].isel(cell=record["cell_easting"] < 400000).mean("cell"), values, rtol=1e-3
+        )
+    np.testing.assert_allclose(record["evaporation"].values, [[1, 1], [2, 2], [3, 3]], rtol=1e-3)
+    (source,) = [source for source in sources_of(record) if source["file"] == "era5.nc"]
+    assert set(source["units"]) == set(told)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from pyproj import Transformer
 
-from hydromae.data.readers import read, regrid
+from hydromae.data.readers import era5_land, read, regrid
 from hydromae.data.readers.regrid import Onto
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
@@ -82,16 +82,16 @@ def plane() -> np.ndarray:
 
 @pytest.mark.parametrize("dim", ["time", "valid_time"])
 def test_rain_of_era5_land_is_the_sum_at_the_midnight_after(tmp_path: Path, dim: str) -> None:
-    record = regrid.read_era5_land(era5(tmp_path / "tp.nc", "tp", "m", dim), Onto(GRID, LAND))
+    record = era5_land.read(era5(tmp_path / "tp.nc", "tp", "m", dim), Onto(GRID, LAND))
     days = [str(day)[:10] for day in record["time"].values]
     assert days == ["2010-05-31", "2010-06-01", "2010-06-02"]
     np.testing.assert_allclose(record["precipitation"].values[1], plane(), rtol=1e-4)
-    evaporated = regrid.read_era5_land(era5(tmp_path / "pev.nc", "pev", "m", dim), Onto(GRID, LAND))
+    evaporated = era5_land.read(era5(tmp_path / "pev.nc", "pev", "m", dim), Onto(GRID, LAND))
     np.testing.assert_allclose(evaporated["potential_evaporation"].values[1], 0.1 * plane(), rtol=1e-4)
 
 
 def test_temperature_and_soil_of_era5_land_are_means_of_the_day(tmp_path: Path) -> None:
-    warm = regrid.read_era5_land(era5(tmp_path / "t.nc", "t2m", "K"), Onto(GRID, LAND))
+    warm = era5_land.read(era5(tmp_path / "t.nc", "t2m", "K"), Onto(GRID, LAND))
     np.testing.assert_allclose(warm["temperature"].values[1], 2.6 * plane() - 273.15, atol=0.01)
     assert [str(day)[:10] for day in warm["time"].values] == ["2010-06-01", "2010-06-02"], "an hour is no day"
     wet = read(era5(tmp_path / "s.nc", "swvl1", "m**3 m**-3"))
@@ -104,7 +104,7 @@ def test_rain_without_midnights_is_refused(tmp_path: Path) -> None:
     noon = xr.load_dataset(file, engine="h5netcdf")
     noon.isel(time=noon["time"].dt.hour.values == 12).to_netcdf(tmp_path / "noon.nc", engine="h5netcdf")
     with pytest.raises(InputError, match="no value at 00:00"):
-        regrid.read_era5_land(tmp_path / "noon.nc", Onto(GRID, LAND))
+        era5_land.read(tmp_path / "noon.nc", Onto(GRID, LAND))
 
 
 def coverage(site: str, values: list, latitude: float) -> dict:

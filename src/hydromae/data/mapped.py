@@ -90,7 +90,7 @@ class Mapped:
                 made["evaporation"].attrs["derived"] = "potential evaporation, not measured by an instrument"
         for name in self.measured:
             made[name].attrs.pop("derived", None)
-            made[name].attrs["long_name"] = f"{name.replace('_', ' ')} of {_products(self.maps[name].files)}"
+            made[name].attrs["long_name"] = f"{name.replace('_', ' ')} of {_products(self.maps[name].used)}"
         return made
 
     def values(self, first: int, last: int) -> dict[str, np.ndarray]:
@@ -173,9 +173,12 @@ def prepare_mapped(
         say(line)
     template = made.template()
     training = training_period or usual_training(template, say)
-    used = {held.files[n].path: name for name, held in maps.items() for n in np.unique(held.file) if n >= 0}
+    used: dict[Path, list[str]] = {}
+    for name, held in maps.items():
+        for file in held.used:
+            used.setdefault(file.path, []).extend([name] if name in template else [])
     files = counted(used.items(), "sums of the maps", len(used))
-    sources += [source_of(path, template[[name]] if name in template else None) for path, name in files]
+    sources += [source_of(path, template[names] if names else None) for path, names in files]
     return write_made(template, made.blocks(), out, sources, training, land.with_threshold(onto.grid, land_threshold))
 
 
@@ -217,7 +220,7 @@ def _products(files: tuple[GridFile, ...]) -> str:
 def _plan(folder: Path, made: Mapped) -> list[str]:
     """What the record will hold, in lines."""
     days = made.flow.indexes["time"]
-    told = ", ".join(f"{n} ({_products(m.files)}, {len(m.files)} files)" for n, m in made.maps.items())
+    told = ", ".join(f"{n} ({_products(m.used)}, {len(m.used)} files)" for n, m in made.maps.items())
     lacking = [name for name in MAPS if name not in made.maps]
     where = f"{made.cells.sizes['cell']} land cells of {made.onto.grid.cell_size / 1000:g} km"
     way = "derived from the weather of catchments" if made.maker is not None else "missing"
