@@ -94,16 +94,29 @@ def test_catchments_are_made_where_they_are_asked_for(folder: Path) -> None:
 
 
 def test_a_day_that_no_map_holds_is_refused_by_name_or_unobserved(folder: Path) -> None:
-    late = rain_maps(SOUTH, WEST)
-    late = late.assign_coords(time=late["time"].values + np.timedelta64(360, "D"))
-    save(late, folder / "rainfall_hadukgrid_uk_20km_day_later.nc")
+    gap = chess_warmth().isel(time=[0, 2])
+    save(gap, folder / "chess-met_tas_gb_1km_daily_20210101-20210103.nc")
     out = folder.parent / "national.zarr"
-    with pytest.raises(InputError, match=r"no file of temperature holds 2021-01-04 \(360 such days\).*--allow-missing"):
+    with pytest.raises(InputError, match=r"no file of temperature holds 2021-01-02 \(1 such days\).*--allow-missing"):
         prepare(folder, out)
     record = load_store(prepare(folder, out, allow_missing=True))
-    assert record.sizes["time"] == 363 and record["precipitation"].notnull().any("cell").sum() == 6
-    again = load_store(prepare(folder, folder.parent / "period.zarr", period=("2021-01-02", "2021-01-03")))
-    assert again["precipitation"].values[0, 0] == record["precipitation"].values[1, 0]
+    assert record["temperature"].notnull().any("cell").values.tolist() == [True, False, True]
+    again = load_store(prepare(folder, folder.parent / "period.zarr", period=("2021-01-03", "2021-01-03")))
+    assert again["precipitation"].values[0, 0] == record["precipitation"].values[2, 0]
+
+
+def test_days_at_the_edges_that_only_some_maps_have_are_left_out(folder: Path) -> None:
+    late = rain_maps(SOUTH, WEST)
+    late = late.assign_coords(time=late["time"].values + np.timedelta64(3, "D"))
+    save(late, folder / "rainfall_hadukgrid_uk_20km_day_later.nc")
+    told: list[str] = []
+    record = load_store(prepare(folder, folder.parent / "national.zarr", say=told.append))
+    assert [str(day)[:10] for day in record["time"].values] == DAYS
+    (line,) = [line for line in told if "at the edges" in line]
+    assert "precipitation 2021-01-01 … 2021-01-06" in line and "temperature" not in line
+    save(chess_warmth().assign_coords(time=pd.to_datetime(DAYS) + pd.Timedelta(9, "D")), next(folder.glob("chess*.nc")))
+    with pytest.raises(InputError, match=r"maps of temperature begin on 2021-01-10, after .* \(2021-01-03\)"):
+        prepare(folder, folder.parent / "none.zarr")
 
 
 def test_a_coarser_and_a_worse_map_give_way(folder: Path) -> None:

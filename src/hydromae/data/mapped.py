@@ -141,18 +141,18 @@ def prepare_mapped(
     record : Dataset (time, catchment)
         The gauges, with places and areas.
     out, period, training_period, land_threshold, say
-        As in `prepare.prepare`; the period's default is from the first to the last day of the maps.
+        As in `prepare.prepare`; the period's default is from the first to the last day that maps of all variables have.
     sources : list of dict
         Of the gauges (`store.source_of`); those of the maps follow.
     allow_missing : bool
-        Take days that no file of a variable holds as unobserved.
+        Take days that no file of a variable holds as unobserved; the period's default is then that of any variable.
 
     Raises
     ------
     InputError
         One line that names file, value and remedy.
     """
-    days = _period(found, period, folder)
+    days = _period(found, period, folder, allow_missing)
     onto = _onto(folder, found)
     maps = {name: GridFiles.over(files, days) for name, files in found.items()}
     if not allow_missing:
@@ -169,7 +169,7 @@ def prepare_mapped(
     weather = all(name in flow and bool(flow[name].notnull().any("catchment").all()) for name in WEATHER)
     maker = MapMaker.build(record, cells, onto.grid, onto.land, None, None) if weather else None
     made = Mapped(flow, maps, onto, cells, maker, record)
-    for line in _plan(folder, made):
+    for line in _plan(folder, made, chosen=period is not None):
         say(line)
     template = made.template()
     training = training_period or usual_training(template, say)
@@ -201,10 +201,22 @@ def _onto(folder: Path, found: Maps) -> Onto:
     return Onto(finest.grid, xr.DataArray(fraction, dims=("row", "column")), LAND_SHARE)
 
 
-def _period(found: Maps, period: tuple[str, str] | None, folder: Path) -> pd.DatetimeIndex:
-    every = np.concatenate([file.days.values for files in found.values() for file in files])
-    first, last = pd.Timestamp(every.min()), pd.Timestamp(every.max())
-    start, end = (first, last) if period is None else parse_period(period)
+def _period(found: Maps, period: tuple[str, str] | None, folder: Path, allow_missing: bool) -> pd.DatetimeIndex:
+    """Days of the record: those of the period; else from the first to the last that all variables have, or any has."""
+    begins, ends = _ends(found)
+    first, last = min(begins.values()), max(ends.values())
+    if period is not None:
+        start, end = parse_period(period)
+    elif allow_missing:
+        start, end = first, last
+    else:
+        start, end = max(begins.values()), min(ends.values())
+        if start > end:
+            late, early = max(begins, key=lambda n: begins[n]), min(ends, key=lambda n: ends[n])
+            raise InputError(
+                f"{folder}: maps of {late} begin on {start:%Y-%m-%d}, after those of {early} end ({end:%Y-%m-%d}); put maps "
+                "of the same days there, or --allow-missing"
+            )
     if start < first or end > last:
         raise InputError(
             f"{folder}: the period {start:%Y-%m-%d} … {end:%Y-%m-%d} is not inside {first:%Y-%m-%d} … {last:%Y-%m-%d}, the "
@@ -213,18 +225,36 @@ def _period(found: Maps, period: tuple[str, str] | None, folder: Path) -> pd.Dat
     return pd.date_range(start, end, freq="D", unit="ns")
 
 
+def _ends(found: Maps) -> tuple[dict[str, pd.Timestamp], dict[str, pd.Timestamp]]:
+    """First and last day of each variable's maps."""
+    held = {name: [file.days for file in files if len(file.days)] for name, files in found.items()}
+    begins = {name: min(days.min() for days in every) for name, every in held.items()}
+    return begins, {name: max(days.max() for days in every) for name, every in held.items()}
+
+
 def _products(files: tuple[GridFile, ...]) -> str:
     return " and ".join(dict.fromkeys(file.product for file in files))
 
 
-def _plan(folder: Path, made: Mapped) -> list[str]:
+def _plan(folder: Path, made: Mapped, chosen: bool) -> list[str]:
     """What the record will hold, in lines."""
     days = made.flow.indexes["time"]
     told = ", ".join(f"{n} ({_products(m.used)}, {len(m.used)} files)" for n, m in made.maps.items())
     lacking = [name for name in MAPS if name not in made.maps]
     where = f"{made.cells.sizes['cell']} land cells of {made.onto.grid.cell_size / 1000:g} km"
+    begins, ends = _ends({name: held.files for name, held in made.maps.items()})
+    outside = ", ".join(
+        f"{name} {begins[name]:%Y-%m-%d} … {ends[name]:%Y-%m-%d}"
+        for name in begins
+        if not chosen and (begins[name] < days[0] or ends[name] > days[-1])
+    )
     way = "derived from the weather of catchments" if made.maker is not None else "missing"
     return [
         f"{folder}: maps of {told}, {days[0]:%Y-%m-%d} … {days[-1]:%Y-%m-%d}, on {where}",
         *([f"maps {way}: {', '.join(lacking)}"] if lacking else []),
+        *(
+            [f"days at the edges that only some maps have are left out: {outside}; --allow-missing keeps them"]
+            if outside
+            else []
+        ),
     ]

@@ -6,6 +6,7 @@ documentation; hourly amounts, as ERA5 has them, are told apart by what the valu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ def read(path: str | Path, onto: Onto | None = None, variable: str | None = None
     laid = {}
     for name, column in regrid.columns_in(raw, COLUMNS, path, variable).items():
         held = raw[column].drop_vars([n for n in raw[column].coords if n not in raw[column].dims])
-        values = hours_of(held, path).of(observed_only(held))
+        values = hours_of(raw, column, path).of(observed_only(held))
         values = (-values if column == "pev" else values).rename(column).assign_attrs(raw[column].attrs)
         laid[name] = _bilinear(regrid.converted(values, name, DIMS, path), onto)
     return regrid.record_of(laid, onto, path)
@@ -109,24 +110,26 @@ def _bilinear(values: xr.DataArray, onto: Onto) -> xr.DataArray:
     return xr.DataArray(laid.transpose("time", "cell").values, {"time": values["time"]}, ("time", "cell"))
 
 
-def hours_of(values: xr.DataArray, path: str | Path) -> Hours:
-    """How the hours of a variable become days.
+def hours_of(raw: xr.Dataset, column: str, path: str | Path) -> Hours:
+    """How the hours of a variable of a file become days.
 
     Means of the hours of a day, where at least half of them are there. Sums since midnight: the sum of a day stands at
-    the midnight after it. Hourly amounts: the sum of the 24 that end from 01:00 to the midnight after.
+    the midnight after it. Hourly amounts: the sum of the 24 that end from 01:00 to the midnight after. A file of days that
+    says so (`cell_methods`, `history`) holds the sum of a day at that day.
 
     Raises
     ------
     InputError
         No dates; no hour that tells a day's sum; or amounts that are neither.
     """
+    values = raw[column]
     if set(values.dims) != set(DIMS):
         raise InputError(f"{path}: {values.name} is of {values.dims}; needs {DIMS}")
     if not (values.sizes["time"] and np.issubdtype(values["time"].dtype, np.datetime64)):
         raise InputError(f"{path}: there is no time in it; an ERA5-Land map has dates")
     times = pd.DatetimeIndex(values["time"].values).as_unit("ns")
-    if values.name not in ACCUMULATED:
-        days = times.floor("D")
+    days = times.floor("D")
+    if column not in ACCUMULATED or (_says_daily(raw, column) and not days.has_duplicates):
         return _kept(days, lambda count: 2 * count >= count.max(), "mean")
     days = (times - pd.Timedelta(1, "ns")).floor("D")  # midnight ends the day before
     if _is_hourly(values, days, path):
@@ -141,6 +144,12 @@ def hours_of(values: xr.DataArray, path: str | Path) -> Hours:
     if not len(ends):
         raise InputError(f"{path}: no value at 00:00, where the sum of the day before stands; download that hour, too")
     return Hours(ends, days[ends], "sum")
+
+
+def _says_daily(raw: xr.Dataset, column: str) -> bool:
+    """Whether a file says that its values are sums of days, as those of Copernicus' daily statistics are."""
+    told = [raw[column].attrs.get("cell_methods", ""), raw.attrs.get("history", "")]
+    return any(re.search(r"\bdaily|1 days?\b", str(one)) is not None for one in told)
 
 
 def _kept(days: pd.DatetimeIndex, enough: Callable[[np.ndarray], np.ndarray], way: Literal["mean", "sum"]) -> Hours:

@@ -136,7 +136,7 @@ def _grid_files(path: Path, product: str) -> list[GridFile]:
         with era5_land.opened(path, whole=False) as raw:
             columns = regrid.columns_in(raw, era5_land.COLUMNS, path).items()
             _days(raw, path)
-            told = {column: era5_land.hours_of(raw[column], path).days.unique() for _, column in columns}
+            told = {column: era5_land.hours_of(raw, column, path).days.unique() for _, column in columns}
             return [GridFile(path, product, name, column, told[column], None) for name, column in columns]
     with open_file(path, whole=False) as raw:
         if product == "CHESS":
