@@ -143,6 +143,23 @@ def test_the_grid_of_a_mask_takes_finer_and_coarser_maps(folder: Path) -> None:
     np.testing.assert_allclose(rain, coarse.repeat(2, axis=0).repeat(2, axis=1))
 
 
+def test_of_pet_and_peti_of_chess_peti_is_taken(folder: Path) -> None:
+    (folder / "era5-land_pev_202101.nc").unlink()
+    for name, amount in (("pet", 5.0), ("peti", 2.0)):
+        demand = chess_warmth().rename(tas=name)
+        demand[name] = xr.full_like(demand[name], amount).assign_attrs(units="mm/day")
+        save(demand, folder / f"chess-pe_{name}.nc")
+    told: list[str] = []
+    record = load_store(prepare(folder, folder.parent / "national.zarr", say=told.append))
+    np.testing.assert_allclose(record["evaporation"].values, 2.0)
+    assert any("potential_evaporation (CHESS peti, not pet, 1 files)" in line for line in told)
+    later = xr.load_dataset(folder / "chess-pe_peti.nc", engine="h5netcdf").isel(time=[1, 2])
+    save(later, folder / "chess-pe_peti.nc")
+    mixed = load_store(prepare(folder, folder.parent / "mixed.zarr", say=told.append))
+    np.testing.assert_allclose(mixed["evaporation"].values[:, 0], [5, 2, 2])
+    assert any("potential_evaporation (CHESS peti and pet, 2 files)" in line for line in told)
+
+
 @pytest.mark.parametrize("kind", ["NETCDF4", "NETCDF3_64BIT"])
 def test_one_file_of_era5_land_gives_all_its_variables(folder: Path, kind: Literal["NETCDF4", "NETCDF3_64BIT"]) -> None:
     """Rain of −2 times its evaporation, 10 °C and 0.3 m³/m³ in one file, packed as older downloads are."""

@@ -236,10 +236,19 @@ def _products(files: tuple[GridFile, ...]) -> str:
     return " and ".join(dict.fromkeys(file.product for file in files))
 
 
+def _other(held: GridFiles) -> str:
+    """Which of several columns of one variable are taken, and which are there for nothing; empty where there is one."""
+    taken = dict.fromkeys(file.column for file in held.used if file.product == "CHESS")
+    left = dict.fromkeys(file.column for file in held.files if file.product == "CHESS" and file.column not in taken)
+    if not taken or len(taken) + len(left) < 2:
+        return ""
+    return f" {' and '.join(taken)}" + (f", not {' and '.join(left)}" if left else "")
+
+
 def _plan(folder: Path, made: Mapped, chosen: bool) -> list[str]:
     """What the record will hold, in lines."""
     days = made.flow.indexes["time"]
-    told = ", ".join(f"{n} ({_products(m.used)}, {len(m.used)} files)" for n, m in made.maps.items())
+    told = ", ".join(f"{n} ({_products(m.used)}{_other(m)}, {len(m.used)} files)" for n, m in made.maps.items())
     lacking = [name for name in MAPS if name not in made.maps]
     where = f"{made.cells.sizes['cell']} land cells of {made.onto.grid.cell_size / 1000:g} km"
     begins, ends = _ends({name: held.files for name, held in made.maps.items()})

@@ -54,9 +54,10 @@ class GridFile:
     grid: GridSpec | None
 
     @property
-    def rank(self) -> tuple[int, float]:
-        """Product, and of one product the finer cells first."""
-        return PRODUCTS.index(self.product), 0.0 if self.grid is None else self.grid.cell_size
+    def rank(self) -> tuple[int, float, int]:
+        """Product; of one product the finer cells first; of CHESS the better column."""
+        best = list(regrid.CHESS).index(self.column) if self.product == "CHESS" else 0
+        return PRODUCTS.index(self.product), 0.0 if self.grid is None else self.grid.cell_size, best
 
     def read(self, onto: Onto) -> xr.Dataset:
         """Its maps on the land cells of a grid."""

@@ -14,6 +14,7 @@ import xarray as xr
 from jaxtyping import Int
 
 from hydromae.data.readers import haduk, units
+from hydromae.data.readers.names import EVAPORATION
 from hydromae.data.readers.onto import Onto
 from hydromae.data.readers.record import observed_only, open_file
 from hydromae.errors import InputError
@@ -22,9 +23,9 @@ from hydromae.grid import GridSpec
 CHESS = {
     "precip": "precipitation",
     "tas": "temperature",
-    "pet": "potential_evaporation",
-    "peti": "potential_evaporation",
+    **dict.fromkeys(EVAPORATION, "potential_evaporation"),
 }
+"""Names of the files' variables, of one variable the best one first."""
 LEAST_SEEN = 0.5
 """Share of a cell's finer cells that must be observed."""
 
