@@ -15,7 +15,7 @@ from hydromae.data.folders import one_of
 from hydromae.data.mapped import prepare_mapped
 from hydromae.data.national import LAND_SHARE, MapMaker
 from hydromae.data.parse import grid_from_json, parse_period
-from hydromae.data.prepared import described, nothing_in, refuse_maps_alone
+from hydromae.data.prepared import described, nothing_in, refuse_maps_alone, unmatched
 from hydromae.data.readers import camels_gb, land, nrfa, read
 from hydromae.data.readers.found import Found, find
 from hydromae.data.readers.grids import find_maps
@@ -74,7 +74,7 @@ def prepare_catchments(
     else:
         record = read(source, attributes, training_period=training_period or TRAINING_PERIOD)
     record = within(record, period, str(source))
-    for line in () if product else described(record, source):
+    for line in [*([] if product else described(record, source)), *unmatched(record, attributes)]:
         say(line)
     if "catchment" not in record.dims or "cell" in record.dims:
         raise InputError(f"{source}: not a catchment dataset (dimensions {', '.join(map(str, record.dims))})")
@@ -264,6 +264,8 @@ def prepare(
         return prepare_catchments(product or record, attributes, out, period, training_period, say)
     if maps:
         gauges = _gauges(product, record, attributes)
+        for line in unmatched(gauges, attributes):
+            say(line)
         options: dict[str, Any] = {"land_threshold": land_threshold, "allow_missing": allow_missing, "say": say}
         options["sources"] = _sources(record, gauges[[n for n in ("riverflow",) if n in gauges]], attributes)
         return prepare_mapped(folder, maps, gauges, out, period, training_period, **options)

@@ -9,6 +9,7 @@ from typing import Any
 import xarray as xr
 
 from hydromae.data.folders import files_in
+from hydromae.data.readers import nrfa
 from hydromae.data.readers.found import WEATHER
 from hydromae.data.readers.grids import GridFile, find_maps, product_of
 from hydromae.data.readers.record import names_in
@@ -32,6 +33,18 @@ def described(record: xr.Dataset, source: str | Path) -> list[str]:
         f"uses {', '.join(used) or 'nothing'}",
         *([f"missing: {', '.join(lacking)}"] if lacking else []),
     ]
+
+
+def unmatched(record: xr.Dataset, attributes: str | Path | None) -> list[str]:
+    """How many of a record's catchments are in a table of attributes, in a line where some are not."""
+    if attributes is None or "catchment" not in record.indexes:
+        return []
+    known = nrfa.read(attributes).indexes["catchment"]
+    index = record.indexes["catchment"]
+    there = nrfa.keys_of(index, known).isin(known)
+    if there.all():
+        return []
+    return [f"{attributes}: has {there.sum()} of the {len(index)} catchments; the first it lacks is {index[~there][0]}"]
 
 
 def refuse_maps_alone(folder: Path, has_record: bool) -> None:
