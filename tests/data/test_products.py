@@ -344,6 +344,23 @@ def test_a_table_of_ones_own_is_described_before_it_is_written(tmp_path: Path) -
     assert said[2].startswith("missing: precipitation, temperature, potential_evaporation, minimum-altitude")
 
 
+def test_gauges_without_a_position_make_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "mine.csv"
+    both = pd.concat(
+        [series({"riverflow": 1.0}).assign(id=name, latitude=place) for name, place in ((1, 51.5), (2, None))]
+    )
+    for more, said in (
+        ({}, "2 of its 2 catchments (first: 1)"),
+        ({"longitude": -1.0}, "1 of its 2 catchments (first: 2)"),
+    ):
+        both.assign(**more).to_csv(table, index=False)
+        assert main(["prepare", str(table), str(tmp_path / "out.zarr")]) == 2
+        told = " ".join(capsys.readouterr().err.split())
+        assert said in told and "add latitude and longitude, or --attributes CSV" in told
+        assert ("or leave them out" in told) == bool(more)
+    assert not (tmp_path / "out.zarr").exists()
+
+
 def test_a_product_answers_at_the_door(tmp_path: Path) -> None:
     folder = camels_1(tmp_path / "camels")
     assert main(["predict", str(folder), "--model", "gb-rivers", "--out", str(tmp_path / "answer.nc")]) == 0

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from hydromae.data.folders import files_in
 from hydromae.data.readers import nrfa
 from hydromae.data.readers.found import WEATHER
 from hydromae.data.readers.grids import GridFile, find_maps, product_of
-from hydromae.data.readers.record import names_in
+from hydromae.data.readers.record import names_in, positions
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 
@@ -45,6 +46,21 @@ def unmatched(record: xr.Dataset, attributes: str | Path | None) -> list[str]:
     if there.all():
         return []
     return [f"{attributes}: has {there.sum()} of the {len(index)} catchments; the first it lacks is {index[~there][0]}"]
+
+
+def refuse_unplaced(record: xr.Dataset, where: str | Path) -> None:
+    """Raise InputError where the place of a catchment is not known: no model takes such a store."""
+    placed = positions(record)
+    index = record.indexes["catchment"]
+    known = np.zeros(len(index), bool)
+    if "easting" in placed.variables:
+        known = np.isfinite(placed["easting"].values) & np.isfinite(placed["northing"].values)
+    if not known.all():
+        few = "" if not known.any() else ", or leave them out"
+        raise InputError(
+            f"{where}: {(~known).sum()} of its {len(index)} catchments (first: {index[~known][0]}) have no position, "
+            f"without which nothing can be predicted; add latitude and longitude, or --attributes CSV that has them{few}"
+        )
 
 
 def refuse_maps_alone(folder: Path, has_record: bool) -> None:
