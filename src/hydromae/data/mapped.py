@@ -227,9 +227,9 @@ def _period(found: Maps, period: tuple[str, str] | None, folder: Path, allow_mis
 
 def _ends(found: Maps) -> tuple[dict[str, pd.Timestamp], dict[str, pd.Timestamp]]:
     """First and last day of each variable's maps."""
-    held = {name: [file.days for file in files if len(file.days)] for name, files in found.items()}
-    begins = {name: min(days.min() for days in every) for name, every in held.items()}
-    return begins, {name: max(days.max() for days in every) for name, every in held.items()}
+    held = {name: np.concatenate([file.days.values for file in files]) for name, files in found.items()}
+    begins = {name: pd.Timestamp(days.min()) for name, days in held.items()}
+    return begins, {name: pd.Timestamp(days.max()) for name, days in held.items()}
 
 
 def _products(files: tuple[GridFile, ...]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +48,15 @@ def unmatched(record: xr.Dataset, attributes: str | Path | None) -> list[str]:
     return [f"{attributes}: has {there.sum()} of the {len(index)} catchments; the first it lacks is {index[~there][0]}"]
 
 
-def refuse_unplaced(record: xr.Dataset, where: str | Path) -> None:
-    """Raise InputError where the place of a catchment is not known: no model takes such a store."""
+def refuse_unplaced(
+    record: xr.Dataset, where: str | Path, attributes: str | Path | None, say: Callable[[str], None]
+) -> None:
+    """Raise InputError where the place of a catchment is not known: no model takes such a store.
+
+    First `say` is told how many of the catchments are in the table of attributes, where some are not.
+    """
+    for line in unmatched(record, attributes):
+        say(line)
     placed = positions(record)
     index = record.indexes["catchment"]
     known = np.zeros(len(index), bool)
