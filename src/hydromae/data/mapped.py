@@ -225,8 +225,8 @@ def _period(found: Maps, period: tuple[str, str] | None, folder: Path, allow_mis
     return pd.date_range(start, end, freq="D", unit="ns")
 
 
-def _ends(found: Maps) -> tuple[dict[str, pd.Timestamp], dict[str, pd.Timestamp]]:
-    """First and last day of each variable's maps."""
+def _ends(found: Maps) -> tuple[dict[str, Any], dict[str, Any]]:
+    """First and last day (Timestamp) of each variable's maps."""
     held = {name: np.concatenate([file.days.values for file in files]) for name, files in found.items()}
     begins = {name: pd.Timestamp(days.min()) for name, days in held.items()}
     return begins, {name: pd.Timestamp(days.max()) for name, days in held.items()}
