@@ -223,6 +223,21 @@ def test_camels_gb_is_unpacked(server: Server, tmp_path: Path, capsys: pytest.Ca
     assert "doi:10.5285/8344e4f3" in capsys.readouterr().out
 
 
+def test_an_archive_behind_an_account_is_put_there_by_hand(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.files["/c.zip"] = b"\n<!DOCTYPE html>\n<html><body>Log in</body></html>"
+    command = ["fetch", "camels-gb-1", "--out", str(tmp_path), "--pause", "0", "--url", f"{server.url}/c.zip"]
+    for fault, said in ((0, "a web page came, no archive"), (401, "the server answers 401")):
+        server.faults = [fault]
+        assert main(command) == 2
+        told = " ".join(capsys.readouterr().err.split())
+        assert said in told and "needs a free account" in told and "https://doi.org/10.5285/8344e4f3" in told
+        assert not (tmp_path / "camels-gb-1.zip").exists()
+    (tmp_path / "camels-gb-1.zip").write_bytes(packed({CAMELS: "date\n"}))
+    assert main(command) == 0 and (tmp_path / CAMELS).is_file()
+
+
 @pytest.mark.parametrize("name", ["../outside.csv", "/etc/outside.csv", "a/../../outside.csv", "C:/outside.csv"])
 def test_an_archive_writes_nowhere_else(tmp_path: Path, name: str) -> None:
     (tmp_path / "in").mkdir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -93,16 +94,29 @@ def test_catchments_are_made_where_they_are_asked_for(folder: Path) -> None:
 
 
 def test_a_day_that_no_map_holds_is_refused_by_name_or_unobserved(folder: Path) -> None:
-    late = rain_maps(SOUTH, WEST)
-    late = late.assign_coords(time=late["time"].values + np.timedelta64(360, "D"))
-    save(late, folder / "rainfall_hadukgrid_uk_20km_day_later.nc")
+    gap = chess_warmth().isel(time=[0, 2])
+    save(gap, folder / "chess-met_tas_gb_1km_daily_20210101-20210103.nc")
     out = folder.parent / "national.zarr"
-    with pytest.raises(InputError, match=r"no file of temperature holds 2021-01-04 \(360 such days\).*--allow-missing"):
+    with pytest.raises(InputError, match=r"no file of temperature holds 2021-01-02 \(1 such days\).*--allow-missing"):
         prepare(folder, out)
     record = load_store(prepare(folder, out, allow_missing=True))
-    assert record.sizes["time"] == 363 and record["precipitation"].notnull().any("cell").sum() == 6
-    again = load_store(prepare(folder, folder.parent / "period.zarr", period=("2021-01-02", "2021-01-03")))
-    assert again["precipitation"].values[0, 0] == record["precipitation"].values[1, 0]
+    assert record["temperature"].notnull().any("cell").values.tolist() == [True, False, True]
+    again = load_store(prepare(folder, folder.parent / "period.zarr", period=("2021-01-03", "2021-01-03")))
+    assert again["precipitation"].values[0, 0] == record["precipitation"].values[2, 0]
+
+
+def test_days_at_the_edges_that_only_some_maps_have_are_left_out(folder: Path) -> None:
+    late = rain_maps(SOUTH, WEST)
+    late = late.assign_coords(time=late["time"].values + np.timedelta64(3, "D"))
+    save(late, folder / "rainfall_hadukgrid_uk_20km_day_later.nc")
+    told: list[str] = []
+    record = load_store(prepare(folder, folder.parent / "national.zarr", say=told.append))
+    assert [str(day)[:10] for day in record["time"].values] == DAYS
+    (line,) = [line for line in told if "at the edges" in line]
+    assert "precipitation 2021-01-01 … 2021-01-06" in line and "temperature" not in line
+    save(chess_warmth().assign_coords(time=pd.to_datetime(DAYS) + pd.Timedelta(9, "D")), next(folder.glob("chess*.nc")))
+    with pytest.raises(InputError, match=r"maps of temperature begin on 2021-01-10, after .* \(2021-01-03\)"):
+        prepare(folder, folder.parent / "none.zarr")
 
 
 def test_a_coarser_and_a_worse_map_give_way(folder: Path) -> None:
@@ -127,6 +141,49 @@ def test_the_grid_of_a_mask_takes_finer_and_coarser_maps(folder: Path) -> None:
     coarse = 10.0 * np.arange(4)[:, None] + np.arange(3) + 1
     coarse[0, 0] = np.nan
     np.testing.assert_allclose(rain, coarse.repeat(2, axis=0).repeat(2, axis=1))
+
+
+def test_of_pet_and_peti_of_chess_peti_is_taken(folder: Path) -> None:
+    (folder / "era5-land_pev_202101.nc").unlink()
+    for name, amount in (("pet", 5.0), ("peti", 2.0)):
+        demand = chess_warmth().rename(tas=name)
+        demand[name] = xr.full_like(demand[name], amount).assign_attrs(units="mm/day")
+        save(demand, folder / f"chess-pe_{name}.nc")
+    told: list[str] = []
+    record = load_store(prepare(folder, folder.parent / "national.zarr", say=told.append))
+    np.testing.assert_allclose(record["evaporation"].values, 2.0)
+    assert any("potential_evaporation (CHESS peti, not pet, 1 files)" in line for line in told)
+    later = xr.load_dataset(folder / "chess-pe_peti.nc", engine="h5netcdf").isel(time=[1, 2])
+    save(later, folder / "chess-pe_peti.nc")
+    mixed = load_store(prepare(folder, folder.parent / "mixed.zarr", say=told.append))
+    np.testing.assert_allclose(mixed["evaporation"].values[:, 0], [5, 2, 2])
+    assert any("potential_evaporation (CHESS peti and pet, 2 files)" in line for line in told)
+
+
+@pytest.mark.parametrize("kind", ["NETCDF4", "NETCDF3_64BIT"])
+def test_one_file_of_era5_land_gives_all_its_variables(folder: Path, kind: Literal["NETCDF4", "NETCDF3_64BIT"]) -> None:
+    """Rain of −2 times its evaporation, 10 °C and 0.3 m³/m³ in one file, packed as older downloads are."""
+    demand = era5_demand()
+    flat = xr.ones_like(demand["pev"])
+    several = demand.assign(
+        tp=(-2 * demand["pev"]).assign_attrs(units="m"),
+        t2m=(283.15 * flat).assign_attrs(units="K"),
+        swvl1=(0.3 * flat).assign_attrs(units="m**3 m**-3"),
+    )
+    for file in folder.glob("*.nc"):
+        file.unlink()
+    packed = {name: {"dtype": "int16", "scale_factor": 1e-6, "_FillValue": -32767} for name in ("tp", "pev")}
+    several.to_netcdf(folder / "era5.nc", format=kind, encoding=packed)
+    record = load_store(prepare(folder, folder.parent / "national.zarr"))
+    assert [str(day)[:10] for day in record["time"].values] == DAYS
+    told = {"precipitation": [2, 4, 6], "temperature": [10] * 3, "soil_moisture": [0.3] * 3}
+    for name, values in told.items():
+        np.testing.assert_allclose(
+            record[name].isel(cell=record["cell_easting"] < 400000).mean("cell"), values, rtol=1e-3
+        )
+    np.testing.assert_allclose(record["evaporation"].values, [[1, 1], [2, 2], [3, 3]], rtol=1e-3)
+    (source,) = [source for source in sources_of(record) if source["file"] == "era5.nc"]
+    assert set(source["units"]) == set(told)
 
 
 @pytest.mark.parametrize(

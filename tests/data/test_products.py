@@ -12,6 +12,7 @@ import xarray as xr
 
 from hydromae.cli import main
 from hydromae.data.prepare import prepare
+from hydromae.data.prepared import unmatched
 from hydromae.data.readers import read
 from hydromae.data.readers.found import find
 from hydromae.data.readers.products import PRODUCTS
@@ -120,6 +121,28 @@ def test_caravan(tmp_path: Path, kind: str) -> None:
     assert record["potential_evaporation"].values[0, 0] == 5.0, "Penman–Monteith's, not ERA5-Land's"
     assert record["riverflow"].isel(catchment=1).isnull().values[:100].all()
     assert record["riverflow"].values[100, 1] == 1.0 and record["catchment-area"].values[1] == 9948.0
+
+
+def test_caravan_takes_attributes_by_the_number_of_the_nrfa(tmp_path: Path) -> None:
+    place = tmp_path / "raw" / "timeseries" / "csv" / "camelsgb"
+    place.mkdir(parents=True)
+    for gauge in (1001, 39001):
+        frame = series({"streamflow": 1.0, "total_precipitation_sum": 2.0})
+        frame.to_csv(place / f"camelsgb_{gauge}.csv", index=False)
+    rows = [{a.name: place for a in ATTRIBUTES} | {"id": gauge} for gauge, place in ((1001, 58.0), (39001, 51.0))]
+    table, told = tmp_path / "attributes.csv", list[str]()
+    pd.DataFrame(rows).to_csv(table, index=False)
+    record = load_store(prepare(tmp_path / "raw", tmp_path / "a.zarr", attributes=table, say=told.append))
+    assert record["catchment"].values.tolist() == ["camelsgb_1001", "camelsgb_39001"]
+    assert record["latitude"].values.tolist() == [58.0, 51.0] and not any("of the 2" in line for line in told)
+    pd.DataFrame(rows[:1]).to_csv(table, index=False)
+    rivers = read(tmp_path / "raw", table)
+    assert rivers["bfihost"].values[0] == 58.0 and np.isnan(rivers["bfihost"].values[1])
+    (line,) = unmatched(rivers, table)
+    assert line.endswith("attributes.csv: has 1 of the 2 catchments; the first it lacks is camelsgb_39001")
+    pd.DataFrame(rows[:1]).assign(id=7).to_csv(table, index=False)
+    with pytest.raises(InputError, match=r"none of its 2 catchments \(first: camelsgb_1001\) is in the attributes"):
+        read(tmp_path / "raw", table)
 
 
 def nrfa_csv(station: int, kind: str, units: str, values: list[str]) -> str:
@@ -319,6 +342,23 @@ def test_a_table_of_ones_own_is_described_before_it_is_written(tmp_path: Path) -
     prepare(tmp_path, tmp_path / "out.zarr", say=said.append)
     assert said[0].endswith("mine.csv: 1 catchments, 2010-01-01 … 2010-12-31") and said[1] == "uses riverflow"
     assert said[2].startswith("missing: precipitation, temperature, potential_evaporation, minimum-altitude")
+
+
+def test_gauges_without_a_position_make_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = tmp_path / "mine.csv"
+    both = pd.concat(
+        [series({"riverflow": 1.0}).assign(id=name, latitude=place) for name, place in ((1, 51.5), (2, None))]
+    )
+    for more, said in (
+        ({}, "2 of its 2 catchments (first: 1)"),
+        ({"longitude": -1.0}, "1 of its 2 catchments (first: 2)"),
+    ):
+        both.assign(**more).to_csv(table, index=False)
+        assert main(["prepare", str(table), str(tmp_path / "out.zarr")]) == 2
+        told = " ".join(capsys.readouterr().err.split())
+        assert said in told and "add latitude and longitude, or --attributes CSV" in told
+        assert ("or leave them out" in told) == bool(more)
+    assert not (tmp_path / "out.zarr").exists()
 
 
 def test_a_product_answers_at_the_door(tmp_path: Path) -> None:

@@ -110,3 +110,27 @@ def test_files_that_are_none(tmp_path):
     text.write_text("hello")
     with pytest.raises(InputError, match=r"text.nc: not a readable NetCDF file"):
         rules.open_file(text)
+
+
+def test_netcdf_3_is_read_and_what_is_broken_of_it_refused(tmp_path):
+    """Every byte of the header is altered once: the file is read, or refused in one line."""
+    values = xr.Dataset({"tp": ("time", np.arange(4.0), {"units": "m"})}, {"time": np.arange(4)})
+    whole = tmp_path / "old.nc"
+    values.to_netcdf(whole, format="NETCDF3_CLASSIC")
+    assert rules.open_file(whole)["tp"].values.tolist() == [0.0, 1.0, 2.0, 3.0]
+    told, refused = whole.read_bytes(), 0
+    for place in range(3, len(told)):
+        for value in (0, 0x7F, 0xFF):
+            (tmp_path / "broken.nc").write_bytes(told[:place] + bytes([value]) + told[place + 1 :])
+            try:
+                rules.open_file(tmp_path / "broken.nc")
+            except InputError as error:
+                refused += 1
+                assert "broken.nc" in str(error) and "\n" not in str(error)
+    assert refused > 100
+    (tmp_path / "short.nc").write_bytes(told[:-40])
+    with pytest.raises(InputError, match=r"short.nc: not a readable NetCDF"):
+        rules.open_file(tmp_path / "short.nc")
+    (tmp_path / "wide.nc").write_bytes(b"CDF\5" + told[4:])
+    with pytest.raises(InputError, match=r"nccopy -k nc4 wide.nc new.nc"):
+        rules.open_file(tmp_path / "wide.nc")

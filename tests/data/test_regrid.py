@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 from pyproj import Transformer
 
-from hydromae.data.readers import read, regrid
+from hydromae.data.readers import era5_land, read, regrid
 from hydromae.data.readers.regrid import Onto
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
@@ -82,16 +82,16 @@ def plane() -> np.ndarray:
 
 @pytest.mark.parametrize("dim", ["time", "valid_time"])
 def test_rain_of_era5_land_is_the_sum_at_the_midnight_after(tmp_path: Path, dim: str) -> None:
-    record = regrid.read_era5_land(era5(tmp_path / "tp.nc", "tp", "m", dim), Onto(GRID, LAND))
+    record = era5_land.read(era5(tmp_path / "tp.nc", "tp", "m", dim), Onto(GRID, LAND))
     days = [str(day)[:10] for day in record["time"].values]
     assert days == ["2010-05-31", "2010-06-01", "2010-06-02"]
     np.testing.assert_allclose(record["precipitation"].values[1], plane(), rtol=1e-4)
-    evaporated = regrid.read_era5_land(era5(tmp_path / "pev.nc", "pev", "m", dim), Onto(GRID, LAND))
+    evaporated = era5_land.read(era5(tmp_path / "pev.nc", "pev", "m", dim), Onto(GRID, LAND))
     np.testing.assert_allclose(evaporated["potential_evaporation"].values[1], 0.1 * plane(), rtol=1e-4)
 
 
 def test_temperature_and_soil_of_era5_land_are_means_of_the_day(tmp_path: Path) -> None:
-    warm = regrid.read_era5_land(era5(tmp_path / "t.nc", "t2m", "K"), Onto(GRID, LAND))
+    warm = era5_land.read(era5(tmp_path / "t.nc", "t2m", "K"), Onto(GRID, LAND))
     np.testing.assert_allclose(warm["temperature"].values[1], 2.6 * plane() - 273.15, atol=0.01)
     assert [str(day)[:10] for day in warm["time"].values] == ["2010-06-01", "2010-06-02"], "an hour is no day"
     wet = read(era5(tmp_path / "s.nc", "swvl1", "m**3 m**-3"))
@@ -104,7 +104,45 @@ def test_rain_without_midnights_is_refused(tmp_path: Path) -> None:
     noon = xr.load_dataset(file, engine="h5netcdf")
     noon.isel(time=noon["time"].dt.hour.values == 12).to_netcdf(tmp_path / "noon.nc", engine="h5netcdf")
     with pytest.raises(InputError, match="no value at 00:00"):
-        regrid.read_era5_land(tmp_path / "noon.nc", Onto(GRID, LAND))
+        era5_land.read(tmp_path / "noon.nc", Onto(GRID, LAND))
+
+
+def hourly_rain(path: Path, amounts: np.ndarray, **attrs: str) -> Path:
+    """Amounts [m] of single hours, the first one that from 00:00 to 01:00 of 2010-06-01, the same at all places."""
+    hours = pd.date_range("2010-06-01T01:00", periods=len(amounts), freq="h")
+    latitude, longitude = np.arange(52.3, 51.4, -0.1), np.arange(-2.4, -1.4, 0.1)
+    values = np.broadcast_to(amounts[:, None, None], (len(hours), len(latitude), len(longitude)))
+    held = xr.Dataset(
+        {"tp": (("time", "latitude", "longitude"), values, {"units": "m"})},
+        {"time": hours, "latitude": latitude, "longitude": longitude},
+        attrs,
+    )
+    held.to_netcdf(path, engine="h5netcdf")
+    return path
+
+
+def test_rain_of_single_hours_is_told_from_sums_and_summed(tmp_path: Path) -> None:
+    amounts = np.random.default_rng(0).gamma(0.3, 0.001, 50)  # two days and two hours
+    days = amounts[:48].reshape(2, 24)
+    record = era5_land.read(hourly_rain(tmp_path / "era5.nc", amounts), Onto(GRID, LAND))
+    assert [str(day)[:10] for day in record["time"].values] == ["2010-06-01", "2010-06-02"]
+    np.testing.assert_allclose(record["precipitation"].values[:, 0], 1000 * days.sum(axis=1), rtol=1e-4)
+    sums = era5_land.read(hourly_rain(tmp_path / "land.nc", np.cumsum(days, axis=1).ravel()), Onto(GRID, LAND))
+    np.testing.assert_allclose(sums["precipitation"].values, record["precipitation"].values, rtol=1e-4)
+    with pytest.raises(InputError, match=r"amounts of single hours, as ERA5 has, and of no day all 24"):
+        era5_land.read(hourly_rain(tmp_path / "few.nc", amounts[:20]), Onto(GRID, LAND))
+    odd = np.concatenate([np.linspace(0, 0.01, 18), np.linspace(0.01, 0.007, 6)])
+    with pytest.raises(InputError, match=r"falls within days by 30% of what it rises"):
+        era5_land.read(hourly_rain(tmp_path / "odd.nc", odd), Onto(GRID, LAND))
+
+
+def test_sums_of_days_stand_at_their_own_day_where_the_file_says_so(tmp_path: Path) -> None:
+    hourly = xr.load_dataset(era5(tmp_path / "tp.nc", "tp", "m"), engine="h5netcdf")
+    midnights = hourly.isel(time=hourly["time"].dt.hour.values == 0)
+    for history, first in (("daily_reduce of earthkit", "2010-06-01"), ("GRIB to CF", "2010-05-31")):
+        midnights.assign_attrs(history=history).to_netcdf(tmp_path / "days.nc", engine="h5netcdf")
+        record = era5_land.read(tmp_path / "days.nc", Onto(GRID, LAND))
+        assert str(record["time"].values[0])[:10] == first and record.sizes["time"] == 3
 
 
 def coverage(site: str, values: list, latitude: float) -> dict:

@@ -10,6 +10,7 @@ import mmap
 import os
 import stat
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,9 @@ MODEST = 100_000_000
 """Values that need no proof that they are stored."""
 PER_BYTE = 100_000
 """Values that one stored byte may stand for, beyond `MODEST`: more than any compressor reaches on a constant."""
+CLASSIC = b"CDF"
+LARGEST_CLASSIC = 2**31
+"""Bytes of a NetCDF-3 file, which is held in memory whole; its values are not packed."""
 HEAP = b"GCOL\x01\0\0\0"
 LARGEST_CHUNK = 2**31
 UNPACKED = 2**30
@@ -122,6 +126,42 @@ def check_hdf5(path: str | Path) -> set[str]:
         raise
     except BROKEN as error:
         raise InputError(f"{path}: not a readable NetCDF file ({first_line(error)}); give a NetCDF-4 file") from error
+
+
+def is_classic(path: str | Path) -> bool:
+    """Whether a file begins as NetCDF-3 does."""
+    with Path(path).open("rb") as stream:
+        return stream.read(3) == CLASSIC
+
+
+def check_classic(path: str | Path) -> set[str]:
+    """Refuse a NetCDF-3 file that is of the 64-bit kind, large, or broken.
+
+    It is read by scipy, in Python, of plain numbers and text alone: what it declares beyond its bytes is an error there,
+    and memory follows its size, which is bounded by `LARGEST_CLASSIC`.
+
+    Returns
+    -------
+    set of str
+        Names of what lies in it.
+    """
+    from scipy.io import netcdf_file  # takes a while to import, for files that are rare
+
+    file = Path(path)
+    with file.open("rb") as stream:
+        version = stream.read(4)[3:]
+    if version not in (b"\1", b"\2") or file.stat().st_size > LARGEST_CLASSIC:
+        told = "NetCDF-3 of more than 2 GB" if version in (b"\1", b"\2") else "NetCDF-3 with 64-bit data"
+        raise InputError(f"{path}: is {told}; make it NetCDF-4: nccopy -k nc4 {file.name} new.nc")
+    try:
+        with warnings.catch_warnings(action="error"), netcdf_file(file, mmap=False) as held:
+            for name, values in held.variables.items():
+                check_size(str(path), name, tuple(values.shape))
+            return set(held.variables)
+    except InputError:
+        raise
+    except (*BROKEN, Warning) as error:
+        raise InputError(f"{path}: not a readable NetCDF-3 file ({first_line(error)}); download it again") from error
 
 
 def _check_heaps(path: Path) -> None:

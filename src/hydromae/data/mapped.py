@@ -90,7 +90,7 @@ class Mapped:
                 made["evaporation"].attrs["derived"] = "potential evaporation, not measured by an instrument"
         for name in self.measured:
             made[name].attrs.pop("derived", None)
-            made[name].attrs["long_name"] = f"{name.replace('_', ' ')} of {_products(self.maps[name].files)}"
+            made[name].attrs["long_name"] = f"{name.replace('_', ' ')} of {_products(self.maps[name].used)}"
         return made
 
     def values(self, first: int, last: int) -> dict[str, np.ndarray]:
@@ -141,18 +141,18 @@ def prepare_mapped(
     record : Dataset (time, catchment)
         The gauges, with places and areas.
     out, period, training_period, land_threshold, say
-        As in `prepare.prepare`; the period's default is from the first to the last day of the maps.
+        As in `prepare.prepare`; the period's default is from the first to the last day that maps of all variables have.
     sources : list of dict
         Of the gauges (`store.source_of`); those of the maps follow.
     allow_missing : bool
-        Take days that no file of a variable holds as unobserved.
+        Take days that no file of a variable holds as unobserved; the period's default is then that of any variable.
 
     Raises
     ------
     InputError
         One line that names file, value and remedy.
     """
-    days = _period(found, period, folder)
+    days = _period(found, period, folder, allow_missing)
     onto = _onto(folder, found)
     maps = {name: GridFiles.over(files, days) for name, files in found.items()}
     if not allow_missing:
@@ -169,13 +169,16 @@ def prepare_mapped(
     weather = all(name in flow and bool(flow[name].notnull().any("catchment").all()) for name in WEATHER)
     maker = MapMaker.build(record, cells, onto.grid, onto.land, None, None) if weather else None
     made = Mapped(flow, maps, onto, cells, maker, record)
-    for line in _plan(folder, made):
+    for line in _plan(folder, made, chosen=period is not None):
         say(line)
     template = made.template()
     training = training_period or usual_training(template, say)
-    used = {held.files[n].path: name for name, held in maps.items() for n in np.unique(held.file) if n >= 0}
+    used: dict[Path, list[str]] = {}
+    for name, held in maps.items():
+        for file in held.used:
+            used.setdefault(file.path, []).extend([name] if name in template else [])
     files = counted(used.items(), "sums of the maps", len(used))
-    sources += [source_of(path, template[[name]] if name in template else None) for path, name in files]
+    sources += [source_of(path, template[names] if names else None) for path, names in files]
     return write_made(template, made.blocks(), out, sources, training, land.with_threshold(onto.grid, land_threshold))
 
 
@@ -198,10 +201,22 @@ def _onto(folder: Path, found: Maps) -> Onto:
     return Onto(finest.grid, xr.DataArray(fraction, dims=("row", "column")), LAND_SHARE)
 
 
-def _period(found: Maps, period: tuple[str, str] | None, folder: Path) -> pd.DatetimeIndex:
-    every = np.concatenate([file.days.values for files in found.values() for file in files])
-    first, last = pd.Timestamp(every.min()), pd.Timestamp(every.max())
-    start, end = (first, last) if period is None else parse_period(period)
+def _period(found: Maps, period: tuple[str, str] | None, folder: Path, allow_missing: bool) -> pd.DatetimeIndex:
+    """Days of the record: those of the period; else from the first to the last that all variables have, or any has."""
+    begins, ends = _ends(found)
+    first, last = min(begins.values()), max(ends.values())
+    if period is not None:
+        start, end = parse_period(period)
+    elif allow_missing:
+        start, end = first, last
+    else:
+        start, end = max(begins.values()), min(ends.values())
+        if start > end:
+            late, early = max(begins, key=lambda n: begins[n]), min(ends, key=lambda n: ends[n])
+            raise InputError(
+                f"{folder}: maps of {late} begin on {start:%Y-%m-%d}, after those of {early} end ({end:%Y-%m-%d}); put maps "
+                "of the same days there, or --allow-missing"
+            )
     if start < first or end > last:
         raise InputError(
             f"{folder}: the period {start:%Y-%m-%d} … {end:%Y-%m-%d} is not inside {first:%Y-%m-%d} … {last:%Y-%m-%d}, the "
@@ -210,18 +225,45 @@ def _period(found: Maps, period: tuple[str, str] | None, folder: Path) -> pd.Dat
     return pd.date_range(start, end, freq="D", unit="ns")
 
 
+def _ends(found: Maps) -> tuple[dict[str, Any], dict[str, Any]]:
+    """First and last day (Timestamp) of each variable's maps."""
+    held = {name: np.concatenate([file.days.values for file in files]) for name, files in found.items()}
+    begins = {name: pd.Timestamp(days.min()) for name, days in held.items()}
+    return begins, {name: pd.Timestamp(days.max()) for name, days in held.items()}
+
+
 def _products(files: tuple[GridFile, ...]) -> str:
     return " and ".join(dict.fromkeys(file.product for file in files))
 
 
-def _plan(folder: Path, made: Mapped) -> list[str]:
+def _other(held: GridFiles) -> str:
+    """Which of several columns of one variable are taken, and which are there for nothing; empty where there is one."""
+    taken = dict.fromkeys(file.column for file in held.used if file.product == "CHESS")
+    left = dict.fromkeys(file.column for file in held.files if file.product == "CHESS" and file.column not in taken)
+    if not taken or len(taken) + len(left) < 2:
+        return ""
+    return f" {' and '.join(taken)}" + (f", not {' and '.join(left)}" if left else "")
+
+
+def _plan(folder: Path, made: Mapped, chosen: bool) -> list[str]:
     """What the record will hold, in lines."""
     days = made.flow.indexes["time"]
-    told = ", ".join(f"{n} ({_products(m.files)}, {len(m.files)} files)" for n, m in made.maps.items())
+    told = ", ".join(f"{n} ({_products(m.used)}{_other(m)}, {len(m.used)} files)" for n, m in made.maps.items())
     lacking = [name for name in MAPS if name not in made.maps]
     where = f"{made.cells.sizes['cell']} land cells of {made.onto.grid.cell_size / 1000:g} km"
+    begins, ends = _ends({name: held.files for name, held in made.maps.items()})
+    outside = ", ".join(
+        f"{name} {begins[name]:%Y-%m-%d} … {ends[name]:%Y-%m-%d}"
+        for name in begins
+        if not chosen and (begins[name] < days[0] or ends[name] > days[-1])
+    )
     way = "derived from the weather of catchments" if made.maker is not None else "missing"
     return [
         f"{folder}: maps of {told}, {days[0]:%Y-%m-%d} … {days[-1]:%Y-%m-%d}, on {where}",
         *([f"maps {way}: {', '.join(lacking)}"] if lacking else []),
+        *(
+            [f"days at the edges that only some maps have are left out: {outside}; --allow-missing keeps them"]
+            if outside
+            else []
+        ),
     ]

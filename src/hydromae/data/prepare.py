@@ -15,7 +15,7 @@ from hydromae.data.folders import one_of
 from hydromae.data.mapped import prepare_mapped
 from hydromae.data.national import LAND_SHARE, MapMaker
 from hydromae.data.parse import grid_from_json, parse_period
-from hydromae.data.prepared import described, nothing_in, refuse_maps_alone
+from hydromae.data.prepared import described, nothing_in, refuse_maps_alone, refuse_unplaced
 from hydromae.data.readers import camels_gb, land, nrfa, read
 from hydromae.data.readers.found import Found, find
 from hydromae.data.readers.grids import find_maps
@@ -65,7 +65,7 @@ def prepare_catchments(
     Raises
     ------
     InputError
-        From the readers, the scaling or the store.
+        From the readers, the scaling or the store; or the place of a catchment is not known.
     """
     product = isinstance(source, Found)
     if isinstance(source, Found):
@@ -78,6 +78,7 @@ def prepare_catchments(
         say(line)
     if "catchment" not in record.dims or "cell" in record.dims:
         raise InputError(f"{source}: not a catchment dataset (dimensions {', '.join(map(str, record.dims))})")
+    refuse_unplaced(record, source, attributes, say)
     return _write(record, out, source, attributes, training_period or usual_training(record, say))
 
 
@@ -264,6 +265,7 @@ def prepare(
         return prepare_catchments(product or record, attributes, out, period, training_period, say)
     if maps:
         gauges = _gauges(product, record, attributes)
+        refuse_unplaced(gauges, record, attributes, say)
         options: dict[str, Any] = {"land_threshold": land_threshold, "allow_missing": allow_missing, "say": say}
         options["sources"] = _sources(record, gauges[[n for n in ("riverflow",) if n in gauges]], attributes)
         return prepare_mapped(folder, maps, gauges, out, period, training_period, **options)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from hydromae.data.folders import files_in
+from hydromae.data.readers import nrfa
 from hydromae.data.readers.found import WEATHER
 from hydromae.data.readers.grids import GridFile, find_maps, product_of
-from hydromae.data.readers.record import names_in
+from hydromae.data.readers.record import names_in, positions
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 
@@ -32,6 +34,40 @@ def described(record: xr.Dataset, source: str | Path) -> list[str]:
         f"uses {', '.join(used) or 'nothing'}",
         *([f"missing: {', '.join(lacking)}"] if lacking else []),
     ]
+
+
+def unmatched(record: xr.Dataset, attributes: str | Path | None) -> list[str]:
+    """How many of a record's catchments are in a table of attributes, in a line where some are not."""
+    if attributes is None or "catchment" not in record.indexes:
+        return []
+    known = nrfa.read(attributes).indexes["catchment"]
+    index = record.indexes["catchment"]
+    there = nrfa.keys_of(index, known).isin(known)
+    if there.all():
+        return []
+    return [f"{attributes}: has {there.sum()} of the {len(index)} catchments; the first it lacks is {index[~there][0]}"]
+
+
+def refuse_unplaced(
+    record: xr.Dataset, where: str | Path, attributes: str | Path | None, say: Callable[[str], None]
+) -> None:
+    """Raise InputError where the place of a catchment is not known: no model takes such a store.
+
+    First `say` is told how many of the catchments are in the table of attributes, where some are not.
+    """
+    for line in unmatched(record, attributes):
+        say(line)
+    placed = positions(record)
+    index = record.indexes["catchment"]
+    known = np.zeros(len(index), bool)
+    if "easting" in placed.variables:
+        known = np.isfinite(placed["easting"].values) & np.isfinite(placed["northing"].values)
+    if not known.all():
+        few = "" if not known.any() else ", or leave them out"
+        raise InputError(
+            f"{where}: {(~known).sum()} of its {len(index)} catchments (first: {index[~known][0]}) have no position, "
+            f"without which nothing can be predicted; add latitude and longitude, or --attributes CSV that has them{few}"
+        )
 
 
 def refuse_maps_alone(folder: Path, has_record: bool) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import httpx
+
 from hydromae.errors import InputError, first_line
 from hydromae.fetch.transfer import Client
 from hydromae.progress import counted
@@ -67,7 +69,7 @@ def fetch(
     Raises
     ------
     InputError
-        No answer, a checksum that is wrong, or an archive that is damaged or would write elsewhere.
+        No answer, a page to log in at, a checksum that is wrong, or an archive that is damaged or would write elsewhere.
     """
     archive = ARCHIVES[name]
     address = url or archive.url
@@ -75,12 +77,37 @@ def fetch(
     for file, link, checksum, size in files:
         target = out / file
         if not target.is_file():
-            client.file(link, target, checksum, size)
+            _from(client, link, target, checksum, size, archive)
             told(f"{target}: fetched")
         if target.suffix == ".zip":
             count = unpack(target, out, archive.kept)
             told(f"{target}: {count} files unpacked")
     return out
+
+
+def _from(client: Client, link: str, target: Path, checksum: str | None, size: int | None, archive: Archive) -> None:
+    """A file; where the server wants to know who asks, by a code or a web page in the file's place, that is said."""
+    try:
+        client.file(link, target, checksum, size)
+    except InputError as error:
+        cause = error.__cause__
+        if isinstance(cause, httpx.HTTPStatusError) and cause.response.status_code in (401, 403):
+            raise InputError(
+                _by_hand(link, f"the server answers {cause.response.status_code}", target, archive)
+            ) from error
+        raise
+    with target.open("rb") as came:
+        begin = came.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if begin.startswith((b"<!doctype html", b"<html")):
+        target.unlink()
+        raise InputError(_by_hand(link, "a web page came, no archive", target, archive))
+
+
+def _by_hand(link: str, said: str, target: Path, archive: Archive) -> str:
+    return (
+        f"{link}: {said}; it needs a free account: log in at https://doi.org/{archive.doi}, download the file by hand, put "
+        f"it at {target}, and run this again"
+    )
 
 
 def _of_zenodo(url: str, client: Client) -> list[tuple[str, str, str | None, int | None]]:

@@ -11,7 +11,7 @@ import xarray as xr
 
 from hydromae.data.containers import BROKEN
 from hydromae.data.derived import TRAINING_PERIOD
-from hydromae.data.readers import camels_gb, cosmos, haduk, nrfa, regrid, table
+from hydromae.data.readers import camels_gb, cosmos, era5_land, haduk, nrfa, regrid, table
 from hydromae.data.readers.found import find
 from hydromae.data.readers.grids import product_of
 from hydromae.data.readers.nrfa import with_attributes
@@ -111,7 +111,7 @@ def _record(
     held = names_in(source)
     if camels_gb.CLIMATOLOGY in held:
         return _attributed(camels_gb.read(source, training_period), attributes, source)
-    maps = {"HadUK-Grid": haduk.read, "CHESS": regrid.read_chess, "ERA5-Land": regrid.read_era5_land}
+    maps = {"HadUK-Grid": haduk.read, "CHESS": regrid.read_chess, "ERA5-Land": era5_land.read}
     product = product_of(held)
     return table.read(source, attributes) if product is None else maps[product](source)
 

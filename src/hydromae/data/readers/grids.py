@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import xarray as xr
 from jaxtyping import Float32, Int
 
 from hydromae.data.folders import files_in
-from hydromae.data.readers import haduk, regrid
+from hydromae.data.readers import era5_land, haduk, regrid
 from hydromae.data.readers.onto import Onto
 from hydromae.data.readers.record import names_in, open_file
 from hydromae.errors import InputError
@@ -28,17 +27,19 @@ def product_of(names: set[str]) -> str | None:
         return "HadUK-Grid"
     if regrid.is_chess(names):
         return "CHESS"
-    return "ERA5-Land" if regrid.is_era5_land(names) else None
+    return "ERA5-Land" if era5_land.is_one(names) else None
 
 
 @dataclass(frozen=True)
 class GridFile:
-    """One file of maps.
+    """The maps of one variable in a file.
 
     Attributes
     ----------
     path : Path
     product, variable : str
+    column : str
+        The variable's name in the file.
     days : DatetimeIndex
         Ascending.
     grid : GridSpec or None
@@ -48,22 +49,22 @@ class GridFile:
     path: Path
     product: str
     variable: str
+    column: str
     days: pd.DatetimeIndex
     grid: GridSpec | None
 
     @property
-    def rank(self) -> tuple[int, float]:
-        """Product, and of one product the finer cells first."""
-        return PRODUCTS.index(self.product), 0.0 if self.grid is None else self.grid.cell_size
+    def rank(self) -> tuple[int, float, int]:
+        """Product; of one product the finer cells first; of CHESS the better column."""
+        best = list(regrid.CHESS).index(self.column) if self.product == "CHESS" else 0
+        return PRODUCTS.index(self.product), 0.0 if self.grid is None else self.grid.cell_size, best
 
     def read(self, onto: Onto) -> xr.Dataset:
         """Its maps on the land cells of a grid."""
-        readers = {
-            "HadUK-Grid": regrid.read_haduk,
-            "CHESS": regrid.read_chess,
-            "ERA5-Land": regrid.read_era5_land,
-        }
-        return readers[self.product](self.path, onto)
+        if self.product == "HadUK-Grid":
+            return regrid.read_haduk(self.path, onto)
+        reader = regrid.read_chess if self.product == "CHESS" else era5_land.read
+        return reader(self.path, onto, self.variable)
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,11 @@ class GridFiles:
             taken[holds & (taken < 0)] = number
         return cls(ordered, days, taken)
 
+    @property
+    def used(self) -> tuple[GridFile, ...]:
+        """The files that some day is taken from."""
+        return tuple(self.files[number] for number in np.unique(self.file[self.file >= 0]))
+
     def block(self, first: int, last: int, onto: Onto, cells: int) -> Float32[np.ndarray, "T N"]:
         """Days `first` to `last` (exclusive) on the land cells, in canonical units, NaN = unobserved."""
         values = np.full((last - first, cells), np.nan, np.float32)
@@ -120,25 +126,27 @@ def find_maps(folder: Path) -> dict[str, tuple[GridFile, ...]]:
     found: dict[str, list[GridFile]] = {}
     for path in files_in(folder, ".nc"):
         product = product_of(names_in(path))
-        file = None if product is None else _grid_file(path, product)
-        if file is not None:
+        for file in () if product is None else _grid_files(path, product):
             found.setdefault(file.variable, []).append(file)
     return {variable: tuple(files) for variable, files in found.items()}
 
 
-def _grid_file(path: Path, product: str) -> GridFile | None:
+def _grid_files(path: Path, product: str) -> list[GridFile]:
+    """The maps of each variable that a file holds."""
+    if product == "ERA5-Land":
+        with era5_land.opened(path, whole=False) as raw:
+            columns = regrid.columns_in(raw, era5_land.COLUMNS, path).items()
+            _days(raw, path)
+            told = {column: era5_land.hours_of(raw, column, path).days.unique() for _, column in columns}
+            return [GridFile(path, product, name, column, told[column], None) for name, column in columns]
     with open_file(path, whole=False) as raw:
-        if product == "HadUK-Grid":
-            if haduk.is_monthly(raw):
-                return None
-            variable, grid = haduk.field(raw, path)[0], haduk.grid_of_file(path)
-            return GridFile(path, product, variable, _days(raw, path), grid)
-        known: Mapping[str, str] = regrid.CHESS if product == "CHESS" else regrid.ERA5_LAND
-        if "valid_time" in raw.dims:
-            raw = raw.drop_vars("time", errors="ignore").rename({"valid_time": "time"})
-        column, variable = regrid.column_of(raw, known, path)
-        days = _days(raw, path) if product == "CHESS" else _days_of_hours(raw, column, path)
-        return GridFile(path, product, variable, days, None)
+        if product == "CHESS":
+            columns = regrid.columns_in(raw, regrid.CHESS, path).items()
+            return [GridFile(path, product, name, column, _days(raw, path), None) for name, column in columns]
+        if haduk.is_monthly(raw):
+            return []
+        variable, field = haduk.field(raw, path)
+        return [GridFile(path, product, variable, str(field.name), _days(raw, path), haduk.grid_of_file(path))]
 
 
 def _days(raw: xr.Dataset, path: Path) -> pd.DatetimeIndex:
@@ -146,11 +154,3 @@ def _days(raw: xr.Dataset, path: Path) -> pd.DatetimeIndex:
         held = raw["time"].dtype if "time" in raw.variables else "not there"
         raise InputError(f"{path}: its time is {held}; maps need dates of the standard calendar, not of 360 days")
     return pd.DatetimeIndex(raw["time"].values).floor("D")
-
-
-def _days_of_hours(raw: xr.Dataset, column: str, path: Path) -> pd.DatetimeIndex:
-    """Days that an ERA5-Land file gives, from its hours alone."""
-    _days(raw, path)
-    time = raw["time"].values
-    hours = xr.DataArray(np.zeros(len(time)), {"time": time}, ("time",))
-    return pd.DatetimeIndex(regrid.daily_of(hours, column in regrid.ACCUMULATED, path)["time"].values)

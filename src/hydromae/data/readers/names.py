@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable
 from hydromae.errors import InputError
 from hydromae.modalities import VARIABLES
 
+EVAPORATION = ("peti", "pet")
+"""Potential evaporation in British products, the best one first: with what plants catch of the rain, and without."""
 # column -> (variable, units where the column's name says none); where two name one variable, the first is taken
 COLUMNS: dict[str, tuple[str, str]] = {
     **{name: (name, variable.units) for name, variable in VARIABLES.items()},
@@ -19,8 +21,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "total_precipitation_sum": ("precipitation", "mm day-1"),
     "tas": ("temperature", "degC"),
     "temperature_2m_mean": ("temperature", "degC"),
-    "pet": ("potential_evaporation", "mm day-1"),
-    "peti": ("potential_evaporation", "mm day-1"),
+    **dict.fromkeys(EVAPORATION, ("potential_evaporation", "mm day-1")),
     "potential_evaporation_sum_FAO_PENMAN_MONTEITH": ("potential_evaporation", "mm day-1"),
     "potential_evaporation_sum_ERA5_LAND": ("potential_evaporation", "mm day-1"),
     "potential_evaporation_sum": ("potential_evaporation", "mm day-1"),

@@ -38,6 +38,8 @@ UNREADABLE = (
 EMPTY = frozenset(["", "na", "n/a", "nan", "null", "none"])
 """Text that says nothing was measured, as it does in a CSV file."""
 MOST_PACKED, LEAST_UNPACKED = 200, 2**26
+BRITISH = "camelsgb_"
+"""What stands before the NRFA's number in Caravan's names of British gauges."""
 COORDINATES = ("easting", "northing", "centroid-easting", "centroid-northing")
 
 
@@ -188,8 +190,23 @@ def _listed(table: pd.DataFrame) -> str:
     return ", ".join(map(str, table.columns[:8]))
 
 
+def keys_of(catchments: pd.Index, known: pd.Index) -> pd.Index:
+    """Names of catchments as a table has them: `camelsgb_1001` of Caravan is 1001 where the table has that number alone.
+
+    Examples
+    --------
+    >>> keys_of(pd.Index(["camelsgb_1001", "camelsgb_9", "lamah_1001"]), pd.Index([1001, 2001])).tolist()
+    [1001, 'camelsgb_9', 'lamah_1001']
+    """
+    if catchments.isin(known).all():
+        return catchments
+    told = {str(name): name for name in known}
+    keys = [name if str(name) in told else str(name).removeprefix(BRITISH) for name in catchments]
+    return pd.Index([told.get(str(key), name) for key, name in zip(keys, catchments, strict=True)])
+
+
 def with_attributes(record: xr.Dataset, attributes: xr.Dataset, where: str) -> xr.Dataset:
-    """The record with the attributes of its catchments; a catchment that the table lacks has NaN.
+    """The record with the attributes of its catchments (`keys_of`); a catchment that the table lacks has NaN.
 
     Raises
     ------
@@ -199,13 +216,14 @@ def with_attributes(record: xr.Dataset, attributes: xr.Dataset, where: str) -> x
     if "catchment" not in record.indexes:
         raise InputError(f"{where}: there are no catchments in it that could have attributes")
     index = record.indexes["catchment"]
-    if not index.isin(attributes.indexes["catchment"]).any():
+    keys = keys_of(index, attributes.indexes["catchment"])
+    if not keys.isin(attributes.indexes["catchment"]).any():
         raise InputError(
             f"{where}: none of its {len(index)} catchments (first: {index[0]}) is in the attributes table; "
             "use the same catchment numbers in both"
         )
-    names = attributes["name"].to_series().reindex(index).fillna("") if "name" in attributes.coords else None
-    rows = attributes.drop_vars("name", errors="ignore").reindex(catchment=index)
+    names = attributes["name"].to_series().reindex(keys).fillna("") if "name" in attributes.coords else None
+    rows = attributes.drop_vars("name", errors="ignore").reindex(catchment=keys)
     rows = rows.drop_vars("catchment").assign_coords(catchment=record["catchment"])
     merged = record.drop_vars([n for n in rows.variables if n in record.variables and n != "catchment"]).merge(
         rows, combine_attrs="override"

@@ -19,7 +19,7 @@ import xarray as xr
 from hydromae.data.folders import files_in
 from hydromae.data.readers import nrfa
 from hydromae.data.readers.gauges import Gauge, days_of, named
-from hydromae.data.readers.nrfa import NAMES, numeric
+from hydromae.data.readers.nrfa import BRITISH, NAMES, numeric
 from hydromae.data.readers.record import describe, positions
 from hydromae.errors import InputError, first_line
 from hydromae.files import sha256
@@ -156,7 +156,7 @@ def completed(own: xr.Dataset, catalogue: xr.Dataset | None) -> xr.Dataset:
     if catalogue is None:
         return own
     told = [str(name) for name in own["catchment"].values]
-    numbers = [named(name.removeprefix("camelsgb_")) for name in told]
+    numbers = [named(name.removeprefix(BRITISH)) for name in told]
     rows = catalogue.reindex(catchment=numbers)
     for name in NAMES:
         if name not in ("latitude", "longitude"):  # beside the product's own easting and northing

@@ -15,6 +15,7 @@ import xarray as xr
 from hydromae.data.folders import files_in
 from hydromae.data.readers import cosmos, nrfa_files
 from hydromae.data.readers.gauges import Gauge, Product, gauge_of
+from hydromae.data.readers.names import EVAPORATION
 from hydromae.data.readers.nrfa import numeric, read_csv
 from hydromae.data.readers.record import open_file, site_names
 from hydromae.errors import InputError
@@ -101,13 +102,13 @@ MM, DEGREES, CUBIC = "mm day-1", "degC", "m3 s-1"
 CAMELS_1 = {
     "precipitation": (("precipitation", MM),),
     "temperature": (("temperature", DEGREES),),
-    "potential_evaporation": (("peti", MM), ("pet", MM)),
+    "potential_evaporation": tuple((kind, MM) for kind in EVAPORATION),
     "riverflow": (("discharge_spec", MM), ("discharge_vol", CUBIC)),
 }
 CAMELS_2 = {
     "precipitation": (("precipitation_haduk", MM), ("precipitation_cehgear", MM)),
     "temperature": (("temperature_haduk", DEGREES), ("temperature_chess", DEGREES)),
-    "potential_evaporation": tuple((f"{kind}_{by}", MM) for by in ("hydrope", "chess") for kind in ("peti", "pet")),
+    "potential_evaporation": tuple((f"{kind}_{by}", MM) for by in ("hydrope", "chess") for kind in EVAPORATION),
     "riverflow": (("discharge_spec", MM), ("discharge_vol", CUBIC)),
 }
 CARAVAN_COLUMNS = {

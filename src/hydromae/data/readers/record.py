@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 from pyproj import Transformer
 
-from hydromae.data.containers import BROKEN, check_hdf5
+from hydromae.data.containers import BROKEN, check_classic, check_hdf5, is_classic
 from hydromae.data.parse import parse_period
 from hydromae.data.readers.ranges import check_range
 from hydromae.errors import InputError, first_line
@@ -42,7 +42,7 @@ def names_in(path: str | Path) -> set[str]:
     """Names of what lies in a NetCDF file, which is safe to open then, or one line that says why it is not one."""
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; check the path")
-    return check_hdf5(path)
+    return check_classic(path) if is_classic(path) else check_hdf5(path)
 
 
 def open_file(path: str | Path, whole: bool = True) -> xr.Dataset:
@@ -50,7 +50,10 @@ def open_file(path: str | Path, whole: bool = True) -> xr.Dataset:
     names_in(path)
     try:
         with warnings.catch_warnings(action="ignore", category=xr.SerializationWarning):
-            raw = xr.open_dataset(path, engine="h5netcdf", phony_dims="access")
+            if is_classic(path):
+                raw = xr.open_dataset(path, engine="scipy", mmap=False)
+            else:
+                raw = xr.open_dataset(path, engine="h5netcdf", phony_dims="access")
             return streamed(raw) if whole else raw
     except BROKEN as error:
         remedy = "dates of the standard calendar" if "calendar" in first_line(error) else "a NetCDF-4 file"

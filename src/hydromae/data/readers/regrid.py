@@ -1,7 +1,7 @@
-"""Maps on grids of their own, brought to the land cells of a British grid: HadUK, CHESS (1 km), ERA5-Land (0.1 degrees).
+"""Maps on grids of their own, brought to the land cells of a British grid: HadUK, and CHESS (1 km).
 
-CHESS: UKCEH, Robinson et al. 2017, doi:10.5194/hess-21-1189-2017, Open Government Licence. ERA5-Land: Muñoz-Sabater et al.
-2021, doi:10.5194/essd-13-4349-2021, Copernicus licence. What is said of their files is from documentation.
+CHESS: UKCEH, Robinson et al. 2017, doi:10.5194/hess-21-1189-2017, Open Government Licence. What is said of its files is
+from documentation.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 from jaxtyping import Int
-from pyproj import Transformer
 
 from hydromae.data.readers import haduk, units
+from hydromae.data.readers.names import EVAPORATION
 from hydromae.data.readers.onto import Onto
 from hydromae.data.readers.record import observed_only, open_file
 from hydromae.errors import InputError
@@ -23,13 +23,9 @@ from hydromae.grid import GridSpec
 CHESS = {
     "precip": "precipitation",
     "tas": "temperature",
-    "pet": "potential_evaporation",
-    "peti": "potential_evaporation",
+    **dict.fromkeys(EVAPORATION, "potential_evaporation"),
 }
-ERA5_LAND = {"tp": "precipitation", "t2m": "temperature", "pev": "potential_evaporation", "swvl1": "soil_moisture"}
-"""Names of the files' variables; of ERA5-Land's four layers of soil the first, to 7 cm, is taken."""
-ACCUMULATED = ("tp", "pev")
-"""What ERA5-Land sums up from midnight to each hour."""
+"""Names of the files' variables, of one variable the best one first."""
 LEAST_SEEN = 0.5
 """Share of a cell's finer cells that must be observed."""
 
@@ -37,11 +33,6 @@ LEAST_SEEN = 0.5
 def is_chess(names: set[str]) -> bool:
     """Whether a NetCDF file with these names is of CHESS."""
     return bool(names & CHESS.keys()) and {"y", "x"} <= names
-
-
-def is_era5_land(names: set[str]) -> bool:
-    """Whether a NetCDF file with these names is of ERA5-Land."""
-    return bool(names & ERA5_LAND.keys()) and {"latitude", "longitude"} <= names
 
 
 def read_haduk(path: str | Path, onto: Onto) -> xr.Dataset:
@@ -56,7 +47,7 @@ def read_haduk(path: str | Path, onto: Onto) -> xr.Dataset:
     if own.lies_as(onto.grid):
         return haduk.read(path, onto.land, onto.threshold)
     name, field = haduk.field(open_file(path), path)
-    values = _converted(field, name, haduk.AXES, path)
+    values = converted(field, name, haduk.AXES, path)
     east, north = (values[axis].values.astype(float) for axis in reversed(haduk.AXES[1:]))
     if own.cell_size < onto.grid.cell_size:
         laid = _means(values, _containing(onto.grid, east, north), onto.grid)
@@ -65,11 +56,11 @@ def read_haduk(path: str | Path, onto: Onto) -> xr.Dataset:
         within = _containing(own, onto.grid.cell_position(columns)[0], onto.grid.cell_position(rows)[1]).ravel()
         flat = values.values.reshape(values.sizes["time"], -1)[:, within]
         laid = xr.DataArray(np.where(within < 0, np.nan, flat), {"time": values["time"]}, ("time", "cell"))
-    return _record(laid, name, onto, path)
+    return record_of({name: laid}, onto, path)
 
 
-def read_chess(path: str | Path, onto: Onto | None = None) -> xr.Dataset:
-    """A CHESS file `(time, y, x)`: means of the 1 km cells whose centres lie in each cell of the grid.
+def read_chess(path: str | Path, onto: Onto | None = None, variable: str | None = None) -> xr.Dataset:
+    """A CHESS file `(time, y, x)`, or one variable of it: means of the 1 km cells whose centres lie in each cell of the grid.
 
     Raises
     ------
@@ -77,49 +68,45 @@ def read_chess(path: str | Path, onto: Onto | None = None) -> xr.Dataset:
         Another file, or units that are missing.
     """
     onto, raw = onto or Onto(), open_file(path)
-    column, name = column_of(raw, CHESS, path)
-    values = _converted(raw[column], name, ("time", "y", "x"), path)
     cell = _containing(onto.grid, raw["x"].values, raw["y"].values)
-    return _record(_means(values, cell, onto.grid), name, onto, path)
+    laid = {}
+    for name, column in columns_in(raw, CHESS, path, variable).items():
+        laid[name] = _means(converted(raw[column], name, ("time", "y", "x"), path), cell, onto.grid)
+    return record_of(laid, onto, path)
 
 
-def read_era5_land(path: str | Path, onto: Onto | None = None) -> xr.Dataset:
-    """An ERA5-Land file `(time, latitude, longitude)`, hourly or daily: bilinear at the centres of the grid's cells.
+def columns_in(
+    raw: xr.Dataset, known: Mapping[str, str], path: str | Path, variable: str | None = None
+) -> dict[str, str]:
+    """Variables that a file holds, each with its column there.
 
-    What falls and evaporates is accumulated from midnight to each hour [m], so the sum of a day stands at the midnight
-    after it; evaporation is negative there. Temperature and soil moisture are means of the day's hours.
+    Parameters
+    ----------
+    raw : Dataset
+    known : mapping of str to str
+        Columns and their variables, of one variable the best column first.
+    path : path
+        For the message.
+    variable : str, optional
+        The only one that is asked for.
 
     Raises
     ------
     InputError
-        Another file, units that are missing, or hours that do not tell a day's sum.
+        None of them.
     """
-    onto, raw = onto or Onto(), open_file(path)
-    if "valid_time" in raw.dims:
-        raw = raw.drop_vars("time", errors="ignore").rename({"valid_time": "time"})
-    column, name = column_of(raw, ERA5_LAND, path)
-    held = raw[column].drop_vars([n for n in raw[column].coords if n not in raw[column].dims])
-    values = daily_of(held, column in ACCUMULATED, path)
-    values = -values if column == "pev" else values
-    values = _converted(values.assign_attrs(raw[column].attrs), name, ("time", "latitude", "longitude"), path)
-    east, north = onto.grid.cell_position(np.arange(onto.grid.rows * onto.grid.columns))
-    longitude, latitude = Transformer.from_crs("EPSG:27700", "EPSG:4326", always_xy=True).transform(east, north)
-    at = {"latitude": ("cell", np.asarray(latitude)), "longitude": ("cell", np.asarray(longitude))}
-    laid = values.sortby(["latitude", "longitude"]).interp(at, method="linear")
-    held = xr.DataArray(laid.transpose("time", "cell").values, {"time": values["time"]}, ("time", "cell"))
-    return _record(held, name, onto, path)
-
-
-def column_of(raw: xr.Dataset, known: Mapping[str, str], path: str | Path) -> tuple[str, str]:
-    """The one variable of a file that is known, by its name there and by ours."""
-    there = [column for column in known if column in raw.data_vars]
-    if len(there) != 1:
+    found: dict[str, str] = {}
+    for column, name in known.items():
+        if column in raw.data_vars and variable in (None, name):
+            found.setdefault(name, column)
+    if not found:
         held = ", ".join(map(str, raw.data_vars)) or "nothing"
-        raise InputError(f"{path}: holds {held}; one file has one of {', '.join(known)}")
-    return there[0], known[there[0]]
+        raise InputError(f"{path}: holds {held}; one file has some of {', '.join(known)}")
+    return found
 
 
-def _converted(values: xr.DataArray, name: str, dims: tuple[str, ...], path: str | Path) -> xr.DataArray:
+def converted(values: xr.DataArray, name: str, dims: tuple[str, ...], path: str | Path) -> xr.DataArray:
+    """Values of a variable in canonical units, its dimensions in this order; other shapes are refused."""
     if set(values.dims) != set(dims) or values.dtype.kind not in "iuf":
         raise InputError(f"{path}: {values.name} is {values.dtype} {values.dims}; needs numbers {dims}")
     if not values.sizes["time"] or not np.issubdtype(values["time"].dtype, np.datetime64):
@@ -152,23 +139,11 @@ def _means(values: xr.DataArray, cell: Int[np.ndarray, "Y X"], grid: GridSpec) -
     return xr.DataArray(out, {"time": values["time"]}, ("time", "cell"))
 
 
-def daily_of(values: xr.DataArray, accumulated: bool, path: str | Path) -> xr.DataArray:
-    """Means of a day's hours, where at least half of them are there; or the sum of a day, at the midnight after it."""
-    if "time" not in values.dims or not np.issubdtype(values["time"].dtype, np.datetime64):
-        raise InputError(f"{path}: there is no time in it; an ERA5-Land map has dates")
-    hours = values["time"].dt.hour.values
-    if not accumulated:
-        days = values["time"].dt.floor("D")
-        _, place, hours_of = np.unique(days.values, return_inverse=True, return_counts=True)
-        whole = 2 * hours_of[place] >= hours_of.max()
-        return values.isel(time=np.flatnonzero(whole)).resample(time="1D").mean()
-    if not (hours == 0).any():
-        raise InputError(f"{path}: no value at 00:00, where the sum of the day before stands; download that hour, too")
-    ends = values.isel(time=np.flatnonzero(hours == 0))
-    return ends.assign_coords(time=ends["time"].values - np.timedelta64(1, "D"))
-
-
-def _record(laid: xr.DataArray, name: str, onto: Onto, path: str | Path) -> xr.Dataset:
-    """What lies on all cells (time, cell) of the grid, on those that are kept."""
-    cell = onto.cells(laid.values[0], path)
-    return onto.record(laid.isel(cell=cell).rename(name), cell, f"{name.replace('_', ' ')}, regridded", path)
+def record_of(laid: Mapping[str, xr.DataArray], onto: Onto, path: str | Path) -> xr.Dataset:
+    """What lies on all cells (time, cell) of the grid, by variable, on those that are kept: those of the first one."""
+    cell = onto.cells(next(iter(laid.values())).values[0], path)
+    records = [
+        onto.record(values.isel(cell=cell).rename(name), cell, f"{name.replace('_', ' ')}, regridded", path)
+        for name, values in laid.items()
+    ]
+    return records[0] if len(records) == 1 else xr.merge(records, "override", "outer", combine_attrs="override")

@@ -27,6 +27,7 @@ from hydromae.data.readers.record import (
     streamed,
     unobserved_to_nan,
 )
+from hydromae.data.readers.volumes import refuse_volumes
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import VARIABLES
 
@@ -150,7 +151,8 @@ def from_frame(frame: pd.DataFrame, attributes: xr.Dataset | None = None, where:
     Raises
     ------
     InputError
-        A missing column, text where a number belongs, a day that a catchment has twice, or a value out of range.
+        A missing column, text where a number belongs, a day that a catchment has twice, a value out of range, or flow
+        without units that can only be m³/s.
     """
     frame = flat_frame(frame, where)
     date = key_column(frame, DATES, where, "date column")
@@ -168,7 +170,10 @@ def from_frame(frame: pd.DataFrame, attributes: xr.Dataset | None = None, where:
         values = np.full((len(days), len(catchments)), np.nan)
         values[day, row] = numeric(frame, column, where)
         record[name] = xr.DataArray(values, dims=("time", "catchment"), attrs={"units": spelled})
-    return from_dataset(record, attributes, where)
+    found = from_dataset(record, attributes, where)
+    if "riverflow" in named:
+        refuse_volumes(found, named["riverflow"][0], where)
+    return found
 
 
 def answer_frame(answer: xr.Dataset, frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
