@@ -202,7 +202,7 @@ def test_a_catchment_without_training_days_has_the_variance_one() -> None:
 
 def test_an_unknown_position_is_refused() -> None:
     dataset = catchments()
-    dataset["easting"][2] = np.nan
+    dataset["easting"][2] = dataset["latitude"][2] = np.nan
     with pytest.raises(InputError, match="catchment c2: its position is unknown"):
         record_of(dataset, config_of("rivers"), SCALING)
     bare = catchments().drop_vars(["easting", "northing", "latitude", "longitude"])

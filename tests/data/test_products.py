@@ -289,7 +289,8 @@ def test_a_folder_of_downloads_is_read_past_what_else_lies_there(tmp_path: Path)
     record = load_store(prepare(place, tmp_path / "out.zarr"))
     assert record["bfihost"].values.tolist()[0] == 0.5 and np.isnan(record["bfihost"].values[1]), "of the catalogue"
     assert record["catchment-area"].values.tolist() == [161.9, 9948.0], "its own"
-    for head, told in (("file;timestamp;x\n", "semicolons"), ("", "is empty"), ("file,timestamp,nrfa", "UTF-16")):
+    broken = {"semicolons": "file;timestamp;x\n", "is empty": "", "no series": "a,b\n", "UTF-16": "file,timestamp,nrfa"}
+    for told, head in broken.items():
         file = write(place / "39001_gdf.csv", head)
         if told == "UTF-16":
             file.write_text(head, encoding="utf-16")

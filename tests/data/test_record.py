@@ -89,6 +89,22 @@ def test_positions_go_both_ways():
     assert "easting" in back.coords
 
 
+def test_each_gauge_has_its_position_from_whichever_pair_it_has():
+    """As in a catalogue of the NRFA, where some stations have metres and others degrees; what is said stays to the bit."""
+    held = {
+        "latitude": [52.65798, np.nan, np.nan, 50.0],
+        "longitude": [1.71605, np.nan, np.nan, np.nan],
+        "easting": [np.nan, 651409.8, np.nan, np.nan],
+        "northing": [np.nan, 313177.4, np.nan, 1.0],
+    }
+    record = xr.Dataset({n: ("catchment", np.array(v)) for n, v in held.items()}, {"catchment": [1, 2, 3, 4]})
+    placed = rules.positions(record)
+    assert placed["easting"].values[0] == pytest.approx(651409.8, abs=5)
+    assert placed["northing"].values[1] == 313177.4 and placed["latitude"].values[0] == 52.65798
+    assert placed["longitude"].values[1] == pytest.approx(1.71605, abs=1e-4)
+    assert all(np.isnan(placed[name].values[2:]).all() for name in ("easting", "longitude"))
+
+
 def test_periods():
     record = flow(pd.date_range("2000-01-01", "2000-01-31"), np.ones(31))
     assert rules.within(record, ("2000-01-05", "2000-01-06"), "a.nc").sizes["time"] == 2

@@ -24,8 +24,9 @@ EXTRAS = {
 }
 """What one may do without: the extra of hydromae, the packages that it brings, and what for."""
 NEEDED = (
-    *("torch", "numpy", "pandas", "pyarrow", "h5py", "h5netcdf", "xarray", "zarr", "dask", "pydantic", "tyro", "rich"),
-    *("einops", "jaxtyping", "safetensors", "huggingface_hub", "httpx", "pyproj", "scores", "matplotlib", "contourpy"),
+    *("torch", "numpy", "pandas", "pyarrow", "h5py", "h5netcdf", "xarray", "scipy", "zarr", "dask", "pydantic", "tyro"),
+    *("rich", "einops", "jaxtyping", "safetensors", "huggingface_hub", "httpx", "pyproj", "scores", "matplotlib"),
+    "contourpy",
 )
 """Packages without which nothing can be measured or answered."""
 ABSENT = "absent"

@@ -36,16 +36,22 @@ def is_series(path: Path) -> bool:
     if path.suffix not in (".csv", ".json"):
         return False
     head = beginning(path)
+    named_so = STREAM.fullmatch(path.stem) is not None
     if path.suffix == ".json":
-        return b'"data-type"' in head and b'"station"' in head
+        found = b'"data-type"' in head and b'"station"' in head
+        if named_so and not found:
+            raise InputError(f"{path}: is no series of the NRFA, as its name says; download it again, or remove it")
+        return found
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) and "timestamp" in head.decode("utf-16", "replace"):
         raise InputError(f"{path}: is text in UTF-16; save it as CSV UTF-8, or download it again")
     head = head.lstrip(b"\xef\xbb\xbf")
     if head.startswith(b"file;timestamp"):
         raise InputError(f"{path}: has semicolons between its columns; save it with commas, or download it again")
-    if not head and STREAM.fullmatch(path.stem):
-        raise InputError(f"{path}: is empty; download it again, or remove it")
-    return head.startswith(b"file,timestamp") and b"nrfa" in head.lower()
+    found = head.startswith(b"file,timestamp") and b"nrfa" in head.lower()
+    if named_so and not found:
+        what = "is no series of the NRFA, as its name says" if head else "is empty"
+        raise InputError(f"{path}: {what}; download it again, or remove it")
+    return found
 
 
 def beginning(path: Path, size: int = SNIFFED) -> bytes:

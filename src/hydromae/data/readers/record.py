@@ -20,6 +20,8 @@ from hydromae.errors import InputError, first_line
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 from hydromae.virtual.layout import MISSING
 
+METRES: Mapping[str, str] = dict.fromkeys(("easting", "northing"), "EPSG:27700")
+DEGREES: Mapping[str, str] = dict.fromkeys(("latitude", "longitude"), "EPSG:4326")
 FILL = 1e19  # HadUK-Grid fills with 1e20; nothing measured is near it
 STATIC = (*(a.name for a in ATTRIBUTES), "easting", "northing", "centroid_easting", "centroid_northing")
 READ_DAYS = 730  # days of a file held at a time while it is streamed
@@ -240,19 +242,13 @@ def check_attribute(name: str, values: np.ndarray, catchments: np.ndarray, where
 def positions(record: xr.Dataset) -> xr.Dataset:
     """The record with `easting` and `northing` [m, EPSG:27700] of its gauges, and latitude and longitude [degrees].
 
-    Whichever pair is absent is computed from the other; NaN where neither is known. A record with neither pair comes
-    back as it is.
+    Of a gauge that lacks one pair it is computed from the other; NaN where neither is known. A record with neither pair
+    comes back as it is.
     """
-    has_metres = "easting" in record.variables and "northing" in record.variables
-    has_degrees = "latitude" in record.variables and "longitude" in record.variables
-    if has_metres:
-        record = record.set_coords([n for n in ("easting", "northing") if n in record.data_vars])
-    if has_degrees and not has_metres:
-        east, north = _transform("EPSG:4326", "EPSG:27700", record["latitude"].values, record["longitude"].values)
-        record = record.assign_coords(easting=("catchment", east), northing=("catchment", north))
-    if has_metres and not has_degrees:
-        lat, lon = _transform("EPSG:27700", "EPSG:4326", record["easting"].values, record["northing"].values)
-        record = record.assign(latitude=("catchment", lat), longitude=("catchment", lon))
+    for pair, other in ((METRES, DEGREES), (DEGREES, METRES)):
+        if other.keys() <= record.variables.keys():
+            record = record.assign(_completed(record, pair, other))
+    record = record.set_coords([name for name in METRES if name in record.data_vars])
     for name, standard in (("easting", "projection_x_coordinate"), ("northing", "projection_y_coordinate")):
         if name in record.coords:
             record[name].attrs |= {"units": "m", "standard_name": standard, "long_name": f"{name} of the gauge"}
@@ -260,6 +256,21 @@ def positions(record: xr.Dataset) -> xr.Dataset:
 
 
 _transformer = cache(Transformer.from_crs)
+
+
+def _completed(record: xr.Dataset, pair: Mapping[str, str], other: Mapping[str, str]) -> dict[str, xr.DataArray]:
+    """A pair of coordinates, where a gauge lacks one of them both computed from the other pair."""
+    none = xr.DataArray(np.full(record.sizes["catchment"], np.nan), dims="catchment")
+    held = {name: record[name] if name in record.variables else none for name in pair}
+    lacks = ~np.logical_and(*(np.isfinite(values.values.astype(np.float64)) for values in held.values()))
+    if not lacks.any():
+        return {}
+    (source,), (target,) = set(other.values()), set(pair.values())
+    told = _transform(source, target, *(record[name].values for name in other))
+    return {
+        name: values.copy(data=np.where(lacks, computed, values.values))
+        for (name, values), computed in zip(held.items(), told, strict=True)
+    }
 
 
 def _transform(source: str, target: str, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
