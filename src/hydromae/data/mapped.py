@@ -18,6 +18,7 @@ from hydromae.data.folders import one_of, refuse_missing
 from hydromae.data.national import LAND_SHARE, MapMaker, centroids
 from hydromae.data.parse import parse_period
 from hydromae.data.readers import land
+from hydromae.data.readers.found import WEATHER
 from hydromae.data.readers.grids import GridFile, GridFiles
 from hydromae.data.readers.onto import Onto
 from hydromae.data.readers.record import describe
@@ -28,7 +29,6 @@ from hydromae.grid import GridSpec
 from hydromae.progress import counted
 from hydromae.virtual.layout import MAPS
 
-WEATHER = ("precipitation", "temperature", "potential_evaporation")
 Maps = Mapping[str, tuple[GridFile, ...]]
 
 

@@ -77,7 +77,8 @@ def refuse_maps_alone(folder: Path, has_record: bool) -> None:
         return
     if any(True for ending in ("*.csv", "*.parquet", "*.zarr") for _ in folder.glob(ending)):
         return
-    raise InputError(nothing_in(folder, find_maps(folder)) if find_maps(folder) else _months(folder, files))
+    maps = find_maps(folder)
+    raise InputError(nothing_in(folder, maps) if maps else _months(folder, files))
 
 
 def nothing_in(folder: Path, maps: Mapping[str, tuple[GridFile, ...]]) -> str:

@@ -102,12 +102,8 @@ class Scaling:
         moments = Moments(training_period)
         for name in names:
             starts = range(0, days.sizes["time"], FIT_DAYS)
-            for start in counted(
-                starts,
-                f"blocks of {name} scaled",
-                len(starts),
-                # a block keeps what it has read: hold one at a time
-            ):
+            # a block keeps what it has read: hold one at a time
+            for start in counted(starts, f"blocks of {name} scaled", len(starts)):
                 moments.add(name, days[name].isel(time=slice(start, start + FIT_DAYS)).values)
         return moments.scaling(names, chosen)
 

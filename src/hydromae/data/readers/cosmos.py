@@ -36,10 +36,6 @@ def read(path: str | Path) -> xr.Dataset:
         Another file, or units that are missing.
     """
     sites = _sites(path)
-    for site, days, *_ in sites:
-        if days.has_duplicates:
-            twice = days[days.duplicated()][0]
-            raise InputError(f"{path}: site {site} has {twice:%Y-%m-%d} more than once; download its daily values")
     every = pd.DatetimeIndex(np.unique(np.concatenate([days.to_numpy() for _, days, *_ in sites])))
     values = np.full((len(every), len(sites)), np.nan)
     for place, (_, days, held, *_) in enumerate(sites):
@@ -74,8 +70,6 @@ def open_site(path: Path) -> Gauge:
     (site, days, values, latitude, longitude, unit), *more = _sites(path)
     if more:
         raise InputError(f"{path}: holds {1 + len(more)} sites; name the file itself, or download a file a site")
-    if days.has_duplicates:
-        raise InputError(f"{path}: has {days[days.duplicated()][0]:%Y-%m-%d} more than once; download its daily values")
     place = {"latitude": latitude, "longitude": longitude}
     return Gauge(site, days, {PARAMETER: values}, {PARAMETER: unit}, place, path.name)
 
@@ -86,11 +80,16 @@ def _sites(path: str | Path) -> list[tuple[str, pd.DatetimeIndex, np.ndarray, fl
     try:
         told = json.loads(Path(path).read_bytes())
         coverages = told["coverages"] if told.get("type") == "CoverageCollection" else [told]
-        return [_site(one, told, place) for place, one in enumerate(coverages)]
+        found = [_site(one, told, place) for place, one in enumerate(coverages)]
     except UNREADABLE as error:
         raise InputError(
             f"{path}: not CoverageJSON with {PARAMETER} ({first_line(error)}); download it again"
         ) from error
+    for site, days, *_ in found:
+        if days.has_duplicates:
+            twice = days[days.duplicated()][0]
+            raise InputError(f"{path}: site {site} has {twice:%Y-%m-%d} more than once; download its daily values")
+    return found
 
 
 def _site(

@@ -33,22 +33,7 @@ WORDS = {
     "riverflow": ("riverflow", "streamflow", "discharge", "flow"),
 }
 BESIDE = frozenset(
-    [
-        "flag",
-        "flags",
-        "quality",
-        "code",
-        "filled",
-        "origin",
-        "id",
-        "name",
-        "station",
-        "source",
-        "max",
-        "min",
-        "std",
-        "units",
-    ]
+    "flag flags quality code filled origin id name station source max min std units".split()  # noqa: SIM905
 )
 """Words in names of columns that stand beside a variable and are none."""
 
