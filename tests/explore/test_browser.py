@@ -276,6 +276,12 @@ def test_the_file_works_without_a_server(browser: Browser, country: Country, tmp
         page.locator("#wanted").fill(country.names[20])
         page.keyboard.press("Enter")
         expect(page.locator("#fault")).to_contain_text("is not in this file")
+    with opened(browser, file.as_uri(), viewport={"width": 360, "height": 740}) as page:
+        settled(page)
+        assert page.evaluate("scrollY") == 0, "a phone opens it at its head, and a choice moves to the river"
+        page.locator("#wanted").fill(names[1])
+        page.keyboard.press("Enter")
+        page.wait_for_function("scrollY > 0")
 
 
 def test_maps_of_a_day_are_hidden_and_restored(browser: Browser) -> None:

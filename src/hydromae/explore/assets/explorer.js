@@ -40,7 +40,7 @@ function fault(message) {
 
 const river = () => record.river[state.k];
 
-async function choose(k) {
+async function choose(k, follow = true) {
   if (!source.live && !source.rivers.includes(record.river[k])) {
     return fault(`River ${record.river[k]} is not in this file, which holds ${source.rivers.join(", ")}.`);
   }
@@ -52,7 +52,7 @@ async function choose(k) {
   history.replaceState(null, "", `#${encodeURIComponent(river())}`);
   at("river-title").textContent = record.name[k] ? `${record.name[k]} (${river()})` : `Gauge ${river()}`;
   at("facts").textContent = panels.facts(record, k);
-  if (at("river").getBoundingClientRect().top > 0.8 * innerHeight) at("river").scrollIntoView();
+  if (follow && at("river").getBoundingClientRect().top > 0.8 * innerHeight) at("river").scrollIntoView();
   return look(state.start, state.end);
 }
 
@@ -218,7 +218,7 @@ async function begin() {
   requestAnimationFrame(() => performance.mark("drawn"));
   const named = record.river.indexOf(decodeURIComponent(location.hash.slice(1)));
   if (named >= 0) await choose(named);
-  else if (!source.live) await choose(record.river.indexOf(source.rivers[0]));
+  else if (!source.live) await choose(record.river.indexOf(source.rivers[0]), false);
 }
 
 begin().catch((error) => fault(error.message));
