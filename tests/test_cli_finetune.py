@@ -113,6 +113,48 @@ def test_the_scaling_is_the_pretrained_runs_and_is_never_fitted_to_the_new_store
     assert config_of(tmp_path / "run").data.held_out == ("1002",)
 
 
+def test_the_rest_is_taught_beside_memories_that_were_kept_from_its_rivers(folder, tmp_path):
+    """Two halves, begun anew without the rivers that the pretrained run held out; then the rest, with no river left out."""
+    halves = [tmp_path / "first", tmp_path / "second"]
+    for part, half in enumerate(halves, 1):
+        options = ["--weights", "memories", "--anew", "--leave-out", str(part), "2", "--stop-after", "2"]
+        assert finetune(folder, half, *options) == 0
+    names = {str(name) for name in rivers()["catchment"].values}
+    kept = [set(config_of(half).data.held_out) for half in halves]
+    assert kept[0] & kept[1] == set(HELD.data.held_out) and kept[0] | kept[1] == names and len(kept[0]) == len(kept[1])
+    runs = [str(half) for half in halves]
+    assert finetune(folder, tmp_path / "rest", "--weights", "rest", "--stop-after", "2", "--stand-ins", *runs) == 0
+    held = json.loads((tmp_path / "rest" / "finetune.json").read_text())
+    assert held["stand_ins"] == runs and config_of(tmp_path / "rest").data.held_out == HELD.data.held_out
+    first, last = (
+        load_file(run / "model.safetensors") for run in (folder / "run" / "best", tmp_path / "rest" / "last")
+    )
+    assert set(first) == set(last)
+    moved = {name.split(".")[0] for name in first if not (first[name] == last[name]).all()}
+    assert moved and not moved & {"runoff", "addresses"}
+
+
+def test_what_stand_ins_cannot_do_is_one_line_each(folder, tmp_path, capsys):
+    memories = ["--weights", "memories", "--anew", "--stop-after", "1"]
+    assert finetune(folder, tmp_path / "first", *memories, "--leave-out", "1", "2") == 0
+    rest, first = ["--weights", "rest", "--stand-ins"], str(tmp_path / "first")
+    mistakes = {
+        "all of them were taught on": [*rest, first],
+        "is no run of memories": [*rest, str(tmp_path / "full")],
+        "add --weights memories": ["--anew"],
+        "add --weights rest": ["--stand-ins", first],
+        "--leave-out 3 2": [*memories, "--leave-out", "3", "2"],
+        "--leave-out 1 1": [*memories, "--leave-out", "1", "1"],
+    }
+    assert finetune(folder, tmp_path / "full", "--stop-after", "1") == 0
+    for named, options in mistakes.items():
+        capsys.readouterr()
+        assert finetune(folder, tmp_path / "run", *options) == 2, named
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert len(lines) == 1 and named in lines[0], (named, lines)
+        assert not (tmp_path / "run" / "config.json").exists()
+
+
 def test_it_starts_from_the_pretrained_model(folder, tmp_path):
     """Without learning, the first validation is that of the pretrained model under the same masks."""
     for name in ("one", "two"):

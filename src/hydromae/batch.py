@@ -94,6 +94,8 @@ class Batch:
         The weather of the years before the window (`data.antecedent`), of each series site.
     gaps : Bool[B, T, S] or None
         Days whose flow is kept from the memory that looks ahead (`model.runoff`), so that a window has many issue days.
+    stand_in : Int[B, S] or None
+        Which of `model.stand_ins` was taught without the river.
     flow : Natural or None
         Where the loss looks at flow itself (`train.flow_share`).
     """
@@ -106,6 +108,7 @@ class Batch:
     cells: CellWeights | None = None
     before: Float[Tensor, "B S E"] | None = None
     gaps: Bool[Tensor, "B T S"] | None = None
+    stand_in: Int[Tensor, "B S"] | None = None
     flow: Natural | None = None
 
     def to(self, device: torch.device | str) -> Batch:

@@ -38,7 +38,7 @@ def test_runoff_sees_no_flow_and_no_later_weather() -> None:
     runoff, (flow, seen) = made(0).eval(), flows()
     first = told(runoff, flow, seen)[0]
     assert torch.equal(first.mean, told(runoff, -flow, ~seen)[0].mean)
-    assert first.asked.all() and first.states.shape == (SIZE, DAYS, SITES, 7)
+    assert first.asked.all() and first.mean.shape == (SIZE, DAYS, SITES)
     weather = torch.randn(SIZE, DAYS, SITES, 3, generator=torch.Generator().manual_seed(3))
     other = weather.clone()
     other[:, 20:] += 1.0
@@ -70,12 +70,14 @@ def test_ahead_is_asked_on_days_of_gaps_and_never_sees_them() -> None:
 
 
 def test_dropout_is_of_the_states_in_training() -> None:
+    """A mean is linear in the states, and the states do not depend on each other's dropout: many draws average to it."""
     plain, dropping, (flow, seen) = made(), made(dropout=0.5), flows()
     whole = told(plain.train(), flow, seen)
-    for memory, partly in zip(whole, told(dropping.train(), flow, seen), strict=True):
-        gone = (partly.states == 0).float().mean()
-        assert 0.4 < float(gone) < 0.6 and not torch.equal(partly.mean, memory.mean)
-    kept = told(dropping, flow, seen)[0].states
-    assert torch.allclose(kept[kept != 0], 2 * whole[0].states[kept != 0], atol=1e-6)
+    torch.manual_seed(3)
+    drawn = [told(dropping.train(), flow, seen)[0].mean for _ in range(400)]
+    spread = torch.stack(drawn).std(dim=0)
+    assert (spread > 0).all() and not torch.equal(drawn[0], whole[0].mean)
+    error = (torch.stack(drawn).mean(dim=0) - whole[0].mean).abs() / (spread / 20)
+    assert error.mean() < 1.5
     for memory, same in zip(whole, told(dropping.eval(), flow, seen), strict=True):
         assert torch.equal(memory.mean, same.mean)

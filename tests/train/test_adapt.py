@@ -16,7 +16,7 @@ from hydromae.losses import loss
 from hydromae.model.address import SEPARATIONS
 from hydromae.model.mae import HydroMAE
 from hydromae.predict import load
-from hydromae.train.adapt import ANSWERING, Start, learning, plain
+from hydromae.train.adapt import ANSWERING, StandIn, Start, learning, plain, stand_in_of
 from hydromae.train.checkpoint import load_weights, newest
 from hydromae.train.journal import Journal
 from hydromae.train.loop import train
@@ -143,7 +143,9 @@ def test_how_many_numbers_learn():
     assert learning(fitted(config, weights, "lora", rank=3)) == heads + adapters
 
 
-@pytest.mark.parametrize(("method", "drops"), [("full", True), ("frozen", False), ("lora", False), ("memories", True)])
+@pytest.mark.parametrize(
+    ("method", "drops"), [("full", True), ("frozen", False), ("lora", False), ("memories", True), ("rest", False)]
+)
 def test_parts_that_do_not_learn_have_no_dropout(method, drops):
     """So heads that learn alone learn to doubt what is said as it is said when the model answers."""
     config = small("rivers", runoff_dropout=0.5)
@@ -186,6 +188,50 @@ def test_memories_alone_say_what_they_say_within_the_model_and_learn_alone():
     assert learnt == {name for name, _ in model.named_parameters() if name.startswith(("runoff.alone", "runoff.ahead"))}
     with pytest.raises(InputError, match="the model has none"):
         fitted(small("base"), weights_of(small("base")), "memories")
+
+
+def test_the_rest_is_all_but_the_memories_and_the_addresses_that_they_read():
+    config = small("rivers")
+    model = fitted(config, weights_of(config), "rest")
+    still = {name.split(".")[0] for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    moves = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert still == {"runoff", "addresses"} and {"encoders", "heads", "priors", "embeddings", "queries"} <= moves
+    assert not still & moves
+    with pytest.raises(InputError, match="rest: the model has no memories"):
+        fitted(small("base"), weights_of(small("base")), "rest")
+
+
+def test_memories_begin_anew_as_the_model_draws_them_and_the_rest_does_not():
+    config = small("rivers")
+    weights = weights_of(config)
+    model = HydroMAE(config, pixels=PIXELS)
+    drawn = {name: value.clone() for name, value in model.state_dict().items()}
+    Start(weights, "memories", anew=True).fit(model)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, (drawn if name.startswith("runoff.") else weights)[name]), name
+
+
+def test_a_stand_in_speaks_for_the_first_rivers_that_it_was_kept_from():
+    stand_ins = [StandIn({}, ("a", "b"), "one"), StandIn({}, ("b", "c"), "two")]
+    assert stand_in_of(stand_ins, ["c", "a", "b"]).tolist() == [1, 0, 0]
+    with pytest.raises(InputError, match="all of them were taught on d; name one that was kept from it"):
+        stand_in_of(stand_ins, ["a", "d"])
+
+
+def test_stand_ins_are_no_part_of_the_model_and_must_read_its_addresses():
+    config = small("rivers")
+    weights = weights_of(config)
+    other = {n: v + 1.0 if n.startswith("runoff.") else v for n, v in weights.items()}
+    model = HydroMAE(config, pixels=PIXELS)
+    Start(weights, "rest", stand_ins=(StandIn(other, ("a",), "half"),)).fit(model)
+    assert set(model.state_dict()) == set(weights) and model.stand_ins is not None
+    held = model.stand_ins.memories[0].state_dict()
+    assert all(torch.equal(held[n.removeprefix("runoff.")], v) for n, v in other.items() if n.startswith("runoff."))
+    assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+    elsewhere = {n: v + 1.0 if n.startswith("addresses.") else v for n, v in weights.items()}
+    for wrong in (elsewhere, {n: v for n, v in weights.items() if not n.startswith("runoff.ahead")}):
+        with pytest.raises(InputError, match="half: is no run of memories from the same model"):
+            Start(weights, "rest", stand_ins=(StandIn(wrong, ("a",), "half"),)).fit(model)
 
 
 @pytest.fixture(scope="module")

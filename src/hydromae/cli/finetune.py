@@ -19,6 +19,7 @@ from hydromae.files import write_whole
 if TYPE_CHECKING:
     import numpy as np
 
+    from hydromae.predict import Model
     from hydromae.train.adapt import Start
 
 Question = Literal["fill", "ungauged", "simulate", "forecast", "blind"]
@@ -36,7 +37,7 @@ FULL_LR = 0.1
 
 @dataclass(frozen=True)
 class Finetune:
-    """Train a pretrained model further: all its weights, its heads, low-rank adapters and heads, or its memories."""
+    """Train a pretrained model further: all its weights, its heads, adapters and heads, its memories, or the rest."""
 
     store: Annotated[Positional[Path], arg(metavar="STORE")]
     """A store that hydromae prepare wrote; it is scaled as the pretrained model scales."""
@@ -49,12 +50,20 @@ class Finetune:
     the pretrained run's own masks where not given."""
     mixture: Annotated[dict[MaskKind, float] | None, arg(metavar="MASK SHARE ...")] = None
     """Masks to draw from, each with its share, instead of one question: --mixture outage 0.6 blind 0.1."""
-    weights: Literal["full", "frozen", "lora", "memories"] = "full"
+    weights: Literal["full", "frozen", "lora", "memories", "rest"] = "full"
     """What learns: everything; heads and decoders alone; these and low-rank adapters of attention, recurrence and
-    feed-forward (LoRA), which are merged into plain weights in best/ and last/; or the memories of rivers alone, without the
-    rest running: three times as fast, to be followed by `full`, which learns to read them anew."""
+    feed-forward (LoRA), which are merged into plain weights in best/ and last/; the memories of rivers alone, without the
+    rest running: three times as fast, to be followed by `rest` or `full`, which learn to read them anew; or the rest: all but
+    the memories and the addresses that they read."""
     rank: int = 8
     """Rank of the adapters (lora only)."""
+    anew: bool = False
+    """Begin the memories from random weights (memories only)."""
+    leave_out: Annotated[tuple[int, int] | None, arg(metavar="PART PARTS")] = None
+    """Keep one part of the catchments out, too: --leave-out 1 2 leaves out the first half, drawn with the seed 0."""
+    stand_ins: Annotated[tuple[Path, ...], arg(metavar="RUN ...")] = ()
+    """Runs of memories (rest only), which speak for the catchments that they left out: so the rest learns how far to trust
+    a memory at a river that it never saw."""
     lr: float | None = None
     """Highest learning rate; the pretrained run's where not given, a tenth of it where all weights learn."""
     epochs: float | None = None
@@ -88,7 +97,7 @@ class Finetune:
 
         from hydromae.data.store import grid_of, open_store
         from hydromae.predict import load
-        from hydromae.train.adapt import Start, learning
+        from hydromae.train.adapt import learning
         from hydromae.train.loop import train
 
         if self.threads is not None:
@@ -97,7 +106,7 @@ class Finetune:
         if before.grid is not None and ("grid" not in dataset.attrs or grid_of(dataset) != before.grid):
             raise InputError(f"{self.store}: its maps are not on the grid of {self.model}; prepare it on that grid")
         config = self._config(before.config, dataset["catchment"].values)
-        total, start = learning(before.network), Start(before.network.state_dict(), self.weights, self.rank)
+        total, start = learning(before.network), self._start(before)
         start.fit(before.network)
         learned = learning(before.network)
         say(f"{self.weights}: {learned:,} numbers learn; the pretrained model has {total:,}")
@@ -118,13 +127,41 @@ class Finetune:
         say(f"{best}: the model with the lowest validation loss; hydromae evaluate {self.store} --model {self.out}")
         return {"path": str(best), "run": str(self.out), "learned": learned, "pretrained": total}
 
+    def _start(self, before: Model) -> Start:
+        """Where training starts, and what learns."""
+        from hydromae.predict import load
+        from hydromae.train.adapt import StandIn, Start
+
+        if self.anew and self.weights != "memories":
+            raise InputError("--anew: begins memories anew; add --weights memories")
+        if self.stand_ins and self.weights != "rest":
+            raise InputError("--stand-ins: speak for memories while the rest learns; add --weights rest")
+        models = [(load(run, "cpu"), str(run)) for run in self.stand_ins]
+        others = tuple(StandIn(m.network.state_dict(), m.config.data.held_out, name) for m, name in models)
+        return Start(before.network.state_dict(), self.weights, self.rank, self.anew, others)
+
+    def _held_out(self, run: Config, catchments: np.ndarray) -> tuple[str, ...]:
+        """What the pretrained run held out, as far as this store has it, and the part that is left out here."""
+        import numpy as np
+
+        from hydromae.evaluate.protocol import folds
+
+        names = catchments.astype(str)
+        held = np.isin(names, run.data.held_out)
+        left = names[:0]
+        if self.leave_out is not None:
+            part, parts = self.leave_out
+            if not 1 <= part <= parts or not 2 <= parts <= (~held).sum():
+                raise InputError(f"--leave-out {part} {parts}: name a part from 1 to PARTS, of at least 2 parts")
+            left = folds(names[~held], parts)[part - 1]
+        return tuple(sorted({*names[held].tolist(), *left.tolist()}))
+
     def _config(self, run: Config, catchments: np.ndarray) -> Config:
         """The pretrained run's configuration, with the question's masks and what was given here.
 
         Of the catchments that the run held out, those that this store has stay held out.
         """
-        there = set(catchments.astype(str).tolist())
-        data: dict[str, object] = {"held_out": tuple(sorted(there & set(run.data.held_out)))}
+        data: dict[str, object] = {"held_out": self._held_out(run, catchments)}
         if self.sites is not None:
             data["sites"] = self.sites
         if self.training_period is not None:
@@ -161,7 +198,9 @@ class Finetune:
         for name, value in sorted(start.weights.items()):
             digest.update(name.encode() + value.detach().numpy().tobytes())
         rank = self.rank if self.weights == "lora" else None
+        others = [str(run) for run in self.stand_ins] or None
         same = {"sha256": digest.hexdigest(), "weights": self.weights, "rank": rank}
+        same |= {"anew": self.anew or None, "stand_ins": others}
         file = self.out / RECORD
         if (self.out / CONFIG).is_file():
             before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}

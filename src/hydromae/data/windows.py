@@ -121,6 +121,8 @@ class Windows:
         Windows in an epoch.
     augment : bool
         Whether traits, positions and variables drop out and shift.
+    stand_in : Int[S] or None
+        For each series site which memory was taught without it (`model.stand_ins`), where there are any.
     """
 
     record: Record
@@ -131,6 +133,7 @@ class Windows:
     seed: int
     epoch: int
     augment: bool
+    stand_in: Int[np.ndarray, " S"] | None = None
 
     def __call__(self, numbers: range) -> Batch:
         """The windows of these numbers, in one batch."""
@@ -143,6 +146,9 @@ class Windows:
             sites = np.stack([self._neighbourhood(generator) for generator in generators])
         look_back = [self._look_back(generator) for generator in generators] if self.config.look_back_days else None
         batch = batch_of(self.record, chosen, self.config.sequence_length, sites, look_back)
+        if self.stand_in is not None:
+            named = self.stand_in[sites] if sites is not None else np.tile(self.stand_in, (len(chosen), 1))
+            batch = replace(batch, stand_in=torch.from_numpy(named))
         if not self.augment:
             return batch
         batch = augmented(batch, self.config, self.record.degrees, generators)

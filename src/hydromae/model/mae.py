@@ -23,6 +23,7 @@ from hydromae.model.lean import picked
 from hydromae.model.priors import Priors
 from hydromae.model.runoff import Runoff, Told
 from hydromae.model.seats import Seats, side_by_side
+from hydromae.model.stand_ins import StandIns
 from hydromae.model.streams import Own, Predictions, Stream
 
 
@@ -39,11 +40,14 @@ class HydroMAE(nn.Module):
     ----------
     memories_alone : bool
         Whether a forward pass runs the memories and nothing else (`train.adapt`).
+    stand_ins : StandIns or None
+        Who speaks in training for rivers that the memories know too well.
     """
 
     def __init__(self, config: Config, pixels: int = 100) -> None:
         super().__init__()
         self.config, self.memories_alone = config, False
+        self.stand_ins: StandIns | None = None
         model = config.model
         self.addresses, self.encoders, self.statics, self.queries = (nn.ModuleDict() for _ in range(4))
         self.embeddings, self.heads, self.decoders = (nn.ModuleDict() for _ in range(3))
@@ -148,9 +152,6 @@ class HydroMAE(nn.Module):
             slots, sites, address = self.addresses["+".join(names)](batch.at(names[0]), batch.days)
             seats = self._seats([seen[name] for name in names])
             tokens, priors, told = picked(address, seats), None, self._remember(names, values, seen, sites, batch)
-            if self.runoff is not None and told:
-                known = torch.cat([one.states for one in told], dim=-1)
-                tokens = tokens + seats.of(self.runoff.token(known))
             for name in names:
                 extra = above if MODALITIES[name].kind == "series" else None
                 if self.priors is not None and name == "riverflow":
@@ -167,19 +168,18 @@ class HydroMAE(nn.Module):
         return streams
 
     def _remember(
-        self,
-        names: tuple[str, ...],
-        values: dict[str, Tensor],
-        seen: dict[str, Tensor],
-        sites: Tensor,
-        batch: Batch,
+        self, names: tuple[str, ...], values: dict[str, Tensor], seen: dict[str, Tensor], sites: Tensor, batch: Batch
     ) -> list[Told]:
         """What the memories say of a stream that holds weather and flow."""
         if self.runoff is None or not {"weather", "riverflow"} <= set(names):
             return []
         flow, flow_seen = values["riverflow"][..., 0], seen["riverflow"][..., 0]
         weather, watered = values["weather"], seen["weather"]
-        return self.runoff(weather, watered, flow, flow_seen, batch.days, sites, batch.before, batch.gaps)
+        given = (weather, watered, flow, flow_seen, batch.days, sites, batch.before, batch.gaps)
+        told = self.runoff(*given)
+        if self.stand_ins is None or batch.stand_in is None or not self.training:
+            return told
+        return self.stand_ins.instead(told, given, flow_seen, batch.stand_in)
 
     def _seats(self, seen: list[Tensor]) -> Seats:
         """Of the tokens of which anything is visible; of all where mixers need the whole grid, or answers are read there."""

@@ -2,7 +2,8 @@
 
 Runoff sees the weather alone, so every observed day may teach it, whatever question a window asks (regional LSTM; Kratzert
 et al. 2019, HESS 23, 5089). Ahead also sees the river's flow, in training with gaps of its own, so that a window has many
-issue days (Nearing et al. 2022, HESS 26, 5493). The rest of the model then explains what both leave open.
+issue days (Nearing et al. 2022, HESS 26, 5493). The rest of the model reads what they say, not their states, and explains
+what both leave open; so another memory can speak in their place (`model.stand_ins`).
 """
 
 from __future__ import annotations
@@ -29,14 +30,12 @@ class Told:
 
     Attributes
     ----------
-    states : Float[B, T, S, H]
     mean : Float[B, T, S]
         Scaled root of flow.
     asked : Bool[B, T, S]
         Days on which it answered without having seen the flow of the day.
     """
 
-    states: Float[Tensor, "B T S H"]
     mean: Float[Tensor, "B T S"]
     asked: Bool[Tensor, "B T S"]
 
@@ -71,8 +70,8 @@ class Memory(nn.Module):
 
     def forward(
         self, given: Float[Tensor, "B T S E"], sites: Float[Tensor, "B S D"], before: Float[Tensor, "B S G"] | None
-    ) -> tuple[Float[Tensor, "B T S H"], Float[Tensor, "B T S"]]:
-        """States, and the mean read off them."""
+    ) -> Float[Tensor, "B T S"]:
+        """The mean read off its states."""
         size, _, count, _ = given.shape
         site = self.site(sites)
         tokens = functional.gelu(self.given(taken_by(self.given, given)) + site[:, None])
@@ -81,8 +80,7 @@ class Memory(nn.Module):
         begin = (hidden.tanh()[None].contiguous(), cell[None].contiguous())
         states = run(self.recurrence, rearrange(tokens, "b t s d -> t (b s) d"), begin)
         states = functional.dropout(states, self.dropout, self.training)
-        mean = self.mean(states)[..., 0].float()
-        return rearrange(states, "t (b s) d -> b t s d", b=size), rearrange(mean, "t (b s) -> b t s", b=size)
+        return rearrange(self.mean(states)[..., 0].float(), "t (b s) -> b t s", b=size)
 
 
 class Runoff(nn.Module):
@@ -102,7 +100,6 @@ class Runoff(nn.Module):
         super().__init__()
         self.alone = Memory(alone, address, 2 * channels + 4, before, dropout)
         self.ahead = Memory(ahead, address, 2 * channels + 4 + KNOWN, before, dropout) if ahead else None
-        self.token = nn.Linear(alone + ahead, address)
 
     def forward(
         self,
@@ -118,13 +115,13 @@ class Runoff(nn.Module):
         """What each says; values are 0 where they are not seen, and flow in `gaps` is not shown to ahead."""
         when = season(days)[:, :, None].expand(-1, -1, weather.shape[2], -1)
         given = torch.cat([weather, watered.to(weather.dtype), when], dim=-1)
-        states, mean = self.alone(given, sites, before)
-        told = [Told(states, mean, torch.ones_like(seen))]
+        mean = self.alone(given, sites, before)
+        told = [Told(mean, torch.ones_like(seen))]
         if self.ahead is not None:
             shown = seen if gaps is None else seen & ~gaps
             known = _known(flow, shown, mean.detach())
-            states, change = self.ahead(torch.cat([given, known], dim=-1), sites, before)
-            told.append(Told(states, mean.detach() + change, ~shown))
+            change = self.ahead(torch.cat([given, known], dim=-1), sites, before)
+            told.append(Told(mean.detach() + change, ~shown))
         return told
 
 

@@ -1,5 +1,5 @@
-"""From a pretrained model to a question: which weights learn. All of them, the heads alone, low-rank adapters and heads, or
-the memories alone, which then run without the rest.
+"""From a pretrained model to a question: which weights learn. All of them, the heads alone, low-rank adapters and heads, the
+memories alone, which then run without the rest, or the rest alone, with others speaking for the memories.
 
 LoRA after Hu et al. (2022, ICLR, section 4.1): a frozen matrix W is used as W + B A, with A drawn from a Gaussian and B zero,
 so that training starts from exactly the pretrained model. Their factor alpha / r is 1 here.
@@ -7,21 +7,27 @@ so that training starts from exactly the pretrained model. Their factor alpha / 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from hydromae.errors import InputError
 from hydromae.model.mae import HydroMAE
+from hydromae.model.runoff import Runoff
+from hydromae.model.stand_ins import StandIns
 
-Method = Literal["full", "frozen", "lora", "memories"]
+Method = Literal["full", "frozen", "lora", "memories", "rest"]
 ANSWERING = ("heads", "decoders", "queries", "mix")
 """Parts of the model that read answers from what was encoded; they learn under every method."""
+MEMORIES, ADDRESSES = "runoff.", "addresses."
+"""How names of their weights begin."""
 ADAPTED = ("mixers", "feed")
 """Parts of a block whose matrices get adapters: attention or recurrence, and the feed-forward part."""
 
@@ -43,6 +49,66 @@ class LowRank(nn.Module):
 
 
 @dataclass(frozen=True)
+class StandIn:
+    """Memories of a run that was kept from some rivers.
+
+    Attributes
+    ----------
+    weights : mapping of Tensor
+        Of the run's model: its memories were taught beside the weights that are taught further now.
+    unseen : tuple of str
+        Rivers that it was kept from.
+    name : str
+        What a refusal calls it.
+    """
+
+    weights: Mapping[str, Tensor]
+    unseen: tuple[str, ...]
+    name: str
+
+    def memory(self, model: HydroMAE) -> Runoff:
+        """Its memories, for a model that reads addresses as it does.
+
+        Raises
+        ------
+        InputError
+            If it reads others, or has other memories.
+        """
+        own = model.state_dict()
+        same = [name for name in own if name.startswith(ADDRESSES)]
+        memories = {
+            name.removeprefix(MEMORIES): value for name, value in self.weights.items() if name.startswith(MEMORIES)
+        }
+        fits = {MEMORIES + name: value.shape for name, value in memories.items()} == {
+            name: value.shape for name, value in own.items() if name.startswith(MEMORIES)
+        }
+        if model.runoff is None or not fits or any(not torch.equal(own[n].cpu(), self.weights[n]) for n in same):
+            raise InputError(
+                f"{self.name}: is no run of memories from the same model; finetune --weights memories makes one"
+            )
+        memory = deepcopy(model.runoff)
+        memory.load_state_dict(memories)
+        return memory
+
+
+def stand_in_of(stand_ins: Sequence[StandIn], names: Sequence[str]) -> Int[np.ndarray, " S"]:
+    """For each river the first stand-in that was kept from it.
+
+    Raises
+    ------
+    InputError
+        If one of them all saw.
+    """
+    unseen = [set(one.unseen) for one in stand_ins]
+    found = [next((place for place, rivers in enumerate(unseen) if name in rivers), -1) for name in names]
+    if -1 in found:
+        raise InputError(
+            f"stand-ins: all of them were taught on {names[found.index(-1)]}; name one that was kept from it (--leave-out)"
+        )
+    return np.array(found)
+
+
+@dataclass(frozen=True)
 class Start:
     """Where training starts, and what of the model learns.
 
@@ -50,18 +116,25 @@ class Start:
     ----------
     weights : mapping of Tensor
         Of a pretrained model of the same configuration.
-    method : "full", "frozen", "lora" or "memories"
+    method : "full", "frozen", "lora", "memories" or "rest"
         Everything learns; or the heads and decoders alone, so that one encoder serves many questions (its norms stay as
         they are, too); or these and adapters of the encoders and the fusion; or the memories of rivers (`model.runoff`,
         `ahead`) on all their days, where nothing else runs (of gb-rivers, a step then takes
-        0.3 of its time: 40 in 3.9 s instead of 13.3 s, validation included, on 2 cores).
+        0.3 of its time: 40 in 3.9 s instead of 13.3 s, validation included, on 2 cores); or all but these and the addresses
+        that they read.
     rank : int
         Of the adapters; other methods have none.
+    anew : bool
+        Whether the memories begin from random weights.
+    stand_ins : tuple of StandIn
+        Memories that speak for rivers which they never saw, while the rest is taught.
     """
 
     weights: Mapping[str, Tensor]
     method: Method = "full"
     rank: int = 8
+    anew: bool = False
+    stand_ins: tuple[StandIn, ...] = ()
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -75,13 +148,21 @@ class Start:
         Raises
         ------
         InputError
-            If the memories are to learn and the model has none.
+            If the memories, or all but these, are to learn and the model has none; or if a stand-in does not fit.
         """
-        model.load_state_dict(dict(self.weights))
+        drawn = {
+            name: value.clone() for name, value in model.state_dict().items() if self.anew and name.startswith(MEMORIES)
+        }
+        model.load_state_dict(dict(self.weights) | drawn)
+        if self.stand_ins:
+            model.stand_ins = StandIns([one.memory(model) for one in self.stand_ins])
         if self.method == "full":
             return
         if self.method == "memories":
             _memories_alone(model)
+            return
+        if self.method == "rest":
+            _but_memories(model)
             return
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.split(".")[0] in ANSWERING)
@@ -98,8 +179,15 @@ def _memories_alone(model: HydroMAE) -> None:
         raise InputError("memories: the model has none (model.runoff 0); choose full, frozen or lora")
     model.requires_grad_(False)
     model.runoff.requires_grad_(True)
-    model.runoff.token.requires_grad_(False)
     model.memories_alone = True
+
+
+def _but_memories(model: HydroMAE) -> None:
+    """All but the memories learns, and but the addresses, which they read."""
+    if model.runoff is None:
+        raise InputError("rest: the model has no memories (model.runoff 0); choose full, frozen or lora")
+    model.runoff.requires_grad_(False)
+    model.addresses.requires_grad_(False)
 
 
 def _matrices(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from hydromae.files import write_whole
 from hydromae.grid import GridSpec
 from hydromae.model.mae import HydroMAE
 from hydromae.progress import tell
-from hydromae.train.adapt import Start
+from hydromae.train.adapt import Start, stand_in_of
 from hydromae.train.checkpoint import CONFIG, newest, windows_of
 from hydromae.train.engine import EngineName, make_engine, pick_device
 from hydromae.train.journal import Journal
@@ -121,6 +122,9 @@ def begin(made: Beginning, world: World) -> Run:
     record = _record(made, world)
     seed, size = config.train.seed, share.windows
     learn = windows(record, config, config.data.training_period, seed=seed, augment=True, update=size)
+    if made.start is not None and made.start.stand_ins:
+        names = record.catchments[record.groups[:, 0]].astype(str).tolist()
+        learn = replace(learn, stand_in=stand_in_of(made.start.stand_ins, names))
     check = windows(record, config, config.data.validation_period, seed=0, augment=False, update=size)
     torch.manual_seed(seed)
     model = HydroMAE(config, pixels=(made.grid or GridSpec()).patch ** 2).know(made.scaling).to(world.device)
