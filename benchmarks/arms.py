@@ -1,0 +1,158 @@
+"""What the parts of the national model give: the whole, and one part taken away at a time, on the protocol's questions.
+
+    python benchmarks/arms.py train --store national.zarr --folder arms whole maps footprints
+    python benchmarks/arms.py score --store national.zarr --folder arms
+
+The seed's streams (three maps, evaporation, river flow) in windows of 30 days, at a quarter of its width, with attention in
+two directions; masks are those of the questions. Every arm has as many updates of the same windows. A run that lies in the
+folder goes on from its last checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from rich.console import Console
+
+from hydromae.cli.scores import scores_table
+from hydromae.config import Config
+from hydromae.data.scaling import Scaling
+from hydromae.data.store import grid_of, load_store
+from hydromae.evaluate import protocol
+from hydromae.evaluate.run import ByModel, run_protocol
+from hydromae.evaluate.score import summary
+from hydromae.modalities import ATTRIBUTES
+from hydromae.predict import Model, load
+from hydromae.presets import FAST, RIVERS
+from hydromae.train.checkpoint import newest
+from hydromae.train.loop import train
+
+WEATHER = ("precipitation", "soil_moisture", "temperature", "evaporation")
+PERIODS = {"training_period": ("1989-01-01", protocol.TRAINING_END), "validation_period": protocol.PERIODS["choose"]}
+WHOLE = FAST.having(
+    data=PERIODS,
+    model={
+        "d_model": 64,
+        "heads": 4,
+        "map_layers": 2,
+        "series_layers": 2,
+        "fusion_layers": 2,
+        "decoder_dim": 64,
+        "decoder_layers": 2,
+        "dropout": 0.0,
+    },
+    masks={"kind": "mixture", "answered": ("riverflow",), "mixture": RIVERS.masks.mixture},
+    optimizer={"lr": 2e-3, "weight_decay": 0.01, "betas": (0.9, 0.99)},
+    train={
+        "batch_size": 2,
+        "epochs": 4,
+        "steps_per_epoch": 125,
+        "warmup_epochs": 0.4,
+        "precision": "bf16",
+        "averaged_weights": 0.99,
+        "task_weights": (*((name, 0.1) for name in WEATHER), ("riverflow", 1.0)),
+        "catchment_variance": True,
+        "flow_share": 0.7,
+        "validation_windows": 16,
+    },
+)
+LESS: Mapping[str, dict[str, object]] = {
+    "whole": {},
+    "maps": {"streams": ("evaporation", "riverflow"), "footprints": False},
+    "footprints": {"footprints": False},
+    "neighbours": {"neighbours": 1},
+    "traits": {"film": False},
+    "static-tokens": {"static_tokens": False},
+    "fusion": {"fusion_layers": 0},
+}
+"""What of the model each arm goes without; `traits` does without the traits themselves, too (`without_traits`)."""
+QUESTIONS = ("fill", "ungauged", "simulate", "forecast", "forecast-blind")
+KEPT = ("latitude", "longitude")
+"""Traits that stay: a river lies somewhere."""
+
+
+def without_traits(record: xr.Dataset) -> xr.Dataset:
+    """The record, of whose rivers nothing is known but where they are."""
+    lost = [a.name for a in ATTRIBUTES if a.name not in KEPT and a.name in record.variables]
+    return record.assign({name: xr.full_like(record[name], np.nan) for name in lost})
+
+
+@dataclass(frozen=True)
+class Blind:
+    """A model that is asked without traits."""
+
+    method: ByModel
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.method.name
+
+    def predict(self, dataset: xr.Dataset) -> xr.Dataset:
+        """Every NaN."""
+        return self.method.predict(without_traits(dataset))
+
+
+def config_of(arm: str, seed: int, held_out: tuple[str, ...]) -> Config:
+    """Of an arm."""
+    return WHOLE.having(data={"held_out": held_out}, model=LESS[arm], train={"seed": seed})
+
+
+def teach(record: xr.Dataset, folder: Path, arm: str, seed: int, console: Console) -> Path:
+    """Train an arm, or go on with it."""
+    names = record["catchment"].values
+    config, out = config_of(arm, seed, tuple(sorted(protocol.held_out(names).astype(str)))), folder / f"{arm}-{seed}"
+    seen = record.drop_sel(catchment=protocol.held_out(names))
+    scaling, began = Scaling.fit(seen, config.data.training_period), time.perf_counter()
+    shown = without_traits(record) if arm == "traits" else record
+    train(config, shown, scaling, out, grid=grid_of(record), resume=newest(out) is not None, device="cpu")
+    console.print(f"{out}: {(time.perf_counter() - began) / 60:.1f} min", markup=False)
+    return out
+
+
+def methods(folder: Path) -> list[ByModel | Blind]:
+    """Every arm that has ended, by the name of its folder."""
+    found: list[ByModel | Blind] = []
+    for run in sorted(folder.glob("*-[0-9]")):
+        if (run / "last").is_dir():
+            model: Model = load(run / "last", "cpu")
+            asked = ByModel(model, run.name)
+            found.append(Blind(asked) if run.name.startswith("traits") else asked)
+    return found
+
+
+def main() -> None:
+    """Train or score."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("train", "score"))
+    parser.add_argument("arms", nargs="*", help=f"what to go without, all where none is named: {', '.join(LESS)}")
+    parser.add_argument("--store", type=Path, required=True, help="a national store")
+    parser.add_argument("--folder", type=Path, required=True, help="where runs and scores lie")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--period", choices=tuple(protocol.PERIODS), default="choose")
+    parser.add_argument("--every", type=int, default=60, help="days between two issues of a forecast")
+    options = parser.parse_intermixed_args()
+    unknown = sorted(set(options.arms) - set(LESS))
+    if unknown:
+        parser.error(f"{unknown[0]}: is no part; choose among {', '.join(LESS)}")
+    record, console = load_store(options.store), Console()
+    if options.what == "train":
+        for arm in options.arms or LESS:
+            teach(record, options.folder, arm, options.seed, console)
+        return
+    said = {"command": f"benchmarks/arms.py score --period {options.period} --every {options.every}"}
+    asked = {question: methods(options.folder) for question in QUESTIONS}
+    period = protocol.PERIODS[options.period]
+    found = run_protocol(None, record, period, QUESTIONS, options.every, False, said, asked)
+    found.save(options.folder / f"scores-{options.period}")
+    console.print(scores_table(summary(found)))
+
+
+if __name__ == "__main__":
+    main()
