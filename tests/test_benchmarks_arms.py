@@ -11,15 +11,18 @@ import xarray as xr
 from rich.console import Console
 
 import arms
+from hydromae.data.store import load_store, write_store
 from hydromae.evaluate import protocol
 from hydromae.modalities import ATTRIBUTES
-from synthetic import country
+from synthetic import GRID, country, scaling_of
 
 
 @pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> xr.Dataset:
+def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> xr.Dataset:
     """A country of two months, learnt from in two updates."""
-    record = country()
+    made = country()
+    write_store(made, tmp_path / "store.zarr", scaling=scaling_of(made, arms.WHOLE), sources=[], grid=GRID)
+    record = load_store(tmp_path / "store.zarr")
     days = np.datetime_as_string(record["time"].values, "D")
     whole = (str(days[0]), str(days[-1]))
     few = arms.WHOLE.having(
