@@ -58,6 +58,10 @@ def test_what_is_trained_is_kept_and_asked_its_own_questions(record: xr.Dataset,
         "forecast": ["lstm-corrected", "lstm-corrected-ensemble", "lstm-ahead"],
         "forecast-blind": ["lstm-blind"],
     }
+    skill.train(record, tmp_path, [networks.BARE], 1, console)
+    with_bare = networks.methods_of(record, tmp_path)
+    assert [m.name for m in with_bare["ungauged-bare"]] == ["lstm-bare"]
+    assert [m.name for m in with_bare["ungauged"]] == found["ungauged"]
     assert set(networks.methods_of(record, tmp_path, ("simulate",))) == {"simulate"}, "what is not asked is not fitted"
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from hydromae.evaluate.lstm import LEVELS, Ensemble, Recipe, RegionalLSTM
+from hydromae.data.windows import KEPT_TRAITS
+from hydromae.evaluate.lstm import LEVELS, Ensemble, Recipe, RegionalLSTM, known_traits
 from hydromae.evaluate.lstm_ahead import ByLead, ErrorCorrected
 from hydromae.modalities import ATTRIBUTES
 from hydromae.questions import issue_question
@@ -131,3 +132,23 @@ def test_saved_and_loaded_it_answers_the_same(trained: RegionalLSTM, tmp_path) -
     trained.save(tmp_path / "lstm")
     asked = hidden(record().isel(time=slice(0, 60)))
     assert trained.predict(asked).identical(RegionalLSTM.load(tmp_path / "lstm").predict(asked))
+
+
+def test_traits_drop_out_as_in_the_models_own_training() -> None:
+    """A share of the sequences keeps position and area alone; flags tell; without dropout nothing is drawn."""
+    count = 4000
+    traits = np.concatenate([np.full((count, len(ATTRIBUTES)), 3.0), np.ones((count, len(ATTRIBUTES)))], axis=1)
+    left = known_traits(traits, 0.2, np.random.default_rng(0))
+    values, flags = np.split(left, 2, axis=1)
+    assert np.array_equal(values, 3.0 * flags)
+    always = np.array([a.name in KEPT_TRAITS for a in ATTRIBUTES])
+    assert flags[:, always].all()
+    bare = ~flags[:, ~always].any(axis=1)
+    assert abs(bare.mean() - 0.2) < 0.03 and abs(flags[~bare][:, ~always].mean() - 0.9) < 0.01
+    generator = np.random.default_rng(0)
+    assert known_traits(traits, 0.0, generator) is traits and generator.random() == np.random.default_rng(0).random()
+    plain, dropping = (
+        RegionalLSTM.fit(record(), replace(RECIPE, steps=2, trait_dropout=share)) for share in (0.0, 0.9)
+    )
+    asked = hidden(record().isel(time=slice(0, 60)))
+    assert not plain.predict(asked).identical(dropping.predict(asked))

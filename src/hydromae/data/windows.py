@@ -225,7 +225,7 @@ def augmented(
     if not (config.trait_dropout or config.position_jitter or config.variable_dropout):
         return batch
     places = batch.places["series"]
-    kept = [_kept_traits(places.known.shape[1:], config.trait_dropout, generator) for generator in generators]
+    kept = [kept_traits(places.known.shape[1:], config.trait_dropout, generator) for generator in generators]
     known = places.known & torch.from_numpy(np.stack(kept))
     drawn = [generator.uniform(-1, 1, places.position.shape[1:]) for generator in generators]
     shift = np.stack(drawn).astype(np.float32) * config.position_jitter
@@ -248,7 +248,8 @@ def gaps_of(shape: tuple[int, int], longest: int, generator: np.random.Generator
     return (np.arange(days)[:, None] + phase) % (view + gap) >= view
 
 
-def _kept_traits(shape: torch.Size, dropout: float, generator: np.random.Generator) -> Bool[np.ndarray, "S V A"]:
+def kept_traits(shape: tuple[int, ...], dropout: float, generator: np.random.Generator) -> Bool[np.ndarray, "S V A"]:
+    """Which traits stay: of a share of the catchments `KEPT_TRAITS` alone; of the others single ones go, half as often."""
     everywhere = np.array([attribute.name in KEPT_TRAITS for attribute in ATTRIBUTES])
     bare = generator.random((*shape[:2], 1)) < dropout
     single = generator.random(tuple(shape)) < dropout / 2

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hydromae.data.scaling import Scaling
+from hydromae.data.windows import kept_traits
 from hydromae.evaluate.answers import LEVELS, answered
 from hydromae.files import write_whole
 from hydromae.modalities import ATTRIBUTES
@@ -55,6 +56,9 @@ class Recipe:
         Sequences in a batch; updates; highest rate of Adam, after a cosine; largest norm of a gradient.
     components, likelihood : int, float
         Gaussians of a distribution, and the weight of its log-likelihood beside the squared error over each river's variance.
+    trait_dropout : float
+        Share of sequences of which position and area alone are known, as of the model's own training; half as many lose
+        single traits.
     seed : int
     """
 
@@ -70,6 +74,7 @@ class Recipe:
     clip: float = 1.0
     components: int = 3
     likelihood: float = 0.1
+    trait_dropout: float = 0.0
     seed: int = 0
 
 
@@ -183,7 +188,8 @@ class RegionalLSTM:
         self.network.train()
         for step in range(recipe.steps):
             cuts = [_cut(len(flow), flow.shape[1], recipe, generator) for _ in range(STARTS)]
-            inputs = torch.cat([_joined(given[days][:, rivers], traits[rivers]) for days, rivers in cuts], dim=1)
+            known = [known_traits(traits[rivers], recipe.trait_dropout, generator) for _, rivers in cuts]
+            inputs = torch.cat([_joined(given[d][:, r], t) for (d, r), t in zip(cuts, known, strict=True)], dim=1)
             truth, rooted = (
                 torch.from_numpy(np.concatenate([a[days][:, rivers] for days, rivers in cuts], axis=1))
                 for a in (flow, root)
@@ -229,6 +235,16 @@ def _cut(days: int, rivers: int, recipe: Recipe, generator: np.random.Generator)
     start = int(generator.integers(0, days - recipe.days + 1))
     chosen = generator.choice(rivers, min(rivers, recipe.sequences // STARTS), replace=False)
     return slice(start, start + recipe.days), chosen
+
+
+def known_traits(
+    traits: Float[np.ndarray, "N G"], dropout: float, generator: np.random.Generator
+) -> Float[np.ndarray, "N G"]:
+    """What is left of the traits of some sequences, and of their flags."""
+    if not dropout:
+        return traits
+    kept = kept_traits((len(traits), 1, len(ATTRIBUTES)), dropout, generator)[:, 0]
+    return np.where(np.concatenate([kept, kept], axis=1), traits, 0.0).astype(np.float32)
 
 
 def _joined(given: Float[np.ndarray, "T N E"], traits: Float[np.ndarray, "N G"]) -> Float[Tensor, "T N H"]:

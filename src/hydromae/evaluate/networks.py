@@ -12,6 +12,7 @@ import xarray as xr
 from hydromae.evaluate import protocol
 from hydromae.evaluate.lstm import WEIGHTS, Ensemble, Recipe, RegionalLSTM
 from hydromae.evaluate.lstm_ahead import ByLead, ErrorCorrected
+from hydromae.presets import RIVERS
 from hydromae.questions import Method
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "networks"
@@ -19,8 +20,11 @@ SHIPPED = Path(__file__).parents[1] / "assets" / "networks"
 SIMULATED = Recipe(steps=5000)
 LAGGED = Recipe(steps=2200, days=365, warm_up=60)
 MEMBERS = 5
+BARE = "lstm-bare"
+"""The one that learnt to do without traits, as often as the model; it answers where a river is barely known."""
 RECIPES = (
     {f"lstm-{seed}": replace(SIMULATED, seed=seed) for seed in range(MEMBERS)}
+    | {BARE: replace(SIMULATED, trait_dropout=RIVERS.data.trait_dropout)}
     | {f"lstm-ahead-{lead}": replace(LAGGED, flow_lag=lead) for lead in protocol.LEADS}
     | {f"lstm-blind-{lead}": replace(LAGGED, flow_lag=lead, weather_lag=lead) for lead in protocol.LEADS}
 )
@@ -53,11 +57,13 @@ def methods_of(record: xr.Dataset, folder: Path, questions: Sequence[str] = prot
     correctable = "forecast" in questions and past.sizes["time"] > 0
     if members:
         together = [Ensemble(members)] if len(members) > 1 else []
-        for question in ("ungauged", "ungauged-bare", "simulate"):
+        for question in ("ungauged", "simulate") if BARE in there else ("ungauged", "ungauged-bare", "simulate"):
             found[question] += [replace(members[0], name="lstm"), *together]
         for simulator in (members[0], *together) if correctable else ():
             name = "lstm-corrected" + "-ensemble" * (simulator is not members[0])
             found["forecast"].append(ErrorCorrected.fit(simulator, past, name))
+    if BARE in there:
+        found["ungauged-bare"].append(there[BARE])
     for question, kind in (("forecast", "ahead"), ("forecast-blind", "blind")):
         leads = {lead: there[f"lstm-{kind}-{lead}"] for lead in protocol.LEADS if f"lstm-{kind}-{lead}" in there}
         if leads:
