@@ -55,7 +55,7 @@ def test_what_is_trained_is_kept_and_asked_its_own_questions(record: xr.Dataset,
         "ungauged": ["lstm", "lstm-ensemble"],
         "ungauged-bare": ["lstm", "lstm-ensemble"],
         "simulate": ["lstm", "lstm-ensemble"],
-        "forecast": ["lstm-corrected", "lstm-corrected-ensemble", "lstm-ahead"],
+        "forecast": ["lstm-corrected", "lstm-ahead"],
         "forecast-blind": ["lstm-blind"],
     }
     skill.train(record, tmp_path, [networks.BARE], 1, console)

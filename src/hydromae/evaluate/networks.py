@@ -47,8 +47,8 @@ def lies_in(folder: Path, name: str) -> bool:
 def methods_of(record: xr.Dataset, folder: Path, questions: Sequence[str] = protocol.NAMES) -> dict[str, list[Method]]:
     """Methods of each of these questions, from the networks that lie in a folder.
 
-    Simulators answer alone (seed 0) and as an ensemble; for forecasts their last error is carried on, with a decay that is
-    fitted on training days of the record, where it has any.
+    Simulators answer alone (seed 0) and as an ensemble; for forecasts the last error of the one of seed 0 is carried on, with
+    a decay that is fitted on training days of the record, where it has any.
     """
     there = {name: RegionalLSTM.load(folder / name, name) for name in RECIPES if lies_in(folder, name)}
     members = [there[name] for name in there if name.removeprefix("lstm-").isdigit()]
@@ -59,9 +59,8 @@ def methods_of(record: xr.Dataset, folder: Path, questions: Sequence[str] = prot
         together = [Ensemble(members)] if len(members) > 1 else []
         for question in ("ungauged", "simulate") if BARE in there else ("ungauged", "ungauged-bare", "simulate"):
             found[question] += [replace(members[0], name="lstm"), *together]
-        for simulator in (members[0], *together) if correctable else ():
-            name = "lstm-corrected" + "-ensemble" * (simulator is not members[0])
-            found["forecast"].append(ErrorCorrected.fit(simulator, past, name))
+        if correctable:
+            found["forecast"].append(ErrorCorrected.fit(members[0], past))
     if BARE in there:
         found["ungauged-bare"].append(there[BARE])
     for question, kind in (("forecast", "ahead"), ("forecast-blind", "blind")):
