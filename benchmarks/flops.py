@@ -170,7 +170,6 @@ def _remember(flops: Flops, config: Config, sizes: Sizes, sites: int) -> None:
             flops.products(places, Memory.INPUT + before, 2 * states)
             flops.lstm(tokens, Memory.INPUT, states, directions=1)
             flops.products(tokens, states, 1)
-    flops.products(tokens, model.runoff + model.ahead, model.d_model)
 
 
 def _stack(flops: Flops, model: ModelConfig, grid: Grid, turns: list[tuple[str, ...]], film: bool) -> None:

@@ -67,7 +67,7 @@ def test_a_mixture_of_masks_is_drawn_from_instead_of_the_runs(folder, tmp_path):
 
 def test_options_reach_the_configuration_and_what_is_not_given_is_the_runs(folder, tmp_path):
     given = ["--lr", "3e-3", "--epochs", "1", "--steps-per-epoch", "2", "--batch-size", "3"]
-    given += ["--sites", "3", "--accumulation", "2"]
+    given += ["--sites", "3", "--accumulation", "2", "--seed", "5"]
     periods = ["--training-period", "2001-02-01", "2001-08-31", "--validation-period", "2001-09-01", "2001-12-31"]
     assert finetune(folder, tmp_path / "run", *given, *periods) == 0
     assert config_of(tmp_path / "run") == HELD.having(
@@ -77,7 +77,7 @@ def test_options_reach_the_configuration_and_what_is_not_given_is_the_runs(folde
             "sites": 3,
         },
         optimizer={"lr": 3e-3},
-        train={"epochs": 1, "warmup_epochs": 0.25, "steps_per_epoch": 2, "batch_size": 3, "accumulation": 2},
+        train={"epochs": 1, "warmup_epochs": 0.25, "steps_per_epoch": 2, "batch_size": 3, "accumulation": 2, "seed": 5},
     )
 
 

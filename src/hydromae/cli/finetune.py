@@ -76,6 +76,8 @@ class Finetune:
     """Catchments a window; the pretrained run's where not given."""
     accumulation: int | None = None
     """Batches an update; the pretrained run's where not given."""
+    seed: int | None = None
+    """Seed of windows, masks and dropout; the pretrained run's where not given, which then sees its own windows again."""
     training_period: tuple[str, str] | None = None
     """First and last day to learn from; the pretrained run's where not given."""
     validation_period: tuple[str, str] | None = None
@@ -176,6 +178,7 @@ class Finetune:
             "steps_per_epoch": self.steps_per_epoch or run.train.steps_per_epoch,
             "batch_size": self.batch_size or run.train.batch_size,
             "accumulation": self.accumulation or run.train.accumulation,
+            "seed": run.train.seed if self.seed is None else self.seed,
         }
         return run.having(data=data, masks=self._masks(run), optimizer={"lr": lr}, train=learn)
 
