@@ -101,15 +101,21 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     "model.runoff": (
         model("rivers", runoff=6),
         Switch("rivers", {"model": {"runoff": 0, "ahead": 0}, "data": {"look_back_days": 0, "longest_gap": 0}}),
-        Switch("rivers", {"model": {"runoff": 7}}, before={"priors": False}),
     ),
     "model.ahead": (
         model("rivers", ahead=5),
         Switch("rivers", {"model": {"ahead": 0}, "data": {"longest_gap": 0}}),
-        Switch("rivers", {"model": {"ahead": 5}}, before={"priors": False}),
     ),
     "model.runoff_dropout": ("tests/model/test_runoff.py::test_dropout_is_of_the_states_in_training",),
-    "model.priors": (model("rivers", priors=False),),
+    "model.priors": (
+        Switch(
+            "rivers",
+            {
+                "model": {"priors": False, "runoff": 0, "ahead": 0},
+                "data": {"look_back_days": 0, "longest_gap": 0},
+            },
+        ),
+    ),
     "model.neighbours": (
         model("rivers", neighbours=None),
         model("rivers", neighbours=2),

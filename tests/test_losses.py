@@ -120,8 +120,8 @@ def test_memories_are_scored_on_every_day_that_they_were_not_shown() -> None:
     batch = flow_only([[9.0, 1.0, 2.0, 3.0, 4.0]], variance=2.0)
     batch.observed["riverflow"][0, 3] = False
     mean = torch.zeros(1, 5, 1)
-    runoff = Told(mean[..., None], mean, torch.ones_like(mean).bool())
-    ahead = Told(mean[..., None], mean, torch.tensor([[True, False, True, True, False]])[..., None])
+    runoff = Told(mean, torch.ones_like(mean).bool())
+    ahead = Told(mean, torch.tensor([[True, False, True, True, False]])[..., None])
     said = replace(answers(batch), told=[runoff, ahead])
     for weight in (0.0, 1.0, 3.0):
         config = PLAIN.having(train={"memory_weight": weight}, data={"warm_up_days": 1})
@@ -141,7 +141,7 @@ def test_a_share_of_the_error_is_of_flow_itself() -> None:
         assert float(total) == pytest.approx((1 - share) * root + share * flow)
         assert float(parts["riverflow"][0]) == pytest.approx(float(total))
     mean = torch.full((1, 2, 1), 2.0)
-    memory = Told(mean[..., None], mean, torch.ones(1, 2, 1, dtype=torch.bool))
+    memory = Told(mean, torch.ones(1, 2, 1, dtype=torch.bool))
     said = replace(answers(batch, 3.0), told=[memory])
     config = PLAIN.having(train={"flow_share": 1.0})
     expected = ((25 - 49) ** 2 + (25 - 121) ** 2) / 10 / 2  # a memory says no spread

@@ -41,6 +41,8 @@ def check(data: DataConfig, model: ModelConfig, masks: MaskConfig) -> None:
     for name, on in (("priors", model.priors), ("runoff", model.runoff)):
         if on and (data.vector_patch_size != 1 or "weather+riverflow" not in model.streams):
             raise InputError(f"config: model.{name} needs data.vector_patch_size 1 and the stream weather+riverflow")
+    if model.runoff and not model.priors:
+        raise InputError("config: what model.runoff says is read by model.priors; turn them on, or leave runoff out")
     if model.ahead and not model.runoff:
         raise InputError("config: model.ahead corrects model.runoff; give that a width, or leave ahead out")
     if data.longest_gap and not model.ahead:

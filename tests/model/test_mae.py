@@ -154,7 +154,6 @@ SWITCHES: dict[str, tuple[str, dict[str, object]]] = {
     "footprints": ("base", {"footprints": False}),
     "static_tokens": ("base", {"static_tokens": False}),
     "static_tokens of fast": ("fast", {"static_tokens": False}),
-    "priors": ("rivers", {"priors": False}),
     "neighbours": ("rivers", {"neighbours": None}),
     "neighbours of fast": ("fast", {"neighbours": 2}),
     "mixers": ("rivers", {"mixers": ("time", "space")}),
@@ -171,6 +170,18 @@ def test_every_switch_changes_the_answers(preset: str, change: dict[str, object]
     batch = sample(preset, days=6, sites=5)
     hidden = some_tokens(batch)
     assert differs(answered(small(preset), batch, hidden), answered(small(preset, **change), batch, hidden))
+
+
+def test_priors_change_the_answers_of_a_model_without_memories() -> None:
+    without = small("rivers").having(model={"runoff": 0, "ahead": 0}, data={"look_back_days": 0, "longest_gap": 0})
+    batch = sample("rivers", days=6, sites=5)
+    hidden, bare = some_tokens(batch), without.having(model={"priors": False})
+    assert differs(answered(without, batch, hidden), answered(bare, batch, hidden))
+
+
+def test_memories_that_no_prior_reads_are_refused() -> None:
+    with pytest.raises(InputError, match="what model.runoff says is read by model.priors"):
+        small("rivers", priors=False)
 
 
 @pytest.mark.parametrize("change", [{"use_fm_layers": (0, 2)}, {"use_input": True}, {"use_fm_layers": (2,)}])
