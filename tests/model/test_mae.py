@@ -180,7 +180,7 @@ def test_priors_change_the_answers_of_a_model_without_memories() -> None:
 
 
 def test_memories_that_no_prior_reads_are_refused() -> None:
-    with pytest.raises(InputError, match="what model.runoff says is read by model.priors"):
+    with pytest.raises(InputError, match=r"what model\.runoff says is read by model\.priors"):
         small("rivers", priors=False)
 
 
