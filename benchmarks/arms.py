@@ -22,14 +22,16 @@ from rich.console import Console
 
 from hydromae.cli.scores import scores_table
 from hydromae.config import Config
-from hydromae.data.scaling import Scaling
+from hydromae.data.cache import scaling_for
 from hydromae.data.store import grid_of, load_store
+from hydromae.data.windows import KEPT_TRAITS
 from hydromae.evaluate import protocol
 from hydromae.evaluate.run import ByModel, run_protocol
 from hydromae.evaluate.score import summary
 from hydromae.modalities import ATTRIBUTES
-from hydromae.predict import Model, load
+from hydromae.predict import load
 from hydromae.presets import FAST, RIVERS
+from hydromae.questions import Method
 from hydromae.train.checkpoint import newest
 from hydromae.train.loop import train
 
@@ -73,18 +75,16 @@ LESS: Mapping[str, dict[str, object]] = {
 }
 """What of the model each arm goes without; `traits` does without the traits themselves, too (`without_traits`)."""
 QUESTIONS = ("fill", "ungauged", "simulate", "forecast", "forecast-blind")
-KEPT = ("latitude", "longitude")
-"""Traits that stay: a river lies somewhere."""
 
 
 def without_traits(record: xr.Dataset) -> xr.Dataset:
-    """The record, of whose rivers nothing is known but where they are."""
-    lost = [a.name for a in ATTRIBUTES if a.name not in KEPT and a.name in record.variables]
+    """The record, of whose rivers only their places and areas are known."""
+    lost = [a.name for a in ATTRIBUTES if a.name not in KEPT_TRAITS]
     return record.assign({name: xr.full_like(record[name], np.nan) for name in lost})
 
 
 @dataclass(frozen=True)
-class Blind:
+class Traitless:
     """A model that is asked without traits."""
 
     method: ByModel
@@ -106,25 +106,29 @@ def config_of(arm: str, seed: int, held_out: tuple[str, ...]) -> Config:
 
 def teach(record: xr.Dataset, folder: Path, arm: str, seed: int, console: Console) -> Path:
     """Train an arm, or go on with it."""
-    names = record["catchment"].values
-    config, out = config_of(arm, seed, tuple(sorted(protocol.held_out(names).astype(str)))), folder / f"{arm}-{seed}"
-    seen = record.drop_sel(catchment=protocol.held_out(names))
-    scaling, began = Scaling.fit(seen, config.data.training_period), time.perf_counter()
+    held_out = protocol.held_out(record["catchment"].values).astype(str)
+    config, out = config_of(arm, seed, tuple(held_out.tolist())), folder / f"{arm}-{seed}"
     shown = without_traits(record) if arm == "traits" else record
+    began, scaling = time.perf_counter(), scaling_for(shown, config, out)
     train(config, shown, scaling, out, grid=grid_of(record), resume=newest(out) is not None, device="cpu")
     console.print(f"{out}: {(time.perf_counter() - began) / 60:.1f} min", markup=False)
     return out
 
 
-def methods(folder: Path) -> list[ByModel | Blind]:
+def methods(folder: Path) -> list[Method]:
     """Every arm that has ended, by the name of its folder."""
-    found: list[ByModel | Blind] = []
-    for run in sorted(folder.glob("*-[0-9]")):
-        if (run / "last").is_dir():
-            model: Model = load(run / "last", "cpu")
-            asked = ByModel(model, run.name)
-            found.append(Blind(asked) if run.name.startswith("traits") else asked)
-    return found
+    ended = [run for run in sorted(folder.glob("*-[0-9]")) if (run / "last").is_dir()]
+    arms = [ByModel(load(run / "last", "cpu"), run.name) for run in ended]
+    return [Traitless(arm) if arm.name.startswith("traits") else arm for arm in arms]
+
+
+def score(record: xr.Dataset, folder: Path, period: str, every: int, console: Console) -> None:
+    """Score the arms that have ended; write the evaluation, print the medians."""
+    said, arms = {"command": f"benchmarks/arms.py score --period {period} --every {every}"}, methods(folder)
+    asked = dict.fromkeys(QUESTIONS, arms)
+    found = run_protocol(None, record, protocol.PERIODS[period], QUESTIONS, every, False, said, asked)
+    found.save(folder / f"scores-{period}")
+    console.print(scores_table(summary(found)))
 
 
 def main() -> None:
@@ -145,13 +149,8 @@ def main() -> None:
     if options.what == "train":
         for arm in options.arms or LESS:
             teach(record, options.folder, arm, options.seed, console)
-        return
-    said = {"command": f"benchmarks/arms.py score --period {options.period} --every {options.every}"}
-    asked = {question: methods(options.folder) for question in QUESTIONS}
-    period = protocol.PERIODS[options.period]
-    found = run_protocol(None, record, period, QUESTIONS, options.every, False, said, asked)
-    found.save(options.folder / f"scores-{options.period}")
-    console.print(scores_table(summary(found)))
+    else:
+        score(record, options.folder, options.period, options.every, console)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ from rich.console import Console
 
 import arms
 from hydromae.data.store import load_store, write_store
+from hydromae.data.windows import KEPT_TRAITS
 from hydromae.evaluate import protocol
+from hydromae.evaluate.score import Evaluation
 from hydromae.modalities import ATTRIBUTES
 from synthetic import GRID, country, scaling_of
 
@@ -43,21 +45,41 @@ def test_every_arm_goes_without_one_part() -> None:
     assert all(config.train.steps_per_epoch == whole.train.steps_per_epoch for config in gone.values())
 
 
-def test_without_traits_a_river_lies_somewhere_and_that_is_all(few: xr.Dataset) -> None:
+def test_without_traits_a_river_has_a_place_and_an_area(few: xr.Dataset) -> None:
     bare = arms.without_traits(few)
     known = {a.name for a in ATTRIBUTES if bool(bare[a.name].notnull().any())}
-    assert known == set(arms.KEPT) and bare["riverflow"].equals(few["riverflow"])
+    assert known == set(KEPT_TRAITS) and bare["riverflow"].equals(few["riverflow"])
 
 
 @pytest.mark.parametrize("arm", ["maps", "traits"])
 def test_an_arm_trains_without_what_is_held_out_and_answers(few: xr.Dataset, tmp_path: Path, arm: str) -> None:
     out = arms.teach(few, tmp_path, arm, 3, Console(file=StringIO()))
     assert out == tmp_path / f"{arm}-3"
+    weights = (out / "last" / "model.safetensors").read_bytes()
+    arms.teach(few, tmp_path, arm, 3, Console(file=StringIO()))
+    assert (out / "last" / "model.safetensors").read_bytes() == weights, "what has ended is not taught again"
     [method] = arms.methods(tmp_path)
-    model = method.method.model if isinstance(method, arms.Blind) else method.model
+    model = method.method.model if isinstance(method, arms.Traitless) else method.model
     held = protocol.held_out(few["catchment"].values).astype(str).tolist()
     assert sorted(model.config.data.held_out) == sorted(held) and model.config.train.seed == 3
-    assert method.name == f"{arm}-3" and isinstance(method, arms.Blind) is (arm == "traits")
+    assert method.name == f"{arm}-3" and isinstance(method, arms.Traitless) is (arm == "traits")
     asked = few.copy()
     asked["riverflow"] = asked["riverflow"].where(asked["time"] != asked["time"][-1])
     assert method.predict(asked)["riverflow"].notnull().all()
+
+
+def test_arms_that_have_ended_are_scored_side_by_side(few: xr.Dataset, tmp_path: Path, monkeypatch) -> None:
+    days = np.datetime_as_string(few["time"].values, "D")
+    monkeypatch.setitem(protocol.PERIODS, "choose", (str(days[20]), str(days[-1])))  # pyright: ignore[reportArgumentType]
+    monkeypatch.setattr(protocol, "TRAINING_END", str(days[19]))
+    monkeypatch.setattr(arms, "QUESTIONS", ("ungauged", "simulate"))
+    for arm in ("maps", "traits"):
+        arms.teach(few, tmp_path, arm, 0, Console(file=StringIO()))
+    (tmp_path / "fusion-0").mkdir()  # one that has not ended
+    printed = StringIO()
+    arms.score(few, tmp_path, "choose", 30, Console(file=printed, width=200))
+    scored = Evaluation.load(tmp_path / "scores-choose").scores
+    assert set(scored["method"].values.tolist()) == {"maps-0", "traits-0"}
+    assert set(scored["question"].values.tolist()) == {"ungauged", "simulate"}
+    assert np.isfinite(scored["nse"].sel({"question": "simulate", "method": "maps-0"})).any()
+    assert "traits-0" in printed.getvalue()

@@ -200,10 +200,13 @@ class Finetune:
         digest = hashlib.sha256()
         for name, value in sorted(start.weights.items()):
             digest.update(name.encode() + value.detach().numpy().tobytes())
-        rank = self.rank if self.weights == "lora" else None
-        others = [str(run) for run in self.stand_ins] or None
-        same = {"sha256": digest.hexdigest(), "weights": self.weights, "rank": rank}
-        same |= {"anew": self.anew or None, "stand_ins": others}
+        same = {
+            "sha256": digest.hexdigest(),
+            "weights": self.weights,
+            "rank": self.rank if self.weights == "lora" else None,
+            "anew": self.anew or None,  # null where a run of before has no such word
+            "stand_ins": [str(run) for run in self.stand_ins] or None,
+        }
         file = self.out / RECORD
         if (self.out / CONFIG).is_file():
             before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}

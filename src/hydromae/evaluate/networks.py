@@ -57,12 +57,12 @@ def methods_of(record: xr.Dataset, folder: Path, questions: Sequence[str] = prot
     correctable = "forecast" in questions and past.sizes["time"] > 0
     if members:
         together = [Ensemble(members)] if len(members) > 1 else []
-        for question in ("ungauged", "simulate") if BARE in there else ("ungauged", "ungauged-bare", "simulate"):
+        for question in ("ungauged", "ungauged-bare", "simulate"):
             found[question] += [replace(members[0], name="lstm"), *together]
         if correctable:
             found["forecast"].append(ErrorCorrected.fit(members[0], past))
     if BARE in there:
-        found["ungauged-bare"].append(there[BARE])
+        found["ungauged-bare"] = [there[BARE]]
     for question, kind in (("forecast", "ahead"), ("forecast-blind", "blind")):
         leads = {lead: there[f"lstm-{kind}-{lead}"] for lead in protocol.LEADS if f"lstm-{kind}-{lead}" in there}
         if leads:

@@ -74,21 +74,26 @@ class StandIn:
         InputError
             If it reads others, or has other memories.
         """
-        own = model.state_dict()
-        same = [name for name in own if name.startswith(ADDRESSES)]
-        memories = {
-            name.removeprefix(MEMORIES): value for name, value in self.weights.items() if name.startswith(MEMORIES)
-        }
-        fits = {MEMORIES + name: value.shape for name, value in memories.items()} == {
-            name: value.shape for name, value in own.items() if name.startswith(MEMORIES)
-        }
-        if model.runoff is None or not fits or any(not torch.equal(own[n].cpu(), self.weights[n]) for n in same):
+        own, memories = model.state_dict(), _part(self.weights, MEMORIES)
+        fits = _shapes(memories) == _shapes(_part(own, MEMORIES))
+        read, theirs = _part(own, ADDRESSES), _part(self.weights, ADDRESSES)
+        alike = set(read) == set(theirs) and all(torch.equal(value.cpu(), theirs[name]) for name, value in read.items())
+        if model.runoff is None or not fits or not alike:
             raise InputError(
                 f"{self.name}: is no run of memories from the same model; finetune --weights memories makes one"
             )
         memory = deepcopy(model.runoff)
         memory.load_state_dict(memories)
         return memory
+
+
+def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Weights of a part of the model, by their names within it."""
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in weights.items()}
 
 
 def stand_in_of(stand_ins: Sequence[StandIn], names: Sequence[str]) -> Int[np.ndarray, " S"]:
@@ -150,9 +155,8 @@ class Start:
         InputError
             If the memories, or all but these, are to learn and the model has none; or if a stand-in does not fit.
         """
-        drawn = {
-            name: value.clone() for name, value in model.state_dict().items() if self.anew and name.startswith(MEMORIES)
-        }
+        kept = model.state_dict() if self.anew else {}
+        drawn = {name: value.clone() for name, value in kept.items() if name.startswith(MEMORIES)}
         model.load_state_dict(dict(self.weights) | drawn)
         if self.stand_ins:
             model.stand_ins = StandIns([one.memory(model) for one in self.stand_ins])
