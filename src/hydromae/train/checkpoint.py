@@ -223,9 +223,12 @@ def _atomically(folder: Path, world: World, write: Callable[[Path], None]) -> No
         (put, False),
     ):
         fault = _fault(deed, folder) if everywhere or world.first else None
-        if fault is not None:
-            shutil.rmtree(aside, ignore_errors=True)
-        world.agree(fault)
+        try:
+            world.agree(fault)
+        except InputError:  # now no process writes there any more, and what was written can go
+            if world.first:
+                shutil.rmtree(aside, ignore_errors=True)
+            raise
 
 
 def _fault(deed: Callable[[], None], folder: Path) -> str | None:
