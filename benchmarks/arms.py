@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from rich.console import Console
 
@@ -37,6 +38,8 @@ from hydromae.train.loop import train
 
 WEATHER = ("precipitation", "soil_moisture", "temperature", "evaporation")
 PERIODS = {"training_period": ("1989-01-01", protocol.TRAINING_END), "validation_period": protocol.PERIODS["choose"]}
+EPOCHS = 4
+"""Of 125 updates."""
 WHOLE = FAST.having(
     data=PERIODS,
     model={
@@ -53,7 +56,7 @@ WHOLE = FAST.having(
     optimizer={"lr": 2e-3, "weight_decay": 0.01, "betas": (0.9, 0.99)},
     train={
         "batch_size": 2,
-        "epochs": 4,
+        "epochs": EPOCHS,
         "steps_per_epoch": 125,
         "warmup_epochs": 0.4,
         "precision": "bf16",
@@ -99,15 +102,15 @@ class Traitless:
         return self.method.predict(without_traits(dataset))
 
 
-def config_of(arm: str, seed: int, held_out: tuple[str, ...]) -> Config:
+def config_of(arm: str, seed: int, held_out: tuple[str, ...], epochs: int = EPOCHS) -> Config:
     """Of an arm."""
-    return WHOLE.having(data={"held_out": held_out}, model=LESS[arm], train={"seed": seed})
+    return WHOLE.having(data={"held_out": held_out}, model=LESS[arm], train={"seed": seed, "epochs": epochs})
 
 
-def teach(record: xr.Dataset, folder: Path, arm: str, seed: int, console: Console) -> Path:
+def teach(record: xr.Dataset, folder: Path, arm: str, seed: int, console: Console, epochs: int = EPOCHS) -> Path:
     """Train an arm, or go on with it."""
     held_out = protocol.held_out(record["catchment"].values).astype(str)
-    config, out = config_of(arm, seed, tuple(held_out.tolist())), folder / f"{arm}-{seed}"
+    config, out = config_of(arm, seed, tuple(held_out.tolist()), epochs), folder / f"{arm}-{seed}"
     shown = without_traits(record) if arm == "traits" else record
     began, scaling = time.perf_counter(), scaling_for(shown, config, out)
     train(config, shown, scaling, out, grid=grid_of(record), resume=newest(out) is not None, device="cpu")
@@ -129,6 +132,26 @@ def score(record: xr.Dataset, folder: Path, period: str, every: int, console: Co
     found = run_protocol(None, record, protocol.PERIODS[period], QUESTIONS, every, False, said, asked)
     found.save(folder / f"scores-{period}")
     console.print(scores_table(summary(found)))
+    console.print(paired(found.scores), markup=False)
+
+
+def paired(scores: xr.Dataset) -> str:
+    """What each part gives, river by river: NSE of the whole less that of the arm without it, of the same seed.
+
+    A table: the median of the difference over rivers, and the share of rivers on which the whole is better.
+    """
+    rows: list[dict[str, object]] = []
+    for name in scores["method"].values.tolist():
+        arm, _, seed = name.rpartition("-")
+        if arm == "whole" or f"whole-{seed}" not in scores["method"].values:
+            continue
+        gain = scores["nse"].sel({"method": f"whole-{seed}"}) - scores["nse"].sel({"method": name})
+        for question in scores["question"].values.tolist():
+            known = gain.sel({"question": question}).dropna("catchment").values
+            rows.append(
+                {"without": name, "question": question, "gives": np.median(known), "better": np.mean(known > 0)}
+            )
+    return pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format)
 
 
 def main() -> None:
@@ -139,6 +162,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, required=True, help="a national store")
     parser.add_argument("--folder", type=Path, required=True, help="where runs and scores lie")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of 125 updates")
     parser.add_argument("--period", choices=tuple(protocol.PERIODS), default="choose")
     parser.add_argument("--every", type=int, default=60, help="days between two issues of a forecast")
     options = parser.parse_intermixed_args()
@@ -148,7 +172,7 @@ def main() -> None:
     record, console = load_store(options.store), Console()
     if options.what == "train":
         for arm in options.arms or LESS:
-            teach(record, options.folder, arm, options.seed, console)
+            teach(record, options.folder, arm, options.seed, console, options.epochs)
     else:
         score(record, options.folder, options.period, options.every, console)
 

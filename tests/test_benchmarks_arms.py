@@ -43,6 +43,7 @@ def test_every_arm_goes_without_one_part() -> None:
     assert not any("precipitation" in stream for stream in gone["maps"].model.streams)
     assert gone["neighbours"].model.neighbours == 1 and whole.model.neighbours is None
     assert all(config.train.steps_per_epoch == whole.train.steps_per_epoch for config in gone.values())
+    assert arms.config_of("whole", 0, (), 9).train.epochs == 9 and whole.train.epochs == arms.EPOCHS
 
 
 def test_without_traits_a_river_has_a_place_and_an_area(few: xr.Dataset) -> None:
@@ -74,7 +75,7 @@ def test_arms_that_have_ended_are_scored_side_by_side(few: xr.Dataset, tmp_path:
     monkeypatch.setattr(protocol, "TRAINING_END", str(days[19]))
     monkeypatch.setattr(arms, "QUESTIONS", ("ungauged", "simulate"))
     for arm in ("maps", "traits"):
-        arms.teach(few, tmp_path, arm, 0, Console(file=StringIO()))
+        arms.teach(few, tmp_path, arm, 0, Console(file=StringIO()), 1)
     (tmp_path / "fusion-0").mkdir()  # one that has not ended
     printed = StringIO()
     arms.score(few, tmp_path, "choose", 30, Console(file=printed, width=200))
@@ -83,3 +84,12 @@ def test_arms_that_have_ended_are_scored_side_by_side(few: xr.Dataset, tmp_path:
     assert set(scored["question"].values.tolist()) == {"ungauged", "simulate"}
     assert np.isfinite(scored["nse"].sel({"question": "simulate", "method": "maps-0"})).any()
     assert "traits-0" in printed.getvalue()
+
+
+def test_what_a_part_gives_is_the_difference_on_each_river() -> None:
+    nse = np.array([[[0.9, 0.8, np.nan], [0.5, 0.9, 0.1], [0.7, 0.7, 0.7]]])
+    names = ["whole-1", "maps-1", "maps-2"]
+    scores = xr.Dataset({"nse": (("question", "method", "catchment"), nse)}, {"question": ["fill"], "method": names})
+    header, row = arms.paired(scores).splitlines()
+    assert header.split() == ["without", "question", "gives", "better"]
+    assert row.split() == ["maps-1", "fill", "0.150", "0.500"], "median of 0.4 and -0.1; no whole has the seed 2"
