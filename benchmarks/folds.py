@@ -37,7 +37,7 @@ from hydromae.train.loop import train
 
 MODELS = 3
 NAME = "hydromae-folds"
-FOLDED = RIVERS.having(train={"epochs": 7})
+FOLDED = RIVERS.having(train={"epochs": 6})
 
 
 def groups(catchments: np.ndarray) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,11 @@ def test_bash_offers_commands_options_and_choices(script: Path) -> None:
 def test_bash_offers_nothing_but_options_after_two_dashes(script: Path, command: str) -> None:
     found = offered(script, "hydromae", command, "--")
     assert "--json" in found and all(word.startswith("--") and " " not in word for word in found), found
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    asked = [sys.executable, "-m", "hydromae", "--tyro-print-completion", "bash"]
+    with subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None and writer.stderr is not None
+        writer.stdout.close()
+        assert (writer.wait(), writer.stderr.read()) == (0, "")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -75,9 +76,14 @@ def print_completion(arguments: Sequence[str]) -> int:
     script = io.StringIO()
     with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
         parse(arguments)
-    for line in script.getvalue().splitlines(keepends=True):
-        sys.stdout.write(line.replace(r"\n", " ") if line.startswith("COMPLETION_SPEC") else line)
-    return 0 if script.getvalue() else 2
+    lines = script.getvalue().splitlines(keepends=True)
+    try:
+        for line in lines:
+            sys.stdout.write(line.replace(r"\n", " ") if line.startswith("COMPLETION_SPEC") else line)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has gone, as `| head` does; what is left must not fail when Python ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0 if lines else 2
 
 
 def _complain(line: str) -> None:
