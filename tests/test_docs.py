@@ -54,6 +54,12 @@ ELSEWHERE: dict[str, str] = {
     r"python benchmarks/skill_table.py scores": (
         "tests/test_benchmarks_skill.py::test_the_table_sets_a_method_beside_the_best_of_the_others"
     ),
+    r"(OMP_NUM_THREADS=1 )?python benchmarks/arms.py (score|train) .*": (
+        "tests/test_benchmarks_arms.py::test_arms_that_have_ended_are_scored_side_by_side"
+    ),
+    r"(OMP_NUM_THREADS=1 )?python benchmarks/folds.py (score|train) .*": (
+        "tests/test_benchmarks_folds.py::test_each_fold_is_answered_by_the_model_that_never_saw_it"
+    ),
     r"(python|OMP_NUM_THREADS=1 python) benchmarks/skill.py (score|train) .*": (
         "tests/test_benchmarks_skill.py::test_what_is_trained_is_kept_and_asked_its_own_questions"
     ),
