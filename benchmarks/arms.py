@@ -132,7 +132,8 @@ def score(record: xr.Dataset, folder: Path, period: str, every: int, console: Co
     found = run_protocol(None, record, protocol.PERIODS[period], QUESTIONS, every, False, said, asked)
     found.save(folder / f"scores-{period}")
     console.print(scores_table(summary(found)))
-    console.print(paired(found.scores), markup=False)
+    if len(arms) > 1:
+        console.print(paired(found.scores), markup=False)
 
 
 def paired(scores: xr.Dataset) -> str:
