@@ -51,6 +51,9 @@ ELSEWHERE: dict[str, str] = {
     r"hydromae pretrain national.zarr --out run --preset tiny": SEEDED,
     r"hydromae predict national.zarr --model run --out answer.nc": SEEDED,
     r"hydromae prepare FOLDER national.zarr": "tests/data/test_mapped.py::test_maps_and_gauges_become_a_national_store",
+    r"hydromae prepare maps national.zarr --shape national .*": (
+        "tests/data/test_mapped.py::test_real_rain_of_12_km_beside_camels_gb"
+    ),
     r"python benchmarks/skill_table.py scores": (
         "tests/test_benchmarks_skill.py::test_the_table_sets_a_method_beside_the_best_of_the_others"
     ),
