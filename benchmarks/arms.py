@@ -132,8 +132,7 @@ def score(record: xr.Dataset, folder: Path, period: str, every: int, console: Co
     found = run_protocol(None, record, protocol.PERIODS[period], QUESTIONS, every, False, said, asked)
     found.save(folder / f"scores-{period}")
     console.print(scores_table(summary(found)))
-    if len(arms) > 1:
-        console.print(paired(found.scores), markup=False)
+    console.print(paired(found.scores), markup=False)
 
 
 def paired(scores: xr.Dataset) -> str:
@@ -152,7 +151,9 @@ def paired(scores: xr.Dataset) -> str:
             rows.append(
                 {"without": name, "question": question, "gives": np.median(known), "better": np.mean(known > 0)}
             )
-    return pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format)
+    return (
+        pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format) if rows else "no whole to compare with"
+    )
 
 
 def main() -> None:
