@@ -11,19 +11,16 @@ folder goes on from its last checkpoint.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from rich.console import Console
 
 from hydromae.cli.scores import scores_table
 from hydromae.config import Config
-from hydromae.data.cache import scaling_for
 from hydromae.data.store import grid_of, load_store
 from hydromae.data.windows import KEPT_TRAITS
 from hydromae.evaluate import protocol
@@ -33,8 +30,7 @@ from hydromae.modalities import ATTRIBUTES
 from hydromae.predict import load
 from hydromae.presets import FAST, RIVERS
 from hydromae.questions import Method
-from hydromae.train.checkpoint import newest
-from hydromae.train.loop import train
+from teaching import taught
 
 WEATHER = ("precipitation", "soil_moisture", "temperature", "evaporation")
 PERIODS = {"training_period": ("1989-01-01", protocol.TRAINING_END), "validation_period": protocol.PERIODS["choose"]}
@@ -77,7 +73,7 @@ LESS: Mapping[str, dict[str, object]] = {
     "fusion": {"fusion_layers": 0},
 }
 """What of the model each arm goes without; `traits` does without the traits themselves, too (`without_traits`)."""
-QUESTIONS = ("fill", "ungauged", "simulate", "forecast", "forecast-blind")
+QUESTIONS: tuple[str, ...] = ("fill", "ungauged", "simulate", "forecast", "forecast-blind")
 
 
 def without_traits(record: xr.Dataset) -> xr.Dataset:
@@ -112,10 +108,7 @@ def teach(record: xr.Dataset, folder: Path, arm: str, seed: int, console: Consol
     held_out = protocol.held_out(record["catchment"].values).astype(str)
     config, out = config_of(arm, seed, tuple(held_out.tolist()), epochs), folder / f"{arm}-{seed}"
     shown = without_traits(record) if arm == "traits" else record
-    began, scaling = time.perf_counter(), scaling_for(shown, config, out)
-    train(config, shown, scaling, out, grid=grid_of(record), resume=newest(out) is not None, device="cpu")
-    console.print(f"{out}: {(time.perf_counter() - began) / 60:.1f} min", markup=False)
-    return out
+    return taught(config, shown, out, console, grid_of(record))
 
 
 def methods(folder: Path) -> list[Method]:
@@ -140,19 +133,17 @@ def paired(scores: xr.Dataset) -> str:
 
     A table: the median of the difference over rivers, and the share of rivers on which the whole is better.
     """
-    rows: list[dict[str, object]] = []
-    for name in scores["method"].values.tolist():
-        arm, _, seed = name.rpartition("-")
-        if arm == "whole" or f"whole-{seed}" not in scores["method"].values:
-            continue
-        gain = scores["nse"].sel({"method": f"whole-{seed}"}) - scores["nse"].sel({"method": name})
-        for question in scores["question"].values.tolist():
-            known = gain.sel({"question": question}).dropna("catchment").values
-            rows.append(
-                {"without": name, "question": question, "gives": np.median(known), "better": np.mean(known > 0)}
-            )
+    nse, names = scores["nse"], scores["method"].values.tolist()
+    wholes = {name: f"whole-{name.rpartition('-')[2]}" for name in names}
+    parts = [name for name in names if name != wholes[name] and wholes[name] in names]
+    if not parts:
+        return "no whole to compare with"
+    whole = nse.sel({"method": [wholes[name] for name in parts]}).assign_coords(method=parts)
+    gain = whole - nse.sel({"method": parts})
+    better = (gain > 0).where(gain.notnull()).mean("catchment")
+    table = xr.Dataset({"gives": gain.median("catchment"), "better": better}).rename(method="without")
     return (
-        pd.DataFrame(rows).to_string(index=False, float_format="{:.3f}".format) if rows else "no whole to compare with"
+        table.to_dataframe(["without", "question"]).reset_index().to_string(index=False, float_format="{:.3f}".format)
     )
 
 

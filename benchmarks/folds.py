@@ -11,7 +11,6 @@ Preset `rivers`, from random weights. A run that lies in the folder goes on from
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from rich.console import Console
 
 from hydromae.cli.scores import events_table, scores_table
 from hydromae.config import Config
-from hydromae.data.cache import scaling_for
 from hydromae.data.store import load_store
 from hydromae.evaluate import protocol
 from hydromae.evaluate.baselines import for_questions
@@ -32,8 +30,7 @@ from hydromae.evaluate.score import evaluate, summary
 from hydromae.predict import load
 from hydromae.presets import RIVERS
 from hydromae.questions import Method
-from hydromae.train.checkpoint import newest
-from hydromae.train.loop import train
+from teaching import taught
 
 MODELS = 3
 NAME = "hydromae-folds"
@@ -55,11 +52,7 @@ def config_of(catchments: np.ndarray, group: np.ndarray, seed: int) -> Config:
 def teach(record: xr.Dataset, folder: Path, group: int, seed: int, console: Console) -> Path:
     """Train the model of a group of folds, or go on with it."""
     names, out = record["catchment"].values, folder / f"without-{group}"
-    config = config_of(names, groups(names)[group], seed)
-    began, scaling = time.perf_counter(), scaling_for(record, config, out)
-    train(config, record, scaling, out, resume=newest(out) is not None, device="cpu")
-    console.print(f"{out}: {(time.perf_counter() - began) / 60:.1f} min", markup=False)
-    return out
+    return taught(config_of(names, groups(names)[group], seed), record, out, console)
 
 
 class ByFold:

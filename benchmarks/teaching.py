@@ -1,0 +1,23 @@
+"""Runs that lie in a folder: taught once, gone on with where they stopped, and timed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import xarray as xr
+from rich.console import Console
+
+from hydromae.config import Config
+from hydromae.data.cache import scaling_for
+from hydromae.grid import GridSpec
+from hydromae.train.checkpoint import newest
+from hydromae.train.loop import train
+
+
+def taught(config: Config, record: xr.Dataset, out: Path, console: Console, grid: GridSpec | None = None) -> Path:
+    """Train on a record, its maps on `grid`, or go on with the run that lies there; one that has ended stays as it is."""
+    began, scaling = time.perf_counter(), scaling_for(record, config, out)
+    train(config, record, scaling, out, grid=grid, resume=newest(out) is not None, device="cpu")
+    console.print(f"{out}: {(time.perf_counter() - began) / 60:.1f} min", markup=False)
+    return out
