@@ -1,4 +1,5 @@
-"""The tables of README and docs/skill.md, from an evaluation: one method beside the best of the others, all methods, events.
+"""The tables of README and docs/skill.md, from an evaluation: one method beside the best of the others, all methods, events,
+distributions by tenth of the flow.
 
 python benchmarks/skill_table.py scores --method hydromae
 """
@@ -8,7 +9,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import xarray as xr
 
 from hydromae.evaluate.score import Evaluation, summary
 from hydromae.report.words import question
@@ -54,6 +57,27 @@ def events(found: pd.DataFrame, method: str) -> list[str]:
     return lines
 
 
+def deciles(scores: xr.Dataset, method: str) -> list[str]:
+    """What intervals hold, and CRPS over the lowest of the others' in that tenth of the flow; the lowest flows first."""
+    lines = [
+        "| question | 90 % holds, by what came | by what was said | 50 %, by what was said | CRPS / best baseline's |",
+        "|---|---|---|---|---|",
+    ]
+    for name in scores["question"].values.tolist():
+        asked = scores.sel({"question": name})
+        own, others = asked.sel({"method": method}), asked.drop_sel(method=method)
+        shares = [
+            (own["decile_coverage90"], "observed"),
+            (own["decile_coverage90"], "said"),
+            (own["decile_coverage50"], "said"),
+        ]
+        cells = [" ".join(f"{100 * share:.0f}" for share in values.sel(by=by).values) for values, by in shares]
+        ratio = (own["decile_crps"] / others["decile_crps"].min("method")).sel(by="observed").values
+        told = " ".join(f"{part:.2f}" for part in ratio) if np.isfinite(ratio).any() else "–"
+        lines.append(f"| `{name}` | " + " | ".join([*cells, told]) + " |")
+    return lines
+
+
 def methods(found: pd.DataFrame) -> list[str]:
     """A line for each question and method, the best median NSE of a question first."""
     lines = ["| question | method | NSE | KGE | CRPS [mm/day] | 50 % / 90 % |", "|---|---|---|---|---|---|"]
@@ -78,8 +102,9 @@ def main() -> None:
     parser.add_argument("evaluation", type=Path)
     parser.add_argument("--method", default="hydromae")
     options = parser.parse_args()
-    found = summary(Evaluation.load(options.evaluation))
-    parts = rows(found, options.method), methods(found), events(found, options.method)
+    evaluation = Evaluation.load(options.evaluation)
+    found, own = summary(evaluation), options.method
+    parts = rows(found, own), methods(found), events(found, own), deciles(evaluation.scores, own)
     print("\n\n".join("\n".join(lines) for lines in parts))
 
 

@@ -102,6 +102,21 @@ def test_the_table_sets_a_method_beside_the_best_of_the_others(
     assert line == "| `forecast-3` | flood | 20 | 0.500, 0.01000 | 0.400 lstm; 0.02000 donors |"
 
 
+def test_tenths_of_flow_stand_beside_the_best_of_the_others() -> None:
+    dims, coords = ("question", "method", "by", "decile"), {"question": ["fill"], "method": ["ours", "lstm", "donors"]}
+    values = np.ones((1, 3, 2, 10)) * np.array([0.2, 0.4, np.nan])[None, :, None, None]
+    held = np.full((1, 3, 2, 10), 0.9)
+    held[:, :, 0, 9], held[:, :, 1, 0] = 0.8, 0.95
+    tables = {"decile_crps": values, "decile_coverage90": held, "decile_coverage50": held - 0.4}
+    scores = xr.Dataset({name: (dims, value) for name, value in tables.items()})
+    scores = scores.assign_coords(**coords, by=["observed", "said"], decile=np.arange(1, 11))
+    *_, line = skill_table.deciles(scores, "ours")
+    cells = [" ".join(["90"] * 9 + ["80"]), " ".join(["95"] + ["90"] * 9), " ".join(["55"] + ["50"] * 9)]
+    assert line == "| `fill` | " + " | ".join([*cells, " ".join(["0.50"] * 10)]) + " |"
+    *_, line = skill_table.deciles(scores.sel({"method": ["ours", "donors"]}), "ours")
+    assert line.endswith("| – |"), "no other method gives a distribution"
+
+
 def test_the_picture_shows_the_rows_that_are_named_and_groups_of_rivers(
     record: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -97,14 +97,19 @@ def crps(quantiles: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     Laio and Tamea (2007), HESS 11, 1267–1277, equation 9; Gneiting and Ranjan (2011), J. Bus. Econ. Stat. 29, 411–422.
     The pinball loss is computed by `scores`.
     """
+    return crps_of_days(quantiles, truth).mean("time")
+
+
+def crps_of_days(quantiles: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
+    """`crps` of each day by itself (time, ...)."""
     ordered = quantiles.sortby("quantile").astype(np.float64)
     levels = ordered["quantile"].values.astype(float)
     edges = np.concatenate([[0.0], (levels[1:] + levels[:-1]) / 2, [1.0]])
     truth = truth.astype(np.float64)
-    loss = [
-        2 * weight * quantile_score(ordered.isel(quantile=index, drop=True), truth, float(level), reduce_dims=["time"])
+    loss = (
+        2 * weight * quantile_score(ordered.isel(quantile=index, drop=True), truth, float(level), preserve_dims="all")
         for index, (level, weight) in enumerate(zip(levels, np.diff(edges), strict=True))
-    ]
+    )
     return reduce(add, loss)
 
 
@@ -136,12 +141,16 @@ def coverage(quantiles: xr.DataArray, truth: xr.DataArray, share: float) -> xr.D
     ----------
     Gneiting, Balabdaoui and Raftery (2007), J. R. Stat. Soc. B 69, 243–268, section 3.
     """
+    return held(quantiles, truth, share).mean("time")
+
+
+def held(quantiles: xr.DataArray, truth: xr.DataArray, share: float) -> xr.DataArray:
+    """Whether the interval of `coverage` held the observation (time, ...): 1 or 0, NaN where one of them is not known."""
     ends = [(1 - share) / 2, (1 + share) / 2]
     interval = quantiles.sel(quantile=ends, method="nearest", tolerance=LEVEL_TOLERANCE)
     low, high = interval.isel(quantile=0, drop=True), interval.isel(quantile=1, drop=True)
     known = truth.notnull() & low.notnull() & high.notnull()
-    inside = ((truth >= low) & (truth <= high)).where(known)
-    return inside.mean("time")
+    return ((truth >= low) & (truth <= high)).where(known)
 
 
 def contingency(warned: xr.DataArray, happened: xr.DataArray) -> xr.Dataset:

@@ -39,6 +39,16 @@ def test_a_drought_is_below_the_driest_fifth_of_its_month() -> None:
     assert found.drought[5, 0] == 2.0 and found.drought[6, 0] == 5.0  # the 20th percentile of 0 … 10
 
 
+def test_deciles_are_those_of_ten_years_of_days() -> None:
+    training = record("1990-10-01", "2001-09-30", np.array([1.0, 1.0]))
+    days = training.sizes["time"]
+    training["riverflow"][:, 0] = np.random.default_rng(0).permutation(np.linspace(0, 10, days))
+    training["riverflow"][3299:, 1] = np.nan  # a day less than ten years of 330
+    found = Thresholds.fit(training, np.array(["c1", "c0", "new"]))
+    assert found.deciles.shape == (9, 3) and np.isnan(found.deciles[:, [0, 2]]).all()
+    np.testing.assert_allclose(found.deciles[:, 1], np.arange(1, 10), rtol=1e-5)
+
+
 def test_probabilities_of_an_exponential_distribution() -> None:
     quantiles = stats.expon.ppf(LEVELS)[:, None] * np.array([1.0, 3.0])
     for above in (0.02, 0.4, 1.0, 2.0, 4.0, 6.0):
@@ -65,7 +75,7 @@ def arrays(days: int = 59) -> tuple[pd.DatetimeIndex, np.ndarray, np.ndarray, np
         truth,
         np.ones_like(truth, dtype=bool),
         truth.copy(),
-        Thresholds(np.array([5.0, np.nan]), np.full((12, 2), 0.9)),
+        Thresholds(np.array([5.0, np.nan]), np.full((12, 2), 0.9), np.full((9, 2), np.nan)),
     )
 
 

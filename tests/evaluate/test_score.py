@@ -8,6 +8,7 @@ import xarray as xr
 from hydromae import metrics
 from hydromae.errors import InputError
 from hydromae.evaluate import baselines, protocol, score
+from hydromae.evaluate.events import Thresholds
 
 PERIOD = ("2011-02-01", "2011-06-30")
 
@@ -174,6 +175,21 @@ def test_quantiles_without_the_ends_of_intervals_are_refused():
     full = record()
     with pytest.raises(InputError, match=r"narrow: no quantile 0\.05"):
         score.evaluate({"simulate": [Narrow()]}, full, protocol.simulate(full, PERIOD), PERIOD)
+
+
+def test_distributions_are_scored_by_tenth_where_the_deciles_are_known(result):
+    full = record()
+    edges = np.quantile(np.nan_to_num(full["riverflow"].values, nan=1.0), np.arange(1, 10) / 10, axis=0)
+    limits = Thresholds(np.full(6, np.nan), np.full((12, 6), np.nan), edges)
+    asked = {"simulate": [Constant(), baselines.Climatology.fit(full)]}
+    found = score.evaluate(asked, full, protocol.simulate(full, PERIOD), PERIOD, thresholds=limits).scores
+    constant = found.sel({"question": "simulate", "method": "constant"})
+    answered = float(constant["answered_days"].sum())
+    assert constant["decile_days"].sum("decile").values.tolist() == [answered] * 2
+    held = (constant["decile_days"] * constant["decile_coverage90"]).sum("decile").values
+    np.testing.assert_allclose(held, float((constant["answered_days"] * constant["coverage90"]).sum()))
+    assert found.sel({"method": "day-of-year-mean"})["decile_days"].isnull().all(), "it gives no distribution"
+    assert result.scores["decile_days"].isnull().all(), "deciles are not known without a training record"
 
 
 def test_nothing_asked_gives_an_empty_table():

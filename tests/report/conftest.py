@@ -46,6 +46,10 @@ def evaluation() -> Fake:
         easting=("catchment", [451000.0, 377000.0, 303000.0, 460000.0]),
         northing=("catchment", [206000.0, 276000.0, 825000.0, 450000.0]),
     )
+    held = np.full((2, 3, 2, 10), np.nan)
+    held[0, 0, 1] = np.linspace(0.81, 0.99, 10)
+    by_tenth = {"by": ["observed", "said"], "decile": np.arange(1, 11)}
+    scores = scores.assign(decile_coverage90=(("question", "method", "by", "decile"), held)).assign_coords(by_tenth)
     time = pd.date_range("2013-01-01", periods=60)
     truth = np.stack([np.linspace(1, 3, 60), np.where(np.arange(60) < 30, 2.0, np.nan)])
     spread = np.array([0.5, 0.8, 1.0, 1.2, 2.0])[:, None]

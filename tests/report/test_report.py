@@ -203,7 +203,7 @@ def test_the_page_holds_every_section_and_needs_nothing_else(evaluation: Any, jo
     asked = [value for _, attributes in found.seen for name, value in attributes.items() if name in {"href", "src"}]
     assert set(asked) == {"#land"} and "url(" not in text and "@import" not in text
     regions = [attributes for _, attributes in found.seen if attributes.get("role") == "region"]
-    assert len(regions) == 2 and all(region["tabindex"] == "0" and region["aria-label"] for region in regions)
+    assert len(regions) == 3 and all(region["tabindex"] == "0" and region["aria-label"] for region in regions)
     assert len(text.encode()) < 300_000
 
 
@@ -215,6 +215,9 @@ def test_the_page_says_the_numbers(evaluation: Any, journal: Path, tmp_path: Pat
     assert "<td>3</td><td>67 %</td>" in text  # donors answered 800 of 1,200 days
     assert "<title>54001: NSE 0.80</title>" in text
     assert "<td>50 %</td><td>88 %</td>" in text
+    tenths = text.split("Low and high flow")[1].split("</section>")[0]
+    assert tenths.count('scope="row"') == 1, "the other question gives no distribution"
+    assert "".join(f"<td>{share}</td>" for share in range(81, 100, 2)) in tenths
     assert "20 entries in the journal, 3 minutes. Not drawn: 1 without" in text
     assert "<title>step 4: 0.5</title>" in text
     assert "hydromae evaluate A</pre>" in text and "Open Government Licence v3.0" in text
@@ -223,12 +226,14 @@ def test_the_page_says_the_numbers(evaluation: Any, journal: Path, tmp_path: Pat
 
 def test_without_journal_examples_or_distributions_the_page_leaves_them_out(evaluation: Any, tmp_path: Path) -> None:
     scores = evaluation.scores.assign(
-        {name: evaluation.scores[name] * np.nan for name in ("crps", "coverage50", "coverage90")}
+        {name: evaluation.scores[name] * np.nan for name in ("crps", "coverage50", "coverage90", "decile_coverage90")}
     )
     bare = replace(evaluation, scores=scores, examples=evaluation.examples.isel(example=slice(0)), settings={})
     text = render(bare, None, tmp_path, data_licence="Invented data, CC0")
     headings = {attributes["id"] for tag, attributes in Structure(text).seen if tag == "h2"}
     assert headings == {"where", "scores", "spread", "made"}
+    old = replace(evaluation, scores=evaluation.scores.drop_vars("decile_coverage90"))
+    assert "Low and high flow" not in render(old, None, tmp_path) and "reliability" in render(old, None, tmp_path)
     assert "Invented data, CC0" in text and "CAMELS-GB" not in text
 
 

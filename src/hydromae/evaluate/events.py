@@ -15,6 +15,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from hydromae.evaluate.answers import river_flow
+from hydromae.evaluate.deciles import DECILES
 
 KINDS = ("flood", "drought")
 COUNTS = ("cases", "events", "hits", "false_alarms", "brier")
@@ -30,7 +31,7 @@ ASKED = 1 / 3
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From where on it is an event; NaN for rivers with fewer than ten years in the training record.
+    """What is much and little on each river; NaN for rivers with fewer than ten years in the training record.
 
     Attributes
     ----------
@@ -38,10 +39,13 @@ class Thresholds:
         Median of the annual maxima (water years from October) [mm/day]: what is exceeded in every other year.
     drought : Float[12, C]
         20th percentile of the mean flow of each calendar month [mm/day].
+    deciles : Float[9, C]
+        Of the flow of all days [mm/day].
     """
 
     flood: Float[np.ndarray, " C"]
     drought: Float[np.ndarray, "12 C"]
+    deciles: Float[np.ndarray, "9 C"]
 
     @classmethod
     def fit(cls, training: xr.Dataset, catchments: np.ndarray) -> Thresholds:
@@ -57,15 +61,18 @@ class Thresholds:
         first = _first(month)
         means = np.where(np.add.reduceat(seen, first, axis=0) >= MONTH_DAYS, _monthly(flow, seen, first), np.nan)
         dry = [_quantile(means[month[first] % 12 == one], DRY) for one in range(12)]
-        return cls(_quantile(largest, 0.5), np.stack(dry))
+        deciles = _quantile(flow, np.arange(1, DECILES) / DECILES, LEAST_YEARS * YEAR_DAYS)
+        return cls(_quantile(largest, 0.5), np.stack(dry), deciles)
 
 
-def _quantile(years: Float[np.ndarray, "Y C"], share: float) -> Float[np.ndarray, " C"]:
-    """Quantile over the years of rivers that have enough of them; NaN for the others."""
-    found = np.full(years.shape[1], np.nan)
-    enough = np.isfinite(years).sum(axis=0) >= LEAST_YEARS
+def _quantile(
+    values: Float[np.ndarray, "N C"], share: float | Float[np.ndarray, " S"], least: int = LEAST_YEARS
+) -> Float[np.ndarray, "*S C"]:
+    """Quantiles of rivers that have enough values; NaN for the others."""
+    found = np.full((*np.shape(share), values.shape[1]), np.nan)
+    enough = np.isfinite(values).sum(axis=0) >= least
     if enough.any():
-        found[enough] = np.nanquantile(years[:, enough], share, axis=0)
+        found[..., enough] = np.nanquantile(values[:, enough], share, axis=0)
     return found
 
 

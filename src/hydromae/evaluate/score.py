@@ -14,6 +14,7 @@ import xarray as xr
 
 from hydromae import metrics
 from hydromae.errors import InputError
+from hydromae.evaluate.deciles import BY, DECILE_SCORES, DECILES, by_decile
 from hydromae.evaluate.events import COUNTS, KINDS, Thresholds, counted, scores_of
 from hydromae.evaluate.examples import Hydrograph, example_table, typical
 from hydromae.evaluate.protocol import Period, Question
@@ -36,7 +37,8 @@ class Evaluation:
         `nse`, `kge`, `target_days` (observed days that were asked for), `answered_days` (those of them that the method
         answered; scores look at these), `crps` [mm/day], `coverage50`, `coverage90` (NaN where a method gives no
         distribution), counts of floods and droughts (`evaluate.events`), coordinates `easting`, `northing` [m] where the
-        record has them. NaN where a method was not asked.
+        record has them. NaN where a method was not asked. `decile_days`, `decile_crps`, `decile_coverage50` and
+        `decile_coverage90` (question, method, by, decile): distributions by tenth of the flow (`evaluate.deciles`).
     examples : Dataset (example, time)
         Hydrographs: `truth`, `mean` and `quantile_value` (quantile, example, time) of the answers on target days,
         `precipitation`, with coordinates `question`, `method`, `catchment`, `nse` of each example.
@@ -189,18 +191,30 @@ class _Answers:
                 "answered_days": answered.sum("time").astype(np.float64),
             }
         )
+        days = self._days(target)
+        if days is not None:
+            result = result.assign(days.mean("time"))
         if thresholds is not None:
             levels = None if self.quantiles is None else self.quantiles["quantile"].values
             cuts = None if self.quantiles is None else self.quantiles.values
-            days = pd.DatetimeIndex(truth["time"].values)
-            held = counted(days, truth.values, self.target.values, self.mean.values, levels, cuts, thresholds)
-            result = result.assign({name: ("catchment", count) for name, count in held.items()})
+            time = pd.DatetimeIndex(truth["time"].values)
+            events = counted(time, truth.values, self.target.values, self.mean.values, levels, cuts, thresholds)
+            result = result.assign({name: ("catchment", count) for name, count in events.items()})
+        if thresholds is not None and days is not None:
+            flows = xr.Dataset({"observed": target, "said": self.mean})
+            result = result.assign(by_decile(flows, days, thresholds.deciles))
+        return result
+
+    def _days(self, target: xr.DataArray) -> xr.Dataset | None:
+        """Scores of each day's distribution, where there are any."""
         if self.quantiles is None:
-            return result
-        return result.assign(
-            crps=metrics.crps(self.quantiles, target),
-            coverage50=metrics.coverage(self.quantiles, target, 0.5),
-            coverage90=metrics.coverage(self.quantiles, target, 0.9),
+            return None
+        return xr.Dataset(
+            {
+                "crps": metrics.crps_of_days(self.quantiles, target),
+                "coverage50": metrics.held(self.quantiles, target, 0.5),
+                "coverage90": metrics.held(self.quantiles, target, 0.9),
+            }
         )
 
 
@@ -208,14 +222,17 @@ def _score_table(table: Mapping[tuple[str, str], xr.Dataset], catchment: xr.Data
     """Scores of all rows and methods side by side, NaN where a method was not asked."""
     rows = list(dict.fromkeys(row for row, _ in table))
     names = list(dict.fromkeys(name for _, name in table))
-    values = {score: np.full((len(rows), len(names), catchment.size), np.nan) for score in SCORES}
+    coords = {"question": rows, "method": names, "catchment": catchment.values, "by": list(BY)}
+    coords["decile"] = list(range(1, DECILES + 1))
+    dims = dict.fromkeys(SCORES, ("question", "method", "catchment"))
+    dims |= dict.fromkeys(DECILE_SCORES, ("question", "method", "by", "decile"))
+    values = {score: np.full([len(coords[dim]) for dim in dims[score]], np.nan) for score in dims}
     for (row, name), scores in table.items():
         for score in scores.data_vars:
             values[str(score)][rows.index(row), names.index(name)] = scores[score].values
-    units = {"target_days": "days", "answered_days": "days", "crps": "mm day-1"}
-    dims = ("question", "method", "catchment")
-    variables = {score: (dims, array, {"units": units.get(score, "1")}) for score, array in values.items()}
-    return xr.Dataset(variables, coords={"question": rows, "method": names, "catchment": catchment.values})
+    units = {"target_days": "days", "answered_days": "days", "decile_days": "days"}
+    units |= {"crps": "mm day-1", "decile_crps": "mm day-1"}
+    return xr.Dataset({s: (dims[s], array, {"units": units.get(s, "1")}) for s, array in values.items()}, coords=coords)
 
 
 def _hydrographs(

@@ -93,4 +93,28 @@ def reliability(scores: xr.Dataset, model: str) -> str:
         f'<th scope="col">in the 90 % interval</th></tr></thead><tbody>{lines}</tbody></table></div>'
     )
     lead = "Share of measured days inside the interval, median over catchments. Honest intervals hold 50 % and 90 %."
-    return section("reliability", "Can the intervals be trusted?", lead, body)
+    return section("reliability", "Can the intervals be trusted?", lead, body + by_tenth(scores, model))
+
+
+def by_tenth(scores: xr.Dataset, model: str) -> str:
+    """What the model's 90 % interval held, by tenth of the flow that was said; nothing where that is not known."""
+    if "decile_coverage90" not in scores:
+        return ""
+    held = scores["decile_coverage90"].sel({"method": model, "by": "said"})
+    named = [name for name in questions(scores) if held.sel(question=name).notnull().any()]
+    if not named:
+        return ""
+    lines = "".join(
+        f'<tr><th scope="row">{escape(question(name).title)}</th>'
+        + "".join(f"<td>{number(100 * float(share), 0)}</td>" for share in held.sel(question=name).values)
+        + "</tr>"
+        for name in named
+    )
+    head = "".join(f'<th scope="col">{tenth}</th>' for tenth in held["decile"].values)
+    return (
+        "<h3>Low and high flow</h3><p>Share of measured days inside the 90 % interval of "
+        f"{escape(model)} [%], by the tenth of a river's flows in which its answer lies: 1 the lowest, 10 the highest. "
+        "All rivers together.</p>"
+        '<div class="scroll" role="region" tabindex="0" aria-label="Coverage by tenth of flow"><table><thead><tr>'
+        f'<th scope="col">Question</th>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+    )
