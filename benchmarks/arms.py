@@ -73,7 +73,7 @@ LESS: Mapping[str, dict[str, object]] = {
     "fusion": {"fusion_layers": 0},
 }
 """What of the model each arm goes without; `traits` does without the traits themselves, too (`without_traits`)."""
-QUESTIONS: tuple[str, ...] = ("fill", "ungauged", "simulate", "forecast", "forecast-blind")
+QUESTIONS: tuple[str, ...] = ("fill", "ungauged", "ungauged-bare", "simulate", "forecast", "forecast-blind")
 
 
 def without_traits(record: xr.Dataset) -> xr.Dataset:

@@ -80,20 +80,24 @@ def deciles(scores: xr.Dataset, method: str) -> list[str]:
 
 def methods(found: pd.DataFrame) -> list[str]:
     """A line for each question and method, the best median NSE of a question first."""
-    lines = ["| question | method | NSE | KGE | CRPS [mm/day] | 50 % / 90 % |", "|---|---|---|---|---|---|"]
+    lines = ["| question | method | NSE | 25th | KGE | CRPS [mm/day] | 50 % / 90 % |", "|---|---|---|---|---|---|---|"]
     for name in dict.fromkeys(found.index.get_level_values("question")):
         for method, row in found.loc[name].sort_values("nse_median", ascending=False).iterrows():
             sure = row["crps"] == row["crps"]
             told = [f"{row['crps']:.3f}", f"{row['coverage50']:.0%} / {row['coverage90']:.0%}"] if sure else ["–", "–"]
-            lines.append(
-                "| " + " | ".join([f"`{name}`", str(method), nse(row), f"{row['kge_median']:.3f}", *told]) + " |"
-            )
+            cells = [f"`{name}`", str(method), nse(row), signed(row["nse_p25"], 2), f"{row['kge_median']:.3f}", *told]
+            lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
 def nse(row: pd.Series) -> str:
     """Median and 10th percentile."""
-    return f"{row['nse_median']:.3f} ({row['nse_p10']:.2f})"
+    return f"{signed(row['nse_median'], 3)} ({signed(row['nse_p10'], 2)})"
+
+
+def signed(value: float, digits: int) -> str:
+    """With a minus sign where it is one."""
+    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def main() -> None:

@@ -83,7 +83,7 @@ def test_the_table_sets_a_method_beside_the_best_of_the_others(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     columns = {"nse_median": [0.9, 0.8, 0.85], "nse_p10": [0.7, 0.5, 0.6], "crps": [0.1, 0.3, float("nan")]}
-    columns |= {"kge_median": [0.8, 0.7, 0.75]}
+    columns |= {"kge_median": [0.8, 0.7, 0.75], "nse_p25": [0.75, -0.55, 0.65]}
     columns |= {"coverage50": [0.5, 0.4, float("nan")], "coverage90": [0.9, 0.8, float("nan")]}
     columns |= {"flood_events": [20.0] * 3, "flood_csi": [0.5, 0.4, 0.3], "flood_brier": [0.01, 0.03, 0.02]}
     columns |= {"drought_events": [3.0] * 3, "drought_csi": [0.5] * 3, "drought_brier": [0.1] * 3}
@@ -94,9 +94,9 @@ def test_the_table_sets_a_method_beside_the_best_of_the_others(
         "| `forecast-3`: forecast, 3 days ahead | 0.900 (0.70) | 0.850 (0.60) donors | 50% / 90% | 0.100, 0.300 lstm |"
     )
     assert skill_table.methods(found)[2:] == [
-        "| `forecast-3` | ours | 0.900 (0.70) | 0.800 | 0.100 | 50% / 90% |",
-        "| `forecast-3` | donors | 0.850 (0.60) | 0.750 | – | – |",
-        "| `forecast-3` | lstm | 0.800 (0.50) | 0.700 | 0.300 | 40% / 80% |",
+        "| `forecast-3` | ours | 0.900 (0.70) | 0.75 | 0.800 | 0.100 | 50% / 90% |",
+        "| `forecast-3` | donors | 0.850 (0.60) | 0.65 | 0.750 | – | – |",
+        "| `forecast-3` | lstm | 0.800 (0.50) | −0.55 | 0.700 | 0.300 | 40% / 80% |",
     ]
     (line,) = skill_table.events(found, "ours")[2:]
     assert line == "| `forecast-3` | flood | 20 | 0.500, 0.01000 | 0.400 lstm; 0.02000 donors |"
