@@ -46,7 +46,7 @@ demo: $(STAMP) ## from nothing to a report: virtual record, training, gap, forec
 	$(BIN)/hydromae demo
 
 test: $(STAMP) ## all tests with coverage, then types
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term-missing:skip-covered
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --durations=25 --durations-min=5 --cov --cov-report=term-missing:skip-covered
 	$(PYRIGHT)
 
 $(DOCS_STAMP): $(STAMP) requirements/docs.txt
