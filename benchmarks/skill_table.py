@@ -65,14 +65,14 @@ def deciles(scores: xr.Dataset, method: str) -> list[str]:
     ]
     for name in scores["question"].values.tolist():
         asked = scores.sel({"question": name})
-        own, others = asked.sel({"method": method}), asked.drop_sel(method=method)
+        own, best = asked.sel({"method": method}), asked["decile_crps"].where(asked["method"] != method).min("method")
         shares = [
             (own["decile_coverage90"], "observed"),
             (own["decile_coverage90"], "said"),
             (own["decile_coverage50"], "said"),
         ]
         cells = [" ".join(f"{100 * share:.0f}" for share in values.sel(by=by).values) for values, by in shares]
-        ratio = (own["decile_crps"] / others["decile_crps"].min("method")).sel(by="observed").values
+        ratio = (own["decile_crps"] / best).sel(by="observed").values
         told = " ".join(f"{part:.2f}" for part in ratio) if np.isfinite(ratio).any() else "–"
         lines.append(f"| `{name}` | " + " | ".join([*cells, told]) + " |")
     return lines

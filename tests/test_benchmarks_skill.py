@@ -113,8 +113,9 @@ def test_tenths_of_flow_stand_beside_the_best_of_the_others() -> None:
     *_, line = skill_table.deciles(scores, "ours")
     cells = [" ".join(["90"] * 9 + ["80"]), " ".join(["95"] + ["90"] * 9), " ".join(["55"] + ["50"] * 9)]
     assert line == "| `fill` | " + " | ".join([*cells, " ".join(["0.50"] * 10)]) + " |"
-    *_, line = skill_table.deciles(scores.sel({"method": ["ours", "donors"]}), "ours")
-    assert line.endswith("| – |"), "no other method gives a distribution"
+    for names in (["ours", "donors"], ["ours"]):
+        *_, line = skill_table.deciles(scores.sel({"method": names}), "ours")
+        assert line.endswith("| – |"), "no other method gives a distribution"
 
 
 def test_the_picture_shows_the_rows_that_are_named_and_groups_of_rivers(
