@@ -14,8 +14,7 @@ from jaxtyping import Float, Int
 
 BY = ("observed", "said")
 DECILES = 10
-COVERAGES = ("decile_coverage50", "decile_coverage90")
-DECILE_SCORES = ("decile_days", "decile_crps", *COVERAGES)
+DECILE_SCORES = ("decile_days", "decile_crps", "decile_coverage50", "decile_coverage90")
 
 
 def by_decile(flows: xr.Dataset, days: xr.Dataset, edges: Float[np.ndarray, "9 C"]) -> xr.Dataset:
