@@ -14,6 +14,7 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.evaluate.score import Evaluation, summary
+from hydromae.report.chart import number
 from hydromae.report.words import question
 
 
@@ -85,19 +86,21 @@ def methods(found: pd.DataFrame) -> list[str]:
         for method, row in found.loc[name].sort_values("nse_median", ascending=False).iterrows():
             sure = row["crps"] == row["crps"]
             told = [f"{row['crps']:.3f}", f"{row['coverage50']:.0%} / {row['coverage90']:.0%}"] if sure else ["–", "–"]
-            cells = [f"`{name}`", str(method), nse(row), signed(row["nse_p25"], 2), f"{row['kge_median']:.3f}", *told]
+            cells = [
+                f"`{name}`",
+                str(method),
+                nse(row),
+                number(float(row["nse_p25"])),
+                f"{row['kge_median']:.3f}",
+                *told,
+            ]
             lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
 def nse(row: pd.Series) -> str:
     """Median and 10th percentile."""
-    return f"{signed(row['nse_median'], 3)} ({signed(row['nse_p10'], 2)})"
-
-
-def signed(value: float, digits: int) -> str:
-    """With a minus sign where it is one."""
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    return f"{number(float(row['nse_median']), 3)} ({number(float(row['nse_p10']))})"
 
 
 def main() -> None:
