@@ -90,7 +90,7 @@ def methods(found: pd.DataFrame) -> list[str]:
                 f"`{name}`",
                 str(method),
                 nse(row),
-                number(float(row["nse_p25"])),
+                number(row["nse_p25"]),
                 f"{row['kge_median']:.3f}",
                 *told,
             ]
@@ -100,7 +100,7 @@ def methods(found: pd.DataFrame) -> list[str]:
 
 def nse(row: pd.Series) -> str:
     """Median and 10th percentile."""
-    return f"{number(float(row['nse_median']), 3)} ({number(float(row['nse_p10']))})"
+    return f"{number(row['nse_median'], 3)} ({number(row['nse_p10'])})"
 
 
 def main() -> None:
