@@ -55,7 +55,7 @@ WHOLE = FAST.having(
         "epochs": EPOCHS,
         "steps_per_epoch": 125,
         "warmup_epochs": 0.4,
-        "precision": "bf16",
+        "precision": "auto",
         "averaged_weights": 0.99,
         "task_weights": (*((name, 0.1) for name in WEATHER), ("riverflow", 1.0)),
         "catchment_variance": True,

@@ -40,7 +40,7 @@ from hydromae.data.windows import batch_of
 from hydromae.masking import Hidden, nothing
 from hydromae.modalities import ATTRIBUTES
 from hydromae.predict import Model, load
-from hydromae.train.engine import arithmetic
+from hydromae.runtime import autocast
 from timed import invented
 
 DAYS, RIVERS, HIDDEN = 365, 599, 0.3
@@ -123,13 +123,13 @@ def forward(model: Model, dataset: xr.Dataset, precision: Precision, times: int,
     batch, hidden, wanted = asked(model, dataset)
 
     def once() -> object:
-        with torch.inference_mode(), arithmetic(model.device, precision):
+        with torch.inference_mode(), autocast(model.device, precision):
             return model.network(batch, hidden, wanted)
 
     spent = best(once, times)
     counter = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
     # Not in inference mode, where autocast does not reach an LSTM's weights under the counter.
-    with torch.no_grad(), arithmetic(model.device, precision), counter:
+    with torch.no_grad(), autocast(model.device, precision), counter:
         model.network(batch, hidden, wanted)
     recurrent = lstm_flops(model.network, batch.values["riverflow"][..., 0].numel()) // 3
     flops = counter.get_total_flops() + recurrent

@@ -14,7 +14,7 @@ import xarray as xr
 from clock import Spent
 from flops import counted, formula, lstm_flops
 from hydromae.batch import Batch
-from hydromae.config import Config
+from hydromae.config import Config, Precision
 from hydromae.data.record import Record, record_of
 from hydromae.data.scaling import Scaling
 from hydromae.data.store import open_store
@@ -25,6 +25,7 @@ from hydromae.masking import Hidden, draw
 from hydromae.modalities import ATTRIBUTES, MODALITIES
 from hydromae.model.mae import HydroMAE
 from hydromae.presets import PRESETS
+from hydromae.runtime import pick_precision
 from hydromae.train.engine import OwnEngine
 from hydromae.train.world import World
 from tally import Flops, Sizes
@@ -74,11 +75,11 @@ def shrunk(config: Config) -> Config:
     return config.having(data=days, model={"d_model": 16, "decoder_dim": 16, "heads": 2})
 
 
-def prepared(name: str, quick: bool, precision: str | None) -> Config:
+def prepared(name: str, quick: bool, precision: Precision | None) -> Config:
     """A preset with a period just long enough, one window (of all sites) or two (of some) at a time."""
     config = shrunk(PRESETS[name]) if quick else PRESETS[name]
-    train = {"batch_size": 2 if config.data.sites is not None else 1}
-    return lasting(config.having(train=train | ({"precision": precision} if precision else {})))
+    used = pick_precision(precision or config.train.precision, torch.device("cpu"))
+    return lasting(config.having(train={"batch_size": 2 if config.data.sites is not None else 1, "precision": used}))
 
 
 def lasting(config: Config) -> Config:

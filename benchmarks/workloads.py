@@ -87,7 +87,7 @@ def step(preset: str, days: int, catchments: int, batch: int, quick: bool) -> De
     torch.manual_seed(0)
     model = HydroMAE(config).know(scaling)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    half = config.train.precision == "bf16"
+    half = config.train.precision != "fp32"
 
     def update() -> float:
         torch.manual_seed(0)

@@ -19,7 +19,7 @@ from hydromae.masking import Hidden, draw
 from hydromae.model.address import nearest
 from hydromae.model.mae import HydroMAE
 from hydromae.presets import PRESETS
-from hydromae.train.engine import arithmetic
+from hydromae.runtime import autocast
 from samples import built, sample, small
 from scaling import Machine, exchanged, fits, modelled, parameters, state_bytes, step, tables
 from tally import Flops, Grid, Sizes, near_sites
@@ -73,7 +73,7 @@ def test_formula_says_what_is_kept_for_backward(preset, precision):
     batch = sample(preset, size=4, days=20, sites=5, patches=10, observed=2.0)
     hidden, net = checkered(batch), built(config).train()
     said = formula(config, Sizes.of(batch, hidden, config.model))
-    with arithmetic(torch.device("cpu"), precision):
+    with autocast(torch.device("cpu"), precision):
         kept = saved_bytes(lambda: net(batch, hidden))
     assert kept == pytest.approx(said.saved_bytes(precision), rel=0.05)
     without = formula(config.having(model={"dropout": 0.0}), Sizes.of(batch, hidden, config.model))

@@ -20,6 +20,7 @@ ORDER = (
     "footprints",
     "bounds",
     "settings",
+    "runtime",
     "contradictions",
     "config",
     "presets",

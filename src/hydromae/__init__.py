@@ -17,8 +17,8 @@ __version__ = "0.1.0"
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
-def load(name: str | Path, device: str = "auto") -> Model:
+def load(name: str | Path, device: str = "auto", precision: str = "auto") -> Model:
     """A trained model, from a run, a checkpoint, or a model folder; see `hydromae.predict.load`."""
     from hydromae.predict import load as load_model  # torch is read only now, so that the command line starts at once
 
-    return load_model(name, device)
+    return load_model(name, device, precision)

@@ -17,7 +17,7 @@ from hydromae.assemble import assemble, catchments_of, wanted_days
 from hydromae.batch import Batch
 from hydromae.blend import Sums, overlapping
 from hydromae.card import model_card, read_card
-from hydromae.config import Config
+from hydromae.config import Config, Precision
 from hydromae.data.readers import nrfa
 from hydromae.data.readers.ahead import with_days
 from hydromae.data.readers.table import answer_dataset, answer_frame, from_dataset, from_frame
@@ -31,8 +31,8 @@ from hydromae.masking import nothing
 from hydromae.modalities import MODALITIES
 from hydromae.model.distribution import Gaussians
 from hydromae.model.mae import HydroMAE
+from hydromae.runtime import autocast, pick_device, pick_precision, precision_named
 from hydromae.train.checkpoint import WEIGHTS, load_model, newest, save_model, whole
-from hydromae.train.engine import arithmetic, pick_device
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles that an answer carries unless others are asked for."""
@@ -62,6 +62,8 @@ class Model:
     name : str
     card : str or None
         What its folder says of it.
+    precision : Precision
+        What answers are asked for in; "auto" is what the model was trained in where that is native to the device, else fp32.
     """
 
     network: HydroMAE
@@ -71,6 +73,12 @@ class Model:
     device: torch.device
     name: str = "hydromae"
     card: str | None = None
+    precision: Precision = "auto"
+
+    @property
+    def precision_used(self) -> Precision:
+        """What answers are computed in: "fp32", "bf16" or "fp16"."""
+        return pick_precision(self.precision, self.device, self.config.train.precision)
 
     @overload
     def predict(
@@ -166,7 +174,7 @@ class Model:
         with torch.inference_mode():
             for batch, weight, starts in self._windows(record, np.ones(len(record.days), dtype=bool)):
                 hidden = {name: value.to(self.device) for name, value in nothing(batch).items()}
-                with arithmetic(self.device, self.config.train.precision):
+                with autocast(self.device, self.precision_used):
                     tokens = self.network.represent(batch.to(self.device), hidden).float().cpu().numpy()
                 for part, share, start in zip(tokens, weight, starts, strict=True):
                     here = slice(start, start + len(share))
@@ -205,9 +213,9 @@ class Model:
         save_model(Path(folder), self.network.state_dict(), self.config, self.scaling, self.grid, card)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, device: str = "auto") -> Model:
+    def from_pretrained(cls, folder: str | Path, device: str = "auto", precision: str = "auto") -> Model:
         """As `hydromae.load`."""
-        return load(folder, device)
+        return load(folder, device, precision)
 
     def _answer(self, dataset: xr.Dataset, levels: list[float], watch: Watch) -> xr.Dataset:
         record = record_of(dataset, self.config, self.scaling, self.grid)
@@ -226,7 +234,7 @@ class Model:
                 wanted[name] = torch.zeros_like(wanted[name])
         batch, asked = batch.to(self.device), {name: value.to(self.device) for name, value in wanted.items()}
         hidden = {name: value.to(self.device) for name, value in nothing(batch).items()}
-        with arithmetic(self.device, self.config.train.precision):
+        with autocast(self.device, self.precision_used):
             out = self.network(batch, hidden, asked)
         answers = {}
         for name, where in asked.items():
@@ -279,13 +287,16 @@ def _known(attributes: Attributes) -> xr.Dataset | None:
     return attributes if attributes is None or isinstance(attributes, xr.Dataset) else nrfa.read(attributes)
 
 
-def load(name: str | Path, device: str = "auto") -> Model:
+def load(name: str | Path, device: str = "auto", precision: str = "auto") -> Model:
     """A trained model: a shipped one by its name, a run (its best, else its last state), a checkpoint, or a model folder.
+
+    `device` is "auto", "cpu", "cuda" or "mps". `precision` "auto" answers in what the model was trained in where that is
+    native to the device, else in fp32; "fp32", "bf16" and "fp16" are obeyed, and an operation that lacks them runs in fp32.
 
     Raises
     ------
     InputError
-        If there is no model under that name.
+        If there is no model under that name, no such device, or no such precision.
     """
     folder = SHIPPED / str(name) if str(name) in shipped() else Path(name)
     last = newest(folder)
@@ -293,9 +304,10 @@ def load(name: str | Path, device: str = "auto") -> Model:
     folder = next((found for found in candidates if (found / WEIGHTS).is_file()), folder)
     if not folder.exists():
         raise InputError(f"{name}: no such model; name a run, a checkpoint, a model folder, or {', '.join(shipped())}")
-    network, config, scaling, grid = load_model(folder)
     where = pick_device(device)
-    return Model(network.to(where), config, scaling, grid, where, card=read_card(folder))
+    asked = precision_named(precision)
+    network, config, scaling, grid = load_model(folder)
+    return Model(network.to(where), config, scaling, grid, where, card=read_card(folder), precision=asked)
 
 
 def shipped() -> list[str]:

@@ -60,7 +60,6 @@ RIVERS = Config(
         epochs=10,
         warmup_epochs=0.5,
         steps_per_epoch=500,
-        precision="bf16",
         averaged_weights=0.998,
         task_weights=(("weather", 0.1), ("riverflow", 1.0)),
         catchment_variance=True,

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 Mixer = Literal["joint", "time", "recurrent", "space"]
 MaskKind = Literal["random", "unified", "tube", "span", "outage", "future", "blind", "site", "modality", "mixture"]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 TrackerKind = Literal["none", "auto", "wandb", "tensorboard"]
 
 
@@ -190,8 +190,9 @@ class TrainConfig:
     """Epochs of linear warm-up."""
     steps_per_epoch: int | None = None
     """Updates that count as an epoch; None means one pass over the windows."""
-    precision: Precision = "fp32"
-    """Arithmetic of the forward pass; weights and their averages are fp32."""
+    precision: Precision = "auto"
+    """Arithmetic of the forward pass; weights and their averages are fp32. auto: bf16 where the device has it natively, else
+    fp32."""
     loss_scale: float = 65536.0
     """First loss scale of fp16, which is dynamic."""
     loss_scale_window: int = 1000

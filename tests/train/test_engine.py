@@ -11,11 +11,11 @@ from torch import nn
 from hydromae.config import Config, Precision
 from hydromae.data.record import record_of
 from hydromae.data.windows import windows
-from hydromae.errors import InputError
 from hydromae.losses import loss
 from hydromae.masking import draw
 from hydromae.model.mae import HydroMAE
-from hydromae.train.engine import OwnEngine, arithmetic, loss_scale_of, pick_device
+from hydromae.runtime import autocast
+from hydromae.train.engine import OwnEngine, loss_scale_of
 from hydromae.train.loss_scale import LossScale
 from hydromae.train.world import World
 from synthetic import SMALL, rivers, scaling_of
@@ -129,7 +129,7 @@ def test_bf16_runs_near_fp32_and_is_not_it():
     model = HydroMAE(config).know(scaling).eval()
     losses, gradients = {}, {}
     for precision in ("fp32", "bf16"):
-        with arithmetic(torch.device("cpu"), precision):
+        with autocast(torch.device("cpu"), precision):
             predictions = model(batch, hidden)
         total, _ = loss(predictions, batch, hidden, config)
         assert total.dtype == torch.float32
@@ -142,15 +142,6 @@ def test_bf16_runs_near_fp32_and_is_not_it():
     likeness = torch.cosine_similarity(gradients["fp32"], gradients["bf16"], dim=0)
     assert gradients["bf16"].dtype == torch.float32
     assert likeness > 0.99
-
-
-def test_a_device_by_name_and_the_best_there_is():
-    assert pick_device("cpu") == torch.device("cpu")
-    assert pick_device().type in ("cpu", "cuda", "mps")
-    with pytest.raises(InputError, match="device 'cdua': not on this machine, which has cpu"):
-        pick_device("cdua")
-    with pytest.raises(InputError, match="device 'cpu:one'"):
-        pick_device("cpu:one")
 
 
 def test_the_batches_of_an_update_are_averaged():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Result, Say
+from hydromae.config import Precision
 from hydromae.errors import InputError
 from hydromae.progress import over, telling
 
@@ -42,6 +43,8 @@ class Explore:
     """Last day of the file."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
+    precision: Precision = "auto"
+    """fp32, bf16 or fp16; auto is what the model was trained in where the device computes in it natively, else fp32."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -54,7 +57,7 @@ class Explore:
         start, end = (_day(name, text) for name, text in (("start", self.start), ("end", self.end)))
         from hydromae.explore.country import open_country
 
-        country = open_country(self.store, self.model, self.scores, self.device)
+        country = open_country(self.store, self.model, self.scores, self.device, self.precision)
         return self._serve(country, say) if self.export is None else self._write(country, self.export, start, end, say)
 
     def _file_options(self) -> list[str]:

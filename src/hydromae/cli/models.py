@@ -11,7 +11,7 @@ from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Result, Say, speaks
 from hydromae.cli.configuration import Preset, chosen
-from hydromae.config import Config
+from hydromae.config import Config, Precision
 from hydromae.errors import InputError
 from hydromae.progress import tell, telling
 
@@ -130,6 +130,8 @@ class Predict:
     """Levels of the quantiles."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
+    precision: Precision = "auto"
+    """fp32, bf16 or fp16; auto is what the model was trained in where the device computes in it natively, else fp32."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -141,7 +143,7 @@ class Predict:
         from hydromae.predict import load
 
         check_target(self.out)
-        model = load(self.model, self.device)
+        model = load(self.model, self.device, self.precision)
         record = readers.load(self.question, self.attributes)
         answer = model.predict(record, self.quantiles, watch=telling("windows"))
         write_answer(answer, self.out)
@@ -172,6 +174,8 @@ class Forecast:
     """Table of static attributes under the NRFA names (CSV), where the record has none of its own."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
+    precision: Precision = "auto"
+    """fp32, bf16 or fp16; auto is what the model was trained in where the device computes in it natively, else fp32."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -183,7 +187,7 @@ class Forecast:
         from hydromae.questions import forecast, last_flow, parse_issues
 
         check_target(self.out, (".nc", ".zarr"))
-        model = load(self.model, self.device)
+        model = load(self.model, self.device, self.precision)
         record = readers.load(self.record, self.attributes)
         issues = last_flow(record) if self.issues is None else parse_issues(self.issues)
         context = model.config.data.sequence_length

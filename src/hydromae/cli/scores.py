@@ -13,6 +13,7 @@ from rich.table import Table
 from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Result, Say
+from hydromae.config import Precision
 from hydromae.errors import InputError
 from hydromae.evaluate import QuestionName
 from hydromae.progress import telling
@@ -48,6 +49,8 @@ class Evaluate:
     """Score the baselines too; --no-baselines leaves them out."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
+    precision: Precision = "auto"
+    """fp32, bf16 or fp16; auto is what the model was trained in where the device computes in it natively, else fp32."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -61,7 +64,7 @@ class Evaluate:
         gb = self.protocol == "gb"
         name, every = self.model or (Path("gb-rivers") if gb else None), self.every or (10 if gb else 30)
         period = self.period or (protocol.PERIODS["report"] if gb else ALL)
-        model = None if name is None else load(name, self.device)
+        model = None if name is None else load(name, self.device, self.precision)
         settings = self._settings()
         record = _record(self.store)
         more = networks.methods_of(record, networks.SHIPPED, self.questions) if gb and self.baselines else None

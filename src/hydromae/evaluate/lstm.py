@@ -27,9 +27,10 @@ from hydromae.evaluate.answers import LEVELS, answered
 from hydromae.files import write_whole
 from hydromae.modalities import ATTRIBUTES
 from hydromae.model.distribution import Gaussians, around
-from hydromae.model.recurrence import opened
+from hydromae.model.recurrence import opened, run
 from hydromae.progress import counted
 from hydromae.questions import WEATHER
+from hydromae.runtime import autocast
 
 STARTS = 4
 """Different first days in a batch: sequences that start together are cut as one block."""
@@ -90,7 +91,7 @@ class Network(nn.Module):
 
     def forward(self, given: Float[Tensor, "T N E"]) -> tuple[Tensor, Gaussians]:
         """Mean Float[T, N] of the scaled root of flow and the Gaussians around it."""
-        states = functional.dropout(self.recurrence(given)[0], self.dropout, self.training)
+        states = functional.dropout(run(self.recurrence, given), self.dropout, self.training)
         answer = self.head(states).float()
         return answer[..., 0], around(answer[..., 0], answer[..., 1:])
 
@@ -195,7 +196,7 @@ class RegionalLSTM:
                 for a in (flow, root)
             )
             divide = torch.from_numpy(np.concatenate([spread[rivers] for _, rivers in cuts])).float()
-            with torch.autocast("cpu", torch.bfloat16):
+            with autocast(torch.device("cpu"), "auto"):
                 mean, gaussians = self.network(inputs)
             loss = self._loss(mean, gaussians, truth, rooted, divide)
             loss.backward()

@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float, Int
 
+from hydromae.config import Precision
 from hydromae.data.intact import reading
 from hydromae.data.record import gauge_positions
 from hydromae.data.store import open_store
@@ -172,7 +173,9 @@ def rounded(values: Float[np.ndarray, " N"], digits: int = 4) -> list[float | No
     return [round(float(value), digits) if np.isfinite(value) else None for value in values]
 
 
-def open_country(store: Path, model: str | Path, scores: Path | None = None, device: str = "auto") -> Country:
+def open_country(
+    store: Path, model: str | Path, scores: Path | None = None, device: str = "auto", precision: Precision = "auto"
+) -> Country:
     """Open a store, a model and scores.
 
     Raises
@@ -180,7 +183,7 @@ def open_country(store: Path, model: str | Path, scores: Path | None = None, dev
     InputError
         One of them is not there, is not what it should be, or they do not belong together.
     """
-    answers = load(model, device)
+    answers = load(model, device, precision)
     stored = open_store(store)
     of_maps = [str(name) for name in stored.data_vars if "cell" in stored[name].dims]
     with reading(store):

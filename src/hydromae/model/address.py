@@ -14,6 +14,7 @@ from hydromae.batch import Places
 from hydromae.footprints import halved
 from hydromae.modalities import ATTRIBUTES
 from hydromae.model.layers import Context, Neighbourhood, taken_by
+from hydromae.runtime import widest
 
 WAVELENGTHS = (2000.0, 1000.0, 500.0, 250.0, 125.0, 60.0)
 """Wavelengths of the position features [km]."""
@@ -34,7 +35,7 @@ def waves(position: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch G"]:
 
 def season(days: Int[Tensor, "B T"]) -> Float[Tensor, "B T 4"]:
     """First two harmonics of the year."""
-    angle = (2 * math.pi / 365.2425) * days.to(torch.float64)
+    angle = (2 * math.pi / 365.2425) * days.to(widest(days.device))
     both = torch.stack([angle, 2 * angle], dim=-1)
     return torch.cat([both.sin(), both.cos()], dim=-1).to(torch.float32)
 
@@ -128,7 +129,7 @@ def _neighbourhoods(middle: Float[Tensor, "B S 2"], index: Int[Tensor, "B S K"])
     """Cut the country in blocks of sites; windows over the same sites share them."""
     same = bool((middle == middle[:1]).all())
     for window in range(1 if same else middle.shape[0]):
-        where = middle[window].T.double().cpu().numpy()
+        where = middle[window].T.cpu().double().numpy()
         for block in halved(where[0], where[1], SITES_TOGETHER):
             sites = torch.from_numpy(block).to(index.device)
             seen, place = index[window, sites].unique(return_inverse=True)

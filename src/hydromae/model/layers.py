@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hydromae.config import Mixer as MixerName
 from hydromae.config import ModelConfig
+from hydromae.model.kernels import attention
 from hydromae.model.lean import feed, filmed, project, residual
 from hydromae.model.look import look
 from hydromae.model.recurrence import opened, run
@@ -158,7 +159,7 @@ class SpaceMixer(Mixer):
         if bias is not None:
             bias = bias[:, None].expand(size, days, -1, -1, -1).flatten(0, 1).to(query.dtype)
         if bias is None or not bias.requires_grad:
-            answers = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+            answers = attention(query, key, value, bias)
         else:  # fused attention has no gradient of a bias
             score = torch.matmul(query, key.transpose(-1, -2)) * query.shape[-1] ** -0.5
             answers = torch.matmul((score + bias).softmax(dim=-1).to(value.dtype), value)

@@ -16,6 +16,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from hydromae.model.kernels import gelu_backward, layer_norm, layer_norm_backward
 from hydromae.model.seats import Seats
 
 
@@ -87,7 +88,7 @@ class _Project(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens, norm_weight, norm_bias, weight, bias, eps, dtype):
         with torch.autocast(tokens.device.type, enabled=False):
-            plain, mean, rate = torch.native_layer_norm(tokens, norm_weight.shape, norm_weight, norm_bias, eps)
+            plain, mean, rate = layer_norm(tokens, norm_weight, norm_bias, eps)
             out = functional.linear(plain.to(dtype), weight.to(dtype), bias.to(dtype))
         ctx.save_for_backward(tokens, mean, rate, norm_weight, norm_bias, weight)
         ctx.eps, ctx.dtype = eps, dtype
@@ -97,10 +98,11 @@ class _Project(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad):
         tokens, mean, rate, norm_weight, norm_bias, weight = ctx.saved_tensors
-        plain = torch.native_layer_norm(tokens, norm_weight.shape, norm_weight, norm_bias, ctx.eps)[0]
+        plain = layer_norm(tokens, norm_weight, norm_bias, ctx.eps)[0]
         weight_grad, bias_grad = _of_layer(grad, plain.to(ctx.dtype), weight, ctx.needs_input_grad[3:5])
         grad = (grad @ weight.to(ctx.dtype)).to(tokens.dtype)
-        normal = _of_norm(grad, tokens, mean, rate, norm_weight, norm_bias, ctx.needs_input_grad[:3])
+        need = ctx.needs_input_grad[:3]
+        normal = layer_norm_backward(grad, tokens, mean, rate, norm_weight, norm_bias, ctx.eps, need)
         return *normal, weight_grad, bias_grad, None, None
 
 
@@ -108,7 +110,7 @@ class _Feed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens, film, norm_weight, norm_bias, up, up_bias, down, down_bias, eps, seats, dtype):
         with torch.autocast(tokens.device.type, enabled=False):
-            plain, mean, rate = torch.native_layer_norm(tokens, norm_weight.shape, norm_weight, norm_bias, eps)
+            plain, mean, rate = layer_norm(tokens, norm_weight, norm_bias, eps)
             inner = (plain if film is None else filmed(plain, film, seats)[0]).to(dtype)
             wide = functional.gelu(functional.linear(inner, up.to(dtype), up_bias.to(dtype)))
             out = functional.linear(wide, down.to(dtype), down_bias.to(dtype))
@@ -121,12 +123,12 @@ class _Feed(torch.autograd.Function):
     def backward(ctx: Any, grad):
         tokens, film, mean, rate, norm_weight, norm_bias, up, up_bias, down = ctx.saved_tensors
         need, dtype, seats = ctx.needs_input_grad, ctx.dtype, ctx.seats
-        plain = torch.native_layer_norm(tokens, norm_weight.shape, norm_weight, norm_bias, ctx.eps)[0]
+        plain = layer_norm(tokens, norm_weight, norm_bias, ctx.eps)[0]
         inner, gamma = (plain, None) if film is None else filmed(plain, film, seats)
         inner = inner.to(dtype)
         raw = functional.linear(inner, up.to(dtype), up_bias.to(dtype))
         down_grad, down_bias_grad = _of_layer(grad, functional.gelu(raw), down, need[6:8])
-        grad = torch.ops.aten.gelu_backward(grad @ down.to(dtype), raw)
+        grad = gelu_backward(grad @ down.to(dtype), raw)
         up_grad, up_bias_grad = _of_layer(grad, inner, up, need[4:6])
         grad = (grad @ up.to(dtype)).to(tokens.dtype)
         film_grad = None
@@ -136,7 +138,8 @@ class _Feed(torch.autograd.Function):
                 film_grad = torch.cat(both, dim=-1).to(film.dtype)
             shaped = grad.view(*seats.shape, -1) if seats.whole else grad
             grad = torch.addcmul(shaped, shaped, gamma).view(grad.shape)
-        normal = _of_norm(grad, tokens, mean, rate, norm_weight, norm_bias, (need[0], *need[2:4]))
+        of_norm = (need[0], *need[2:4])
+        normal = layer_norm_backward(grad, tokens, mean, rate, norm_weight, norm_bias, ctx.eps, of_norm)
         return normal[0], film_grad, *normal[1:], up_grad, up_bias_grad, down_grad, down_bias_grad, None, None, None
 
 
@@ -144,13 +147,6 @@ def _of_layer(grad: Tensor, taken: Tensor, weight: Tensor, need: Any) -> tuple[T
     """Gradients of a layer's matrix and bias."""
     of_weight = (grad.T @ taken).to(weight.dtype) if need[0] else None
     return of_weight, grad.sum(dim=0, dtype=weight.dtype) if need[1] else None
-
-
-def _of_norm(grad: Tensor, tokens: Tensor, mean: Tensor, rate: Tensor, weight: Tensor, bias: Tensor, need: Any) -> Any:
-    """Gradients of a normalisation's tokens, weight and bias."""
-    return torch.ops.aten.native_layer_norm_backward(
-        grad, tokens, weight.shape, mean, rate, weight, bias, [bool(n) for n in need]
-    )
 
 
 class _Moved(torch.autograd.Function):

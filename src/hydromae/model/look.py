@@ -5,18 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as functional
 from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from hydromae.model.kernels import attention, attention_backward, attention_with_sums, softmax_backward
 from hydromae.model.lean import moved
 from hydromae.model.seats import Sight, Stack
 
 SHORT = 128
 """Up to this length a CPU looks along lines faster with plain products than with the fused kernel."""
-FLASH = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-FLASH_BACK = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 
 
 def look(
@@ -33,8 +31,7 @@ def look(
     pieces = []
     for own, their in zip(sight.own.stacks, sight.theirs.stacks, strict=True):
         q, k, v = _headed(spread, theirs, own, their, heads)
-        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=_bias(their, q))
-        pieces.append(_flat(mixed))
+        pieces.append(_flat(attention(q, k, v, _bias(their, q))))
     return moved(torch.cat(pieces), sight.own.collect, sight.own.spread)
 
 
@@ -71,7 +68,7 @@ class _Look(torch.autograd.Function):
                     kept.append(_weight(q, k, their))
                     piece = torch.matmul(kept[-1], v)
                 else:
-                    piece, sums = FLASH(q, k, v, attn_mask=_bias(their, q))
+                    piece, sums = attention_with_sums(q, k, v, _bias(their, q))
                     kept.append(sums)
                 _parted(own, mixed, heads).copy_(piece)
         out = sight.own.collect(mixed)
@@ -97,7 +94,7 @@ class _Look(torch.autograd.Function):
             else:
                 assert mixed is not None
                 answer = _parted(own, mixed, heads)
-                back = FLASH_BACK(above, q, k, v, answer, held, 0.0, False, attn_mask=_bias(their, q))
+                back = attention_backward(above, q, k, v, answer, held, _bias(their, q))
             for into, part in zip(_headed(of_query, of_pair, own, their, heads), back, strict=True):
                 into.copy_(part)
         of_pair = None if of_pair is None else sight.theirs.collect(of_pair)
@@ -122,5 +119,5 @@ def _weight(q: Tensor, k: Tensor, theirs: Stack) -> Tensor:
 def _back_short(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     grad = grad.contiguous()
     back = torch.matmul(grad, v.transpose(2, 3))
-    score = torch.ops.aten._softmax_backward_data(back, weight, -1, weight.dtype).mul_(q.shape[-1] ** -0.5)
+    score = softmax_backward(back, weight).mul_(q.shape[-1] ** -0.5)
     return torch.matmul(score, k), torch.matmul(score.transpose(2, 3), q), torch.matmul(weight.transpose(2, 3), grad)

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from hydromae.runtime import lacks
+
 OPEN = 3.0
 """Bias of a forget gate that starts open."""
 
@@ -23,14 +25,15 @@ def opened(recurrence: nn.LSTM) -> nn.LSTM:
 def run(
     recurrence: nn.LSTM, along: Float[Tensor, "T N E"], start: tuple[Tensor, Tensor] | None = None
 ) -> Float[Tensor, "T N H"]:
-    """States of every day, from `start` or from nothing; what would be fp16 on a CPU runs in fp32: oneDNN has none."""
+    """States of every day, from `start` or from nothing; in fp32 where the device has no LSTM in the dtype."""
     if start is not None:
         start = (start[0].to(along.dtype), start[1].to(along.dtype))
-    cast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.float16
-    if along.device.type != "cpu" or not (cast or along.dtype == torch.float16):
+    kind = along.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else along.dtype
+    if not lacks("LSTM", kind, dtype):
         return recurrence(along, start)[0]
     weights = {name: weight.float() for name, weight in recurrence.named_parameters()}
     begin = None if start is None else (start[0].float(), start[1].float())
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(kind, enabled=False):
         states, _ = torch.func.functional_call(recurrence, weights, (along.float(), begin))
     return states.to(along.dtype)

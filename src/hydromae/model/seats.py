@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from hydromae.runtime import widest
+
 Direction = Literal["joint", "time", "space"]
 FAR_BELOW = -3e4
 """Added to the score of a place without a token; its weight is then exactly 0, in half precision, too."""
@@ -109,7 +111,7 @@ class Sight:
         """Token n looks at all of `theirs` that stand in its line, one of `count`."""
         held, found = torch.bincount(own, minlength=count), torch.bincount(theirs, minlength=count)
         looking = held.nonzero()[:, 0]
-        size = found[looking].clamp(min=1).to(torch.float64)
+        size = found[looking].clamp(min=1).to(widest(found.device))
         depth = size.new_zeros(0) if not len(looking) else torch.log(size.max() / size) / -math.log(SHRINK)
         depth = depth.long().clamp(max=STACKS - 1)
         groups = [looking[depth == level] for level in depth.unique().tolist()]

@@ -23,45 +23,14 @@ from hydromae.config import Config, Precision, TrainConfig
 from hydromae.errors import InputError
 from hydromae.masking import Hidden
 from hydromae.model.streams import Predictions
+from hydromae.runtime import autocast
 from hydromae.train.loss_scale import LossScale
 from hydromae.train.optim import adamw, decay_groups
 from hydromae.train.world import World, launched
 
 EngineName = Literal["auto", "torch", "deepspeed"]
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 MOMENTS = ("exp_avg", "exp_avg_sq")
 """AdamW's averages of the gradient and of its square."""
-
-
-def pick_device(name: str = "auto") -> torch.device:
-    """The named device, or the best one that is there: CUDA, Apple's MPS, else CPU.
-
-    Raises
-    ------
-    InputError
-        If there is no such device here.
-    """
-    if name != "auto":
-        return _device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _device(name: str) -> torch.device:
-    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    plain, _, number = name.partition(":")
-    if not there.get(plain) or (number and not number.isdecimal()):
-        known = ", ".join(key for key, value in there.items() if value)
-        raise InputError(f"device '{name}': not on this machine, which has {known}; name one of them, or auto")
-    return torch.device(name)
-
-
-def arithmetic(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Autocast to bf16 or fp16, or nothing for fp32."""
-    if precision == "fp32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, DTYPES[precision])
 
 
 class Computing(nn.Module):
@@ -74,7 +43,7 @@ class Computing(nn.Module):
 
     def forward(self, batch: Batch, hidden: Hidden) -> Predictions:
         """Predict what is hidden."""
-        with arithmetic(self.device, self.precision):
+        with autocast(self.device, self.precision):
             return self.model(batch, hidden)
 
 

@@ -17,7 +17,7 @@ FAULT, REMEDY = "the journal cannot be written", "mend that, and go on with --re
 
 @dataclass(frozen=True)
 class Journal:
-    """`journal.jsonl`: step, epoch, loss, validation_loss, lr, gradient_norm, skipped, seconds, and mse by modality.
+    """`journal.jsonl`: step, epoch, losses, lr, gradient_norm, loss_scale, skipped, precision, seconds, and mse by modality.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Journal:
     path: Path
     follow: Callable[[Mapping[str, Any]], None] = lambda line: None
 
-    def write(self, **numbers: float | int | Mapping[str, float] | None) -> None:
+    def write(self, **values: float | int | str | Mapping[str, float] | None) -> None:
         """Append a line, in the file when the call returns; what is not finite is written as null, as JSON has no NaN.
 
         Raises
@@ -39,10 +39,10 @@ class Journal:
         """
         try:
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(_finite(numbers), allow_nan=False) + "\n")
+                file.write(json.dumps(_finite(values), allow_nan=False) + "\n")
         except OSError as error:
             raise InputError(f"{self.path}: {FAULT} ({error.strerror}); {REMEDY}") from error
-        self.follow(numbers)
+        self.follow(values)
 
     def read(self) -> list[dict[str, Any]]:
         """All lines; a last line that a crash cut short is left out.

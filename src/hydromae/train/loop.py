@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 import xarray as xr
 
-from hydromae.config import Config
+from hydromae.config import Config, Precision
 from hydromae.data.laid import Shared
 from hydromae.data.record import Record, record_of, without
 from hydromae.data.scaling import Scaling
@@ -20,9 +20,10 @@ from hydromae.files import write_whole
 from hydromae.grid import GridSpec
 from hydromae.model.mae import HydroMAE
 from hydromae.progress import tell
+from hydromae.runtime import fallback, fault_lines, pick_device, pick_precision
 from hydromae.train.adapt import Start, stand_in_of
 from hydromae.train.checkpoint import CONFIG, newest, windows_of
-from hydromae.train.engine import EngineName, make_engine, pick_device
+from hydromae.train.engine import EngineName, make_engine
 from hydromae.train.journal import Journal
 from hydromae.train.optim import Average, Schedule
 from hydromae.train.run import STEPS, Beginning, Progress, Run
@@ -118,7 +119,9 @@ def begin(made: Beginning, world: World) -> Run:
         newest(made.out)  # puts back what a crash left under its old name, before the others look
     world.agree(_refused(made.out, made.config, made.resume) if world.first else None)
     found = newest(made.out) if made.resume else None
-    config, share = made.config, _share(made, found, world)
+    share = _share(made, found, world)
+    precision = _precision(made, world)
+    config = made.config.having(train={"precision": precision})
     record = _record(made, world)
     seed, size = config.train.seed, share.windows
     learn = windows(record, config, config.data.training_period, seed=seed, augment=True, update=size)
@@ -130,7 +133,7 @@ def begin(made: Beginning, world: World) -> Run:
     model = HydroMAE(config, pixels=(made.grid or GridSpec()).patch ** 2).know(made.scaling).to(world.device)
     if made.start is not None:
         made.start.fit(model)
-    world.agree(_open(made.out, config) if world.first else None)
+    world.agree(_open(made.out, made.config) if world.first else None)
     an_epoch = learn.epoch / size
     steps = max(1, round(config.train.epochs * an_epoch))
     warmup = min(round(config.train.warmup_epochs * an_epoch), steps)
@@ -145,6 +148,7 @@ def begin(made: Beginning, world: World) -> Run:
         Journal(made.out / "journal.jsonl", tracker),
         Schedule(config.optimizer.lr, config.optimizer.min_lr, warmup, steps),
         an_epoch,
+        precision,
         began=time.monotonic(),
     )
     if found is not None:
@@ -152,6 +156,20 @@ def begin(made: Beginning, world: World) -> Run:
     if world.first:
         run.journal.rewind(run.step)
     return run
+
+
+def _precision(made: Beginning, world: World) -> Precision:
+    """The precision of the run, the same in every process: what is not native everywhere is used where it is forced only."""
+    asked = made.config.train.precision
+    precision = pick_precision(asked, world.device)
+    in_fp32 = bool(world.sum(torch.tensor([float(precision == "fp32")]))[0])
+    lines = [*fault_lines(), *([line] if (line := fallback(asked, world.device)) else [])]
+    if asked == "auto" and in_fp32 and precision != "fp32":
+        precision = "fp32"
+        lines.append("precision: fp32; bf16 is not native to the device of another process")
+    for line in lines:
+        made.say(line)
+    return precision
 
 
 def _record(made: Beginning, world: World) -> Record:

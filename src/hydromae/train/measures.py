@@ -10,7 +10,7 @@ from torch import nn
 from hydromae.losses import loss
 from hydromae.model.mae import HydroMAE
 from hydromae.progress import counted
-from hydromae.train.engine import arithmetic
+from hydromae.runtime import autocast
 from hydromae.train.optim import Average
 from hydromae.train.shares import Masked
 from hydromae.train.world import World
@@ -45,7 +45,7 @@ def losses(
         mine = numbers[first : first + train.batch_size]
         batch, hidden = check.at(mine)
         batch, hidden = batch.to(device), {name: value.to(device) for name, value in hidden.items()}
-        with arithmetic(device, train.precision):
+        with autocast(device, train.precision):
             predictions = model(batch, hidden)
         total, parts = loss(predictions, batch, hidden, scored)
         yield float(total.detach()) * len(mine), parts

@@ -12,7 +12,7 @@ import torch
 import xarray as xr
 
 from hydromae.batch import Batch
-from hydromae.config import Config
+from hydromae.config import Config, Precision
 from hydromae.data.scaling import Scaling
 from hydromae.grid import GridSpec
 from hydromae.losses import loss
@@ -66,6 +66,8 @@ class Run:
         Training batches of this process; validation windows, whose masks never change.
     an_epoch : float
         Updates of an epoch.
+    precision : Precision
+        What the run computes in: never "auto".
     step, best, began : int, float, float
         Updates done; lowest validation loss; when the run would have begun, had it never stopped [s].
     """
@@ -80,6 +82,7 @@ class Run:
     journal: Journal
     schedule: Schedule
     an_epoch: float
+    precision: Precision
     step: int = 0
     best: float = math.inf
     began: float = 0.0
@@ -100,6 +103,10 @@ class Run:
         self.average.updates, self.engine.skipped = int(state["updates"]), int(state["skipped"])
         if self.engine.scale and state["loss_scale"]:
             self.engine.scale.restore(state["loss_scale"])
+        if (before := state.get("precision", self.precision)) != self.precision:
+            self.made_from.say(
+                f"precision: {self.precision} from here on, {before} before: not the same to the last bit"
+            )
         self.step, self.began = int(state["step"]), time.monotonic() - float(state["seconds"])
         self.best = math.inf if state["best"] is None else float(state["best"])
 
@@ -150,6 +157,7 @@ class Run:
             gradient_norm=norm,
             loss_scale=self.engine.scale.value if self.engine.scale else None,
             skipped=self.engine.skipped,
+            precision=self.precision,
             seconds=round(time.monotonic() - self.began, 3),
             mse=mse,
         )
@@ -160,6 +168,7 @@ class Run:
             "windows": self.learn.share.windows,
             "parts": self.world.size,
             "skipped": self.engine.skipped,
+            "precision": self.precision,
             "loss_scale": self.engine.scale.state() if self.engine.scale else None,
             "updates": self.average.updates,
             "seconds": time.monotonic() - self.began,

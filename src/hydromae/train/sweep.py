@@ -27,8 +27,8 @@ from hydromae.data.windows import windows
 from hydromae.errors import InputError
 from hydromae.files import write_whole
 from hydromae.grid import GridSpec
+from hydromae.runtime import pick_device
 from hydromae.train.checkpoint import CONFIG, load_model, whole
-from hydromae.train.engine import pick_device
 from hydromae.train.loop import train
 from hydromae.train.measures import losses
 from hydromae.train.search import Range, Search, Space, settled, space_of

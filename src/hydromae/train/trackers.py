@@ -78,12 +78,12 @@ class Tracker:
 
 
 def flat(line: Mapping[str, Any]) -> dict[str, float]:
-    """Numbers of a journal's line but its step, under flat names; what is None is left out."""
+    """Numbers of a journal's line but its step, under flat names; None and words are left out."""
     found: dict[str, float] = {}
     for key, value in line.items():
         if isinstance(value, Mapping):
             found |= {f"{key}/{name}": float(part) for name, part in value.items() if part is not None}
-        elif value is not None and key != "step":
+        elif isinstance(value, int | float) and key != "step":
             found[key] = float(value)
     return found
 

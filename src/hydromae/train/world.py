@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from hydromae.errors import InputError, first_line
+from hydromae.runtime import widest
 
 TIMEOUT = 1800.0
 """Longest wait for another process [s], where the run does not say."""
@@ -45,7 +46,7 @@ class World:
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum over the processes, the same in each."""
-        total = values.to(self.device, torch.float32 if self.device.type == "mps" else torch.float64)
+        total = values.to(self.device, widest(self.device))
         if self.size > 1:
             dist.all_reduce(total)
         return total.cpu()

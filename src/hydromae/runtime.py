@@ -1,0 +1,235 @@
+"""Device and precision: which device computes, in which precision, and which operations the device lacks in it.
+
+Every choice follows from what torch and the device report and from small probes, never from a clock: the same machine chooses
+the same under any load, so that a resumed run is the same to the last bit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cache
+from typing import get_args
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+
+from hydromae.errors import InputError, first_line
+from hydromae.settings import Precision
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+X86 = ("x86_64", "amd64")
+EMULATED_ISA = ("AVX512_CORE", "AVX512_CORE_VNNI")
+"""Instruction sets to which oneDNN can be restricted, and on which it emulates bf16."""
+TENSOR_CORES = (7, 0)
+"""First compute capability of CUDA with fast products in fp16."""
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """The named device, or the best one that works here: CUDA, Apple's MPS, else CPU.
+
+    Raises
+    ------
+    InputError
+        If there is no such device here, or it fails.
+    """
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present(kind) and not fault_of(kind)))
+    plain, _, number = name.partition(":")
+    kinds = [kind for kind in ("cpu", "cuda", "mps") if present(kind)]
+    if plain not in kinds or (number and not number.isdecimal()):
+        known = ", ".join(kinds)
+        raise InputError(f"device '{name}': not on this machine, which has {known}; name one of them, or auto")
+    if fault := fault_of(plain):
+        raise InputError(f"device '{name}': fails ({fault}); install a torch that is built for it, or use --device cpu")
+    return torch.device(name)
+
+
+def present(kind: str) -> bool:
+    """Whether torch finds a device of a kind: "cpu", "cuda" or "mps"."""
+    return {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(kind, lambda: True)()
+
+
+@cache
+def fault_of(kind: str) -> str | None:
+    """Why a kind of device that torch finds does not compute (a driver or a GPU that this torch was not built for)."""
+    try:
+        (torch.ones(2, 2, device=kind) @ torch.ones(2, 2, device=kind)).sum().item()
+    except (RuntimeError, AssertionError) as error:
+        return first_line(error)
+    return None
+
+
+def fault_lines() -> list[str]:
+    """A line for each device that torch finds and that does not compute."""
+    faults = {kind: fault_of(kind) for kind in ("cuda", "mps") if present(kind)}
+    return [f"device {kind}: fails, and is not used ({fault})" for kind, fault in faults.items() if fault]
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """The most exact dtype of a device: float64, which MPS lacks."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def precision_named(name: str) -> Precision:
+    """The precision of that name.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    for precision in get_args(Precision):
+        if precision == name:
+            return precision
+    raise InputError(f"precision '{name}': there is none of that name; choose among {', '.join(get_args(Precision))}")
+
+
+def pick_precision(asked: Precision, device: torch.device, trained: Precision = "auto") -> Precision:
+    """The precision to compute in: "fp32", "bf16" or "fp16".
+
+    Parameters
+    ----------
+    asked : Precision
+        What the user asks for. All but "auto" is obeyed, unless the device has no products in it.
+    device : torch.device
+    trained : Precision
+        What a model that answers was trained in: with "auto", it is used where it is native to the device, else fp32.
+        A model trained in "auto" answers in bf16 where that is native.
+    """
+    if asked != "auto":
+        return "fp32" if lacks("products", device.type, DTYPES[asked]) else asked
+    wish: Precision = "bf16" if trained == "auto" else trained
+    return "fp32" if shortfalls(wish, device) else wish
+
+
+def shortfalls(precision: Precision, device: torch.device) -> list[str]:
+    """Why a half precision is not native to a device: that it is emulated, and each operation without a kernel."""
+    dtype = DTYPES[precision]
+    if dtype == torch.float32:
+        return []
+    emulated = emulation(device.type, dtype)
+    return ([emulated] if emulated else []) + [
+        f"no kernel for {name}: {why}" for name, why in missing(dtype, device).items()
+    ]
+
+
+def fallback(asked: Precision, device: torch.device, trained: Precision = "auto") -> str | None:
+    """One line that says what `pick_precision` gives where it is not what was wished for, or not native; else None."""
+    used = pick_precision(asked, device, trained)
+    wish: Precision = asked if asked != "auto" else "bf16" if trained == "auto" else trained
+    reasons = shortfalls(wish, device)
+    if not reasons:
+        return None
+    because = (
+        f"{wish} is not native to this device" if asked == "auto" else "as asked for; what has no kernel runs in fp32"
+    )
+    return f"precision on {device.type}: {used}; {because} ({'; '.join(reasons)})"
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """The context in which a model computes in a precision; "auto" is what `pick_precision` gives.
+
+    An operation that lacks the precision runs in fp32 inside it (`lacks`).
+    """
+    dtype = DTYPES[pick_precision(precision, device)]
+    if dtype == torch.float32:
+        return contextlib.nullcontext()
+    missing(dtype, device)  # probed here, outside the context and whatever else counts operations
+    return torch.autocast(device.type, dtype)
+
+
+def lacks(operation: str, kind: str, dtype: torch.dtype) -> bool:
+    """Whether an operation of `PROBES` does not run in a dtype on a kind of device, forward and backward."""
+    return dtype.itemsize < 4 and probe(operation, kind, dtype) is not None
+
+
+def missing(dtype: torch.dtype, device: torch.device) -> dict[str, str]:
+    """The operations that do not run in a half precision on a device, each with the reason."""
+    reasons = {operation: probe(operation, device.type, dtype) for operation in PROBES}
+    return {operation: reason for operation, reason in reasons.items() if reason}
+
+
+@cache
+def probe(operation: str, kind: str, dtype: torch.dtype) -> str | None:
+    """Why an operation does not run in a half precision, tried once on a few zeros; None where it does."""
+    plain = torch.inference_mode(False), torch.enable_grad(), torch.autocast(kind, enabled=False)
+    try:
+        with plain[0], plain[1], plain[2], warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # autocast warns of a dtype that it does not know, and is then fp32
+            out = PROBES[operation](torch.device(kind), dtype)
+            out.sum().backward()
+    except (RuntimeError, NotImplementedError, TypeError) as error:
+        return first_line(error).partition(". ")[0]
+    return None if out.dtype == dtype else f"gives {out.dtype}"
+
+
+def _products(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """A linear layer under autocast; product, softmax and GELU of values in half precision."""
+    given, weight = (torch.zeros(4, 4, device=device, requires_grad=True) for _ in range(2))
+    with torch.autocast(device.type, dtype):
+        out = functional.linear(given, weight)
+    return functional.gelu(torch.matmul(out, out.softmax(dim=-1)))
+
+
+def _lstm(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """An LSTM in both directions under autocast; its weights are not drawn, which would move torch's random numbers."""
+    layer = nn.LSTM(4, 8, bidirectional=True, device="meta").to_empty(device=device)
+    with torch.no_grad():
+        for weight in layer.parameters():
+            weight.zero_()
+    with torch.autocast(device.type, dtype):
+        return layer(torch.zeros(3, 2, 4, device=device, requires_grad=True))[0]
+
+
+def _attention(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Fused attention with a bias."""
+    query = torch.zeros(1, 2, 4, 8, device=device, dtype=dtype, requires_grad=True)
+    return functional.scaled_dot_product_attention(query, query, query, attn_mask=query.new_zeros(1, 1, 4, 4).detach())
+
+
+PROBES: dict[str, Callable[[torch.device, torch.dtype], Tensor]] = {
+    "products": _products,
+    "LSTM": _lstm,
+    "attention": _attention,
+}
+"""The operations that models run in half precision."""
+
+
+@cache
+def emulation(kind: str, dtype: torch.dtype) -> str | None:
+    """Why a kind of device does not compute natively in a half precision; None where it does."""
+    if kind == "cpu":
+        native = _cpu_native(dtype)
+        return None if native else f"this CPU, {cpu_capability()}, emulates it"
+    if kind == "cuda":
+        if dtype == torch.bfloat16:
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            native = torch.cuda.get_device_capability() >= TENSOR_CORES
+        return None if native else "this GPU emulates it"
+    return f"not tried on {kind}"
+
+
+def cpu_capability() -> str:
+    """The vector instructions that torch uses, such as AVX2 or AVX512."""
+    return torch.backends.cpu.get_cpu_capability()
+
+
+def _cpu_native(dtype: torch.dtype) -> bool:
+    """By oneDNN, which obeys ONEDNN_MAX_CPU_ISA and knows ARM too; on x86 bf16 needs instructions of its own besides."""
+    name = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}[dtype]
+    try:
+        supported = bool(getattr(torch.ops.mkldnn, name)())
+        if dtype != torch.bfloat16 or platform.machine().lower() not in X86:
+            return supported
+        has_instructions = bool(torch.cpu._is_avx512_bf16_supported())
+    except (AttributeError, RuntimeError):  # a torch without oneDNN, or with other names
+        return False
+    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", ""))
+    return supported and has_instructions and limit.upper() not in EMULATED_ISA
