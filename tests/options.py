@@ -155,7 +155,7 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     ),
     "masks.map_ratio": (Switch("base", {"masks": {"map_ratio": 0.6}}, "masks"),),
     "masks.series_ratio": (
-        Switch("base", {"masks": {"series_ratio": 0.6}}, "masks"),
+        Switch("base", {"masks": {"series_ratio": 0.8}}, "masks"),
         Switch("rivers", {"masks": {"series_ratio": 0.6}}, "masks"),
     ),
     "masks.answered": (
@@ -204,9 +204,15 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     ),
     "train.averaged_weights": ("tests/train/test_knobs.py::test_a_run_answers_with_the_average_of_its_weights",),
     "train.seed": ("tests/test_training.py::test_two_runs_are_the_same_and_another_seed_is_another_run",),
-    "train.log_every": ("tests/train/test_knobs.py::test_how_often_a_run_logs_validates_and_saves",),
+    "train.log_every": (
+        "tests/train/test_knobs.py::test_how_often_a_run_logs_validates_and_saves",
+        "tests/train/test_knobs.py::test_the_journal_counts_batches_of_a_process_and_not_updates",
+    ),
     "train.validate_every": ("tests/train/test_knobs.py::test_how_often_a_run_logs_validates_and_saves",),
-    "train.validation_windows": ("tests/train/test_knobs.py::test_validation_reads_so_many_windows",),
+    "train.validation_windows": (
+        "tests/train/test_knobs.py::test_validation_reads_so_many_windows",
+        "tests/train/test_knobs.py::test_validation_reads_every_window_of_its_period_once",
+    ),
     "train.checkpoint_every": ("tests/train/test_knobs.py::test_how_often_a_run_logs_validates_and_saves",),
     "train.keep_last": ("tests/test_resume.py::test_only_the_last_checkpoints_are_kept",),
     "train.task_weights": ("tests/train/test_optim.py::test_the_seeds_task_weights_enter_the_loss",),

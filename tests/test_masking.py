@@ -11,7 +11,7 @@ import torch
 from hydromae import masking
 from hydromae.config import Config, MaskConfig
 from hydromae.errors import InputError
-from hydromae.masking import MASKS, Hidden, draw, targets, visible
+from hydromae.masking import MASKS, Hidden, draw, draw_each, targets, visible
 from samples import NAMES, NATIONAL, sample, small
 
 SETTINGS = MaskConfig()
@@ -60,14 +60,56 @@ def test_visible_and_targets_of_one_token_by_hand() -> None:
     assert not targets(batch, hidden)["riverflow"].any() and visible(batch, hidden)["riverflow"].all()
 
 
-def test_random_hides_exactly_the_ratio_in_every_window_and_differs_between_modalities() -> None:
+@pytest.mark.parametrize("kind", ["random", "unified"])
+def test_a_day_of_a_map_and_a_group_of_catchments_hide_exactly_their_ratio(kind: str) -> None:
+    """The specification's numbers: 38 of the 94 land patches of every day, 12 of the 30 days of each of the 76 groups."""
+    hidden = draw(sample("base", size=2, days=30, sites=76, patches=94), MaskConfig(kind=kind), generator())
+    for name in NATIONAL:
+        axis, count = (2, 38) if name in NATIONAL[:3] else (1, 12)  # round(37.6) of [B, T, S], 0.4 x 30
+        assert set(hidden[name].sum(dim=axis).flatten().tolist()) == {count}, name
+        other = 3 - axis
+        assert len(set(hidden[name].sum(dim=other).flatten().tolist())) > 3, "nothing is exact across days or sites"
+
+
+@pytest.mark.parametrize(
+    ("ratio", "patches", "days"), [(0.0, 0, 0), (0.25, 1, 2), (0.5, 2, 5), (0.95, 5, 10), (1.0, 5, 10)]
+)
+def test_a_count_is_the_rounded_share_of_the_patches_and_of_the_days(ratio: float, patches: int, days: int) -> None:
+    settings = MaskConfig(map_ratio=ratio, series_ratio=ratio)
+    hidden = draw(sample("base", size=3, days=10, sites=4, patches=5), settings, generator())
+    assert set(hidden["temperature"].sum(dim=2).flatten().tolist()) == {patches}  # 0.5 x 5 rounds to 2: half to even
+    assert set(hidden["riverflow"].sum(dim=1).flatten().tolist()) == {days}  # so does 0.25 x 10
+
+
+def test_a_ratio_that_hides_no_day_of_a_window_is_refused() -> None:
+    with pytest.raises(InputError, match=r"masks\.series_ratio 0\.01 of data\.sequence_length 30 hides no day"):
+        Config().having(masks={"series_ratio": 0.01})
+    Config().having(masks={"series_ratio": 0.01, "kind": "tube"})
+    Config().having(masks={"series_ratio": 0.0})
+
+
+def test_each_kind_has_its_own_ratio() -> None:
     batch = sample("base", size=3, days=10, sites=4, patches=5)
     hidden = draw(batch, MaskConfig(map_ratio=0.4, series_ratio=0.3), generator())
-    for name in NATIONAL:
-        expected = 20 if name in NATIONAL[:3] else 12  # 0.4 of 10 × 5 and 0.3 of 10 × 4
-        assert hidden[name].flatten(1).sum(dim=1).tolist() == [expected] * 3
-    assert not torch.equal(hidden["precipitation"], hidden["temperature"])
+    assert {int(count) for name in NATIONAL[:3] for count in hidden[name].sum(dim=2).flatten()} == {2}
+    assert {int(count) for name in NATIONAL[3:] for count in hidden[name].sum(dim=1).flatten()} == {3}
+
+
+def test_random_draws_every_modality_window_day_and_group_by_itself() -> None:
+    hidden = draw(sample("base", size=2, days=30, sites=8, patches=20), SETTINGS, generator())
+    for one, other in itertools.combinations(NATIONAL[:3], 2):
+        assert not torch.equal(hidden[one], hidden[other])
+    assert not torch.equal(hidden["evaporation"], hidden["riverflow"])
     assert not torch.equal(hidden["riverflow"][0], hidden["riverflow"][1])
+    assert len({tuple(day.tolist()) for day in hidden["temperature"][0]}) == 30
+    assert len({tuple(days.tolist()) for days in hidden["riverflow"][0].T}) == 8
+
+
+def test_every_patch_and_every_day_is_hidden_as_often_as_any_other() -> None:
+    """Of 600 windows, each (day, patch) and (day, group) in 0.4, within four standard errors (0.08)."""
+    hidden = draw(sample("base", size=600, days=5, sites=4, patches=5), SETTINGS, generator())
+    for name in ("temperature", "riverflow"):
+        assert float((hidden[name].float().mean(dim=0) - 0.4).abs().max()) < 0.08
 
 
 def test_unified_is_the_same_across_a_kind() -> None:
@@ -75,7 +117,7 @@ def test_unified_is_the_same_across_a_kind() -> None:
     assert torch.equal(hidden["precipitation"], hidden["soil_moisture"])
     assert torch.equal(hidden["precipitation"], hidden["temperature"])
     assert torch.equal(hidden["evaporation"], hidden["riverflow"])
-    assert hidden["riverflow"].flatten(1).sum(dim=1).tolist() == [16, 16]  # 0.4 of 10 × 4
+    assert not torch.equal(hidden["riverflow"][0], hidden["riverflow"][1])
 
 
 def test_tube_hides_whole_windows_of_the_ratio_of_sites() -> None:
@@ -191,21 +233,32 @@ def test_every_mask_is_a_kind_that_the_config_takes() -> None:
         assert Config().having(masks={"kind": kind}).masks.kind == kind
 
 
+@pytest.mark.parametrize("axis", [1, 2])
 @pytest.mark.parametrize("ratio", [0.0, 0.001, 0.4, 0.999, 1.0])
-def test_a_share_is_that_of_the_lowest_draws_the_first_of_equal_ones(ratio: float) -> None:
+def test_a_share_is_that_of_the_lowest_draws_the_first_of_equal_ones(ratio: float, axis: int) -> None:
     """As sorting all of them would choose; draws repeat, since there are 2^24 of them."""
-    shape = (3, 40, 50)
-    hidden = masking._share(shape, ratio, torch.Generator().manual_seed(5))
-    drawn = torch.rand(3, 2000, generator=torch.Generator().manual_seed(5))
-    order = drawn.argsort(dim=1, stable=True)[:, : round(ratio * 2000)]
-    assert torch.equal(hidden.view(3, 2000), torch.zeros(3, 2000, dtype=torch.bool).scatter_(1, order, True))
+    shape = (3, 40, 2000) if axis == 2 else (3, 2000, 40)
+    hidden = masking._share(shape, ratio, axis, torch.Generator().manual_seed(5))
+    drawn = torch.rand(3, 40, 2000, generator=torch.Generator().manual_seed(5))
+    order = drawn.argsort(dim=2, stable=True)[..., : round(ratio * 2000)]
+    expected = torch.zeros(3, 40, 2000, dtype=torch.bool).scatter_(2, order, True)
+    assert torch.equal(hidden, expected if axis == 2 else expected.transpose(1, 2))
 
 
 def test_equal_draws_at_the_edge_of_a_share_are_taken_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn = torch.tensor([[0.5, 0.1, 0.5, 0.5, 0.9, 0.5], [0.2, 0.2, 0.2, 0.2, 0.2, 0.2]])
+    drawn = torch.tensor([[[0.5, 0.1, 0.5, 0.5, 0.9, 0.5], [0.2] * 6, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]]])
     monkeypatch.setattr(masking, "_uniform", lambda shape, generator: drawn)
-    hidden = masking._share((2, 2, 3), 0.5, torch.Generator())
-    assert hidden.view(2, 6).int().tolist() == [[1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0]]
+    expected = [[1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0]]
+    assert masking._share((1, 3, 6), 0.5, 2, torch.Generator())[0].int().tolist() == expected
+    assert masking._share((1, 6, 3), 0.5, 1, torch.Generator())[0].T.int().tolist() == expected
+
+
+def test_the_mask_of_a_window_depends_on_its_own_seed_alone() -> None:
+    batch = sample("base", size=3, days=10, patches=5)
+    together = draw_each(batch, SETTINGS, [7, 8, 9])
+    for window, seed in enumerate((7, 8, 9)):
+        alone = draw_each(batch.window(window), SETTINGS, [seed])
+        assert all(torch.equal(held[window], alone[name][0]) for name, held in together.items())
 
 
 def test_runs_are_the_days_between_their_ends() -> None:

@@ -57,6 +57,7 @@ def test_the_seeds_numbers_are_the_defaults_of_base() -> None:
     assert (optimizer.lr, optimizer.min_lr, optimizer.weight_decay, optimizer.eps) == (1e-4, 0.0, 0.05, 1e-8)
     assert (optimizer.betas, optimizer.clip) == ((0.9, 0.95), 1.0)
     assert (train.batch_size, train.accumulation, train.epochs, train.warmup_epochs) == (16, 1, 10, 5)
+    assert train.validation_windows is None
     assert (train.log_every, train.validate_every, train.checkpoint_every, train.keep_last) == (10, 1, 10, 10)
     assert (train.wandb_project, train.wandb_entity) == ("water-mae-pretraining", None)
     weights = dict(train.task_weights)

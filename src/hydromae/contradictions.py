@@ -83,6 +83,12 @@ def _check_fields(data: DataConfig, model: ModelConfig, masks: MaskConfig) -> No
     """Refuse a period that is not two ordered days, and names that come twice or never."""
     check_period("data.training_period", data.training_period)
     check_period("data.validation_period", data.validation_period)
+    share = masks.series_ratio * data.sequence_length
+    if share and not round(share) and masks.drawn & {"random", "unified"}:
+        raise InputError(
+            f"config: masks.series_ratio {masks.series_ratio:g} of data.sequence_length {data.sequence_length} hides no day; "
+            "give a larger ratio or longer windows"
+        )
     if masks.span_days[0] > masks.span_days[1]:
         raise InputError(f"config: masks.span_days {masks.span_days} runs backwards; give the shortest gap first")
     if not model.modalities or len(set(model.modalities)) < len(model.modalities) or not model.mixers:

@@ -37,8 +37,14 @@ def nothing(batch: Batch) -> Hidden:
 
 
 def random(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
-    """The seed's recipe: exactly the ratio of each modality's tokens, drawn independently for every modality."""
-    return {name: _share(shape, _ratio(name, settings), generator) for name, shape in _shapes(batch).items()}
+    """The reference specification's masks, drawn independently for every modality.
+
+    Of a map exactly round(ratio × patches) of the land patches of every day; of a series exactly round(ratio × days) of the
+    days of every group of catchments.
+    """
+    return {
+        name: _share(shape, _ratio(name, settings), _axis(name), generator) for name, shape in _shapes(batch).items()
+    }
 
 
 def unified(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
@@ -47,14 +53,14 @@ def unified(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> H
     for name, shape in _shapes(batch).items():
         kind = MODALITIES[name].kind
         if kind not in drawn:
-            drawn[kind] = _share(shape, _ratio(name, settings), generator)
+            drawn[kind] = _share(shape, _ratio(name, settings), _axis(name), generator)
     return {name: drawn[MODALITIES[name].kind] for name in batch.values}
 
 
 def tube(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
     """The ratio of each modality's sites, for the whole window."""
     shapes = _shapes(batch)
-    sites = {n: _share((b, 1, s), _ratio(n, settings), generator) for n, (b, _, s) in shapes.items()}
+    sites = {n: _share((b, 1, s), _ratio(n, settings), 2, generator) for n, (b, _, s) in shapes.items()}
     return {name: sites[name].expand(shape).clone() for name, shape in shapes.items()}
 
 
@@ -157,19 +163,29 @@ def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return torch.rand(shape, generator=generator)
 
 
-def _share(shape: tuple[int, int, int], ratio: float, generator: torch.Generator) -> Tensor:
-    """Exactly round(ratio × tokens) True in each window: those with the lowest draws, the first of equal ones."""
-    size, days, sites = shape
-    count = round(ratio * days * sites)
-    drawn = _uniform((size, days * sites), generator).numpy()
-    if not 0 < count < days * sites:
+def _axis(name: str) -> int:
+    """Along which axis of [B, T, S] a ratio is exact: the patches of a day of a map, the days of a group of a series."""
+    return 2 if MODALITIES[name].kind == "map" else 1
+
+
+def _share(shape: tuple[int, int, int], ratio: float, axis: int, generator: torch.Generator) -> Tensor:
+    """Bool[B, T, S] with exactly round(ratio × length) True along `axis`: the lowest draws, the first of equal ones.
+
+    Draws are compared with the highest one taken, not sorted, so that every processor gives the same masks.
+    """
+    length = shape[axis]
+    count = round(ratio * length)
+    lines = shape if axis == 2 else (shape[0], shape[2], shape[1])
+    drawn = _uniform(lines, generator).numpy()
+    if not 0 < count < length:
         return torch.full(shape, count > 0)
-    highest = np.partition(drawn, count - 1, axis=1)[:, count - 1, None]
+    highest = np.partition(drawn, count - 1, axis=2)[..., count - 1, None]
     hidden = drawn <= highest
-    for window in np.flatnonzero(hidden.sum(axis=1) > count):
-        equal = np.flatnonzero(drawn[window] == highest[window])
-        hidden[window, equal[count - int(hidden[window].sum()) :]] = False
-    return torch.from_numpy(hidden).view(shape)
+    if np.count_nonzero(hidden) > hidden.size // length * count:  # equal draws at the edge: the first of them are taken
+        below, equal = drawn < highest, drawn == highest
+        hidden = below | (equal & (equal.cumsum(axis=2) <= count - below.sum(axis=2, keepdims=True)))
+    taken = torch.from_numpy(hidden)
+    return taken if axis == 2 else taken.transpose(1, 2).contiguous()
 
 
 def _gaps(shape: tuple[int, int, int], settings: MaskConfig, generator: torch.Generator) -> Tensor:

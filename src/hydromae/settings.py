@@ -134,9 +134,9 @@ class MaskConfig:
     kind: MaskKind = "random"
     """One of the masks of `masking.MASKS`."""
     map_ratio: float = 0.4
-    """Share of land patches hidden in map modalities."""
+    """Share of the land patches of every day that `random` and `unified` hide in map modalities; `tube`: of all days."""
     series_ratio: float = 0.4
-    """Share of tokens hidden in series modalities."""
+    """Share of the days of every group of catchments that they hide in series modalities; `tube`: share of the groups."""
     answered: tuple[str, ...] = ()
     """Modalities that question masks hide; none named means every modality."""
     span_days: tuple[int, int] = (1, 60)
@@ -206,7 +206,7 @@ class TrainConfig:
     seed: int = 0
     """Seed of weights, windows and masks."""
     log_every: int = 10
-    """Steps between two lines of the journal."""
+    """Batches of one process between two lines of the journal; written at the end of the update that holds the last one."""
     tracker: TrackerKind = "none"
     """Where the journal's lines go beside its file; auto: W&B, else TensorBoard, where it is installed."""
     wandb_project: str = "water-mae-pretraining"
@@ -215,8 +215,8 @@ class TrainConfig:
     """User or team on W&B; None takes the account's own."""
     validate_every: float = 1
     """Epochs between two validations."""
-    validation_windows: int = 16
-    """Windows of a validation, with masks that never change."""
+    validation_windows: int | None = None
+    """Windows of a validation, with masks that never change; None takes every window of the validation period once."""
     checkpoint_every: float = 10
     """Epochs between two checkpoints."""
     keep_last: int = 10

@@ -8,6 +8,7 @@ import torch
 import xarray as xr
 from safetensors.torch import load_file
 
+from hydromae.data import windows as windows_module
 from runs import RIVERS, STILL, run, watched
 
 
@@ -26,6 +27,33 @@ def test_how_often_a_run_logs_validates_and_saves(tmp_path):
     assert [line["step"] for line in lines if line["validation_loss"] is not None] == [4, 8, 12]
     saved = sorted(folder.name for folder in (tmp_path / "run" / "checkpoints").iterdir())
     assert saved == ["step-0000008", "step-0000012"]  # every 2 epochs, and the last step
+
+
+def test_the_journal_counts_batches_of_a_process_and_not_updates(tmp_path):
+    """Every 4 batches, 3 in an update: batches 4, 8, 12 ... are in updates 2, 3, 4, 6, 7, 8, and 5 holds none of them."""
+    often = {"batch_size": 1, "accumulation": 3, "steps_per_epoch": 8, "epochs": 1, "log_every": 4}
+    lines = run(tmp_path / "run", STILL.having(train=often | {"validation_windows": 1}))
+    assert [line["step"] for line in lines] == [2, 3, 4, 6, 7, 8]
+
+
+@pytest.mark.parametrize("steps_per_epoch", [None, 2])
+def test_validation_reads_every_window_of_its_period_once(tmp_path, monkeypatch, steps_per_epoch):
+    """40 days from 2001-10-28 on, windows of 30 days every 3 days: 4 starts, whatever an epoch of training is."""
+    starts, cut = [], windows_module.batch_of
+
+    def seen(record, chosen, *rest):
+        starts.extend(int(record.days[0]) + chosen)
+        return cut(record, chosen, *rest)
+
+    monkeypatch.setattr(windows_module, "batch_of", seen)
+    data = {"validation_period": ("2001-10-28", "2001-12-06"), "sequence_length": 30, "stride": 3, "sites": None}
+    config = STILL.having(
+        data=data, train={"epochs": 1, "validation_windows": None, "steps_per_epoch": steps_per_epoch}
+    )
+    with watched() as read:
+        run(tmp_path / "run", config)
+    first = (np.datetime64("2001-10-28") - np.datetime64("1970-01-01")).astype(int)
+    assert sorted(starts[-read.checked :]) == [first, first + 3, first + 6, first + 9]
 
 
 def test_validation_reads_so_many_windows(tmp_path):

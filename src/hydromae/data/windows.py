@@ -184,11 +184,12 @@ def _order(seed: int, epoch: int, starts: int) -> Int[np.ndarray, " N"]:
 
 
 def windows(
-    record: Record, config: Config, period: tuple[str, str], *, seed: int, augment: bool, update: int
+    record: Record, config: Config, period: tuple[str, str], *, seed: int, augment: bool, update: int | None
 ) -> Windows:
     """Windows of a period; the record holds no catchment but those that may be seen (`record.without`).
 
-    An epoch is one pass over the starts of the period, or `train.steps_per_epoch` updates of `update` windows.
+    An epoch is one pass over the starts of the period, or `train.steps_per_epoch` updates of `update` windows where that is
+    given.
 
     Raises
     ------
@@ -210,7 +211,7 @@ def windows(
         count = min(len(position), config.data.sites + config.data.sites // 2)
         near = distance.argsort(axis=1, kind="stable")[:, :count]
     starts = len(range(first, last - length + 2, config.data.stride))
-    epoch = (config.train.steps_per_epoch or 0) * update or starts
+    epoch = (config.train.steps_per_epoch or 0) * (update or 0) or starts
     return Windows(record, config.data, first, last, near, seed, epoch, augment)
 
 

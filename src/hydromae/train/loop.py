@@ -25,6 +25,7 @@ from hydromae.train.adapt import Start, stand_in_of
 from hydromae.train.checkpoint import CONFIG, newest, windows_of
 from hydromae.train.engine import EngineName, make_engine
 from hydromae.train.journal import Journal
+from hydromae.train.measures import validation_set
 from hydromae.train.optim import Average, Schedule
 from hydromae.train.run import STEPS, Beginning, Progress, Run
 from hydromae.train.shares import Masked, Share, batches
@@ -128,7 +129,7 @@ def begin(made: Beginning, world: World) -> Run:
     if made.start is not None and made.start.stand_ins:
         names = record.catchments[record.groups[:, 0]].astype(str).tolist()
         learn = replace(learn, stand_in=stand_in_of(made.start.stand_ins, names))
-    check = windows(record, config, config.data.validation_period, seed=0, augment=False, update=size)
+    check = validation_set(record, config, size)
     torch.manual_seed(seed)
     model = HydroMAE(config, pixels=(made.grid or GridSpec()).patch ** 2).know(made.scaling).to(world.device)
     if made.start is not None:

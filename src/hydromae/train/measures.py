@@ -7,6 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from hydromae.config import Config
+from hydromae.data.record import Record
+from hydromae.data.windows import Windows, windows
 from hydromae.losses import loss
 from hydromae.model.mae import HydroMAE
 from hydromae.progress import counted
@@ -22,11 +25,25 @@ def validate(model: nn.Module, average: Average, check: Masked, world: World) ->
     own = {name: value.clone() for name, value in model.state_dict().items()}
     model.load_state_dict(average.kept or own)
     model.eval()
-    windows, total = check.config.train.validation_windows, torch.zeros(1)
-    for summed, _ in losses(model, check, range(windows)[world.rank :: world.size], world.device):
+    numbers, total = validation_numbers(check), torch.zeros(1)
+    for summed, _ in losses(model, check, numbers[world.rank :: world.size], world.device):
         total += summed
     model.load_state_dict(own)
-    return float(world.sum(total)[0]) / windows
+    return float(world.sum(total)[0]) / len(numbers)
+
+
+def validation_set(record: Record, config: Config, update: int) -> Windows:
+    """The windows of the validation period, the same in every run; `update` is the number of windows in an update."""
+    every = config.train.validation_windows is None
+    return windows(
+        record, config, config.data.validation_period, seed=0, augment=False, update=None if every else update
+    )
+
+
+def validation_numbers(check: Masked) -> range:
+    """Numbers of the windows that a validation reads: `train.validation_windows`, or each window of the period once."""
+    count = check.config.train.validation_windows
+    return range(check.windows.epoch if count is None else count)
 
 
 @torch.no_grad()

@@ -127,7 +127,7 @@ class Run:
         self.average.update(self.engine.model)
         self.step += 1
         validation = self._validate() if self._due(train.validate_every) else None
-        if self.step % train.log_every == 0 or validation is not None:
+        if self._logged() or validation is not None:
             value, mse = learned.over(self.world, self.learn.share.batches)
             if self.world.first:
                 self._log(value, mse, validation, lr, norm)
@@ -138,6 +138,11 @@ class Run:
     def _due(self, epochs: float) -> bool:
         """Whether something that happens every so many epochs, and at the end, is due."""
         return self.step % max(1, round(epochs * self.an_epoch)) == 0 or self.step == self.steps
+
+    def _logged(self) -> bool:
+        """Whether the update that has ended held the last of `log_every` batches of this process."""
+        done, every = self.step * self.learn.share.batches, self.config.train.log_every
+        return done // every > (done - self.learn.share.batches) // every
 
     def _validate(self) -> float:
         value = validate(self.engine.model, self.average, self.check, self.world)

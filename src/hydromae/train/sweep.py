@@ -23,14 +23,13 @@ from hydromae.config import Config
 from hydromae.data.cache import made_from
 from hydromae.data.record import record_of, without
 from hydromae.data.scaling import Scaling
-from hydromae.data.windows import windows
 from hydromae.errors import InputError
 from hydromae.files import write_whole
 from hydromae.grid import GridSpec
 from hydromae.runtime import pick_device
 from hydromae.train.checkpoint import CONFIG, load_model, whole
 from hydromae.train.loop import train
-from hydromae.train.measures import losses
+from hydromae.train.measures import losses, validation_numbers, validation_set
 from hydromae.train.search import Range, Search, Space, settled, space_of
 from hydromae.train.shares import Masked, Share
 from hydromae.train.world import ALONE
@@ -83,9 +82,9 @@ def score(folder: Path, dataset: xr.Dataset, base: Config, grid: GridSpec | None
     model, _, scaling, _ = load_model(folder)
     model = model.to(where)
     record = record_of(without(dataset, base.data.held_out), base, scaling, grid)
-    held = windows(record, base, base.data.validation_period, seed=0, augment=False, update=base.train.batch_size)
+    held = validation_set(record, base, base.train.batch_size)
     check, sums = Masked(held, Share.of(1, ALONE, 1), base), dict[str, torch.Tensor]()
-    for _, parts in losses(model, check, range(base.train.validation_windows), where):
+    for _, parts in losses(model, check, validation_numbers(check), where):
         for name, part in parts.items():
             sums[name] = sums.get(name, 0.0) + part
     means = [float(squares / asked) for squares, asked in sums.values() if asked]
