@@ -62,6 +62,18 @@ def test_stop_and_resume_end_as_an_undisturbed_run(country: Path, tmp_path: Path
     assert one == two
 
 
+def test_a_new_run_lies_inside_the_runs_folder_and_can_go_on(
+    country: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pretrain = ["pretrain", str(country / "rivers.zarr"), *SMALL, "--json", "--stop-after"]
+    capsys.readouterr()
+    assert main([*pretrain, "1", "--out", str(tmp_path), "--new-run"]) == 0
+    made = Path(json.loads(capsys.readouterr().out)["run"])
+    assert list(tmp_path.iterdir()) == [made] and (made / "last").is_dir()
+    assert main([*pretrain, "2", "--out", str(made), "--resume"]) == 0
+    assert sorted(folder.name for folder in (made / "checkpoints").iterdir()) == ["step-0000001", "step-0000002"]
+
+
 @pytest.mark.parametrize("suffix", [".nc", ".csv", ".parquet"])
 def test_predict_answers_every_nan_in_every_form(country: Path, tmp_path: Path, suffix: str) -> None:
     asked = xr.load_dataset(country / "virtual.nc", engine="h5netcdf").isel(time=slice(-100, None))
@@ -148,6 +160,7 @@ def test_mistakes_are_one_line_each(country: Path, tmp_path: Path, capsys: pytes
         ".txt": ["predict", str(virtual), "--model", str(run), "--out", str(tmp_path / "o.txt")],
         "1.5": ["predict", str(virtual), *out, "--quantiles", "0.5", "1.5"],
         "1999": ["forecast", str(virtual), *out, "--issues", "1999-01-01"],
+        "--new-run and --resume": ["pretrain", str(store), "--out", str(run), *SMALL, "--new-run", "--resume"],
         "holds a run": ["pretrain", str(store), "--out", str(run), *SMALL],
         "1950": [
             "pretrain",

@@ -32,7 +32,8 @@ from hydromae.modalities import MODALITIES
 from hydromae.model.distribution import Gaussians
 from hydromae.model.mae import HydroMAE
 from hydromae.runtime import autocast, pick_device, pick_precision, precision_named
-from hydromae.train.checkpoint import WEIGHTS, load_model, newest, save_model, whole
+from hydromae.train.checkpoint import WEIGHTS, load_model, save_model
+from hydromae.train.runs import model_in
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles that an answer carries unless others are asked for."""
@@ -293,15 +294,15 @@ def load(name: str | Path, device: str = "auto", precision: str = "auto") -> Mod
     `device` is "auto", "cpu", "cuda" or "mps". `precision` "auto" answers in what the model was trained in where that is
     native to the device, else in fp32; "fp32", "bf16" and "fp16" are obeyed, and an operation that lacks them runs in fp32.
 
+    Of a folder that holds runs of `pretrain --new-run`, the newest.
+
     Raises
     ------
     InputError
         If there is no model under that name, no such device, or no such precision.
     """
     folder = SHIPPED / str(name) if str(name) in shipped() else Path(name)
-    last = newest(folder)
-    candidates = [whole(folder / "best"), whole(folder / "last"), folder, *([last] if last else [])]
-    folder = next((found for found in candidates if (found / WEIGHTS).is_file()), folder)
+    folder = model_in(folder) or folder
     if not folder.exists():
         raise InputError(f"{name}: no such model; name a run, a checkpoint, a model folder, or {', '.join(shipped())}")
     where = pick_device(device)

@@ -37,6 +37,9 @@ class Pretrain:
     """Catchments kept out of every sample: a file with one a line, or the protocol's own tenth."""
     resume: bool = False
     """Go on from the last checkpoint of the run."""
+    new_run: bool = False
+    """Begin a run in a folder of its own inside RUN, named with the time [UTC], such as 2026-11-29T08-24-00; of several,
+    commands that take --model RUN take the newest."""
     stop_after: int | None = None
     """Stop at this step, with a checkpoint from which --resume goes on; the end of the schedule where not given."""
     device: str = "auto"
@@ -60,14 +63,17 @@ class Pretrain:
         from hydromae.data.intact import reading
         from hydromae.data.store import grid_of, open_store
         from hydromae.train.loop import train
+        from hydromae.train.runs import refuse_both
 
+        refuse_both(self.new_run, self.resume)
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         dataset = open_store(self.store)
         config = self.settings.having(data={"held_out": self._held_out(dataset["catchment"].values)})
         grid = grid_of(dataset) if "grid" in dataset.attrs else None
         with reading(self.store):
-            scaling = scaling_for(dataset, config, self.out if speaks() else None, say)
+            keeps = speaks() and not self.new_run  # runs that begin at once write no common file
+            scaling = scaling_for(dataset, config, self.out if keeps else None, say)
         best = train(
             config,
             dataset,
@@ -75,6 +81,7 @@ class Pretrain:
             self.out,
             grid=grid,
             resume=self.resume,
+            new_run=self.new_run,
             device=self.device,
             engine=self.engine,
             timeout=self.timeout,
@@ -82,8 +89,8 @@ class Pretrain:
             watch=losses(),
             say=say,
         )
-        say(f"{best}: the model with the lowest validation loss; hydromae evaluate {self.store} --model {self.out}")
-        return {"path": str(best), "run": str(self.out)}
+        say(f"{best}: the model with the lowest validation loss; hydromae evaluate {self.store} --model {best.parent}")
+        return {"path": str(best), "run": str(best.parent)}
 
     def _held_out(self, catchments: np.ndarray) -> tuple[str, ...]:
         if self.held_out is None:

@@ -28,6 +28,7 @@ from hydromae.train.journal import Journal
 from hydromae.train.measures import validation_set
 from hydromae.train.optim import Average, Schedule
 from hydromae.train.run import STEPS, Beginning, Progress, Run
+from hydromae.train.runs import refuse_both, run_folder
 from hydromae.train.shares import Masked, Share, batches
 from hydromae.train.trackers import open_tracker
 from hydromae.train.world import TIMEOUT, World, joined
@@ -42,6 +43,7 @@ def train(
     grid: GridSpec | None = None,
     start: Start | None = None,
     resume: bool = False,
+    new_run: bool = False,
     device: str = "auto",
     engine: EngineName = "auto",
     timeout: float = TIMEOUT,
@@ -67,6 +69,8 @@ def train(
     resume : bool
         Go on from the last checkpoint of `out`; the result is the same as if the run had never stopped, to the last bit with
         as many processes as before, within rounding with another number.
+    new_run : bool
+        Begin in a folder inside `out` that is named with the time [UTC], such as 2026-11-29T08-24-00.
     device : str
         "auto", "cpu", "cuda", "mps".
     engine : str
@@ -81,17 +85,20 @@ def train(
     Returns
     -------
     Path
-        `out/best`, the weights with the lowest validation loss.
+        `best` in the run's folder, the weights with the lowest validation loss.
 
     Raises
     ------
     InputError
         Also where another process is lost or fails, or where the disk is full: every process ends, nothing is lost.
     """
-    with joined(pick_device(device), timeout) as world:
-        made = Beginning(config, dataset, scaling, out, grid, start, resume, engine, say if world.first else _silent)
+    refuse_both(new_run, resume)
+    with joined(pick_device(device), timeout) as world, run_folder(out, new_run, world) as folder:
+        if new_run and world.first:
+            say(f"{folder}: a new run; --out {folder} --resume goes on with it")
+        made = Beginning(config, dataset, scaling, folder, grid, start, resume, engine, say if world.first else _silent)
         go(made, world, stop_after, watch if world.first else _silent)
-    return out / "best"
+    return folder / "best"
 
 
 def go(made: Beginning, world: World, stop_after: int | None, watch: Callable[[Progress], None]) -> None:
@@ -215,7 +222,7 @@ def _refused(out: Path, config: Config, resume: bool) -> str | None:
     if not written.is_file():
         return None
     if not resume:
-        return f"{out}: holds a run already; name another folder, or go on with --resume"
+        return f"{out}: holds a run already; go on with --resume, name another folder, or pretrain with --new-run"
     try:
         same = Config.from_json(written.read_text(encoding="utf-8"), str(written)) == config
     except (InputError, OSError, UnicodeDecodeError) as error:

@@ -1,0 +1,102 @@
+"""Runs in folders: where a run has its model, and runs that lie side by side, each named with the time it began."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from hydromae.errors import InputError
+from hydromae.train.checkpoint import WEIGHTS, newest, whole
+from hydromae.train.world import World
+
+STAMP = "%Y-%m-%dT%H-%M-%S"
+PATTERN = "-".join(("[0-9]" * 4, "[0-9]" * 2, "[0-9]" * 2 + "T" + "[0-9]" * 2, "[0-9]" * 2, "[0-9]" * 2))
+DAY = 86_400
+"""Seconds of a day."""
+
+
+def refuse_both(new_run: bool, resume: bool) -> None:
+    """Refuse a run that is to be new and to go on.
+
+    Raises
+    ------
+    InputError
+        If both are asked for.
+    """
+    if new_run and resume:
+        raise InputError("--new-run and --resume: one begins a run, the other goes on with one; give one of them")
+
+
+@contextmanager
+def run_folder(out: Path, new_run: bool, world: World) -> Iterator[Path]:
+    """The folder of a run: `out`, or a new one inside it, which is gone again where nothing was written into it."""
+    folder = new_folder(out, world) if new_run else out
+    try:
+        yield folder
+    except InputError:
+        if new_run and world.first:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def new_folder(out: Path, world: World) -> Path:
+    """Make a folder inside `out` for a run that begins now, named with the time [UTC], the same in every process.
+
+    Raises
+    ------
+    InputError
+        In every process, where the first one cannot make it.
+    """
+    second, fault = 0, None
+    if world.first:
+        try:
+            second = _made(out, int(time.time()))
+        except OSError as error:
+            fault = f"{out}: cannot be written ({error.strerror}); make room there, or name another folder"
+    world.agree(fault)
+    days, seconds = world.sum(torch.tensor(divmod(second, DAY))).tolist()  # each is exact also in fp32
+    return out / _name(int(days) * DAY + int(seconds))
+
+
+def _made(out: Path, second: int) -> int:
+    """The first second from `second` on whose folder was not there and now is."""
+    out.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            (out / _name(second)).mkdir()
+            return second
+        except FileExistsError:
+            second += 1
+
+
+def _name(second: int) -> str:
+    return time.strftime(STAMP, time.gmtime(second))
+
+
+def model_in(folder: Path) -> Path | None:
+    """Folder of the model of a run, or of the newest run with a model where `folder` holds those of `--new-run`.
+
+    Raises
+    ------
+    InputError
+        If `folder` is a run itself and holds others, too: it is not clear which is meant.
+    """
+    own = _model_of(folder)
+    others = [found for run in sorted(folder.glob(PATTERN)) if (found := _model_of(run)) is not None]
+    if own is not None and others:
+        raise InputError(
+            f"{folder}: holds a run of its own and {len(others)} of --new-run; name {own} or {others[-1].parent}"
+        )
+    return own or (others[-1] if others else None)
+
+
+def _model_of(run: Path) -> Path | None:
+    """The best, else the last state of a run, the folder itself where it is a model, or the last checkpoint."""
+    last = newest(run)
+    candidates = [whole(run / "best"), whole(run / "last"), run, *([last] if last else [])]
+    return next((found for found in candidates if (found / WEIGHTS).is_file()), None)
