@@ -201,6 +201,7 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     "train.precision": (
         "tests/train/test_engine.py::test_bf16_runs_near_fp32_and_is_not_it",
         "tests/model/test_precision.py::test_loss_and_gradients_in_half_precision_are_those_of_fp32",
+        "tests/test_training.py::test_a_device_without_the_precision_is_named_in_one_line",
     ),
     "train.averaged_weights": ("tests/train/test_knobs.py::test_a_run_answers_with_the_average_of_its_weights",),
     "train.seed": ("tests/test_training.py::test_two_runs_are_the_same_and_another_seed_is_another_run",),

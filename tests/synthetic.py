@@ -133,6 +133,7 @@ SMALL_MAPS = PRESETS["base"].having(
         "log_every": 1,
         "validation_windows": 2,
         "checkpoint_every": 1,
+        "precision": "fp32",
     },
 )
 """A very small `base`: five modalities, joint attention."""

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from hydromae import runtime
 from hydromae.cli import doctor, main
+from hydromae.model import kernels
 
 
 def test_it_measures_and_answers(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,7 +21,8 @@ def test_it_measures_and_answers(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["speed"]["fp32 [GFLOP/s]"] > 0.1 and 0 < found["answer_s"] < 120
     assert main(["doctor"]) == 0
     said = capsys.readouterr().out
-    assert "a small question, answered" in said and "bf16 [GFLOP/s]" in said
+    assert "a small question, answered" in said and "bf16 [GFLOP/s]" in said and "precision on cpu" in said
+    assert found["failed"] == {}
 
 
 def test_advice_names_what_is_missing_and_what_helps() -> None:
@@ -35,6 +38,33 @@ def test_advice_names_what_is_missing_and_what_helps() -> None:
     rich = {"memory [GB]": 64.0, "disk free here [GB]": 100.0, "devices": "cpu, cuda (H100)"}
     fine = {"versions": {"zarr": "3"}, "machine": rich, "speed": {"fp32 [GFLOP/s]": 1.0, "bf16 [GFLOP/s]": 2.0}}
     assert doctor._advice(fine) == []
+
+
+def test_a_check_that_fails_is_named_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("could not create a primitive\nmore words")
+
+    monkeypatch.setattr(doctor, "_speed", fails)
+    monkeypatch.setattr(doctor, "_devices", fails)
+    monkeypatch.setattr(doctor, "_answer", lambda: 1.5)
+    assert main(["doctor", "--json"]) == 0, "a check that fails is advice"
+    found = json.loads(capsys.readouterr().out)
+    assert found["failed"] == dict.fromkeys(("devices", "speed"), "could not create a primitive")
+    assert found["answer_s"] == 1.5 and found["machine"]["cores"] >= 1 and found["precision"]["precision on cpu"]
+    assert sum("failed (could not create a primitive)" in line for line in found["advice"]) == 2
+    monkeypatch.setattr(doctor, "_answer", fails)
+    assert main(["doctor"]) == 2, "the shipped model cannot answer"
+    said = capsys.readouterr().out
+    assert "a small question, answered  failed (could not create a primitive)" in said and "precision on cpu" in said
+
+
+def test_it_says_which_precision_is_used_and_what_has_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "emulation", lambda kind, dtype: None)
+    monkeypatch.setattr(runtime, "missing", lambda dtype, device: {"LSTM": "no primitive"})
+    monkeypatch.setitem(kernels.PRIVATE, "gelu_backward", None)
+    rows = doctor._precision()
+    assert rows["precision on cpu"] == "fp32; bf16 is not native to this device (no kernel for LSTM: no primitive)"
+    assert rows["operators that this torch lacks"] == "gelu_backward; public ones are used"
 
 
 def test_it_says_what_is_needed_where_that_is_absent(monkeypatch: pytest.MonkeyPatch, capsys) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hydromae.blend import overlapping
+from hydromae.cli import main
 from hydromae.data.readers.record import positions
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES, VARIABLES
@@ -686,3 +688,30 @@ def test_who_watches_is_told_of_every_window() -> None:
     long = rivers(3, 400, seed=2)
     MODEL.predict(with_holes(long), watch=lambda done, of: told.append((done, of)))
     assert told[-1][0] == told[-1][1] > 1 and [done for done, _ in told] == sorted({done for done, _ in told})
+
+
+def test_answers_and_embeddings_are_in_the_precision_that_is_asked_for() -> None:
+    """The model was trained in fp32; bf16 is near it, and another number."""
+    half, question = replace(MODEL, precision="bf16"), RIVERS.isel(time=slice(0, 60)).copy(deep=True)
+    question["riverflow"][20:30, 1] = np.nan
+    for ask, name in (("predict", "riverflow"), ("embed", "site_embedding")):
+        one, other = (getattr(model, ask)(question)[name].values for model in (MODEL, half))
+        assert not np.array_equal(one, other, equal_nan=True), ask
+        np.testing.assert_allclose(other, one, rtol=0.1, atol=0.05)
+    with pytest.raises(InputError, match="precision 'half'"):
+        load("gb-rivers", precision="half")
+
+
+@pytest.mark.parametrize("command", ["predict", "forecast", "evaluate", "explore"])
+def test_commands_hand_on_the_precision(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def loaded(name: object, device: str, precision: str) -> None:
+        asked.append(precision)
+        raise InputError("seen")
+
+    for module in ("hydromae.predict", "hydromae.explore.country"):
+        monkeypatch.setattr(f"{module}.load", loaded)
+    place = [str(tmp_path / "record.nc"), "--model", "gb-rivers", "--precision", "bf16"]
+    assert main([command, *place, *([] if command == "explore" else ["--out", str(tmp_path / "out.nc")])]) == 2
+    assert asked == ["bf16"]

@@ -11,13 +11,17 @@ import torch
 import xarray as xr
 from safetensors.torch import load_file
 
+from hydromae import runtime
 from hydromae.config import Config
 from hydromae.data.record import record_of
 from hydromae.data.windows import windows
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES
+from hydromae.train import loop
 from hydromae.train.journal import Journal
 from hydromae.train.loop import train
+from hydromae.train.run import Beginning
+from hydromae.train.world import World
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
 
 RIVERS = rivers()
@@ -200,3 +204,43 @@ def test_a_streamed_record_trains_the_same_model_and_leaves_no_file(tmp_path):
     assert {entry.name for entry in streamed.iterdir()} == {entry.name for entry in inside.iterdir()}
     theirs = weights(streamed)
     assert all(torch.equal(held, theirs[name]) for name, held in weights(inside).items())
+
+
+@pytest.mark.parametrize(("asked", "used"), [("auto", "fp32"), ("bf16", "bf16")])
+def test_a_device_without_the_precision_is_named_in_one_line(
+    asked: str, used: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run goes on, in fp32 or as forced; the journal has what was used, the configuration what was asked for."""
+    monkeypatch.setattr(runtime, "emulation", lambda kind, dtype: "emulated here")
+    said: list[str] = []
+    short = SMALL.having(train={"precision": asked, "epochs": 0.5})
+    out = trained(tmp_path / "run", short, RIVERS, say=said.append)
+    assert len(said) == 1 and said[0].startswith(f"precision on cpu: {used}; ") and "emulated here" in said[0]
+    assert {line["precision"] for line in lines(out)} == {used}
+    assert Config.from_json((out / "config.json").read_text(), "config.json").train.precision == asked
+    if asked == "auto":
+        plain = trained(tmp_path / "plain", SMALL.having(train={"precision": "fp32", "epochs": 0.5}), RIVERS)
+        assert all(torch.equal(held, weights(plain)[name]) for name, held in weights(out).items())
+        assert len(said) == 1, "a run in fp32 says nothing"
+
+
+def test_a_run_that_goes_on_in_another_precision_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, said = SMALL.having(train={"precision": "auto", "epochs": 1}), list[str]()
+    monkeypatch.setattr(runtime, "shortfalls", lambda precision, device: [])
+    trained(tmp_path / "run", config, RIVERS, stop_after=2, say=said.append)
+    assert said == []
+    monkeypatch.setattr(runtime, "shortfalls", lambda precision, device: ["emulated here"])
+    trained(tmp_path / "run", config, RIVERS, resume=True, say=said.append)
+    assert said[-1] == "precision: fp32 from here on, bf16 before: not the same to the last bit"
+    assert [line["precision"] for line in lines(tmp_path / "run")] == ["bf16", "bf16", "fp32", "fp32"]
+
+
+def test_processes_compute_in_fp32_where_the_device_of_one_lacks_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Two(World):
+        def sum(self, values: torch.Tensor) -> torch.Tensor:
+            return values + 1  # the other process, whose device has fp32 alone
+
+    monkeypatch.setattr(runtime, "shortfalls", lambda precision, device: [])
+    said, config = list[str](), SMALL.having(train={"precision": "auto"})
+    made = Beginning(config, RIVERS, scaling_of(RIVERS, SMALL), Path("run"), None, None, False, "torch", said.append)
+    assert loop._precision(made, Two(0, 2, torch.device("cpu"))) == "fp32" and "another process" in said[0]

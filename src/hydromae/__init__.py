@@ -15,6 +15,8 @@ __version__ = "0.1.0"
 # Torch reads this before its first tensor: large ones then lie in pages of 2 MB where Linux has them, not of 4 kB, which
 # cost more to map than most of what is done with them (docs/performance.md).
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+# An operation that MPS lacks runs on the CPU, and torch warns of it, instead of an error.
+os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 
 def load(name: str | Path, device: str = "auto", precision: str = "auto") -> Model:

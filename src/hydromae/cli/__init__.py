@@ -91,7 +91,10 @@ def _complain(line: str) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and give the exit code: 0, 2 after an error of the user's, 130 after Ctrl+C; both say one line."""
+    """Run one command and give the exit code.
+
+    It is 0, or the result's `exit_code`; 2 after an error of the user's, 130 after Ctrl+C, and both say one line.
+    """
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] == ["--tyro-print-completion"]:
         return print_completion(words)
@@ -116,4 +119,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return STOPPED
     if command.json and speaks():
         Console().print_json(data=dict(result), indent=None, allow_nan=False, highlight=sys.stdout.isatty())
-    return 0
+    return int(result.get("exit_code", 0))

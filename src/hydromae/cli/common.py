@@ -22,7 +22,7 @@ class Command(Protocol):
         ...
 
     def run(self, say: Say) -> Result:
-        """Do the work; `say` shows something to people, the result is for programs."""
+        """Do the work; `say` shows something to people, the result is for programs; `exit_code` in it is the command's."""
         ...
 
 

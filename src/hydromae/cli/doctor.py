@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
@@ -12,8 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from hydromae.cli.common import Result, Say
+from hydromae.errors import first_line
 
 EXTRAS = {
     "deepspeed": (("deepspeed",), "training on many GPUs"),
@@ -43,21 +46,36 @@ class Doctor:
     """Print the result as JSON."""
 
     def run(self, say: Say) -> Result:
-        """Look, measure for some seconds, and answer a small question."""
+        """Look, measure for some seconds, and answer a small question; the exit code is 2 if the model cannot answer it."""
         versions = _versions()
         whole = all(versions[name] != ABSENT for name in NEEDED)
-        found: dict[str, Any] = {"versions": versions, "machine": _machine(whole), "speed": _speed() if whole else {}}
-        found["answer_s"] = _answer() if whole else None
-        advice = _advice(found)
-        table = Table(box=None, show_header=False, pad_edge=False)
-        for name, value in {**found["versions"], **found["machine"], **found["speed"]}.items():
-            table.add_row(name, value if isinstance(value, str) else f"{value:.4g}")
-        if whole:
-            table.add_row("a small question, answered", f"{found['answer_s']:.2f} s")
-        say(table)
-        for line in advice or ["nothing is missing"]:
+        found: dict[str, Any] = {"versions": versions, "failed": {}}
+        for key, check in CHECKS.items():
+            try:
+                found[key] = check.work() if whole or not check.needs_packages else check.nothing()
+            except Exception as error:  # whatever one check meets, the others are made
+                found[key], found["failed"][key] = check.nothing(), first_line(error)
+        found["machine"] |= found.pop("devices")
+        found["advice"] = _advice(found)
+        say(_table(found))
+        for line in found["advice"] or ["nothing is missing"]:
             say(line)
-        return {**found, "advice": advice}
+        return {**found, "exit_code": 2 if "answer_s" in found["failed"] else 0}
+
+
+def _table(found: dict[str, Any]) -> Table:
+    """A row for each version and each value of a check; one that failed says why."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    rows = dict(found["versions"])
+    for key, check in CHECKS.items():
+        value = found.get(key)
+        if key in found["failed"]:
+            rows[check.name] = f"failed ({found['failed'][key]})"
+        elif value is not None:
+            rows |= value if isinstance(value, dict) else {check.name: f"{value:.2f} s"}
+    for name, value in rows.items():
+        table.add_row(name, Text(value if isinstance(value, str) else f"{value:.4g}"))
+    return table
 
 
 def _versions() -> dict[str, str]:
@@ -74,23 +92,39 @@ def _versions() -> dict[str, str]:
     return own | {name: known(name) for name in (*NEEDED, *optional)}
 
 
-def _machine(with_torch: bool) -> dict[str, str | float]:
-    devices, threads = ["cpu"], float(os.cpu_count() or 1)
-    if with_torch:
-        import torch
-
-        devices += [f"cuda ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
-        devices += ["mps"] * torch.backends.mps.is_available()
-        threads = float(torch.get_num_threads())
+def _machine() -> dict[str, str | float]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "system": platform.platform(),
         "cores": float(os.cpu_count() or 1),
-        "threads": threads,
-        "devices": ", ".join(devices),
         "memory [GB]": memory / 1e9,
         "disk free here [GB]": shutil.disk_usage(".").free / 1e9,
     }
+
+
+def _devices() -> dict[str, str | float]:
+    import torch
+
+    devices = ["cpu", *(f"cuda ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count()))]
+    devices += ["mps"] * torch.backends.mps.is_available()
+    return {"threads": float(torch.get_num_threads()), "devices": ", ".join(devices)}
+
+
+def _precision() -> dict[str, str]:
+    """The precision that "auto" takes on each device, and why; and what torch lacks of what it keeps private."""
+    import torch
+
+    from hydromae.model.kernels import PRIVATE
+    from hydromae.runtime import fallback, fault_of, pick_precision, present
+
+    rows = {}
+    for kind in (kind for kind in ("cpu", "cuda", "mps") if present(kind)):
+        device, fault = torch.device(kind), fault_of(kind)
+        used = f"fails, and is not used ({fault})" if fault else pick_precision("auto", device)
+        line = None if fault else fallback("auto", device)
+        rows[f"precision on {kind}"] = used if line is None else line.partition(": ")[2]
+    lost = [name for name, operator in PRIVATE.items() if operator is None]
+    return rows | ({"operators that this torch lacks": f"{', '.join(lost)}; public ones are used"} if lost else {})
 
 
 def _speed() -> dict[str, float]:
@@ -118,6 +152,42 @@ def _answer() -> float:
     return _timed(lambda: np.asarray(model.predict(question)["riverflow"]))
 
 
+@dataclass(frozen=True)
+class Check:
+    """One check of the doctor.
+
+    Attributes
+    ----------
+    name : str
+        In words; the row of a check that gives seconds, or that failed.
+    work : callable
+        Gives rows, or seconds; it may raise whatever it meets.
+    rows : bool
+        Whether it gives rows; else seconds.
+    needs_packages : bool
+        Whether it is made only where all of `NEEDED` are installed.
+    """
+
+    name: str
+    work: Callable[[], Any]
+    rows: bool = True
+    needs_packages: bool = True
+
+    def nothing(self) -> dict[str, Any] | None:
+        """What is reported where it failed, or was not made."""
+        return {} if self.rows else None
+
+
+CHECKS: dict[str, Check] = {
+    "machine": Check("machine", lambda: _machine(), needs_packages=False),
+    "devices": Check("devices", lambda: _devices()),
+    "precision": Check("precision", lambda: _precision()),
+    "speed": Check("speed", lambda: _speed()),
+    "answer_s": Check("a small question, answered", lambda: _answer(), rows=False),
+}
+"""The checks, by the name of their result; each is made by itself. They look their function up when they run."""
+
+
 def _timed(work: Callable[[], object]) -> float:
     began = time.perf_counter()
     work()
@@ -133,13 +203,16 @@ def _advice(found: dict[str, Any]) -> list[str]:
         if lacking:
             verb = "is" if len(lacking) == 1 else "are"
             lines.append(f"{' and '.join(lacking)} {verb} absent, for {use}: pip install 'hydromae[{extra}]'")
+    for key, reason in found.get("failed", {}).items():
+        lines.append(f"the check '{CHECKS[key].name}' failed ({reason}): report it with this table")
     machine, speed = found["machine"], found["speed"]
-    if machine["memory [GB]"] * 1e9 < LEAST_MEMORY:
+    if machine.get("memory [GB]", math.inf) * 1e9 < LEAST_MEMORY:
         lines.append("memory is short: ask for fewer rivers or years at a time")
-    if machine["disk free here [GB]"] * 1e9 < LEAST_FREE:
+    if machine.get("disk free here [GB]", math.inf) * 1e9 < LEAST_FREE:
         lines.append("the disk is nearly full: a national record takes 5 GB; make room, or work elsewhere")
-    if speed and speed["bf16 [GFLOP/s]"] < speed["fp32 [GFLOP/s]"]:
+    chosen = found.get("precision", {}).get("precision on cpu", "bf16")
+    if chosen == "bf16" and speed and speed["bf16 [GFLOP/s]"] < speed["fp32 [GFLOP/s]"]:
         lines.append("bf16 is slower than fp32 here: train with --train.precision fp32")
-    if machine["devices"] == "cpu":
+    if machine.get("devices") == "cpu":
         lines.append("no GPU was found: fill and forecast take minutes on a CPU, training of `base` takes long")
     return lines

@@ -65,7 +65,7 @@ class Evaluate:
         name, every = self.model or (Path("gb-rivers") if gb else None), self.every or (10 if gb else 30)
         period = self.period or (protocol.PERIODS["report"] if gb else ALL)
         model = None if name is None else load(name, self.device, self.precision)
-        settings = self._settings()
+        settings = self._settings() | ({} if model is None else {"precision": model.precision_used})
         record = _record(self.store)
         more = networks.methods_of(record, networks.SHIPPED, self.questions) if gb and self.baselines else None
         evaluation = run_protocol(
@@ -89,6 +89,7 @@ class Evaluate:
             "period": self.period or (),
             "questions": asked,
             "every": (self.every,) if self.every else (),
+            "precision": (self.precision,) if self.precision != "auto" else (),
         }
         words = ["hydromae", "evaluate", self.store]
         for option, values in given.items():

@@ -96,7 +96,12 @@ def batches(masked: Masked, first: int, last: int, device: torch.device) -> Iter
 
 def _made(masked: Masked, pinned: bool, index: int) -> tuple[Batch, Hidden]:
     batch, hidden = masked[index]
-    return (batch.pin_memory(), {n: value.pin_memory() for n, value in hidden.items()}) if pinned else (batch, hidden)
+    if not pinned:
+        return batch, hidden
+    try:
+        return batch.pin_memory(), {name: value.pin_memory() for name, value in hidden.items()}
+    except RuntimeError:  # the system locks no more memory: the copy to the device is slower, and the same
+        return batch, hidden
 
 
 def _ahead(
