@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from hydromae.blend import overlapping
 from hydromae.cli import main
+from hydromae.cli.scores import Evaluate
 from hydromae.data.readers.record import positions
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES, VARIABLES
@@ -715,3 +716,8 @@ def test_commands_hand_on_the_precision(command: str, tmp_path: Path, monkeypatc
     place = [str(tmp_path / "record.nc"), "--model", "gb-rivers", "--precision", "bf16"]
     assert main([command, *place, *([] if command == "explore" else ["--out", str(tmp_path / "out.nc")])]) == 2
     assert asked == ["bf16"]
+
+
+def test_an_evaluation_keeps_the_precision_of_its_command() -> None:
+    command = str(Evaluate(Path("s"), Path("e"), precision="bf16")._settings()["command"])
+    assert command == "hydromae evaluate s --out e --precision bf16"
