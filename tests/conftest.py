@@ -1,6 +1,10 @@
 """Shared fixtures: where the real data lies, and runtime checks of the shapes in signatures."""
 
 import os
+import sys
+import warnings
+from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,3 +22,28 @@ def real_data() -> Path:
     if not (folder / "camels_gb_daily.nc").is_file():
         pytest.skip(f"real data not found in {folder}; set HYDROMAE_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def extensions(request: pytest.FixtureRequest) -> Path:
+    """A user's cache in which DeepSpeed's extension is built: once for all runs of the tests, before any limit runs."""
+    folder = Path(request.config.cache.mkdir("extensions"))
+    if find_spec("deepspeed") is not None:
+        with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+            warnings.simplefilter("ignore")  # what DeepSpeed says of itself at import
+            patch.delenv("TORCH_EXTENSIONS_DIR", raising=False)
+            patch.setenv("XDG_CACHE_HOME", str(folder))
+            patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")  # ninja is there
+            from hydromae.train.deepspeed_engine import load_extension
+
+            load_extension(1200, lambda line: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built_extension(extensions: Path) -> Iterator[None]:
+    """Processes that a module's tests fork find DeepSpeed's extension."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("TORCH_EXTENSIONS_DIR", raising=False)
+        patch.setenv("XDG_CACHE_HOME", str(extensions))
+        yield

@@ -19,7 +19,7 @@ from hydromae.config import Config
 from hydromae.train.checkpoint import newest
 from hydromae.train.journal import Journal
 from hydromae.train.loop import train
-from processes import together
+from processes import LIMIT, together
 from synthetic import SMALL, rivers, scaling_of
 
 RIVERS = rivers()
@@ -28,6 +28,7 @@ if DEEPSPEED:
     with warnings.catch_warnings():  # what DeepSpeed says of itself at import; here once, not in every process
         warnings.simplefilter("ignore")
         import deepspeed  # noqa: F401
+pytestmark = pytest.mark.usefixtures("built_extension")
 ENGINES = [
     "torch",
     pytest.param("deepspeed", marks=pytest.mark.skipif(not DEEPSPEED, reason="deepspeed is not installed")),
@@ -40,7 +41,7 @@ LONG = STILL.having(train={"epochs": 13, "steps_per_epoch": 4, "validate_every":
 
 def deed(out: Path, config: Config, **options: object) -> Callable[[], None]:
     def run() -> None:
-        train(config, RIVERS, scaling_of(RIVERS, config), out, device="cpu", **{"timeout": 60, **options})
+        train(config, RIVERS, scaling_of(RIVERS, config), out, device="cpu", **{"timeout": LIMIT, **options})
 
     return run
 
@@ -172,9 +173,9 @@ def test_no_process_waits_for_a_lost_one(tmp_path, lost):
 
     def run() -> None:
         spoiled(1, 5, lost)
-        deed(tmp_path / "run", SMALL, engine="torch", timeout=8)()
+        deed(tmp_path / "run", SMALL, engine="torch", timeout=15)()
 
-    told = together(2, run, tmp_path / "words", seconds=40)
+    told = together(2, run, tmp_path / "words")
     assert told[0][0] == 2 and told[0][1].startswith("process 0 of 2: another process was lost ("), told
     assert "\n" not in told[0][1] and "--resume" in told[0][1]
     well(together(2, deed(tmp_path / "run", SMALL, engine="torch", resume=True), tmp_path / "words"))

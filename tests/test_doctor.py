@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import tomllib
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from hydromae import runtime
 from hydromae.cli import doctor, main
+from hydromae.cli.doctor import Doctor
 from hydromae.model import kernels
 
 
@@ -65,6 +68,22 @@ def test_it_says_which_precision_is_used_and_what_has_no_kernel(monkeypatch: pyt
     rows = doctor._precision()
     assert rows["precision on cpu"] == "fp32; bf16 is not native to this device (no kernel for LSTM: no primitive)"
     assert rows["operators that this torch lacks"] == "gelu_backward; public ones are used"
+
+
+def test_a_lock_that_a_killed_build_left_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    assert doctor._build_locks() == {}
+    left = [tmp_path / "deepspeed_shm_comm" / "lock", tmp_path / "py311_cpu" / "other" / "lock"]
+    for file in left:
+        file.parent.mkdir(parents=True)
+        file.touch()
+    os.utime(left[0], (0, 0))
+    monkeypatch.setattr(doctor, "_answer", lambda: 1.0)
+    monkeypatch.setattr(doctor, "_speed", lambda: {"fp32 [GFLOP/s]": 1.0, "bf16 [GFLOP/s]": 2.0})
+    marks = list(Doctor().run(lambda shown: None)["advice"])[-2:]
+    assert [line.split(":")[0] for line in marks] == [str(file) for file in left]
+    assert re.search(r"there for \d{5,}\.\d h", marks[0]) and re.search(r"there for \d+ s", marks[1])
+    assert all("remove this file" in line for line in marks) and all(file.exists() for file in left)
 
 
 def test_it_says_what_is_needed_where_that_is_absent(monkeypatch: pytest.MonkeyPatch, capsys) -> None:

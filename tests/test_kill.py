@@ -16,7 +16,7 @@ import pytest
 
 from hydromae.config import Config
 from hydromae.train.loop import train
-from processes import begin, free_port, together
+from processes import LIMIT, begin, free_port, killed_at_the_end, together
 from synthetic import SMALL, rivers, scaling_of
 from test_distributed import same, well
 
@@ -31,7 +31,7 @@ def config_of(kills: int) -> Config:
 
 
 def attempt(out: Path, config: Config) -> None:
-    train(config, RIVERS, scaling_of(RIVERS, config), out, device="cpu", engine="torch", resume=True, timeout=60)
+    train(config, RIVERS, scaling_of(RIVERS, config), out, device="cpu", engine="torch", resume=True, timeout=LIMIT)
 
 
 def written(out: Path) -> list[Path]:
@@ -44,19 +44,20 @@ def kill(out: Path, config: Config, size: int, after: float, chance: random.Rand
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": size}
     environment = [{**meeting, "RANK": rank, "LOCAL_RANK": rank} for rank in range(size)] if size > 1 else [{}]
     words = [out.parent / f"words-{rank}.txt" for rank in range(size)]
-    started = [
-        begin(lambda: attempt(out, config), file, **given) for file, given in zip(words, environment, strict=True)
-    ]
-    before, until = written(out), time.monotonic() + 60
-    while written(out) == before and started[0].is_alive() and time.monotonic() < until:
-        time.sleep(0.01)  # every attempt gets on by a checkpoint at least
-    time.sleep(after)
-    victim = chance.choice(started)
-    at_work = victim.is_alive()
-    victim.kill()
-    for process in started:
-        process.join(60)
-        assert not process.is_alive()
+    before = written(out)
+    with killed_at_the_end() as started:
+        for file, given in zip(words, environment, strict=True):
+            started.append(begin(lambda: attempt(out, config), file, **given))
+        until = time.monotonic() + LIMIT
+        while written(out) == before and started[0].is_alive() and time.monotonic() < until:
+            time.sleep(0.01)  # every attempt gets on by a checkpoint at least
+        time.sleep(after)
+        victim = chance.choice(started)
+        at_work = victim.is_alive()
+        victim.kill()
+        for process in started:
+            process.join(LIMIT)
+            assert not process.is_alive()
     codes = sorted(process.exitcode or 0 for process in started)
     assert not at_work or codes in ([-9], [-9, 2]), (codes, [file.read_text() for file in words if file.exists()])
     return at_work

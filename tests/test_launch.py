@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +18,7 @@ from hydromae.data.scaling import Scaling
 from hydromae.data.store import write_store
 from hydromae.train.journal import Journal
 from hydromae.train.loop import train
-from processes import free_port
+from processes import LIMIT, free_port, program
 from synthetic import GRID, SMALL_MAPS, country
 
 ROOT = Path(__file__).parents[1]
@@ -41,18 +44,28 @@ def config(tmp_path_factory) -> Path:
     return file
 
 
-def launched(*words: object, **environment: str) -> subprocess.Popen[str]:
-    """A launcher at work; its programs are those of this environment, warnings are not what is tested."""
+Launch = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def launched(extensions: Path) -> Iterator[Launch]:
+    """Starts a launcher, which ends with the test, and all that it started; warnings are not what is tested."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    held = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "src"), "PYTHONWARNINGS": "ignore", **environment}
-    return subprocess.Popen(
-        [str(word) for word in words], cwd=ROOT, env=held, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    held = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT / "src"), "PYTHONWARNINGS": "ignore"}
+    held["XDG_CACHE_HOME"] = str(extensions)
+    held.pop("TORCH_EXTENSIONS_DIR", None)
+    with ExitStack() as running:
+
+        def launch(*words: object, **environment: str) -> subprocess.Popen[str]:
+            options = {"cwd": ROOT, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+            return running.enter_context(program(words, {**held, **environment}, **options))
+
+        yield launch
 
 
-def ended(launch: subprocess.Popen[str]) -> str:
-    told, _ = launch.communicate(timeout=240)
-    assert launch.returncode == 0, told
+def ended(launch: subprocess.Popen[str], code: int = 0) -> str:
+    told, _ = launch.communicate(timeout=LIMIT)
+    assert launch.returncode == code, told
     return told
 
 
@@ -68,7 +81,7 @@ HALF = ("--train.batch-size", 1, "--model.dropout", 0)
 WHOLE = ("--train.batch-size", 2, "--model.dropout", 0)
 
 
-def test_one_process_and_torchrun_learn_the_same(config, tmp_path):
+def test_one_process_and_torchrun_learn_the_same(launched, config, tmp_path):
     """Two processes write into one new folder, whose name the first of them decides."""
     options = (*HALF, "--engine", "torch", "--new-run")
     launch = launched(*TORCHRUN, "--standalone", "--nproc_per_node=2", *entry(config, tmp_path / "two", *options))
@@ -80,7 +93,7 @@ def test_one_process_and_torchrun_learn_the_same(config, tmp_path):
     assert told.count("the model with the lowest validation loss") == 1, "the first process speaks for all"
 
 
-def test_two_processes_finetune_as_one(config, tmp_path):
+def test_two_processes_finetune_as_one(launched, config, tmp_path):
     """Both begin at the same pretrained model, in a folder that only the first one writes."""
     data = country()
     scaling = Scaling.fit(data, SMALL_MAPS.data.training_period)
@@ -98,7 +111,7 @@ def test_two_processes_finetune_as_one(config, tmp_path):
 
 
 @with_deepspeed
-def test_two_experiments_at_once_with_deepspeed(config, tmp_path):
+def test_two_experiments_at_once_with_deepspeed(launched, config, tmp_path):
     """`--num_gpus` and `--include`, each with its own output and port; on CPUs, LOCAL_SIZE says how many slots there are."""
     first = launched(
         *DEEPSPEED, "--num_gpus=2", f"--master_port={free_port()}", *entry(config, tmp_path / "one", *HALF)
@@ -118,22 +131,38 @@ def test_two_experiments_at_once_with_deepspeed(config, tmp_path):
 
 
 @with_deepspeed
-def test_torchrun_drives_deepspeed_where_it_is_installed(config, tmp_path):
+def test_torchrun_drives_deepspeed_where_it_is_installed(launched, config, tmp_path):
     ended(launched(*TORCHRUN, "--standalone", "--nproc_per_node=2", *entry(config, tmp_path / "two", *HALF)))
     ended(launched(sys.executable, *entry(config, tmp_path / "one", *WHOLE)))
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-3)
 
 
-def test_the_file_names_store_and_output_and_options_take_their_place(config, tmp_path):
+def test_the_file_names_store_and_output_and_options_take_their_place(launched, config, tmp_path):
     ended(launched(sys.executable, "train_mae.py", f"--config={config}", "--device", "cpu", "--local_rank=0"))
     assert len(losses(config.parent / "output")) == 8
     written = Config.from_json((config.parent / "output" / "config.json").read_text())
     assert written == SMALL_MAPS.having(train={"epochs": 3})
 
 
-def test_a_file_without_a_store_is_one_line(tmp_path):
+def test_a_file_without_a_store_is_one_line(launched, tmp_path):
     (tmp_path / "c.py").write_text("from hydromae.presets import BASE\nconfig = BASE\n")
-    launch = launched(sys.executable, "train_mae.py", "--config", tmp_path / "c.py")
-    told, _ = launch.communicate(timeout=60)
-    assert launch.returncode == 2 and told.startswith(f"train_mae: {tmp_path / 'c.py'}: names no `store`")
+    told = ended(launched(sys.executable, "train_mae.py", "--config", tmp_path / "c.py"), code=2)
+    assert told.startswith(f"train_mae: {tmp_path / 'c.py'}: names no `store`")
     assert len(told.splitlines()) == 1
+
+
+@with_deepspeed
+def test_a_port_in_use_is_one_line_ends_all_processes_and_writes_nothing(launched, config, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        told = ended(
+            launched(*DEEPSPEED, "--num_gpus=2", f"--master_port={port}", *entry(config, tmp_path / "out")), code=2
+        )
+    lines = [line for line in told.splitlines() if line.startswith("hydromae: ")]
+    assert lines == [
+        f"hydromae: process 0 of 2: port {port} is in use on this machine, by another run or program; "
+        "give the launcher another --master_port (torchrun: or --standalone)"
+    ]
+    assert "Traceback" not in told and not (tmp_path / "out").exists()

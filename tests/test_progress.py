@@ -20,6 +20,7 @@ from rich.console import Console
 from hydromae.cli import STOPPED, display, main, scores
 from hydromae.cli.display import Display, duration
 from hydromae.progress import counted, heard_by, over, tell, telling
+from processes import LIMIT, program
 
 CONTROL = re.compile(r"\x1b")
 
@@ -89,27 +90,22 @@ def on_a_terminal(arguments: list[str], stop_at: str = "") -> tuple[int, str, st
     """Exit code, stdout and what a terminal of stderr shows; Ctrl+C is typed once `stop_at` is on it."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    run = subprocess.Popen(
-        [sys.executable, "-m", "hydromae", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=theirs,
-        env=environment,
-        text=True,
-    )
-    os.close(theirs)
-    seen, stopped, until = "", False, time.monotonic() + 100
-    while time.monotonic() < until:
-        if select.select([ours], [], [], 0.2)[0]:
-            try:
-                seen += os.read(ours, 65536).decode(errors="replace")
-            except OSError:  # the other end is closed
+    words = [sys.executable, "-m", "hydromae", *arguments]
+    with program(words, environment, stdout=subprocess.PIPE, stderr=theirs) as run:
+        os.close(theirs)
+        seen, stopped, until = "", False, time.monotonic() + LIMIT
+        while time.monotonic() < until:
+            if select.select([ours], [], [], 0.2)[0]:
+                try:
+                    seen += os.read(ours, 65536).decode(errors="replace")
+                except OSError:  # the other end is closed
+                    break
+            if stop_at and stop_at in seen and not stopped:
+                run.send_signal(signal.SIGINT)
+                stopped = True
+            if run.poll() is not None and not select.select([ours], [], [], 0)[0]:
                 break
-        if stop_at and stop_at in seen and not stopped:
-            run.send_signal(signal.SIGINT)
-            stopped = True
-        if run.poll() is not None and not select.select([ours], [], [], 0)[0]:
-            break
-    out, _ = run.communicate(timeout=20)
+        out, _ = run.communicate(timeout=LIMIT)
     os.close(ours)
     return run.returncode, out, seen
 

@@ -71,7 +71,7 @@ def _table(found: dict[str, Any]) -> Table:
         value = found.get(key)
         if key in found["failed"]:
             rows[check.name] = f"failed ({found['failed'][key]})"
-        elif value is not None:
+        elif value is not None and check.shown:
             rows |= value if isinstance(value, dict) else {check.name: f"{value:.2f} s"}
     for name, value in rows.items():
         table.add_row(name, Text(value if isinstance(value, str) else f"{value:.4g}"))
@@ -152,6 +152,13 @@ def _answer() -> float:
     return _timed(lambda: np.asarray(model.predict(question)["riverflow"]))
 
 
+def _build_locks() -> dict[str, str]:
+    """Lock files of builds in torch's cache of extensions, each with its age; a build that was killed leaves its own."""
+    from hydromae.train.extension import age, locks, torch_cache
+
+    return {str(lock): age(lock) for lock in locks(torch_cache())}
+
+
 @dataclass(frozen=True)
 class Check:
     """One check of the doctor.
@@ -166,12 +173,15 @@ class Check:
         Whether it gives rows; else seconds.
     needs_packages : bool
         Whether it is made only where all of `NEEDED` are installed.
+    shown : bool
+        Whether what it gives is in the table; else it is advice alone.
     """
 
     name: str
     work: Callable[[], Any]
     rows: bool = True
     needs_packages: bool = True
+    shown: bool = True
 
     def nothing(self) -> dict[str, Any] | None:
         """What is reported where it failed, or was not made."""
@@ -183,6 +193,7 @@ CHECKS: dict[str, Check] = {
     "devices": Check("devices", lambda: _devices()),
     "precision": Check("precision", lambda: _precision()),
     "speed": Check("speed", lambda: _speed()),
+    "build_locks": Check("locks of builds", lambda: _build_locks(), shown=False),
     "answer_s": Check("a small question, answered", lambda: _answer(), rows=False),
 }
 """The checks, by the name of their result; each is made by itself. They look their function up when they run."""
@@ -215,4 +226,9 @@ def _advice(found: dict[str, Any]) -> list[str]:
         lines.append("bf16 is slower than fp32 here: train with --train.precision fp32")
     if machine.get("devices") == "cpu":
         lines.append("no GPU was found: fill and forecast take minutes on a CPU, training of `base` takes long")
+    for lock, age in found.get("build_locks", {}).items():
+        lines.append(
+            f"{lock}: {age}, the lock of a build of an extension of torch; where no build runs, remove this file, or "
+            "DeepSpeed waits for it"
+        )
     return lines

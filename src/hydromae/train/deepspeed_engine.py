@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 import deepspeed
 import torch
+from deepspeed.accelerator import get_accelerator
 from deepspeed.utils import (
     lazy_init_hp_params_optimizer_state,
     logger,
@@ -25,18 +26,47 @@ from torch import Tensor, nn
 
 from hydromae.batch import Batch
 from hydromae.config import Config
+from hydromae.errors import InputError
 from hydromae.masking import Hidden
 from hydromae.model.streams import Predictions
+from hydromae.train import extension
 from hydromae.train.engine import MOMENTS, Computing, loss_scale_of, poisoned
 from hydromae.train.optim import adamw
 from hydromae.train.world import World
 
 
+def load_extension(timeout: float, say: Callable[[str], None]) -> None:
+    """Load the extension that `deepspeed.initialize` would otherwise build and wait for itself, where this machine has one.
+
+    `timeout` is the longest wait for another build [s]; `say` is told of it.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be built, or another build does not end.
+    """
+    accelerator: Any = get_accelerator()
+    builder = accelerator.create_op_builder("ShareMemCommBuilder")
+    if builder is not None and deepspeed.ops.__compatible_ops__.get(builder.NAME, False):
+        extension.build(builder.load, timeout, say)
+
+
+def _fault(deed: Callable[[], None]) -> str | None:
+    try:
+        deed()
+    except InputError as error:
+        return str(error)
+    return None
+
+
 class DeepSpeedEngine:
     """ZeRO stage 1 over fp32 weights; precision is autocast inside the model, as in torch's engine."""
 
-    def __init__(self, model: nn.Module, config: Config, world: World, batches: int) -> None:
+    def __init__(
+        self, model: nn.Module, config: Config, world: World, batches: int, say: Callable[[str], None]
+    ) -> None:
         logger.setLevel(logging.WARNING)
+        world.agree(_fault(lambda: load_extension(world.timeout, say)))
         self.model, self.world, self.skipped = model, world, 0
         self.scale = loss_scale_of(config.train)
         self.engine, _, _, _ = deepspeed.initialize(

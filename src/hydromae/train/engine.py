@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -90,10 +90,12 @@ class Engine(Protocol):
         ...
 
 
-def make_engine(name: EngineName, model: nn.Module, config: Config, world: World, batches: int) -> Engine:
+def make_engine(
+    name: EngineName, model: nn.Module, config: Config, world: World, batches: int, say: Callable[[str], None]
+) -> Engine:
     """The named engine; `auto` is DeepSpeed where it is installed and a launcher started the run, else torch's own.
 
-    `batches` are those of one process in an update.
+    `batches` are those of one process in an update; `say` is told what the engine waits for.
     """
     there = find_spec("deepspeed") is not None
     if name == "deepspeed" and not (there and launched()):
@@ -102,7 +104,7 @@ def make_engine(name: EngineName, model: nn.Module, config: Config, world: World
     if name == "deepspeed" or (name == "auto" and there and launched()):
         from hydromae.train.deepspeed_engine import DeepSpeedEngine
 
-        return DeepSpeedEngine(model, config, world, batches)
+        return DeepSpeedEngine(model, config, world, batches, say)
     return OwnEngine(model, config, world, batches)
 
 

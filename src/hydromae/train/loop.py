@@ -123,9 +123,10 @@ def _silent(told: object) -> None:
 def begin(made: Beginning, world: World) -> Run:
     """Open the folder, make the model, and go on from the last checkpoint where there is one to go on from."""
     tracker = open_tracker(made.config, made.out, world.first)
+    world.agree(_refused(made.out, made.config, made.resume) if world.first else None)
     if world.first and made.resume:
         newest(made.out)  # puts back what a crash left under its old name, before the others look
-    world.agree(_refused(made.out, made.config, made.resume) if world.first else None)
+    world.wait()
     found = newest(made.out) if made.resume else None
     share = _share(made, found, world)
     precision = _precision(made, world)
@@ -141,14 +142,13 @@ def begin(made: Beginning, world: World) -> Run:
     model = HydroMAE(config, pixels=(made.grid or GridSpec()).patch ** 2).know(made.scaling).to(world.device)
     if made.start is not None:
         made.start.fit(model)
-    world.agree(_open(made.out, made.config) if world.first else None)
     an_epoch = learn.epoch / size
     steps = max(1, round(config.train.epochs * an_epoch))
     warmup = min(round(config.train.warmup_epochs * an_epoch), steps)
     run = Run(
         made,
         world,
-        make_engine(made.engine, model, config, world, share.batches),
+        make_engine(made.engine, model, config, world, share.batches, made.say),
         Average(model, config.train.averaged_weights),
         Masked(learn, share, config),
         Masked(check, share, config),
@@ -161,6 +161,8 @@ def begin(made: Beginning, world: World) -> Run:
     )
     if found is not None:
         run.restore(found)
+    # Until here any process may refuse; only now is anything written that stays.
+    world.agree(_open(made.out, made.config) if world.first else None)
     if world.first:
         run.journal.rewind(run.step)
     return run

@@ -32,12 +32,15 @@ class World:
         Where its tensors are.
     local : int
         Its number among those of its machine.
+    timeout : float
+        Longest wait for another process [s].
     """
 
     rank: int
     size: int
     device: torch.device
     local: int = 0
+    timeout: float = TIMEOUT
 
     @property
     def first(self) -> bool:
@@ -101,8 +104,8 @@ def joined(device: torch.device, timeout: float = TIMEOUT) -> Iterator[World]:
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     try:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout))
-        yield World(rank, size, device, local)
+        _meet("nccl" if device.type == "cuda" else "gloo", rank, size, timeout)
+        yield World(rank, size, device, local, timeout)
         gc.collect()  # what still holds gradient hooks must go before the group does, or the process aborts at its end
         dist.barrier()
     except RuntimeError as error:
@@ -114,6 +117,22 @@ def joined(device: torch.device, timeout: float = TIMEOUT) -> Iterator[World]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _meet(backend: str, rank: int, size: int, timeout: float) -> None:
+    """Connect the processes, through a port on which the first one, or the launcher, listens."""
+    port = os.environ.get("MASTER_PORT", "")
+    meeting = f"{os.environ.get('MASTER_ADDR', '')}:{port}"
+    try:
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
+    except dist.DistError as error:
+        if "EADDRINUSE" in str(error):
+            fault = f"port {port} is in use on this machine, by another run or program"
+        else:
+            fault = f"no first process was found at {meeting} ({first_line(error)})"
+        raise InputError(
+            f"process {rank} of {size}: {fault}; give the launcher another --master_port (torchrun: or --standalone)"
+        ) from error
 
 
 def _lost(error: RuntimeError) -> bool:
