@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 
 import hydromae.train.run as under_way
 from hydromae.config import Config
+from hydromae.errors import InputError
+from hydromae.train import extension
 from hydromae.train.checkpoint import newest
 from hydromae.train.journal import Journal
 from hydromae.train.loop import train
@@ -204,3 +206,72 @@ def test_a_full_disk_in_one_process_ends_all_with_a_line_and_loses_nothing(tmp_p
     well(together(2, deed(tmp_path / "run", SMALL, engine="torch", resume=True), tmp_path / "words"))
     well(together(2, deed(tmp_path / "straight", SMALL, engine="torch"), tmp_path / "words"))
     same(tmp_path / "straight", tmp_path / "run")
+
+
+def files_of(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Bytes and time of change [ns] of every file of a folder."""
+    found = [file for file in folder.rglob("*") if file.is_file()]
+    return {str(file.relative_to(folder)): (file.read_bytes(), file.stat().st_mtime_ns) for file in found}
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory, built_extension: None) -> Path:
+    """A run of two processes that can be gone on with."""
+    out = tmp_path_factory.mktemp("stopped") / "run"
+    well(together(2, deed(out, SMALL, engine="torch", stop_after=2), out.parent / "words"))
+    return out
+
+
+def one_cannot_read() -> None:
+    """The second process finds its checkpoint damaged."""
+    plain = under_way.load_checkpoint
+
+    def load(folder: Path, *given: object) -> object:
+        if os.environ["RANK"] == "1":
+            raise InputError(f"{folder}: is damaged; use another checkpoint")
+        return plain(folder, *given)
+
+    under_way.load_checkpoint = load
+
+
+@pytest.mark.parametrize(
+    ("size", "config", "options", "fault"),
+    [
+        (2, SMALL, {}, "holds a run already"),
+        (2, SMALL.having(optimizer={"lr": 1e-4}), {"resume": True}, "differs"),
+        (3, SMALL, {"resume": True}, "cannot share"),
+        (2, SMALL, {"resume": True}, "is damaged"),
+    ],
+    ids=["a run is there", "another configuration", "another number of processes", "one process cannot read"],
+)
+def test_a_refused_start_changes_no_file_of_the_run(stopped, tmp_path, size, config, options, fault):
+    before = files_of(stopped)
+
+    def run() -> None:
+        if fault == "is damaged":
+            one_cannot_read()
+        deed(stopped, config, engine="torch", **options)()
+
+    told = together(size, run, tmp_path / "words")
+    assert [code for code, _ in told] == [2] * size and any(fault in words for _, words in told), told
+    assert all("\n" not in words for _, words in told)
+    assert files_of(stopped) == before and not [folder for folder in stopped.rglob("*") if folder.name == "record-0"]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_stale_lock_of_a_build_ends_all_processes_with_a_line_and_changes_nothing(
+    stopped, tmp_path, monkeypatch, resume
+):
+    """In a cache that the user chose; `test_extension.py` has all the rest."""
+    pytest.importorskip("deepspeed")
+    lock = tmp_path / "chosen" / "deepspeed_shm_comm" / "lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "chosen"))
+    out, build = stopped if resume else tmp_path / "new", extension.build
+    before = files_of(out)
+    monkeypatch.setattr(extension, "build", lambda load, timeout, say: build(load, 0.2, say))
+    told = together(2, deed(out, SMALL, engine="deepspeed", resume=resume), tmp_path / "words")
+    assert [code for code, _ in told] == [2, 2], told
+    assert all(words.startswith(f"{lock}: there for ") and "\n" not in words for _, words in told)
+    assert files_of(out) == before and lock.exists()
