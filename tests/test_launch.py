@@ -166,4 +166,6 @@ def test_a_port_in_use_is_one_line_and_ends_all_processes(launched, config, tmp_
         "give the launcher another --master_port (torchrun: or --standalone)"
     ]
     assert "Traceback" not in told, told
-    assert {file.name for file in tmp_path.glob("out/*")} <= {"scaling.json"}, "what is made of the store, and not of a run"
+    assert {file.name for file in tmp_path.glob("out/*")} <= {"scaling.json"}, (
+        "what is made of the store, and not of a run"
+    )
