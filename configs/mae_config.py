@@ -1,6 +1,6 @@
-"""The seed's configuration: five modalities, 30 days, dense joint attention, fp16, trained on 1989 to 2010.
+"""The reference specification's configuration: five modalities, 30 days, dense joint attention, fp16, trained on 1989 to 2010.
 
-Everything that is not named here has the seed's number by default (`hydromae.config`, `docs/seed.md`).
+Everything that is not named here has its number by default (`hydromae.config`, `docs/seed.md`).
 """
 
 from hydromae.presets import SEED

@@ -88,15 +88,12 @@ def test_a_ratio_that_hides_no_day_of_a_window_is_refused() -> None:
     Config().having(masks={"series_ratio": 0.0})
 
 
-def test_each_kind_has_its_own_ratio() -> None:
-    batch = sample("base", size=3, days=10, sites=4, patches=5)
+def test_random_hides_exactly_the_ratio_in_every_window_and_differs_between_modalities() -> None:
+    """Each kind has its own ratio; every modality, window, day and group is drawn by itself."""
+    batch = sample("base", size=2, days=30, sites=8, patches=20)
     hidden = draw(batch, MaskConfig(map_ratio=0.4, series_ratio=0.3), generator())
-    assert {int(count) for name in NATIONAL[:3] for count in hidden[name].sum(dim=2).flatten()} == {2}
-    assert {int(count) for name in NATIONAL[3:] for count in hidden[name].sum(dim=1).flatten()} == {3}
-
-
-def test_random_draws_every_modality_window_day_and_group_by_itself() -> None:
-    hidden = draw(sample("base", size=2, days=30, sites=8, patches=20), SETTINGS, generator())
+    assert {int(count) for name in NATIONAL[:3] for count in hidden[name].sum(dim=2).flatten()} == {8}
+    assert {int(count) for name in NATIONAL[3:] for count in hidden[name].sum(dim=1).flatten()} == {9}
     for one, other in itertools.combinations(NATIONAL[:3], 2):
         assert not torch.equal(hidden[one], hidden[other])
     assert not torch.equal(hidden["evaporation"], hidden["riverflow"])

@@ -71,6 +71,9 @@ class Config:
             raise InputError(f"{source}: is not a configuration ({type(error).__name__}); restore the file") from None
         except ValidationError as error:
             first = error.errors()[0]
+            own = first.get("ctx", {}).get("error")
+            if isinstance(own, InputError):  # a contradiction, which has its own line
+                raise InputError(f"{source}: {str(own).removeprefix('config: ')}") from None
             where = ".".join(str(part) for part in first["loc"])
             raise InputError(f"{source}: field '{where}': {first['msg']}; see hydromae pretrain --help") from None
 

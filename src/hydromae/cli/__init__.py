@@ -20,6 +20,7 @@ from rich.console import Console
 from hydromae import __version__
 from hydromae.cli.common import Command, speaks
 from hydromae.cli.configuration import base_config
+from hydromae.cli.convert import ConvertConfig
 from hydromae.cli.demo import Demo
 from hydromae.cli.display import Display
 from hydromae.cli.doctor import Doctor
@@ -47,6 +48,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "merge": Merge,
     "patches": Patches,
     "missing": Missing,
+    "convert-config": ConvertConfig,
     "pretrain": Pretrain,
     "finetune": Finetune,
     "sweep": Sweep,

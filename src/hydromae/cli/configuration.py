@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from hydromae.cli.convert import is_original
 from hydromae.config import Config
 from hydromae.errors import InputError
 from hydromae.presets import PRESETS
@@ -63,6 +64,11 @@ def built_by(file: Path) -> dict[str, Any]:
     """The names that a Python file builds. It is the user's own program: it runs."""
     if not file.is_file():
         raise InputError(f"{file}: no such configuration; name a Python file like those in configs/")
+    if is_original(file):
+        raise InputError(
+            f"{file}: is a configuration in the reference specification's style; convert it with "
+            f"hydromae convert-config {file} --out mine.py, and give that"
+        )
     try:
         return runpy.run_path(str(file))
     except InputError as error:

@@ -1,0 +1,208 @@
+"""The command convert-config: a configuration in the style of the reference specification becomes one of hydromae."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from hydromae.cli.common import Result, Say
+from hydromae.cli.fields import Fields, containers, imports, parse
+from hydromae.cli.literals import FACTORIES
+from hydromae.cli.reference import KNOWN, converted, flat, place_of
+from hydromae.config import Config
+from hydromae.errors import InputError
+from hydromae.files import write_whole
+from hydromae.presets import SEED
+
+NAME = "MAEConfig"
+ENOUGH = 3
+"""Known names from which a class or dictionary counts as a configuration in that style, whatever it is called."""
+
+
+@dataclass(frozen=True)
+class ConvertConfig:
+    """Convert a configuration in the style of the reference specification: a class, instance or dictionary with its field
+    names (mask_ratio, learning_rate, task_weights with precip_loss ...). The file is read, not run."""
+
+    original: Annotated[Positional[Path], arg(metavar="ORIGINAL.py")]
+    """The configuration to convert, such as the original mae_config.py. What it leaves out has the specification's value."""
+    out: Annotated[Path, arg(metavar="CONFIG.py")]
+    """The configuration that is written, for train_mae.py and pretrain --config. Nothing may lie there yet."""
+    store: str = "data/national.zarr"
+    """Store that the written file names; hydromae prepare makes it of the raw files."""
+    json: bool = False
+    """Print the result as JSON."""
+
+    def run(self, say: Say) -> Result:
+        """Read, convert, check, write."""
+        if self.out.suffix != ".py":
+            raise InputError(f"{self.out}: name a .py file")
+        if self.out.exists() or self.out.is_symlink():
+            raise InputError(f"{self.out}: is there already; name another file")
+        names, changed, elsewhere = conversion(self.original)
+        config, output = built(self.original, names, changed)
+        write_whole(self.out, text_of(self.original, config, self.store, output, elsewhere), "name another file")
+        table = Table(f"in {self.original.name}", "here", box=None, pad_edge=False)
+        for name, targets in names.items():
+            table.add_row(name, ", ".join(target.partition("/")[0] for target in targets) or "the same here")
+        for name, place in elsewhere.items():
+            table.add_row(name, f"no field: {place}")
+        say(table)
+        say(f"{self.out}: written; train_mae.py --config {self.out}")
+        return {"path": str(self.out), "fields": names, "no_field": elsewhere}
+
+
+def is_original(file: Path) -> bool:
+    """Whether a Python file holds a configuration in the style of the reference specification, and none of hydromae."""
+    try:
+        tree = parse(file)
+    except InputError:
+        return False
+    if any(module.split(".")[0] == "hydromae" for module in imports(tree).values()):
+        return False
+    return any(known >= (1 if "config" in named.lower() else ENOUGH) for named, known in _named_fields(tree))
+
+
+def _named_fields(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Of each class, dictionary and call with keywords: its name and its bases', and how many known names it sets."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            inside = [one for one in ast.walk(node) if isinstance(one, ast.Assign | ast.AnnAssign)]
+            targets = [t for one in inside for t in (one.targets if isinstance(one, ast.Assign) else [one.target])]
+            names = {t.attr if isinstance(t, ast.Attribute) else ast.unparse(t) for t in targets}
+            yield " ".join([node.name, *map(ast.unparse, node.bases)]), _known(names)
+        elif isinstance(node, ast.Dict):
+            yield "", _known({str(key.value) for key in node.keys if isinstance(key, ast.Constant)})
+        elif isinstance(node, ast.Call) and (called := ast.unparse(node.func)).endswith((*FACTORIES, "Config")):
+            yield called, _known({str(word.arg) for word in node.keywords})
+
+
+def _known(names: set[str]) -> int:
+    return len({name.lower() for name in names} & KNOWN)
+
+
+def conversion(file: Path) -> tuple[dict[str, list[str]], dict[str, Any], dict[str, str]]:
+    """Name there -> fields here; field here -> value; name without a counterpart -> where the matter is decided.
+
+    Raises
+    ------
+    InputError
+        Names a field that is unknown, has no counterpart with its value, or contradicts another one.
+    """
+    names, changed, elsewhere, setter = dict[str, list[str]](), Fields(), dict[str, str](), dict[str, str]()
+    for name, value in _chosen(file).items():
+        place = place_of(name, value)
+        if place is not None:
+            elsewhere[name] = place
+            continue
+        if name not in KNOWN:
+            raise InputError(f"{file}: {name} is no field of the reference specification; take it out")
+        try:
+            targets = converted(name, value)
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from None
+        names[name] = list(targets)
+        for target, held in targets.items():
+            if changed.get(target) is not None and held is not None and changed[target] != held:
+                raise InputError(f"{file}: {setter[target]} and {name} differ in what they set ({target}); keep one")
+            if changed.get(target) is None:
+                changed[target], setter[target] = held, name
+    for target in changed:
+        if "/" in target and target[:-2] in changed:
+            raise InputError(f"{file}: {setter[target[:-2]]} and {setter[target]} set the same; keep one")
+    return names, changed, elsewhere
+
+
+def _chosen(file: Path) -> Fields:
+    """The fields of the one configuration in a file."""
+    try:
+        found = {name: flat(fields) for name, fields in containers(file).items()}
+    except RecursionError:
+        raise InputError(f"{file}: is nested too deeply; put all fields into one class") from None
+    known = {name: fields for name, fields in found.items() if set(fields) & KNOWN}
+    if NAME in found:
+        known = {NAME: found[NAME]}
+    if len(known) != 1:
+        which = (
+            f"several ({', '.join(known)}); keep one" if known else f"none; give a class {NAME} with its field names"
+        )
+        raise InputError(f"{file}: of configurations in the reference specification's style there are {which}")
+    return next(iter(known.values()))
+
+
+def built(file: Path, names: dict[str, list[str]], changed: Fields) -> tuple[Config, str]:
+    """The configuration, checked, and the run's folder."""
+    values: dict[str, Any] = {
+        target: held for target, held in changed.items() if held is not None or target.endswith("use_fm_layers")
+    }
+    if "train.precision" in changed and "train.precision" not in values:
+        off = {name for name, targets in names.items() if "train.precision" in targets}
+        values |= {"train.precision": "fp32"} if any("fp16" in name for name in off) else {}
+    output = values.pop("output", "output/multimodal_mae")
+    if not isinstance(output, str):
+        raise InputError(f"{file}: the folder of the output is no text; give a path")
+    if "train.task_weights" in values:
+        values["train.task_weights"] = list({**dict(SEED.train.task_weights), **values["train.task_weights"]}.items())
+    try:
+        return _config(values), output
+    except InputError as error:
+        for name, targets in names.items():  # named as the user named it, where one field alone is at fault
+            one = {target: values[target] for target in targets if target in values}
+            try:
+                _config(one)
+            except InputError as fault:
+                raise InputError(f"{file}: {name}: {fault}") from None
+        raise InputError(f"{file}: {error}") from None
+
+
+def _config(values: Fields) -> Config:
+    """The reference specification's configuration with some fields replaced."""
+    sections: dict[str, dict[str, Any]] = {}
+    for target, value in values.items():
+        section, _, name = target.partition("/")[0].partition(".")
+        fields = sections.setdefault(section, {})
+        if "/" in target:  # one of a pair
+            pair = list(fields.get(name, getattr(getattr(SEED, section), name)))
+            pair[int(target[-1])] = value
+            value = tuple(pair)
+        fields[name] = value
+    whole = dataclasses.asdict(SEED)
+    for section, fields in sections.items():
+        whole[section] |= fields
+    return Config.from_json(_json(whole), "config")
+
+
+def _json(whole: Fields) -> str:
+    import json
+
+    try:
+        return json.dumps(whole)
+    except TypeError as error:
+        raise InputError(f"config: a value is neither number nor text ({error}); write it out") from None
+
+
+def text_of(file: Path, config: Config, store: str, output: str, elsewhere: dict[str, str]) -> str:
+    """The written file: what differs from the reference specification's configuration, and nothing else."""
+    lines = [
+        '"""Converted by hydromae convert-config; what is not named has the reference specification\'s value."""',
+        "",
+        f"# from {str(file)!r}",
+        *(f"# {name!r} is no field here: {place}" for name, place in elsewhere.items()),
+        "",
+        "from hydromae.presets import SEED",
+        "",
+    ]
+    parts = []
+    for section in dataclasses.fields(SEED):
+        was, now = dataclasses.asdict(getattr(SEED, section.name)), dataclasses.asdict(getattr(config, section.name))
+        fields = {name: value for name, value in now.items() if value != was[name]}
+        parts += [f"    {section.name}={fields!r},"] if fields else []
+    lines += ["config = SEED.having(", *parts, ")"] if parts else ["config = SEED"]
+    return "\n".join([*lines, f"store = {store!r}", f"output = {output!r}", ""])
