@@ -63,7 +63,7 @@ def test_visible_and_targets_of_one_token_by_hand() -> None:
 @pytest.mark.parametrize("kind", ["random", "unified"])
 def test_a_day_of_a_map_and_a_group_of_catchments_hide_exactly_their_ratio(kind: str) -> None:
     """The specification's numbers: 38 of the 94 land patches of every day, 12 of the 30 days of each of the 76 groups."""
-    hidden = draw(sample("base", size=2, days=30, sites=76, patches=94), MaskConfig(kind=kind), generator())
+    hidden = draw(sample("base", size=2, days=30, sites=76, patches=94), replace(SETTINGS, kind=kind), generator())
     for name in NATIONAL:
         axis, count = (2, 38) if name in NATIONAL[:3] else (1, 12)  # round(37.6) of [B, T, S], 0.4 x 30
         assert set(hidden[name].sum(dim=axis).flatten().tolist()) == {count}, name
