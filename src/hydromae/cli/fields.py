@@ -192,7 +192,9 @@ def _statement(source: Source, node: ast.stmt, fields: Fields, values: Fields, o
         own = _field(target, owner)
         if own:
             seen = values | fields | {f"self.{one}": held for one, held in fields.items()}
-            fields[own] = Unread("no value", node.lineno) if value is None else value_of(value, seen)
+            bare = isinstance(node, ast.AnnAssign) and own in fields  # an annotation leaves what was assigned before
+            if value is not None or not bare:
+                fields[own] = Unread("no value", node.lineno) if value is None else value_of(value, seen)
 
 
 def _field(target: ast.expr, owner: str) -> str:
@@ -231,11 +233,21 @@ def _gives_super(node: ast.stmt) -> bool:
 
 
 def _assigned(node: ast.AST) -> Sequence[tuple[ast.expr, ast.expr | None]]:
-    if isinstance(node, ast.Assign):
-        return [(target, node.value) for target in node.targets]
+    """Targets and values of an assignment; None where an annotation has no value, or a pair's parts cannot be told apart."""
     if isinstance(node, ast.AugAssign):
-        return [(node.target, None)]
-    return [(node.target, node.value)] if isinstance(node, ast.AnnAssign) else []
+        added = ast.BinOp(node.target, node.op, node.value)
+        return [(node.target, ast.copy_location(added, node))]
+    if isinstance(node, ast.AnnAssign):
+        return [(node.target, node.value)]
+    found: list[tuple[ast.expr, ast.expr | None]] = []
+    for target in node.targets if isinstance(node, ast.Assign) else ():
+        assert isinstance(node, ast.Assign)
+        if not isinstance(target, ast.Tuple | ast.List):
+            found.append((target, node.value))
+            continue
+        parts = node.value.elts if isinstance(node.value, ast.Tuple | ast.List) else []
+        found += zip(target.elts, parts if len(parts) == len(target.elts) else [None] * len(target.elts), strict=True)
+    return found
 
 
 def _asks_for_none(test: ast.expr) -> bool:
