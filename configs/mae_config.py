@@ -1,4 +1,4 @@
-"""The reference specification's configuration: five modalities, 30 days, dense joint attention, fp16, trained on 1989 to 2010.
+"""The reference specification's configuration: five modalities, 30 days, dense joint attention, fp16, trained on 1989–2010.
 
 Everything that is not named here has its number by default (`hydromae.config`, `docs/seed.md`).
 """
