@@ -192,6 +192,7 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     "train.wandb_project": ("tests/train/test_trackers.py::test_project_and_entity_of_wandb_are_those_of_the_run",),
     "train.wandb_entity": ("tests/train/test_trackers.py::test_project_and_entity_of_wandb_are_those_of_the_run",),
     "train.epochs": (
+        "tests/test_resume.py::test_a_longer_run_takes_the_rate_of_the_longer_schedule",
         "tests/test_training.py::test_an_epoch_is_one_pass_over_the_windows_also_when_batches_are_added_up",
     ),
     "train.warmup_epochs": ("tests/train/test_optim.py::test_training_warms_up_and_ends_near_the_least_rate",),

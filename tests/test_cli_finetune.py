@@ -168,6 +168,16 @@ def test_it_starts_from_the_pretrained_model(folder, tmp_path):
     assert one == two == lowest
 
 
+def test_a_longer_run_goes_on_with_the_warm_up_it_began_with(folder, tmp_path, capsys):
+    assert finetune(folder, tmp_path / "run", "--epochs", "1", "--steps-per-epoch", "2") == 0
+    capsys.readouterr()
+    assert finetune(folder, tmp_path / "run", "--epochs", "2", "--steps-per-epoch", "2", "--resume") == 0
+    told = capsys.readouterr().out
+    assert "train.epochs was 1.0, is 2.0 from step 3" in told and "the cosine that ends at step 4" in told
+    assert config_of(tmp_path / "run").train.warmup_epochs == 0.25
+    assert [line["step"] for line in Journal(tmp_path / "run" / "journal.jsonl").read()] == [1, 2, 3, 4]
+
+
 def test_stop_and_resume_end_as_an_undisturbed_run(folder, tmp_path):
     options = ["--weights", "lora", "--rank", "2", "--question", "fill", "--epochs", "1"]
     assert finetune(folder, tmp_path / "straight", *options) == 0
@@ -183,9 +193,11 @@ def test_mistakes_are_one_line_each(folder, tmp_path, capsys):
     mistakes = {
         "weights was lora, is frozen": ["--weights", "frozen", "--resume"],
         "rank was 2, is 3": [*lora, "--rank", "3"],
-        "differs from the configuration": [*lora, "--rank", "2", "--question", "fill"],
+        "masks.kind is mixture in the run, span given": [*lora, "--rank", "2", "--question", "fill"],
         "holds a run already": ["--weights", "lora", "--rank", "2"],
         "rank 0": [*lora, "--rank", "0"],
+        "--rank 4: is of adapters": ["--rank", "4"],
+        "train.batch_size has the value 0": ["--out", str(tmp_path / "zero"), "--batch-size", "0"],
         "sha256 was": [*lora, "--rank", "2", "--model", str(tmp_path / "run")],
         "nowhere": ["--model", "nowhere"],
         "--question fill and --mixture": ["--question", "fill", "--mixture", "span", "1"],
@@ -197,6 +209,7 @@ def test_mistakes_are_one_line_each(folder, tmp_path, capsys):
         assert finetune(folder, tmp_path / "run", *options) == 2, named
         lines = capsys.readouterr().err.strip().splitlines()
         assert len(lines) == 1 and named in lines[0], (named, lines)
+    assert not (tmp_path / "new").exists() and not (tmp_path / "zero").exists()
     assert finetune(folder, tmp_path / "new", "--stop-after", "1") == 0
 
 

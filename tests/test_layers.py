@@ -21,6 +21,7 @@ ORDER = (
     "bounds",
     "settings",
     "runtime",
+    "effects",
     "contradictions",
     "config",
     "presets",

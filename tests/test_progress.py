@@ -133,8 +133,15 @@ def test_ctrl_c_in_training_says_how_to_go_on(capsys: pytest.CaptureFixture[str]
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hydromae.data.store.open_store", interrupted)
-    assert main(["pretrain", str(tmp_path / "store.zarr"), "--out", str(tmp_path / "run")]) == STOPPED
-    assert capsys.readouterr().err == "hydromae: stopped by Ctrl+C; with --resume it goes on from its last checkpoint\n"
+    out = tmp_path / "run"
+    for last, said in (
+        (None, f"{out} has no checkpoint yet: --resume starts at step 1"),
+        ("step-0000007", f"with --resume {out} goes on from its last checkpoint, step-0000007"),
+    ):
+        if last is not None:
+            (out / "checkpoints" / last).mkdir(parents=True)
+        assert main(["pretrain", str(tmp_path / "store.zarr"), "--out", str(out)]) == STOPPED
+        assert capsys.readouterr().err == f"hydromae: stopped by Ctrl+C; {said}\n"
 
 
 def test_a_demo_that_is_stopped_leaves_no_folder(

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 from hydromae.bounds import check_numbers
 from hydromae.contradictions import check
+from hydromae.effects import without_idle
 from hydromae.errors import InputError
 from hydromae.settings import (
     DataConfig,
@@ -22,6 +23,7 @@ from hydromae.settings import (
     ModelConfig,
     OptimizerConfig,
     Precision,
+    Sections,
     TrackerKind,
     TrainConfig,
 )
@@ -41,20 +43,19 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Config:
-    """All of it."""
+class Config(Sections):
+    """All of it.
 
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
-
-    data: DataConfig = field(default_factory=DataConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
-    masks: MaskConfig = field(default_factory=MaskConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    train: TrainConfig = field(default_factory=TrainConfig)
+    Raises
+    ------
+    InputError
+        If a number lies outside its bounds, or fields contradict each other. A field that has no effect is refused where
+        training starts (`effects.refuse_idle`).
+    """
 
     def __post_init__(self) -> None:
         check_numbers(dataclasses.asdict(self))
-        check(self.data, self.model, self.masks)
+        check(self)
 
     def to_json(self) -> str:
         """The configuration as JSON, for a run's folder and its checkpoints."""
@@ -78,6 +79,15 @@ class Config:
             raise InputError(f"{source}: field '{where}': {first['msg']}; see hydromae pretrain --help") from None
 
     def having(self, **sections: dict[str, Any]) -> Config:
-        """A copy with fields replaced, section by section: `config.having(model={"d_model": 64})`."""
+        """A copy with fields replaced, section by section: `config.having(model={"d_model": 64})`.
+
+        Task weights that are not named keep their values. A field that is not named and has no effect in the copy returns
+        to its default.
+        """
+        train = sections.get("train", {})
+        if "task_weights" in train:
+            merged = dict(self.train.task_weights) | dict(train["task_weights"])
+            sections["train"] = train | {"task_weights": tuple(merged.items())}
         parts = {name: dataclasses.replace(getattr(self, name), **fields) for name, fields in sections.items()}
-        return dataclasses.replace(self, **parts)
+        named = {f"{section}.{name}" for section, fields in sections.items() for name in fields}
+        return Config(**vars(without_idle(Sections(**vars(self) | parts), named)))

@@ -7,12 +7,23 @@ from typing import get_args
 from hydromae.bounds import check_period
 from hydromae.errors import InputError
 from hydromae.modalities import MODALITIES
-from hydromae.settings import DataConfig, MaskConfig, MaskKind, ModelConfig
+from hydromae.settings import DataConfig, MaskConfig, MaskKind, ModelConfig, Sections, TrainConfig
+
+SPECIFIED_WEIGHTS = {
+    "precip_loss": "precipitation",
+    "soil_loss": "soil_moisture",
+    "temp_loss": "temperature",
+    "evap_loss": "evaporation",
+    "riverflow_loss": "riverflow",
+}
+"""Names of the task weights in the specification, and the modalities that they weigh."""
 
 
-def check(data: DataConfig, model: ModelConfig, masks: MaskConfig) -> None:
+def check(config: Sections) -> None:
     """Refuse contradictions, with one line each."""
+    data, model, masks = config.data, config.model, config.masks
     _check_fields(data, model, masks)
+    _check_training(config)
     named = model.modalities
     for name in (*named, *masks.answered):
         if name not in MODALITIES:
@@ -61,7 +72,7 @@ def check(data: DataConfig, model: ModelConfig, masks: MaskConfig) -> None:
     for layer in model.use_fm_layers or ():
         if not 0 <= layer < layers:
             raise InputError(f"config: model.use_fm_layers names {layer}, but there are layers 0 to {layers - 1}")
-    if model.d_model % model.heads or model.decoder_dim % model.heads:
+    if model.attends and (model.d_model % model.heads or model.decoder_dim % model.heads):
         raise InputError(f"config: model.d_model and decoder_dim must be multiples of heads ({model.heads})")
     if model.contrastive_weight and (not model.fusion_layers or len(model.streams) < 2):
         raise InputError(
@@ -93,3 +104,42 @@ def _check_fields(data: DataConfig, model: ModelConfig, masks: MaskConfig) -> No
         raise InputError(f"config: masks.span_days {masks.span_days} runs backwards; give the shortest gap first")
     if not model.modalities or len(set(model.modalities)) < len(model.modalities) or not model.mixers:
         raise InputError("config: model.streams and model.mixers name at least one each, and no modality twice")
+
+
+def _check_training(config: Sections) -> None:
+    """Refuse a window without scored days, a rate that rises at its end, and task weights that weigh nothing."""
+    data, optimizer, train = config.data, config.optimizer, config.train
+    if data.warm_up_days >= data.sequence_length:
+        raise InputError(
+            f"config: data.warm_up_days {data.warm_up_days} leaves none of the {data.sequence_length} days of a window to "
+            "score (data.sequence_length); give fewer"
+        )
+    if optimizer.min_lr > optimizer.lr:
+        raise InputError(
+            f"config: optimizer.min_lr {optimizer.min_lr:g} lies above optimizer.lr {optimizer.lr:g}, at which training "
+            "starts; give a lower one"
+        )
+    if train.min_loss_scale > train.loss_scale:
+        raise InputError(
+            f"config: train.min_loss_scale {train.min_loss_scale:g} lies above train.loss_scale {train.loss_scale:g}; "
+            "give a lower one"
+        )
+    _check_weights(train)
+    weighed = [train.weights[name] for name in config.model.modalities]
+    if not any(weighed) and not config.model.contrastive_weight:
+        raise InputError("config: train.task_weights has no weight above 0 for a modality of model.streams; give one")
+
+
+def _check_weights(train: TrainConfig) -> None:
+    """Refuse names that no modality has, those of the specification with the modality that is meant, and names twice."""
+    names = [name for name, _ in train.task_weights]
+    for name in names:
+        if name in MODALITIES and names.count(name) > 1:
+            raise InputError(f"config: train.task_weights names '{name}' twice; give one weight")
+    wrong = [name for name in names if name not in MODALITIES]
+    meant = [f"{name} is {SPECIFIED_WEIGHTS[name]}" for name in wrong if name in SPECIFIED_WEIGHTS]
+    if wrong:
+        raise InputError(
+            f"config: train.task_weights names '{wrong[0]}'; use {', '.join(MODALITIES)}"
+            + (f" ({', '.join(meant)})" if meant else "")
+        )

@@ -1,4 +1,8 @@
-"""The one exception that a user can cause."""
+"""What ends a command: bad input, the one exception that a user can cause, and a signal."""
+
+from __future__ import annotations
+
+import signal
 
 
 class InputError(ValueError):
@@ -12,3 +16,28 @@ class InputError(ValueError):
 def first_line(error: Exception) -> str:
     """The first line of another library's exception, short enough to stand inside a message of one line."""
     return (str(error).splitlines() or [type(error).__name__])[0][:160]
+
+
+SIGNALS: dict[int, str] = {signal.SIGINT: "Ctrl+C", signal.SIGTERM: "SIGTERM"}
+"""Signals that end a command, and what they are called in messages."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A training run was ended by a signal.
+
+    Attributes
+    ----------
+    signal : int
+        SIGINT or SIGTERM.
+    step : int or None
+        Of the checkpoint that was written for it; None where there was no time for one.
+    """
+
+    def __init__(self, number: int, line: str, step: int | None = None) -> None:
+        super().__init__(line)
+        self.signal, self.step = number, step
+
+
+def signal_of(error: KeyboardInterrupt) -> int:
+    """The signal that ended the work; Ctrl+C where Python itself received it."""
+    return error.signal if isinstance(error, Interrupted) else signal.SIGINT

@@ -32,7 +32,7 @@ def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config)
         For each modality, detached: the sum over windows of the mean squared error, and the number of windows that have
         targets.
     """
-    weights, model = dict(config.train.task_weights), config.model
+    weights, model = config.train.weights, config.model
     total = batch.days.new_zeros((), dtype=torch.float32)
     parts: dict[str, Tensor] = {}
     for name, wanted in targets(batch, hidden).items():
@@ -51,7 +51,7 @@ def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config)
             each = each + config.train.distribution_weight * _mean(doubt, wanted)
         for told in predictions.told if name == "riverflow" else ():
             each = each + config.train.memory_weight * _of_memory(told, batch, config.data.warm_up_days, share)
-        total = total + weights.get(name, 1.0) * each.mean()
+        total = total + weights[name] * each.mean()
     if predictions.contrast is not None:
         total = total + model.contrastive_weight * predictions.contrast
     return total, parts

@@ -30,6 +30,7 @@ from hydromae.grid import GridSpec
 from hydromae.masking import nothing
 from hydromae.modalities import MODALITIES
 from hydromae.model.distribution import Gaussians
+from hydromae.model.dtypes import float32
 from hydromae.model.mae import HydroMAE
 from hydromae.runtime import autocast, pick_device, pick_precision, precision_named
 from hydromae.train.checkpoint import WEIGHTS, load_model, save_model
@@ -221,7 +222,7 @@ class Model:
     def _answer(self, dataset: xr.Dataset, levels: list[float], watch: Watch) -> xr.Dataset:
         record = record_of(dataset, self.config, self.scaling, self.grid)
         sums = Sums(record.values, self.scaling, levels)
-        with torch.inference_mode():
+        with torch.inference_mode(), float32():
             wanted = wanted_days(dataset, record, self.scaling)
             for batch, weight, starts in self._windows(record, wanted, watch):
                 sums.add(self._forward(batch, record), weight, starts)

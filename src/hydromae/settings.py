@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
+
+from hydromae.modalities import MODALITIES
 
 Mixer = Literal["joint", "time", "recurrent", "space"]
 MaskKind = Literal["random", "unified", "tube", "span", "outage", "future", "blind", "site", "modality", "mixture"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 TrackerKind = Literal["none", "auto", "wandb", "tensorboard"]
+TASK_WEIGHTS: tuple[tuple[str, float], ...] = (
+    ("precipitation", 100.0),
+    ("soil_moisture", 10.0),
+    ("temperature", 10.0),
+    ("evaporation", 1.0),
+    ("weather", 1.0),
+    ("riverflow", 1.0),
+)
+"""Weight of each modality's loss where the configuration names no other."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +126,17 @@ class ModelConfig:
     """Gaussians in the distribution of a series value."""
 
     @property
+    def attends(self) -> bool:
+        """Whether any block has attention heads."""
+        return self.decoder_layers > 0 or (self.mixers != ("recurrent",) and self.blocks > 0)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of the encoders that the streams have, and of the fusion."""
+        kinds = {MODALITIES[name].kind for name in self.modalities if name in MODALITIES}
+        return ("map" in kinds) * self.map_layers + ("series" in kinds) * self.series_layers + self.fusion_layers
+
+    @property
     def shared(self) -> tuple[tuple[str, ...], ...]:
         """Names of the modalities of each stream."""
         return tuple(tuple(stream.split("+")) for stream in self.streams)
@@ -150,6 +172,11 @@ class MaskConfig:
     def drawn(self) -> set[str]:
         """Names of the masks that are ever drawn."""
         return {name for name, weight in self.mixture if weight} if self.kind == "mixture" else {self.kind}
+
+    def asked(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of some modalities that a mask ever hides: the answered ones, or all where any mask hides all."""
+        single = self.answered and self.drawn <= {"span", "future", "site", "modality"}
+        return tuple(name for name in modalities if not single or name in self.answered)
 
 
 @dataclass(frozen=True)
@@ -221,15 +248,8 @@ class TrainConfig:
     """Epochs between two checkpoints."""
     keep_last: int = 10
     """Checkpoints kept."""
-    task_weights: tuple[tuple[str, float], ...] = (
-        ("precipitation", 100.0),
-        ("soil_moisture", 10.0),
-        ("temperature", 10.0),
-        ("evaporation", 1.0),
-        ("weather", 1.0),
-        ("riverflow", 1.0),
-    )
-    """Weight of each modality's loss."""
+    task_weights: tuple[tuple[str, float], ...] = TASK_WEIGHTS
+    """Weight of each modality's loss; a modality that is not named keeps its weight."""
     catchment_variance: bool = False
     """Divide squared errors by each catchment's own variance over the training days (loss only, never an input)."""
     flow_share: float = 0.0
@@ -239,3 +259,21 @@ class TrainConfig:
     """Weight of the squared error of each of the model's memories, on every observed day, beside that of the answers."""
     distribution_weight: float = 0.1
     """Weight of the log-likelihood beside the squared error of the mean."""
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each modality's loss, by name; the default where `task_weights` does not name it."""
+        return dict(TASK_WEIGHTS) | dict(self.task_weights)
+
+
+@dataclass(frozen=True)
+class Sections:
+    """The five sections of a configuration, before anything is compared between them."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    masks: MaskConfig = field(default_factory=MaskConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)

@@ -11,6 +11,7 @@ import contextlib
 import io
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -32,13 +33,13 @@ from hydromae.cli.records import Inspect, Prepare, Virtual
 from hydromae.cli.scores import Evaluate, Report
 from hydromae.cli.sweep import Sweep
 from hydromae.cli.utilities import Merge, Missing, Patches
-from hydromae.errors import InputError
+from hydromae.errors import SIGNALS, InputError, signal_of
 from hydromae.progress import heard_by
 
 WIDE = 160
 """Columns of a table that goes to a file or another program, where nothing tells how wide it may be."""
 STOPPED = 130
-"""Exit code after Ctrl+C, as shells have it."""
+"""Exit code after Ctrl+C, as shells have it: 128 and the number of the signal, so 143 after SIGTERM."""
 COMMANDS: dict[str, Callable[..., Command]] = {
     "demo": Demo,
     "virtual": Virtual,
@@ -92,10 +93,28 @@ def _complain(line: str) -> None:
     Console(stderr=True).print(f"hydromae: {line}", style="red", soft_wrap=True, markup=False, highlight=False)
 
 
+def _stopped(command: Command | None, error: KeyboardInterrupt) -> int:
+    """Say what a signal left, and give the exit code."""
+    if isinstance(command, Pretrain | Finetune):
+        from hydromae.train.interrupts import line_on
+        from hydromae.train.runs import PATTERN
+
+        new = isinstance(command, Pretrain) and command.new_run
+        line = line_on(error, max(command.out.glob(PATTERN), default=command.out) if new else command.out)
+    else:
+        line = f"stopped by {SIGNALS[signal_of(error)]}"
+        if isinstance(command, Sweep):
+            line += "; the same command goes on with the trial under way"
+    if speaks():
+        _complain(line)
+    return STOPPED - signal.SIGINT + signal_of(error)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give the exit code.
 
-    It is 0, or the result's `exit_code`; 2 after an error of the user's, 130 after Ctrl+C, and both say one line.
+    It is 0, or the result's `exit_code`; 2 after an error of the user's, 130 after Ctrl+C, 143 after SIGTERM, and all say
+    one line.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     if words[:1] == ["--tyro-print-completion"]:
@@ -114,11 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         _complain(str(error))
         return 2
-    except KeyboardInterrupt:
-        if speaks():
-            trains = isinstance(command, Pretrain | Finetune)
-            _complain("stopped by Ctrl+C" + "; with --resume it goes on from its last checkpoint" * trains)
-        return STOPPED
+    except KeyboardInterrupt as error:
+        return _stopped(command, error)
     if command.json and speaks():
         Console().print_json(data=dict(result), indent=None, allow_nan=False, highlight=sys.stdout.isatty())
     return int(result.get("exit_code", 0))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from hydromae.cli.convert import is_original
 from hydromae.config import Config
+from hydromae.effects import FIELDS, refuse_idle, replaced, value_of, without_idle
 from hydromae.errors import InputError
 from hydromae.presets import PRESETS
 
@@ -28,6 +29,26 @@ def base_config(arguments: Sequence[str]) -> None:
 def chosen() -> Config:
     """What `base_config` read."""
     return _chosen[0]
+
+
+def settled(settings: Config) -> Config:
+    """The configuration that the options make of what `base_config` read.
+
+    Task weights that are not named keep their values; fields that the options leave without effect return to their defaults.
+
+    Raises
+    ------
+    InputError
+        If an option has no effect.
+    """
+    base = chosen()
+    weights = base.train.weights | dict(settings.train.task_weights)
+    given = {name: value_of(settings, name) for name in FIELDS if value_of(settings, name) != value_of(base, name)}
+    given.pop("train.task_weights", None)
+    if weights != base.train.weights:
+        given["train.task_weights"] = tuple(weights.items())
+    refuse_idle(replaced(base, given), base)
+    return Config(**vars(without_idle(replaced(base, given), given)))
 
 
 def option(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
@@ -51,13 +72,22 @@ def read_config(file: Path) -> Config:
     """
     if file.suffix == ".json" and file.is_file():
         try:
-            return Config.from_json(file.read_text(encoding="utf-8"), str(file))
+            return _effective(Config.from_json(file.read_text(encoding="utf-8"), str(file)), file)
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file}: cannot be read as text ({error}); name a config.json of a run") from None
     built = built_by(file).get("config")
     if not isinstance(built, Config):
         raise InputError(f"{file}: builds no `config` of type hydromae.config.Config; assign one")
-    return Config.from_json(built.to_json(), str(file))  # a field set in Python has been checked by nobody yet
+    return _effective(Config.from_json(built.to_json(), str(file)), file)  # a field set in Python is not checked before
+
+
+def _effective(config: Config, file: Path) -> Config:
+    """A configuration that a file gives, whose fields all have an effect."""
+    try:
+        refuse_idle(config)
+    except InputError as error:
+        raise InputError(f"{file}: {str(error).removeprefix('config: ')}") from None
+    return config
 
 
 def built_by(file: Path) -> dict[str, Any]:

@@ -35,9 +35,14 @@ def pretrain_words(arguments: Sequence[str], default: Path) -> list[str]:
     file = file or str(default)
     if Path(file).suffix == ".py":
         built = built_by(Path(file))
-        store, out = store or built.get("store"), out or built.get("output")
+        store, out = store or _folder(built.get("store")), out or _folder(built.get("output"))
     for name, place in (("store", store), ("output", out)):
         if not isinstance(place, str):
             remedy = f"assign one there, or give --{'out' if name == 'output' else name}"
             raise InputError(f"{file}: names no `{name}`; {remedy}")
     return ["pretrain", str(store), "--out", str(out), "--config", file, *rest]
+
+
+def _folder(place: object) -> object:
+    """A path as the text that the command line has."""
+    return str(place) if isinstance(place, Path) else place

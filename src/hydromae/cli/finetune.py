@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say, speaks
+from hydromae.cli.common import Result, Say, best_line, set_threads, speaks
 from hydromae.cli.models import losses
 from hydromae.config import Config, MaskKind
 from hydromae.errors import InputError
-from hydromae.files import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +30,8 @@ MASK_OF: dict[Question, MaskKind] = {
     "blind": "blind",
 }
 RECORD = "finetune.json"
+RANK = 8
+"""Rank of the adapters where none is given."""
 FULL_LR = 0.1
 """Share of the pretrained run's learning rate, where all weights learn."""
 
@@ -55,8 +56,8 @@ class Finetune:
     feed-forward (LoRA), which are merged into plain weights in best/ and last/; the memories of rivers alone, without the
     rest running: three times as fast, to be followed by `rest` or `full`, which learn to read them anew; or the rest: all but
     the memories and the addresses that they read."""
-    rank: int = 8
-    """Rank of the adapters (lora only)."""
+    rank: int | None = None
+    """Rank of the adapters (lora only); 8 where not given."""
     anew: bool = False
     """Begin the memories from random weights (memories only)."""
     leave_out: Annotated[tuple[int, int] | None, arg(metavar="PART PARTS")] = None
@@ -67,7 +68,8 @@ class Finetune:
     lr: float | None = None
     """Highest learning rate; the pretrained run's where not given, a tenth of it where all weights learn."""
     epochs: float | None = None
-    """Passes over the windows, warm-up in the same proportion; the pretrained run's where not given."""
+    """Passes over the windows, warm-up in the same proportion; the pretrained run's where not given. A run that goes on may
+    be longer, and keeps its warm-up."""
     steps_per_epoch: int | None = None
     """Steps that count as an epoch; the pretrained run's where not given."""
     batch_size: int | None = None
@@ -95,15 +97,12 @@ class Finetune:
 
     def run(self, say: Say) -> Result:
         """Load, choose what learns, train."""
-        import torch
-
         from hydromae.data.store import grid_of, open_store
         from hydromae.predict import load
         from hydromae.train.adapt import learning
         from hydromae.train.loop import train
 
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
+        set_threads(self.threads)
         dataset, before = open_store(self.store), load(self.model, "cpu")
         if before.grid is not None and ("grid" not in dataset.attrs or grid_of(dataset) != before.grid):
             raise InputError(f"{self.store}: its maps are not on the grid of {self.model}; prepare it on that grid")
@@ -113,7 +112,7 @@ class Finetune:
         learned = learning(before.network)
         say(f"{self.weights}: {learned:,} numbers learn; the pretrained model has {total:,}")
         say(f"scaled as {self.model} scales; nothing is fitted to this store")
-        self._remember(start, learned, total)
+        record = self._record(start, learned, total)
         best = train(
             config,
             dataset,
@@ -125,22 +124,29 @@ class Finetune:
             device=self.device,
             stop_after=self.stop_after,
             watch=losses(),
+            say=say,
+            notes={RECORD: record} if speaks() else {},
         )
-        say(f"{best}: the model with the lowest validation loss; hydromae evaluate {self.store} --model {self.out}")
-        return {"path": str(best), "run": str(self.out), "learned": learned, "pretrained": total}
+        said, path = best_line(best, self.store)
+        say(said)
+        last = str(best.with_name("last"))
+        return {"path": path, "run": str(self.out), "last": last, "learned": learned, "pretrained": total}
 
     def _start(self, before: Model) -> Start:
         """Where training starts, and what learns."""
         from hydromae.predict import load
         from hydromae.train.adapt import StandIn, Start
 
+        if self.rank is not None and self.weights != "lora":
+            raise InputError(f"--rank {self.rank}: is of adapters; add --weights lora, or leave it out")
         if self.anew and self.weights != "memories":
             raise InputError("--anew: begins memories anew; add --weights memories")
         if self.stand_ins and self.weights != "rest":
             raise InputError("--stand-ins: speak for memories while the rest learns; add --weights rest")
         models = [(load(run, "cpu"), str(run)) for run in self.stand_ins]
         others = tuple(StandIn(m.network.state_dict(), m.config.data.held_out, name) for m, name in models)
-        return Start(before.network.state_dict(), self.weights, self.rank, self.anew, others)
+        rank = RANK if self.rank is None else self.rank
+        return Start(before.network.state_dict(), self.weights, rank, self.anew, others)
 
     def _held_out(self, run: Config, catchments: np.ndarray) -> tuple[str, ...]:
         """What the pretrained run held out, as far as this store has it, and the part that is left out here."""
@@ -163,6 +169,8 @@ class Finetune:
 
         Of the catchments that the run held out, those that this store has stay held out.
         """
+        from hydromae.train.resume import past
+
         data: dict[str, object] = {"held_out": self._held_out(run, catchments)}
         if self.sites is not None:
             data["sites"] = self.sites
@@ -171,16 +179,21 @@ class Finetune:
         if self.validation_period is not None:
             data["validation_period"] = self.validation_period
         lr = self.lr if self.lr is not None else run.optimizer.lr * (FULL_LR if self.weights == "full" else 1.0)
-        epochs = run.train.epochs if self.epochs is None else self.epochs
+        share = lr / run.optimizer.lr if run.optimizer.lr else 1.0
+        train = run.train
+        epochs = train.epochs if self.epochs is None else self.epochs
+        warmup = train.warmup_epochs * epochs / train.epochs
+        before = past(self.out).config if self.resume else None
         learn = {
             "epochs": epochs,
-            "warmup_epochs": run.train.warmup_epochs * epochs / run.train.epochs,
-            "steps_per_epoch": self.steps_per_epoch or run.train.steps_per_epoch,
-            "batch_size": self.batch_size or run.train.batch_size,
-            "accumulation": self.accumulation or run.train.accumulation,
-            "seed": run.train.seed if self.seed is None else self.seed,
+            "warmup_epochs": warmup if before is None else before.train.warmup_epochs,
+            "steps_per_epoch": train.steps_per_epoch if self.steps_per_epoch is None else self.steps_per_epoch,
+            "batch_size": train.batch_size if self.batch_size is None else self.batch_size,
+            "accumulation": train.accumulation if self.accumulation is None else self.accumulation,
+            "seed": train.seed if self.seed is None else self.seed,
         }
-        return run.having(data=data, masks=self._masks(run), optimizer={"lr": lr}, train=learn)
+        rates = {"lr": lr, "min_lr": run.optimizer.min_lr * share}
+        return run.having(data=data, masks=self._masks(run), optimizer=rates, train=learn)
 
     def _masks(self, run: Config) -> dict[str, object]:
         """What is asked: one question, a mixture, or what the pretrained run asked."""
@@ -193,8 +206,8 @@ class Finetune:
             return {"kind": MASK_OF[self.question], "answered": run.masks.answered or flow}
         return {}
 
-    def _remember(self, start: Start, learned: int, total: int) -> None:
-        """Note in the new run what it started from; refuse to go on from something else."""
+    def _record(self, start: Start, learned: int, total: int) -> str:
+        """What the new run starts from, as JSON; refuse to go on from something else."""
         from hydromae.train.checkpoint import CONFIG
 
         digest = hashlib.sha256()
@@ -203,7 +216,7 @@ class Finetune:
         same = {
             "sha256": digest.hexdigest(),
             "weights": self.weights,
-            "rank": self.rank if self.weights == "lora" else None,
+            "rank": start.rank if self.weights == "lora" else None,
             "anew": self.anew or None,  # null where a run of before has no such word
             "stand_ins": [str(run) for run in self.stand_ins] or None,
         }
@@ -217,8 +230,4 @@ class Finetune:
                 raise InputError(
                     f"{self.out}: started otherwise ({changed[0]}); resume as it began, or name a new folder"
                 )
-            return
-        if not speaks():  # the first process writes for all: two that write the same file at once break it
-            return
-        held = {"model": str(self.model), **same, "learned": learned, "pretrained": total}
-        write_whole(file, json.dumps(held, indent=1), "make room there, or name another folder")
+        return json.dumps({"model": str(self.model), **same, "learned": learned, "pretrained": total}, indent=1)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say, speaks
-from hydromae.cli.configuration import Preset, chosen
+from hydromae.cli.common import Result, Say, best_line, set_threads, speaks
+from hydromae.cli.configuration import Preset, chosen, settled
 from hydromae.config import Config, Precision
 from hydromae.errors import InputError
 from hydromae.progress import tell, telling
@@ -57,22 +57,22 @@ class Pretrain:
 
     def run(self, say: Say) -> Result:
         """Train, with progress and time left."""
-        import torch
-
         from hydromae.data.cache import scaling_for
         from hydromae.data.intact import reading
         from hydromae.data.store import grid_of, open_store
         from hydromae.train.loop import train
+        from hydromae.train.resume import may_begin
         from hydromae.train.runs import refuse_both
 
         refuse_both(self.new_run, self.resume)
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
+        set_threads(self.threads)
+        settings = settled(self.settings)
         dataset = open_store(self.store)
-        config = self.settings.having(data={"held_out": self._held_out(dataset["catchment"].values)})
+        config = settings.having(data={"held_out": self._held_out(dataset["catchment"].values)})
         grid = grid_of(dataset) if "grid" in dataset.attrs else None
+        # runs that begin at once write no common file, and a refused one writes none
+        keeps = speaks() and not self.new_run and may_begin(self.out, config, self.resume)
         with reading(self.store):
-            keeps = speaks() and not self.new_run  # runs that begin at once write no common file
             scaling = scaling_for(dataset, config, self.out if keeps else None, say)
         best = train(
             config,
@@ -89,8 +89,9 @@ class Pretrain:
             watch=losses(),
             say=say,
         )
-        say(f"{best}: the model with the lowest validation loss; hydromae evaluate {self.store} --model {best.parent}")
-        return {"path": str(best), "run": str(best.parent)}
+        said, path = best_line(best, self.store)
+        say(said)
+        return {"path": path, "run": str(best.parent), "last": str(best.with_name("last"))}
 
     def _held_out(self, catchments: np.ndarray) -> tuple[str, ...]:
         if self.held_out is None:
@@ -100,11 +101,15 @@ class Pretrain:
 
             return tuple(str(name) for name in held_out(catchments))
         try:
-            return tuple(Path(self.held_out).read_text(encoding="utf-8").split())
-        except OSError as error:
+            names = tuple(Path(self.held_out).read_text(encoding="utf-8-sig").split())
+        except (OSError, UnicodeDecodeError) as error:
+            fault = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
             raise InputError(
-                f"{self.held_out}: cannot be read ({error.strerror}); give a file with one catchment a line"
+                f"{self.held_out}: cannot be read ({fault}); give a file with one catchment a line"
             ) from error
+        if not names:
+            raise InputError(f"{self.held_out}: names no catchment; give one a line, or leave --held-out out")
+        return names
 
 
 def losses() -> Callable[[Step], None]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say
-from hydromae.cli.configuration import Preset, chosen
+from hydromae.cli.common import Result, Say, set_threads
+from hydromae.cli.configuration import Preset, chosen, settled
 from hydromae.config import Config
 from hydromae.errors import InputError
 from hydromae.train.search import Search
@@ -51,21 +51,18 @@ class Sweep:
 
     def run(self, say: Say) -> Result:
         """Train, compare, draw."""
-        import torch
-
         from hydromae.data.cache import scaling_for
         from hydromae.data.store import grid_of, open_store
         from hydromae.report.sweep import draw_sweep
         from hydromae.train.sweep import BEST, best_of, sweep
 
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
-        dataset = open_store(self.store)
+        set_threads(self.threads)
+        base, dataset = settled(self.settings), open_store(self.store)
         trials = sweep(
-            self.settings,
+            base,
             self.search,
             dataset,
-            scaling_for(dataset, self.settings, self.out, say),
+            scaling_for(dataset, base, self.out, say),
             self.out,
             trials=self.trials,
             grid=grid_of(dataset) if "grid" in dataset.attrs else None,

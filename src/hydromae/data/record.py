@@ -23,6 +23,9 @@ VARIANCE_FLOOR = 0.02
 """Added to a catchment's variance (scaled, and of flow in mm²/day²) in the loss, so that a river that hardly moves does not
 rule it."""
 
+DAYS_AT_ONCE = 64
+"""Days that are looked through at once for an observed value."""
+
 
 @dataclass(frozen=True)
 class Record:
@@ -74,6 +77,11 @@ class Record:
         """First and last day index of the part of a period that the record holds; last < first where it holds none."""
         low, high = (int(np.datetime64(day, "D").astype(int)) for day in period)
         return max(0, low - int(self.days[0])), min(len(self.days) - 1, high - int(self.days[0]))
+
+    def observes(self, name: str, first: int, last: int) -> bool:
+        """Whether a modality has any observed value from a first to a last day index; looks no further than the first one."""
+        days = range(first, last + 1, DAYS_AT_ONCE)
+        return any(bool(np.isfinite(self.values[name][day : min(day + DAYS_AT_ONCE, last + 1)]).any()) for day in days)
 
 
 def without(dataset: xr.Dataset, held_out: tuple[str, ...]) -> xr.Dataset:

@@ -19,6 +19,7 @@ from hydromae.data.parse import grid_from_json
 from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError, first_line
 from hydromae.grid import GridSpec
+from hydromae.model.dtypes import float32
 from hydromae.model.mae import HydroMAE
 from hydromae.train.adapt import plain
 from hydromae.train.engine import Engine
@@ -27,7 +28,7 @@ from hydromae.train.world import ALONE, World
 
 WEIGHTS, AVERAGE, OPTIMIZER, STATE = "model.safetensors", "average.safetensors", "optimizer", "state.json"
 CONFIG, SCALING, GRID = "config.json", "scaling.json", "grid.json"
-OLD = ".old"
+OLD, CHECKPOINTS = ".old", "checkpoints"
 
 
 def save_model(
@@ -64,9 +65,10 @@ def load_model(folder: Path) -> tuple[HydroMAE, Config, Scaling, GridSpec | None
     grid = grid_from_json(_text(folder / GRID), str(folder / GRID)) if (folder / GRID).is_file() else None
     weights = plain(_tensors(folder / WEIGHTS))
     pixels = (grid or GridSpec()).patch ** 2
-    with torch.device("meta"):  # shapes first: a configuration of another model must not take its memory
+    with float32(), torch.device("meta"):  # shapes first: a configuration of another model must not take its memory
         _fitting(HydroMAE(config, pixels=pixels), weights, folder / WEIGHTS)
-    model = HydroMAE(config, pixels=pixels)
+    with float32():
+        model = HydroMAE(config, pixels=pixels)
     load_weights(model, weights, folder / WEIGHTS)
     check_seal(folder)
     lost = sorted(name for name, value in weights.items() if not torch.isfinite(value).all())
@@ -166,7 +168,7 @@ def whole(folder: Path) -> Path:
 
 def checkpoints(run: Path) -> list[Path]:
     """The checkpoints of a run, the last one last; one that a crash left under its old name is put back first."""
-    folder = run / "checkpoints"
+    folder = run / CHECKPOINTS
     for before in folder.glob(f"step-*[0-9]{OLD}"):
         if not before.with_suffix("").exists():
             before.rename(before.with_suffix(""))

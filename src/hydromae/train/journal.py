@@ -19,6 +19,8 @@ FAULT, REMEDY = "the journal cannot be written", "mend that, and go on with --re
 class Journal:
     """`journal.jsonl`: step, epoch, losses, lr, gradient_norm, loss_scale, skipped, precision, seconds, and mse by modality.
 
+    A modality without targets in a step has the mse null.
+
     Attributes
     ----------
     path : Path
@@ -29,7 +31,7 @@ class Journal:
     path: Path
     follow: Callable[[Mapping[str, Any]], None] = lambda line: None
 
-    def write(self, **values: float | int | str | Mapping[str, float] | None) -> None:
+    def write(self, **values: float | int | str | Mapping[str, float | None] | None) -> None:
         """Append a line, in the file when the call returns; what is not finite is written as null, as JSON has no NaN.
 
         Raises

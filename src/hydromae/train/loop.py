@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 import xarray as xr
@@ -15,23 +16,30 @@ from hydromae.data.laid import Shared
 from hydromae.data.record import Record, record_of, without
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import windows
-from hydromae.errors import InputError, first_line
+from hydromae.effects import refuse_idle
+from hydromae.errors import InputError
 from hydromae.files import write_whole
 from hydromae.grid import GridSpec
+from hydromae.model.dtypes import float32
 from hydromae.model.mae import HydroMAE
 from hydromae.progress import tell
 from hydromae.runtime import fallback, fault_lines, pick_device, pick_precision
 from hydromae.train.adapt import Start, stand_in_of
-from hydromae.train.checkpoint import CONFIG, newest, windows_of
+from hydromae.train.checkpoint import newest, windows_of
 from hydromae.train.engine import EngineName, make_engine
+from hydromae.train.interrupts import Interrupted, Interrupts, stopped
 from hydromae.train.journal import Journal
 from hydromae.train.measures import validation_set
 from hydromae.train.optim import Average, Schedule
+from hydromae.train.resume import Past, past, write_config
 from hydromae.train.run import STEPS, Beginning, Progress, Run
 from hydromae.train.runs import refuse_both, run_folder
 from hydromae.train.shares import Masked, Share, batches
 from hydromae.train.trackers import open_tracker
 from hydromae.train.world import TIMEOUT, World, joined
+
+LONGEST_WAIT = 1e9
+"""Longest `timeout` [s]."""
 
 
 def train(
@@ -50,6 +58,7 @@ def train(
     stop_after: int | None = None,
     watch: Callable[[Progress], None] = lambda progress: None,
     say: Callable[[str], None] = lambda line: None,
+    notes: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
     """Train a model on a water record, in this process, or in all that a launcher started.
 
@@ -68,7 +77,9 @@ def train(
         A pretrained model to begin with, and what of it learns; from random weights where None.
     resume : bool
         Go on from the last checkpoint of `out`; the result is the same as if the run had never stopped, to the last bit with
-        as many processes as before, within rounding with another number.
+        as many processes as before, within rounding with another number. The run may be longer than before
+        (`train.epochs`), and fields that do not touch the result may differ (`effects.FIELDS`). Without a checkpoint
+        there the run starts at step 1, and `say` is told so.
     new_run : bool
         Begin in a folder inside `out` that is named with the time [UTC], such as 2026-11-29T08-24-00.
     device : str
@@ -81,39 +92,72 @@ def train(
         Stop at this step, with a checkpoint, as if interrupted.
     watch, say : callable
         Called after every logged step, and with what the user should know, in the first process.
+    notes : mapping of str
+        Text files that lie beside `config.json`, by name, written when the run begins.
 
     Returns
     -------
     Path
-        `best` in the run's folder, the weights with the lowest validation loss.
+        `best` in the run's folder, the weights with the lowest validation loss; not there where no validation was due yet.
 
     Raises
     ------
     InputError
         Also where another process is lost or fails, or where the disk is full: every process ends, nothing is lost.
+    KeyboardInterrupt
+        After Ctrl+C or SIGTERM (`interrupts.Interrupted`): at the end of the update under way, once there is a checkpoint of
+        it. Signals are received in the main thread alone, and while this runs.
     """
     refuse_both(new_run, resume)
-    with joined(pick_device(device), timeout) as world, run_folder(out, new_run, world) as folder:
-        if new_run and world.first:
-            say(f"{folder}: a new run; --out {folder} --resume goes on with it")
-        made = Beginning(config, dataset, scaling, folder, grid, start, resume, engine, say if world.first else _silent)
-        go(made, world, stop_after, watch if world.first else _silent)
+    refuse_idle(config)
+    _check_limits(timeout, stop_after)
+    with Interrupts() as interrupts:
+        with joined(pick_device(device), timeout) as world, run_folder(out, new_run, world) as folder, float32():
+            tells = say if world.first else _silent
+            if new_run:
+                tells(f"{folder}: a new run; --out {folder} --resume goes on with it")
+            made = Beginning(config, dataset, scaling, folder, grid, start, resume, engine, tells, notes)
+            ended = go(made, world, stop_after, watch if world.first else _silent, interrupts)
+        if ended is not None:
+            raise ended
     return folder / "best"
 
 
-def go(made: Beginning, world: World, stop_after: int | None, watch: Callable[[Progress], None]) -> None:
-    """From the beginning, or the last checkpoint, to the end; a function of its own, so that all is let go of after it."""
-    run = begin(made, world)
+def go(
+    made: Beginning,
+    world: World,
+    stop_after: int | None,
+    watch: Callable[[Progress], None],
+    interrupts: Interrupts,
+) -> Interrupted | None:
+    """From the beginning, or the last checkpoint, to the end; a function of its own, so that all is let go of after it.
+
+    Returns what a signal ended the run with, if one did.
+    """
+    run, signal = begin(made, world), None
     last = run.steps if stop_after is None else min(run.steps, stop_after)
     taken = batches(run.learn, run.step, last, world.device)
+    interrupts.updating = True
     with run.tracker:
-        while run.step < last:
-            run.update(taken, last, watch)
+        while run.step < last and signal is None:
+            run.update(taken, watch)
+            signal = interrupts.agreed(world)
+            run.save_if(run.step == last or signal is not None)
             if world.first:
                 tell(STEPS, run.step, run.steps)
-    if world.first:
+    if world.first and (signal is None or run.step == last):
         run.save_model("last")
+    signal = signal or interrupts.agreed(world)
     world.wait()
+    return None if signal is None else stopped(signal, made.out, run.step, run.steps)
+
+
+def _check_limits(timeout: float, stop_after: int | None) -> None:
+    """Refuse a wait that is none, and a last step before the first."""
+    if not 0 < timeout <= LONGEST_WAIT:
+        raise InputError(f"--timeout {timeout:g}: is no wait; give seconds above 0, at most {LONGEST_WAIT:g}")
+    if stop_after is not None and stop_after < 1:
+        raise InputError(f"--stop-after {stop_after}: is no step; steps are counted from 1")
 
 
 def _silent(told: object) -> None:
@@ -122,8 +166,9 @@ def _silent(told: object) -> None:
 
 def begin(made: Beginning, world: World) -> Run:
     """Open the folder, make the model, and go on from the last checkpoint where there is one to go on from."""
+    before = _past(made, world)
+    made = replace(made, config=before.going_on(made.config))
     tracker = open_tracker(made.config, made.out, world.first)
-    world.agree(_refused(made.out, made.config, made.resume) if world.first else None)
     if world.first and made.resume:
         newest(made.out)  # puts back what a crash left under its old name, before the others look
     world.wait()
@@ -132,6 +177,7 @@ def begin(made: Beginning, world: World) -> Run:
     precision = _precision(made, world)
     config = made.config.having(train={"precision": precision})
     record = _record(made, world)
+    world.agree(_without_targets(record, made))
     seed, size = config.train.seed, share.windows
     learn = windows(record, config, config.data.training_period, seed=seed, augment=True, update=size)
     if made.start is not None and made.start.stand_ins:
@@ -162,10 +208,23 @@ def begin(made: Beginning, world: World) -> Run:
     if found is not None:
         run.restore(found)
     # Until here any process may refuse; only now is anything written that stays.
-    world.agree(_open(made.out, made.config) if world.first else None)
+    world.agree(_open(made, before) if world.first else None)
     if world.first:
         run.journal.rewind(run.step)
+    _say_of(run, before)
     return run
+
+
+def _say_of(run: Run, before: Past) -> None:
+    """What the user should know of a run before its first update."""
+    made, train = run.made_from, run.config.train
+    for line in before.said(made.out, run.config, run.steps) if made.resume else []:
+        made.say(line)
+    if train.warmup_epochs > train.epochs:
+        made.say(
+            f"{made.out}: train.warmup_epochs {train.warmup_epochs:g} is longer than the run's {train.epochs:g}; the "
+            "learning rate rises until the last step"
+        )
 
 
 def _precision(made: Beginning, world: World) -> Precision:
@@ -218,27 +277,41 @@ def _share(made: Beginning, found: Path | None, world: World) -> Share:
     return share
 
 
-def _refused(out: Path, config: Config, resume: bool) -> str | None:
-    """Why a run cannot begin here: another one lies there, or one with another configuration is to go on."""
-    written = out / CONFIG
-    if not written.is_file():
-        return None
-    if not resume:
-        return f"{out}: holds a run already; go on with --resume, name another folder, or pretrain with --new-run"
+def _past(made: Beginning, world: World) -> Past:
+    """What lies in the run's folder, the same in every process; refused where the run cannot begin or go on."""
+    fault, before = None, Past(None, 0)
     try:
-        same = Config.from_json(written.read_text(encoding="utf-8"), str(written)) == config
-    except (InputError, OSError, UnicodeDecodeError) as error:
-        return f"{written}: cannot be read ({first_line(error)}); restore it, or start a new folder"
-    if same:
-        return None
-    return f"{written}: differs from the configuration given; resume with the run's own, or start a new folder"
+        before = past(made.out)
+        fault = before.refused(made.out, made.config, made.resume)
+    except InputError as error:
+        fault = str(error)
+    world.agree(fault)
+    return before
 
 
-def _open(out: Path, config: Config) -> str | None:
-    """Make the run's folder, with its configuration; why that is not possible."""
+def _without_targets(record: Record, made: Beginning) -> str | None:
+    """Say which modalities the record lacks; why training cannot be where that leaves no targets."""
+    names = made.config.model.modalities
+    first, last = record.span(made.config.data.training_period)
+    there = [name for name in names if record.observes(name, first, last)]
+    lacking = [name for name in names if name not in there]
+    if not lacking:
+        return None
+    asked = [name for name in made.config.masks.asked(names) if name in there]
+    period = "..".join(made.config.data.training_period)
+    told = f"the record has no observed {', '.join(lacking)} in {period}"
+    if not asked:
+        return f"{told}, and nothing else that masks hide: there are no targets; name a store or a period that has them"
+    made.say(f"{told}; the model trains without, on {', '.join(there)}")
+    return None
+
+
+def _open(made: Beginning, before: Past) -> str | None:
+    """Make the run's folder, with its configuration and notes; why that is not possible."""
     try:
-        if not (out / CONFIG).is_file():
-            write_whole(out / CONFIG, config.to_json(), "make room there, or name another folder")
+        for name, text in made.notes.items() if before.config is None else ():
+            write_whole(made.out / name, text, "make room there, or name another folder")
+        write_config(made.out, made.config, before)
     except InputError as error:
         return str(error)
     return None

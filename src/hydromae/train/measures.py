@@ -79,9 +79,9 @@ class Learned:
         self.total = self.total.to(total.device) + total
         self.parts = {name: self.parts.get(name, 0.0) + part for name, part in parts.items()}
 
-    def over(self, world: World, batches: int) -> tuple[float, dict[str, float]]:
-        """Mean over the batches of all processes; of each part, over the windows that have targets."""
+    def over(self, world: World, batches: int) -> tuple[float, dict[str, float | None]]:
+        """Mean over the batches of all processes; of each part, over the windows that have targets, None without any."""
         sums = world.sum(torch.cat([self.total[None], *self.parts.values()]))
         squares, counts = sums[1::2].tolist(), sums[2::2].tolist()
-        mse = {name: s / max(1, n) for name, s, n in zip(self.parts, squares, counts, strict=True)}
+        mse = {name: s / n if n else None for name, s, n in zip(self.parts, squares, counts, strict=True)}
         return float(sums[0]) / (batches * world.size), mse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from hydromae.grid import GridSpec
 from hydromae.losses import loss
 from hydromae.masking import Hidden
 from hydromae.train.adapt import Start, plain
-from hydromae.train.checkpoint import load_checkpoint, prune, save_checkpoint, save_model
+from hydromae.train.checkpoint import CHECKPOINTS, load_checkpoint, prune, save_checkpoint, save_model
 from hydromae.train.engine import Engine, EngineName
 from hydromae.train.journal import Journal
 from hydromae.train.measures import Learned, validate
@@ -43,7 +43,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Beginning:
-    """What a run is made from; the attributes are those of `train`."""
+    """What a run is made from; the attributes are those of `train`, and `say` is silent in all processes but the first."""
 
     config: Config
     dataset: xr.Dataset
@@ -54,6 +54,7 @@ class Beginning:
     resume: bool
     engine: EngineName
     say: Callable[[str], None]
+    notes: Mapping[str, str]
 
 
 @dataclass
@@ -110,8 +111,8 @@ class Run:
         self.step, self.began = int(state["step"]), time.monotonic() - float(state["seconds"])
         self.best = math.inf if state["best"] is None else float(state["best"])
 
-    def update(self, taken: Iterator[tuple[Batch, Hidden]], last: int, watch: Callable[[Progress], None]) -> None:
-        """One update, and what is due after it: validation, journal, checkpoint."""
+    def update(self, taken: Iterator[tuple[Batch, Hidden]], watch: Callable[[Progress], None]) -> None:
+        """One update, and what is due after it: validation and a line of the journal."""
         train, learned = self.config.train, Learned()
         self.engine.model.train()
         for place in range(self.learn.share.batches):
@@ -132,7 +133,10 @@ class Run:
             if self.world.first:
                 self._log(value, mse, validation, lr, norm)
                 watch(Progress(self.step, self.steps, value, validation))
-        if self._due(train.checkpoint_every) or self.step == last:
+
+    def save_if(self, asked: bool) -> None:
+        """Write a checkpoint where one is asked for or due; every process calls this."""
+        if asked or self._due(self.config.train.checkpoint_every):
             self._save()
 
     def _due(self, epochs: float) -> bool:
@@ -152,7 +156,9 @@ class Run:
                 self.save_model("best")
         return value
 
-    def _log(self, value: float, mse: dict[str, float], validation: float | None, lr: float, norm: float) -> None:
+    def _log(
+        self, value: float, mse: dict[str, float | None], validation: float | None, lr: float, norm: float
+    ) -> None:
         self.journal.write(
             step=self.step,
             epoch=round(self.step / self.an_epoch, 4),
@@ -170,6 +176,7 @@ class Run:
     def _save(self) -> None:
         state = {
             "step": self.step,
+            "steps": self.steps,
             "windows": self.learn.share.windows,
             "parts": self.world.size,
             "skipped": self.engine.skipped,
@@ -180,7 +187,7 @@ class Run:
             "best": self.best if self.best < math.inf else None,
         }
         made = self.made_from
-        folder = made.out / "checkpoints" / f"step-{self.step:07d}"
+        folder = made.out / CHECKPOINTS / f"step-{self.step:07d}"
         save_checkpoint(folder, self.engine, self.average.kept, state, made.config, made.scaling, made.grid, self.world)
         if self.world.first:
             prune(made.out, made.config.train.keep_last)

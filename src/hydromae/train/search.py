@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from hydromae.config import Config
+from hydromae.effects import idle
 from hydromae.errors import InputError
-from hydromae.modalities import MODALITIES
 
 Auto = Literal["auto", "fixed"]
-RATIO_MASKS = ("random", "unified", "tube")
-"""Masks that hide a share of the tokens."""
 NARROWEST_HEAD = 8
 """Smallest width of a head that `auto` tries."""
 
@@ -80,20 +78,25 @@ def space_of(search: Search, base: Config) -> Space:
     return space
 
 
+SEARCHED = {
+    "map_ratio": "masks.map_ratio",
+    "series_ratio": "masks.series_ratio",
+    "map_layers": "model.map_layers",
+    "series_layers": "model.series_layers",
+    "heads": "model.heads",
+}
+"""Settings whose field may have no effect (`effects.FIELDS`)."""
+
+
 def _effect(base: Config) -> dict[str, bool]:
-    """Whether a setting changes anything."""
-    model, kinds = base.model, {MODALITIES[name].kind for name in base.model.modalities}
-    shares = bool(base.masks.drawn & set(RATIO_MASKS))
+    """Whether a setting changes anything; layers of the fusion and decoders, which may not be 0, where there are any."""
+    without = idle(base)
     return {
         "lr": True,
-        "map_ratio": shares and "map" in kinds,
-        "series_ratio": shares and "series" in kinds,
-        "task_weights": len(model.modalities) > 1,
-        "map_layers": "map" in kinds,
-        "series_layers": "series" in kinds,
-        "fusion_layers": model.fusion_layers > 0,
-        "decoder_layers": model.decoder_layers > 0,
-        "heads": model.mixers != ("recurrent",) or model.decoder_layers > 0,
+        "task_weights": len(base.model.modalities) > 1,
+        "fusion_layers": base.model.fusion_layers > 0,
+        "decoder_layers": base.model.decoder_layers > 0,
+        **{name: field not in without for name, field in SEARCHED.items()},
     }
 
 
@@ -107,7 +110,7 @@ def _own(base: Config) -> dict[str, tuple[float, ...]]:
     ]
     depths = {name: getattr(model, name) for name in DEPTHS}
     return {
-        "lr": (lr / 10, lr * 10),
+        "lr": (max(lr / 10, base.optimizer.min_lr), lr * 10),
         "map_ratio": (0.2, 0.8),
         "series_ratio": (0.2, 0.8),
         "task_weights": (0.1, 10.0),
@@ -133,6 +136,10 @@ def _draws(name: str, values: tuple[float, ...], base: Config) -> Space:
         raise InputError(
             f"search.{name} {low:g} {high:g}: no range; the lower end first, both above 0 and ratios below 1"
         )
+    if name == "lr" and low < base.optimizer.min_lr:
+        raise InputError(
+            f"search.lr {low:g} {high:g}: begins below optimizer.min_lr {base.optimizer.min_lr:g}; begin above it"
+        )
     if name == "task_weights":
         return {f"weight/{m}": Range(low, high, log=True) for m in base.model.modalities[:-1]}
     return {name: Range(low, high, log=name == "lr", whole=name in DEPTHS)}
@@ -146,9 +153,9 @@ def settled(base: Config, values: Mapping[str, Any]) -> Config:
     InputError
         If the combination contradicts itself (`config.check`).
     """
-    weights = dict(base.train.task_weights)
+    weights = base.train.weights
     drawn = {name.removeprefix("weight/"): factor for name, factor in values.items() if name.startswith("weight/")}
-    scaled = weights | {name: weights.get(name, 1.0) * factor for name, factor in drawn.items()}
+    scaled = weights | {name: weights[name] * factor for name, factor in drawn.items()}
 
     def among(*names: str) -> dict[str, Any]:
         return {name: values[name] for name in names if name in values}

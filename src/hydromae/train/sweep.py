@@ -23,6 +23,7 @@ from hydromae.config import Config
 from hydromae.data.cache import made_from
 from hydromae.data.record import record_of, without
 from hydromae.data.scaling import Scaling
+from hydromae.effects import refuse_idle
 from hydromae.errors import InputError
 from hydromae.files import write_whole
 from hydromae.grid import GridSpec
@@ -130,6 +131,7 @@ def sweep(
         If Optuna is not installed, the folder holds another sweep, another process works on it, or a range does not fit.
     """
     optuna = _optuna()
+    refuse_idle(base)
     space = space_of(search, base)
     if not space:
         raise InputError("sweep: nothing is searched; give at least one range, such as search.lr 1e-4 1e-2")

@@ -1,0 +1,78 @@
+"""Ctrl+C and SIGTERM: a run ends at the end of the update under way, with a checkpoint, in all its processes."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+import torch
+
+from hydromae.errors import SIGNALS, Interrupted, signal_of
+from hydromae.train.resume import last_checkpoint
+from hydromae.train.world import World
+
+
+class Interrupts:
+    """Signals that ask a run to end, while this is entered; in the main thread alone, others receive none.
+
+    The first signal is kept until an update is over (`agreed`), unless no update is under way (`updating`): then it ends the
+    run at once, as a second Ctrl+C does. A SIGTERM after a Ctrl+C is the launcher's own and asks for the same.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self.updating = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            for number in SIGNALS:
+                before = signal.getsignal(number)
+                if before not in (signal.SIG_IGN, None):  # what the shell ignores, as nohup does, stays ignored
+                    self._before[number] = before
+                    signal.signal(number, self._receive)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        again = self.received is not None and number == signal.SIGINT == self.received
+        if self.updating and not again:
+            self.received = self.received or number
+            return
+        self.received = number
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise Interrupted(number, "stopped by SIGTERM")
+
+    def agreed(self, world: World) -> int | None:
+        """The signal that any process received, the same in each; every process asks after every update."""
+        if world.size == 1:
+            return self.received
+        counts = world.sum(torch.tensor([float(self.received == number) for number in SIGNALS])).tolist()
+        return next((number for number, count in zip(SIGNALS, counts, strict=True) if count), None)
+
+
+def stopped(number: int, out: Path, step: int, last: int) -> Interrupted:
+    """What ends a run after its checkpoint of `step`, and says so."""
+    rest = "which was its last; the run is complete" if step >= last else "with --resume it goes on from there"
+    line = f"stopped by {SIGNALS[number]}; {out} has a checkpoint of step {step}, {rest}"
+    return Interrupted(number, line, step)
+
+
+def line_on(error: KeyboardInterrupt, out: Path) -> str:
+    """One line on a run that was ended by a signal: whether it has a checkpoint to go on from."""
+    if isinstance(error, Interrupted) and error.step is not None:
+        return str(error)
+    name = SIGNALS[signal_of(error)]
+    last = last_checkpoint(out)
+    if last is None:
+        return f"stopped by {name}; {out} has no checkpoint yet: --resume starts at step 1"
+    return f"stopped by {name}; with --resume {out} goes on from its last checkpoint, {last.name}"
