@@ -150,6 +150,7 @@ def record_of(
                 variance[modality.name] = np.ones(values[modality.name].shape[1:], dtype=np.float32)
         if config.model.footprints and len(patches):
             cells = _footprints(dataset, easting, northing, groups, grid, laid)
+    natural = config.train.flow_share and "riverflow" in values and "riverflow" in scaling
     spread = tuple(scaling[name].std if name in scaling else 1.0 for name in ("latitude", "longitude"))
     return Record(
         times,
@@ -162,7 +163,7 @@ def record_of(
         patches,
         laid,
         (spread[0], spread[1]),
-        _natural(values["riverflow"], scaling, training) if config.train.flow_share and "riverflow" in values else None,
+        _natural(values["riverflow"], scaling, training) if natural else None,
     )
 
 

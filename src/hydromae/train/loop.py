@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -260,6 +261,8 @@ def _record(made: Beginning, world: World) -> Record:
     finally:
         if first:
             shared.remove()
+            with contextlib.suppress(OSError):
+                made.out.rmdir()  # where nothing else lies there, a start that is refused now leaves no folder
     assert record is not None
     return record
 
