@@ -12,19 +12,18 @@ from types import MappingProxyType
 import torch
 import xarray as xr
 
-from hydromae.config import Config, Precision
+from hydromae.config import Config
 from hydromae.data.laid import Shared
 from hydromae.data.record import Record, record_of, without
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import windows
 from hydromae.effects import refuse_idle
 from hydromae.errors import InputError
-from hydromae.files import write_whole
 from hydromae.grid import GridSpec
 from hydromae.model.dtypes import float32
 from hydromae.model.mae import HydroMAE
 from hydromae.progress import tell
-from hydromae.runtime import fallback, fault_lines, pick_device, pick_precision
+from hydromae.runtime import pick_device
 from hydromae.train.adapt import Start, stand_in_of
 from hydromae.train.checkpoint import newest, windows_of
 from hydromae.train.engine import EngineName, make_engine
@@ -32,15 +31,12 @@ from hydromae.train.interrupts import Interrupted, Interrupts, stopped
 from hydromae.train.journal import Journal
 from hydromae.train.measures import validation_set
 from hydromae.train.optim import Average, Schedule
-from hydromae.train.resume import Past, past, write_config
 from hydromae.train.run import STEPS, Beginning, Progress, Run
 from hydromae.train.runs import refuse_both, run_folder
 from hydromae.train.shares import Masked, Share, batches
+from hydromae.train.start import check_limits, open_folder, past_of, precision_of, say_of, without_targets
 from hydromae.train.trackers import open_tracker
 from hydromae.train.world import TIMEOUT, World, joined
-
-LONGEST_WAIT = 1e9
-"""Longest `timeout` [s]."""
 
 
 def train(
@@ -111,7 +107,7 @@ def train(
     """
     refuse_both(new_run, resume)
     refuse_idle(config)
-    _check_limits(timeout, stop_after)
+    check_limits(timeout, stop_after)
     with Interrupts() as interrupts:
         with joined(pick_device(device), timeout) as world, run_folder(out, new_run, world) as folder, float32():
             tells = say if world.first else _silent
@@ -153,21 +149,13 @@ def go(
     return None if signal is None else stopped(signal, made.out, run.step, run.steps)
 
 
-def _check_limits(timeout: float, stop_after: int | None) -> None:
-    """Refuse a wait that is none, and a last step before the first."""
-    if not 0 < timeout <= LONGEST_WAIT:
-        raise InputError(f"--timeout {timeout:g}: is no wait; give seconds above 0, at most {LONGEST_WAIT:g}")
-    if stop_after is not None and stop_after < 1:
-        raise InputError(f"--stop-after {stop_after}: is no step; steps are counted from 1")
-
-
 def _silent(told: object) -> None:
     """The processes that do not speak."""
 
 
 def begin(made: Beginning, world: World) -> Run:
     """Open the folder, make the model, and go on from the last checkpoint where there is one to go on from."""
-    before = _past(made, world)
+    before = past_of(made, world)
     made = replace(made, config=before.going_on(made.config))
     tracker = open_tracker(made.config, made.out, world.first)
     if world.first and made.resume:
@@ -175,10 +163,10 @@ def begin(made: Beginning, world: World) -> Run:
     world.wait()
     found = newest(made.out) if made.resume else None
     share = _share(made, found, world)
-    precision = _precision(made, world)
+    precision = precision_of(made, world)
     config = made.config.having(train={"precision": precision})
     record = _record(made, world)
-    world.agree(_without_targets(record, made))
+    world.agree(without_targets(record, made))
     seed, size = config.train.seed, share.windows
     learn = windows(record, config, config.data.training_period, seed=seed, augment=True, update=size)
     if made.start is not None and made.start.stand_ins:
@@ -209,37 +197,11 @@ def begin(made: Beginning, world: World) -> Run:
     if found is not None:
         run.restore(found)
     # Until here any process may refuse; only now is anything written that stays.
-    world.agree(_open(made, before) if world.first else None)
+    world.agree(open_folder(made, before) if world.first else None)
     if world.first:
         run.journal.rewind(run.step)
-    _say_of(run, before)
+    say_of(run, before)
     return run
-
-
-def _say_of(run: Run, before: Past) -> None:
-    """What the user should know of a run before its first update."""
-    made, train = run.made_from, run.config.train
-    for line in before.said(made.out, run.config, run.steps) if made.resume else []:
-        made.say(line)
-    if train.warmup_epochs > train.epochs:
-        made.say(
-            f"{made.out}: train.warmup_epochs {train.warmup_epochs:g} is longer than the run's {train.epochs:g}; the "
-            "learning rate rises until the last step"
-        )
-
-
-def _precision(made: Beginning, world: World) -> Precision:
-    """The precision of the run, the same in every process: what is not native everywhere is used where it is forced only."""
-    asked = made.config.train.precision
-    precision = pick_precision(asked, world.device)
-    in_fp32 = bool(world.sum(torch.tensor([float(precision == "fp32")]))[0])
-    lines = [*fault_lines(), *([line] if (line := fallback(asked, world.device)) else [])]
-    if asked == "auto" and in_fp32 and precision != "fp32":
-        precision = "fp32"
-        lines.append("precision: fp32; bf16 is not native to the device of another process")
-    for line in lines:
-        made.say(line)
-    return precision
 
 
 def _record(made: Beginning, world: World) -> Record:
@@ -278,43 +240,3 @@ def _share(made: Beginning, found: Path | None, world: World) -> Share:
             f"batches of {share.batch} each; the same as before within rounding"
         )
     return share
-
-
-def _past(made: Beginning, world: World) -> Past:
-    """What lies in the run's folder, the same in every process; refused where the run cannot begin or go on."""
-    fault, before = None, Past(None, 0)
-    try:
-        before = past(made.out)
-        fault = before.refused(made.out, made.config, made.resume)
-    except InputError as error:
-        fault = str(error)
-    world.agree(fault)
-    return before
-
-
-def _without_targets(record: Record, made: Beginning) -> str | None:
-    """Say which modalities the record lacks; why training cannot be where that leaves no targets."""
-    names = made.config.model.modalities
-    first, last = record.span(made.config.data.training_period)
-    there = [name for name in names if record.observes(name, first, last)]
-    lacking = [name for name in names if name not in there]
-    if not lacking:
-        return None
-    asked = [name for name in made.config.masks.asked(names) if name in there]
-    period = "..".join(made.config.data.training_period)
-    told = f"the record has no observed {', '.join(lacking)} in {period}"
-    if not asked:
-        return f"{told}, and nothing else that masks hide: there are no targets; name a store or a period that has them"
-    made.say(f"{told}; the model trains without, on {', '.join(there)}")
-    return None
-
-
-def _open(made: Beginning, before: Past) -> str | None:
-    """Make the run's folder, with its configuration and notes; why that is not possible."""
-    try:
-        for name, text in made.notes.items() if before.config is None else ():
-            write_whole(made.out / name, text, "make room there, or name another folder")
-        write_config(made.out, made.config, before)
-    except InputError as error:
-        return str(error)
-    return None
