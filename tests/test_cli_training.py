@@ -189,11 +189,12 @@ def test_a_configuration_may_name_its_folders_as_paths(tmp_path):
     assert experiment.pretrain_words([], file) == ["pretrain", "v.zarr", "--out", "r", "--config", str(file)]
 
 
-def test_another_default_dtype_changes_no_answer(folder, tmp_path):
+def test_a_device_may_be_an_object_and_another_default_dtype_changes_no_answer(folder, tmp_path):
     assert pretrain(folder, tmp_path / "one", "--stop-after", "1") == 0
     question = rivers(days=60)
     question["riverflow"][20:30, 0] = float("nan")
-    expected = load(tmp_path / "one", "cpu").predict(question)
+    assert load(tmp_path / "one", None).device == load(tmp_path / "one").device
+    expected = load(tmp_path / "one", torch.device("cpu")).predict(question)
     torch.set_default_dtype(torch.float64)
     try:
         assert load(tmp_path / "one", "cpu").predict(question).identical(expected)

@@ -30,14 +30,15 @@ TENSOR_CORES = (7, 0)
 """First compute capability of CUDA with fast products in fp16."""
 
 
-def pick_device(name: str = "auto") -> torch.device:
-    """The named device, or the best one that works here: CUDA, Apple's MPS, else CPU.
+def pick_device(name: str | torch.device | None = "auto") -> torch.device:
+    """The named device; with "auto" or None the best one that works here: CUDA, Apple's MPS, else CPU.
 
     Raises
     ------
     InputError
         If there is no such device here, or it fails.
     """
+    name = "auto" if name is None else str(name)
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present(kind) and not fault_of(kind)))
     plain, _, number = name.partition(":")

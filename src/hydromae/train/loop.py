@@ -49,7 +49,7 @@ def train(
     start: Start | None = None,
     resume: bool = False,
     new_run: bool = False,
-    device: str = "auto",
+    device: str | torch.device | None = "auto",
     engine: EngineName = "auto",
     timeout: float = TIMEOUT,
     stop_after: int | None = None,
@@ -79,8 +79,8 @@ def train(
         there the run starts at step 1, and `say` is told so.
     new_run : bool
         Begin in a folder inside `out` that is named with the time [UTC], such as 2026-11-29T08-24-00.
-    device : str
-        "auto", "cpu", "cuda", "mps".
+    device : str or torch.device, optional
+        "auto", "cpu", "cuda", "mps"; None is "auto".
     engine : str
         "auto", "torch", "deepspeed".
     timeout : float
