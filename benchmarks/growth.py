@@ -59,11 +59,12 @@ def trial_at(name: str, place: Place, quick: bool) -> Trial:
 
 
 def _sized(config: Config, days: int, sites: float, size: int, catchments: int) -> Trial:
-    config = lasting(config.having(data={"sequence_length": days, "stride": 1}, train={"batch_size": size}))
+    warm = min(config.data.warm_up_days, days // 4)
+    data = {"sequence_length": days, "stride": 1, "warm_up_days": warm}
+    config = lasting(config.having(data=data, train={"batch_size": size}))
     if config.data.sites is None:
         return Trial.invented(config, round(sites * catchments), land=sites)
-    warm = min(config.data.warm_up_days, days // 4)
-    return Trial.invented(config.having(data={"sites": int(sites), "warm_up_days": warm}), catchments)
+    return Trial.invented(config.having(data={"sites": int(sites)}), catchments)
 
 
 def steps_in_turn(steps: dict[float, Callable[[], object]], times: int) -> dict[float, Spent]:
