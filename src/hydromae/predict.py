@@ -294,10 +294,9 @@ def _known(attributes: Attributes) -> xr.Dataset | None:
 def load(name: str | Path, device: str | torch.device | None = "auto", precision: str = "auto") -> Model:
     """A trained model: a shipped one by its name, a run (its best, else its last state), a checkpoint, or a model folder.
 
-    `device` is "auto" (or None), "cpu", "cuda", "mps", or a torch.device.
-
-    `precision` "auto" answers in what the model was trained in where that is
-    native to the device, else in fp32; "fp32", "bf16" and "fp16" are obeyed, and an operation that lacks them runs in fp32.
+    `device` is "auto" (or None), "cpu", "cuda", "mps" or a torch.device. `precision` "auto" answers in what the model was
+    trained in where that is native to the device, else in fp32; "fp32", "bf16" and "fp16" are obeyed, and an operation that
+    lacks them runs in fp32.
 
     Of a folder that holds runs of `pretrain --new-run`, the newest.
 
