@@ -211,7 +211,7 @@ def _record(made: Beginning, world: World) -> Record:
     """
     dataset, first = without(made.dataset, made.config.data.held_out), world.local == 0
     shared = Shared(made.out / f"record-{world.rank - world.local}", first, made.config.data.cache_images)
-    record = None
+    record, existed = None, made.out.is_dir()
     try:
         for turn in (first, not first):
             fault = None
@@ -224,7 +224,8 @@ def _record(made: Beginning, world: World) -> Record:
         if first:
             shared.remove()
             with contextlib.suppress(OSError):
-                made.out.rmdir()  # where nothing else lies there, a start that is refused now leaves no folder
+                if not existed:
+                    made.out.rmdir()  # empty: a start that is refused from here on leaves no folder
     assert record is not None
     return record
 
