@@ -148,7 +148,8 @@ def test_another_configuration_is_refused_on_resume(tmp_path):
         run(out, other, resume=True)
     assert str(caught.value) == (
         f"{out / 'config.json'}: differs from the configuration given: "
-        "model.d_model is 16 in the run, 32 given, optimizer.lr is 0.005 in the run, 0.0001 given, train.epochs is 2 in the run, 1 given; train.epochs may only grow; give the run's own, or name a new folder"
+        "model.d_model is 16 in the run, 32 given, optimizer.lr is 0.005 in the run, 0.0001 given, "
+        "train.epochs is 2 in the run, 1 given; train.epochs may only grow; give the run's own, or name a new folder"
     )
     assert files(out) == before, "a refused start changes no file"
 

@@ -45,7 +45,8 @@ class Past:
             return None
         told = ", ".join(f"{name} is {_shown(before)} in the run, {_shown(now)} given" for name, before, now in wrong)
         longer = "; train.epochs may only grow" if any(name == "train.epochs" for name, *_ in wrong) else ""
-        return f"{out / CONFIG}: differs from the configuration given: {told}{longer}; give the run's own, or name a new folder"
+        remedy = "give the run's own, or name a new folder"
+        return f"{out / CONFIG}: differs from the configuration given: {told}{longer}; {remedy}"
 
     def going_on(self, config: Config) -> Config:
         """The configuration given; the run's own value where `auto` leaves it open, its own length where it is longer."""
