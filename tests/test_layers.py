@@ -15,6 +15,8 @@ ORDER = (
     "errors",
     "progress",
     "files",
+    "kinds",
+    "outputs",
     "modalities",
     "grid",
     "footprints",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pandas as pd
@@ -677,6 +678,69 @@ def test_a_card_says_what_its_maker_adds(tmp_path: Path) -> None:
     told = head_of(tmp_path / "mine" / "README.md")
     assert told["datasets"] == data and told["license"] == "cc-by-4.0" and told["metrics"] == ["nse"]
     assert "| fill | 0.812 |" in (tmp_path / "mine" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_saved_model_leaves_what_lies_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other models, a clone's .git, a README of the user's; also in the working folder itself."""
+    for name in ("other/model.safetensors", ".git/HEAD", "mine.old/thesis.tex"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("mine")
+    (tmp_path / "README.md").write_text("my repository")
+    monkeypatch.chdir(tmp_path)
+    MODEL.save_pretrained(".")
+    MODEL.save_pretrained("mine")
+    MODEL.save_pretrained("mine")  # a model is replaced
+    for name in ("other/model.safetensors", ".git/HEAD", "mine.old/thesis.tex"):
+        assert (tmp_path / name).read_text() == "mine"
+    assert (tmp_path / "README.md").read_text() == "my repository"
+    files = {"README.md", "config.json", "model.safetensors", "scaling.json", "seal.json"}
+    assert {file.name for file in (tmp_path / "mine").iterdir()} == files
+    assert {file.name for file in tmp_path.iterdir()} == {*files, "other", ".git", "mine", "mine.old"}
+    load("."), load("mine")
+    with pytest.raises(InputError, match=r"README\.md: is no card of hydromae"):
+        MODEL.save_pretrained(".", licence="mit")
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "state.json", "journal.jsonl", "zarr.json"])
+def test_a_model_is_not_saved_over_what_is_no_model(name: str, tmp_path: Path) -> None:
+    """Another program's model, a run, a checkpoint, a store."""
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(InputError, match="model"):
+        MODEL.save_pretrained(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "{}"
+
+
+@pytest.mark.parametrize("moves", range(10))
+def test_a_model_is_replaced_whole_or_not_at_all(moves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk fails at each move of a file in turn: the old model answers, or the new one; after a kill, one or none."""
+    other = untrained(SMALL_MAPS, country(), GRID)
+    MODEL.save_pretrained(tmp_path / "m")
+    rename, done = Path.rename, [0]
+
+    def failing(self: Path, target: Path) -> Path:
+        done[0] += 1
+        if done[0] == moves + 1:
+            copytree(tmp_path / "m", tmp_path / "killed")
+            raise OSError(28, "No space left on device")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", failing)
+    try:
+        other.save_pretrained(tmp_path / "m")
+        assert moves == 9
+        expected = other
+    except InputError as error:
+        assert "(No space left on device); make room there" in str(error)
+        expected = MODEL
+    monkeypatch.undo()
+    assert {file.name for file in (tmp_path / "m").iterdir()} >= {"model.safetensors", "seal.json"}
+    assert not list((tmp_path / "m").glob(".*"))
+    assert load(tmp_path / "m").config == expected.config
+    if moves == 0:  # nothing was moved when the process ended
+        assert load(tmp_path / "killed").config == MODEL.config
+    elif moves < 9:
+        with pytest.raises(InputError, match="not found"):
+            load(tmp_path / "killed")
 
 
 def test_the_card_of_the_shipped_model_parses() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from torch import nn
@@ -10,7 +10,10 @@ from torch import nn
 from hydromae import __version__
 from hydromae.config import Config
 from hydromae.errors import InputError, first_line
-from hydromae.train.seal import CARD
+from hydromae.files import replacing_files
+from hydromae.kinds import MODEL, WEIGHTS
+from hydromae.outputs import folder_of, holding
+from hydromae.train.seal import CARD, write_seal
 
 TAGS = ("hydrology", "river flow", "masked autoencoder", "gap filling", "forecasting", "ungauged")
 LIMITS = (
@@ -76,6 +79,47 @@ def read_card(folder: Path) -> str | None:
         return file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: cannot be read ({first_line(error)}); restore it, or delete it") from error
+
+
+def write_shared(folder: Path, write: Callable[[Path], None], card: str, asked: bool) -> None:
+    """Put a model, its seal and its card into a folder, in place of those of an earlier model; the rest stays.
+
+    Parameters
+    ----------
+    folder : Path
+    write : callable
+        Writes the files of the model into a folder.
+    card : str
+        Written where there is none, or where it is `asked` for.
+
+    Raises
+    ------
+    InputError
+        As `Model.save_pretrained`.
+    """
+    with holding(folder_of(folder, MODEL)):
+        replaced = _card_replaced(folder, asked)
+        with replacing_files(folder, (*MODEL.own, *([CARD] if replaced else [])), WEIGHTS) as aside:
+            write(aside)
+            write_seal(aside)
+            if replaced:
+                (aside / CARD).write_text(card, encoding="utf-8")
+
+
+def _card_replaced(folder: Path, asked: bool) -> bool:
+    """Whether a model that is saved into a folder writes its card there: where there is none, or where that is asked for.
+
+    Raises
+    ------
+    InputError
+        It is asked for, but a `README.md` lies there that is no card.
+    """
+    held = read_card(folder)
+    if held is None and not (folder / CARD).exists():
+        return True
+    if asked and "library_name: hydromae" not in (held or ""):
+        raise InputError(f"{folder / CARD}: is no card of hydromae; move it, or name another folder")
+    return asked
 
 
 def _trained_on(config: Config, datasets: Sequence[str]) -> str:

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from hydromae.errors import InputError
+from safetensors import SafetensorError
+
+from hydromae.errors import InputError, first_line
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 def write_whole(file: Path, text: str, remedy: str, fault: str = "cannot be written") -> None:
@@ -36,6 +45,19 @@ def write_whole(file: Path, text: str, remedy: str, fault: str = "cannot be writ
         raise InputError(f"{file}: {fault} ({error.strerror}); {remedy}") from error
 
 
+def write_netcdf(dataset: xr.Dataset, file: Path, encoding: Mapping[Any, dict[str, Any]] | None = None) -> None:
+    """Write a dataset as NetCDF, as an image in memory first: HDF5 ends the whole process where a disk is full.
+
+    Raises
+    ------
+    OSError
+        Where the disk refuses; what is left of the file is the caller's to remove.
+    """
+    image = dataset.to_netcdf(engine="h5netcdf", encoding=encoding)
+    with file.open("wb") as opened:
+        opened.write(image)
+
+
 def digest(file: Path, kind: str) -> str:
     """Sum of a file's bytes, in hexadecimal digits; `kind` is one of `hashlib`'s."""
     with file.open("rb") as stream:
@@ -45,3 +67,68 @@ def digest(file: Path, kind: str) -> str:
 def sha256(file: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal digits."""
     return digest(file, "sha256")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a place beside `path` to write to, with its suffix; at the end that takes the place of what lay at `path`.
+
+    Until then, and where anything fails, what lay there stays.
+    """
+    path, token = path.resolve(), uuid.uuid4().hex[:8]
+    aside, before = (path.with_name(f".hydromae-{token}.{word}{path.suffix}") for word in ("partial", "before"))
+    try:
+        yield aside
+        if path.is_dir():  # a folder cannot be replaced in one step
+            path.rename(before)
+        try:
+            aside.replace(path)
+        except BaseException:
+            if before.exists():
+                before.rename(path)
+            raise
+    except (OSError, SafetensorError) as error:
+        raise _unwritten(path, error) from error
+    finally:
+        for left in (aside, before):
+            if left.is_dir():
+                shutil.rmtree(left, ignore_errors=True)
+            left.unlink(missing_ok=True)
+
+
+def _unwritten(path: Path, error: Exception) -> InputError:
+    why = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
+    return InputError(f"{path}: cannot be written ({why}); make room there, or name another place")
+
+
+@contextlib.contextmanager
+def replacing_files(folder: Path, own: Sequence[str], sign: str) -> Iterator[Path]:
+    """Give a folder to write files to; at the end they take the place of those named `own` in `folder`, and of no others.
+
+    `sign`, without which nothing reads the folder, is taken away first and put back last: half of what lay there and half
+    of what was written is never read as one. What lay there stays where anything fails.
+    """
+    aside = folder / f".hydromae-{uuid.uuid4().hex[:8]}.partial"
+    new, before = aside / "new", aside / "before"
+    new.mkdir(parents=True)
+    before.mkdir()
+    try:
+        yield new
+        made = sorted((file.name for file in new.iterdir()), key=lambda name: name == sign)
+        try:
+            for name in sorted(own, key=lambda name: name != sign):
+                if (folder / name).exists():
+                    (folder / name).rename(before / name)
+            for name in made:
+                (new / name).rename(folder / name)
+        except BaseException:
+            for name in made:
+                if not (new / name).exists():
+                    (folder / name).rename(new / name)
+            for file in sorted(before.iterdir(), key=lambda file: file.name == sign):
+                file.rename(folder / file.name)
+            raise
+    except (OSError, SafetensorError) as error:
+        raise _unwritten(folder, error) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

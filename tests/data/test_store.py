@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
+from filelock import FileLock, Timeout
 
+from hydromae import outputs
 from hydromae.data import store
 from hydromae.data.readers.land import cell_coordinates
 from hydromae.data.scaling import Scaling, VariableScaling
@@ -95,6 +97,25 @@ def test_an_interrupted_run_is_cleared_and_begun_again(record, tmp_path):
     left.mkdir()
     (left / "zarr.json").write_text("{")
     write(record, tmp_path / "a.zarr")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_what_a_user_named_alike_is_not_cleared(record, tmp_path):
+    (tmp_path / "a.zarr.partial-backup").mkdir()
+    (tmp_path / "[a].zarr.partial-0123").mkdir()  # of another store, whose name is a pattern
+    write(record, tmp_path / "a.zarr")
+    write(record, tmp_path / "?.zarr")
+    assert (tmp_path / "a.zarr.partial-backup").is_dir() and (tmp_path / "[a].zarr.partial-0123").is_dir()
+
+
+def test_a_store_that_is_being_written_is_left_alone(record, tmp_path):
+    """Two at once would clear each other's work."""
+    with store.building(tmp_path / "a.zarr") as aside:
+        folder, name = outputs._place_of(outputs.new_place(tmp_path / "a.zarr"))
+        assert not outputs._held.isdisjoint({folder / name})
+        with pytest.raises(Timeout):
+            FileLock(folder / name, timeout=0).acquire()
+        store.write_blocks(aside, record, store.blocks_of(record))
     assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
 
 

@@ -152,6 +152,23 @@ def test_a_failed_save_leaves_the_old_evaluation(result, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["evaluation"]
 
 
+def test_an_evaluation_leaves_what_lies_beside_it(result, tmp_path):
+    result.save(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    again = score.Evaluation(result.scores, result.examples, {**result.settings, "seed": 1})
+    again.save(tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {*score.FILES, "notes.txt"}
+    assert (tmp_path / "notes.txt").read_text() == "mine" and score.Evaluation.load(tmp_path).settings["seed"] == 1
+
+
+@pytest.mark.parametrize("name", ["thesis.tex", "settings.json", "scores.nc", "checkpoints", ".env"])
+def test_an_evaluation_is_not_written_into_another_folder(result, name, tmp_path):
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(InputError, match="evaluation"):
+        result.save(tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
 def test_a_folder_without_an_evaluation_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"no scores\.nc in it"):
         score.Evaluation.load(tmp_path)

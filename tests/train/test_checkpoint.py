@@ -240,3 +240,20 @@ def test_optimizer_and_average_come_back(tmp_path):
 def test_nothing_in_the_room_reads_pickles():
     source = Path(module.__file__).read_text()
     assert "torch.load" not in source and "pickle" not in source
+
+
+def test_what_training_did_not_write_stays(tmp_path):
+    """Notes beside a model or a checkpoint outlive it: they move to its successor, or stay where they are."""
+    folder = tmp_path / "best"
+    save_model(folder, weights(0.5), SMALL, SCALING, None)
+    (folder / "README.md").write_text("my card")
+    save_model(folder, weights(0.25), SMALL, SCALING, None)
+    assert (folder / "README.md").read_text() == "my card" and not folder.with_name("best.old").exists()
+    load_model(folder)
+    for step in (1, 2, 3):
+        save_model(tmp_path / "checkpoints" / f"step-{step:07d}", weights(0.5), SMALL, SCALING, None)
+    (tmp_path / "checkpoints" / "step-0000001" / "notes.txt").write_text("mine")
+    prune(tmp_path, 1)
+    left = sorted(str(file.relative_to(tmp_path / "checkpoints")) for file in (tmp_path / "checkpoints").rglob("*.*"))
+    assert "step-0000001/notes.txt" in left and not [name for name in left if name.startswith("step-0000002/")]
+    assert [name for name in left if name.startswith("step-0000001/")] == ["step-0000001/notes.txt"]

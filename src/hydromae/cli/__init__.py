@@ -19,7 +19,7 @@ import tyro
 from rich.console import Console
 
 from hydromae import __version__
-from hydromae.cli.common import Command, speaks
+from hydromae.cli.common import Command, outputs_held, speaks
 from hydromae.cli.configuration import base_config
 from hydromae.cli.convert import ConvertConfig
 from hydromae.cli.demo import Demo
@@ -128,7 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command = parse(arguments)
         console = Console(quiet=command.json or not speaks(), width=None if sys.stdout.isatty() else WIDE)
-        with Display(type(command).__name__.lower(), quiet=not speaks()) as display, heard_by(display.hear):
+        name = type(command).__name__.lower()
+        with Display(name, quiet=not speaks()) as display, heard_by(display.hear), outputs_held(command):
             result = command.run(lambda shown: display.say(console, shown))
     except InputError as error:
         _complain(str(error))

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from rich.console import RenderableType
 
 from hydromae.errors import InputError
+from hydromae.outputs import Output, writing
 
 Say = Callable[[RenderableType], None]
 Result = Mapping[str, Any]
+ASSETS = Path(__file__).parents[1] / "assets"
+"""Where the models lie that come with the package."""
 
 
 @runtime_checkable
@@ -22,6 +26,10 @@ class Command(Protocol):
     @property
     def json(self) -> bool:
         """Whether the result goes to stdout as JSON and nothing else does."""
+        ...
+
+    def outputs(self) -> Mapping[str, Output]:
+        """Every file and folder that is written, by its field; every other path of the command is an input."""
         ...
 
     def run(self, say: Say) -> Result:
@@ -48,6 +56,25 @@ def best_line(best: Path, store: Path) -> tuple[str, str | None]:
     else:
         held = f"{best.with_name('last')}: the model of the last step; no validation was due yet"
     return f"{held}; hydromae evaluate {store} --model {best.parent}", str(best) if there else None
+
+
+def inputs_of(command: Command) -> list[Path]:
+    """The paths that a command reads: all that it was given and does not write; a shipped model for its name."""
+    written, given = command.outputs(), list[Path]()
+    for name, value in vars(command).items():
+        if name not in written:
+            given += [one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, Path)]
+    return [ASSETS / path if path.name == str(path) and (ASSETS / path).is_dir() else path for path in given]
+
+
+@contextmanager
+def outputs_held(command: Command) -> Iterator[None]:
+    """Check what a command writes, and hold it while it works; of several processes, the first one does so for all."""
+    if not speaks():
+        yield
+        return
+    with writing(list(command.outputs().values()), inputs_of(command)):
+        yield
 
 
 def speaks() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from tyro.conf import Positional, arg
 from hydromae.cli.common import Result, Say
 from hydromae.cli.models import losses
 from hydromae.errors import InputError
+from hydromae.outputs import Output, new_place
 from hydromae.presets import DEMO
 from hydromae.progress import telling
 
@@ -41,6 +43,10 @@ class Demo:
     """Which country."""
     json: bool = False
     """Print the result as JSON."""
+
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
+        return {"out": new_place(self.out)}
 
     def run(self, say: Say) -> Result:
         """Generate, prepare, train, answer, report; what is stopped on the way leaves nothing."""

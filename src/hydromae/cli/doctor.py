@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -17,19 +17,20 @@ from rich.text import Text
 
 from hydromae.cli.common import Result, Say
 from hydromae.errors import first_line
+from hydromae.outputs import Output
 
 EXTRAS = {
     "deepspeed": (("deepspeed",), "training on many GPUs"),
     "wandb": (("wandb",), "journals on Weights & Biases"),
     "tensorboard": (("tensorboard",), "journals in TensorBoard"),
-    "optuna": (("optuna", "filelock"), "hydromae sweep"),
+    "optuna": (("optuna",), "hydromae sweep"),
     "explore": (("starlette", "uvicorn"), "hydromae explore"),
 }
 """What one may do without: the extra of hydromae, the packages that it brings, and what for."""
 NEEDED = (
     *("torch", "numpy", "pandas", "pyarrow", "h5py", "h5netcdf", "xarray", "scipy", "zarr", "dask", "pydantic", "tyro"),
     *("rich", "einops", "jaxtyping", "safetensors", "huggingface_hub", "httpx", "pyproj", "scores", "matplotlib"),
-    "contourpy",
+    *("contourpy", "filelock"),
 )
 """Packages without which nothing can be measured or answered."""
 ABSENT = "absent"
@@ -44,6 +45,10 @@ class Doctor:
 
     json: bool = False
     """Print the result as JSON."""
+
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
+        return {}
 
     def run(self, say: Say) -> Result:
         """Look, measure for some seconds, and answer a small question; the exit code is 2 if the model cannot answer it."""

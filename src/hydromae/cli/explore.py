@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ from tyro.conf import Positional, arg
 from hydromae.cli.common import Result, Say
 from hydromae.config import Precision
 from hydromae.errors import InputError
+from hydromae.outputs import PAGES, Output, replaced_file
 from hydromae.progress import over, telling
 
 if TYPE_CHECKING:
@@ -47,6 +49,10 @@ class Explore:
     """fp32, bf16 or fp16; auto is what the model was trained in where the device computes in it natively, else fp32."""
     json: bool = False
     """Print the result as JSON."""
+
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
+        return {} if self.export is None else {"export": replaced_file(self.export, PAGES)}
 
     def run(self, say: Say) -> Result:
         """Open what is explored, then serve it or write it down."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,6 +12,7 @@ from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Result, Say
 from hydromae.errors import InputError
+from hydromae.outputs import Output, shared_folder
 
 Source = Literal["nrfa", "camels-gb-1", "camels-gb-2", "caravan"]
 
@@ -36,6 +38,10 @@ class Fetch:
     """Another server that answers as the source does."""
     json: bool = False
     """Print the result as JSON."""
+
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
+        return {"out": shared_folder(self.out)}
 
     def run(self, say: Say) -> Result:
         """Fetch, and say what lies there."""

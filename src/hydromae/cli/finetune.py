@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,6 +15,8 @@ from hydromae.cli.common import Result, Say, best_line, set_threads, speaks
 from hydromae.cli.models import losses
 from hydromae.config import Config, MaskKind
 from hydromae.errors import InputError
+from hydromae.kinds import RUN
+from hydromae.outputs import Output, folder_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -94,6 +97,10 @@ class Finetune:
     """Threads of the CPU; all where it is not given."""
     json: bool = False
     """Print the result as JSON."""
+
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
+        return {"out": folder_of(self.out, RUN)}
 
     def run(self, say: Say) -> Result:
         """Load, choose what learns, train."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,6 +13,8 @@ from hydromae.cli.common import Result, Say, best_line, set_threads, speaks
 from hydromae.cli.configuration import Preset, chosen, settled
 from hydromae.config import Config, Precision
 from hydromae.errors import InputError
+from hydromae.kinds import RUN
+from hydromae.outputs import Output, answer_place, folder_of
 from hydromae.progress import tell, telling
 
 if TYPE_CHECKING:
@@ -54,6 +56,10 @@ class Pretrain:
     """The configuration."""
     json: bool = False
     """Print the result as JSON."""
+
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
+        return {"out": folder_of(self.out, RUN, (self.config, self.held_out) if self.resume else ())}
 
     def run(self, say: Say) -> Result:
         """Train, with progress and time left."""
@@ -147,14 +153,17 @@ class Predict:
     json: bool = False
     """Print the result as JSON."""
 
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
+        return {"out": answer_place(self.out)}
+
     def run(self, say: Say) -> Result:
         """Read, answer, write."""
         from hydromae.data import readers
-        from hydromae.data.answers import check_target, write_answer
+        from hydromae.data.answers import write_answer
         from hydromae.data.origin import Origin
         from hydromae.predict import load
 
-        check_target(self.out)
         model = load(self.model, self.device, self.precision)
         record = readers.load(self.question, self.attributes)
         answer = model.predict(record, self.quantiles, watch=telling("windows"))
@@ -191,14 +200,17 @@ class Forecast:
     json: bool = False
     """Print the result as JSON."""
 
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
+        return {"out": answer_place(self.out, (".nc", ".zarr"))}
+
     def run(self, say: Say) -> Result:
         """Read, forecast, write."""
         from hydromae.data import readers
-        from hydromae.data.answers import check_target, write_answer
+        from hydromae.data.answers import write_answer
         from hydromae.predict import load
         from hydromae.questions import forecast, last_flow, parse_issues
 
-        check_target(self.out, (".nc", ".zarr"))
         model = load(self.model, self.device, self.precision)
         record = readers.load(self.record, self.attributes)
         issues = last_flow(record) if self.issues is None else parse_issues(self.issues)

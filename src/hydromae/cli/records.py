@@ -12,6 +12,8 @@ from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Result, Say
 from hydromae.errors import InputError
+from hydromae.files import write_netcdf
+from hydromae.outputs import PICTURES, Output, new_place, replaced_file
 
 Shape = Literal["catchments", "national"]
 Layout = Literal["seed", "camels-gb", "caravan", "nrfa"]
@@ -40,6 +42,10 @@ class Virtual:
     """Give rivers without gaps and late starts (a national file has none; the seed's flow begins in 1989 anyway)."""
     json: bool = False
     """Print the result as JSON."""
+
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
+        return {"out": new_place(self.out)}
 
     def run(self, say: Say) -> Result:
         """Write the record."""
@@ -71,7 +77,7 @@ class Virtual:
         if self.layout is not None:
             LAYOUTS[self.layout](aside, record)
         elif self.out.suffix == ".nc":
-            record.to_netcdf(aside, engine="h5netcdf")
+            write_netcdf(record, Path(aside))
         else:
             record.to_zarr(aside, zarr_format=3, consolidated=False)
 
@@ -104,6 +110,10 @@ class Prepare:
     """Take days that no map file holds as unobserved, instead of refusing."""
     json: bool = False
     """Print the result as JSON."""
+
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
+        return {"out": new_place(self.out)}
 
     def run(self, say: Say) -> Result:
         """Write the store."""
@@ -148,6 +158,14 @@ class Inspect:
     """Also draw it: a PNG file with a map and the share observed over time."""
     json: bool = False
     """Print the result as JSON."""
+
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
+        if self.picture is None:
+            return {}
+        if self.picture.suffix not in PICTURES:
+            raise InputError(f"{self.picture}: a picture is written as .png; name the file so")
+        return {"picture": replaced_file(self.picture, PICTURES)}
 
     def run(self, say: Say) -> Result:
         """Read the store and show it."""

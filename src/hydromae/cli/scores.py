@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
@@ -16,6 +17,8 @@ from hydromae.cli.common import Result, Say
 from hydromae.config import Precision
 from hydromae.errors import InputError
 from hydromae.evaluate import QuestionName
+from hydromae.kinds import EVALUATION
+from hydromae.outputs import PAGES, Output, folder_of, replaced_file
 from hydromae.progress import telling
 
 if TYPE_CHECKING:
@@ -53,6 +56,10 @@ class Evaluate:
     """fp32, bf16 or fp16; auto is what the model was trained in where the device computes in it natively, else fp32."""
     json: bool = False
     """Print the result as JSON."""
+
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
+        return {"out": folder_of(self.out, EVALUATION)}
 
     def run(self, say: Say) -> Result:
         """Ask every question, score every answer, show the medians."""
@@ -162,6 +169,10 @@ class Report:
     """What is said about the model (a JSON object): name, which picks its scores, data_licence, and anything else."""
     json: bool = False
     """Print the result as JSON."""
+
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
+        return {"out": replaced_file(self.out, PAGES)}
 
     def run(self, say: Say) -> Result:
         """Write the page."""

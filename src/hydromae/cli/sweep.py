@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +14,8 @@ from hydromae.cli.common import Result, Say, set_threads
 from hydromae.cli.configuration import Preset, chosen, settled
 from hydromae.config import Config
 from hydromae.errors import InputError
+from hydromae.kinds import SWEEP
+from hydromae.outputs import Output, folder_of
 from hydromae.train.search import Search
 
 if TYPE_CHECKING:
@@ -48,6 +50,10 @@ class Sweep:
     """The configuration of every trial, but for what is searched."""
     json: bool = False
     """Print the result as JSON."""
+
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
+        return {"out": folder_of(self.out, SWEEP)}
 
     def run(self, say: Say) -> Result:
         """Train, compare, draw."""

@@ -13,6 +13,7 @@ from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Result, Say
 from hydromae.errors import InputError
+from hydromae.outputs import PICTURES, Output, new_place, replaced_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,10 @@ class Merge:
     """Write -99999 on days that no month holds, instead of refusing."""
     json: bool = False
     """Print the result as JSON."""
+
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
+        return {"out": new_place(self.out)}
 
     def run(self, say: Say) -> Result:
         """Write the merged file."""
@@ -63,14 +68,19 @@ class Patches:
     json: bool = False
     """Print the result as JSON."""
 
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
+        for file, suffix in ((self.out, ".json"), (self.picture, ".png")):
+            if file is not None and (file.suffix != suffix or not file.parent.is_dir()):
+                raise InputError(f"{file}: name a {suffix} file in a folder that is there")
+        table = {} if self.out is None else {"out": new_place(self.out)}
+        return table if self.picture is None else {**table, "picture": replaced_file(self.picture, PICTURES)}
+
     def run(self, say: Say) -> Result:
         """Find the patches and the groups."""
         from hydromae.data.patches import spatial_patches
         from hydromae.data.store import building
 
-        for file, suffix in ((self.out, ".json"), (self.picture, ".png")):
-            if file is not None and (file.suffix != suffix or not file.parent.is_dir()):
-                raise InputError(f"{file}: name a {suffix} file in a folder that is there")
         found = spatial_patches(self.source, self.attributes, self.land_threshold, self.group_size, self.picture)
         valid, every = len(found["land_patches"]), found["patches"]
         say(f"{valid} land patches of {every} ({found['patch_rows']} x {found['patch_columns']})")
@@ -105,6 +115,10 @@ class Missing:
     """Longest gap that --fill fills [days]."""
     json: bool = False
     """Print the result as JSON."""
+
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
+        return {} if self.fill is None else {"fill": new_place(self.fill)}
 
     def run(self, say: Say) -> Result:
         """Walk over the values and tell."""

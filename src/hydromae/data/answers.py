@@ -2,56 +2,34 @@
 
 from __future__ import annotations
 
-import shutil
-import uuid
 from pathlib import Path
 
 import pandas as pd
 import xarray as xr
 
-from hydromae.errors import InputError
-
-SUFFIXES = (".nc", ".zarr", ".csv", ".parquet")
-
-
-def check_target(path: Path, suffixes: tuple[str, ...] = SUFFIXES) -> None:
-    """Refuse, before any work, a file that could not be written.
-
-    Raises
-    ------
-    InputError
-        If the suffix is not known, or the folder is not there.
-    """
-    if path.suffix not in suffixes:
-        raise InputError(
-            f"{path}: cannot write '{path.suffix or 'no suffix'}'; name it with one of {', '.join(suffixes)}"
-        )
-    if not path.absolute().parent.is_dir():
-        raise InputError(f"{path}: its folder does not exist; make {path.absolute().parent} first")
+from hydromae.files import replacing, write_netcdf
+from hydromae.outputs import answer_place, holding
 
 
 def write_answer(answer: xr.Dataset, path: Path) -> Path:
     """Write an answer; what lay there stays until the new one is whole.
 
     A table has one row a day and catchment, and a column for each quantile.
+
+    Raises
+    ------
+    InputError
+        As `outputs.answer_place`, or another process writes there.
     """
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial{path.suffix}")
-    try:
+    with holding(answer_place(path)), replacing(path) as aside:
         _write(answer, aside)
-        if path.is_dir():
-            shutil.rmtree(path)
-        aside.replace(path)
-    finally:
-        if aside.is_dir():
-            shutil.rmtree(aside)
-        aside.unlink(missing_ok=True)
     return path
 
 
 def _write(answer: xr.Dataset, aside: Path) -> None:
     if aside.suffix == ".nc":
         packed = {n: {"zlib": True, "complevel": 3, "shuffle": True} for n, v in answer.data_vars.items() if v.ndim > 1}
-        answer.to_netcdf(aside, engine="h5netcdf", encoding=packed)
+        write_netcdf(answer, aside, packed)
     elif aside.suffix == ".zarr":
         clean = answer.drop_encoding()
         # Zarr v3 specifies strings of variable length only

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from hydromae.errors import InputError
 from hydromae.files import sha256
 from hydromae.grid import GridSpec
 from hydromae.modalities import ATTRIBUTES, VARIABLES
+from hydromae.outputs import holding, new_place
 from hydromae.progress import counted, tell
 
 FORMAT = "hydromae-store-1"
@@ -90,17 +93,19 @@ def building(path: str | Path) -> Iterator[str]:
     One process at a time writes a path: what lies aside from an earlier, killed run is removed first.
     """
     system, name = fsspec.url_to_fs(str(path))
-    if system.exists(name):
-        raise InputError(f"{path}: something is there already; remove it or choose another place")
-    for left in system.glob(f"{name}.partial-*"):
-        system.rm(left, recursive=True)
-    aside = f"{name}.partial-{uuid.uuid4().hex[:8]}"
-    try:
-        yield aside if "file" in system.protocol else system.unstrip_protocol(aside)
-        _rename(system, aside, name)
-    finally:
-        if system.exists(aside):
-            system.rm(aside, recursive=True)
+    with holding(new_place(Path(path))) if "file" in system.protocol else nullcontext():
+        if system.exists(name):
+            raise InputError(f"{path}: something is there already; remove it or choose another place")
+        for left in system.glob(f"{glob.escape(name)}.partial-*"):
+            if re.fullmatch(r"[0-9a-f]+", left.rpartition("-")[2]):
+                system.rm(left, recursive=True)
+        aside = f"{name}.partial-{uuid.uuid4().hex[:8]}"
+        try:
+            yield aside if "file" in system.protocol else system.unstrip_protocol(aside)
+            _rename(system, aside, name)
+        finally:
+            if system.exists(aside):
+                system.rm(aside, recursive=True)
 
 
 def _rename(system: fsspec.AbstractFileSystem, source: str, target: str) -> None:

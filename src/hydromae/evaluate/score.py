@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,9 @@ from hydromae.evaluate.deciles import BY, DECILE_SCORES, DECILES, by_decile
 from hydromae.evaluate.events import COUNTS, KINDS, Thresholds, counted, scores_of
 from hydromae.evaluate.examples import Hydrograph, example_table, typical
 from hydromae.evaluate.protocol import Period, Question
+from hydromae.files import replacing_files, write_netcdf
+from hydromae.kinds import EVALUATION
+from hydromae.outputs import folder_of, holding
 from hydromae.progress import counted as told
 from hydromae.questions import Method
 
@@ -25,6 +27,8 @@ EVENTS = tuple(f"{kind}_{name}" for kind in KINDS for name in COUNTS)
 SCORES = ("nse", "kge", "target_days", "answered_days", "crps", "coverage50", "coverage90", *EVENTS)
 INTERVAL_LEVELS = (0.05, 0.25, 0.75, 0.95)
 REPORT_DAYS = 365
+FILES = ("scores.nc", "examples.nc", "settings.json")
+"""Of an evaluation; the last one is what it is recognised by."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +55,19 @@ class Evaluation:
     settings: dict
 
     def save(self, folder: str | Path) -> None:
-        """Write `scores.nc`, `examples.nc` and `settings.json`: built aside, then moved into place as a whole."""
+        """Write `scores.nc`, `examples.nc` and `settings.json`, in place of those of an earlier evaluation; the rest stays.
+
+        Raises
+        ------
+        InputError
+            The folder is neither empty nor an evaluation, cannot be written, or another process writes there.
+        """
         folder = Path(folder)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as aside:
-            built = Path(aside) / "new"
-            built.mkdir()
-            self.scores.to_netcdf(built / "scores.nc", engine="h5netcdf")
-            self.examples.to_netcdf(built / "examples.nc", engine="h5netcdf")
-            (built / "settings.json").write_text(json.dumps(self.settings, indent=2) + "\n", encoding="utf-8")
-            if folder.exists():
-                folder.rename(Path(aside) / "old")
-            built.rename(folder)
+        settings = json.dumps(self.settings, indent=2) + "\n"
+        with holding(folder_of(folder, EVALUATION)), replacing_files(folder, FILES, FILES[-1]) as aside:
+            write_netcdf(self.scores, aside / FILES[0])
+            write_netcdf(self.examples, aside / FILES[1])
+            (aside / FILES[2]).write_text(settings, encoding="utf-8")
 
     @classmethod
     def load(cls, folder: str | Path) -> Evaluation:
@@ -74,7 +79,7 @@ class Evaluation:
             If the folder does not hold an evaluation.
         """
         folder = Path(folder)
-        for name in ("scores.nc", "examples.nc", "settings.json"):
+        for name in FILES:
             if not (folder / name).is_file():
                 raise InputError(f"{folder}: no {name} in it; name a folder that hydromae evaluate wrote")
         scores = xr.load_dataset(folder / "scores.nc", engine="h5netcdf")

@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +21,19 @@ from hydromae.data.parse import grid_from_json
 from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError, first_line
 from hydromae.grid import GridSpec
+from hydromae.kinds import WEIGHTS
 from hydromae.model.dtypes import float32
 from hydromae.model.mae import HydroMAE
 from hydromae.train.adapt import plain
 from hydromae.train.engine import Engine
-from hydromae.train.seal import CARD, check_seal, write_seal
+from hydromae.train.seal import SEAL, check_seal, write_seal
 from hydromae.train.world import ALONE, World
 
-WEIGHTS, AVERAGE, OPTIMIZER, STATE = "model.safetensors", "average.safetensors", "optimizer", "state.json"
+AVERAGE, OPTIMIZER, STATE = "average.safetensors", "optimizer", "state.json"
 CONFIG, SCALING, GRID = "config.json", "scaling.json", "grid.json"
 OLD, CHECKPOINTS = ".old", "checkpoints"
+WRITTEN = (WEIGHTS, AVERAGE, f"{OPTIMIZER}-*.safetensors", STATE, CONFIG, SCALING, GRID, SEAL)
+"""Names of all that is written into a model's or a checkpoint's folder."""
 
 
 def save_model(
@@ -37,16 +42,9 @@ def save_model(
     config: Config,
     scaling: Scaling,
     grid: GridSpec | None,
-    card: str | None = None,
 ) -> None:
-    """A model that `hydromae.load` reads: weights, config, scaling, grid and card, atomically; one process writes it."""
-
-    def write(aside: Path) -> None:
-        _write_model(aside, weights, config, scaling, grid)
-        if card is not None:
-            (aside / CARD).write_text(card, encoding="utf-8")
-
-    _atomically(folder, ALONE, write)
+    """A model that `hydromae.load` reads: weights, config, scaling and grid, atomically; one process writes it."""
+    _atomically(folder, ALONE, lambda aside: write_model(aside, weights, config, scaling, grid))
 
 
 def load_model(folder: Path) -> tuple[HydroMAE, Config, Scaling, GridSpec | None]:
@@ -120,7 +118,7 @@ def save_checkpoint(
     def write(aside: Path) -> None:
         save_file(_contiguous(slots), aside / f"{OPTIMIZER}-{world.rank}.safetensors")
         if world.first:
-            _write_model(aside, engine.model.state_dict(), config, scaling, grid)
+            write_model(aside, engine.model.state_dict(), config, scaling, grid)
             save_file(_contiguous(average), aside / AVERAGE)
             (aside / STATE).write_text(json.dumps(state), encoding="utf-8")
 
@@ -162,7 +160,7 @@ def windows_of(folder: Path) -> int:
 
 def whole(folder: Path) -> Path:
     """The folder, or, where a crash came between the two renames of a write, its predecessor, still whole."""
-    before = folder.with_name(folder.name + OLD)
+    before = Path(f"{folder}{OLD}")
     return before if before.is_dir() and not folder.exists() else folder
 
 
@@ -185,12 +183,24 @@ def prune(run: Path, keep: int) -> None:
     """Delete all but the last `keep` checkpoints."""
     found = checkpoints(run)
     for old in found[: max(0, len(found) - max(1, keep))]:
-        shutil.rmtree(old)
+        _discard(old, old)
 
 
-def _write_model(
+def _discard(folder: Path, successor: Path) -> None:
+    """Remove a folder and what training wrote there; anything else stays, in the folder that comes after it."""
+    for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if any(fnmatch(file.name, name) for name in WRITTEN):
+            file.unlink()
+        elif successor != folder and not (successor / file.name).exists():
+            file.rename(successor / file.name)
+    with suppress(OSError):  # not empty: what a user put there
+        folder.rmdir()
+
+
+def write_model(
     folder: Path, weights: Mapping[str, Tensor], config: Config, scaling: Scaling, grid: GridSpec | None
 ) -> None:
+    """The files of a model, into a folder that is there."""
     save_file(_contiguous(weights), folder / WEIGHTS, metadata={"format": "pt"})
     (folder / CONFIG).write_text(config.to_json(), encoding="utf-8")
     (folder / SCALING).write_text(scaling.to_json(), encoding="utf-8")
@@ -212,10 +222,10 @@ def _atomically(folder: Path, world: World, write: Callable[[Path], None]) -> No
 
     def put() -> None:
         if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)
+            _discard(old, folder)
             folder.rename(old)
         aside.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
+        _discard(old, folder)
 
     for deed, everywhere in (
         (prepare, False),
