@@ -199,7 +199,7 @@ def test_mistakes_are_one_line_each(folder, tmp_path, capsys):
         "rank 0": [*lora, "--rank", "0"],
         "--rank 4: is of adapters": ["--rank", "4"],
         "train.batch_size has the value 0": ["--out", str(tmp_path / "zero"), "--batch-size", "0"],
-        "sha256 was": [*lora, "--rank", "2", "--model", str(tmp_path / "run")],
+        "is read as the input": [*lora, "--rank", "2", "--model", str(tmp_path / "run")],
         "nowhere": ["--model", "nowhere"],
         "--question fill and --mixture": ["--question", "fill", "--mixture", "span", "1"],
         "no weight above 0": ["--mixture", "span", "0"],

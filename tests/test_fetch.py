@@ -223,6 +223,26 @@ def test_camels_gb_is_unpacked(server: Server, tmp_path: Path, capsys: pytest.Ca
     assert "doi:10.5285/8344e4f3" in capsys.readouterr().out
 
 
+def test_no_file_of_the_users_is_replaced(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A series that came by hand; a table of an archive that was mended by hand. What was fetched is fetched again."""
+    place = tmp_path / "n"
+    place.mkdir()
+    (place / "1001_gdf.json").write_text("by hand")
+    command = ["fetch", "nrfa", "--stations", "1001", "--out", str(place), "--pause", "0", "--url", f"{server.url}/ws"]
+    assert main(command) == 2 and not server.asked
+    assert "1001_gdf.json: lies there and was not fetched by hydromae; move it" in capsys.readouterr().err
+    assert [file.name for file in place.iterdir()] == ["1001_gdf.json"]
+    (place / "1001_gdf.json").unlink()
+    assert main(command) == 0
+    (place / "1001_gdf.json").unlink()
+    assert main(command) == 0 and (place / "1001_gdf.json").is_file()
+    (tmp_path / "a.zip").write_bytes(packed({"a.csv": "1234"}))
+    (tmp_path / "a.csv").write_text("mended")
+    with pytest.raises(InputError, match=r"a\.csv: differs from that of a\.zip; move it"):
+        archives.unpack(tmp_path / "a.zip", tmp_path)
+    assert (tmp_path / "a.csv").read_text() == "mended"
+
+
 def test_an_archive_behind_an_account_is_put_there_by_hand(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -95,7 +95,7 @@ def write_shared(folder: Path, write: Callable[[Path], None], card: str, asked: 
     Raises
     ------
     InputError
-        As `Model.save_pretrained`.
+        The folder is a run, a checkpoint or a store, holds files of these names that are no model, or is not writable.
     """
     with holding(folder_of(folder, MODEL)):
         replaced = _card_replaced(folder, asked)

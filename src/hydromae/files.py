@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import shutil
 import uuid
@@ -16,6 +17,10 @@ from hydromae.errors import InputError, first_line
 
 if TYPE_CHECKING:
     import xarray as xr
+
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+"""What a system answers only where something is written."""
 
 
 def write_whole(file: Path, text: str, remedy: str, fault: str = "cannot be written") -> None:
@@ -58,6 +63,70 @@ def write_netcdf(dataset: xr.Dataset, file: Path, encoding: Mapping[Any, dict[st
         opened.write(image)
 
 
+class HDF5Stream:
+    """A file for h5py to write to, which takes everything: where the disk is full, HDF5 would end the whole process.
+
+    What went wrong is raised by `check`, and at the end of the context.
+    """
+
+    def __init__(self, file: Path) -> None:
+        """Open a file that is there, or a new one."""
+        self._file = file.open("r+b" if file.exists() else "w+b", buffering=0)
+        self._fault: OSError | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        """Bytes from where the file stands."""
+        return self._file.read(size)
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer; what could not be written is read as zeros."""
+        count = self._file.readinto(buffer)
+        buffer[count:] = bytes(len(buffer) - count)
+        return len(buffer)
+
+    def write(self, content: Any) -> int:
+        """Write all of it, or none from the first fault on."""
+        left = memoryview(content)
+        while len(left) and self._fault is None:
+            try:
+                left = left[self._file.write(left) :]
+            except OSError as error:
+                self._fault = error
+        return len(content)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut, or lengthen."""
+        try:
+            return self._file.truncate(size)
+        except OSError as error:
+            self._fault = self._fault or error
+            return self._file.tell()
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The place."""
+        return self._file.tell()
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def check(self) -> None:
+        """Raise what went wrong."""
+        if self._fault is not None:
+            raise self._fault
+
+    def __enter__(self) -> HDF5Stream:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._file.close()
+        if kind is None:
+            self.check()
+
+
 def digest(file: Path, kind: str) -> str:
     """Sum of a file's bytes, in hexadecimal digits; `kind` is one of `hashlib`'s."""
     with file.open("rb") as stream:
@@ -88,15 +157,22 @@ def replacing(path: Path) -> Iterator[Path]:
                 before.rename(path)
             raise
     except (OSError, SafetensorError) as error:
-        raise _unwritten(path, error) from error
+        raise unwritten(path, error) from error
     finally:
-        for left in (aside, before):
-            if left.is_dir():
-                shutil.rmtree(left, ignore_errors=True)
-            left.unlink(missing_ok=True)
+        remove(aside)
+        remove(before)
 
 
-def _unwritten(path: Path, error: Exception) -> InputError:
+def remove(path: Path) -> None:
+    """Remove a file or a folder that hydromae made, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def unwritten(path: str | Path, error: Exception) -> InputError:
+    """The line on a place that the system does not let be written."""
     why = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
     return InputError(f"{path}: cannot be written ({why}); make room there, or name another place")
 
@@ -129,6 +205,6 @@ def replacing_files(folder: Path, own: Sequence[str], sign: str) -> Iterator[Pat
                 file.rename(folder / file.name)
             raise
     except (OSError, SafetensorError) as error:
-        raise _unwritten(folder, error) from error
+        raise unwritten(folder, error) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)

@@ -50,7 +50,7 @@ class Kind:
         if not is_there(folder):
             return None
         if not folder.is_dir():
-            return "is no folder; name a folder"
+            return "is a file; name a folder"
         names = {name for name in os.listdir(folder) if not _matches(name, IGNORED)}  # noqa: PTH208
         other = names & set(self.never)
         if other:
@@ -72,11 +72,13 @@ class Kind:
 
 _CONFIG = ("data", "masks", "model", "optimizer", "train")
 WEIGHTS = "model.safetensors"
+STAMPED = "????-??-??T??-??-??"
+"""Runs of `--new-run`, each named with the time it began."""
 RUN = Kind(
     "a run",
     "config.json",
     _CONFIG,
-    early=("scaling.json", "finetune.json", "wandb-run-id", "record-*", "*.partial"),
+    early=("scaling.json", "finetune.json", "wandb-run-id", "record-*", "*.partial", STAMPED),
     never=(WEIGHTS, "zarr.json", "study.db"),
 )
 SWEEP = Kind(

@@ -33,12 +33,15 @@ class Output:
         Whether it is a folder into which files are written; else it comes to lie at `path` as a whole.
     read : tuple of Path
         Inputs that may lie in the folder, because they are read and never written.
+    alone : bool
+        Whether one process at a time writes there.
     """
 
     path: Path
     fault: Callable[[Path], str | None]
     inside: bool = False
     read: tuple[Path, ...] = ()
+    alone: bool = True
 
 
 def folder_of(path: Path, kind: Kind, read: Sequence[object] = ()) -> Output:
@@ -55,13 +58,13 @@ def new_place(path: Path) -> Output:
     return Output(path, fault)
 
 
-def shared_folder(path: Path) -> Output:
+def shared_folder(path: Path, alone: bool = True) -> Output:
     """A folder to which files are added; the command itself refuses to replace one that it did not write."""
 
     def fault(path: Path) -> str | None:
-        return "is no folder; name a folder" if is_there(path) and not path.is_dir() else None
+        return "is a file; name a folder" if is_there(path) and not path.is_dir() else None
 
-    return Output(path, fault, inside=True)
+    return Output(path, fault, inside=True, alone=alone)
 
 
 def replaced_file(path: Path, suffixes: tuple[str, ...]) -> Output:
@@ -143,9 +146,11 @@ def holding(output: Output) -> Iterator[None]:
         with _named(output):
             if output.inside:
                 _refuse(output)  # before a lock changes its folder
-            held.enter_context(_locked(output))
-            _refuse(output)
-            _probe(_place_of(output)[0])
+            if output.alone:
+                held.enter_context(_locked(output))
+                _refuse(output)
+            folder, _ = _place_of(output)
+            _probe(next(place for place in (folder, *folder.parents) if place.exists()))
         yield
 
 

@@ -33,7 +33,7 @@ from hydromae.model.distribution import Gaussians
 from hydromae.model.dtypes import float32
 from hydromae.model.mae import HydroMAE
 from hydromae.runtime import autocast, pick_device, pick_precision, precision_named
-from hydromae.train.checkpoint import load_model, write_model
+from hydromae.train.checkpoint import WEIGHTS, load_model, write_model
 from hydromae.train.runs import model_in
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -202,26 +202,20 @@ class Model:
     ) -> None:
         """Write a folder that `hydromae.load` reads and that can be shared as it is: weights, settings, scaling, and a card.
 
-        Only these files are written or replaced; whatever else lies in the folder stays.
-
         Parameters
         ----------
         folder : path
+            Only the files of a model are replaced there, the rest stays; a run, a checkpoint or a store is refused.
         datasets, licence, scores
             What `README.md` shall say beside what the model itself knows (`card.model_card`). A model that was loaded with a
             card keeps it where none of them is given, and a `README.md` that lies in the folder stays.
-
-        Raises
-        ------
-        InputError
-            The folder is a run, a checkpoint or a store, holds files of these names that are no model, or cannot be written.
         """
-        folder, asked = Path(folder), bool(datasets or licence or scores)
-        card = None if asked else self.card
-        if card is None:
-            card = model_card(self.network, self.config, self.name, datasets=datasets, licence=licence, scores=scores)
+        asked = bool(datasets or licence or scores)
+        card = (None if asked else self.card) or model_card(
+            self.network, self.config, self.name, datasets=datasets, licence=licence, scores=scores
+        )
         model = (self.network.state_dict(), self.config, self.scaling, self.grid)
-        write_shared(folder, lambda aside: write_model(aside, *model), card, asked)
+        write_shared(Path(folder), lambda aside: write_model(aside, *model), card, asked)
 
     @classmethod
     def from_pretrained(

@@ -224,10 +224,10 @@ def test_mistakes_are_one_line_each(three, tmp_path, monkeypatch):
         sweeping(out, 4, search=Search(lr=(1e-3, 1e-2)))
     with pytest.raises(InputError, match=r"sweep\.json: differs"):
         sweep(QUICK, Search(), RIVERS.isel(time=slice(1, None)), SCALING, out, trials=4, device="cpu")
-    with FileLock(out / ".lock"), pytest.raises(InputError, match="another sweep works here"):
+    with FileLock(out / ".lock"), pytest.raises(InputError, match="another process of hydromae writes there"):
         sweeping(out, 4)
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="is a file; name a folder"):
         sweeping(tmp_path / "file", 1)
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(InputError, match=r"pip install 'hydromae\[optuna\]'"):

@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 
 import tyro
-from rich.console import Console
+from rich.json import JSON
 
 from hydromae import __version__
 from hydromae.cli.common import Command, outputs_held, speaks
@@ -31,9 +30,10 @@ from hydromae.cli.finetune import Finetune
 from hydromae.cli.models import Forecast, Predict, Pretrain
 from hydromae.cli.records import Inspect, Prepare, Virtual
 from hydromae.cli.scores import Evaluate, Report
+from hydromae.cli.streams import Screen, open_closed, settle, show
 from hydromae.cli.sweep import Sweep
 from hydromae.cli.utilities import Merge, Missing, Patches
-from hydromae.errors import SIGNALS, InputError, signal_of
+from hydromae.errors import SIGNALS, InputError, first_line, signal_of
 from hydromae.progress import heard_by
 
 WIDE = 160
@@ -80,17 +80,14 @@ def print_completion(arguments: Sequence[str]) -> int:
     with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
         parse(arguments)
     lines = script.getvalue().splitlines(keepends=True)
-    try:
-        for line in lines:
-            sys.stdout.write(line.replace(r"\n", " ") if line.startswith("COMPLETION_SPEC") else line)
-        sys.stdout.flush()
-    except BrokenPipeError:  # who reads has gone, as `| head` does; what is left must not fail when Python ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for line in lines:
+        sys.stdout.write(line.replace(r"\n", " ") if line.startswith("COMPLETION_SPEC") else line)
     return 0 if lines else 2
 
 
 def _complain(line: str) -> None:
-    Console(stderr=True).print(f"hydromae: {line}", style="red", soft_wrap=True, markup=False, highlight=False)
+    with contextlib.suppress(InputError):  # nobody listens
+        show(Screen(stderr=True), f"hydromae: {line}", style="red", soft_wrap=True, markup=False, highlight=False)
 
 
 def _stopped(command: Command | None, error: KeyboardInterrupt) -> int:
@@ -116,26 +113,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
     It is 0, or the result's `exit_code`; 2 after an error of the user's, 130 after Ctrl+C, 143 after SIGTERM, and all say
     one line.
     """
+    open_closed()
+    try:
+        return _run(arguments)
+    finally:
+        settle()
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if words[:1] == ["--tyro-print-completion"]:
-        return print_completion(words)
-    if words == ["--version"]:
-        Console().print(f"hydromae {__version__}", highlight=False)
-        return 0
     # of several damaged chunks, read at once by zarr, the first is reported; asyncio would tell of the others
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     command = None
     try:
+        if words[:1] == ["--tyro-print-completion"]:
+            return print_completion(words)
+        if words == ["--version"]:
+            show(Screen(), f"hydromae {__version__}", highlight=False)
+            return 0
         command = parse(arguments)
-        console = Console(quiet=command.json or not speaks(), width=None if sys.stdout.isatty() else WIDE)
+        console = Screen(quiet=command.json or not speaks(), width=None if sys.stdout.isatty() else WIDE)
         name = type(command).__name__.lower()
         with Display(name, quiet=not speaks()) as display, heard_by(display.hear), outputs_held(command):
             result = command.run(lambda shown: display.say(console, shown))
+        if command.json and speaks():
+            line = JSON.from_data(dict(result), indent=None, allow_nan=False, highlight=sys.stdout.isatty())
+            show(Screen(), line, soft_wrap=True)
     except InputError as error:
         _complain(str(error))
         return 2
+    except OSError as error:
+        if command is None and isinstance(error, BrokenPipeError):  # of help or completions, whose reader has gone
+            return 0
+        _complain(_refused_by_the_system(error, command))
+        return 2
     except KeyboardInterrupt as error:
         return _stopped(command, error)
-    if command.json and speaks():
-        Console().print_json(data=dict(result), indent=None, allow_nan=False, highlight=sys.stdout.isatty())
     return int(result.get("exit_code", 0))
+
+
+def _refused_by_the_system(error: OSError, command: Command | None) -> str:
+    """One line on a file that could be neither read nor written, where no part of the program has said it better."""
+    written = [] if command is None else [str(output.path) for output in command.outputs().values()]
+    name = error.filename or ", ".join(written) or "a file"
+    why = error.strerror or first_line(error)
+    return f"{name}: cannot be read or written ({why}); make room there, or check who may read and write it"

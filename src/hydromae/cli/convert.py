@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from hydromae.cli.reference import KNOWN, converted, flat, place_of
 from hydromae.config import Config
 from hydromae.errors import InputError
 from hydromae.files import write_whole
+from hydromae.outputs import Output, new_place
 from hydromae.presets import SEED
 
 NAME = "MAEConfig"
@@ -40,12 +41,14 @@ class ConvertConfig:
     json: bool = False
     """Print the result as JSON."""
 
-    def run(self, say: Say) -> Result:
-        """Read, convert, check, write."""
+    def outputs(self) -> Mapping[str, Output]:
+        """What is written."""
         if self.out.suffix != ".py":
             raise InputError(f"{self.out}: name a .py file")
-        if self.out.exists() or self.out.is_symlink():
-            raise InputError(f"{self.out}: is there already; name another file")
+        return {"out": new_place(self.out)}
+
+    def run(self, say: Say) -> Result:
+        """Read, convert, check, write."""
         names, changed, elsewhere = conversion(self.original)
         config, output = built(self.original, names, changed)
         write_whole(self.out, text_of(self.original, config, self.store, output, elsewhere), "name another file")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +14,7 @@ from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Result, Say
 from hydromae.cli.models import losses
-from hydromae.errors import InputError
+from hydromae.files import remove, write_netcdf
 from hydromae.outputs import Output, new_place
 from hydromae.presets import DEMO
 from hydromae.progress import telling
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 START, DAYS = "2003-01-01", 3653
 PERIOD = ("2011-01-01", "2012-12-31")
+MADE = ("virtual.nc", "rivers.zarr", "run", "answer.nc", "evaluation", "report.html")
 QUESTIONS = ("fill", "ungauged", "simulate", "forecast", "forecast-blind")
 
 
@@ -50,13 +51,14 @@ class Demo:
 
     def run(self, say: Say) -> Result:
         """Generate, prepare, train, answer, report; what is stopped on the way leaves nothing."""
-        if self.out.exists():
-            raise InputError(f"{self.out}: lies there already; name another folder, or remove it")
         self.out.mkdir(parents=True)
         try:
             return self._make(say)
         except KeyboardInterrupt:
-            shutil.rmtree(self.out, ignore_errors=True)
+            for name in MADE:
+                remove(self.out / name)
+            with suppress(OSError):  # not empty: what somebody else put there
+                self.out.rmdir()
             raise
 
     def _make(self, say: Say) -> Result:
@@ -121,7 +123,7 @@ class Demo:
 
         say(f"inventing {DAYS} days of {self.catchments} rivers, seed {self.seed}")
         raw, store = self.out / "virtual.nc", self.out / "rivers.zarr"
-        virtual_catchments(DAYS, self.seed, START, self.catchments).to_netcdf(raw, engine="h5netcdf")
+        write_netcdf(virtual_catchments(DAYS, self.seed, START, self.catchments), raw)
         prepare(raw, store, training_period=("2003-01-01", "2010-12-31"))
         return store
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from rich.console import Console, RenderableType
+
+from hydromae.cli.streams import Screen, show
+from hydromae.errors import InputError
 
 SILENCE = 1.5
 """Seconds of work that need no bar."""
@@ -30,7 +34,7 @@ class Display:
 
     def __init__(self, name: str, quiet: bool = False) -> None:
         self.name, self.quiet = name, quiet
-        self.screen = Console(stderr=True)
+        self.screen = Screen(stderr=True)
         self.bars = self.screen.is_terminal and not self.screen.is_dumb_terminal
         self.tasks: dict[str, Any] = {}
         self.began: dict[str, float] = {}
@@ -67,7 +71,7 @@ class Display:
         """Print, above the bars where both are on the terminal."""
         above = self.bars and not self.quiet and not self.over and not console.quiet and console.is_terminal
         target = self.screen if above else console
-        target.print(shown, soft_wrap=isinstance(shown, str), markup=False, highlight=False)
+        show(target, shown, soft_wrap=isinstance(shown, str), markup=False, highlight=False)
 
     def hear(self, what: str, done: float, of: float | None, said: str | None) -> None:
         """Show how far a part of the work is; where it has no name, all is done and nothing more is shown."""
@@ -99,7 +103,8 @@ class Display:
             left = f", {duration((now - began) / done * (of - done))} left" if of and done else ""
             known = f" of {of:,.0f}" if of else ""
             text = f"hydromae {self.name}: {what} {done:,.0f}{known}{f', {said}' if said else ''}{left}"
-            self.screen.print(text, soft_wrap=True, markup=False, highlight=False)
+            with suppress(InputError):  # a log that cannot be written does not end the work
+                show(self.screen, text, soft_wrap=True, markup=False, highlight=False)
         if of is not None and done >= of:
             self.began.pop(what, None)
 

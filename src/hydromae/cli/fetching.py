@@ -25,7 +25,8 @@ class Fetch:
     """nrfa: catalogue, daily flow and catchment rain of some stations. camels-gb-1, camels-gb-2, caravan: the archives
     (gigabytes; of Caravan the British catchments are unpacked)."""
     out: Annotated[Path, arg(metavar="FOLDER")]
-    """Where the files will lie. What lies there already is not fetched again, and a broken transfer goes on."""
+    """Where the files will lie. What was fetched before is not fetched again, no other file is replaced, and a broken
+    transfer goes on."""
     stations: str | None = None
     """Numbers of the NRFA with commas between, such as 39001,54057."""
     first: Annotated[str | None, arg(name="from")] = None

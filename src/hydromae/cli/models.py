@@ -14,7 +14,7 @@ from hydromae.cli.configuration import Preset, chosen, settled
 from hydromae.config import Config, Precision
 from hydromae.errors import InputError
 from hydromae.kinds import RUN
-from hydromae.outputs import Output, answer_place, folder_of
+from hydromae.outputs import Output, answer_place, folder_of, shared_folder
 from hydromae.progress import tell, telling
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ class Pretrain:
 
     def outputs(self) -> Mapping[str, Output]:
         """What is written."""
+        if self.new_run:  # several may begin at once, each in a folder of its own
+            return {"out": shared_folder(self.out, alone=False)}
         return {"out": folder_of(self.out, RUN, (self.config, self.held_out) if self.resume else ())}
 
     def run(self, say: Say) -> Result:
@@ -141,7 +143,7 @@ class Predict:
     model: Path
     """A run, a checkpoint, or a model folder."""
     out: Path
-    """The answer: .nc, .zarr, .csv or .parquet. A file that lies there is replaced."""
+    """The answer: .nc, .zarr, .csv or .parquet. A file that lies there, or an earlier answer in Zarr, is replaced."""
     attributes: Path | None = None
     """Table of static attributes under the NRFA names (CSV), where the record has none of its own."""
     quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)

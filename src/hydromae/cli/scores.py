@@ -36,7 +36,7 @@ class Evaluate:
     store: Annotated[Positional[Path], arg(metavar="STORE")]
     """A store that hydromae prepare wrote, with flow; or raw files, which are prepared first, for this once."""
     out: Annotated[Path, arg(metavar="EVALUATION")]
-    """Folder of the scores; replaced if it lies there."""
+    """Folder of the scores: a new one, an empty one, or an evaluation, which is replaced; what else lies there stays."""
     protocol: Protocol | None = None
     """gb: Great Britain's: the shipped model beside donors and the LSTMs that come with the package, the two years that chose
     nothing (2012-10-01 to 2014-09-30), an issue every 10 days. What is named beside it counts instead."""
@@ -160,7 +160,7 @@ class Report:
     evaluation: Annotated[Positional[Path], arg(metavar="EVALUATION")]
     """Folder that hydromae evaluate wrote."""
     out: Path = Path("report.html")
-    """The page."""
+    """The page; one that lies there is replaced."""
     journal: Path | None = None
     """Journal of the training run (JSON lines), for the loss curve."""
     title: str = "British rivers, answered"

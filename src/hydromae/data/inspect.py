@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from hydromae.data.store import blocks_read, open_store, sources_of
 from hydromae.errors import InputError
+from hydromae.files import replacing
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 
 
@@ -87,7 +88,8 @@ def picture(path: str | Path, out_png: str | Path) -> str:
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
     _sites(left, record, np.asarray(by_site), shown)
     _timeline(right, record, path)
-    figure.savefig(out_png, dpi=130)
+    with replacing(Path(out_png)) as aside:
+        figure.savefig(aside, dpi=130)
     return str(out_png)
 
 

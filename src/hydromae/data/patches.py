@@ -17,6 +17,7 @@ from hydromae.data.readers import land, nrfa
 from hydromae.data.record import gauge_positions, neighbour_groups
 from hydromae.data.store import grid_of, is_store, open_store
 from hydromae.errors import InputError
+from hydromae.files import replacing
 from hydromae.grid import GridSpec
 
 
@@ -125,4 +126,5 @@ def _draw(
             axes.plot(gauges[0][inside] / 1e3, gauges[1][inside] / 1e3, ".-", markersize=3, linewidth=0.6)
         title += f", {len(gauges[0])} catchments in {len(gauges[2])} groups"
     axes.set(aspect="equal", xlabel="easting [km]", ylabel="northing [km]", title=title)
-    figure.savefig(path, dpi=130)
+    with replacing(Path(path)) as aside:
+        figure.savefig(aside, dpi=130)

@@ -24,7 +24,7 @@ from hydromae.data.intact import check_record, reading
 from hydromae.data.parse import grid_from_json, parse_period, sources_from_json
 from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError
-from hydromae.files import sha256
+from hydromae.files import UNWRITABLE, sha256, unwritten
 from hydromae.grid import GridSpec
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 from hydromae.outputs import holding, new_place
@@ -103,6 +103,10 @@ def building(path: str | Path) -> Iterator[str]:
         try:
             yield aside if "file" in system.protocol else system.unstrip_protocol(aside)
             _rename(system, aside, name)
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            raise unwritten(path, error) from error
         finally:
             if system.exists(aside):
                 system.rm(aside, recursive=True)

@@ -62,7 +62,7 @@ ARCHIVES = {
 def fetch(
     name: str, out: Path, client: Client, url: str | None = None, told: Callable[[str], None] = lambda line: None
 ) -> Path:
-    """An archive, unpacked into a folder; what was fetched before is not asked for again.
+    """An archive, unpacked into a folder; what was fetched before is not asked for again, and no file is replaced.
 
     Of Caravan the British catchments are unpacked.
 
@@ -137,6 +137,8 @@ def unpack(file: Path, out: Path, kept: str = "") -> int:
                 target = out / PurePosixPath(member.filename)
                 if target.is_file() and target.stat().st_size == member.file_size:
                     continue
+                if target.exists():
+                    raise InputError(f"{target}: differs from that of {file.name}; move it, or name another folder")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 aside = target.with_name(f"{target.name}.partial")
                 with archive.open(member) as packed, aside.open("wb") as plain:

@@ -54,24 +54,29 @@ def fetch(
     Raises
     ------
     InputError
-        A station that is none or is not in the archive, a date that is none, or no answer.
+        A station that is none or is not in the archive, a date that is none, no answer, or a file of the user's lies there.
     """
     for station in stations:
         if not (station.isascii() and station.isdecimal()):
             raise InputError(f"station {station!r}: is no number of the NRFA; give numbers such as 39001")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; name a folder")
     known, files = _manifest(out), []
     wanted = _wanted(stations, _asked(first, last), known)
+    for name in wanted:
+        if name not in known and (out / name).exists():
+            raise InputError(
+                f"{out / name}: lies there and was not fetched by hydromae; move it, or name another folder"
+            )
     for name, parameters in counted(wanted.items(), "files fetched", len(wanted)):
         file = out / name
         if known.get(name) != parameters or not file.is_file():
             service = "station-info" if name == CATALOGUE else "time-series"
             text = client.text(f"{url}/{service}", {"format": "json-object", **parameters})
             _check(text, name, parameters["station"].split(","), f"{url}/{service}")
-            write_whole(file, text, REMEDY)
-            known[name] = parameters
-            write_whole(out / MANIFEST, json.dumps(known, indent=1), REMEDY)
+            for stated in (None, parameters):  # the file is known as fetched before it is there, as whole after that
+                if stated is not None:
+                    write_whole(file, text, REMEDY)
+                known[name] = stated
+                write_whole(out / MANIFEST, json.dumps(known, indent=1), REMEDY)
             told(f"{file}: fetched")
         files.append(file)
     return files

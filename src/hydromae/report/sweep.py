@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from hydromae.files import replacing
 from hydromae.train.sweep import Trial
 
 if TYPE_CHECKING:
@@ -43,9 +44,8 @@ def draw_sweep(trials: Sequence[Trial], file: Path) -> Path:
     for empty in panels:
         empty.set_visible(False)
     figure.supylabel("score: mean over modalities of the squared error (scaled)", fontsize="small")
-    aside = file.with_suffix(f".partial{file.suffix}")
-    figure.savefig(aside, dpi=120)
-    aside.replace(file)
+    with replacing(file) as aside:
+        figure.savefig(aside, dpi=120)
     return file
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -20,8 +21,10 @@ from hydromae.data.windows import windows
 from hydromae.effects import refuse_idle
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
+from hydromae.kinds import RUN
 from hydromae.model.dtypes import float32
 from hydromae.model.mae import HydroMAE
+from hydromae.outputs import folder_of, holding
 from hydromae.progress import tell
 from hydromae.runtime import pick_device
 from hydromae.train.adapt import Start, stand_in_of
@@ -109,7 +112,12 @@ def train(
     refuse_idle(config)
     check_limits(timeout, stop_after)
     with Interrupts() as interrupts:
-        with joined(pick_device(device), timeout) as world, run_folder(out, new_run, world) as folder, float32():
+        with (
+            joined(pick_device(device), timeout) as world,
+            run_folder(out, new_run, world) as folder,
+            _alone(folder, world),
+            float32(),
+        ):
             tells = say if world.first else _silent
             if new_run:
                 tells(f"{folder}: a new run; --out {folder} --resume goes on with it")
@@ -118,6 +126,11 @@ def train(
         if ended is not None:
             raise ended
     return folder / "best"
+
+
+def _alone(out: Path, world: World) -> AbstractContextManager[None]:
+    """Hold the folder of a run; the first process does so for all."""
+    return holding(folder_of(out, RUN)) if world.first else nullcontext()
 
 
 def go(

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,8 @@ from hydromae.effects import refuse_idle
 from hydromae.errors import InputError
 from hydromae.files import write_whole
 from hydromae.grid import GridSpec
+from hydromae.kinds import SWEEP
+from hydromae.outputs import folder_of, holding
 from hydromae.runtime import pick_device
 from hydromae.train.checkpoint import CONFIG, load_model, whole
 from hydromae.train.loop import train
@@ -135,7 +136,7 @@ def sweep(
     space = space_of(search, base)
     if not space:
         raise InputError("sweep: nothing is searched; give at least one range, such as search.lr 1e-4 1e-2")
-    with _alone(out):
+    with holding(folder_of(out, SWEEP)):
         _same(out / SPEC, search, base, made_from(dataset, base))
         study = optuna.create_study(
             storage=f"sqlite:///{(out / STUDY).absolute()}",
@@ -250,22 +251,6 @@ def _same(spec: Path, search: Search, base: Config, data: dict[str, str]) -> Non
 
 def _write(file: Path, text: str) -> None:
     write_whole(file, text, "mend that, and start the sweep again")
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Hold the folder; a process that dies lets go of it."""
-    from filelock import FileLock, Timeout
-
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(out / ".lock", timeout=0).acquire()
-    except Timeout:
-        raise InputError(f"{out}: another sweep works here; wait for it, or name another folder") from None
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror}); name another folder") from error
-    with lock:
-        yield
 
 
 def _optuna() -> Any:

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 from jaxtyping import Float, Float32, Shaped
 
+from hydromae.files import HDF5Stream
 from hydromae.modalities import MODALITIES, VARIABLES
 
 MISSING = -99999.0
@@ -80,7 +81,8 @@ class MergedFile:
     """
 
     def __init__(self, path: str | Path, units: str, days: Shaped[np.ndarray, " T"], shape: tuple[int, int]):
-        self._file = h5py.File(path, "w")
+        self._stream = HDF5Stream(Path(path))
+        self._file = h5py.File(self._stream, "w")
         self._file.create_dataset("dates", data=np.datetime_as_string(days, "D").astype("S10"))
         chunk = (min(CHUNK_DAYS, len(days)), *shape)
         self._data = self._file.create_dataset("data", (len(days), *shape), np.float32, chunks=chunk, **_GZIP)
@@ -100,13 +102,14 @@ class MergedFile:
 
     def _flush(self) -> None:
         self._data[self._written : self._written + self._held] = self._pending[: self._held]
+        self._stream.check()
         self._written, self._held = self._written + self._held, 0
 
     def __enter__(self) -> MergedFile:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        with self._file:
+        with self._stream, self._file:
             if kind is None:
                 self._flush()
                 if self._written != len(self._data):
@@ -122,7 +125,8 @@ def write_months(
     for month in np.unique(months):
         path = folder / monthly_file(variable, str(month))
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(path, "a") as file:
+        there = path.exists()
+        with HDF5Stream(path) as stream, h5py.File(stream, "r+" if there else "w") as file:
             for index in np.flatnonzero(months == month):
                 day = file.create_dataset(str(keys[index]), data=maps[index], chunks=maps.shape[1:], **_GZIP)
                 _described(day, VARIABLES[variable].units)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -120,4 +121,6 @@ def _write_mask(path: Path, country: VirtualBritain) -> None:
 
     land = np.zeros(country.land.grid.shape, dtype=bool)
     land.ravel()[country.land.cell] = True
-    torch.save(torch.from_numpy(land), path)
+    image = io.BytesIO()  # torch's own writer fails on a full disk with an error that names no file
+    torch.save(torch.from_numpy(land), image)
+    path.write_bytes(image.getvalue())
