@@ -282,7 +282,9 @@ def test_a_table_comes_back_as_the_same_table_filled():
     answer = MODEL.predict(frame)
     pd.testing.assert_frame_equal(frame, before)
     added = ["riverflow_q05", "riverflow_q25", "riverflow_q50", "riverflow_q75", "riverflow_q95", "riverflow_origin"]
-    assert list(answer.columns) == [*frame.columns, *added]
+    origins = [f"{name}_origin" for name in SERIES if name != "riverflow"]
+    assert set(answer.columns) - set(frame.columns) - set(added) <= set(origins), "weather that was answered says so"
+    assert list(answer.columns)[: len(frame.columns) + len(added)] == [*frame.columns, *added]
     pd.testing.assert_index_equal(answer.index, frame.index)
     pd.testing.assert_series_equal(answer.dtypes[frame.columns], frame.dtypes)
     for name in SERIES:
@@ -308,6 +310,41 @@ def test_a_table_in_cubic_metres_and_one_without_flow():
     )
     dry = MODEL.predict(frame.drop(columns="riverflow"))
     assert dry["riverflow"].notna().all() and (dry["riverflow_origin"] == UNGAUGED).all()
+
+
+def test_an_answer_that_is_asked_again_is_answered_as_before():
+    """What was answered is a question again: the same values, origins and counts, whatever the quantiles."""
+    question = with_holes(RIVERS).assign_attrs(hydromae_format="hydromae-store-1", scaling="{}", title="kept")
+    first = MODEL.predict(question, quantiles=(0.1, 0.9))
+    again = MODEL.predict(first)
+    assert again["quantile"].values.tolist() == [0.05, 0.25, 0.5, 0.75, 0.95]
+    for name in (*SERIES, "riverflow_origin", "precipitation_origin"):
+        np.testing.assert_array_equal(again[name].values, first[name].values)
+    assert first.attrs == {"title": "kept"}, "no answer is a store"
+    frame = frame_of(question)
+    table = MODEL.predict(frame, quantiles=(0.1, 0.9))
+    same = MODEL.predict(table)
+    assert "riverflow_q10" not in same and "riverflow_q05" in same
+    pd.testing.assert_frame_equal(
+        same[table.columns.drop(["riverflow_q10", "riverflow_q90"])],
+        table.drop(columns=["riverflow_q10", "riverflow_q90"]),
+    )
+
+
+@pytest.mark.parametrize("code", [1e20, 9.969209968386869e36, -99999.0, np.inf, "NaN", "---", ""])
+def test_a_code_never_comes_back_as_an_answer(code: object):
+    frame = frame_of(with_holes(RIVERS)).astype({"riverflow": object if isinstance(code, str) else float})
+    place = frame.index[frame["riverflow"].notna()][7]
+    expected = MODEL.predict(frame.assign(riverflow=frame["riverflow"].where(frame.index != place)))
+    told = MODEL.predict(frame.assign(riverflow=frame["riverflow"].where(frame.index != place, code)))
+    assert told.loc[place, "riverflow_origin"] == 1 and told.loc[place, "riverflow"] == expected.loc[place, "riverflow"]
+    flat, traits = wide()
+    flat = flat.astype(object if isinstance(code, str) else float)
+    asked, plain = flat.copy(), flat.copy()
+    asked.iloc[9, 1], plain.iloc[9, 1] = code, np.nan
+    answer, expected = (MODEL.predict(one, attributes=traits) for one in (asked, plain))
+    name = flat.columns[1]
+    assert answer[f"{name}_origin"].iloc[9] == 1 and answer[name].iloc[9] == expected[name].iloc[9]
 
 
 # ---------------------------------------------------------------- windows

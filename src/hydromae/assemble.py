@@ -46,9 +46,10 @@ def assemble(dataset: xr.Dataset, record: Record, sums: Sums) -> xr.Dataset:
             known = laid * np.nan if absent else dataset[variable.name].values
             laid = laid if variable.minimum is None else np.maximum(laid, variable.minimum)
             attributes = {"units": variable.units} if absent else dataset[variable.name].attrs
-            answers[variable.name] = xr.DataArray(
-                np.where(np.isfinite(known), known, laid), dims=dims, attrs=attributes
-            )
+            seen = np.isfinite(known)
+            answers[variable.name] = xr.DataArray(np.where(seen, known, laid), dims=dims, attrs=attributes)
+            if variable != RIVERFLOW and (~seen & np.isfinite(laid)).any():
+                answers[f"{variable.name}_origin"] = origin_of(seen, dims, variable.name)
     if sums.quantile is not None:
         answers |= _flow_quantiles(dataset, record, sums)
     return dataset.assign(answers)

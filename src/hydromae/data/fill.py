@@ -13,7 +13,7 @@ from hydromae.data.folders import one_of
 from hydromae.data.long_table import LongTable
 from hydromae.data.missing import codes_of
 from hydromae.data.missing_sources import TABLES
-from hydromae.data.readers.filled import MARK
+from hydromae.data.readers.unobserved import FILLED
 from hydromae.data.store import building
 from hydromae.errors import InputError
 
@@ -63,7 +63,7 @@ def fill(source: str | Path, out: str | Path, longest: int = 7, variables: tuple
         added |= new & absent
         kept = np.float32 if copy[column].dtype == np.float32 else np.float64
         copy[column] = values[column][table.day, table.row].astype(kept)
-        copy[f"{column}{MARK}"] = (new | before)[table.day, table.row]
+        copy[f"{column}{FILLED}"] = (new | before)[table.day, table.row]
     if added.any():
         copy = pd.concat([copy, _rows(copy, table, added, values)], ignore_index=True)
     with building(out) as aside:
@@ -111,5 +111,5 @@ def _rows(
     columns = {table.date: dates.astype(copy[table.date].dtype), table.site: table.catchments[row]}
     for name, held in values.items():
         columns[name] = pd.Series(held[day, row]).astype(copy[name].dtype)
-        columns[f"{name}{MARK}"] = np.isfinite(held[day, row])
+        columns[f"{name}{FILLED}"] = np.isfinite(held[day, row])
     return pd.DataFrame(columns)

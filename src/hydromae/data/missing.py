@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
+from hydromae.data.readers.unobserved import is_code
 from hydromae.progress import tell
-from hydromae.virtual.layout import MISSING
 
 KINDS = ("nan", "sentinel", "infinite", "filled")
-"""NaN (or no value at all), −99999, ±inf, and values that are marked as filled in: codes 1 to 4; 0 is observed."""
+"""NaN (or no value at all), numbers that are codes (−99999, 1e20, …), ±inf, and values that are marked as filled in: codes 1
+to 4; 0 is observed."""
 
 Codes = UInt8[np.ndarray, "T S"]
 
@@ -24,8 +25,8 @@ def codes_of(values: Float[np.ndarray, "T S"], filled: Bool[np.ndarray, "T S"] |
     codes = np.zeros(values.shape, np.uint8)
     if filled is not None:
         codes[filled] = 4
+    codes[is_code(values)] = 2
     codes[np.isinf(values)] = 3
-    codes[values == MISSING] = 2
     codes[np.isnan(values)] = 1
     return codes
 

@@ -18,6 +18,7 @@ from hydromae.data.readers.map_files import Maps, map_files, named_files
 from hydromae.data.readers.names import COLUMNS
 from hydromae.data.readers.record import daily, open_file
 from hydromae.data.readers.table import open_zarr
+from hydromae.data.readers.unobserved import FILLED, marks_of, unmarked
 from hydromae.data.store import SHARD_DAYS, is_store, open_store
 from hydromae.errors import InputError
 from hydromae.virtual.layout import CHUNK_DAYS, MAPS
@@ -125,21 +126,32 @@ def _of_dataset(dataset: xr.Dataset, where: str) -> list[Held]:
     names = [str(n) for n in dataset.data_vars if n in COLUMNS and "time" in dataset[n].dims]
     if not names:
         raise InputError(f"{where}: no riverflow, precipitation, temperature or evaporation over time in it")
-    record = daily(dataset[names], where)
+    marks = {f"{name}{FILLED}": _marks(dataset, name, where) for name in names}
+    record = daily(dataset[names].assign({name: mark for name, mark in marks.items() if mark is not None}), where)
     days = record["time"].values.astype("datetime64[D]")
 
     def held(name: str) -> Held:
         values = record[name].transpose("time", ...)
         places = values.dims[1:]
+        mark = record[f"{name}{FILLED}"].transpose(*values.dims) == 1 if f"{name}{FILLED}" in record else None
         alone = str(places[0]) if len(places) == 1 and places[0] in values.indexes else None
         sites = values[alone].values if alone else np.arange(int(np.prod(values.shape[1:])))
 
         def codes() -> Iterator[Codes]:
             for start in range(0, len(days), SHARD_DAYS):
-                block = values[start : start + SHARD_DAYS].values
-                yield codes_of(block.reshape(len(block), -1).astype(np.float64))
+                days_of_block = slice(start, start + SHARD_DAYS)
+                block = values[days_of_block].values
+                filled = None if mark is None else mark[days_of_block].values.reshape(len(block), -1)
+                yield codes_of(block.reshape(len(block), -1).astype(np.float64), filled)
 
         series = any(place in CATCHMENTS for place in places)
         return Held(name, "series" if series else "map", sites, days, codes)
 
     return [held(name) for name in names]
+
+
+def _marks(dataset: xr.Dataset, name: str, where: str) -> xr.DataArray | None:
+    """1 where a variable beside a variable says that its value was filled in or answered; None where there is no such one."""
+    if not any(mark in dataset.variables for mark in marks_of(name)):
+        return None
+    return (unmarked(dataset, name, where).isnull() & dataset[name].notnull()).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Origin: what each river flow of an answer is, said the same way by the model and by every baseline."""
+"""Origin: what each value of an answer is, said the same way by the model and by every baseline."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ class Origin(IntEnum):
     UNGAUGED = 3
 
 
-def origin_of(observed: Bool[np.ndarray, "T C"]) -> xr.DataArray:
-    """`riverflow_origin` (time, catchment): forecast after a river's last observed day, ungauged where it has none."""
+def origin_of(
+    observed: Bool[np.ndarray, "T S"], dims: tuple[str, str] = ("time", "catchment"), name: str = "riverflow"
+) -> xr.DataArray:
+    """The origin of a variable's values: forecast after the last observed day of a site, ungauged where it has none."""
     later = np.maximum.accumulate(observed[::-1], axis=0)[::-1]
     origin = np.where(later, Origin.FILLED, Origin.FORECAST)
     origin = np.where(observed.any(axis=0), origin, Origin.UNGAUGED)
     return xr.DataArray(
         np.where(observed, Origin.OBSERVED, origin).astype(np.int8),
-        dims=("time", "catchment"),
+        dims=dims,
         attrs={
-            "long_name": "what the value of riverflow is",
+            "long_name": f"what the value of {name} is",
             "flag_values": np.array(list(Origin), dtype=np.int8),
             "flag_meanings": " ".join(kind.name.lower() for kind in Origin),
         },

@@ -31,6 +31,7 @@ from hydromae.outputs import holding, new_place
 from hydromae.progress import counted, tell
 
 FORMAT = "hydromae-store-1"
+ANSWERED = "riverflow_origin"
 CHUNK_DAYS = 30
 SHARD_DAYS = 900
 CODECS = (BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec())
@@ -191,12 +192,19 @@ def stamp(
 
 
 def is_store(path: str | Path) -> bool:
-    """True where a hydromae store lies at a path or URL; nothing but the description of the group is read."""
+    """True where a hydromae store lies at a path or URL; an answer is none, even if its group has the stamp of a store."""
     system, name = fsspec.url_to_fs(str(path))
     try:
-        return json.loads(system.cat_file(f"{name}/zarr.json"))["attributes"]["hydromae_format"] == FORMAT
+        stamped = json.loads(system.cat_file(f"{name}/zarr.json"))["attributes"]["hydromae_format"] == FORMAT
+        return stamped and not _is_answer(path)
     except BROKEN:
         return False
+
+
+def _is_answer(path: str | Path) -> bool:
+    """Whether a group holds what `predict` answered."""
+    system, name = fsspec.url_to_fs(str(path))
+    return system.exists(f"{name}/{ANSWERED}/zarr.json") or system.exists(f"{name}/{ANSWERED}/.zarray")
 
 
 def open_store(path: str | Path) -> xr.Dataset:
@@ -210,6 +218,11 @@ def open_store(path: str | Path) -> xr.Dataset:
     system, name = fsspec.url_to_fs(str(path))
     if not system.exists(name):
         raise InputError(f"{path}: no such store; make one with hydromae prepare")
+    if _is_answer(path):
+        raise InputError(
+            f"{path}: is an answer ({ANSWERED} in it), not a store of observations; hydromae prepare makes a store of it, "
+            "in which what was answered counts as unobserved"
+        )
     if not is_store(path):
         raise InputError(f"{path}: not a hydromae store (no {FORMAT} stamp); make one with hydromae prepare")
     check_zarr(path)

@@ -12,7 +12,8 @@ import xarray as xr
 
 from hydromae.data.derived import TRAINING_PERIOD, oudin_evaporation
 from hydromae.data.readers import units
-from hydromae.data.readers.record import canonical, describe, observed_only, open_file, site_names
+from hydromae.data.readers.quantities import quantity
+from hydromae.data.readers.record import canonical, describe, open_file, site_names
 from hydromae.errors import InputError
 
 SERIES = ("precipitation", "temperature", "riverflow")
@@ -51,8 +52,7 @@ def read(path: str | Path, training_period: tuple[str, str] = TRAINING_PERIOD) -
     for name in (*SERIES, CLIMATOLOGY):
         if raw[name].dtype.kind not in "iuf":
             raise InputError(f"{path}: {name} is of type {raw[name].dtype}; it needs numbers")
-    seen = {name: observed_only(raw[name]) for name in SERIES}
-    record = xr.Dataset({n: units.convert(seen[n], n, raw[n].attrs.get("units"), str(path)) for n in SERIES})
+    record = xr.Dataset({name: quantity(raw[name], name, str(path)) for name in SERIES})
     for name in SERIES:
         record[name].attrs["long_name"] = raw[name].attrs.get("long_name", name)
     if "catchment" not in raw.indexes:

@@ -15,10 +15,9 @@ import xarray as xr
 from jaxtyping import Int
 
 from hydromae.data.readers import units
-from hydromae.data.readers.filled import MARK
 from hydromae.data.readers.keys import day_keys
-from hydromae.data.readers.ranges import check_range
-from hydromae.data.readers.record import unobserved_to_nan
+from hydromae.data.readers.ranges import in_range
+from hydromae.data.readers.unobserved import FILLED, marked, marks_of, unobserved_to_nan
 from hydromae.errors import InputError, first_line
 
 DATE, SITE = "date", "ID"
@@ -86,7 +85,8 @@ class FlowTable:
         shape = (len(days), len(self.catchments))
         held = {column: np.full(shape, np.nan, np.float32) for column in COLUMNS}
         times = np.zeros(shape, np.int64)
-        marks = [f"{column}{MARK}" for column in COLUMNS if f"{column}{MARK}" in self.rows.schema.names]
+        named = self.rows.schema.names
+        marks = dict.fromkeys(mark for column in COLUMNS for mark in marks_of(column) if mark in named)
         for batch in _batches(self.rows, [DATE, SITE, *COLUMNS, *marks], self._between(days), self.path):
             at = (
                 days.get_indexer(_parsed(batch[DATE], self.path)),
@@ -94,14 +94,13 @@ class FlowTable:
             )
             np.add.at(times, at, 1)
             for column, values in held.items():
-                values[at] = _measured(batch, column)
+                values[at] = _measured(batch, column, self.path)
         self._refuse_twice(times, days)
         record = xr.Dataset(coords={"time": days, "catchment": self.catchments})
         for column, (name, spelled) in COLUMNS.items():
             raw = unobserved_to_nan(xr.DataArray(held[column], dims=("time", "catchment")))
             record[name] = units.convert(raw, name, spelled, str(self.path), area).astype(np.float32)
-        check_range(record, str(self.path))
-        return record
+        return in_range(record, str(self.path))
 
     def _between(self, days: pd.DatetimeIndex) -> pads.Expression:
         kind = self.rows.schema.field(DATE).type
@@ -134,7 +133,7 @@ def _check_columns(schema: pa.Schema, path: Path) -> None:
         kind = schema.field(name).type
         if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
             raise InputError(f"{path}: {name} is of type {kind}; write numbers, empty where nothing was observed")
-        mark = f"{name}{MARK}"
+        mark = f"{name}{FILLED}"
         if mark in schema.names and not pa.types.is_boolean(schema.field(mark).type):
             raise InputError(
                 f"{path}: {mark} is of type {schema.field(mark).type}; write true where a value was filled in"
@@ -169,10 +168,10 @@ def _numbers(sites: pa.Array, path: Path) -> Int[np.ndarray, " N"]:
         ) from error
 
 
-def _measured(batch: pa.RecordBatch, column: str) -> np.ndarray:
-    """Values of a column, NaN where it is empty or marked as filled."""
+def _measured(batch: pa.RecordBatch, column: str, path: Path) -> np.ndarray:
+    """Values of a column, NaN where it is empty or marked as filled or answered."""
     values = batch[column].cast(pa.float64()).to_numpy(zero_copy_only=False)
-    mark = f"{column}{MARK}"
-    if mark not in batch.schema.names:
+    marks = [mark for mark in marks_of(column) if mark in batch.schema.names]
+    if not marks:
         return values
-    return np.where(pc.fill_null(batch[mark], False).to_numpy(zero_copy_only=False), np.nan, values)
+    return np.where(marked(batch.select(marks).to_pandas(), column, path), np.nan, values)

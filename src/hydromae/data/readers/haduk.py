@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from hydromae.data.readers import units
 from hydromae.data.readers.land import grid_of_axes
 from hydromae.data.readers.onto import Onto
-from hydromae.data.readers.record import observed_only, open_file
+from hydromae.data.readers.quantities import quantity
+from hydromae.data.readers.record import open_file
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 
@@ -57,8 +57,7 @@ def read(path: str | Path, land: xr.DataArray | None = None, threshold: float = 
     onto = Onto(_grid(values, path), land, threshold)
     flat = values.stack(cell=AXES[1:], create_index=False)
     cell = onto.cells(flat.isel(time=0).values, path)
-    flat = observed_only(flat.isel(cell=cell)).drop_vars(AXES[1:], errors="ignore")
-    flat = units.convert(flat, name, values.attrs.get("units"), str(path))
+    flat = quantity(flat.isel(cell=cell).drop_vars(AXES[1:], errors="ignore"), name, str(path))
     monthly = is_monthly(raw)
     if monthly and name == "precipitation":
         flat = flat / flat["time"].dt.days_in_month

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 
 from hydromae.data.containers import elsewhere
+from hydromae.data.readers.unobserved import DECLARED
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import VARIABLES
 from hydromae.virtual.layout import CHUNK_DAYS
@@ -39,6 +40,8 @@ class MapFile:
         As the file spells them; canonical where it says nothing.
     merged : bool
         Whether it holds one array of all days.
+    missing : tuple of float
+        Numbers that its first maps declare as missing (`_FillValue`, `missing_value`).
     """
 
     path: Path
@@ -47,6 +50,7 @@ class MapFile:
     shape: tuple[int, int]
     units: str
     merged: bool
+    missing: tuple[float, ...] = ()
 
     @classmethod
     def open(cls, path: str | Path, variable: str) -> MapFile:
@@ -72,7 +76,8 @@ class MapFile:
                 raise InputError(f"{path}: maps of {rows[0]} × {rows[1]} cells; more than {LARGEST_MAP} are not read")
             if merged and held.shape[0] != len(days):
                 raise InputError(f"{path}: {held.shape[0]} maps, but {len(days)} dates; write one date a map")
-            return cls(path, variable, days, (rows[0], rows[1]), _units(held, name, variable, path), merged)
+            units = _units(held, name, variable, path)
+            return cls(path, variable, days, (rows[0], rows[1]), units, merged, _missing(held))
 
     def pieces(self, first: int, last: int) -> Iterator[tuple[slice, Float32[np.ndarray, "T rows columns"]]]:
         """Maps of days `first` to `last` (exclusive, counted in `days`), as they are stored, at most 30 days at a time."""
@@ -168,6 +173,11 @@ def _numbers(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     if held.dtype.kind not in "fiu":
         raise InputError(f"{path}: {name} is of type {held.dtype}; write float32")
     return held
+
+
+def _missing(held: h5py.Dataset) -> tuple[float, ...]:
+    told = [np.ravel(held.attrs[name]) for name in DECLARED if name in held.attrs]
+    return tuple(float(one) for part in told if part.dtype.kind in "iuf" for one in part)
 
 
 def _units(held: h5py.Dataset, name: str, variable: str, path: Path) -> str:

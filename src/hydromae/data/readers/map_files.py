@@ -13,8 +13,8 @@ from jaxtyping import Float32, Int
 
 from hydromae.data.readers import units
 from hydromae.data.readers.map_file import Days, MapFile
-from hydromae.data.readers.ranges import check_range
-from hydromae.data.readers.record import unobserved_to_nan
+from hydromae.data.readers.ranges import in_range
+from hydromae.data.readers.unobserved import unobserved_to_nan
 from hydromae.errors import InputError
 
 _SHORT = {"soil_moisture": "(?:soil_moisture|soil)"}
@@ -75,12 +75,12 @@ def _read(file: MapFile, first: int, last: int, cell: Int[np.ndarray, " N"]) -> 
     values = np.empty((last - first, len(cell)), np.float32)
     for pick, maps in file.pieces(first, last):  # small enough to stay in the processor's cache on the way
         raw = maps.reshape(len(maps), -1).take(cell, axis=1)
-        seen = unobserved_to_nan(xr.DataArray(raw, dims=("time", "cell")))
+        seen = unobserved_to_nan(xr.DataArray(raw, dims=("time", "cell"), attrs={"missing_value": file.missing}))
         values[pick.start - first : pick.stop - first] = units.convert(
             seen, file.variable, file.units, str(file.path)
         ).values
-    check_range(xr.Dataset({file.variable: (("time", "cell"), values)}), str(file.path))
-    return values
+    record = xr.Dataset({file.variable: (("time", "cell"), values, {"units": file.units})})
+    return in_range(record, str(file.path))[file.variable].values
 
 
 def map_files(folder: Path, variable: str) -> tuple[MapFile, ...]:

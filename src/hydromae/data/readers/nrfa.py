@@ -16,11 +16,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hydromae.data.readers.filled import marked
 from hydromae.data.readers.record import check_attribute, describe, positions, site_names
+from hydromae.data.readers.unobserved import is_code, marked
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import ATTRIBUTES
-from hydromae.virtual.layout import MISSING
 
 NAMES = tuple(a.name for a in ATTRIBUTES)
 ODD = (bool, bytes, list, dict, np.ndarray, datetime.date, datetime.time, datetime.timedelta)
@@ -35,8 +34,10 @@ UNREADABLE = (
     zlib.error,
 )
 """What pandas and gzip raise on a file that is no CSV."""
-EMPTY = frozenset(["", "na", "n/a", "nan", "null", "none"])
-"""Text that says nothing was measured, as it does in a CSV file."""
+EMPTY = frozenset(
+    ["", "-", "--", "---", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "nat", "null", "none", "m", "missing"]
+)
+"""Text that says nothing was measured, in any case."""
 MOST_PACKED, LEAST_UNPACKED = 200, 2**26
 BRITISH = "camelsgb_"
 """What stands before the NRFA's number in Caravan's names of British gauges."""
@@ -161,10 +162,9 @@ def _unpacked(path: Path) -> io.BufferedIOBase:
 
 
 def numeric(table: pd.DataFrame, name: str, where: str | Path) -> np.ndarray:
-    """A column as float64 with NaN for empty, ±inf, −99999 and what is marked as filled; text is refused by name."""
+    """A column as float64 with NaN for empty, for codes and for what is marked as filled; text is refused by name."""
     values = numbers(table, name, where)
-    measured = np.isfinite(values) & (values != MISSING) & ~marked(table, name, where)
-    return np.where(measured, values, np.nan)
+    return np.where(is_code(values) | marked(table, name, where), np.nan, values)
 
 
 def numbers(table: pd.DataFrame, name: str, where: str | Path) -> np.ndarray:

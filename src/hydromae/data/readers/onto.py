@@ -10,8 +10,9 @@ import xarray as xr
 from jaxtyping import Int
 
 from hydromae.data.readers.land import cell_coordinates, land_cells
-from hydromae.data.readers.ranges import check_range
-from hydromae.data.readers.record import FILL, daily, describe, unobserved_to_nan
+from hydromae.data.readers.ranges import in_range
+from hydromae.data.readers.record import daily, describe
+from hydromae.data.readers.unobserved import is_code, unobserved_to_nan
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 
@@ -36,7 +37,7 @@ class Onto:
     def cells(self, first: np.ndarray, where: str | Path) -> Int[np.ndarray, " N"]:
         """Flat numbers of the cells that are kept; `first` is the first map on all cells of the grid."""
         if self.land is None:
-            return np.flatnonzero(np.isfinite(first) & (abs(first) < FILL))
+            return np.flatnonzero(~is_code(first))
         if self.land.shape != self.grid.shape:
             raise InputError(
                 f"{where}: {self.grid.rows} × {self.grid.columns} cells, but the land mask has {self.land.shape[0]} × "
@@ -67,5 +68,4 @@ class Onto:
         record = record.assign_coords(cell_coordinates(cell, self.grid, self.land).coords)
         record[name].attrs |= {"grid_mapping": "crs", "long_name": said}
         record = record if monthly else daily(record, str(where))
-        check_range(record, str(where))
-        return describe(record)
+        return describe(in_range(record, str(where)))

@@ -15,14 +15,13 @@ from pyproj import Transformer
 
 from hydromae.data.containers import BROKEN, check_classic, check_hdf5, is_classic
 from hydromae.data.parse import parse_period
-from hydromae.data.readers.ranges import check_range
+from hydromae.data.readers.ranges import PROCESSING, NegativeFlow, in_range
+from hydromae.data.readers.unobserved import observed_only, unobserved_to_nan
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import ATTRIBUTES, VARIABLES
-from hydromae.virtual.layout import MISSING
 
 METRES: Mapping[str, str] = dict.fromkeys(("easting", "northing"), "EPSG:27700")
 DEGREES: Mapping[str, str] = dict.fromkeys(("latitude", "longitude"), "EPSG:4326")
-FILL = 1e19  # HadUK-Grid fills with 1e20; nothing measured is near it
 STATIC = (*(a.name for a in ATTRIBUTES), "easting", "northing", "centroid_easting", "centroid_northing")
 READ_DAYS = 730  # days of a file held at a time while it is streamed
 READ_AT_ONCE = 2**24  # values of a file below which it is not streamed
@@ -71,17 +70,6 @@ def streamed(dataset: xr.Dataset) -> xr.Dataset:
         if values.ndim < 2:
             values.load()
     return dataset.chunk({"time": READ_DAYS} if "time" in dataset.dims else {})
-
-
-def observed_only(values: xr.DataArray) -> xr.DataArray:
-    """NaN for what was not observed: NaN, ±inf, the sentinel −99999, fills of 1e20. Before any change of units."""
-    held = values.variable
-    return values.copy(data=held.where((abs(held) < FILL) & (held != MISSING)).data)  # neither NaN nor ±inf is less
-
-
-def unobserved_to_nan(values: xr.DataArray) -> xr.DataArray:
-    """As `observed_only`, in float32."""
-    return observed_only(values).astype(np.float32, copy=False)
 
 
 def site_names(values: np.ndarray, where: str) -> np.ndarray:
@@ -177,7 +165,9 @@ def describe(record: xr.Dataset) -> xr.Dataset:
     for name in record.data_vars:
         if name in VARIABLES:
             variable = VARIABLES[str(name)]
-            kept = {k: v for k, v in record[name].attrs.items() if k in ("long_name", "derived", "grid_mapping")}
+            kept = {
+                k: v for k, v in record[name].attrs.items() if k in ("long_name", "derived", "grid_mapping", PROCESSING)
+            }
             attrs = {"long_name": variable.name.replace("_", " "), **kept, "units": variable.units}
             record[name].attrs = attrs | ({"standard_name": variable.standard_name} if variable.standard_name else {})
     for attribute in ATTRIBUTES:
@@ -200,10 +190,10 @@ def plain_attributes(record: xr.Dataset) -> xr.Dataset:
     return record
 
 
-def canonical(record: xr.Dataset, where: str) -> xr.Dataset:
+def canonical(record: xr.Dataset, where: str, negative_flow: NegativeFlow = "refuse") -> xr.Dataset:
     """A record by the rules: shape, NaN, daily axis, range, positions, descriptions.
 
-    Values must be in canonical units already (`units.convert`).
+    Values must be in canonical units already (`units.convert`); `negative_flow` as in `ranges.in_range`.
     """
     record = check_dims(record, where)
     if "catchment" not in record.indexes:
@@ -214,8 +204,7 @@ def canonical(record: xr.Dataset, where: str) -> xr.Dataset:
         twice = record.indexes["catchment"][record.indexes["catchment"].duplicated()][0]
         raise InputError(f"{where}: catchment {twice} comes more than once; name each catchment once")
     record = daily(record, where)
-    check_range(record, where)
-    return describe(positions(record))
+    return describe(positions(in_range(record, where, negative_flow)))
 
 
 def _attribute(values: xr.DataArray, where: str) -> xr.DataArray:

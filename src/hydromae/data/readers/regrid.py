@@ -13,10 +13,12 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Int
 
-from hydromae.data.readers import haduk, units
+from hydromae.data.readers import haduk
 from hydromae.data.readers.names import EVAPORATION
 from hydromae.data.readers.onto import Onto
-from hydromae.data.readers.record import observed_only, open_file
+from hydromae.data.readers.quantities import quantity
+from hydromae.data.readers.ranges import in_range
+from hydromae.data.readers.record import open_file
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 
@@ -111,8 +113,8 @@ def converted(values: xr.DataArray, name: str, dims: tuple[str, ...], path: str 
         raise InputError(f"{path}: {values.name} is {values.dtype} {values.dims}; needs numbers {dims}")
     if not values.sizes["time"] or not np.issubdtype(values["time"].dtype, np.datetime64):
         raise InputError(f"{path}: time is {values['time'].dtype}[{values.sizes['time']}]; needs at least one date")
-    plain = observed_only(values.transpose(*dims))
-    return units.convert(plain, name, values.attrs.get("units"), str(path))
+    held = quantity(values.transpose(*dims), name, str(path))
+    return in_range(held.to_dataset(name=name), str(path))[name]
 
 
 def _containing(grid: GridSpec, east: np.ndarray, north: np.ndarray) -> Int[np.ndarray, "Y X"]:

@@ -16,17 +16,17 @@ from hydromae.data.readers import units
 from hydromae.data.readers.keys import CATCHMENTS, DATES, day_keys, flat_frame, key_column, refuse_twice, site_keys
 from hydromae.data.readers.names import COLUMNS, refuse_alike
 from hydromae.data.readers.nrfa import numeric, read_csv, with_attributes
+from hydromae.data.readers.quantities import quantity
 from hydromae.data.readers.record import (
     STATIC,
     canonical,
-    observed_only,
     open_file,
     plain,
     plain_attributes,
     site_names,
     streamed,
-    unobserved_to_nan,
 )
+from hydromae.data.readers.unobserved import ORIGIN, observed_only, unanswered
 from hydromae.data.readers.volumes import refuse_volumes
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import VARIABLES
@@ -113,7 +113,7 @@ def from_dataset(dataset: xr.Dataset, attributes: xr.Dataset | None = None, wher
         dataset = dataset.assign_coords(catchment=site_names(dataset["catchment"].values, where))
     if attributes is not None and "catchment" in dataset.dims:
         dataset = with_attributes(dataset, attributes, where)
-    dataset = _measured(dataset)
+    dataset = unanswered(_measured(dataset), where)
     named = _columns([str(name) for name in dataset.data_vars], where)
     area = dataset["catchment-area"] if "catchment-area" in dataset.variables else None
     record = dataset[[name for name in STATIC if name in dataset.variables]].reset_coords(drop=False)
@@ -124,8 +124,8 @@ def from_dataset(dataset: xr.Dataset, attributes: xr.Dataset | None = None, wher
             raise InputError(f"{where}: {column} has the dimensions {held.dims}; it needs (time, catchment)")
         if held.dtype.kind not in "iuf":
             raise InputError(f"{where}: {column} is of type {held.dtype}; give numbers, NaN where nothing was observed")
-        values = units.convert(observed_only(held), name, held.attrs.get("units"), where, area)
-        record[name] = values.assign_attrs(plain(held.attrs))
+        values = quantity(held, name, where, area)
+        record[name] = values.assign_attrs(plain(values.attrs))
     moved = [n for n in ("easting", "northing", "centroid_easting", "centroid_northing") if n in record.data_vars]
     return canonical(record.set_coords(moved), where)
 
@@ -198,7 +198,8 @@ def answer_frame(answer: xr.Dataset, frame: pd.DataFrame, where: str = "the tabl
     day = answer.indexes["time"].get_indexer(day_keys(flat, key_column(flat, DATES, where, "date column"), where))
     number, catchments = site_keys(flat, key_column(flat, CATCHMENTS, where, "catchment column"), where)
     row = answer.indexes["catchment"].get_indexer(pd.Index(catchments))[number]
-    result = frame.copy()
+    stale = [name for name in frame.columns if re.fullmatch(r"riverflow_q\d+(\.\d+)?", str(name))]
+    result = frame.drop(columns=stale)
     named = _columns([str(c) for c in flat.columns], where)
     for name, (column, spelled) in named.items():
         values = _in_units(answer[name], answer, spelled).transpose("time", "catchment").values[day, row]
@@ -213,8 +214,9 @@ def answer_frame(answer: xr.Dataset, frame: pd.DataFrame, where: str = "the tabl
         quantiles = _in_units(answer["riverflow_quantile"], answer, spelled).transpose("quantile", "time", "catchment")
         for level, values in zip(answer["quantile"].values, quantiles.values[:, day, row], strict=True):
             result[f"riverflow_q{percent(float(level))}"] = values
-    if "riverflow_origin" in answer:
-        result["riverflow_origin"] = answer["riverflow_origin"].transpose("time", "catchment").values[day, row]
+    origins = [str(name) for name in answer.data_vars if str(name).endswith(ORIGIN)]
+    for name in sorted(origins, key=lambda name: name != "riverflow_origin"):
+        result[name] = answer[name].transpose("time", "catchment").values[day, row]
     return result
 
 
@@ -234,7 +236,7 @@ def answer_dataset(answer: xr.Dataset, given: xr.Dataset, where: str = "the data
         `given` with NaN filled where the answer has a value, `riverflow_quantile` and `riverflow_origin` beside it, and
         `riverflow` where it had none.
     """
-    given = _measured(given)
+    given = unanswered(_measured(given), where)
     named = _columns([str(name) for name in given.data_vars], where)
     site = next((d for d in CATCHMENTS if d in given.dims), "catchment")
     spelled = {n: str(given[column].attrs.get("units", VARIABLES[n].units)) for n, (column, _) in named.items()}
@@ -249,7 +251,7 @@ def answer_dataset(answer: xr.Dataset, given: xr.Dataset, where: str = "the data
         if column in given:
             kept = given[column].dtype if given[column].dtype.kind == "f" else np.dtype(np.float64)
             told = values.transpose(*given[column].dims).values.astype(kept)
-            values = given[column].where(unobserved_to_nan(given[column]).notnull(), told)
+            values = given[column].where(observed_only(given[column]).notnull(), told)
         result = result.assign({column: values})
     if "riverflow_quantile" in laid:
         flow_units = spelled.get("riverflow", VARIABLES["riverflow"].units)
@@ -259,6 +261,8 @@ def answer_dataset(answer: xr.Dataset, given: xr.Dataset, where: str = "the data
             riverflow_quantile=quantile.rename(_site(quantile, site)),
             riverflow_origin=origin.rename(_site(origin, site)),
         )
+    for name in (str(n) for n in bare.data_vars if str(n).endswith(ORIGIN) and n not in result):
+        result = result.assign({name: bare[name].rename(_site(bare[name], site))})
     return result
 
 
