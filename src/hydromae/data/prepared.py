@@ -10,10 +10,10 @@ import numpy as np
 import xarray as xr
 
 from hydromae.data.folders import files_in
-from hydromae.data.readers import nrfa
+from hydromae.data.readers import haduk, nrfa
 from hydromae.data.readers.found import WEATHER
 from hydromae.data.readers.grids import GridFile, find_maps, product_of
-from hydromae.data.readers.record import names_in, positions
+from hydromae.data.readers.record import names_in, open_file, positions
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES, VARIABLES
 
@@ -93,4 +93,6 @@ def nothing_in(folder: Path, maps: Mapping[str, tuple[GridFile, ...]]) -> str:
 
 
 def _months(folder: Path, files: list[Path]) -> str:
-    return f"{folder}: {files[0].name} holds months, not days; download maps of days, and {GAUGES}"
+    with open_file(files[0], whole=False) as raw:
+        held = haduk.step(raw, files[0])
+    return f"{folder}: {files[0].name} holds {held}, not days; download maps of days, and {GAUGES}"

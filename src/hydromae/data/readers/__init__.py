@@ -111,7 +111,7 @@ def _record(
     held = names_in(source)
     if camels_gb.CLIMATOLOGY in held:
         return _attributed(camels_gb.read(source, training_period), attributes, source)
-    maps = {"HadUK-Grid": haduk.read, "CHESS": regrid.read_chess, "ERA5-Land": era5_land.read}
+    maps = {"HadUK-Grid": haduk.read_days, "CHESS": regrid.read_chess, "ERA5-Land": era5_land.read}
     product = product_of(held)
     return table.read(source, attributes) if product is None else maps[product](source)
 

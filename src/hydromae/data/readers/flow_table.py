@@ -17,6 +17,7 @@ from jaxtyping import Int
 from hydromae.data.readers import units
 from hydromae.data.readers.keys import day_keys
 from hydromae.data.readers.ranges import in_range
+from hydromae.data.readers.stamps import refuse_step, step_of
 from hydromae.data.readers.unobserved import FILLED, marked, marks_of, unobserved_to_nan
 from hydromae.errors import InputError, first_line
 
@@ -60,11 +61,13 @@ class FlowTable:
             raise InputError(f"{path}: not a readable parquet file ({first_line(error)}); write it again") from error
         _check_columns(rows.schema, path)
         found: set[int] = set()
+        days = pd.DatetimeIndex([])
         for batch in _batches(rows, [DATE, SITE], None, path):
-            _parsed(batch[DATE].unique(), path)
+            days = days.union(_parsed(batch[DATE].unique(), path))
             found |= set(_numbers(batch[SITE].unique(), path).tolist())
         if not found:
             raise InputError(f"{path}: there is no row in it; a row holds the values of one catchment on one day")
+        refuse_step(step_of(days), path)
         return cls(path, rows, np.array(sorted(found), dtype=np.int64))
 
     def days(self, days: pd.DatetimeIndex, area: xr.DataArray) -> xr.Dataset:

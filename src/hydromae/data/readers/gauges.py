@@ -14,6 +14,7 @@ import xarray as xr
 from hydromae.data.readers.keys import day_keys
 from hydromae.data.readers.nrfa import numeric
 from hydromae.data.readers.record import site_names
+from hydromae.data.readers.stamps import refuse_step, step_of
 from hydromae.errors import InputError
 
 BRITISH = re.compile(r"\d{1,2}/\d{1,2}/\d{4}", re.ASCII)
@@ -85,6 +86,7 @@ def days_of(frame: pd.DataFrame, name: str, where: str) -> pd.DatetimeIndex:
             raise InputError(f"{where}: {name} holds {wrong}, which is no day/month/year; write YYYY-MM-DD")
         frame = frame.assign(**{name: parsed})
     days = day_keys(frame, name, where)
+    refuse_step(step_of(days), where)
     if days.has_duplicates:
         raise InputError(f"{where}: has {days[days.duplicated()][0]:%Y-%m-%d} twice; keep one row a day")
     return days

@@ -14,6 +14,7 @@ from hydromae.data.folders import files_in
 from hydromae.data.readers import era5_land, haduk, regrid
 from hydromae.data.readers.onto import Onto
 from hydromae.data.readers.record import names_in, open_file
+from hydromae.data.readers.stamps import refuse_step, step_in, whole_days
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 
@@ -141,9 +142,10 @@ def _grid_files(path: Path, product: str) -> list[GridFile]:
             return [GridFile(path, product, name, column, told[column], None) for name, column in columns]
     with open_file(path, whole=False) as raw:
         if product == "CHESS":
+            refuse_step(step_in(raw) if "time" in raw.coords else None, path)
             columns = regrid.columns_in(raw, regrid.CHESS, path).items()
             return [GridFile(path, product, name, column, _days(raw, path), None) for name, column in columns]
-        if haduk.is_monthly(raw):
+        if haduk.step(raw, path):
             return []
         variable, field = haduk.field(raw, path)
         return [GridFile(path, product, variable, str(field.name), _days(raw, path), haduk.grid_of_file(path))]
@@ -153,4 +155,4 @@ def _days(raw: xr.Dataset, path: Path) -> pd.DatetimeIndex:
     if "time" not in raw.coords or not (raw["time"].size and np.issubdtype(raw["time"].dtype, np.datetime64)):
         held = raw["time"].dtype if "time" in raw.variables else "not there"
         raise InputError(f"{path}: its time is {held}; maps need dates of the standard calendar, not of 360 days")
-    return pd.DatetimeIndex(raw["time"].values).floor("D")
+    return whole_days(pd.DatetimeIndex(raw["time"].values), str(path))

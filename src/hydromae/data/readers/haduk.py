@@ -5,6 +5,7 @@ Source: Met Office, Hollis et al. 2019, doi:10.1002/gdj3.78, Open Government Lic
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,13 @@ from hydromae.data.readers.land import grid_of_axes
 from hydromae.data.readers.onto import Onto
 from hydromae.data.readers.quantities import quantity
 from hydromae.data.readers.record import open_file
+from hydromae.data.readers.stamps import refuse_step, step_in
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 
 NAMES = {"rainfall": "precipitation", "tas": "temperature"}
+NAMED = re.compile(r"(?:^|_)((?:day|mon|seas|ann)(?:-\d+y)?)(?=_|$)", re.ASCII)
+"""The step in the name of a file: `rainfall_hadukgrid_uk_5km_mon_202301-202312`."""
 AXES = ("time", "projection_y_coordinate", "projection_x_coordinate")
 
 
@@ -58,15 +62,39 @@ def read(path: str | Path, land: xr.DataArray | None = None, threshold: float = 
     flat = values.stack(cell=AXES[1:], create_index=False)
     cell = onto.cells(flat.isel(time=0).values, path)
     flat = quantity(flat.isel(cell=cell).drop_vars(AXES[1:], errors="ignore"), name, str(path))
-    monthly = is_monthly(raw)
+    held = step(raw, path)
+    monthly = held.startswith("monthly")
+    refuse_step(None if monthly else held, path)
     if monthly and name == "precipitation":
         flat = flat / flat["time"].dt.days_in_month
     return onto.record(flat.rename(name), cell, f"{raw.attrs.get('source', 'HadUK-Grid')} {name}", path, monthly)
 
 
-def is_monthly(raw: xr.Dataset) -> bool:
-    """Whether a file holds months, by what it says of itself."""
-    return str(raw.attrs.get("frequency")) == "mon"  # a number would compare as NumPy does
+def step(raw: xr.Dataset, path: str | Path) -> str:
+    """ "" where an opened file holds days, else what it holds (`monthly values`): by its times, attributes, bounds and name.
+
+    Raises
+    ------
+    InputError
+        There are no dates, or nothing says what its one map is of.
+    """
+    _refuse_no_dates(raw, path)
+    named = NAMED.search(Path(path).stem)
+    found = step_in(raw, "" if named is None else named.group(1))
+    if found is None:
+        raise InputError(
+            f"{path}: does not say whether its one map is of a day, a month or a year; give its attribute frequency "
+            "(day), or download daily maps"
+        )
+    return found
+
+
+def read_days(path: str | Path) -> xr.Dataset:
+    """As `read`, of days alone."""
+    with open_file(path, whole=False) as raw:
+        _named(raw, path)
+        refuse_step(step(raw, path), path)
+    return read(path)
 
 
 def field(raw: xr.Dataset, path: str | Path) -> tuple[str, xr.DataArray]:
@@ -77,9 +105,13 @@ def field(raw: xr.Dataset, path: str | Path) -> tuple[str, xr.DataArray]:
     InputError
         There are no dates, or no map of HadUK.
     """
+    _refuse_no_dates(raw, path)
+    return _named(raw, path)
+
+
+def _refuse_no_dates(raw: xr.Dataset, path: str | Path) -> None:
     if "time" in raw.dims and not (raw.sizes["time"] and np.issubdtype(raw["time"].dtype, np.datetime64)):
         raise InputError(f"{path}: time is {raw['time'].dtype}[{raw.sizes['time']}]; a HadUK map has at least one date")
-    return _named(raw, path)
 
 
 def _named(raw: xr.Dataset, path: str | Path) -> tuple[str, xr.DataArray]:

@@ -7,7 +7,8 @@ import re
 import numpy as np
 import pandas as pd
 
-from hydromae.data.readers.record import site_names, whole_days
+from hydromae.data.readers.record import site_names
+from hydromae.data.readers.stamps import refuse_hours, refuse_steps_by_row, whole_days, without_zone
 from hydromae.errors import InputError, first_line
 
 DATES = ("date", "time")
@@ -64,17 +65,20 @@ def day_keys(frame: pd.DataFrame, name: str, where: str) -> pd.DatetimeIndex:
             for told in held.dropna().unique():
                 if not DATE.match(str(told)):  # "now" and 7 would be dates to pandas
                     raise ValueError(f"it holds {str(told)[:40]!r}")
-            held = held.astype(str).where(held.notna())
+            held = held.astype(str).where(held.notna()).map(without_zone, na_action="ignore")
         days = pd.DatetimeIndex(pd.to_datetime(held, format="ISO8601"))
     except (ValueError, TypeError, OverflowError) as error:
         raise InputError(f"{where}: {name} is not all dates ({first_line(error)}); write YYYY-MM-DD") from error
     if days.hasnans:
         raise InputError(f"{where}: {name} is empty in row {int(days.isna().argmax())}; write YYYY-MM-DD")
-    return whole_days(days.tz_localize(None), where)
+    stamps = days.tz_localize(None)
+    refuse_hours(stamps, where)
+    return whole_days(stamps, where)
 
 
 def refuse_twice(day: np.ndarray, row: np.ndarray, days: pd.DatetimeIndex, catchments: np.ndarray, where: str) -> None:
-    """Refuse a catchment that has two rows of one day."""
+    """Refuse a catchment that has two rows of one day, or one a week, a month or a year."""
+    refuse_steps_by_row(day, row, days, catchments, where)
     pair = day.astype(np.int64) * len(catchments) + row
     _, first = np.unique(pair, return_index=True)
     if len(first) < len(pair):

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float32, Shaped
 
 from hydromae.data.containers import elsewhere
+from hydromae.data.readers.stamps import refuse_step, step_of
 from hydromae.data.readers.unobserved import DECLARED
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import VARIABLES
@@ -66,6 +67,7 @@ class MapFile:
         with opened(path) as file:
             merged = not {"data", "dates"}.isdisjoint(file)
             days = _dates(file, path) if merged else _keys(file, path)
+            refuse_step(step_of(days), path)
             name = "data" if merged else str(days[0])
             held = inside(file, name, path)
             rows = held.shape[-2:] if held.ndim == (3 if merged else 2) else ()

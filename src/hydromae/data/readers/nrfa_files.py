@@ -21,6 +21,7 @@ from hydromae.data.readers import nrfa
 from hydromae.data.readers.gauges import Gauge, days_of, named
 from hydromae.data.readers.nrfa import BRITISH, NAMES, numeric
 from hydromae.data.readers.record import describe, positions
+from hydromae.data.readers.stamps import STEPS, refuse_step
 from hydromae.errors import InputError, first_line
 from hydromae.files import sha256
 
@@ -78,6 +79,7 @@ def _nrfa_json(path: Path) -> Gauge:
     pairs = stream if stream and isinstance(stream[0], list) else list(zip(stream[::2], stream[1::2], strict=True))
     frame = pd.DataFrame(pairs, columns=["date", str(kind["id"])])
     placed = {name: float(station[name]) for name in ("latitude", "longitude") if station.get(name) is not None}
+    refuse_step(STEPS.get(str(kind.get("period", "P1D")).lower().split()[0]), path)
     return _of_nrfa(station["id"], kind["id"], kind["units"], frame, placed, path)
 
 
@@ -91,6 +93,7 @@ def _nrfa_csv(path: Path) -> Gauge:
             if row[:2] == ["data", "last"]:
                 break
         rows.extend((row[0], row[1]) for row in lines if row)
+    refuse_step(STEPS.get(header.get(("dataType", "period"), "").strip().lower().partition(" ")[0]), path)
     kind = header["dataType", "id"]
     frame = pd.DataFrame(rows, columns=["date", kind])
     return _of_nrfa(header["station", "id"], kind, header["dataType", "units"], frame, {}, path)

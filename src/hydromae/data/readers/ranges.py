@@ -47,7 +47,7 @@ def in_range(record: xr.Dataset, where: str, negative_flow: NegativeFlow = "refu
         minimum, maximum = VARIABLES[name].valid
         if minimum == 0 > lowest:
             record = record.assign({name: _without_negatives(record[name], negative_flow)})
-            ((lowest,), _) = _extremes(record[[name]], where)
+            ((lowest,), (highest,)) = _extremes(record[[name]], where)
         for value in (lowest, highest):
             if value < minimum or value > maximum:
                 raise InputError(f"{where}: {name} {_fault(record, name, value)}{_at(record[name], value)}")

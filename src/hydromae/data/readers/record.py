@@ -16,6 +16,7 @@ from pyproj import Transformer
 from hydromae.data.containers import BROKEN, check_classic, check_hdf5, is_classic
 from hydromae.data.parse import parse_period
 from hydromae.data.readers.ranges import PROCESSING, NegativeFlow, in_range
+from hydromae.data.readers.stamps import local_time, refuse_step, step_in, whole_days
 from hydromae.data.readers.unobserved import observed_only, unobserved_to_nan
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import ATTRIBUTES, VARIABLES
@@ -23,6 +24,7 @@ from hydromae.modalities import ATTRIBUTES, VARIABLES
 METRES: Mapping[str, str] = dict.fromkeys(("easting", "northing"), "EPSG:27700")
 DEGREES: Mapping[str, str] = dict.fromkeys(("latitude", "longitude"), "EPSG:4326")
 STATIC = (*(a.name for a in ATTRIBUTES), "easting", "northing", "centroid_easting", "centroid_northing")
+TIMES = ("time", "valid_time", "date")
 READ_DAYS = 730  # days of a file held at a time while it is streamed
 READ_AT_ONCE = 2**24  # values of a file below which it is not streamed
 LONGEST_GAP = 36525  # days; a record that jumps a century has a wrong date in it
@@ -55,6 +57,8 @@ def open_file(path: str | Path, whole: bool = True) -> xr.Dataset:
                 raw = xr.open_dataset(path, engine="scipy", mmap=False)
             else:
                 raw = xr.open_dataset(path, engine="h5netcdf", phony_dims="access")
+            for name in TIMES:
+                raw = local_time(raw, name)
             return streamed(raw) if whole else raw
     except BROKEN as error:
         remedy = "dates of the standard calendar" if "calendar" in first_line(error) else "a NetCDF-4 file"
@@ -112,7 +116,7 @@ def daily(record: xr.Dataset, where: str) -> xr.Dataset:
     Raises
     ------
     InputError
-        No days, dates that are not of the standard calendar, or a day that comes twice.
+        No days, dates that are not of the standard calendar, a day that comes twice, or values that are not daily ones.
     """
     if "time" not in record.dims or record.sizes["time"] == 0:
         raise InputError(f"{where}: there is no day in it; a record needs a dimension time with at least one date")
@@ -121,6 +125,7 @@ def daily(record: xr.Dataset, where: str) -> xr.Dataset:
     index = pd.DatetimeIndex(record["time"].values)
     if index.hasnans:
         raise InputError(f"{where}: time holds an empty date; remove that row")
+    refuse_step(step_in(record), where)
     days = whole_days(index, where)
     if days.has_duplicates:
         twice = days[days.duplicated()][0]
@@ -133,14 +138,6 @@ def daily(record: xr.Dataset, where: str) -> xr.Dataset:
     if len(full) != len(days):
         record = record.reindex(time=full)
     return record.assign_coords(time=("time", full, {"long_name": "day", "standard_name": "time"}))
-
-
-def whole_days(index: pd.DatetimeIndex, where: str) -> pd.DatetimeIndex:
-    """Days of dates and hours, in nanoseconds; dates that these cannot hold are refused."""
-    try:
-        return index.floor("D").as_unit("ns")
-    except pd.errors.OutOfBoundsDatetime as error:
-        raise InputError(f"{where}: time runs from {index.min()} to {index.max()}; keep to 1678 … 2261") from error
 
 
 def _check_gaps(days: pd.DatetimeIndex, where: str) -> None:

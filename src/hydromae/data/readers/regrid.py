@@ -19,6 +19,7 @@ from hydromae.data.readers.onto import Onto
 from hydromae.data.readers.quantities import quantity
 from hydromae.data.readers.ranges import in_range
 from hydromae.data.readers.record import open_file
+from hydromae.data.readers.stamps import refuse_step
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 
@@ -48,7 +49,9 @@ def read_haduk(path: str | Path, onto: Onto) -> xr.Dataset:
     own = haduk.grid_of_file(path)
     if own.lies_as(onto.grid):
         return haduk.read(path, onto.land, onto.threshold)
-    name, field = haduk.field(open_file(path), path)
+    raw = open_file(path)
+    name, field = haduk.field(raw, path)
+    refuse_step(haduk.step(raw, path), path)
     values = converted(field, name, haduk.AXES, path)
     east, north = (values[axis].values.astype(float) for axis in reversed(haduk.AXES[1:]))
     if own.cell_size < onto.grid.cell_size:

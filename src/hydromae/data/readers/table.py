@@ -26,6 +26,7 @@ from hydromae.data.readers.record import (
     site_names,
     streamed,
 )
+from hydromae.data.readers.stamps import local_time, whole_days
 from hydromae.data.readers.unobserved import ORIGIN, observed_only, unanswered
 from hydromae.data.readers.volumes import refuse_volumes
 from hydromae.errors import InputError, first_line
@@ -74,7 +75,7 @@ def open_zarr(path: str | Path) -> xr.Dataset:
     try:
         with warnings.catch_warnings(action="error", category=UserWarning):
             warnings.simplefilter("ignore", xr.SerializationWarning)
-            return streamed(xr.open_zarr(path, consolidated=False, chunks=None))
+            return streamed(local_time(xr.open_zarr(path, consolidated=False, chunks=None)))
     except (*BROKEN, UserWarning) as error:
         raise InputError(f"{path}: not a readable Zarr group ({first_line(error)}); give a .zarr folder") from error
 
@@ -113,7 +114,7 @@ def from_dataset(dataset: xr.Dataset, attributes: xr.Dataset | None = None, wher
         dataset = dataset.assign_coords(catchment=site_names(dataset["catchment"].values, where))
     if attributes is not None and "catchment" in dataset.dims:
         dataset = with_attributes(dataset, attributes, where)
-    dataset = unanswered(_measured(dataset), where)
+    dataset = local_time(unanswered(_measured(dataset), where))
     named = _columns([str(name) for name in dataset.data_vars], where)
     area = dataset["catchment-area"] if "catchment-area" in dataset.variables else None
     record = dataset[[name for name in STATIC if name in dataset.variables]].reset_coords(drop=False)
@@ -240,7 +241,7 @@ def answer_dataset(answer: xr.Dataset, given: xr.Dataset, where: str = "the data
     named = _columns([str(name) for name in given.data_vars], where)
     site = next((d for d in CATCHMENTS if d in given.dims), "catchment")
     spelled = {n: str(given[column].attrs.get("units", VARIABLES[n].units)) for n, (column, _) in named.items()}
-    days = pd.DatetimeIndex(given["time"].values).floor("D")
+    days = whole_days(pd.DatetimeIndex(local_time(given)["time"].values), where)
     laid = answer.reindex(time=days).assign_coords(time=given["time"])
     bare = laid.reset_coords(drop=True)
     result = given

@@ -69,7 +69,7 @@ def to_wide(answer: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
     told, beside = [key for key in values if key.startswith("riverflow_")], dict[str, np.ndarray]()
     for place, name in enumerate(names):
         mine = slice(place * days, (place + 1) * days)
-        kept = frame[name].dtype if frame[name].dtype in (np.float16, np.float32) else np.dtype(np.float64)
+        kept = np.float32 if frame[name].dtype == np.float32 else np.float64
         result[name] = values["riverflow"][mine].astype(kept)
         beside |= {f"{name}{key.removeprefix('riverflow')}": values[key][mine] for key in told}
     return pd.concat([result, pd.DataFrame(beside, index=frame.index)], axis=1)
