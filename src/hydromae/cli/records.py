@@ -108,6 +108,10 @@ class Prepare:
     """Share of land cells from which a patch of a map is a site."""
     allow_missing: bool = False
     """Take days that no map file holds as unobserved, instead of refusing."""
+    negative_flow: Literal["refuse", "missing"] = "refuse"
+    """missing: river flow below zero (tide, backwater) counts as missing, instead of refusing the file."""
+    daily_sums: Literal["same-day", "day-before"] | None = None
+    """Whose day a sum of ERA5-Land is that stands alone on its day, where the file does not say it."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -117,13 +121,21 @@ class Prepare:
 
     def run(self, say: Say) -> Result:
         """Write the store."""
-        from hydromae.data.prepare import SEED_TRAINING, prepare, prepare_seed
+        from hydromae.data.readers.options import reading_with
         from hydromae.data.store import open_store
+
+        with reading_with(self.negative_flow, self.daily_sums):
+            written = self._prepare(say)
+        say(f"{written}: a store; hydromae inspect {written} shows what is in it")
+        return {"path": str(written), "shape": "national" if "cell" in open_store(written).dims else "catchments"}
+
+    def _prepare(self, say: Say) -> str:
+        from hydromae.data.prepare import SEED_TRAINING, prepare, prepare_seed
 
         if self.layout is not None and self.shape == "catchments":
             raise InputError("--shape catchments: the seed's layout is national; leave --shape out")
         if self.layout is not None:
-            written = prepare_seed(
+            return prepare_seed(
                 self.source,
                 self.out,
                 self.attributes,
@@ -132,20 +144,17 @@ class Prepare:
                 land_threshold=self.land_threshold,
                 allow_missing=self.allow_missing,
             )
-        else:
-            written = prepare(
-                self.source,
-                self.out,
-                self.shape,
-                attributes=self.attributes,
-                period=self.period,
-                training_period=self.training_period,
-                land_threshold=self.land_threshold,
-                allow_missing=self.allow_missing,
-                say=say,
-            )
-        say(f"{written}: a store; hydromae inspect {written} shows what is in it")
-        return {"path": str(written), "shape": "national" if "cell" in open_store(written).dims else "catchments"}
+        return prepare(
+            self.source,
+            self.out,
+            self.shape,
+            attributes=self.attributes,
+            period=self.period,
+            training_period=self.training_period,
+            land_threshold=self.land_threshold,
+            allow_missing=self.allow_missing,
+            say=say,
+        )
 
 
 @dataclass(frozen=True)

@@ -257,9 +257,11 @@ def _plan(folder: Path, made: Mapped, chosen: bool) -> list[str]:
         for name in begins
         if not chosen and (begins[name] < days[0] or ends[name] > days[-1])
     )
+    said = dict.fromkeys(f"{f.path.name}: {f.variable}: {f.said}" for m in made.maps.values() for f in m.used if f.said)
     way = "derived from the weather of catchments" if made.maker is not None else "missing"
     return [
         f"{folder}: maps of {told}, {days[0]:%Y-%m-%d} … {days[-1]:%Y-%m-%d}, on {where}",
+        *said,
         *([f"maps {way}: {', '.join(lacking)}"] if lacking else []),
         *(
             [f"days at the edges that only some maps have are left out: {outside}; --allow-missing keeps them"]

@@ -20,6 +20,7 @@ from hydromae.data.readers import camels_gb, land, nrfa, read
 from hydromae.data.readers.found import Found, find
 from hydromae.data.readers.grids import find_maps
 from hydromae.data.readers.products import PRODUCTS
+from hydromae.data.readers.ranges import processing_of
 from hydromae.data.readers.record import open_file, within
 from hydromae.data.readers.seed import SeedFolder
 from hydromae.data.scaling import Scaling
@@ -74,7 +75,7 @@ def prepare_catchments(
     else:
         record = read(source, attributes, training_period=training_period or TRAINING_PERIOD)
     record = within(record, period, str(source))
-    for line in () if product else described(record, source):
+    for line in processing_of(record, source) if product else described(record, source):
         say(line)
     if "catchment" not in record.dims or "cell" in record.dims:
         raise InputError(f"{source}: not a catchment dataset (dimensions {', '.join(map(str, record.dims))})")

@@ -45,6 +45,8 @@ class GridFile:
         Ascending.
     grid : GridSpec or None
         Its own, of HadUK-Grid.
+    said : str
+        How its hours become days, of ERA5-Land.
     """
 
     path: Path
@@ -53,6 +55,7 @@ class GridFile:
     column: str
     days: pd.DatetimeIndex
     grid: GridSpec | None
+    said: str = ""
 
     @property
     def rank(self) -> tuple[int, float, int]:
@@ -64,8 +67,9 @@ class GridFile:
         """Its maps on the land cells of a grid."""
         if self.product == "HadUK-Grid":
             return regrid.read_haduk(self.path, onto)
-        reader = regrid.read_chess if self.product == "CHESS" else era5_land.read
-        return reader(self.path, onto, self.variable)
+        if self.product == "CHESS":
+            return regrid.read_chess(self.path, onto, self.variable)
+        return era5_land.read(self.path, onto, self.variable)
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ class GridFiles:
 
 
 def find_maps(folder: Path) -> dict[str, tuple[GridFile, ...]]:
-    """The files of maps of days in a folder, however deep, by variable; files of months are none.
+    """The files of maps of days in a folder, however deep, by variable; HadUK-Grid's of months, seasons and years are none.
 
     Raises
     ------
@@ -138,8 +142,11 @@ def _grid_files(path: Path, product: str) -> list[GridFile]:
         with era5_land.opened(path, whole=False) as raw:
             columns = regrid.columns_in(raw, era5_land.COLUMNS, path).items()
             _days(raw, path)
-            told = {column: era5_land.hours_of(raw, column, path).days.unique() for _, column in columns}
-            return [GridFile(path, product, name, column, told[column], None) for name, column in columns]
+            hours = {column: era5_land.hours_of(raw, column, path) for _, column in columns}
+            return [
+                GridFile(path, product, name, column, hours[column].days.unique(), None, hours[column].said)
+                for name, column in columns
+            ]
     with open_file(path, whole=False) as raw:
         if product == "CHESS":
             refuse_step(step_in(raw) if "time" in raw.coords else None, path)

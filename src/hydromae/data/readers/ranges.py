@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import xarray as xr
 
 from hydromae.data.containers import BROKEN
 from hydromae.data.readers import units
+from hydromae.data.readers.options import reading_options
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import VARIABLES
 
-NegativeFlow = Literal["refuse", "missing"]
 CODES = tuple(sign * one for sign in (-1, 1) for one in (9999.0, 9999.9, 999.0, 999.9, 999.99, 99999.0, 99.9, 8888.0))
 CODES = (*CODES, -99.0, -9.0, -9998.0, -7777.0, -32768.0)
 """Codes for missing that a file has to declare: in some unit of some variable each may be a value."""
@@ -23,8 +21,10 @@ PROCESSING = "processing"
 """Attribute of a variable: what a reader did to its values, in one line."""
 
 
-def in_range(record: xr.Dataset, where: str, negative_flow: NegativeFlow = "refuse") -> xr.Dataset:
+def in_range(record: xr.Dataset, where: str) -> xr.Dataset:
     """The record with noise below zero as zero; values outside `Variable.valid` are refused, with a guess at the cause.
+
+    Under `options.reading_with(negative_flow="missing")` river flow below zero becomes NaN; `processing` has the count.
 
     Parameters
     ----------
@@ -32,8 +32,6 @@ def in_range(record: xr.Dataset, where: str, negative_flow: NegativeFlow = "refu
         In canonical units; `units` of a variable are those of its source, where it was converted.
     where : str
         The source, for the message.
-    negative_flow : {"refuse", "missing"}
-        "missing": river flow below zero (tide, backwater) becomes NaN; the attribute `processing` has the count.
 
     Raises
     ------
@@ -46,7 +44,7 @@ def in_range(record: xr.Dataset, where: str, negative_flow: NegativeFlow = "refu
     for name, lowest, highest in zip(names, *_extremes(record[names], where), strict=True):
         minimum, maximum = VARIABLES[name].valid
         if minimum == 0 > lowest:
-            record = record.assign({name: _without_negatives(record[name], negative_flow)})
+            record = record.assign({name: _without_negatives(record[name])})
             ((lowest,), (highest,)) = _extremes(record[[name]], where)
         for value in (lowest, highest):
             if value < minimum or value > maximum:
@@ -54,10 +52,10 @@ def in_range(record: xr.Dataset, where: str, negative_flow: NegativeFlow = "refu
     return record
 
 
-def _without_negatives(values: xr.DataArray, negative_flow: NegativeFlow) -> xr.DataArray:
+def _without_negatives(values: xr.DataArray) -> xr.DataArray:
     """Values without noise below zero, and, where it is asked for, without negative flow."""
     zeroed = values.where((values >= 0) | (values < -NOISE) | values.isnull(), 0.0).assign_attrs(values.attrs)
-    if values.name != "riverflow" or negative_flow == "refuse":
+    if values.name != "riverflow" or reading_options().negative_flow == "refuse":
         return zeroed
     count = int((zeroed < 0).sum())
     if not count:

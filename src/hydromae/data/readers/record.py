@@ -15,7 +15,7 @@ from pyproj import Transformer
 
 from hydromae.data.containers import BROKEN, check_classic, check_hdf5, is_classic
 from hydromae.data.parse import parse_period
-from hydromae.data.readers.ranges import PROCESSING, NegativeFlow, in_range
+from hydromae.data.readers.ranges import PROCESSING, in_range
 from hydromae.data.readers.stamps import local_time, refuse_step, step_in, whole_days
 from hydromae.data.readers.unobserved import observed_only, unobserved_to_nan
 from hydromae.errors import InputError, first_line
@@ -187,10 +187,10 @@ def plain_attributes(record: xr.Dataset) -> xr.Dataset:
     return record
 
 
-def canonical(record: xr.Dataset, where: str, negative_flow: NegativeFlow = "refuse") -> xr.Dataset:
+def canonical(record: xr.Dataset, where: str) -> xr.Dataset:
     """A record by the rules: shape, NaN, daily axis, range, positions, descriptions.
 
-    Values must be in canonical units already (`units.convert`); `negative_flow` as in `ranges.in_range`.
+    Values must be in canonical units already (`units.convert`).
     """
     record = check_dims(record, where)
     if "catchment" not in record.indexes:
@@ -201,7 +201,7 @@ def canonical(record: xr.Dataset, where: str, negative_flow: NegativeFlow = "ref
         twice = record.indexes["catchment"][record.indexes["catchment"].duplicated()][0]
         raise InputError(f"{where}: catchment {twice} comes more than once; name each catchment once")
     record = daily(record, where)
-    return describe(positions(in_range(record, where, negative_flow)))
+    return describe(positions(in_range(record, where)))
 
 
 def _attribute(values: xr.DataArray, where: str) -> xr.DataArray:

@@ -205,6 +205,9 @@ def answer_frame(answer: xr.Dataset, frame: pd.DataFrame, where: str = "the tabl
     for name, (column, spelled) in named.items():
         values = _in_units(answer[name], answer, spelled).transpose("time", "catchment").values[day, row]
         given = numeric(flat, column, where)
+        if f"{name}{ORIGIN}" in answer:
+            answered = answer[f"{name}{ORIGIN}"].transpose("time", "catchment").values[day, row] != 0
+            given = np.where(answered, np.nan, given)
         if column in result.columns and np.isnan(given).any():
             kept = np.float32 if frame[column].dtype == np.float32 else np.float64
             result[column] = np.where(np.isnan(given), values, given).astype(kept)
@@ -252,7 +255,10 @@ def answer_dataset(answer: xr.Dataset, given: xr.Dataset, where: str = "the data
         if column in given:
             kept = given[column].dtype if given[column].dtype.kind == "f" else np.dtype(np.float64)
             told = values.transpose(*given[column].dims).values.astype(kept)
-            values = given[column].where(observed_only(given[column]).notnull(), told)
+            seen = observed_only(given[column]).notnull()
+            if f"{name}{ORIGIN}" in bare:
+                seen &= (bare[f"{name}{ORIGIN}"].rename(_site(bare[name], site)) == 0).transpose(*seen.dims)
+            values = given[column].where(seen, told)
         result = result.assign({column: values})
     if "riverflow_quantile" in laid:
         flow_units = spelled.get("riverflow", VARIABLES["riverflow"].units)
