@@ -331,6 +331,47 @@ def test_an_answer_that_is_asked_again_is_answered_as_before():
     )
 
 
+def test_negative_flow_is_answered_on_a_word():
+    question = with_holes(RIVERS)
+    place = {"time": 7, "catchment": 2}
+    question["riverflow"][place] = np.nan
+    expected = MODEL.predict(question)
+    question["riverflow"][place] = -0.3
+    for one in (question, frame_of(question)):
+        with pytest.raises(InputError, match="negative_flow='missing' in Python"):
+            MODEL.predict(one)
+    told = MODEL.predict(question, negative_flow="missing")
+    np.testing.assert_array_equal(told["riverflow"].values, expected["riverflow"].values)
+    assert int(told["riverflow_origin"][place]) == 1
+    table = MODEL.predict(frame_of(question), negative_flow="missing")
+    assert (table["riverflow"] >= 0).all()
+    assert MODEL.forecast(question, days=2, negative_flow="missing").sizes["time"] == question.sizes["time"] + 2
+
+
+class Stopped(Exception):
+    """Raised where the reading is over."""
+
+
+@pytest.mark.parametrize("command", ["predict", "forecast", "evaluate"])
+def test_every_command_that_reads_takes_the_word_for_negative_flow(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*given: object, **options: object) -> None:
+        raise Stopped
+
+    frame = frame_of(RIVERS.isel(time=slice(0, 60)))
+    frame.loc[3, "riverflow"] = -0.3
+    frame.to_csv(tmp_path / "tide.csv", index=False)
+    monkeypatch.setattr("hydromae.predict.load", lambda *given: MODEL)
+    monkeypatch.setattr(Model, "predict", stop)
+    monkeypatch.setattr("hydromae.evaluate.run.run_protocol", stop)
+    words = [command, str(tmp_path / "tide.csv"), "--model", "x", "--out", str(tmp_path / "answer.nc")]
+    assert main(words) == 2 and "--negative-flow missing" in capsys.readouterr().err.replace("\n", " ")
+    with pytest.raises(Stopped):
+        main([*words, "--negative-flow", "missing"])
+    assert "riverflow: 1 negative values are missing" in capsys.readouterr().out.replace("\n", " ")
+
+
 @pytest.mark.parametrize("code", [1e20, 9.969209968386869e36, -99999.0, np.inf, "NaN", "---", ""])
 def test_a_code_never_comes_back_as_an_answer(code: object):
     frame = frame_of(with_holes(RIVERS)).astype({"riverflow": object if isinstance(code, str) else float})

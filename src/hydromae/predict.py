@@ -18,9 +18,10 @@ from hydromae.batch import Batch
 from hydromae.blend import Sums, overlapping
 from hydromae.card import model_card, read_card, write_shared
 from hydromae.config import Config, Precision
-from hydromae.data.readers import nrfa
 from hydromae.data.readers.ahead import with_days
-from hydromae.data.readers.table import answer_dataset, answer_frame, from_dataset, from_frame
+from hydromae.data.readers.given import Attributes, attributes_of, record_in
+from hydromae.data.readers.options import NegativeFlow, reading_with
+from hydromae.data.readers.table import answer_dataset, answer_frame
 from hydromae.data.readers.wide import is_wide, to_long, to_wide
 from hydromae.data.record import Record, record_of
 from hydromae.data.scaling import Scaling
@@ -39,7 +40,6 @@ from hydromae.train.runs import model_in
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles that an answer carries unless others are asked for."""
 SITES_AT_ONCE = 600
-Attributes = pd.DataFrame | xr.Dataset | str | Path | None
 Watch = Callable[[int, int], None]
 
 
@@ -89,6 +89,7 @@ class Model:
         quantiles: Sequence[float] = LEVELS,
         attributes: Attributes = None,
         watch: Watch = unwatched,
+        negative_flow: NegativeFlow = "refuse",
     ) -> xr.Dataset: ...
     @overload
     def predict(
@@ -97,6 +98,7 @@ class Model:
         quantiles: Sequence[float] = LEVELS,
         attributes: Attributes = None,
         watch: Watch = unwatched,
+        negative_flow: NegativeFlow = "refuse",
     ) -> pd.DataFrame: ...
     def predict(
         self,
@@ -104,6 +106,7 @@ class Model:
         quantiles: Sequence[float] = LEVELS,
         attributes: Attributes = None,
         watch: Watch = unwatched,
+        negative_flow: NegativeFlow = "refuse",
     ) -> xr.Dataset | pd.DataFrame:
         """Answer every NaN of every variable that the model knows.
 
@@ -115,30 +118,35 @@ class Model:
             catchment), or wide: one row a day, a column of flow for each river, its units in `data.attrs["units"]`.
         quantiles : sequence of float
             Levels of `riverflow_quantile`.
-        attributes : DataFrame, Dataset or path, optional
-            Of the catchments, where the data have none: positions at least. A DataFrame has the catchments as its index.
+        attributes : DataFrame (catchments as its index), Dataset or path, optional
+            Of the catchments, where the data have none: positions at least.
         watch : callable
             Told how many windows are answered, and of how many; nothing is printed unless it does.
+        negative_flow : {"refuse", "missing"}
+            "missing": flow below zero (tide, backwater) counts as not observed, instead of being refused.
 
         Returns
         -------
         Dataset or DataFrame
             What was observed, bit for bit; in place of NaN the mean of the answer. Beside it `riverflow_quantile`
-            (quantile, time, catchment) and `riverflow_origin` (0 observed, 1 filled, 2 forecast, 3 ungauged).
+            (quantile, time, catchment) and `riverflow_origin` (0 observed, 1 filled, 2 forecast, 3 ungauged); the same of
+            weather that was answered.
 
         Raises
         ------
         InputError
             If the data are no water record, or a value is impossible.
         """
-        levels, known = _levels(quantiles), _known(attributes)
-        if isinstance(data, pd.DataFrame):
-            table = to_long(data) if is_wide(data) else data
-            answer = answer_frame(self._answer(from_frame(table, known), levels, watch), table)
-            return answer if table is data else to_wide(answer, data)
-        if not isinstance(data, xr.Dataset):
+        levels, known = _levels(quantiles), attributes_of(attributes)
+        if not isinstance(data, xr.Dataset | pd.DataFrame):
             raise InputError(f"{type(data).__name__}: cannot be answered; give an xarray Dataset or a pandas DataFrame")
-        return answer_dataset(self._answer(from_dataset(data, known), levels, watch), data)
+        with reading_with(negative_flow):
+            answer = self._answer(record_in(data, known), levels, watch)
+        if isinstance(data, xr.Dataset):
+            return answer_dataset(answer, data)
+        table = to_long(data) if is_wide(data) else data
+        filled = answer_frame(answer, table)
+        return filled if table is data else to_wide(filled, data)
 
     def forecast(
         self,
@@ -146,9 +154,10 @@ class Model:
         days: int = 7,
         quantiles: Sequence[float] = LEVELS,
         attributes: Attributes = None,
+        negative_flow: NegativeFlow = "refuse",
     ) -> xr.Dataset | pd.DataFrame:
         """As `predict`, with `days` days of NaN after the last one; where weather is known ahead, ask `predict`."""
-        return self.predict(with_days(data, days), quantiles, attributes)
+        return self.predict(with_days(data, days), quantiles, attributes, negative_flow=negative_flow)
 
     def embed(self, data: xr.Dataset | pd.DataFrame, attributes: Attributes = None) -> xr.Dataset:
         """What the encoder makes of rivers and days, to compare or to cluster them.
@@ -164,11 +173,7 @@ class Model:
             `site_embedding` (catchment, feature), the mean over the days, and `day_embedding` (time, feature), the mean over
             the catchments; catchments that share a token share their embedding.
         """
-        known = _known(attributes)
-        if isinstance(data, pd.DataFrame):
-            dataset = from_frame(to_long(data) if is_wide(data) else data, known)
-        else:
-            dataset = from_dataset(data, known)
+        dataset = record_in(data, attributes_of(attributes))
         record = record_of(dataset, self.config, self.scaling, self.grid)
         width = self.config.model.d_model
         sites, days = np.zeros((len(record.groups), width)), np.zeros((len(record.days), width))
@@ -281,17 +286,6 @@ def _levels(quantiles: Sequence[float]) -> list[float]:
     if not levels or not all(0 < level < 1 for level in levels):
         raise InputError(f"quantiles {list(quantiles)}: each must lie between 0 and 1, both excluded")
     return levels
-
-
-def _known(attributes: Attributes) -> xr.Dataset | None:
-    """Attributes as the readers take them."""
-    if isinstance(attributes, pd.DataFrame):
-        return nrfa.of_frame(attributes)
-    if not isinstance(attributes, xr.Dataset | str | Path | None):
-        raise InputError(
-            f"attributes: a {type(attributes).__name__} is none; give a DataFrame, a Dataset or a CSV file"
-        )
-    return attributes if attributes is None or isinstance(attributes, xr.Dataset) else nrfa.read(attributes)
 
 
 def load(name: str | Path, device: str | torch.device | None = "auto", precision: str = "auto") -> Model:

@@ -148,6 +148,8 @@ class Predict:
     """Table of static attributes under the NRFA names (CSV), where the record has none of its own."""
     quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
     """Levels of the quantiles."""
+    negative_flow: Literal["refuse", "missing"] = "refuse"
+    """missing: river flow below zero (tide, backwater) counts as missing, instead of refusing the file."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: Precision = "auto"
@@ -164,10 +166,15 @@ class Predict:
         from hydromae.data import readers
         from hydromae.data.answers import write_answer
         from hydromae.data.origin import Origin
+        from hydromae.data.readers.options import reading_with
+        from hydromae.data.readers.ranges import processing_of
         from hydromae.predict import load
 
         model = load(self.model, self.device, self.precision)
-        record = readers.load(self.question, self.attributes)
+        with reading_with(self.negative_flow):
+            record = readers.load(self.question, self.attributes)
+        for line in processing_of(record, self.question):
+            say(line)
         answer = model.predict(record, self.quantiles, watch=telling("windows"))
         write_answer(answer, self.out)
         origin = answer["riverflow_origin"].values
@@ -195,6 +202,8 @@ class Forecast:
     """Whether weather after an issue day is used, where the record holds it; flow after it never is."""
     attributes: Path | None = None
     """Table of static attributes under the NRFA names (CSV), where the record has none of its own."""
+    negative_flow: Literal["refuse", "missing"] = "refuse"
+    """missing: river flow below zero (tide, backwater) counts as missing, instead of refusing the file."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: Precision = "auto"
@@ -210,11 +219,16 @@ class Forecast:
         """Read, forecast, write."""
         from hydromae.data import readers
         from hydromae.data.answers import write_answer
+        from hydromae.data.readers.options import reading_with
+        from hydromae.data.readers.ranges import processing_of
         from hydromae.predict import load
         from hydromae.questions import forecast, last_flow, parse_issues
 
         model = load(self.model, self.device, self.precision)
-        record = readers.load(self.record, self.attributes)
+        with reading_with(self.negative_flow):
+            record = readers.load(self.record, self.attributes)
+        for line in processing_of(record, self.record):
+            say(line)
         issues = last_flow(record) if self.issues is None else parse_issues(self.issues)
         context = model.config.data.sequence_length
         answer = forecast(model, record, issues, self.days, self.weather, context, telling("issue days"))

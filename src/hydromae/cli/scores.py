@@ -50,6 +50,8 @@ class Evaluate:
     """Days between two issues of a forecast; 30 unless the protocol says other."""
     baselines: bool = True
     """Score the baselines too; --no-baselines leaves them out."""
+    negative_flow: Literal["refuse", "missing"] = "refuse"
+    """missing: river flow below zero (tide, backwater) counts as missing, instead of refusing the file."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: Precision = "auto"
@@ -63,6 +65,8 @@ class Evaluate:
 
     def run(self, say: Say) -> Result:
         """Ask every question, score every answer, show the medians."""
+        from hydromae.data.readers.options import reading_with
+        from hydromae.data.readers.ranges import processing_of
         from hydromae.evaluate import networks, protocol
         from hydromae.evaluate.run import run_protocol
         from hydromae.evaluate.score import summary
@@ -73,7 +77,10 @@ class Evaluate:
         period = self.period or (protocol.PERIODS["report"] if gb else ALL)
         model = None if name is None else load(name, self.device, self.precision)
         settings = self._settings() | ({} if model is None else {"precision": model.precision_used})
-        record = _record(self.store)
+        with reading_with(self.negative_flow):
+            record = _record(self.store)
+        for line in processing_of(record, self.store):
+            say(line)
         more = networks.methods_of(record, networks.SHIPPED, self.questions) if gb and self.baselines else None
         evaluation = run_protocol(
             model, record, period, self.questions, every, self.baselines, settings, more, telling("questions")
@@ -97,6 +104,7 @@ class Evaluate:
             "questions": asked,
             "every": (self.every,) if self.every else (),
             "precision": (self.precision,) if self.precision != "auto" else (),
+            "negative-flow": (self.negative_flow,) if self.negative_flow != "refuse" else (),
         }
         words = ["hydromae", "evaluate", self.store]
         for option, values in given.items():

@@ -68,14 +68,13 @@ def prepare_catchments(
     InputError
         From the readers, the scaling or the store; or the place of a catchment is not known.
     """
-    product = isinstance(source, Found)
-    if isinstance(source, Found):
+    if product := isinstance(source, Found):
         record = source.read(None if attributes is None else nrfa.read(attributes))
         source = source.folder
     else:
         record = read(source, attributes, training_period=training_period or TRAINING_PERIOD)
     record = within(record, period, str(source))
-    for line in processing_of(record, source) if product else described(record, source):
+    for line in [*([] if product else described(record, source)), *processing_of(record, source)]:
         say(line)
     if "catchment" not in record.dims or "cell" in record.dims:
         raise InputError(f"{source}: not a catchment dataset (dimensions {', '.join(map(str, record.dims))})")
@@ -159,7 +158,7 @@ def prepare_maps(
     Raises
     ------
     InputError
-        From the readers, the scaling or the store; or there are no cells, or no grid.
+        From the readers, the scaling or the store; no cells, or no grid.
     """
     record = within(read(source, attributes, training_period=training_period), period, str(source))
     if not {"cell", "catchment"} <= set(record.dims):
@@ -276,8 +275,8 @@ def prepare(
     if with_maps:
         return prepare_maps(record, attributes, out, period, training_period, land_threshold=land_threshold)
     mask = one_of(folder, ("*land*.npz", "*mask*.pt"))
+    what = "*attributes*.csv" if attributes is None else "*land*.npz or *mask*.pt"
     if attributes is None or mask is None:
-        what = "*attributes*.csv" if attributes is None else "*land*.npz or *mask*.pt"
         raise InputError(f"{folder}: no {what} in it, which a national record needs; put one there")
     normals: dict[str, Any] = {
         "rain_normal": one_of(folder, ("rainfall_*_mon_*.nc",)),

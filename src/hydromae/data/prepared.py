@@ -13,7 +13,6 @@ from hydromae.data.folders import files_in
 from hydromae.data.readers import haduk, nrfa
 from hydromae.data.readers.found import WEATHER
 from hydromae.data.readers.grids import GridFile, find_maps, product_of
-from hydromae.data.readers.ranges import processing_of
 from hydromae.data.readers.record import names_in, open_file, positions
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES, VARIABLES
@@ -34,7 +33,6 @@ def described(record: xr.Dataset, source: str | Path) -> list[str]:
         f"{source}: {many} catchments, {days[0]:%Y-%m-%d} … {days[-1]:%Y-%m-%d}",
         f"uses {', '.join(used) or 'nothing'}",
         *([f"missing: {', '.join(lacking)}"] if lacking else []),
-        *processing_of(record, source),
     ]
 
 

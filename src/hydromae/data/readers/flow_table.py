@@ -61,13 +61,13 @@ class FlowTable:
             raise InputError(f"{path}: not a readable parquet file ({first_line(error)}); write it again") from error
         _check_columns(rows.schema, path)
         found: set[int] = set()
-        days = pd.DatetimeIndex([])
+        days: set[pd.Timestamp] = set()
         for batch in _batches(rows, [DATE, SITE], None, path):
-            days = days.union(_parsed(batch[DATE].unique(), path))
+            days |= set(_parsed(batch[DATE].unique(), path))
             found |= set(_numbers(batch[SITE].unique(), path).tolist())
         if not found:
             raise InputError(f"{path}: there is no row in it; a row holds the values of one catchment on one day")
-        refuse_step(step_of(days), path)
+        refuse_step(step_of(pd.DatetimeIndex(sorted(days))), path)
         return cls(path, rows, np.array(sorted(found), dtype=np.int64))
 
     def days(self, days: pd.DatetimeIndex, area: xr.DataArray) -> xr.Dataset:

@@ -178,7 +178,7 @@ def _numbers(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
 
 
 def _missing(held: h5py.Dataset) -> tuple[float, ...]:
-    told = [np.ravel(held.attrs[name]) for name in DECLARED if name in held.attrs]
+    told = [np.asarray(held.attrs[name]).ravel() for name in DECLARED if name in held.attrs]
     return tuple(float(one) for part in told if part.dtype.kind in "iuf" for one in part)
 
 

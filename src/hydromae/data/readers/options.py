@@ -30,7 +30,8 @@ class ReadingOptions:
     daily_sums: DailySums | None = None
 
 
-_options: ContextVar[ReadingOptions] = ContextVar("reading_options", default=ReadingOptions())
+DEFAULT = ReadingOptions()
+_options: ContextVar[ReadingOptions] = ContextVar("reading_options", default=DEFAULT)
 
 
 def reading_options() -> ReadingOptions:
@@ -39,7 +40,7 @@ def reading_options() -> ReadingOptions:
 
 
 @contextmanager
-def reading_with(negative_flow: NegativeFlow = "refuse", daily_sums: DailySums | None = None) -> Iterator[None]:
+def reading_with(negative_flow: str = "refuse", daily_sums: DailySums | None = None) -> Iterator[None]:
     """Read with other options.
 
     Raises
@@ -49,7 +50,7 @@ def reading_with(negative_flow: NegativeFlow = "refuse", daily_sums: DailySums |
     """
     if negative_flow not in ("refuse", "missing"):
         raise InputError(f"negative_flow {negative_flow!r}: is neither refuse nor missing; choose one")
-    token = _options.set(ReadingOptions(negative_flow, daily_sums))
+    token = _options.set(ReadingOptions("missing" if negative_flow == "missing" else "refuse", daily_sums))
     try:
         yield
     finally:

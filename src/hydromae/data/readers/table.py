@@ -17,15 +17,7 @@ from hydromae.data.readers.keys import CATCHMENTS, DATES, day_keys, flat_frame, 
 from hydromae.data.readers.names import COLUMNS, refuse_alike
 from hydromae.data.readers.nrfa import numeric, read_csv, with_attributes
 from hydromae.data.readers.quantities import quantity
-from hydromae.data.readers.record import (
-    STATIC,
-    canonical,
-    open_file,
-    plain,
-    plain_attributes,
-    site_names,
-    streamed,
-)
+from hydromae.data.readers.record import STATIC, canonical, open_file, plain, plain_attributes, site_names, streamed
 from hydromae.data.readers.stamps import local_time, whole_days
 from hydromae.data.readers.unobserved import ORIGIN, observed_only, unanswered
 from hydromae.data.readers.volumes import refuse_volumes
