@@ -245,11 +245,14 @@ def of_answer(path: Path) -> Plain:
 
 
 def _day(value: Any) -> str:
+    """The day that a stamp means: less than 10 s before midnight that midnight, else the day that is written."""
     if isinstance(value, np.datetime64):
-        return str(value.astype("datetime64[D]"))
-    if isinstance(value, datetime.datetime | datetime.date):
-        return value.isoformat()[:10]
-    return datetime.datetime.fromisoformat(str(value).strip()).date().isoformat()
+        return str((value + np.timedelta64(10, "s")).astype("datetime64[D]"))
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return value.isoformat()
+    stamp = value if isinstance(value, datetime.datetime) else datetime.datetime.fromisoformat(str(value).strip())
+    late = stamp.hour == 23 and stamp.minute == 59 and stamp.second >= 50
+    return (stamp.date() + datetime.timedelta(days=1) if late else stamp.date()).isoformat()
 
 
 def _site(value: Any) -> str:
