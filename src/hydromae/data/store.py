@@ -103,7 +103,7 @@ def building(path: str | Path) -> Iterator[str]:
         aside = f"{name}.partial-{uuid.uuid4().hex[:8]}"
         try:
             yield aside if "file" in system.protocol else system.unstrip_protocol(aside)
-            _rename(system, aside, name)
+            Path(aside).rename(name) if "file" in system.protocol else system.mv(aside, name, recursive=True)
         except OSError as error:
             if error.errno not in UNWRITABLE:
                 raise
@@ -111,13 +111,6 @@ def building(path: str | Path) -> Iterator[str]:
         finally:
             if system.exists(aside):
                 system.rm(aside, recursive=True)
-
-
-def _rename(system: fsspec.AbstractFileSystem, source: str, target: str) -> None:
-    if "file" in system.protocol:
-        Path(source).rename(target)
-    else:
-        system.mv(source, target, recursive=True)
 
 
 def write_blocks(aside: str, template: xr.Dataset, blocks: Iterable[xr.Dataset]) -> None:
@@ -195,10 +188,10 @@ def is_store(path: str | Path) -> bool:
     """True where a hydromae store lies at a path or URL; an answer is none, even if its group has the stamp of a store."""
     system, name = fsspec.url_to_fs(str(path))
     try:
-        stamped = json.loads(system.cat_file(f"{name}/zarr.json"))["attributes"]["hydromae_format"] == FORMAT
-        return stamped and not _is_answer(path)
+        stamp = json.loads(system.cat_file(f"{name}/zarr.json"))["attributes"]["hydromae_format"]
     except BROKEN:
         return False
+    return stamp == FORMAT and not _is_answer(path)
 
 
 def _is_answer(path: str | Path) -> bool:
@@ -220,8 +213,7 @@ def open_store(path: str | Path) -> xr.Dataset:
         raise InputError(f"{path}: no such store; make one with hydromae prepare")
     if _is_answer(path):
         raise InputError(
-            f"{path}: is an answer ({ANSWERED} in it), not a store of observations; hydromae prepare makes a store of it, "
-            "in which what was answered counts as unobserved"
+            f"{path}: is an answer ({ANSWERED} in it), no store; hydromae prepare makes one of what was observed"
         )
     if not is_store(path):
         raise InputError(f"{path}: not a hydromae store (no {FORMAT} stamp); make one with hydromae prepare")
