@@ -21,8 +21,6 @@ from hydromae.config import Config, Precision
 from hydromae.data.readers.ahead import with_days
 from hydromae.data.readers.given import Attributes, attributes_of, record_in
 from hydromae.data.readers.options import NegativeFlow, reading_with
-from hydromae.data.readers.table import answer_dataset, answer_frame
-from hydromae.data.readers.wide import is_wide, to_long, to_wide
 from hydromae.data.record import Record, record_of
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import batch_of
@@ -115,7 +113,8 @@ class Model:
         data : Dataset or DataFrame
             A water record (docs/design.md, section 10): `riverflow` [mm day-1, or m3 s-1 by its units] and any of the
             weather, `(time, catchment)`; attributes under the NRFA names. A DataFrame is long (one row a day and
-            catchment), or wide: one row a day, a column of flow for each river, its units in `data.attrs["units"]`.
+            catchment), or wide: one row a day, a column of flow for each river, its units in `data.attrs["units"]` or in the
+            columns (`39001 [m3/s]`).
         quantiles : sequence of float
             Levels of `riverflow_quantile`.
         attributes : DataFrame (catchments as its index), Dataset or path, optional
@@ -141,12 +140,8 @@ class Model:
         if not isinstance(data, xr.Dataset | pd.DataFrame):
             raise InputError(f"{type(data).__name__}: cannot be answered; give an xarray Dataset or a pandas DataFrame")
         with reading_with(negative_flow):
-            answer = self._answer(record_in(data, known), levels, watch)
-        if isinstance(data, xr.Dataset):
-            return answer_dataset(answer, data)
-        table = to_long(data) if is_wide(data) else data
-        filled = answer_frame(answer, table)
-        return filled if table is data else to_wide(filled, data)
+            record, layout = record_in(data, known)
+        return layout.restore(self._answer(record, levels, watch), record)
 
     def forecast(
         self,
@@ -173,7 +168,7 @@ class Model:
             `site_embedding` (catchment, feature), the mean over the days, and `day_embedding` (time, feature), the mean over
             the catchments; catchments that share a token share their embedding.
         """
-        dataset = record_in(data, attributes_of(attributes))
+        dataset, _ = record_in(data, attributes_of(attributes))
         record = record_of(dataset, self.config, self.scaling, self.grid)
         width = self.config.model.d_model
         sites, days = np.zeros((len(record.groups), width)), np.zeros((len(record.days), width))

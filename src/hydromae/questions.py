@@ -217,7 +217,8 @@ def forecast(
     -------
     Dataset
         `riverflow(issue_time, lead, catchment)` [mm/day], lead in days from 1; `riverflow_quantile(quantile,
-        issue_time, lead, catchment)` where the method gives distributions; coordinate `valid_time(issue_time, lead)`.
+        issue_time, lead, catchment)` and `riverflow_origin(issue_time, lead, catchment)` where the method gives them;
+        coordinate `valid_time(issue_time, lead)`.
 
     Raises
     ------
@@ -230,7 +231,7 @@ def forecast(
     for done, issue in enumerate(issues):
         watch(done, len(issues))
         answer = method.predict(issue_question(dataset, issue, days, weather, context_days))
-        wanted = [name for name in ("riverflow", "riverflow_quantile") if name in answer.data_vars]
+        wanted = [n for n in ("riverflow", "riverflow_quantile", "riverflow_origin") if n in answer.data_vars]
         ahead = answer[wanted].isel(time=slice(-days, None)).drop_vars("time").rename(time="lead")
         answers.append(ahead)
     result = xr.concat(answers, dim=pd.DatetimeIndex(issues, name="issue_time"))

@@ -102,10 +102,8 @@ def test_steps_that_are_not_days_are_refused_by_name(step: str, said: str, tmp_p
             read(tmp_path / f"x.{kind}")
     wide = frame(stamps).pivot(index="date", columns="catchment", values="riverflow")
     wide.attrs["units"] = "mm/day"
-    from hydromae.data.readers.wide import to_long
-
     with pytest.raises(InputError, match=said):
-        table.from_frame(to_long(wide))
+        table.from_frame(wide)
 
 
 def test_a_catchment_of_months_among_daily_ones_is_refused() -> None:

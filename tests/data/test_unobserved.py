@@ -20,7 +20,6 @@ from hydromae.data.readers.flow_table import FlowTable
 from hydromae.data.readers.map_file import MapFile
 from hydromae.data.readers.map_files import Maps
 from hydromae.data.readers.unobserved import is_code, marks_of
-from hydromae.data.readers.wide import to_long, to_wide
 from hydromae.data.store import FORMAT, is_store, load_store, open_store
 from hydromae.errors import InputError
 
@@ -150,7 +149,7 @@ def test_a_code_is_the_same_in_every_table(code: object, kind: str, tmp_path: Pa
     if kind == "wide":
         wide = frame.pivot(index="date", columns="catchment", values="riverflow")
         wide.attrs["units"] = "mm/day"
-        record = table.from_frame(to_long(wide))
+        record = table.from_frame(wide)
     elif kind == "frame":
         record = table.from_frame(frame)
     else:
@@ -204,10 +203,10 @@ def test_hdf5_maps_have_codes_and_declare_others(tmp_path: Path) -> None:
 def test_a_wide_answer_is_asked_again_without_what_it_says_beside_a_river() -> None:
     wide = pd.DataFrame({7: [1.0, 2.0, 3.0], "7_origin": [0, 1, 0], "7_q05": 0.5, 8: [4.0, 1e20, 6.0]}, DAYS[:3])
     wide.attrs["units"] = "mm/day"
-    long = to_long(wide)
-    record = table.from_frame(long)
+    record, layout = table.read_frame(wide)
     np.testing.assert_array_equal(record["riverflow"].values.T, [[1, np.nan, 3], [4, np.nan, 6]])
-    told = long.assign(**{"riverflow [mm/day]": [1.0, 9.0, 3, 4, 8, 6], "riverflow_origin": [0, 1, 0, 0, 1, 0]})
-    back = to_wide(told, wide)
-    assert list(back.columns) == [7, 8, "7_origin", "8_origin"]
+    told = record["riverflow"].copy(data=np.float32([[1, 4], [9, 8], [3, 6]]))
+    origin = record["riverflow"].isnull().astype(np.int8)
+    back = layout.restore(record.assign(riverflow=told, riverflow_origin=origin), record)
+    assert list(back.columns) == [7, "7_origin", 8, "8_origin"], "the quantile is of the former answer"
     assert back[7].tolist() == [1, 9, 3] and back[8].tolist() == [4, 8, 6] and back["7_origin"].tolist() == [0, 1, 0]

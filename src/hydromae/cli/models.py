@@ -139,13 +139,16 @@ class Predict:
     """Answer every NaN of a record: gaps, the days at its end, rivers that nobody gauged."""
 
     question: Annotated[Positional[Path], arg(metavar="QUESTION")]
-    """A record with NaN: .nc, .zarr, .csv or .parquet."""
+    """A record with NaN: .nc, .zarr, .csv or .parquet, or a folder as hydromae prepare reads it."""
     model: Path
     """A run, a checkpoint, or a model folder."""
     out: Path
-    """The answer: .nc, .zarr, .csv or .parquet. A file that lies there, or an earlier answer in Zarr, is replaced."""
+    """The answer: .nc, .zarr, .csv or .parquet. A file that lies there, or an earlier answer in Zarr, is replaced. The answer
+    to a table has its rows, columns, names, dates and units, and columns of the answer after them."""
     attributes: Path | None = None
-    """Table of static attributes under the NRFA names (CSV), where the record has none of its own."""
+    """Table of static attributes under the NRFA names (CSV, parquet), where the record has none of its own."""
+    units: str | None = None
+    """Units of flow in a wide table (a column a river) whose columns say none, such as "m3 s-1"."""
     quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
     """Levels of the quantiles."""
     negative_flow: Literal["refuse", "missing"] = "refuse"
@@ -164,24 +167,24 @@ class Predict:
     def run(self, say: Say) -> Result:
         """Read, answer, write."""
         from hydromae.data import readers
-        from hydromae.data.answers import write_answer
-        from hydromae.data.origin import Origin
+        from hydromae.data.answers import TABLES, counts, write_answer
         from hydromae.data.readers.options import reading_with
         from hydromae.data.readers.ranges import processing_of
         from hydromae.predict import load
 
         model = load(self.model, self.device, self.precision)
         with reading_with(self.negative_flow):
-            record = readers.load(self.question, self.attributes)
-        for line in processing_of(record, self.question):
+            asked = readers.question(self.question, self.attributes, self.units, as_text=self.out.suffix == ".csv")
+        for line in processing_of(asked.record, self.question):
             say(line)
-        answer = model.predict(record, self.quantiles, watch=telling("windows"))
-        write_answer(answer, self.out)
-        origin = answer["riverflow_origin"].values
-        counts = {kind.name.lower(): int((origin == kind).sum()) for kind in Origin}
-        said = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        answer = model.predict(asked.record, self.quantiles, watch=telling("windows"))
+        form = asked.layout.to_frame if self.out.suffix in TABLES else asked.layout.to_dataset
+        restored = form(answer, asked.record)
+        write_answer(restored, self.out, asked.dialect)
+        found = counts(restored)
+        said = ", ".join(f"{count:,} {name}" for name, count in found.items())
         say(f"{self.out}: daily flows of {answer.sizes['catchment']} catchments: {said}")
-        return {"path": str(self.out), **counts}
+        return {"path": str(self.out), **found}
 
 
 @dataclass(frozen=True)
@@ -189,11 +192,12 @@ class Forecast:
     """Forecast every river of a record, from its last day or, as a hindcast, from issue days inside it."""
 
     record: Annotated[Positional[Path], arg(metavar="RECORD")]
-    """A record: .nc, .zarr, .csv or .parquet."""
+    """A record: .nc, .zarr, .csv or .parquet, or a folder as hydromae prepare reads it."""
     model: Path
     """A run, a checkpoint, or a model folder."""
     out: Path
-    """The forecasts: .nc or .zarr, riverflow(issue_time, lead, catchment). A file that lies there is replaced."""
+    """The forecasts: .nc or .zarr, riverflow(issue_time, lead, catchment); .csv or .parquet, a row for each of these. Flow
+    has the units of the record. A file that lies there is replaced."""
     days: int = 7
     """Days ahead."""
     issues: str | None = None
@@ -201,7 +205,9 @@ class Forecast:
     weather: Literal["known", "blind"] = "known"
     """Whether weather after an issue day is used, where the record holds it; flow after it never is."""
     attributes: Path | None = None
-    """Table of static attributes under the NRFA names (CSV), where the record has none of its own."""
+    """Table of static attributes under the NRFA names (CSV, parquet), where the record has none of its own."""
+    units: str | None = None
+    """Units of flow in a wide table (a column a river) whose columns say none, such as "m3 s-1"."""
     negative_flow: Literal["refuse", "missing"] = "refuse"
     """missing: river flow below zero (tide, backwater) counts as missing, instead of refusing the file."""
     device: str = "auto"
@@ -213,12 +219,12 @@ class Forecast:
 
     def outputs(self) -> Mapping[str, Output]:
         """What is written."""
-        return {"out": answer_place(self.out, (".nc", ".zarr"))}
+        return {"out": answer_place(self.out)}
 
     def run(self, say: Say) -> Result:
         """Read, forecast, write."""
         from hydromae.data import readers
-        from hydromae.data.answers import write_answer
+        from hydromae.data.answers import TABLES, forecast_in, forecast_table, write_answer
         from hydromae.data.readers.options import reading_with
         from hydromae.data.readers.ranges import processing_of
         from hydromae.predict import load
@@ -226,12 +232,14 @@ class Forecast:
 
         model = load(self.model, self.device, self.precision)
         with reading_with(self.negative_flow):
-            record = readers.load(self.record, self.attributes)
-        for line in processing_of(record, self.record):
+            asked = readers.question(self.record, self.attributes, self.units)
+        for line in processing_of(asked.record, self.record):
             say(line)
+        record, (column, units) = asked.record, asked.layout.flow
         issues = last_flow(record) if self.issues is None else parse_issues(self.issues)
         context = model.config.data.sequence_length
         answer = forecast(model, record, issues, self.days, self.weather, context, telling("issue days"))
-        write_answer(answer, self.out)
+        answer = forecast_in(answer, units, record.get("catchment-area"))
+        write_answer(forecast_table(answer, column) if self.out.suffix in TABLES else answer, self.out, asked.dialect)
         say(f"{self.out}: {len(issues)} issue days, {self.days} days ahead, {answer.sizes['catchment']} catchments")
         return {"path": str(self.out), "issues": len(issues), "days": self.days}

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
+from hydromae.data.origin import Origin
+from hydromae.data.readers.dataset_layout import FLOW, ORIGIN, QUANTILE, origins_in
+from hydromae.data.readers.names import quantile_suffix
+from hydromae.data.readers.table_file import Dialect, write_csv
+from hydromae.data.readers.units import from_canonical
 from hydromae.files import replacing, write_netcdf
+from hydromae.modalities import VARIABLES
 from hydromae.outputs import answer_place, holding
 
+TABLES = (".csv", ".parquet")
+STORED = ("dtype", "_FillValue", "scale_factor", "add_offset", "units", "calendar")
+"""What is kept of how a file stores its variables; compression is our own."""
 
-def write_answer(answer: xr.Dataset, path: Path) -> Path:
-    """Write an answer; what lay there stays until the new one is whole.
 
-    A table has one row a day and catchment, and a column for each quantile.
+COMMAS = Dialect()
+
+
+def write_answer(answer: xr.Dataset | pd.DataFrame, path: Path, dialect: Dialect = COMMAS) -> Path:
+    """Write an answer, a table as `.csv` (in a dialect) or `.parquet`, a dataset as `.nc` or `.zarr`.
+
+    What lay there stays until the new one is whole.
 
     Raises
     ------
@@ -22,31 +37,70 @@ def write_answer(answer: xr.Dataset, path: Path) -> Path:
         As `outputs.answer_place`, or another process writes there.
     """
     with holding(answer_place(path)), replacing(path) as aside:
-        _write(answer, aside)
+        if isinstance(answer, xr.Dataset):
+            _write_dataset(answer, aside)
+        elif path.suffix == ".csv":
+            write_csv(answer, aside, dialect)
+        else:
+            answer.to_parquet(aside)
     return path
 
 
-def _write(answer: xr.Dataset, aside: Path) -> None:
-    if aside.suffix == ".nc":
-        packed = {n: {"zlib": True, "complevel": 3, "shuffle": True} for n, v in answer.data_vars.items() if v.ndim > 1}
-        write_netcdf(answer, aside, packed)
-    elif aside.suffix == ".zarr":
-        clean = answer.drop_encoding()
-        # Zarr v3 specifies strings of variable length only
-        text = {name: clean[name].astype(object) for name in clean.coords if clean[name].dtype.kind == "U"}
-        clean.assign_coords(text).to_zarr(aside, zarr_format=3, consolidated=False)
-    elif aside.suffix == ".csv":
-        table(answer).to_csv(aside, index=False)
+def counts(answer: xr.Dataset | pd.DataFrame) -> dict[str, int]:
+    """How many values of flow of an answer are observed, filled, forecast and ungauged."""
+    if isinstance(answer, xr.Dataset):
+        origin = answer[f"{FLOW}{ORIGIN}"].values
     else:
-        table(answer).to_parquet(aside, index=False)
+        weather = {f"{name}{ORIGIN}" for name in VARIABLES if name != FLOW}
+        ends = [[str(part) for part in (label if isinstance(label, tuple) else (label,))] for label in answer.columns]
+        origin = answer.loc[
+            :, [any(p.endswith(ORIGIN) and p not in weather for p in parts) for parts in ends]
+        ].to_numpy()
+    return {kind.name.lower(): int((origin == kind).sum()) for kind in Origin}
 
 
-def table(answer: xr.Dataset) -> pd.DataFrame:
-    """The series of an answer in long form: date, catchment, every variable, riverflow_q05 and so on."""
-    series = [str(n) for n, v in answer.data_vars.items() if v.dims == ("time", "catchment")]
-    wide = answer[series]
-    if "riverflow_quantile" in answer:
-        for level in answer["quantile"].values:
-            column = f"riverflow_q{round(100 * float(level)):02d}"
-            wide = wide.assign({column: answer["riverflow_quantile"].sel(quantile=level, drop=True)})
-    return wide.reset_coords(drop=True).to_dataframe().reset_index().rename(columns={"time": "date"})
+def forecast_in(forecast: xr.Dataset, units: str, area: xr.DataArray | None) -> xr.Dataset:
+    """A forecast (`questions.forecast`) with its flow and quantiles in these units.
+
+    Raises
+    ------
+    InputError
+        The units are m³/s, and the area of a catchment is unknown.
+    """
+    named = [name for name in (FLOW, QUANTILE) if name in forecast]
+    converted = {name: from_canonical(forecast[name], FLOW, units, area).astype(np.float32) for name in named}
+    return forecast.assign({n: v.assign_attrs(forecast[n].attrs | {"units": units}) for n, v in converted.items()})
+
+
+def forecast_table(forecast: xr.Dataset, column: str) -> pd.DataFrame:
+    """A forecast as a long table: issue_time, lead [days], date, catchment, flow in `column`, its quantiles and origin."""
+    index = forecast[FLOW].transpose("issue_time", "lead", "catchment")
+    issue, lead, site = (values.ravel() for values in np.indices(index.shape))
+    rows: dict[str, Any] = {
+        "issue_time": forecast["issue_time"].values[issue],
+        "lead": forecast["lead"].values[lead],
+        "date": forecast["valid_time"].transpose("issue_time", "lead").values[issue, lead],
+        "catchment": forecast["catchment"].values[site],
+        column: index.values.ravel(),
+    }
+    for level in forecast["quantile"].values if QUANTILE in forecast else ():
+        values = forecast[QUANTILE].sel(quantile=level).transpose(*index.dims).values
+        rows[f"{FLOW}{quantile_suffix(float(level))}"] = values.ravel()
+    for name in origins_in(forecast):
+        rows[name] = forecast[name].transpose(*index.dims).values.ravel()
+    return pd.DataFrame(rows)
+
+
+def _write_dataset(answer: xr.Dataset, aside: Path) -> None:
+    """NetCDF or Zarr, each variable stored as in the file that it came from."""
+    kept = {name: {k: v.encoding[k] for k in STORED if k in v.encoding} for name, v in answer.variables.items()}
+    clean = answer.drop_encoding()
+    if aside.suffix == ".nc":
+        packed = {"zlib": True, "complevel": 3, "shuffle": True}
+        stored = {n: kept[n] | (packed if v.ndim > 1 else {}) for n, v in clean.variables.items()}
+        write_netcdf(clean, aside, stored)
+    else:
+        # Zarr v3 specifies strings of variable length only
+        text = {name: v.astype(object) for name, v in clean.variables.items() if v.dtype.kind in "UT"}
+        stored = {n: how for n, how in kept.items() if n not in text}
+        clean.assign(text).to_zarr(aside, zarr_format=3, consolidated=False, encoding=stored)

@@ -13,6 +13,7 @@ from hydromae.data.folders import one_of
 from hydromae.data.long_table import LongTable
 from hydromae.data.missing import codes_of
 from hydromae.data.missing_sources import TABLES
+from hydromae.data.readers.keys import written_like
 from hydromae.data.readers.unobserved import FILLED
 from hydromae.data.store import building
 from hydromae.errors import InputError
@@ -104,8 +105,9 @@ def _rows(
     """Rows for filled days that had none, in the types of the copy: what was not filled in them is empty."""
     day, row = np.nonzero(added)
     dates = pd.Series(table.days[day].astype("datetime64[s]"))
-    if isinstance(copy[table.date].iloc[0], str):
-        dates = dates.dt.strftime("%Y-%m-%d")
+    first = copy[table.date].iloc[0]
+    if isinstance(first, str):
+        dates = pd.Series([written_like(first, day) for day in dates], dtype=object)
     elif not pd.api.types.is_datetime64_any_dtype(copy[table.date]):
         dates = dates.dt.date
     columns = {table.date: dates.astype(copy[table.date].dtype), table.site: table.catchments[row]}

@@ -57,3 +57,23 @@ def one_of(folder: Path, patterns: tuple[str, ...], leave_out: str | None = None
         if found:
             return found[0]
     return None
+
+
+RECORDS = ("camels_gb_daily.nc", "*.nc", "*.zarr", "*.parquet", "*.csv")
+"""How the one record in a folder is called, the best name first."""
+ATTRIBUTES_FILE = ("*attributes*.csv",)
+"""How the table of attributes beside it is called."""
+
+
+def own_record(folder: Path, with_maps: bool = False) -> Path | None:
+    """The one record in a folder that is no table of attributes, None where there is none.
+
+    Where maps lie there, NetCDF files are those, but for `camels_gb_daily.nc`.
+
+    Raises
+    ------
+    InputError
+        There are two of a kind.
+    """
+    kinds = tuple(kind for kind in RECORDS if not (with_maps and kind == "*.nc"))
+    return one_of(folder, kinds, leave_out="attributes")

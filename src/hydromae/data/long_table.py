@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from hydromae.data.readers.keys import CATCHMENTS, DATES, day_keys, flat_frame, key_column, refuse_twice, site_keys
 from hydromae.data.readers.names import COLUMNS
-from hydromae.data.readers.nrfa import numbers, read_csv
-from hydromae.data.readers.table import read_parquet
+from hydromae.data.readers.nrfa import numbers
+from hydromae.data.readers.table_file import read_csv, read_parquet
 from hydromae.data.readers.unobserved import marked
 from hydromae.errors import InputError
 

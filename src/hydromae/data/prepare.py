@@ -11,7 +11,7 @@ import xarray as xr
 
 from hydromae.data.blocks import write_made
 from hydromae.data.derived import TRAINING_PERIOD, usual_training
-from hydromae.data.folders import one_of
+from hydromae.data.folders import ATTRIBUTES_FILE, RECORDS, one_of, own_record
 from hydromae.data.mapped import prepare_mapped
 from hydromae.data.national import LAND_SHARE, MapMaker
 from hydromae.data.parse import grid_from_json, parse_period
@@ -251,16 +251,15 @@ def prepare(
     shape = shape or ("national" if maps else "catchments")
     for line in product.plan(file.path for files in maps.values() for file in files) if product else ():
         say(line)
-    kinds = ("camels_gb_daily.nc", *(() if maps else ("*.nc",)), "*.zarr", "*.parquet", "*.csv")
     if is_folder and product is None and not maps:
-        refuse_maps_alone(place, has_record=(place / kinds[0]).exists())
-    record = one_of(folder, kinds, leave_out="attributes") if is_folder and product is None else place
+        refuse_maps_alone(place, has_record=(place / RECORDS[0]).exists())
+    record = own_record(folder, bool(maps)) if is_folder and product is None else place
     if record is None:
         raise InputError(nothing_in(place, maps))
     with_maps = shape == "national" and product is None and not maps and _has_maps(record)
     told = product is not None and product.traits is not None
     if attributes is None and not told and (is_folder or (shape == "national" and not with_maps)):
-        attributes = one_of(folder, ("*attributes*.csv",))
+        attributes = one_of(folder, ATTRIBUTES_FILE)
     if shape == "catchments":
         return prepare_catchments(product or record, attributes, out, period, training_period, say)
     if maps:

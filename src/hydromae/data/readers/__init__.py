@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeGuard
 
@@ -11,14 +12,38 @@ import xarray as xr
 
 from hydromae.data.containers import BROKEN
 from hydromae.data.derived import TRAINING_PERIOD
+from hydromae.data.folders import ATTRIBUTES_FILE, one_of, own_record
 from hydromae.data.readers import camels_gb, cosmos, era5_land, haduk, nrfa, regrid, table
+from hydromae.data.readers.dataset_layout import DatasetLayout
 from hydromae.data.readers.found import find
 from hydromae.data.readers.grids import product_of
+from hydromae.data.readers.layout import FrameLayout, Layout
 from hydromae.data.readers.nrfa import with_attributes
 from hydromae.data.readers.products import PRODUCTS
 from hydromae.data.readers.record import names_in, within
+from hydromae.data.readers.table_file import Dialect
 from hydromae.data.store import check_store, is_store, open_store
 from hydromae.errors import InputError, first_line
+from hydromae.modalities import VARIABLES
+
+
+@dataclass(frozen=True)
+class Question:
+    """A record to be answered.
+
+    Attributes
+    ----------
+    record : Dataset
+        In canonical units.
+    layout : Layout
+        The form of what was handed over, which the answer takes.
+    dialect : Dialect
+        Of a CSV file; of other files the usual one.
+    """
+
+    record: xr.Dataset
+    layout: Layout
+    dialect: Dialect = field(default_factory=Dialect)
 
 
 def read(
@@ -33,7 +58,8 @@ def read(
     ----------
     source : path, DataFrame or Dataset
         A store, the CAMELS-GB arrangement, a map of HadUK, CHESS or ERA5-Land, a site of COSMOS-UK, a user's NetCDF,
-        Zarr, CSV or parquet, a folder of a product with a file for each gauge (`readers.products`), or one in memory.
+        Zarr, CSV or parquet, a folder of a product with a file for each gauge (`readers.products`) or with one record, or one
+        in memory.
         Files are told apart by suffix and content.
     attributes : path or Dataset, optional
         Attributes of the catchments, NRFA CSV or what `nrfa.read` gives.
@@ -52,9 +78,8 @@ def read(
     InputError
         One line that names file, value and remedy.
     """
-    known = _known(attributes)
     where = str(source) if isinstance(source, str | Path) else "the table"
-    return within(_record(source, known, training_period), period, where)
+    return within(_question(source, attributes, training_period).record, period, where)
 
 
 def load(source: str | Path | pd.DataFrame | xr.Dataset, attributes: str | Path | None = None) -> xr.Dataset:
@@ -65,10 +90,36 @@ def load(source: str | Path | pd.DataFrame | xr.Dataset, attributes: str | Path 
     InputError
         As `read`; and where values cannot be read, or are more than this machine's memory holds.
     """
-    if _at_store(source):
-        record = _attributed(open_store(source), _known(attributes), source)  # its values are read below, once
-    else:
-        record = read(source, attributes)
+    return _loaded(_question(source, attributes, TRAINING_PERIOD, check=False).record, source)
+
+
+def question(
+    source: str | Path, attributes: str | Path | None = None, units: str | None = None, as_text: bool = False
+) -> Question:
+    """A record to be answered, all of it in memory, and the form that the answer takes.
+
+    Parameters
+    ----------
+    source, attributes
+        As in `read`.
+    units : str, optional
+        Units of flow in a wide table whose columns say none.
+    as_text : bool
+        Answer a CSV file with its cells as they stand there, in its dialect.
+
+    Raises
+    ------
+    InputError
+        As `load`; or units are given for what says its own.
+    """
+    found = _question(source, attributes, TRAINING_PERIOD, units, as_text, check=False)
+    if units is not None and not (isinstance(found.layout, FrameLayout) and found.layout.site is None):
+        raise InputError(f"--units {units}: {source} is no wide table and says its own units; leave --units out")
+    return replace(found, record=_loaded(found.record, source))
+
+
+def _loaded(record: xr.Dataset, source: str | Path | pd.DataFrame | xr.Dataset) -> xr.Dataset:
+    """The record with its values in memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if record.nbytes > memory:
         raise InputError(
@@ -88,32 +139,70 @@ def _known(attributes: str | Path | xr.Dataset | None) -> xr.Dataset | None:
     return attributes if attributes is None or isinstance(attributes, xr.Dataset) else nrfa.read(attributes)
 
 
-def _record(
-    source: str | Path | pd.DataFrame | xr.Dataset, attributes: xr.Dataset | None, training_period: tuple[str, str]
-) -> xr.Dataset:
+def _question(
+    source: str | Path | pd.DataFrame | xr.Dataset,
+    attributes: str | Path | xr.Dataset | None,
+    training_period: tuple[str, str],
+    units: str | None = None,
+    as_text: bool = False,
+    check: bool = True,
+) -> Question:
+    """What `read` reads, lazily, with the form of an answer; `check` reads a store whole, to see that it is sound."""
+    known = _known(attributes)
     if isinstance(source, pd.DataFrame):
-        return table.from_frame(source, attributes)
+        return Question(*table.read_frame(source, known))
     if isinstance(source, xr.Dataset):
-        return table.from_dataset(source, attributes)
+        return Question(*table.read_dataset(source, known))
     if _at_store(source):
-        check_store(source)
-        return _attributed(open_store(source), attributes, source)
+        if check:
+            check_store(source)
+        return _canonical(_attributed(open_store(source), known, source))
     if Path(source).is_dir() and Path(source).suffix != ".zarr":
-        found = find(Path(source), PRODUCTS)
-        if found is None:
-            known = ", ".join(product.name for product in PRODUCTS)
-            raise InputError(f"{source}: no product is known by the files of this folder; known are {known}")
-        return found.read(attributes)
+        return _folder(Path(source), attributes, training_period, units, as_text)
     if str(source).endswith((".json", ".covjson")):
-        return cosmos.read(source)
+        return _canonical(cosmos.read(source))
     if not str(source).endswith((".nc", ".nc4")):
-        return table.read(source, attributes)
+        return Question(*table.read_question(source, known, units, as_text))
     held = names_in(source)
     if camels_gb.CLIMATOLOGY in held:
-        return _attributed(camels_gb.read(source, training_period), attributes, source)
+        return _canonical(_attributed(camels_gb.read(source, training_period), known, source))
     maps = {"HadUK-Grid": haduk.read_days, "CHESS": regrid.read_chess, "ERA5-Land": era5_land.read}
     product = product_of(held)
-    return table.read(source, attributes) if product is None else maps[product](source)
+    return Question(*table.read_question(source, known)) if product is None else _canonical(maps[product](source))
+
+
+def _folder(
+    folder: Path,
+    attributes: str | Path | xr.Dataset | None,
+    training_period: tuple[str, str],
+    units: str | None,
+    text: bool,
+) -> Question:
+    """Files of a product, in the units that they have; else the one record of the folder."""
+    found = find(folder, PRODUCTS)
+    if found is not None:
+        record, raw = found.read_with_raw(_known(attributes))
+        own = {str(n): raw[n].reindex(time=record["time"]).assign_attrs(record[n].attrs) for n in raw if n in VARIABLES}
+        spelled = {name: str(raw[name].attrs["units"]) for name in own}
+        given = record.assign({name: series.assign_attrs(units=spelled[name]) for name, series in own.items()})
+        return _as_read(record, given, spelled)
+    file = own_record(folder)
+    if file is None:
+        known = ", ".join(product.name for product in PRODUCTS)
+        raise InputError(f"{folder}: no product is known by the files of this folder; known are {known}")
+    traits = attributes if attributes is not None else one_of(folder, ATTRIBUTES_FILE)
+    return _question(file, traits, training_period, units, text)
+
+
+def _canonical(record: xr.Dataset) -> Question:
+    """A record that comes back as it was read, in canonical units."""
+    return _as_read(record, record, {str(n): VARIABLES[str(n)].units for n in record.data_vars if n in VARIABLES})
+
+
+def _as_read(record: xr.Dataset, given: xr.Dataset, spelled: dict[str, str]) -> Question:
+    """A record that comes back as `given`, whose variables have these units."""
+    days = pd.DatetimeIndex(record["time"].values)
+    return Question(record, DatasetLayout(given, "time", "catchment", {n: (n, u) for n, u in spelled.items()}, days))
 
 
 def _attributed(record: xr.Dataset, attributes: xr.Dataset | None, where: str | Path) -> xr.Dataset:

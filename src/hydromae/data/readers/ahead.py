@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hydromae.data.readers.keys import CATCHMENTS, DATES, day_keys, flat_frame, key_column
+from hydromae.data.readers.dataset_layout import find_dimension
+from hydromae.data.readers.keys import CATCHMENTS, DATES, dates_after, day_keys, flat_frame, key_column
 from hydromae.data.readers.record import STATIC
 from hydromae.data.readers.wide import is_wide
 from hydromae.errors import InputError
@@ -18,8 +18,9 @@ def with_days(data: xr.Dataset | pd.DataFrame, days: int) -> xr.Dataset | pd.Dat
     Parameters
     ----------
     data : Dataset or DataFrame
-        As for `table.from_dataset`, `table.from_frame` or `wide.to_long`. A long table gets a row a day for each of its
-        catchments, with the static attributes of that catchment.
+        As for `table.from_dataset` or `table.from_frame`. A long table gets a row a day for each of its catchments, with the
+        static attributes of that catchment, and has days and catchments as columns. Dates go on in the format, the hour and
+        the time zone of the last one.
     days : int
         At least 1.
 
@@ -32,43 +33,30 @@ def with_days(data: xr.Dataset | pd.DataFrame, days: int) -> xr.Dataset | pd.Dat
         raise InputError(f"days {days}: a forecast needs at least one day ahead")
     if isinstance(data, pd.DataFrame):
         return _longer_table(data, days)
-    index = data.indexes.get("time") if isinstance(data, xr.Dataset) else None
+    time = find_dimension(data, ("time", *DATES)) if isinstance(data, xr.Dataset) else None
+    index = None if time is None else data.indexes.get(time)
     if not isinstance(index, pd.DatetimeIndex) or not len(index):
         raise InputError("the dataset: has no coordinate time of dates; a forecast follows the last date")
-    return data.reindex(time=index.append(_after(index.values.max(), days)))
+    ahead = pd.date_range(index.max(), periods=days + 1, freq="D")[1:]
+    return data.reindex({time: index.append(ahead)})
 
 
 def _longer_table(frame: pd.DataFrame, days: int) -> pd.DataFrame:
+    """A table longer by rows of which only the days, the catchments and their static attributes are known."""
     where = "the table"
     flat = flat_frame(frame)
-    if is_wide(frame):
-        return _longer_wide(frame, flat, days)
-    date, site = key_column(flat, DATES, where, "date column"), key_column(flat, CATCHMENTS, where, "catchment column")
-    last = day_keys(flat, date, where).to_numpy().max()
-    known = [name for name in STATIC if name in flat.columns]
-    rows = flat.groupby(site, sort=False, as_index=False)[known].first() if known else flat[[site]].drop_duplicates()
-    ahead = pd.Series(_after(last, days), name=date)
-    written = ahead if pd.api.types.is_datetime64_any_dtype(flat[date]) else ahead.dt.strftime("%Y-%m-%d")
-    longer = pd.concat([flat, rows.merge(written, how="cross")], ignore_index=True)
-    return longer.reindex(columns=flat.columns)
-
-
-def _longer_wide(frame: pd.DataFrame, flat: pd.DataFrame, days: int) -> pd.DataFrame:
-    """A table with a column a river, longer by rows of NaN, with its days where they were: in the index, or a column."""
-    date = next(name for name in DATES if name in flat.columns)
-    ahead = pd.DataFrame({date: _after(day_keys(flat, date, "the table").to_numpy().max(), days)})
-    rest = pd.DataFrame(np.nan, index=ahead.index, columns=[name for name in flat.columns if name != date])
-    if date in frame.columns:
-        if not pd.api.types.is_datetime64_any_dtype(flat[date]):
-            ahead[date] = ahead[date].dt.strftime("%Y-%m-%d")
-        longer = pd.concat([frame, pd.concat([ahead, rest], axis=1)], ignore_index=True).reindex(columns=frame.columns)
+    date = key_column(flat, DATES, where, "date column")
+    ahead = dates_after(pd.Series(flat[date]), day_keys(flat, date, where), days).rename(date)
+    if is_wide(flat):
+        rows = pd.DataFrame({date: ahead}).set_axis(flat.columns[flat.columns == date], axis=1)
     else:
-        index = pd.DatetimeIndex(ahead[date], name=frame.index.name, tz=None)
-        plain = frame.set_axis(day_keys(flat, date, "the table").rename(frame.index.name), axis=0)
-        longer = pd.concat([plain, rest.set_axis(index, axis=0)])
+        site = key_column(flat, CATCHMENTS, where, "catchment column")
+        known = [name for name in STATIC if name in flat.columns]
+        first = flat.groupby(site, sort=False, as_index=False, observed=True)[known].first() if known else None
+        rows = (flat[[site]].drop_duplicates() if first is None else first).merge(ahead, how="cross")
+    longer = pd.concat([flat, rows.reindex(columns=flat.columns)], ignore_index=True)
+    longer = longer.astype({label: kind for label, kind in flat.dtypes.items() if kind.kind == "f" or kind == "str"})
     longer.attrs = dict(frame.attrs)
-    return longer
-
-
-def _after(last: pd.Timestamp | np.datetime64, days: int) -> pd.DatetimeIndex:
-    return pd.date_range(last, periods=days + 1, freq="D")[1:]
+    if not is_wide(flat) or flat.shape[1] == frame.shape[1]:
+        return longer
+    return longer.set_index(flat.columns[0]).rename_axis(frame.index.names)

@@ -10,7 +10,7 @@ from pathlib import Path
 import xarray as xr
 
 from hydromae.data.readers import table
-from hydromae.data.readers.nrfa import read_csv
+from hydromae.data.readers.table_file import read_csv
 from hydromae.errors import InputError
 
 

@@ -87,7 +87,11 @@ class Found:
         return ", ".join(names[:SAMPLED]) + (", …" if len(names) > SAMPLED else "")
 
     def read(self, attributes: xr.Dataset | None = None) -> xr.Dataset:
-        """A water record of all files; `attributes` take the place of the product's own.
+        """A water record of all files; `attributes` take the place of the product's own."""
+        return self.read_with_raw(attributes)[0]
+
+    def read_with_raw(self, attributes: xr.Dataset | None = None) -> tuple[xr.Dataset, xr.Dataset]:
+        """The record, and the series as they stand in the files, in their own units.
 
         Raises
         ------
@@ -102,7 +106,7 @@ class Found:
             raise InputError(f"{self.folder}: some of its gauges have numbers, others text; keep one kind of them")
         known = attributes if attributes is not None else self.traits
         raw = side_by_side(held, self.product, str(self.folder))
-        return table.from_dataset(raw, known, str(self.folder))
+        return table.from_dataset(raw, known, str(self.folder)), raw
 
 
 def find(folder: Path, products: Iterable[Product]) -> Found | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +15,6 @@ from hydromae.data.readers.nrfa import numeric
 from hydromae.data.readers.record import site_names
 from hydromae.data.readers.stamps import refuse_step, step_of
 from hydromae.errors import InputError
-
-BRITISH = re.compile(r"\d{1,2}/\d{1,2}/\d{4}", re.ASCII)
-"""Dates of a file that went through a spreadsheet: day/month/year."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +73,7 @@ class Product:
 
 
 def days_of(frame: pd.DataFrame, name: str, where: str) -> pd.DatetimeIndex:
-    """Days of a column, as YYYY-MM-DD or, where all are so, as day/month/year."""
-    told = np.asarray(frame[name].astype(str), dtype=str)
-    if len(told) and all(BRITISH.fullmatch(day.strip()) for day in told):
-        parsed = pd.to_datetime(pd.Series(told).str.strip(), format="%d/%m/%Y", errors="coerce").to_numpy()
-        if np.isnat(parsed).any():
-            wrong = told[np.isnat(parsed)][0]
-            raise InputError(f"{where}: {name} holds {wrong}, which is no day/month/year; write YYYY-MM-DD")
-        frame = frame.assign(**{name: parsed})
+    """Days of a column, as YYYY-MM-DD or, where all are so, as day/month/year; none of them twice."""
     days = day_keys(frame, name, where)
     refuse_step(step_of(days), where)
     if days.has_duplicates:

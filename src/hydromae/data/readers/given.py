@@ -8,18 +8,18 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.data.readers import nrfa
-from hydromae.data.readers.table import from_dataset, from_frame
-from hydromae.data.readers.wide import is_wide, to_long
+from hydromae.data.readers.layout import Layout
+from hydromae.data.readers.table import read_dataset, read_frame
 from hydromae.errors import InputError
 
 Attributes = pd.DataFrame | xr.Dataset | str | Path | None
 
 
-def record_in(data: xr.Dataset | pd.DataFrame, attributes: xr.Dataset | None) -> xr.Dataset:
-    """The record of a dataset, or of a long or wide table."""
+def record_in(data: xr.Dataset | pd.DataFrame, attributes: xr.Dataset | None) -> tuple[xr.Dataset, Layout]:
+    """The record of a dataset, or of a long or wide table, and the form that an answer to it takes."""
     if isinstance(data, xr.Dataset):
-        return from_dataset(data, attributes)
-    return from_frame(to_long(data) if is_wide(data) else data, attributes)
+        return read_dataset(data, attributes)
+    return read_frame(data, attributes)
 
 
 def attributes_of(attributes: Attributes) -> xr.Dataset | None:

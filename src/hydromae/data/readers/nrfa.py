@@ -6,52 +6,41 @@ Source: UK National River Flow Archive, https://nrfa.ceh.ac.uk, Open Government 
 from __future__ import annotations
 
 import datetime
-import gzip
-import io
-import warnings
-import zlib
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hydromae.data.readers.record import check_attribute, describe, positions, site_names
+from hydromae.data.readers.keys import CATCHMENTS, find_key, flat_frame
+from hydromae.data.readers.record import STATIC, check_attribute, describe, positions, site_names
+from hydromae.data.readers.table_file import read_csv, read_parquet
 from hydromae.data.readers.unobserved import is_code, marked
-from hydromae.errors import InputError, first_line
+from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES
 
 NAMES = tuple(a.name for a in ATTRIBUTES)
 ODD = (bool, bytes, list, dict, np.ndarray, datetime.date, datetime.time, datetime.timedelta)
 """What a column may hold that pandas would take for numbers, or stumble over."""
-UNREADABLE = (
-    pd.errors.ParserError,
-    pd.errors.EmptyDataError,
-    ValueError,
-    OSError,
-    EOFError,
-    OverflowError,
-    zlib.error,
-)
-"""What pandas and gzip raise on a file that is no CSV."""
 EMPTY = frozenset(
     ["", "-", "--", "---", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "nat", "null", "none", "m", "missing"]
 )
 """Text that says nothing was measured, in any case."""
-MOST_PACKED, LEAST_UNPACKED = 200, 2**26
 BRITISH = "camelsgb_"
 """What stands before the NRFA's number in Caravan's names of British gauges."""
 COORDINATES = ("easting", "northing", "centroid-easting", "centroid-northing")
 
 
 def read(path: str | Path) -> xr.Dataset:
-    """Attributes of catchments from a CSV with the NRFA names.
+    """Attributes of catchments from a CSV or parquet file with the NRFA names.
 
     Parameters
     ----------
     path : path
-        CSV with a column `id` (or `catchment`, `gauge_id`) and the 11 columns of `modalities.ATTRIBUTES`; columns
-        `easting`, `northing`, `centroid-easting`, `centroid-northing` [m] and `name` are read where they are there.
+        A table with a column `id` (`catchment`, `gauge_id`, `station`) and any of the 11 columns of `modalities.ATTRIBUTES`;
+        columns `easting`, `northing`, `centroid-easting`, `centroid-northing` [m] and `name` are read where they are there.
 
     Returns
     -------
@@ -62,27 +51,42 @@ def read(path: str | Path) -> xr.Dataset:
     Raises
     ------
     InputError
-        No such file, no CSV, a column that is missing, text where a number belongs, or a catchment that comes twice.
+        No such file, no table, no attribute in it, text where a number belongs, or a catchment that comes twice.
     """
-    table = read_csv(path)
-    key = next((c for c in ("id", "catchment", "gauge_id", "ID") if c in table.columns), None)
-    if key is None:
+    is_parquet = str(path).endswith((".parquet", ".pq"))
+    table = read_parquet(path) if is_parquet else read_csv(path)
+    if find_key(flat_frame(table), CATCHMENTS) is None:
         raise InputError(f"{path}: no column id; add one with the catchment number (columns are {_listed(table)})")
-    lacking = [name for name in NAMES if name not in table.columns]
-    if lacking:
-        raise InputError(f"{path}: no column {', '.join(lacking)}; add it, empty where unknown, under the NRFA names")
-    table[key] = site_names(table[key].to_numpy(), str(path))
-    twice = table[key].duplicated().to_numpy()
+    return of_frame(table, str(path))
+
+
+def of_frame(table: pd.DataFrame, where: str = "the attributes") -> xr.Dataset:
+    """Attributes as `read` gives them from a table in memory, whose catchments are its index or one of these columns.
+
+    Raises
+    ------
+    InputError
+        None of the names, a catchment that comes twice, or a value that is none.
+    """
+    if isinstance(table.index, pd.RangeIndex) or table.index.names[0] in CATCHMENTS:
+        flat = flat_frame(table, where)
+        key = find_key(flat, CATCHMENTS)
+        table = table if key is None else flat.set_index(key)
+    columns = [name for name in (*NAMES, *COORDINATES) if name in table.columns]
+    if not columns:
+        raise InputError(f"{where}: no column of an attribute in it (it has {_listed(table)}); name one latitude")
+    names = site_names(table.index.to_numpy(), where)
+    twice = pd.Index(names).duplicated()
     if twice.any():
-        raise InputError(f"{path}: catchment {table[key].to_numpy()[twice][0]} comes twice; keep one row")
-    table = table.set_index(key)
-    present = [c for c in COORDINATES if c in table.columns]
-    columns = {name: numeric(table, name, path) for name in (*NAMES, *present)}
-    for name, values in columns.items():
-        check_attribute(name, values, table.index.to_numpy(), str(path))
-    dataset = xr.Dataset({name: ("catchment", columns[name]) for name in NAMES}, {"catchment": table.index.to_numpy()})
-    coords = {name.replace("-", "_"): ("catchment", columns[name]) for name in present}
-    dataset = dataset.assign_coords(coords)
+        raise InputError(f"{where}: catchment {names[twice][0]} comes twice; keep one row")
+    degrees = ("latitude", "longitude") if "easting" in columns else ()  # these follow from easting and northing
+    held = {name: np.full(len(table), np.nan) for name in NAMES if name not in degrees}
+    held |= {name: numeric(table, name, where) for name in columns}
+    for name, values in held.items():
+        check_attribute(name, values, names, where)
+    dataset = xr.Dataset({n: ("catchment", v) for n, v in held.items() if n in NAMES}, {"catchment": names})
+    placed = {n.replace("-", "_"): ("catchment", v) for n, v in held.items() if n in COORDINATES}
+    dataset = dataset.assign_coords(placed)
     if "name" in table.columns:
         dataset = dataset.assign_coords(name=("catchment", table["name"].astype(str).to_numpy(dtype=str)))
     for name in ("centroid_easting", "centroid_northing"):
@@ -90,75 +94,6 @@ def read(path: str | Path) -> xr.Dataset:
             dataset[name].attrs |= {"units": "m", "long_name": name.replace("_", " of the catchment: ")}
     dataset["catchment"].attrs["long_name"] = "NRFA station number"
     return describe(positions(dataset))
-
-
-def of_frame(table: pd.DataFrame, where: str = "the attributes") -> xr.Dataset:
-    """Attributes from a table in memory with catchments as its index: columns under the NRFA names, any of them.
-
-    Raises
-    ------
-    InputError
-        None of the names, a catchment that comes twice, or a value that is none.
-    """
-    columns = [name for name in (*NAMES, *COORDINATES) if name in table.columns]
-    if not columns:
-        raise InputError(f"{where}: no column of an attribute in it (it has {_listed(table)}); name one latitude")
-    names = site_names(table.index.to_numpy(), where)
-    if len(set(names.tolist())) < len(names):
-        raise InputError(f"{where}: a catchment comes twice in its index; keep one row")
-    degrees = ("latitude", "longitude") if "easting" in columns else ()  # these follow from easting and northing
-    held = {name: np.full(len(table), np.nan) for name in NAMES if name not in degrees}
-    held |= {name: numeric(table, name, where) for name in columns}
-    for name, values in held.items():
-        check_attribute(name, values, names, where)
-    spelled = {name if name in NAMES else name.replace("-", "_"): ("catchment", v) for name, v in held.items()}
-    return describe(positions(xr.Dataset(spelled, {"catchment": names})))
-
-
-def read_csv(path: str | Path) -> pd.DataFrame:
-    """A CSV (or .csv.gz) file as a table, or one line that says why it is not one."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file; check the path")
-    try:
-        with _unpacked(Path(path)) as stream, warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
-            header = pd.read_csv(stream, header=None, nrows=1, dtype=str, index_col=False)
-            stream.seek(0)
-            table = pd.read_csv(stream, index_col=False, low_memory=False)
-    except (*UNREADABLE, pd.errors.ParserWarning) as error:
-        if _has_semicolons(Path(path)):
-            raise InputError(_SEMICOLONS.format(path)) from error
-        raise InputError(f"{path}: not a readable CSV file ({first_line(error)}); give a CSV with a header") from error
-    if header.shape[1] == 1 and ";" in str(header.iloc[0, 0]):
-        raise InputError(_SEMICOLONS.format(path))
-    names = header.iloc[0].dropna()
-    if names.duplicated().any():
-        raise InputError(f"{path}: two columns are named {names[names.duplicated()].iloc[0]!r}; keep one")
-    return table
-
-
-_SEMICOLONS = (
-    "{}: has semicolons between its columns; save it with commas and decimal points, or hand over in Python what "
-    "pandas.read_csv(FILE, sep=';', decimal=',') gives"
-)
-
-
-def _has_semicolons(path: Path) -> bool:
-    """Whether the first line of a plain file has semicolons and no comma."""
-    with path.open("rb") as file:
-        first = file.readline(4000)
-    return b";" in first and b"," not in first
-
-
-def _unpacked(path: Path) -> io.BufferedIOBase:
-    """The bytes of a file, unpacked where its name ends in .gz; one that grows out of proportion is refused."""
-    if path.suffix != ".gz":
-        return path.open("rb")
-    bound = max(LEAST_UNPACKED, MOST_PACKED * path.stat().st_size)
-    with gzip.open(path) as stream:
-        data = stream.read(bound + 1)
-    if len(data) > bound:
-        raise InputError(f"{path}: unpacks to more than {bound} bytes, {MOST_PACKED} times its size; write it again")
-    return io.BytesIO(data)
 
 
 def numeric(table: pd.DataFrame, name: str, where: str | Path) -> np.ndarray:
@@ -191,22 +126,41 @@ def _listed(table: pd.DataFrame) -> str:
 
 
 def keys_of(catchments: pd.Index, known: pd.Index) -> pd.Index:
-    """Names of catchments as a table has them: `camelsgb_1001` of Caravan is 1001 where the table has that number alone.
+    """Names of catchments as a table has them, whether they are numbers or text there.
+
+    The same name goes first; then `camelsgb_1001` of Caravan is 1001; then numbers are compared without zeros before them,
+    where that leaves no two catchments alike.
 
     Examples
     --------
     >>> keys_of(pd.Index(["camelsgb_1001", "camelsgb_9", "lamah_1001"]), pd.Index([1001, 2001])).tolist()
     [1001, 'camelsgb_9', 'lamah_1001']
+    >>> keys_of(pd.Index(["01013500", "39001.0"]), pd.Index([1013500, 39001])).tolist()
+    [1013500, 39001]
     """
     if catchments.isin(known).all():
         return catchments
     told = {str(name): name for name in known}
+    bare, own = _bare_numbers(known), _bare_numbers(catchments)
     keys = [name if str(name) in told else str(name).removeprefix(BRITISH) for name in catchments]
-    return pd.Index([told.get(str(key), name) for key, name in zip(keys, catchments, strict=True)])
+    alike = {name: bare[number] for number, name in own.items() if number in bare}
+    return pd.Index([told.get(str(key), alike.get(name, name)) for key, name in zip(keys, catchments, strict=True)])
+
+
+def _bare_numbers(names: pd.Index) -> dict[str, Any]:
+    """Number without zeros before it -> the one name that is this number."""
+    found: dict[str, list] = {}
+    for name in names:
+        match = re.fullmatch(r"0*(\d+)(?:\.0*)?", str(name).strip(), re.ASCII)
+        if match is not None:
+            found.setdefault(match.group(1), []).append(name)
+    return {number: same[0] for number, same in found.items() if len(same) == 1}
 
 
 def with_attributes(record: xr.Dataset, attributes: xr.Dataset, where: str) -> xr.Dataset:
     """The record with the attributes of its catchments (`keys_of`); a catchment that the table lacks has NaN.
+
+    Only attributes, positions and names are taken; an attribute that the table has of no catchment stays the record's own.
 
     Raises
     ------
@@ -215,6 +169,8 @@ def with_attributes(record: xr.Dataset, attributes: xr.Dataset, where: str) -> x
     """
     if "catchment" not in record.indexes:
         raise InputError(f"{where}: there are no catchments in it that could have attributes")
+    if "catchment" not in attributes.indexes:
+        raise InputError("the attributes: have no coordinate catchment; name the catchments in it")
     index = record.indexes["catchment"]
     keys = keys_of(index, attributes.indexes["catchment"])
     if not keys.isin(attributes.indexes["catchment"]).any():
@@ -223,11 +179,11 @@ def with_attributes(record: xr.Dataset, attributes: xr.Dataset, where: str) -> x
             "use the same catchment numbers in both"
         )
     names = attributes["name"].to_series().reindex(keys).fillna("") if "name" in attributes.coords else None
-    rows = attributes.drop_vars("name", errors="ignore").reindex(catchment=keys)
+    told = attributes.reset_coords()
+    static = [n for n in STATIC if n in told.variables and (n not in record.variables or told[n].notnull().any())]
+    rows = told[static].set_coords([n for n in static if n not in NAMES]).reindex(catchment=keys)
     rows = rows.drop_vars("catchment").assign_coords(catchment=record["catchment"])
-    merged = record.drop_vars([n for n in rows.variables if n in record.variables and n != "catchment"]).merge(
-        rows, combine_attrs="override"
-    )
+    merged = record.drop_vars(static, errors="ignore").merge(rows, combine_attrs="override")
     if names is not None:
         merged = merged.assign_coords(name=("catchment", names.to_numpy(dtype=str)))
     return merged

@@ -16,8 +16,9 @@ from hydromae.data.folders import files_in
 from hydromae.data.readers import cosmos, nrfa_files
 from hydromae.data.readers.gauges import Gauge, Product, gauge_of
 from hydromae.data.readers.names import EVAPORATION
-from hydromae.data.readers.nrfa import numeric, read_csv
+from hydromae.data.readers.nrfa import numeric
 from hydromae.data.readers.record import open_file, site_names
+from hydromae.data.readers.table_file import read_csv
 from hydromae.errors import InputError
 from hydromae.progress import counted
 from hydromae.virtual.downloads import TOPOGRAPHY

@@ -108,6 +108,29 @@ def convert(
     return values if (factor, offset) == (1.0, 0.0) else values * factor + offset
 
 
+def from_canonical(values: xr.DataArray, name: str, units: str, area: xr.DataArray | None) -> xr.DataArray:
+    """Values of variable `name` from its canonical units to `units`; what `convert` does, backwards.
+
+    Raises
+    ------
+    InputError
+        `units` are m³/s, and the area of a catchment is unknown.
+    """
+    spelling = plain(units)
+    if spelling in VOLUME_RATES:
+        if area is None:
+            raise InputError(f"no catchment-area [km2] to answer in {units}; add it, or ask in mm/day")
+        unknown = ~(area.values > 0)
+        if unknown.any():
+            site = area["catchment"].values[unknown.argmax()]
+            raise InputError(
+                f"catchment {site}: no catchment-area [km2] to answer in {units}; add it, or ask in mm/day"
+            )
+        return cubic_metres_per_second(values, area.reset_coords(drop=True))
+    factor, offset = SPELLINGS[VARIABLES[name].units][spelling]
+    return values if (factor, offset) == (1.0, 0.0) else (values - offset) / factor
+
+
 def _by_area(values: xr.DataArray, where: str, area: xr.DataArray | None) -> xr.DataArray:
     if area is None:
         raise InputError(

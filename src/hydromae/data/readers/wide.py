@@ -1,75 +1,119 @@
-"""A table in wide form: a row for each day, a column for each river, flow in it."""
+"""Tables in wide form: a row for each day, a column for each river, or for each variable of each river."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 
-from hydromae.data.readers.keys import CATCHMENTS, DATES, flat_frame
-from hydromae.data.readers.names import COLUMNS
-from hydromae.data.readers.unobserved import ORIGIN
+from hydromae.data.readers.keys import CATCHMENTS, DATES, Label, find_key, numbered
+from hydromae.data.readers.names import ANSWER, COLUMNS, split_units
 from hydromae.errors import InputError
 
 UNITS = "units"
-BESIDE = re.compile(r"(.+)_(?:origin|q\d+(?:\.\d+)?)")
-"""Columns that an answer has beside the column of a river."""
+NOTES = frozenset("flag flags quality note notes comment comments remark remarks".split())  # noqa: SIM905
+"""Words in names of columns that are no rivers."""
+WideColumn = tuple[Label, str, str, str, Callable[[str], Label]]
+"""A column's label, its variable and units, the name of its river, and the label of what an answer adds beside it."""
 
 
-def is_wide(frame: pd.DataFrame) -> bool:
+def is_wide(flat: pd.DataFrame) -> bool:
     """Whether a table has days, and neither a column of catchments nor one of a known variable."""
-    flat = flat_frame(frame)
-    known = {*CATCHMENTS, *COLUMNS}
-    plain = [str(column).partition("[")[0].partition("(")[0].strip() for column in flat.columns]
-    return any(name in flat.columns for name in DATES) and not known.intersection(plain)
+    if flat.columns.nlevels > 1:
+        return True
+    plain = {split_units(label)[0] for label in flat.columns}
+    return find_key(flat, DATES) is not None and find_key(flat, CATCHMENTS) is None and not plain & COLUMNS.keys()
 
 
-def to_long(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same flow in long form; its units are those of `frame.attrs["units"]`.
+def wide_columns(flat: pd.DataFrame, date: Label, units: object, where: str) -> tuple[np.ndarray, list[WideColumn]]:
+    """The rivers of a wide table, and its columns of values.
+
+    Parameters
+    ----------
+    flat : DataFrame
+        As `keys.flat_frame` gives it. Its columns are names of rivers (`39001`, or `39001 [m3/s]` with units), or have two
+        levels: a variable, and a river. Columns of text, of notes and of a former answer are no rivers.
+    date : hashable
+        The column of days.
+    units : object
+        Those of flow whose column says none; anything but text is no units.
+    where : str
+        The table, for messages.
+
+    Returns
+    -------
+    (array (C,), list of WideColumn)
 
     Raises
     ------
     InputError
-        It does not say its units.
+        Units are not said, a river comes twice, there is none, or the two levels are not a variable and a river.
     """
-    units = frame.attrs.get(UNITS)
-    if not isinstance(units, str) or not units.strip():
-        raise InputError('the table: is wide and does not say its units; set table.attrs["units"], such as "m3 s-1"')
-    flat = flat_frame(frame)
-    date = next(name for name in DATES if name in flat.columns)
-    rivers = rivers_of(flat)
-    long = flat.melt(date, rivers, var_name="catchment", value_name=f"riverflow [{units}]")
-    origins = {f"{name}{ORIGIN}" for name in rivers}.intersection(map(str, flat.columns))
-    if origins:  # the answer to such a table
-        held = [
-            flat[f"{name}{ORIGIN}"] if f"{name}{ORIGIN}" in origins else pd.Series(0, flat.index) for name in rivers
-        ]
-        long[f"riverflow{ORIGIN}"] = pd.concat(held, ignore_index=True)
-    return long.rename(columns={date: "date"})
+    said = units if isinstance(units, str) and units.strip() else None
+    labels = [label for label in flat.columns if label != date]
+    two = flat.columns.nlevels > 1
+    columns = _of_two_levels(labels, said, where) if two else _of_flow(flat, labels, said, where)
+    if not columns:
+        raise InputError(f"{where}: is wide, and no column of it holds the flow of a river; give a column a river")
+    pairs = [(variable, river) for _, variable, _, river, _ in columns]
+    if len(set(pairs)) < len(pairs):
+        variable, river = next(pair for pair in pairs if pairs.count(pair) > 1)
+        raise InputError(f"{where}: {variable} of {river} has two columns; keep one")
+    return numbered(pd.Series([river for _, _, _, river, _ in columns], dtype=object)).to_numpy(), columns
 
 
-def rivers_of(frame: pd.DataFrame) -> list[Any]:
-    """The columns of a wide table that hold flow: not its days, and not what an answer puts beside a river (`39001_q05`)."""
-    names = {str(name) for name in frame.columns}
-    beside = {str(name) for name in frame.columns if (river := BESIDE.fullmatch(str(name))) and river[1] in names}
-    return [name for name in frame.columns if name not in DATES and str(name) not in beside]
+def _of_flow(flat: pd.DataFrame, labels: list[Label], units: str | None, where: str) -> list[WideColumn]:
+    """Columns of flow of a table with one level of names."""
+    columns: list[WideColumn] = []
+    for label in labels:
+        river, own = split_units(label)
+        beside = ANSWER.search(river) and ANSWER.sub("", river) in {split_units(other)[0] for other in labels}
+        if beside or NOTES & set(re.split(r"[^a-z]+", river.casefold())) or _is_text(pd.Series(flat[label])):
+            continue
+        spelled = own if own is not None else units
+        if spelled is None:
+            raise InputError(
+                f"{where}: is wide (days, and no column of catchments) and does not say its units; "
+                + (
+                    'set table.attrs["units"], such as "m3 s-1"'
+                    if where == "the table"
+                    else f'say --units "m3 s-1", or name its columns "{river} [m3 s-1]"'
+                )
+            )
+        columns.append((label, "riverflow", spelled, river, lambda suffix, river=river: f"{river}{suffix}"))
+    return columns
 
 
-def to_wide(answer: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
-    """The answer to `to_long(frame)` in the form of the frame: its columns filled, and beside them those of each quantile.
+def _of_two_levels(labels: Sequence[Label], units: str | None, where: str) -> list[WideColumn]:
+    """Columns of a table whose names have two levels, a variable and a river, in either order."""
+    pairs = [label for label in labels if isinstance(label, tuple) and len(label) == 2]
+    plain = [[split_units(label[level])[0] for label in pairs] for level in (0, 1)]
+    level = next((level for level in (0, 1) if COLUMNS.keys() & set(plain[level])), None)
+    if level is None or len(pairs) < len(labels):
+        raise InputError(
+            f"{where}: the levels of its columns are not a variable and a river, such as ('riverflow', 39001); "
+            "give one level of names, or these two"
+        )
+    columns: list[WideColumn] = []
+    for label in pairs:
+        name, own = split_units(label[level])
+        if name not in COLUMNS:
+            continue
+        variable, usual = COLUMNS[name]
+        spelled = own or (units if variable == "riverflow" and units else usual)
+        columns.append((label, variable, spelled, str(label[1 - level]).strip(), _adder(label, level, variable)))
+    return columns
 
-    A column `39001` brings `39001_q05` and so on, and `39001_origin`.
-    """
-    flat, days = flat_frame(frame), len(frame)
-    names = rivers_of(flat)
-    result = frame[[name for name in frame.columns if name in names or name in DATES]].copy()
-    values = {str(column).partition(" [")[0]: answer[column].to_numpy() for column in answer.columns}
-    told, beside = [key for key in values if key.startswith("riverflow_")], dict[str, np.ndarray]()
-    for place, name in enumerate(names):
-        mine = slice(place * days, (place + 1) * days)
-        kept = np.float32 if frame[name].dtype == np.float32 else np.float64
-        result[name] = values["riverflow"][mine].astype(kept)
-        beside |= {f"{name}{key.removeprefix('riverflow')}": values[key][mine] for key in told}
-    return pd.concat([result, pd.DataFrame(beside, index=frame.index)], axis=1)
+
+def _adder(label: tuple, level: int, variable: str) -> Callable[[str], Label]:
+    return lambda suffix: tuple(f"{variable}{suffix}" if place == level else part for place, part in enumerate(label))
+
+
+def _is_text(values: pd.Series) -> bool:
+    """Whether a column holds something, and no number."""
+    if values.dtype.kind not in "OUT":
+        return values.dtype.kind not in "iuf"
+    held = values.dropna()
+    return len(held) > 0 and bool(np.isnan(np.asarray(pd.to_numeric(held, errors="coerce"), np.float64)).all())
