@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import torch
+
     from hydromae.predict import Model
 
 __version__ = "0.1.0"
@@ -32,7 +34,7 @@ def _set_defaults() -> None:
 _set_defaults()
 
 
-def load(name: str | Path, device: str = "auto", precision: str = "auto") -> Model:
+def load(name: str | Path, device: str | torch.device | None = "auto", precision: str = "auto") -> Model:
     """A trained model, from a run, a checkpoint, or a model folder; see `hydromae.predict.load`."""
     from hydromae.predict import load as load_model  # torch is read only now, so that the command line starts at once
 
