@@ -138,6 +138,10 @@ def test_numbers_that_are_codes() -> None:
     for kind, code in (("u1", 255), ("u2", 65535), ("u4", 4294967295), ("u8", 18446744073709551614)):
         assert is_code(np.array([0, code], kind)).tolist() == [False, True]
     assert is_code(np.array([-127.0, 255.0])).tolist() == [False, False]
+    signalling = np.array([0x7FA00000, 0x3F800000], np.uint32).view(
+        np.float32
+    )  # a NaN that warns where it is converted
+    assert is_code(signalling).tolist() == [True, False]
 
 
 @pytest.mark.parametrize("code", [*CODES, "NaN", "NA", "M", "---", "", "null", "n/a"])

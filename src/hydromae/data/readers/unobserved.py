@@ -40,7 +40,8 @@ def is_code(values: np.ndarray) -> np.ndarray:
     code = np.asarray(~((values > max(CODES)) & (values < FILL)))
     if code.any():  # seldom, and of few values: what lies far below zero may be a wrong value and no code
         held = values[code]
-        code[code] = ~(abs(held) < FILL) | np.isin(held, CODES)
+        with np.errstate(invalid="ignore"):  # a NaN of another pattern of bits
+            code[code] = ~(abs(held) < FILL) | np.isin(held, CODES)
     return code
 
 
