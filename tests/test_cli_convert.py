@@ -280,10 +280,11 @@ def test_what_only_running_the_file_would_show_is_refused_by_line(text, tmp_path
 
 def test_a_file_that_is_there_is_kept(tmp_path, capsys):
     original = written(tmp_path, ORIGINAL)
-    for out in (original, written(tmp_path, "mine = 1\n", "other.py")):
+    other = written(tmp_path, "mine = 1\n", "other.py")
+    for out, said in ((original, "is read as the input"), (other, "something is there already")):
         held = out.read_bytes()
         assert main(["convert-config", str(original), "--out", str(out)]) == 2
-        assert "is there already; name another file" in capsys.readouterr().err and out.read_bytes() == held
+        assert said in capsys.readouterr().err and out.read_bytes() == held
     assert main(["convert-config", str(original), "--out", str(tmp_path / "c.json")]) == 2
     assert main(["convert-config", str(tmp_path / "absent.py"), "--out", str(tmp_path / "c.py")]) == 2
     assert not (tmp_path / "c.json").exists() and not (tmp_path / "c.py").exists()
