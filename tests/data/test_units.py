@@ -20,6 +20,20 @@ from hydromae.errors import InputError
         ("soil_moisture", "m**3 m**-3", 0.3, 0.3),
         ("soil_moisture", "%", 30.0, 0.3),
         ("riverflow", "mm/day", 2.0, 2.0),
+        ("riverflow", "mm d⁻¹", 2.0, 2.0),
+        ("riverflow", "mm per day", 2.0, 2.0),
+        ("riverflow", "mm.d-1", 2.0, 2.0),
+        ("riverflow", "mm/24h", 2.0, 2.0),
+        ("precipitation", "mm/hr", 0.5, 12.0),
+        ("precipitation", "mm hour-1", 0.5, 12.0),
+        ("precipitation", "kg/m2/s", 1 / 86400, 1.0),
+        ("precipitation", "kg m⁻² s⁻¹", 1 / 86400, 1.0),
+        ("precipitation", "in/day", 2.0, 50.8),
+        ("riverflow", "L/s/km2", 10.0, 0.864),
+        ("temperature", "degF", 50.0, 10.0),
+        ("temperature", "°F", -40.0, -40.0),
+        ("temperature", "℃", 5.0, 5.0),
+        ("temperature", "degrees_Celsius", 5.0, 5.0),
     ],
 )
 def test_spellings_become_canonical(name, spelled, value, expected):
@@ -32,6 +46,37 @@ def test_volume_flow_is_divided_by_area():
     depth = units.convert(flow, "riverflow", "m3/s", "a.nc", area)
     np.testing.assert_allclose(depth.values, [[10.0, 1.0]])
     np.testing.assert_allclose(units.cubic_metres_per_second(depth, area).values, flow.values)
+
+
+@pytest.mark.parametrize(
+    ("spelled", "value", "cubic"),
+    [
+        *((one, 1.0, 1.0) for one in ("m3/s", "m³/s", "m3/sec", "m^3 s^-1", "m**3/s", "m3.s-1", "m3s-1", "m³ s⁻¹", "M3/S")),
+        *((one, 1.0, 1.0) for one in ("cumec", "cumecs", "cms", "cubic metres per second", "Cubic meter per second")),
+        *((one, 1500.0, 1.5) for one in ("l/s", "L/s", "l s-1", "litres per second", "l/sec")),
+        *((one, 86.4, 1.0) for one in ("Ml/d", "ML/day", "Ml d-1", "megalitres/day", "ML d⁻¹")),
+        *((one, 100.0, 2.8316846592) for one in ("cfs", "ft3/s", "ft³/s", "cubic feet per second", "ft^3 s^-1", "cusecs")),
+        ("m3/day", 86400.0, 1.0),
+        ("m3/h", 3600.0, 1.0),
+    ],
+)
+def test_volumes_of_flow_are_exact_both_ways(spelled, value, cubic):
+    """Over 86.4 km² one m³/s is 1 mm/day; a cubic foot is 0.3048³ m³."""
+    area = xr.DataArray([864.0], dims="catchment", coords={"catchment": [1]})
+    flow = xr.DataArray([[value]], dims=("time", "catchment"), coords={"catchment": [1]})
+    depth = units.convert(flow, "riverflow", spelled, "a.nc", area)
+    assert depth.item() == pytest.approx(cubic / 10, rel=1e-12)
+    assert units.from_canonical(depth, "riverflow", spelled, area).item() == pytest.approx(value, rel=1e-12)
+    with pytest.raises(InputError, match=r"riverflow is in .* there is no catchment-area"):
+        units.convert(flow, "riverflow", spelled, "a.nc")
+    with pytest.raises(InputError, match="not known"):
+        units.convert(flow, "precipitation", spelled, "a.nc", area)
+
+
+@pytest.mark.parametrize("spelled", ["mm/month", "m3/s/2", "mm/d-1", "mgd", "1/s", "-", "mm day", "m3 s"])
+def test_units_that_are_none_or_ambiguous_are_refused(spelled):
+    with pytest.raises(InputError, match="not known"):
+        units.convert(xr.DataArray([[1.0]], dims=("time", "catchment")), "riverflow", spelled, "a.nc")
 
 
 @pytest.mark.parametrize(
