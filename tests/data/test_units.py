@@ -51,11 +51,17 @@ def test_volume_flow_is_divided_by_area():
 @pytest.mark.parametrize(
     ("spelled", "value", "cubic"),
     [
-        *((one, 1.0, 1.0) for one in ("m3/s", "m³/s", "m3/sec", "m^3 s^-1", "m**3/s", "m3.s-1", "m3s-1", "m³ s⁻¹", "M3/S")),
+        *(
+            (one, 1.0, 1.0)
+            for one in ("m3/s", "m³/s", "m3/sec", "m^3 s^-1", "m**3/s", "m3.s-1", "m3s-1", "m³ s⁻¹", "M3/S")
+        ),
         *((one, 1.0, 1.0) for one in ("cumec", "cumecs", "cms", "cubic metres per second", "Cubic meter per second")),
         *((one, 1500.0, 1.5) for one in ("l/s", "L/s", "l s-1", "litres per second", "l/sec")),
         *((one, 86.4, 1.0) for one in ("Ml/d", "ML/day", "Ml d-1", "megalitres/day", "ML d⁻¹")),
-        *((one, 100.0, 2.8316846592) for one in ("cfs", "ft3/s", "ft³/s", "cubic feet per second", "ft^3 s^-1", "cusecs")),
+        *(
+            (one, 100.0, 2.8316846592)
+            for one in ("cfs", "ft3/s", "ft³/s", "cubic feet per second", "ft^3 s^-1", "cusecs")
+        ),
         ("m3/day", 86400.0, 1.0),
         ("m3/h", 3600.0, 1.0),
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
 from hydromae.data.readers.keys import CATCHMENTS, DATES, day_keys, flat_frame, key_column, refuse_twice, site_keys
-from hydromae.data.readers.names import COLUMNS
+from hydromae.data.readers.names import named
 from hydromae.data.readers.nrfa import numbers
 from hydromae.data.readers.table_file import read_csv, read_parquet
 from hydromae.data.readers.unobserved import marked
@@ -35,7 +34,7 @@ class LongTable:
     catchments : array (C,)
         In order of appearance.
     columns : tuple of str
-        Columns of known quantities (`readers.names.COLUMNS`).
+        Columns of known quantities (`readers.names.named`).
     """
 
     path: Path
@@ -63,7 +62,7 @@ class LongTable:
         frame = flat_frame(read_parquet(path) if where.endswith((".parquet", ".pq")) else read_csv(path))
         date = key_column(frame, DATES, where, "date column")
         site = key_column(frame, CATCHMENTS, where, "catchment column")
-        known = tuple(str(c) for c in frame.columns if re.sub(r"\s*[\[(].*", "", str(c)).strip() in COLUMNS)
+        known = tuple(str(c) for c in frame.columns if named(c) is not None)
         if not known or frame.empty:
             raise InputError(f"{where}: no value of riverflow, precipitation, temperature or evaporation in it")
         dates = day_keys(frame, date, where)

@@ -15,7 +15,7 @@ from hydromae.data.missing import Codes, Held, codes_of
 from hydromae.data.readers.keys import CATCHMENTS
 from hydromae.data.readers.map_file import MapFile
 from hydromae.data.readers.map_files import Maps, map_files, named_files
-from hydromae.data.readers.names import COLUMNS
+from hydromae.data.readers.names import named
 from hydromae.data.readers.record import daily, open_file
 from hydromae.data.readers.table import open_zarr
 from hydromae.data.readers.unobserved import FILLED, marks_of, unmarked
@@ -123,7 +123,7 @@ def _of_files(files: tuple[MapFile, ...]) -> Held:
 
 
 def _of_dataset(dataset: xr.Dataset, where: str) -> list[Held]:
-    names = [str(n) for n in dataset.data_vars if n in COLUMNS and "time" in dataset[n].dims]
+    names = [str(n) for n in dataset.data_vars if named(n) is not None and "time" in dataset[n].dims]
     if not names:
         raise InputError(f"{where}: no riverflow, precipitation, temperature or evaporation over time in it")
     marks = {f"{name}{FILLED}": _marks(dataset, name, where) for name in names}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ import xarray as xr
 
 from hydromae.data.readers import units
 from hydromae.data.readers.keys import CATCHMENTS, DATES, plain_label
-from hydromae.data.readers.names import COLUMNS, quantile_suffix, variables_in, with_units
+from hydromae.data.readers.names import COLUMNS, Choice, choices_in, named, quantile_suffix, with_units
 from hydromae.data.readers.stamps import whole_days
 from hydromae.modalities import VARIABLES
 
@@ -32,6 +32,8 @@ class DatasetLayout:
         For each variable of the record its own name, and its units.
     days : DatetimeIndex (T,)
         The day of each of its times.
+    choices : mapping of str to tuple of Choice
+        For each variable every variable of the dataset that gives it, the best one first, which is that of `named`.
     """
 
     given: xr.Dataset
@@ -39,6 +41,7 @@ class DatasetLayout:
     site: str
     named: Mapping[str, tuple[str, str]]
     days: pd.DatetimeIndex
+    choices: Mapping[str, tuple[Choice, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, given: xr.Dataset, where: str = "the dataset") -> DatasetLayout:
@@ -50,12 +53,12 @@ class DatasetLayout:
             No variable of a record is in it, or one is called almost so.
         """
         given = measured(given)
-        named = variables_in([str(name) for name in given.data_vars], where)
-        spelled = {n: str(given[own].attrs.get("units", VARIABLES[n].units)) for n, (own, _) in named.items()}
+        choices = _choices(given, where)
         time, site = (find_dimension(given, names) or names[0] for names in (("time", *DATES), CATCHMENTS))
         stamps = given.indexes.get(time)
         days = whole_days(stamps, where) if isinstance(stamps, pd.DatetimeIndex) else pd.DatetimeIndex([])
-        return cls(given, time, site, {n: (own, spelled[n]) for n, (own, _) in named.items()}, days)
+        best = {n: (one.column, str(one.units or VARIABLES[n].units)) for n, (one, *_) in choices.items()}
+        return cls(given, time, site, best, days, choices)
 
     @property
     def flow(self) -> tuple[str, str]:
@@ -75,7 +78,10 @@ class DatasetLayout:
             own, spelled = self.named.get(name, (name, VARIABLES[name].units))
             values = self._own(units.from_canonical(answer[name], name, spelled, area))
             if own in self.given:
-                added[own] = _laid_over(self.given[own].variable, values, self._own(record[name].notnull()))
+                observed = self._own(record[name].notnull())
+                if len(self.choices.get(name, ())) > 1:
+                    observed = observed & self.given[own].variable.notnull()
+                added[own] = _laid_over(self.given[own].variable, values, observed)
             else:
                 added[own] = xr.Variable(values.dims, values.data, answer[name].attrs)
         coordinates = {}
@@ -113,7 +119,8 @@ class DatasetLayout:
         if own in self.given:
             flow = self.given[own].variable
             kind = flow.dtype if flow.dtype.kind == "f" else np.dtype(np.float32)
-            quantile = quantile.astype(kind).where(~self._own(record[FLOW].notnull()), flow.astype(kind))  # type: ignore[arg-type]
+            observed = self._own(record[FLOW].notnull()) & flow.notnull()
+            quantile = quantile.astype(kind).where(~observed, flow.astype(kind))  # type: ignore[arg-type]
         order = ("quantile", self.time, self.site)
         quantile = xr.Variable(order, quantile.transpose(*order).data, answer[QUANTILE].attrs | {"units": spelled})
         return {QUANTILE: quantile}
@@ -124,6 +131,15 @@ class DatasetLayout:
         return xr.Variable([renamed.get(str(dim), str(dim)) for dim in values.dims], values.data, values.attrs)
 
 
+def _choices(given: xr.Dataset, where: str) -> dict[str, tuple[Choice, ...]]:
+    """`names.choices_in` of the variables of a dataset, whose attribute `units` goes before what their names say."""
+    sizes = {str(name): held.ndim for name, held in given.data_vars.items()}
+    columns = [name for name in sizes if name in COLUMNS or sizes[name] > 1 or named(name) is None]
+    attached = {name: given[name].attrs.get("units") for name in columns}
+    said = {name: units for name, units in attached.items() if isinstance(units, str) and units.strip()}
+    return choices_in(columns, where, said)
+
+
 def origins_in(answer: xr.Dataset) -> list[str]:
     """Names of the variables that say where values are from (`riverflow_origin`), that of flow first."""
     names = [f"{name}{ORIGIN}" for name in (FLOW, *VARIABLES)]
@@ -132,7 +148,8 @@ def origins_in(answer: xr.Dataset) -> list[str]:
 
 def measured(dataset: xr.Dataset) -> xr.Dataset:
     """The dataset with its variables as variables, also those that a file calls coordinates."""
-    return dataset.reset_coords([n for n in dataset.coords if n in COLUMNS and n not in dataset.indexes])
+    names = [n for n in dataset.coords if n not in dataset.indexes]
+    return dataset.reset_coords([n for n in names if n in COLUMNS or (dataset[n].ndim > 1 and named(n) is not None)])
 
 
 def find_dimension(dataset: xr.Dataset, names: tuple[str, ...]) -> str | None:

@@ -8,7 +8,7 @@ read with every variable answered in canonical units, `riverflow_quantile` (quan
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -29,7 +29,7 @@ from hydromae.data.readers.keys import (
     refuse_twice,
     site_keys,
 )
-from hydromae.data.readers.names import ANSWER, quantile_suffix, split_units, variables_in, with_units
+from hydromae.data.readers.names import ANSWER, Choice, choices_in, named, quantile_suffix, split_units, with_units
 from hydromae.data.readers.nrfa import numeric
 from hydromae.data.readers.record import STATIC
 from hydromae.data.readers.wide import UNITS, is_wide, wide_columns
@@ -76,11 +76,14 @@ class FrameLayout:
     site : int array (N,) or None
         The place of the catchment of each row; None where the table is wide.
     columns : tuple of FrameColumn
+        For each variable, or variable of a river in a wide table, the best column.
     where : str
         The table, for messages.
     decimal : str or None
         The decimal sign of a table whose cells are all text, as they stand in a CSV file; its empty cells are filled with
         text, too.
+    others : tuple of Choice
+        Further columns of a long table for the same variables, for rivers that lack the best one.
     """
 
     frame: pd.DataFrame
@@ -90,6 +93,7 @@ class FrameLayout:
     columns: tuple[FrameColumn, ...]
     where: str
     decimal: str | None = None
+    others: tuple[Choice, ...] = ()
 
     @classmethod
     def of(cls, frame: pd.DataFrame, where: str = "the table", spelled: str | None = None) -> FrameLayout:
@@ -109,10 +113,11 @@ class FrameLayout:
             A key is missing, empty, no date or comes twice, no variable is in the table, or its units are not said.
         """
         flat = flat_frame(frame, where)
-        wide = is_wide(flat)
+        wide, others = is_wide(flat), list[Choice]()
+        attached = frame.attrs.get(UNITS)
         date = key_column(flat, DATES, where, "date column")
         if wide:
-            names, found = wide_columns(flat, date, spelled or frame.attrs.get(UNITS), where)
+            names, found = wide_columns(flat, date, spelled or attached, where)
             place, catchments = pd.factorize(names, sort=False)
             days, site = day_keys(flat, date, where), None
             columns = [
@@ -121,14 +126,18 @@ class FrameLayout:
             ]
         else:
             key = key_column(flat, CATCHMENTS, where, "catchment column")
-            named = variables_in([str(label) for label in flat.columns], where)
+            choices = choices_in([str(label) for label in flat.columns], where, attached_units(flat, attached))
             days = day_keys(flat, date, where)
             site, catchments = site_keys(flat, key, where)
-            columns = [FrameColumn(label, n, said, site, partial(_long_label, n)) for n, (label, said) in named.items()]
+            columns = [
+                FrameColumn(best.column, n, str(best.units), site, partial(_long_label, n))
+                for n, (best, *_) in choices.items()
+            ]
+            others = [choice for _, *rest in choices.values() for choice in rest]
         day, every = pd.factorize(days, sort=True)
         row = np.zeros(len(flat), dtype=np.int64) if site is None else site
         refuse_twice(day, row, pd.DatetimeIndex(every), np.asarray(catchments), where)
-        return cls(frame, days, np.asarray(catchments), site, tuple(columns), where)
+        return cls(frame, days, np.asarray(catchments), site, tuple(columns), where, others=tuple(others))
 
     @property
     def flow(self) -> tuple[str, str]:
@@ -150,6 +159,10 @@ class FrameLayout:
             laid = values.setdefault(column.variable, np.full((len(days), len(self.catchments)), np.nan))
             laid[day, column.site] = self._numbers(column)
         spelled = {column.variable: column.units for column in self.columns}
+        for column, said in self.others:
+            laid = np.full((len(days), len(self.catchments)), np.nan)
+            laid[day, self.site] = numeric(self.frame, column, self.where)
+            grid[column] = (("time", "catchment"), laid, {} if said is None else {"units": said})
         return grid.assign({n: (("time", "catchment"), v, {"units": spelled[n]}) for n, v in values.items()})
 
     def restore(self, answer: xr.Dataset, record: xr.Dataset) -> pd.DataFrame:
@@ -171,6 +184,8 @@ class FrameLayout:
             cells = (rows, sites[column.site])
             observed = record.get(column.variable)
             missing = np.isnan(by_day(observed)[cells]) if observed is not None else np.ones(len(result), bool)
+            if any((one := named(other)) and one.variable == column.variable for other, _ in self.others):
+                missing |= self._empty(column)
             given = pd.Series(result[column.label])
             told = values.in_units(column.variable, column.units)[cells]
             result[column.label] = self._filled(given, missing, told)
@@ -199,6 +214,13 @@ class FrameLayout:
         held = {name: self.frame[column.label]}
         held |= {f"{split_units(name)[0]}{end}": self.frame[m] for end, m in marks.items() if m in self.frame.columns}
         return numeric(pd.DataFrame(held), name, self.where)
+
+    def _empty(self, column: FrameColumn) -> Bool[np.ndarray, " N"]:
+        """True where a column of a long table holds no number."""
+        if self.decimal is None:
+            return np.isnan(self._numbers(column))
+        text = self.frame[column.label].str.replace(self.decimal, ".")
+        return np.isnan(numeric(pd.DataFrame({column.label: text}), column.label, self.where))
 
     def _quantiles(
         self, values: Canonical, column: FrameColumn, cells: tuple, given: pd.Series, missing: Bool[np.ndarray, " N"]
@@ -263,6 +285,16 @@ class Canonical:
 def by_day(values: xr.DataArray) -> np.ndarray:
     """Values (..., time, catchment)."""
     return values.transpose(..., "time", "catchment").values
+
+
+def attached_units(flat: pd.DataFrame, units: object) -> dict[str, str]:
+    """Units that `frame.attrs["units"]` says: of columns by name, or of flow, whose column says none itself."""
+    if isinstance(units, Mapping):
+        return {str(label): str(spelled) for label, spelled in units.items()}
+    if not isinstance(units, str) or not units.strip():
+        return {}
+    told = {str(label): named(label) for label in flat.columns}
+    return {label: units for label, one in told.items() if one and one.variable == FLOW and not one.is_said}
 
 
 def _long_label(variable: str, suffix: str) -> str:

@@ -60,7 +60,9 @@ def _without_negatives(values: xr.DataArray) -> xr.DataArray:
     count = int((zeroed < 0).sum())
     if not count:
         return zeroed
-    return zeroed.where(zeroed >= 0).assign_attrs(values.attrs, **{PROCESSING: f"{count} negative values are missing"})
+    done = [values.attrs[PROCESSING]] if PROCESSING in values.attrs else []
+    said = "; ".join([*done, f"{count} negative values are missing"])
+    return zeroed.where(zeroed >= 0).assign_attrs(values.attrs, **{PROCESSING: said})
 
 
 def processing_of(record: xr.Dataset, where: object) -> list[str]:

@@ -10,16 +10,15 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.data.containers import BROKEN, check_zarr
+from hydromae.data.readers.best_column import best_of
 from hydromae.data.readers.dataset_layout import DatasetLayout, find_dimension, measured
 from hydromae.data.readers.keys import CATCHMENTS, DATES
 from hydromae.data.readers.layout import FrameLayout, Layout
 from hydromae.data.readers.nrfa import with_attributes
-from hydromae.data.readers.quantities import quantity
 from hydromae.data.readers.record import (
     STATIC,
     canonical,
     open_file,
-    plain,
     plain_attributes,
     site_names,
     streamed,
@@ -121,17 +120,10 @@ def read_dataset(
         dataset = with_attributes(dataset, attributes, where)
     dataset = local_time(unanswered(measured(dataset), where))
     layout = DatasetLayout.of(unanswered(measured(given), where), where)
-    area = dataset["catchment-area"] if "catchment-area" in dataset.variables else None
     record = dataset[[name for name in STATIC if name in dataset.variables]].reset_coords(drop=False)
     record = plain_attributes(record.assign_coords({n: c for n, c in dataset.coords.items() if n not in STATIC}))
-    for name, (column, _) in layout.named.items():
-        held = dataset[column]
-        if "time" not in held.dims:
-            raise InputError(f"{where}: {column} has the dimensions {held.dims}; it needs (time, catchment)")
-        if held.dtype.kind not in "iuf":
-            raise InputError(f"{where}: {column} is of type {held.dtype}; give numbers, NaN where nothing was observed")
-        values = quantity(held, name, where, area)
-        record[name] = values.assign_attrs(plain(values.attrs))
+    for name, choices in layout.choices.items():
+        record[name] = best_of(dataset, name, choices, where)
     moved = [n for n in ("easting", "northing", "centroid_easting", "centroid_northing") if n in record.data_vars]
     record = canonical(record.set_coords(moved), where)
     return record, replace(layout, days=whole_days(pd.DatetimeIndex(dataset["time"].values), where))

@@ -102,6 +102,12 @@ def cubic_metres_per_second(flow: xr.DataArray, area: xr.DataArray) -> xr.DataAr
     return flow * area / 86.4
 
 
+def is_known(spelled: str, name: str) -> bool:
+    """Whether variable `name` may have these units."""
+    spelling = plain(spelled)
+    return spelling in SPELLINGS[VARIABLES[name].units] or (name == "riverflow" and spelling in VOLUME_RATES)
+
+
 def convert(
     values: xr.DataArray, name: str, units: object, where: str, area: xr.DataArray | None = None
 ) -> xr.DataArray:

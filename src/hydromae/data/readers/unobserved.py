@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Bool
 
-from hydromae.data.readers.names import COLUMNS
+from hydromae.data.readers.names import named
 from hydromae.errors import InputError
 from hydromae.modalities import VARIABLES
 from hydromae.virtual.layout import MISSING
@@ -67,7 +67,7 @@ def unanswered(dataset: xr.Dataset, where: str) -> xr.Dataset:
 
     The attributes that make a group a store go too: no answer has them.
     """
-    held = {str(n): unmarked(dataset, str(n), where) for n in dataset.data_vars if n in COLUMNS}
+    held = {str(n): unmarked(dataset, str(n), where) for n in dataset.data_vars if named(str(n)) is not None}
     origins = [f"{name}{ORIGIN}" for name in VARIABLES if f"{name}{ORIGIN}" in dataset.variables]
     result = dataset.assign(held).drop_vars(origins)
     if "riverflow_quantile" in dataset.variables:
@@ -120,7 +120,8 @@ def marks_of(column: str) -> tuple[str, ...]:
     ('discharge_vol_filled', 'discharge_vol_origin', 'riverflow_origin')
     """
     plain = re.sub(r"\s*[\[(].*", "", column).strip()
-    variable = COLUMNS[plain][0] if plain in COLUMNS else plain
+    one = named(column)
+    variable = plain if one is None else one.variable
     names = [f"{column.strip()}{FILLED}", f"{plain}{FILLED}", f"{plain}{ORIGIN}", f"{variable}{ORIGIN}"]
     return tuple(dict.fromkeys(names))
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hydromae.data.readers.keys import CATCHMENTS, DATES, Label, find_key, numbered
-from hydromae.data.readers.names import ANSWER, COLUMNS, split_units
+from hydromae.data.readers.names import ANSWER, named, split_units, unsaid
 from hydromae.errors import InputError
 
 UNITS = "units"
@@ -23,8 +23,8 @@ def is_wide(flat: pd.DataFrame) -> bool:
     """Whether a table has days, and neither a column of catchments nor one of a known variable."""
     if flat.columns.nlevels > 1:
         return True
-    plain = {split_units(label)[0] for label in flat.columns}
-    return find_key(flat, DATES) is not None and find_key(flat, CATCHMENTS) is None and not plain & COLUMNS.keys()
+    has_keys = find_key(flat, DATES) is not None and find_key(flat, CATCHMENTS) is None
+    return has_keys and all(named(label) is None for label in flat.columns)
 
 
 def wide_columns(flat: pd.DataFrame, date: Label, units: object, where: str) -> tuple[np.ndarray, list[WideColumn]]:
@@ -89,8 +89,7 @@ def _of_flow(flat: pd.DataFrame, labels: list[Label], units: str | None, where: 
 def _of_two_levels(labels: Sequence[Label], units: str | None, where: str) -> list[WideColumn]:
     """Columns of a table whose names have two levels, a variable and a river, in either order."""
     pairs = [label for label in labels if isinstance(label, tuple) and len(label) == 2]
-    plain = [[split_units(label[level])[0] for label in pairs] for level in (0, 1)]
-    level = next((level for level in (0, 1) if COLUMNS.keys() & set(plain[level])), None)
+    level = next((level for level in (0, 1) if any(named(label[level]) for label in pairs)), None)
     if level is None or len(pairs) < len(labels):
         raise InputError(
             f"{where}: the levels of its columns are not a variable and a river, such as ('riverflow', 39001); "
@@ -98,11 +97,13 @@ def _of_two_levels(labels: Sequence[Label], units: str | None, where: str) -> li
         )
     columns: list[WideColumn] = []
     for label in pairs:
-        name, own = split_units(label[level])
-        if name not in COLUMNS:
+        one = named(label[level])
+        if one is None:
             continue
-        variable, usual = COLUMNS[name]
-        spelled = own or (units if variable == "riverflow" and units else usual)
+        variable, said = one.variable, one.is_said
+        spelled = units if units and variable == "riverflow" and not said else one.units
+        if spelled is None:
+            raise unsaid(str(label[level]), variable, where)
         columns.append((label, variable, spelled, str(label[1 - level]).strip(), _adder(label, level, variable)))
     return columns
 
