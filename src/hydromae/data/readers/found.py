@@ -13,7 +13,7 @@ import xarray as xr
 
 from hydromae.data.folders import files_in
 from hydromae.data.readers import table
-from hydromae.data.readers.gauges import Gauge, Product, side_by_side
+from hydromae.data.readers.gauges import Gauge, Product, chosen_series, side_by_side
 from hydromae.errors import InputError
 from hydromae.files import sha256
 from hydromae.modalities import ATTRIBUTES, MODALITIES
@@ -59,18 +59,17 @@ class Found:
         `maps` are files of the folder that will be read as maps.
         """
         gauges, known = [self.product.open(file) for file in self.files[:SAMPLED]], self.traits
-        there = {series for gauge in gauges for series in gauge.series}
         choices = self.product.columns
         used = {
-            variable: next((column for column, _ in choices.get(variable, ()) if column in there), None)
+            variable: self._used(gauges, choices.get(variable, ()))
             for variable in dict.fromkeys((*WEATHER, "riverflow", *choices))
         }
         traits = {trait for gauge in gauges for trait in gauge.traits}
         if known is not None:
             traits |= {str(name) for name in known.variables if known[name].notnull().any()}
-        lacking = [name for name, column in used.items() if column is None]
+        lacking = [name for name, columns in used.items() if not columns]
         lacking += [attribute.name for attribute in ATTRIBUTES if attribute.name not in traits]
-        told = ", ".join(f"{name} ({column})" for name, column in used.items() if column is not None)
+        told = ", ".join(f"{name} ({columns})" for name, columns in used.items() if columns)
         tables = [file for file in self.others if self.product.is_table(file)]
         rest = sorted({*self.others} - {*tables} - {*maps})
         return [
@@ -81,6 +80,11 @@ class Found:
             *([f"held twice, read once: {len(self.twice)} files: {self._listed(self.twice)}"] if self.twice else []),
             *([f"not read: {len(rest)} files: {self._listed(rest)}"] if rest else []),
         ]
+
+    def _used(self, gauges: list[Gauge], choices: tuple[tuple[str, str], ...]) -> str:
+        """Series that some gauges are read from, the best one first."""
+        chosen = {chosen_series(gauge.series, choices) for gauge in gauges}
+        return ", else ".join(column for column, _ in choices if column in chosen)
 
     def _listed(self, files: Iterable[Path]) -> str:
         names = [str(file.relative_to(self.folder)) for file in files]

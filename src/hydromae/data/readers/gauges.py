@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from hydromae.data.readers.best_column import told_of
 from hydromae.data.readers.keys import day_keys
 from hydromae.data.readers.nrfa import numeric
+from hydromae.data.readers.ranges import PROCESSING
 from hydromae.data.readers.record import site_names
 from hydromae.data.readers.stamps import refuse_step, step_of
 from hydromae.errors import InputError
@@ -96,16 +98,18 @@ def named(name: str) -> int | str:
 
 
 def side_by_side(held: Mapping[int | str, list[Gauge]], product: Product, where: str) -> xr.Dataset:
-    """Series of all gauges side by side on the days of any of them, with their units, and what files say of traits."""
+    """Series of all gauges side by side on the days of any of them, with their units, and what files say of traits.
+
+    A gauge has of each variable the best series that holds a value. Where that is in other units than the variable's best
+    series, it is a variable of its own under its own name.
+    """
     names = sorted(held, key=lambda name: (isinstance(name, str), name))
     every = pd.DatetimeIndex(np.unique(np.concatenate([g.days.to_numpy() for part in held.values() for g in part])))
-    there = {column for part in held.values() for gauge in part for column in gauge.series}
     variables: dict[str, tuple] = {}
     for variable, choices in product.columns.items():
-        chosen = next(((column, spelled) for column, spelled in choices if column in there), None)
-        if chosen is not None:
-            values, spelled = _together(held, names, every, *chosen, where)
-            variables[variable] = (("time", "catchment"), values, {"units": spelled})
+        variables |= _series_of(
+            variable, choices, [_one_of_each(held[name], where) for name in names], names, every, where
+        )
     if not variables:
         wanted = ", ".join(column for choices in product.columns.values() for column, _ in choices)
         raise InputError(f"{where}: none of {wanted} is in its files of {product.name}; download series of days")
@@ -116,24 +120,50 @@ def side_by_side(held: Mapping[int | str, list[Gauge]], product: Product, where:
     return xr.Dataset(variables, {"time": every, "catchment": site_names(np.array(names), where)})
 
 
-def _together(
-    held: Mapping[int | str, list[Gauge]],
+def chosen_series(series: Mapping[str, np.ndarray], choices: Iterable[tuple[str, str]]) -> str | None:
+    """The best series of a gauge that holds a value; where none does the best one, None where it has none."""
+    there = [column for column, _ in choices if column in series]
+    return next((column for column in there if np.isfinite(series[column]).any()), there[0] if there else None)
+
+
+def _one_of_each(gauges: list[Gauge], where: str) -> dict[str, Gauge]:
+    """Series of a gauge -> its file of it; a series that stands in two files is refused."""
+    found: dict[str, Gauge] = {}
+    for gauge in gauges:
+        for column in gauge.series:
+            if column in found:
+                files = f"{found[column].file}, {gauge.file}"
+                raise InputError(f"{where}: gauge {gauge.name} has {column} in 2 files: {files}; keep one of them")
+            found[column] = gauge
+    return found
+
+
+def _series_of(
+    variable: str,
+    choices: tuple[tuple[str, str], ...],
+    files: list[dict[str, Gauge]],
     names: list[int | str],
     every: pd.DatetimeIndex,
-    column: str,
-    spelled: str,
     where: str,
-) -> tuple[np.ndarray, str]:
-    values = np.full((len(every), len(names)), np.nan, np.float32)
-    said: set[str] = set()
-    for place, name in enumerate(names):
-        having = [gauge for gauge in held[name] if column in gauge.series]
-        if len(having) > 1:
-            files = ", ".join(gauge.file for gauge in having)
-            raise InputError(f"{where}: gauge {name} has {column} in {len(having)} files: {files}; keep one of them")
-        for gauge in having:
+) -> dict[str, tuple]:
+    """A variable of all gauges, and beside it the series in other units that some gauge has instead of it."""
+    chosen = [chosen_series({n: g.series[n] for n, g in one.items()}, choices) for one in files]
+    used = [(column, spelled) for column, spelled in choices if column in chosen]
+    variables: dict[str, tuple] = {}
+    for column, spelled in used:
+        mine = [place for place, one in enumerate(chosen) if one == column]
+        said = {files[place][column].units.get(column, spelled) for place in mine}
+        if len(said) > 1:
+            raise InputError(f"{where}: {column} comes in {' and '.join(sorted(said))}; download it in one of them")
+        (units,) = said
+        same = next((name for name, (_, _, attrs) in variables.items() if attrs["units"] == units), None)
+        name = same or (variable if not variables else column)
+        blank = np.full((len(every), len(files)), np.nan, np.float32)
+        _, values, attrs = variables.setdefault(name, (("time", "catchment"), blank, {"units": units}))
+        for place in mine:
+            gauge = files[place][column]
             values[every.get_indexer(gauge.days), place] = gauge.series[column]
-            said.add(gauge.units.get(column, spelled))
-    if len(said) > 1:
-        raise InputError(f"{where}: {column} comes in {' and '.join(sorted(said))}; download it in one of them")
-    return values, said.pop()
+        if same is not None:
+            taken = {column: [names[place] for place in mine]}
+            attrs[PROCESSING] = "; ".join(filter(None, (attrs.get(PROCESSING), told_of(used[0][0], taken))))
+    return variables
