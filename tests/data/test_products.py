@@ -190,6 +190,50 @@ def test_nrfa_csv_by_hand_with_the_catalogue_beside(tmp_path: Path) -> None:
     assert "attributes from station-info.json" in plan and "not read: 1 files: notes.csv" in plan
 
 
+@pytest.mark.parametrize(
+    ("kind", "period", "rows"),
+    [
+        ("cmr", "P1M", ["1989-01,88", "1989-02,70"]),
+        ("amax-flow", "P1Y", ["1969-02-03T11:15:00,88", "1990-02-03T11:15:00,90"]),
+        ("pot-stage", "", ["1969-02-03T11:15:00,2.5"]),
+        ("gmf", "P1M", ["1989-01,88"]),
+        ("dmf", "P1D", ["1989-01-01,88"]),
+    ],
+)
+def test_other_series_of_the_nrfa_are_listed_and_change_nothing(
+    tmp_path: Path, kind: str, period: str, rows: list[str]
+) -> None:
+    write(tmp_path / "1001_gdf.csv", nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,1", "2022-01-02,2"]))
+    write(tmp_path / "s.json", json.dumps({"data": [STATION]}))
+    alone = read(tmp_path)
+    write(tmp_path / f"1001_{kind}.csv", nrfa_csv(1001, kind, "m3/s", rows).replace("P1D", period))
+    write(
+        tmp_path / f"1001_{kind}.json",
+        json.dumps(
+            {"station": {"id": 1001}, "data-type": {"id": kind, "units": "m3/s"}, "data-stream": ["1989-01", 5]}
+        ),
+    )
+    xr.testing.assert_identical(read(tmp_path), alone)
+    found = find(tmp_path, PRODUCTS)
+    assert found is not None and f"not read: 2 files: 1001_{kind}.csv, 1001_{kind}.json" in " ".join(found.plan())
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("2022-01-02", "gdf has no value after '2022-01-02'"),
+        ("2022-0,1", "'2022-0' is no day"),
+        ("2022-01-02,1.2.3", "gdf holds '1.2.3', which is no number"),
+        ("2022-01-02,1e", "gdf holds '1e', which is no number"),
+    ],
+)
+def test_a_bad_row_of_the_nrfa_names_file_and_line(tmp_path: Path, row: str, told: str) -> None:
+    """The header of `nrfa_csv` has 15 lines."""
+    write(tmp_path / "1001_gdf.csv", nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,1", row, "2022-01-03,3"]))
+    with pytest.raises(InputError, match=rf"1001_gdf.csv: line 17: {told}; correct it"):
+        read(tmp_path)
+
+
 def test_nrfa_csv_that_went_through_a_spreadsheet(tmp_path: Path) -> None:
     days = [f"{day.strftime('%d/%m/%Y')},{day.day}" for day in pd.date_range("2022-01-30", periods=4)]
     write(tmp_path / "g.csv", nrfa_csv(1001, "gdf", "m3/s", days))

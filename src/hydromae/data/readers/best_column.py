@@ -9,7 +9,7 @@ import xarray as xr
 
 from hydromae.data.readers.names import Choice, named, unsaid
 from hydromae.data.readers.quantities import quantity
-from hydromae.data.readers.ranges import PROCESSING
+from hydromae.data.readers.ranges import COLUMN, PROCESSING
 from hydromae.data.readers.record import plain
 from hydromae.data.readers.unobserved import observed_only
 from hydromae.errors import InputError
@@ -51,13 +51,18 @@ def best_of(dataset: xr.Dataset, name: str, choices: Sequence[Choice], where: st
         given = dataset.assign({choice.column: other.assign_attrs(dataset[choice.column].attrs)})
         values = values.where(~useful, _quantity(given, name, choice, where)).assign_attrs(values.attrs)
         taken[choice.column] = useful["catchment"].values[useful.values]
-    return values if not taken else values.assign_attrs({PROCESSING: told_of(choices[0].column, taken)})
+    return values if not taken else values.assign_attrs({PROCESSING: told_of(_label(dataset, choices[0]), taken)})
 
 
 def told_of(best: str, taken: Mapping[str, Sequence | np.ndarray]) -> str:
     """One line: of which rivers another column than the best one is read."""
     parts = [f"{column} for {_listed(rivers)}" for column, rivers in taken.items()]
     return f"read from {', '.join(parts)}, which {best} has no value of; from {best} for all others"
+
+
+def _label(dataset: xr.Dataset, choice: Choice) -> str:
+    """What the source calls a column."""
+    return str(dataset[choice.column].attrs.get(COLUMN, choice.column))
 
 
 def _listed(rivers: Sequence | np.ndarray) -> str:

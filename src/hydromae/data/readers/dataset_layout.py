@@ -133,8 +133,8 @@ class DatasetLayout:
 
 def _choices(given: xr.Dataset, where: str) -> dict[str, tuple[Choice, ...]]:
     """`names.choices_in` of the variables of a dataset, whose attribute `units` goes before what their names say."""
-    sizes = {str(name): held.ndim for name, held in given.data_vars.items()}
-    columns = [name for name in sizes if name in COLUMNS or sizes[name] > 1 or named(name) is None]
+    attributes = ((), (find_dimension(given, CATCHMENTS),))
+    columns = [str(name) for name, held in given.data_vars.items() if name in COLUMNS or held.dims not in attributes]
     attached = {name: given[name].attrs.get("units") for name in columns}
     said = {name: units for name, units in attached.items() if isinstance(units, str) and units.strip()}
     return choices_in(columns, where, said)

@@ -31,6 +31,7 @@ from hydromae.data.readers.keys import (
 )
 from hydromae.data.readers.names import ANSWER, Choice, choices_in, named, quantile_suffix, split_units, with_units
 from hydromae.data.readers.nrfa import numeric
+from hydromae.data.readers.ranges import COLUMN
 from hydromae.data.readers.record import STATIC
 from hydromae.data.readers.wide import UNITS, is_wide, wide_columns
 from hydromae.modalities import VARIABLES
@@ -158,12 +159,12 @@ class FrameLayout:
         for column in self.columns:
             laid = values.setdefault(column.variable, np.full((len(days), len(self.catchments)), np.nan))
             laid[day, column.site] = self._numbers(column)
-        spelled = {column.variable: column.units for column in self.columns}
+        attrs = {c.variable: {"units": c.units, COLUMN: " ".join(_parts(c.label))} for c in self.columns}
         for column, said in self.others:
             laid = np.full((len(days), len(self.catchments)), np.nan)
             laid[day, self.site] = numeric(self.frame, column, self.where)
             grid[column] = (("time", "catchment"), laid, {} if said is None else {"units": said})
-        return grid.assign({n: (("time", "catchment"), v, {"units": spelled[n]}) for n, v in values.items()})
+        return grid.assign({n: (("time", "catchment"), v, attrs[n]) for n, v in values.items()})
 
     def restore(self, answer: xr.Dataset, record: xr.Dataset) -> pd.DataFrame:
         """The table with the same rows, columns, order, names, types and units, and columns of the answer after them.
@@ -202,14 +203,15 @@ class FrameLayout:
         """The answer on the days and catchments of the table, in its units, with what is known of the catchments."""
         static = record[[n for n in STATIC if n in record.variables]].reset_coords(drop=False)
         given = self.dataset().assign({str(n): static[n] for n in static.data_vars})
+        for held in given.data_vars.values():
+            held.attrs.pop(COLUMN, None)
         return DatasetLayout.of(given).restore(answer, record)
 
     def _numbers(self, column: FrameColumn) -> Float[np.ndarray, " N"]:
         """The values of a column as float64, NaN where nothing was measured, by its marks, too."""
         if self.site is not None:
             return numeric(self.frame, column.label, self.where)
-        parts = column.label if isinstance(column.label, tuple) else (column.label,)
-        name = " ".join(map(str, parts))
+        name = " ".join(_parts(column.label))
         marks = {end: column.added(end) for end in (ORIGIN, "_filled")}
         held = {name: self.frame[column.label]}
         held |= {f"{split_units(name)[0]}{end}": self.frame[m] for end, m in marks.items() if m in self.frame.columns}
@@ -295,6 +297,10 @@ def attached_units(flat: pd.DataFrame, units: object) -> dict[str, str]:
         return {}
     told = {str(label): named(label) for label in flat.columns}
     return {label: units for label, one in told.items() if one and one.variable == FLOW and not one.is_said}
+
+
+def _parts(label: Label) -> list[str]:
+    return [str(part) for part in (label if isinstance(label, tuple) else (label,))]
 
 
 def _long_label(variable: str, suffix: str) -> str:

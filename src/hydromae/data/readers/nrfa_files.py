@@ -19,7 +19,9 @@ import xarray as xr
 from hydromae.data.folders import files_in
 from hydromae.data.readers import nrfa
 from hydromae.data.readers.gauges import Gauge, days_of, named
-from hydromae.data.readers.nrfa import BRITISH, NAMES, numeric
+from hydromae.data.readers.keys import BRITISH as BRITISH_DATE
+from hydromae.data.readers.keys import DATE
+from hydromae.data.readers.nrfa import BRITISH, EMPTY, NAMES, numeric
 from hydromae.data.readers.record import describe, positions
 from hydromae.data.readers.stamps import STEPS, refuse_step
 from hydromae.errors import InputError, first_line
@@ -27,19 +29,32 @@ from hydromae.files import sha256
 
 SNIFFED = 2000
 """Bytes of a file by which the NRFA's are told from others."""
+READ = ("gdf", "cdr")
+"""Types of series that are read: gauged daily flow, and catchment daily rain."""
+KIND_CSV = re.compile(rb"^dataType,id,\s*\"?([\w-]+)", re.MULTILINE)
+KIND_JSON = re.compile(rb'"data-type"\s*:\s*\{[^{}]*?"id"\s*:\s*"([\w-]+)"')
 STREAM = re.compile(r"\d+_(gdf|cdr)\b.*", re.ASCII)
 """Names that `hydromae fetch` and most people give to series of the NRFA."""
+NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError, csv.Error)
 
 
 def is_series(path: Path) -> bool:
-    """Whether a file is a series of the NRFA, by how it begins; one that begins so but for how it was saved is refused."""
+    """Whether a file is a daily series of the NRFA (`READ`), by how it begins.
+
+    Other series, such as monthly ones, maxima of years and peaks, are none.
+
+    Raises
+    ------
+    InputError
+        The file's name or beginning say that it is one, but not how it was saved, or what it holds.
+    """
     if path.suffix not in (".csv", ".json"):
         return False
     head = beginning(path)
     named_so = STREAM.fullmatch(path.stem) is not None
     if path.suffix == ".json":
-        found = b'"data-type"' in head and b'"station"' in head
+        found = b'"data-type"' in head and b'"station"' in head and _is_read(KIND_JSON, head)
         if named_so and not found:
             raise InputError(f"{path}: is no series of the NRFA, as its name says; download it again, or remove it")
         return found
@@ -48,11 +63,17 @@ def is_series(path: Path) -> bool:
     head = head.lstrip(b"\xef\xbb\xbf")
     if head.startswith(b"file;timestamp"):
         raise InputError(f"{path}: has semicolons between its columns; save it with commas, or download it again")
-    found = head.startswith(b"file,timestamp") and b"nrfa" in head.lower()
+    found = head.startswith(b"file,timestamp") and b"nrfa" in head.lower() and _is_read(KIND_CSV, head)
     if named_so and not found:
         what = "is no series of the NRFA, as its name says" if head else "is empty"
         raise InputError(f"{path}: {what}; download it again, or remove it")
     return found
+
+
+def _is_read(kind: re.Pattern[bytes], head: bytes) -> bool:
+    """Whether a file's beginning names a type of series that is read, or none."""
+    found = kind.search(head)
+    return found is None or found.group(1).decode().lower() in READ
 
 
 def beginning(path: Path, size: int = SNIFFED) -> bytes:
@@ -85,18 +106,32 @@ def _nrfa_json(path: Path) -> Gauge:
 
 def _nrfa_csv(path: Path) -> Gauge:
     header: dict[tuple[str, str], str] = {}
-    rows: list[tuple[str, str]] = []
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:  # a name may be in another encoding
         lines = csv.reader(file)
         for row in lines:
             header[row[0], row[1]] = row[2] if len(row) > 2 else ""
             if row[:2] == ["data", "last"]:
                 break
-        rows.extend((row[0], row[1]) for row in lines if row)
-    refuse_step(STEPS.get(header.get(("dataType", "period"), "").strip().lower().partition(" ")[0]), path)
-    kind = header["dataType", "id"]
+        refuse_step(STEPS.get(header.get(("dataType", "period"), "").strip().lower().partition(" ")[0]), path)
+        kind = header["dataType", "id"]
+        rows = [_row(row, kind, f"{path}: line {lines.line_num}") for row in lines if any(cell.strip() for cell in row)]
     frame = pd.DataFrame(rows, columns=["date", kind])
     return _of_nrfa(header["station", "id"], kind, header["dataType", "units"], frame, {}, path)
+
+
+def _row(row: list[str], kind: str, where: str) -> tuple[str, str]:
+    """Day and value of a row of a series, or one line that says which row is none."""
+    day, value = row[0].strip(), row[1].strip() if len(row) > 1 else None
+    fault = None
+    if value is None:
+        fault = f"{kind} has no value after {day[:40]!r}"
+    elif not (DATE.match(day) or BRITISH_DATE.fullmatch(day)):
+        fault = f"{day[:40]!r} is no day"
+    elif value.lower() not in EMPTY and not NUMBER.fullmatch(value):
+        fault = f"{kind} holds {value[:40]!r}, which is no number"
+    if fault is not None:
+        raise InputError(f"{where}: {fault}; correct it, or download the file again")
+    return day, value or ""
 
 
 def _of_nrfa(

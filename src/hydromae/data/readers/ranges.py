@@ -17,6 +17,8 @@ CODES = (*CODES, -99.0, -9.0, -9998.0, -7777.0, -32768.0)
 NOISE = 1e-4
 """What a quantity without negative values may lie below zero [mm day-1 or m3 m-3] and be zero: a zero that was packed,
 summed, subtracted or interpolated in another program. No instrument measures so little."""
+COLUMN = "column"
+"""Attribute of a variable while it is read: what its source calls it, where that is another name."""
 PROCESSING = "processing"
 """Attribute of a variable: what a reader did to its values, in one line."""
 
