@@ -131,6 +131,28 @@ class DatasetLayout:
         return xr.Variable([renamed.get(str(dim), str(dim)) for dim in values.dims], values.data, values.attrs)
 
 
+@dataclass(frozen=True)
+class Canonical:
+    """An answer in canonical units, and its values in other ones."""
+
+    answer: xr.Dataset
+
+    held: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+
+    def in_units(self, name: str, spelled: str) -> np.ndarray:
+        """Values (..., time, catchment) of a variable in the units of a column, computed once for all rivers."""
+        if (name, spelled) not in self.held:
+            variable = FLOW if name == QUANTILE else name
+            area = self.answer.get("catchment-area")
+            self.held[name, spelled] = by_day(units.from_canonical(self.answer[name], variable, spelled, area))
+        return self.held[name, spelled]
+
+
+def by_day(values: xr.DataArray) -> np.ndarray:
+    """Values (..., time, catchment)."""
+    return values.transpose(..., "time", "catchment").values
+
+
 def _choices(given: xr.Dataset, where: str) -> dict[str, tuple[Choice, ...]]:
     """`names.choices_in` of the variables of a dataset, whose attribute `units` goes before what their names say."""
     attributes = ((), (find_dimension(given, CATCHMENTS),))

@@ -8,8 +8,8 @@ read with every variable answered in canonical units, `riverflow_quantile` (quan
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -17,8 +17,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Bool, Float, Int, Shaped
 
-from hydromae.data.readers import units
-from hydromae.data.readers.dataset_layout import DatasetLayout
+from hydromae.data.readers.dataset_layout import Canonical, DatasetLayout, by_day
 from hydromae.data.readers.keys import (
     CATCHMENTS,
     DATES,
@@ -29,7 +28,16 @@ from hydromae.data.readers.keys import (
     refuse_twice,
     site_keys,
 )
-from hydromae.data.readers.names import ANSWER, Choice, choices_in, named, quantile_suffix, split_units, with_units
+from hydromae.data.readers.names import (
+    ANSWER,
+    Choice,
+    attached_units,
+    choices_in,
+    named,
+    quantile_suffix,
+    split_units,
+    with_units,
+)
 from hydromae.data.readers.nrfa import numeric
 from hydromae.data.readers.ranges import COLUMN
 from hydromae.data.readers.record import STATIC
@@ -127,7 +135,7 @@ class FrameLayout:
             ]
         else:
             key = key_column(flat, CATCHMENTS, where, "catchment column")
-            choices = choices_in([str(label) for label in flat.columns], where, attached_units(flat, attached))
+            choices = choices_in([str(label) for label in flat.columns], where, attached_units(flat.columns, attached))
             days = day_keys(flat, date, where)
             site, catchments = site_keys(flat, key, where)
             columns = [
@@ -265,38 +273,6 @@ class FrameLayout:
         text[missing & answered] = [one.replace(".", str(self.decimal)) for one in told]
         empty = ~answered & np.isnan(np.asarray(pd.to_numeric(given, errors="coerce"), np.float64))
         return given.mask(missing & ~empty, pd.Series(text, given.index, dtype=given.dtype))
-
-
-@dataclass(frozen=True)
-class Canonical:
-    """An answer in canonical units, and its values in other ones."""
-
-    answer: xr.Dataset
-
-    held: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
-
-    def in_units(self, name: str, spelled: str) -> np.ndarray:
-        """Values (..., time, catchment) of a variable in the units of a column, computed once for all rivers."""
-        if (name, spelled) not in self.held:
-            variable = FLOW if name == QUANTILE else name
-            area = self.answer.get("catchment-area")
-            self.held[name, spelled] = by_day(units.from_canonical(self.answer[name], variable, spelled, area))
-        return self.held[name, spelled]
-
-
-def by_day(values: xr.DataArray) -> np.ndarray:
-    """Values (..., time, catchment)."""
-    return values.transpose(..., "time", "catchment").values
-
-
-def attached_units(flat: pd.DataFrame, units: object) -> dict[str, str]:
-    """Units that `frame.attrs["units"]` says: of columns by name, or of flow, whose column says none itself."""
-    if isinstance(units, Mapping):
-        return {str(label): str(spelled) for label, spelled in units.items()}
-    if not isinstance(units, str) or not units.strip():
-        return {}
-    told = {str(label): named(label) for label in flat.columns}
-    return {label: units for label, one in told.items() if one and one.variable == FLOW and not one.is_said}
 
 
 def _parts(label: Label) -> list[str]:

@@ -59,6 +59,8 @@ SUFFIXES = {
     **dict.fromkeys(("f", "degf", "deg_f"), "degF"),
 }
 """How names of columns end that say their units without brackets."""
+PLAIN_FLOW = ("riverflow", "streamflow", "flow")
+"""Names of flow that are read in units which the names do not say."""
 WORDS = {
     "precipitation": ("precipitation", "precip", "rainfall", "rain", "ppt", "prcp"),
     "temperature": ("temperature", "temp", "tmean", "tavg"),
@@ -215,6 +217,16 @@ def choices_in(
     read = {choice.column for _, choice in held}
     refuse_alike([column for column in columns if column not in read], found, where)
     return {variable: tuple(choice for _, choice in pairs) for variable, pairs in found.items()}
+
+
+def attached_units(labels: Iterable[Hashable], units: object) -> dict[str, str]:
+    """Units that `frame.attrs["units"]` says: of columns by their labels, or of flow whose column says none itself."""
+    if isinstance(units, Mapping):
+        return {str(label): str(spelled) for label, spelled in units.items()}
+    if not isinstance(units, str) or not units.strip():
+        return {}
+    flows = {str(label): one for label in labels if (one := named(label)) and one.variable == "riverflow"}
+    return {name: units for name, one in flows.items() if name.strip() in PLAIN_FLOW or one.units is None}
 
 
 def unsaid(column: str, variable: str, where: str) -> InputError:
