@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from hydromae.data.readers import read
+from hydromae.data.readers.volumes import refuse_volumes
 from hydromae.errors import InputError
 
 
@@ -48,3 +51,55 @@ def test_flow_that_goes_with_the_area_is_asked_about() -> None:
     with pytest.raises(InputError, match="grows with the catchments' areas, as m3/s does"):
         read(rivers("riverflow", cubic, area=area))
     read(rivers("riverflow", cubic[:8], area=area[:8]))
+
+
+def test_a_month_is_enough_where_several_rivers_carry_what_none_can() -> None:
+    """30 days of 2.5 mm rain: 15 mm/day is 375 mm more than falls, which one river may carry, and three of five do not."""
+    months = np.array([0.5, 0.6, 6.0, 6.0, 6.0])
+    with pytest.raises(InputError, match=r"riverflow says no units .* is 5\.96 times the rain"):
+        read(rivers("riverflow", months, days=30))
+    read(rivers("riverflow", months, days=29))
+    read(rivers("riverflow", months[:3], days=30))
+    read(rivers("riverflow [mm/day]", months, days=30))
+
+
+def test_no_river_carries_fifty_millimetres_a_day_for_a_month() -> None:
+    """With 2.5 mm of rain 32.5 mm/day are 900 mm more than falls; without rain 45 mm/day are 1350 mm."""
+    for share, table in ((14.0, rivers("riverflow", np.array([14.0]), days=30)), (20.0, None)):
+        given = (
+            rivers("riverflow", np.array([share]), days=30).drop(columns="precipitation") if table is None else table
+        )
+        with pytest.raises(InputError, match=r"riverflow says no units and, read as mm/day, is .* over the record"):
+            read(given)
+    read(rivers("riverflow", np.array([12.0]), days=30))
+    read(rivers("riverflow", np.array([16.0]), days=30).drop(columns="precipitation"))
+
+
+def test_areas_tell_without_rain_and_in_a_month() -> None:
+    random = np.random.default_rng(0)
+    area = np.geomspace(5, 300, 20)
+    cubic = random.uniform(0.2, 0.9, 20) * area / 86.4
+    for days, left_out in ((30, "id_"), (400, "precipitation")):
+        with pytest.raises(InputError, match="grows with the catchments' areas"):
+            read(rivers("riverflow", cubic, days, area).drop(columns=left_out, errors="ignore"))
+
+
+@pytest.mark.real
+def test_real_rivers_pass_and_are_noticed_in_cubic_metres(real_data: Path) -> None:
+    """599 British rivers, and 19 French ones where their file is there: no false alarm; m³/s is noticed."""
+    record = read(real_data / "camels_gb_daily.nc", real_data / "Catchment_attributes_nrfa.csv")
+    held = [record[["riverflow", "precipitation", "catchment-area"]].load()]
+    if (real_data / "france_19_daily.nc").is_file():
+        held.append(read(real_data / "france_19_daily.nc")[["riverflow", "precipitation", "catchment-area"]].load())
+    for one in held:
+        cubic = one.assign(riverflow=one["riverflow"] * one["catchment-area"] / 86.4)
+        for days in (30, 365, one.sizes["time"]):
+            starts = range(0, one.sizes["time"] - days + 1, 1500)
+            noticed = 0
+            for part in (slice(start, start + days) for start in starts):
+                refuse_volumes(one.isel(time=part), "riverflow", "the table")
+                try:
+                    refuse_volumes(cubic.isel(time=part), "riverflow", "the table")
+                except InputError:
+                    noticed += 1
+            assert noticed >= (0.75 if days == 30 else 1) * len(starts), days
