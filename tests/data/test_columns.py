@@ -209,3 +209,22 @@ def test_gauges_of_a_product_have_the_best_series_that_holds_a_value() -> None:
     assert raw["precipitation"].attrs["processing"].startswith("read from rain_b for 2")
     np.testing.assert_array_equal(raw["vol"].sel(catchment=2), [5.0, 6.0, 7.0])
     assert raw["vol"].attrs["units"] == "m3 s-1" and bool(raw["riverflow"].sel(catchment=2).isnull().all())
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "told"),
+    [
+        (
+            "qobs [m3/s]",
+            -99.9,
+            r"riverflow has the value -99.9 m3/s in column 'qobs \[m3/s\]', which is -99.9 mm day-1",
+        ),
+        ("discharge_vol", -9999.0, r"riverflow has the value -9999 m3 s-1 in column 'discharge_vol', which is"),
+        ("QObs(mm/d)", -999.0, r"riverflow has the value -999 in column 'QObs\(mm/d\)', outside"),
+        ("flow_cfs", -99.0, r"riverflow has the value -99 ft3 s-1 in column 'flow_cfs', which is -2.80337 mm day-1"),
+    ],
+)
+def test_a_code_is_reported_in_the_unit_and_the_column_of_the_file(column: str, value: float, told: str) -> None:
+    """Over 86.4 km² a m³/s is a mm/day, and 99 cubic feet per second are 2.80337 m³/s."""
+    with pytest.raises(InputError, match=rf"{told}.*a code for missing.*catchment 1 on 2001-01-01"):
+        from_frame(rivers(**{column: [value, 1.0] + [1.0] * 4}))

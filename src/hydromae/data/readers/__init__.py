@@ -182,7 +182,8 @@ def _folder(
     found = find(folder, PRODUCTS)
     if found is not None:
         record, raw = found.read_with_raw(_known(attributes))
-        own = {str(n): raw[n].reindex(time=record["time"]).assign_attrs(record[n].attrs) for n in raw if n in VARIABLES}
+        bare = {str(n): raw[n].reindex(time=record["time"]).drop_attrs() for n in raw if n in VARIABLES}
+        own = {name: series.assign_attrs(record[name].attrs) for name, series in bare.items()}
         spelled = {name: str(raw[name].attrs["units"]) for name in own}
         given = record.assign({name: series.assign_attrs(units=spelled[name]) for name, series in own.items()})
         return _as_read(record, given, spelled)

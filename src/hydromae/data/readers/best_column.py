@@ -85,4 +85,5 @@ def _quantity(dataset: xr.Dataset, name: str, choice: Choice, where: str) -> xr.
     said = held.attrs.get("units") or (choice.units if one is not None and one.is_said else None)
     area = dataset["catchment-area"] if "catchment-area" in dataset.variables else None
     given = held if said is None else held.assign_attrs(units=said)
-    return quantity(given, name, where, area).assign_attrs(plain(given.attrs))
+    own = {COLUMN: _label(dataset, choice)}
+    return quantity(given, name, where, area).assign_attrs(plain(given.attrs) | own)

@@ -13,7 +13,7 @@ import xarray as xr
 from hydromae.data.readers.best_column import told_of
 from hydromae.data.readers.keys import day_keys
 from hydromae.data.readers.nrfa import numeric
-from hydromae.data.readers.ranges import PROCESSING
+from hydromae.data.readers.ranges import COLUMN, PROCESSING
 from hydromae.data.readers.record import site_names
 from hydromae.data.readers.stamps import refuse_step, step_of
 from hydromae.errors import InputError
@@ -159,7 +159,7 @@ def _series_of(
         same = next((name for name, (_, _, attrs) in variables.items() if attrs["units"] == units), None)
         name = same or (variable if not variables else column)
         blank = np.full((len(every), len(files)), np.nan, np.float32)
-        _, values, attrs = variables.setdefault(name, (("time", "catchment"), blank, {"units": units}))
+        _, values, attrs = variables.setdefault(name, (("time", "catchment"), blank, {"units": units, COLUMN: column}))
         for place in mine:
             gauge = files[place][column]
             values[every.get_indexer(gauge.days), place] = gauge.series[column]

@@ -107,9 +107,11 @@ def _fault(record: xr.Dataset, name: str, value: float) -> str:
     variable = VARIABLES[name]
     minimum, maximum = variable.valid
     source, spelled = _in_source_units(record, name, value)
-    told = f"has the value {value:.6g}"
+    column = record[name].attrs.get(COLUMN, name)
+    place = "" if column == name else f" in column {str(column)[:40]!r}"
+    told = f"has the value {value:.6g}{place}"
     if spelled != variable.units:
-        told = f"has the value {source:.6g} {spelled}, which is {value:.6g} {variable.units}"
+        told = f"has the value {source:.6g} {spelled}{place}, which is {value:.6g} {variable.units}"
     return f"{told}, outside {minimum:g} … {maximum:g} {variable.units}; {_remedy(name, value, source)}"
 
 
@@ -122,7 +124,7 @@ def _in_source_units(record: xr.Dataset, name: str, value: float) -> tuple[float
         if place is None or "catchment-area" not in record.variables:
             return value, canonical
         area = float(record["catchment-area"].values[place["catchment"]])
-        return value * area / 86.4, spelled
+        return value * area / 86.4 / units.VOLUME_RATES[plain], spelled
     factor, offset = units.SPELLINGS[canonical].get(plain, (1.0, 0.0))
     return ((value - offset) / factor, spelled) if (factor, offset) != (1.0, 0.0) else (value, canonical)
 
