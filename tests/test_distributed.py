@@ -26,9 +26,11 @@ from synthetic import SMALL, rivers, scaling_of
 
 RIVERS = rivers()
 DEEPSPEED = find_spec("deepspeed") is not None
-if DEEPSPEED:
-    with warnings.catch_warnings():  # what DeepSpeed says of itself at import; here once, not in every process
-        warnings.simplefilter("ignore")
+with warnings.catch_warnings():  # of their import, which is here once and not in every process
+    warnings.simplefilter("ignore")
+    import torch.distributed.optim
+
+    if DEEPSPEED:
         import deepspeed  # noqa: F401
 pytestmark = pytest.mark.usefixtures("built_extension")
 ENGINES = [

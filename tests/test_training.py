@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from hydromae import runtime
 from hydromae.config import Config
+from hydromae.data import record
 from hydromae.data.record import record_of
 from hydromae.data.windows import windows
 from hydromae.errors import InputError
@@ -150,8 +151,14 @@ def test_two_gauges_at_one_place_are_two_catchments_in_a_window():
     together = RIVERS.copy(deep=True)
     for name in ("latitude", "longitude"):
         together[name][:] = together[name][0]
-    record = record_of(together, SMALL, scaling_of(together, SMALL))
-    cut = windows(record, SMALL, SMALL.data.training_period, seed=0, augment=False, update=2)
+    cut = windows(
+        record_of(together, SMALL, scaling_of(together, SMALL)),
+        SMALL,
+        SMALL.data.training_period,
+        seed=0,
+        augment=False,
+        update=2,
+    )
     near = cut.near
     assert near is not None
     np.testing.assert_array_equal(near[:, 0], np.arange(6))
@@ -196,6 +203,20 @@ def test_a_run_says_what_it_is(tmp_path):
     assert Config.from_json((out / "config.json").read_text()) == SMALL
     assert {entry.name for entry in out.iterdir()} == {"config.json", "journal.jsonl", "checkpoints", "best", "last"}
     assert set(json.loads((out / "best" / "scaling.json").read_text())) >= {a.name for a in ATTRIBUTES} | {"riverflow"}
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_cache_images_decides_whether_a_run_reads_its_record_into_memory_at_the_start(tmp_path, monkeypatch, cached):
+    """Every modality of a record is mapped with the value of the option; its effect is tested in `data`."""
+    mapped, held_in = {}, record.held_in
+
+    def watched(shared, name, *given):
+        mapped[name] = shared.cached
+        return held_in(shared, name, *given)
+
+    monkeypatch.setattr(record, "held_in", watched)
+    trained(tmp_path / "run", SMALL_MAPS.having(data={"cache_images": cached}), COUNTRY, stop_after=1)
+    assert mapped == dict.fromkeys(SMALL_MAPS.model.modalities, cached)
 
 
 def test_a_streamed_record_trains_the_same_model_and_leaves_no_file(tmp_path):

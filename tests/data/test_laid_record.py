@@ -111,6 +111,16 @@ def test_cells_land_in_the_right_pixel_of_the_right_patch() -> None:
     assert np.array_equal(back, national()["precipitation"].values[0, inside])
 
 
+def test_patches_with_land_alone_are_sites_and_have_their_own_positions() -> None:
+    """Of 2 × 3 patches of 4 km those in the south east and in the north west hold land: centres at (10, 2) and (2, 6) km."""
+    dataset = national()
+    row, column = np.divmod(dataset["cell"].values, GRID.columns)
+    kept = ((row < 4) & (column >= 8)) | ((row >= 4) & (column < 4))
+    record = record_of(dataset.isel(cell=kept), config_of("base", vector_patch_size=2), SCALING, GRID)
+    assert record.patches.tolist() == [2, 3] and record.values["temperature"].shape == (12, 2, 16)
+    assert record.places["map"].position[0, :, 0].tolist() == [[10.0, 2.0], [2.0, 6.0]]
+
+
 def test_float16_keeps_scaled_maps_to_a_thousandth() -> None:
     dataset = national()
     dataset["temperature"] = dataset["temperature"] * 0 + np.random.default_rng(0).normal(

@@ -83,7 +83,12 @@ def test_complete_has_every_flow_from_1989(tmp_path):
     assert ((table["discharge_vol"] == MISSING) == (table["date"] < "1989-01-01")).all()
 
 
+NRFA_NAMES = ["latitude", "longitude", "minimum-altitude", "maximum-altitude", "50-percentile-altitude"]
+NRFA_NAMES += ["10-percentile-altitude", "90-percentile-altitude", "catchment-area", "dpsbar", "propwet", "bfihost"]
+
+
 def test_attributes_have_the_11_columns_and_a_few_gaps(seed_604):
+    assert [a.name for a in ATTRIBUTES] == NRFA_NAMES
     table = pd.read_csv(seed_604 / "Catchment_attributes" / "Catchment_attributes_nrfa.csv")
     assert table.columns.tolist() == ["id", *(a.name for a in ATTRIBUTES)] and len(ATTRIBUTES) == 11
     assert len(table) == 604 and 2 <= table.isna().sum().sum() <= 30

@@ -91,6 +91,26 @@ def test_94_patches_of_522_and_604_catchments_in_76_groups_of_8(seed_604, tmp_pa
     assert np.isfinite(store["soil_moisture"].values).all()
 
 
+def test_validation_years_come_from_their_merged_files_alone(seed_604, tmp_path):
+    """Without months, `soil_val_2011_2015.h5` and the others hold the days from 2011 on, and each day is its own."""
+    folder = tmp_path / "merged"
+    shutil.copytree(seed_604, folder, ignore=shutil.ignore_patterns("*_processed"))
+    store = open_store(prepare_seed(folder, tmp_path / "s.zarr"))
+    with h5py.File(folder / "soil_val_2011_2015.h5") as file:
+        expected = file["data"][()].reshape(len(file["dates"]), -1)[:, store["cell"].values]
+    late = store["soil_moisture"].sel(time=slice("2011-01-01", None)).values
+    assert len(late) == 2
+    np.testing.assert_array_equal(late, expected)
+    assert "soil_val_2011_2015.h5" in [source["file"] for source in sources_of(store)]
+
+
+def test_a_merged_file_is_read_before_the_months(tiny, tmp_path):
+    """Both hold 30 January to 1 February; the values of the merged file are taken."""
+    with h5py.File(tiny / "temperature_train_1989_2010.h5", "r+") as file:
+        file["data"][...] = 20.0
+    assert (open_store(prepare_seed(tiny, tmp_path / "s.zarr"))["temperature"].values == 20.0).all()
+
+
 def test_the_land_threshold_is_kept_with_the_grid(seed_604, tmp_path):
     grid = grid_of(open_store(prepare_seed(seed_604, tmp_path / "s.zarr", land_threshold=0.9)))
     land = np.zeros(grid.shape, dtype=bool)

@@ -52,6 +52,17 @@ def test_missing_days_are_refused_by_name_or_written_as_missing(tiny, tmp_path):
         assert (file["data"][:46] == S).all() and (file["data"][46:] == 9).all()
 
 
+def test_merge_on_the_command_line_takes_its_period_and_allows_missing_days(tiny, tmp_path, capsys):
+    command = ["merge", str(tiny / "temperature_processed"), str(tmp_path / "m.h5"), "--from", "2001-01-29", "--json"]
+    assert main([*command, "--to", "2001-01-31"]) == 2
+    assert "no file holds 2001-01-29 (1 such days" in capsys.readouterr().err
+    assert main([*command, "--to", "2001-01-31", "--allow-missing"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["variable"], found["days"], found["missing_days"]) == ("temperature", 3, ["2001-01-29"])
+    with h5py.File(tmp_path / "m.h5") as file:
+        assert file["dates"][()].tolist() == [b"2001-01-29", b"2001-01-30", b"2001-01-31"]
+
+
 def test_merge_refuses(tiny, tmp_path):
     period = ("2001-01-30", "2001-02-01")
     rain = tiny / "precipitation_processed"

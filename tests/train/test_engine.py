@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import json
 import math
 
 import pytest
@@ -15,9 +17,10 @@ from hydromae.losses import loss
 from hydromae.masking import draw
 from hydromae.model.mae import HydroMAE
 from hydromae.runtime import autocast
-from hydromae.train.engine import OwnEngine, loss_scale_of
+from hydromae.train.engine import OwnEngine, loss_scale_of, make_engine
 from hydromae.train.loss_scale import LossScale
-from hydromae.train.world import World
+from hydromae.train.world import World, joined
+from processes import together
 from synthetic import SMALL, rivers, scaling_of
 
 
@@ -53,6 +56,27 @@ def test_the_norm_is_that_before_clipping_and_the_gradient_that_after():
     torch.testing.assert_close(seen["weight"], weights / 10)
     assert all(p.grad is None for p in engine.model.parameters())
     assert all(group["lr"] == 0.1 for group in engine.optimizer.param_groups)
+
+
+def test_each_of_two_processes_holds_about_half_of_the_optimizer_state(tmp_path):
+    """ZeRO stage 1 of torch's engine: both averages of every weight stand in one process, not in both."""
+
+    def run() -> None:
+        with joined(torch.device("cpu"), 60) as world:
+            torch.manual_seed(0)
+            engine = make_engine("torch", HydroMAE(SMALL), SMALL, world, 1, lambda line: None)
+            for parameter in engine.model.parameters():
+                parameter.grad = torch.ones_like(parameter)
+            engine.update(0.1)
+            (tmp_path / str(world.rank)).write_text(json.dumps({n: v.numel() for n, v in engine.slots().items()}))
+            gc.collect()
+
+    assert together(2, run, tmp_path / "words") == [(0, ""), (0, "")]
+    one, two = (json.loads((tmp_path / str(rank)).read_text()) for rank in (0, 1))
+    names = [name for name, _ in HydroMAE(SMALL).named_parameters()]
+    assert set(one) & set(two) == set()
+    assert set(one) | set(two) == {f"{key}/{name}" for name in names for key in ("step", "exp_avg", "exp_avg_sq")}
+    assert 1 / 3 < sum(one.values()) / (sum(one.values()) + sum(two.values())) < 2 / 3
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,26 @@ def test_every_trial_is_a_run_and_the_best_is_a_configuration(three):
         assert trial.score == score(run / "best", RIVERS, QUICK)
         kept = Config.from_json((out / "best.json").read_text())
         assert (kept == config) == (trial == best)
+
+
+def test_mask_ratios_and_loss_weights_that_a_trial_drew_are_those_it_trains_with(tmp_path):
+    """Each in its configuration, and in what it learns: from the same weights, three trials have three first losses."""
+    fixed = Search(**dict.fromkeys(vars(Search()), "fixed"))
+    search = replace(fixed, map_ratio=(0.2, 0.8), series_ratio=(0.2, 0.8), task_weights=(0.1, 10.0))
+    base = SMALL_MAPS.having(model={"streams": ("precipitation", "riverflow"), "dropout": 0.0})
+    out, scaling = tmp_path / "sweep", scaling_of(COUNTRY, base)
+    trials = sweep(base, search, COUNTRY, scaling, out, trials=3, grid=GRID, device="cpu")
+    losses, weights = set(), dict(base.train.task_weights)
+    for trial in trials:
+        assert set(trial.values) == {"map_ratio", "series_ratio", "weight/precipitation"}
+        config = Config.from_json((out / "trials" / f"{trial.number:04d}" / "config.json").read_text())
+        assert (config.masks.map_ratio, config.masks.series_ratio) == tuple(
+            trial.values[name] for name in ("map_ratio", "series_ratio")
+        )
+        factor = trial.values["weight/precipitation"]
+        assert dict(config.train.task_weights) == weights | {"precipitation": weights["precipitation"] * factor}
+        losses.add(Journal(out / "trials" / f"{trial.number:04d}" / "journal.jsonl").read()[0]["loss"])
+    assert len(losses) == 3
 
 
 def test_a_sweep_that_is_started_again_goes_on_and_draws_what_it_would_have_drawn(three, tmp_path):

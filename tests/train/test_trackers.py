@@ -89,6 +89,7 @@ def test_wandb_without_an_account_writes_into_the_run_and_goes_on_as_the_same_ru
     identity = (run / "wandb-run-id").read_text()
     records = sorted(run.glob(f"wandb/offline-run-*-{identity}/run-{identity}.wandb"))
     assert records, list(run.rglob("*"))
+    assert {folder.name.rsplit("-", 1)[-1] for folder in run.glob("wandb/offline-run-*")} == {identity}
     written = b"".join(record.read_bytes() for record in records)
     for word in (b"water-mae-pretraining", b"mse/riverflow", b"sequence_length", b"0.375"):
         assert word in written, word
@@ -120,6 +121,16 @@ def test_project_and_entity_of_wandb_are_those_of_the_run(tmp_path, monkeypatch,
         tracker(LINES[0])
     assert (asked["project"], asked["entity"]) == ("rivers", "agency")
     assert SMALL.train.wandb_project == "water-mae-pretraining" and SMALL.train.wandb_entity is None
+
+
+def test_a_run_that_goes_on_is_the_same_run_on_wandb_and_another_run_is_not(tmp_path, monkeypatch, no_account):
+    wandb, asked = pytest.importorskip("wandb"), []
+    monkeypatch.setattr(wandb, "init", lambda **given: asked.append((given["id"], given["resume"])))
+    for name in ("one", "one", "other"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        with open_tracker(tracking("wandb"), tmp_path / name) as tracker:
+            tracker(LINES[0])
+    assert asked[0] == asked[1] and asked[0][0] != asked[2][0] and asked[0][1] == "allow"
 
 
 def test_wandb_that_is_disabled_writes_nothing(tmp_path, no_account, monkeypatch):
