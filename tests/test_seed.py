@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import json
 import re
 import runpy
 from dataclasses import asdict
@@ -12,8 +13,10 @@ from typing import Any
 
 import pytest
 
+import mutations
 from hydromae.config import Config
 from hydromae.presets import BASE, SEED
+from mutations import Mutation, Outcome, Row
 
 ROOT = Path(__file__).parents[1]
 NAMED = re.compile(r"`((?:\w+/)*test_\w+\.py)::(test_\w+)`")
@@ -91,3 +94,98 @@ def test_the_configurations_differ_from_the_seeds_only_where_they_say(
     built = runpy.run_path(str(ROOT / "configs" / f"{name}.py"))
     assert differences(asdict(built["config"]), asdict(SEED)) == changed
     assert built["output"] == output and built["store"] == "data/national.zarr"
+
+
+MUTATIONS = mutations.mutations_of(mutations.read("benchmarks/mutations.toml"))
+
+
+def test_every_row_has_a_mutation_and_every_mutation_a_row() -> None:
+    """`benchmarks/mutations.py` reads the same rows, and runs the tests that they name."""
+    rows = mutations.rows_of(mutations.read("docs/seed.md"))
+    assert [f"| {row.name} | " == line[: len(row.name) + 5] for row, line in zip(rows, ROWS, strict=True)] == [
+        True
+    ] * len(ROWS)
+    assert sum(len(row.tests) for row in rows) == sum(len(NAMED.findall(line.rsplit(" | ", 1)[-1])) for line in ROWS)
+    assert {row.name for row in rows} == {name for mutation in MUTATIONS for name in mutation.rows}
+    assert len({mutation.what for mutation in MUTATIONS}) == len(MUTATIONS)
+
+
+def test_a_mutation_changes_one_place_and_leaves_a_program() -> None:
+    for mutation in MUTATIONS:
+        ast.parse(mutation.applied(mutations.read(mutation.file)))
+
+
+LOSS_SCALE = "tests/train/test_loss_scale.py::test_the_first_overflow_is_forgiven_and_the_second_halves"
+FALL = "self.value = max(self.value / self.factor, self.minimum)"
+
+
+def outcome(tree: Path, new: str) -> Outcome:
+    """What becomes of a change in the rule of the loss scale."""
+    mutation = Mutation("a change", ("the loss scale",), "src/hydromae/train/loss_scale.py", FALL, new)
+    (found,) = mutations.tried(tree, mutation, [Row("the loss scale", (LOSS_SCALE,))], {LOSS_SCALE: 0.1})
+    assert (tree / mutation.file).read_text("utf-8") == mutations.read(mutation.file), "the copy is whole again"
+    return found
+
+
+def test_a_breakage_is_caught_by_a_test_that_fails_and_a_comment_by_none(tmp_path: Path) -> None:
+    tree = mutations.copied(tmp_path)
+    caught, survived = outcome(tree, "self.value = max(self.value, self.minimum)"), outcome(tree, f"{FALL}  # !")
+    assert (caught.state, caught.caught_by) == ("caught", LOSS_SCALE), caught.why
+    assert (survived.state, survived.caught_by) == ("survived", ""), survived.why
+    lines = mutations.table([caught, survived]).splitlines()
+    assert lines[2].startswith(f"| the loss scale | a change | `{LOSS_SCALE.removeprefix('tests/')}` | ")
+    assert lines[3].startswith("| the loss scale | a change | **survived**")
+
+
+def test_a_mutation_that_is_no_program_shows_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = [{"fault": "NameError: name 'a' is not defined"}, {"test": LOSS_SCALE, "outcome": "failed"}]
+    monkeypatch.setattr(mutations, "tested", lambda *given: noted)
+    found = outcome(mutations.copied(tmp_path), "a")
+    assert (found.state, found.caught_by, found.why) == ("error", "", noted[0]["fault"])
+
+
+def test_the_command_runs_the_chosen_rows_and_fails_if_a_mutation_survives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen, states, failing = [], ["caught"], []
+
+    def tried(given: list[tuple[Mutation, list[Row]]], jobs: int) -> tuple[list[Outcome], list[str]]:
+        chosen.append(([(mutation.what, [row.name for row in rows]) for mutation, rows in given], jobs))
+        pairs = [(mutation.what, row) for mutation, rows in given for row in rows]
+        return [Outcome(row.name, what, states[0], row.tests[0], 1.0) for what, row in pairs], failing
+
+    monkeypatch.setattr(mutations, "all_tried", tried)
+    arguments = [
+        "--rows",
+        "DECAY GROUPS",
+        "--jobs",
+        "2",
+        "--out",
+        str(tmp_path / "m.md"),
+        "--json",
+        str(tmp_path / "m.json"),
+    ]
+    assert mutations.main(arguments) == 0
+    found, jobs = chosen[0]
+    assert jobs == 2 and len(found) >= 2 and all(rows == ["decay groups"] for _, rows in found)
+    printed = capsys.readouterr().out
+    assert printed.startswith((tmp_path / "m.md").read_text("utf-8"))
+    assert printed.endswith(f"1 rows, {len(found)} breakages, {len(found)} caught\n")
+    assert [one["mutation"] for one in json.loads((tmp_path / "m.json").read_text("utf-8"))] == [
+        what for what, _ in found
+    ]
+    states[0] = "survived"
+    assert mutations.main(arguments) == 1
+    states[0], failing = "caught", ["tests/test_a.py::test_b"]
+    assert (
+        mutations.main(arguments) == 1
+        and "does not pass without any mutation: tests/test_a.py::test_b" in capsys.readouterr().out
+    )
+
+
+def test_a_mutation_whose_text_does_not_stand_in_its_file_once_is_refused() -> None:
+    for old in ("no such text", "self.value"):
+        with pytest.raises(ValueError, match=r"loss_scale\.py holds the old text \d+ times"):
+            Mutation("a change", (), "src/hydromae/train/loss_scale.py", old, "").applied(
+                mutations.read("src/hydromae/train/loss_scale.py")
+            )
