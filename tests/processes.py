@@ -55,8 +55,13 @@ def begin(deed: Callable[[], None], told: Path, **environment: object) -> multip
     return process
 
 
-def together(size: int, deed: Callable[[], None], folder: Path, seconds: float = LIMIT) -> list[tuple[int | None, str]]:
-    """A deed in `size` processes that find each other; exit code and words of each. One that hangs is killed: code −9."""
+def together(
+    size: int, deed: Callable[[], None], folder: Path, seconds: float = LIMIT, until_end_of: int | None = None
+) -> list[tuple[int | None, str]]:
+    """A deed in `size` processes that find each other; exit code and words of each. One that hangs is killed: code −9.
+
+    All processes are waited for, or that of rank `until_end_of`, where others are meant to hang.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port(), "WORLD_SIZE": size}
     words = [folder / f"words-{rank}.txt" for rank in range(size)]
@@ -66,7 +71,7 @@ def together(size: int, deed: Callable[[], None], folder: Path, seconds: float =
     with killed_at_the_end() as running:
         for rank in range(size):
             running.append(begin(deed, words[rank], **meeting, RANK=rank, LOCAL_RANK=rank))
-        for process in running:
+        for process in running if until_end_of is None else [running[until_end_of]]:
             process.join(max(0.1, until - time.monotonic()))
     return [(process.exitcode, file.read_text()) for process, file in zip(running, words, strict=True)]
 
