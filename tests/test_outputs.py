@@ -283,6 +283,14 @@ def test_a_folder_is_recognised_by_what_the_command_itself_writes(kind, tmp_path
     assert "is a file" in str(kind.fault(tmp_path / sign))
 
 
+def test_a_run_is_known_by_its_checkpoint_where_its_configuration_is_gone(tmp_path: Path) -> None:
+    step = tmp_path / "checkpoints" / "step-0000003"
+    step.mkdir(parents=True)
+    assert "not a run (it holds checkpoints)" in str(RUN.fault(tmp_path))
+    (step / "config.json").write_text(SIGNS[RUN][1])
+    assert RUN.fault(tmp_path) is None
+
+
 def test_a_file_that_is_replaced_is_an_ordinary_one_of_its_kind(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("old")
     (tmp_path / "thesis.tex").write_text("three years")

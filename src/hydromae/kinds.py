@@ -27,6 +27,8 @@ class Kind:
         With its article.
     sign, keys : str, tuple of str
         A JSON file that lies in every such folder, and keys that its object has.
+    copies : str
+        Pattern of copies of `sign`, by which the folder is known where the file itself is gone or damaged.
     needs : tuple of str
         What else lies in every such folder.
     early : tuple of str
@@ -40,6 +42,7 @@ class Kind:
     name: str
     sign: str
     keys: tuple[str, ...]
+    copies: str = ""
     needs: tuple[str, ...] = ()
     early: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
@@ -61,10 +64,12 @@ class Kind:
         return f"is not empty and not {self.name} (it holds {min(names)}); name an empty or a new folder"
 
     def _recognised(self, folder: Path, names: set[str]) -> bool:
-        if not {self.sign, *self.needs} <= names:
-            return False
+        signs = [folder / self.sign, *(folder.glob(self.copies) if self.copies else ())]
+        return set(self.needs) <= names and any(self._signed(file) for file in signs)
+
+    def _signed(self, file: Path) -> bool:
         try:
-            held = json.loads((folder / self.sign).read_text(encoding="utf-8"))
+            held = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
             return False
         return isinstance(held, dict) and set(self.keys) <= set(held)
@@ -78,6 +83,7 @@ RUN = Kind(
     "a run",
     "config.json",
     _CONFIG,
+    copies="checkpoints/step-*[0-9]/config.json",
     early=("scaling.json", "finetune.json", "wandb-run-id", "record-*", "*.partial", STAMPED),
     never=(WEIGHTS, "zarr.json", "study.db"),
 )
