@@ -179,7 +179,7 @@ def measured(case: str, budget: float, quick: bool, store: Path | None) -> dict[
     rate = copy_rate()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        run = begin(Beginning(config, dataset, scaling, out, grid, None, False, "torch", lambda line: None), HOST)
+        run = begin(Beginning(config, dataset, scaling, out, grid, None, False, "torch", lambda line: None, {}), HOST)
         count, size = 5 if quick else 40 // config.train.batch_size + 5, config.train.batch_size
         seconds, worked = batch_seconds(run.learn, count)
         two = config.having(train={"workers": 2})

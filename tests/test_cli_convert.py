@@ -123,6 +123,8 @@ def test_the_specifications_own_numbers_become_the_specifications_configuration(
         assert re.search(rf"^{name} +no field: ", told, re.MULTILINE), name
 
 
+MIXED = "\n    use_weighted_fm = True"
+"""Without it, what is mixed has no effect and is refused."""
 OTHER = {
     "output_dir": ("'runs/a'", {}),
     "train_start": ("'1990-01-01'", {"data": {"training_period": ("1990-01-01", "2010-12-31")}}),
@@ -131,7 +133,7 @@ OTHER = {
     "val_end": ("'2014-12-30'", {"data": {"validation_period": ("2011-01-01", "2014-12-30")}}),
     "mask_ratio": ("0.75", {"masks": {"map_ratio": 0.75, "series_ratio": 0.75}}),
     "mask_ratio ": ("{'image': 0.5, 'vector': 0.6}", {"masks": {"map_ratio": 0.5, "series_ratio": 0.6}}),
-    "use_fm_layers": ("[0, 2, 4]", {"model": {"use_fm_layers": (0, 2, 4)}}),
+    "use_fm_layers": (f"[0, 2, 4]{MIXED}", {"model": {"use_fm_layers": (0, 2, 4), "use_weighted_fm": True}}),
     "beta1": ("0.8", {"optimizer": {"betas": (0.8, 0.95)}}),
     "adam_beta2": ("0.99", {"optimizer": {"betas": (0.9, 0.99)}}),
     "betas": ("[0.8, 0.9]", {"optimizer": {"betas": (0.8, 0.9)}}),
@@ -149,7 +151,7 @@ OTHER = {
     "wandb_project": ("'water'", {"train": {"wandb_project": "water"}}),
     "min_lr": ("1e-6", {"optimizer": {"min_lr": 1e-6}}),
     "use_weighted_fm": ("True", {"model": {"use_weighted_fm": True}}),
-    "use_input": ("True", {"model": {"use_input": True}}),
+    "use_input": (f"True{MIXED}", {"model": {"use_input": True, "use_weighted_fm": True}}),
     "decoder_self_attn": ("True", {"model": {"decoder_self_attn": True}}),
     "cache_images_to_memory": ("False", {"data": {"cache_images": False}}),
     "zero_stage": ("1", {}),

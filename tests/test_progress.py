@@ -140,6 +140,7 @@ def test_ctrl_c_in_training_says_how_to_go_on(capsys: pytest.CaptureFixture[str]
     ):
         if last is not None:
             (out / "checkpoints" / last).mkdir(parents=True)
+            (out / "checkpoints" / last / "config.json").write_text(Config().to_json())
         assert main(["pretrain", str(tmp_path / "store.zarr"), "--out", str(out)]) == STOPPED
         assert capsys.readouterr().err == f"hydromae: stopped by Ctrl+C; {said}\n"
 

@@ -18,7 +18,7 @@ from hydromae.data.record import record_of
 from hydromae.data.windows import windows
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES
-from hydromae.train import loop
+from hydromae.train import start
 from hydromae.train.journal import Journal
 from hydromae.train.loop import train
 from hydromae.train.run import Beginning
@@ -188,11 +188,12 @@ def test_the_journal_says_the_mean_loss_of_the_batches_of_an_update(tmp_path):
     )
 
 
-def test_a_record_without_flow_to_learn_from_trains_on_and_learns_nothing_of_it(tmp_path):
-    """No target anywhere: the loss is 0, no step does harm."""
+def test_a_record_without_flow_to_learn_from_is_refused(tmp_path):
+    """No target anywhere: one line that names the period, and no run."""
     dry = RIVERS.assign(riverflow=RIVERS["riverflow"].where(RIVERS["time"] > np.datetime64("2001-10-27")))
-    found = lines(trained(tmp_path / "run", SMALL, dry, like=RIVERS, stop_after=2))
-    assert [line["loss"] for line in found] == [0.0, 0.0]
+    with pytest.raises(InputError, match=r"no observed riverflow in 2001-01-01..2001-10-27.* there are no targets"):
+        trained(tmp_path / "run", SMALL, dry, like=RIVERS, stop_after=2)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_says_what_it_is(tmp_path):
@@ -263,5 +264,5 @@ def test_processes_compute_in_fp32_where_the_device_of_one_lacks_the_rest(monkey
 
     monkeypatch.setattr(runtime, "shortfalls", lambda precision, device: [])
     said, config = list[str](), SMALL.having(train={"precision": "auto"})
-    made = Beginning(config, RIVERS, scaling_of(RIVERS, SMALL), Path("run"), None, None, False, "torch", said.append)
-    assert loop._precision(made, Two(0, 2, torch.device("cpu"))) == "fp32" and "another process" in said[0]
+    made = Beginning(config, RIVERS, scaling_of(RIVERS, SMALL), Path("run"), None, None, False, "torch", said.append, {})
+    assert start.precision_of(made, Two(0, 2, torch.device("cpu"))) == "fp32" and "another process" in said[0]

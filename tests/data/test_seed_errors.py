@@ -167,7 +167,7 @@ WRONG = {
     ),
     "no column": (table(lambda t: t.drop(columns="discharge_vol")), f"{TABLE}: 0 columns discharge_vol"),
     "text": (table(lambda t: t.assign(evaporation="dry")), f"{TABLE}: evaporation is of type .*string"),
-    "no dates in the table": (table(lambda t: t.assign(date="31/01/2001")), f"{TABLE}: date is not all dates"),
+    "no dates in the table": (table(lambda t: t.assign(date="31/13/2001")), f"{TABLE}: date is not all dates"),
     "numbers for dates": (table(lambda t: t.assign(date=5)), f"{TABLE}: date is of type int64"),
     "a row twice": (table(twice), f"{TABLE}: catchment 1002 has 2001-02-01 2 times"),
     "no number of a river": (table(lambda t: t.assign(ID="Thames")), f"{TABLE}: ID is not all whole numbers"),
@@ -183,7 +183,7 @@ WRONG = {
         attributes(lambda t: t.assign(**{"catchment-area": np.nan})),
         "catchment 1001 .* catchment-area is unknown",
     ),
-    "no attribute": (attributes(lambda t: t.drop(columns="dpsbar")), "nrfa.csv: no column dpsbar"),
+    "no attribute": (attributes(lambda t: t[["id"]]), "nrfa.csv: no column of an attribute in it"),
     "another mask": (
         mask(torch.ones(10, 10, dtype=torch.bool)),
         r"290x180.pt: land mask of 10 × 10 cells .* 290 × 180",

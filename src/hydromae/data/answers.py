@@ -94,7 +94,7 @@ def forecast_table(forecast: xr.Dataset, column: str) -> pd.DataFrame:
 def _write_dataset(answer: xr.Dataset, aside: Path) -> None:
     """NetCDF or Zarr, each variable stored as in the file that it came from."""
     kept = {name: {k: v.encoding[k] for k in STORED if k in v.encoding} for name, v in answer.variables.items()}
-    clean = answer.drop_encoding()
+    clean = _with_plain_attributes(answer.drop_encoding())
     if aside.suffix == ".nc":
         packed = {"zlib": True, "complevel": 3, "shuffle": True}
         stored = {n: kept[n] | (packed if v.ndim > 1 else {}) for n, v in clean.variables.items()}
@@ -104,3 +104,15 @@ def _write_dataset(answer: xr.Dataset, aside: Path) -> None:
         text = {name: v.astype(object) for name, v in clean.variables.items() if v.dtype.kind in "UT"}
         stored = {n: how for n, how in kept.items() if n not in text}
         clean.assign(text).to_zarr(aside, zarr_format=3, consolidated=False, encoding=stored)
+
+
+def _with_plain_attributes(answer: xr.Dataset) -> xr.Dataset:
+    """The answer without attributes that are neither text nor numbers: an HDF5 file may hold raw bytes, which none can write."""
+
+    def plain(value: object) -> bool:
+        return not isinstance(value, np.ndarray | np.generic) or value.dtype.kind in "biufSU"
+
+    held = answer.copy()
+    for one in (held, *held.variables.values()):
+        one.attrs = {name: value for name, value in one.attrs.items() if plain(value)}
+    return held
