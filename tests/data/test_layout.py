@@ -184,6 +184,19 @@ def test_names_match_whatever_their_type(tmp_path: Path) -> None:
     np.testing.assert_array_equal(areas, [1.0, np.nan])
 
 
+def test_names_of_attributes_are_read_in_any_spelling(tmp_path: Path) -> None:
+    (tmp_path / "g.csv").write_text("ID,Latitude,LONGITUDE,catchment_area,Minimum Altitude\n5,51,-1,20,7\n")
+    attributes = nrfa.read(tmp_path / "g.csv")
+    told = [attributes[name].item() for name in ("latitude", "longitude", "catchment-area", "minimum-altitude")]
+    assert told == [51.0, -1.0, 20.0, 7.0]
+    (tmp_path / "g.csv").write_text("id,Latitude,LATITUDE\n5,51,52\n")
+    with pytest.raises(InputError, match="two columns are latitude"):
+        nrfa.read(tmp_path / "g.csv")
+    (tmp_path / "g.csv").write_text("id,latitude,bfihost\0\n5,51,0.5\n")
+    with pytest.raises(InputError, match=r"'bfihost\\x00', holds a control character"):
+        nrfa.read(tmp_path / "g.csv")
+
+
 def test_attributes_give_no_flow_and_leave_what_they_lack() -> None:
     days = pd.date_range("2009-01-01", periods=1)
     truth = xr.Dataset({"riverflow": (("time", "catchment"), [[9.0]], {"units": "mm/day"})}, {"time": days})

@@ -12,6 +12,7 @@ import gzip
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ def of_rows(rows: Iterable[Mapping[str, Any]]) -> Plain:
 def of_csv(path: Path) -> Plain:
     """Of a CSV file, compressed or not."""
     data = path.read_bytes()
-    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+    data = gzip.decompress(data) if path.suffix == ".gz" else data
+    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     return of_rows(csv.DictReader(io.StringIO(text, newline="")))
 
 
@@ -250,7 +252,8 @@ def _day(value: Any) -> str:
         return str((value + np.timedelta64(10, "s")).astype("datetime64[D]"))
     if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
         return value.isoformat()
-    stamp = value if isinstance(value, datetime.datetime) else datetime.datetime.fromisoformat(str(value).strip())
+    text = re.sub(r"^(\d\d)/(\d\d)/(\d{4})", r"\3-\2-\1", str(value).strip())
+    stamp = value if isinstance(value, datetime.datetime) else datetime.datetime.fromisoformat(text)
     late = stamp.hour == 23 and stamp.minute == 59 and stamp.second >= 50
     return (stamp.date() + datetime.timedelta(days=1) if late else stamp.date()).isoformat()
 

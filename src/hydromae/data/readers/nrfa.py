@@ -72,6 +72,7 @@ def of_frame(table: pd.DataFrame, where: str = "the attributes") -> xr.Dataset:
         flat = flat_frame(table, where)
         key = find_key(flat, CATCHMENTS)
         table = table if key is None else flat.set_index(key)
+    table = _usual_names(table, where)
     columns = [name for name in (*NAMES, *COORDINATES) if name in table.columns]
     if not columns:
         raise InputError(f"{where}: no column of an attribute in it (it has {_listed(table)}); name one latitude")
@@ -94,6 +95,17 @@ def of_frame(table: pd.DataFrame, where: str = "the attributes") -> xr.Dataset:
             dataset[name].attrs |= {"units": "m", "long_name": name.replace("_", " of the catchment: ")}
     dataset["catchment"].attrs["long_name"] = "NRFA station number"
     return describe(positions(dataset))
+
+
+def _usual_names(table: pd.DataFrame, where: str) -> pd.DataFrame:
+    """The table with attributes under the NRFA names, also where it has them in capitals, or as `catchment_area`."""
+    known = {*NAMES, *COORDINATES}
+    plain = {label: re.sub(r"[\s_.]+", "-", str(label).strip().casefold()) for label in table.columns}
+    usual = {label: name for label, name in plain.items() if name in known and (name == label or name not in plain)}
+    if len(set(usual.values())) < len(usual):
+        twice = next(name for name in usual.values() if list(usual.values()).count(name) > 1)
+        raise InputError(f"{where}: two columns are {twice}; keep one")
+    return table.rename(columns=usual)
 
 
 def numeric(table: pd.DataFrame, name: str, where: str | Path) -> np.ndarray:

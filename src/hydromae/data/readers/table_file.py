@@ -30,6 +30,8 @@ UNREADABLE = (
 )
 """What pandas and gzip raise on a file that is no CSV."""
 MOST_PACKED, LEAST_UNPACKED = 200, 2**26
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""Characters that no name has; tabs and ends of lines may stand in a quoted one."""
 LONGEST_HEADER = 2**20
 """Bytes of a header."""
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -117,7 +119,8 @@ def dialect_of(path: str | Path) -> Dialect:
     Raises
     ------
     InputError
-        No such file, one without a header, two columns of one name, or decimal points and decimal commas in one file.
+        No such file, one without a header, two columns of one name, a name with control characters, or decimal points and
+        decimal commas in one file.
     """
     file = Path(path)
     if not file.is_file():
@@ -137,6 +140,9 @@ def dialect_of(path: str | Path) -> Dialect:
     names = header[header != ""]
     if names.duplicated().any():
         raise InputError(f"{path}: two columns are named {names[names.duplicated()].iloc[0]!r}; keep one")
+    unprinted = [name for name in names if CONTROL.search(name)]
+    if unprinted:
+        raise InputError(f"{path}: the name of a column, {unprinted[0]!r}, holds a control character; write it anew")
     return replace(dialect, header=tuple(header))
 
 
