@@ -96,7 +96,7 @@ def formula(config: Config, sizes: Sizes) -> Flops:
     grids = []
     for names in model.shared:
         _embed(flops, config, sizes, names)
-        grids.append(Grid(sizes.windows, sizes.days, sizes.of_kind(MODALITIES[names[0]].kind), sizes.kept))
+        grids.append(Grid(sizes.windows, sizes.days, sizes.of_kind(MODALITIES[names[0]].kind), sizes.kept_of(names)))
     flops.close("embed")
     for names, grid in zip(model.shared, grids, strict=True):
         series = MODALITIES[names[0]].kind == "series"
@@ -135,7 +135,7 @@ def _slots(config: Config, names: tuple[str, ...]) -> int:
 def _embed(flops: Flops, config: Config, sizes: Sizes, names: tuple[str, ...]) -> None:
     model, kind, slots = config.model, MODALITIES[names[0]].kind, _slots(config, names)
     sites, width = sizes.of_kind(kind), model.d_model
-    tokens = sizes.windows * sizes.days * sites * sizes.kept
+    tokens = sizes.windows * sizes.days * sites * sizes.kept_of(names)
     maps = sum(MODALITIES[name].kind == "map" for name in model.modalities)
     _address(flops, sizes, sites, slots, width)
     if model.runoff and "riverflow" in names:
@@ -217,7 +217,7 @@ def _fuse(flops: Flops, model: ModelConfig, sizes: Sizes, grids: list[Grid]) -> 
         flops.products(sizes.windows * sites, model.d_model, model.d_model)
     sites = sum(grid.sites for grid in grids)
     rows = {"extra": sum(static)} if joint else {"static": int(bool(static))}
-    whole = Grid(sizes.windows, sizes.days, sites, sizes.kept, **rows)
+    whole = Grid(sizes.windows, sizes.days, sites, sizes.kept_of(), **rows)
     if model.fusion_layers:
         flops.norm(whole.windows * whole.tokens, model.d_model)
         _stack(flops, model, whole, _turns(model, model.fusion_layers, back=True), film=False)

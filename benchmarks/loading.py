@@ -115,12 +115,12 @@ def worker_seconds(masked: Masked, config: Config, count: int) -> tuple[float, f
 def step_seconds(run: Run, budget: float) -> tuple[list[float], list[float]]:
     """Seconds of updates with the loader and without, one of each in turn, after one to warm up, for `budget` seconds."""
     ready = itertools.repeat(run.learn[0])
-    loaded, last = batches(run.learn, 0, run.steps, HOST.device), run.steps + 1
+    loaded = batches(run.learn, 0, run.steps, HOST.device)
     took: tuple[list[float], list[float]] = ([], [])
 
     def update(taken: Iterable[tuple[Batch, Hidden]]) -> float:
         began = time.perf_counter()
-        run.update(iter(taken), last, lambda progress: None)
+        run.update(iter(taken), lambda progress: None)
         return time.perf_counter() - began
 
     update(ready)

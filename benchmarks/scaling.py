@@ -100,7 +100,7 @@ def activation_bytes(cut: Cut, country: Country, windows: int, precision: str = 
     sites += (MAPS * sizes.patches + SERIES * sizes.sites) * model.fusion_layers
     fewer = cut.config.having(model={"fusion_layers": model.fusion_layers - 1})
     one_block = kept - formula(fewer, sizes).saved_bytes(precision)
-    return windows * sizes.days * sites * sizes.kept * model.d_model * 4 + one_block
+    return windows * sizes.days * sites * sizes.kept_of() * model.d_model * 4 + one_block
 
 
 def work_of(cut: Cut, country: Country, windows: int) -> float:

@@ -53,8 +53,9 @@ def trial_of(name: str, options: argparse.Namespace) -> Trial:
 def kept_rows(trial: Trial) -> int:
     """Tokens of the model's largest stream that its encoder works on, at most 8192."""
     sizes = trial.sizes
-    sites = max(sizes.of_kind(MODALITIES[names[0]].kind) for names in trial.config.model.shared)
-    return min(round(sizes.windows * sizes.days * sites * sizes.kept), 8192)
+    streams = trial.config.model.shared
+    kept = max(sizes.of_kind(MODALITIES[names[0]].kind) * sizes.kept_of(names) for names in streams)
+    return min(round(sizes.windows * sizes.days * kept), 8192)
 
 
 def between(trial: Trial, steps: int, quick: bool) -> tuple[list[tuple[Spent, Spent, Spent]], list[Spent], Spent]:

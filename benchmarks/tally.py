@@ -36,8 +36,9 @@ class Sizes:
         Land patches, and groups of catchments.
     pixels : int
         Cells of a patch.
-    kept : float
-        Share of the tokens that encoder and fusion work on (0.6 where what is hidden drops out at once).
+    kept : float or dict
+        Share of the tokens that encoder and fusion work on (0.6 where what is hidden drops out at once); one number for all
+        streams, or by the names of a stream's modalities and, of all of them, by ().
     asked : float or dict
         Share of each modality's tokens that are answered; one number for all, or by name.
     """
@@ -47,7 +48,7 @@ class Sizes:
     patches: int
     sites: int
     pixels: int = 100
-    kept: float = 1.0
+    kept: float | Mapping[tuple[str, ...], float] = 1.0
     asked: float | Mapping[str, float] = 0.4
 
     @classmethod
@@ -55,11 +56,16 @@ class Sizes:
         """Sizes of a batch under its masks: tokens of which nothing is visible are kept only where a grid must be whole."""
         size, days = batch.days.shape
         maps = [value for name, value in batch.values.items() if MODALITIES[name].kind == "map"]
-        kept = 1.0
+        kept: float | dict[tuple[str, ...], float] = 1.0
         if drops(model):
             seen = {name: part.any(dim=-1) for name, part in visible(batch, hidden).items()}
-            any_ = [torch.stack([seen[name] for name in names]).any(dim=0).float().flatten() for names in model.shared]
-            kept = float(torch.cat(any_).mean())
+            any_ = {
+                names: torch.stack([seen[name] for name in names]).any(dim=0).float().flatten()
+                for names in model.shared
+            }
+            kept = {names: float(part.mean()) for names, part in any_.items()} | {
+                (): float(torch.cat([*any_.values()]).mean())
+            }
         return cls(
             size,
             days,
@@ -73,6 +79,10 @@ class Sizes:
     def of_kind(self, kind: str) -> int:
         """Sites of a kind, map or series."""
         return self.patches if kind == "map" else self.sites
+
+    def kept_of(self, names: tuple[str, ...] = ()) -> float:
+        """Share of the tokens of a stream, or of all streams together, that encoder and fusion work on."""
+        return self.kept[names] if isinstance(self.kept, Mapping) else self.kept
 
     def share(self, name: str) -> float:
         """Share of a modality's tokens that are answered."""

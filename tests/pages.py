@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-STARTS = ("hydromae ", "make ", "python ", "torchrun ", "deepspeed ", "OMP_")
+STARTS = ("hydromae ", "make ", "python ", "torchrun ", "deepspeed ", "OMP_NUM_THREADS=")
 """How a line begins that is a command."""
 MADE = ("_build", "gallery")
 """Folders of docs that the build writes."""

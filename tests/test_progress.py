@@ -19,6 +19,7 @@ from rich.console import Console
 
 from hydromae.cli import STOPPED, display, main, scores
 from hydromae.cli.display import Display, duration
+from hydromae.config import Config
 from hydromae.progress import counted, heard_by, over, tell, telling
 from processes import LIMIT, program
 

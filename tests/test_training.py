@@ -264,5 +264,7 @@ def test_processes_compute_in_fp32_where_the_device_of_one_lacks_the_rest(monkey
 
     monkeypatch.setattr(runtime, "shortfalls", lambda precision, device: [])
     said, config = list[str](), SMALL.having(train={"precision": "auto"})
-    made = Beginning(config, RIVERS, scaling_of(RIVERS, SMALL), Path("run"), None, None, False, "torch", said.append, {})
+    made = Beginning(
+        config, RIVERS, scaling_of(RIVERS, SMALL), Path("run"), None, None, False, "torch", said.append, {}
+    )
     assert start.precision_of(made, Two(0, 2, torch.device("cpu"))) == "fp32" and "another process" in said[0]

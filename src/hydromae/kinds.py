@@ -68,6 +68,8 @@ class Kind:
         return set(self.needs) <= names and any(self._signed(file) for file in signs)
 
     def _signed(self, file: Path) -> bool:
+        if not file.is_file():  # a pipe would be waited for
+            return False
         try:
             held = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError):
@@ -126,7 +128,7 @@ def is_there(path: Path) -> bool:
 def is_answer(folder: Path) -> bool:
     """Whether a folder is a Zarr group that holds a prediction or a forecast, no store, and nothing else."""
     arrays = {place.name for place in folder.iterdir() if (place / "zarr.json").is_file()}
-    if {place.name for place in folder.iterdir()} != arrays | {"zarr.json"}:
+    if {place.name for place in folder.iterdir()} != arrays | {"zarr.json"} or not (folder / "zarr.json").is_file():
         return False
     try:
         stamped = "hydromae_format" in json.loads((folder / "zarr.json").read_text(encoding="utf-8"))["attributes"]

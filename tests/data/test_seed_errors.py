@@ -133,7 +133,7 @@ WRONG = {
     "cut short": (cut(RAIN, 0.7), f"{RAIN}: not a readable HDF5 file"),
     "no HDF5": (lambda folder: (folder / RAIN).write_text("date,rain"), f"{RAIN}: not a readable HDF5 file"),
     "another unit": (
-        edited(RAIN, lambda f, _: f["data"].attrs.update(units="inch")),
+        edited(RAIN, lambda f, _: f["data"].attrs.update(units="furlong")),
         f"{RAIN}: precipitation has units",
     ),
     "a value": (

@@ -76,8 +76,11 @@ def of_csv(path: Path) -> Plain:
     """Of a CSV file, compressed or not."""
     data = path.read_bytes()
     data = gzip.decompress(data) if path.suffix == ".gz" else data
-    text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    return of_rows(csv.DictReader(io.StringIO(text, newline="")))
+    return of_rows(csv.DictReader(io.StringIO(_text(data), newline="")))
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
 
 
 def of_parquet(path: Path) -> Plain:
@@ -206,7 +209,10 @@ def of_layout(folder: Path, layout: str) -> Plain:
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(file.read_bytes().decode("utf-8-sig"), newline="")))
+    text = _text(file.read_bytes())
+    header = text.partition("\n")[0]
+    between = next((sign for sign in ",;\t" if sign in header), ",")
+    return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=between))
 
 
 def cosmos_tree() -> dict[str, Any]:

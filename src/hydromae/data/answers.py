@@ -107,9 +107,11 @@ def _write_dataset(answer: xr.Dataset, aside: Path) -> None:
 
 
 def _with_plain_attributes(answer: xr.Dataset) -> xr.Dataset:
-    """The answer without attributes that are neither text nor numbers: an HDF5 file may hold raw bytes, which none can write."""
+    """The answer without attributes that are neither text nor numbers, such as the raw bytes of an HDF5 file."""
 
     def plain(value: object) -> bool:
+        if isinstance(value, str):
+            return value.isprintable() or not any("\ud800" <= sign <= "\udfff" for sign in value)
         return not isinstance(value, np.ndarray | np.generic) or value.dtype.kind in "biufSU"
 
     held = answer.copy()
