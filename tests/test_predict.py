@@ -516,7 +516,7 @@ def spoiled(**changes: object) -> xr.Dataset:
         (RIVERS, {"quantiles": [1.5]}, "quantiles"),
         (RIVERS, {"quantiles": [0.5, float("nan")]}, "quantiles"),
         (RIVERS, {"quantiles": []}, "quantiles"),
-        (spoiled(riverflow=RIVERS["riverflow"].assign_attrs(units="l/s")), {}, "'l/s'"),
+        (spoiled(riverflow=RIVERS["riverflow"].assign_attrs(units="furlong/s")), {}, "'furlong/s'"),
         (spoiled(riverflow=RIVERS["riverflow"].drop_attrs()), {}, "no units"),
         (spoiled(riverflow=RIVERS["riverflow"].astype(str).assign_attrs(units="mm/day")), {}, "riverflow is of type"),
         (RIVERS.drop_vars(["latitude", "longitude"]), {}, "where its catchments are"),

@@ -94,6 +94,15 @@ def test_a_build_that_was_killed_is_made_again(tmp_path):
     assert "TORCH_EXTENSIONS_DIR" not in os.environ
 
 
+def test_an_extension_that_this_process_has_loaded_is_not_built_again():
+    """DeepSpeed then gives what it has, whatever the cache is."""
+    build(lambda: None, 1, lambda line: None)
+    assert not (own_cache() / "whole").exists()
+    built: list[Path] = []
+    build(compiler(built), 1, lambda line: None)
+    assert [folder.parent.name for folder in built] == ["partial"]
+
+
 def test_a_start_that_was_killed_while_it_looked_at_a_whole_build_stops_nobody():
     built: list[Path] = []
     build(compiler(built), 1, lambda line: None)

@@ -18,6 +18,7 @@ from hydromae.train.loop import train
 from processes import together
 from synthetic import SMALL, TRAINING, rivers
 
+pytestmark = pytest.mark.usefixtures("built_extension")
 ONE_STEP = SMALL.having(train={"steps_per_epoch": 1, "epochs": 1})
 SERIES = ("precipitation", "temperature", "potential_evaporation", "riverflow")
 

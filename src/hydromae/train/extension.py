@@ -130,7 +130,8 @@ def _load_from(folder: Path, load: Callable[[], object]) -> None:
         else:
             shutil.rmtree(aside, ignore_errors=True)
             load()
-            aside.rename(whole)
+            if aside.is_dir():  # not where this process had loaded it before: then nothing was built
+                aside.rename(whole)
 
 
 @contextmanager
