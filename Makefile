@@ -1,6 +1,6 @@
 # hydromae: every target builds the virtual environment it needs, and reuses it afterwards.
 #
-# PYTHON       the interpreter to build it with (3.11 or newer)
+# PYTHON       the interpreter to build it with (3.11, which all tests were run with)
 # TORCH_INDEX  an index of torch wheels. On Linux, plain PyPI serves torch with CUDA (about 3 GB more); for the CPU alone:
 #              make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # WORKERS      processes that run the tests
@@ -34,8 +34,8 @@ help: ## show the targets
 venv: $(STAMP) ## build the virtual environment
 
 $(STAMP): pyproject.toml requirements/ci.txt
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-	  || { echo "hydromae needs Python 3.11 or newer, '$(PYTHON)' is not: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	  || { echo "hydromae needs Python 3.11, '$(PYTHON)' is not: make $(MAKECMDGOALS) PYTHON=/path/to/python3.11" >&2; exit 2; }
 	"$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(BIN)/python -m pip install --quiet --requirement requirements/ci.txt

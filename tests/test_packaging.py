@@ -43,8 +43,10 @@ def test_the_recipe_says_what_it_is_and_starts_the_same_command() -> None:
 def test_the_container_has_the_python_and_the_torch_of_the_project_and_starts_its_command() -> None:
     text = (ROOT / "Containerfile").read_text(encoding="utf-8")
     base = re.search(r"^FROM docker\.io/library/python:(\d+)\.(\d+)-slim$", text, re.MULTILINE)
-    least = re.fullmatch(r">=(\d+)\.(\d+)", PROJECT["project"]["requires-python"])
-    assert base and least and tuple(map(int, base.groups())) >= tuple(map(int, least.groups()))
+    bounds = re.fullmatch(r">=(\d+)\.(\d+),<(\d+)\.(\d+)", PROJECT["project"]["requires-python"])
+    assert base and bounds
+    low, high = (tuple(map(int, bounds.groups()[first : first + 2])) for first in (0, 2))
+    assert low <= tuple(map(int, base.groups())) < high
     torch = re.search(r"^TORCH := (\S+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert torch and f"{torch[1]} --index-url https://download.pytorch.org/whl/cpu" in text
     start = re.search(r'^ENTRYPOINT \["(\w+)"\]$', text, re.MULTILINE)

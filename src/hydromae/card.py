@@ -140,7 +140,7 @@ def _settings(network: nn.Module, config: Config) -> str:
         f"{', '.join(config.masks.answered) or 'all'}",
         f"- {weights:,} weights; windows of {config.data.sequence_length} days",
         f"- {config.train.epochs:g} epochs, batches of {config.train.batch_size} windows, learning rate "
-        f"{config.optimizer.lr:g}, {config.train.precision}, seed {config.train.seed}",
+        f"{config.optimizer.lr:g}, precision {config.train.precision}, seed {config.train.seed}",
     ]
     return "\n".join([*lines, "- everything else: `config.json`, `scaling.json`"])
 
