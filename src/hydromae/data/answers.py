@@ -35,7 +35,11 @@ def write_answer(answer: xr.Dataset | pd.DataFrame, path: Path, dialect: Dialect
     ------
     InputError
         As `outputs.answer_place`, or another process writes there.
+    ValueError
+        A dataset for a table's name, or a table for a dataset's.
     """
+    if isinstance(answer, pd.DataFrame) != (path.suffix in TABLES):
+        raise ValueError(f"{path}: its suffix is not that of a {type(answer).__name__}")
     with holding(answer_place(path)), replacing(path) as aside:
         if isinstance(answer, xr.Dataset):
             _write_dataset(answer, aside)
@@ -111,7 +115,7 @@ def _with_plain_attributes(answer: xr.Dataset) -> xr.Dataset:
 
     def plain(value: object) -> bool:
         if isinstance(value, str):
-            return value.isprintable() or not any("\ud800" <= sign <= "\udfff" for sign in value)
+            return not any("\ud800" <= sign <= "\udfff" for sign in value)
         return not isinstance(value, np.ndarray | np.generic) or value.dtype.kind in "biufSU"
 
     held = answer.copy()

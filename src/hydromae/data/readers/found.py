@@ -69,12 +69,12 @@ class Found:
             traits |= {str(name) for name in known.variables if known[name].notnull().any()}
         lacking = [name for name, columns in used.items() if not columns]
         lacking += [attribute.name for attribute in ATTRIBUTES if attribute.name not in traits]
-        told = ", ".join(f"{name} ({columns})" for name, columns in used.items() if columns)
+        sources = ", ".join(f"{name} ({columns})" for name, columns in used.items() if columns)
         tables = [file for file in self.others if self.product.is_table(file)]
         rest = sorted({*self.others} - {*tables} - {*maps})
         return [
             f"{self.folder}: {self.product.name}, {len(self.files)} files of series; {self.product.source}",
-            f"uses {told or 'nothing'}",
+            f"uses {sources or 'nothing'}",
             *([f"attributes from {self._listed(tables)}"] if tables else []),
             *([f"missing: {', '.join(lacking)}"] if lacking else []),
             *([f"held twice, read once: {len(self.twice)} files: {self._listed(self.twice)}"] if self.twice else []),
