@@ -406,8 +406,13 @@ def test_gauges_without_a_position_make_no_store(tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "out.zarr").exists()
 
 
-def test_a_product_answers_at_the_door(tmp_path: Path) -> None:
+def test_a_folder_is_predicted_and_what_is_not_read_in_it_is_listed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = camels_1(tmp_path / "camels")
+    (folder / "levels.csv").write_text("date,stage\n2010-01-01,1.5\n")
     assert main(["predict", str(folder), "--model", "gb-rivers", "--out", str(tmp_path / "answer.nc")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "levels.csv" in said.partition("not read: ")[2]
     answer = xr.load_dataset(tmp_path / "answer.nc", engine="h5netcdf")
     assert answer["riverflow"].notnull().all()

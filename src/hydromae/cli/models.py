@@ -175,7 +175,7 @@ class Predict:
         model = load(self.model, self.device, self.precision)
         with reading_with(self.negative_flow):
             asked = readers.question(self.question, self.attributes, self.units, as_text=self.out.suffix == ".csv")
-        for line in processing_of(asked.record, self.question):
+        for line in (*asked.plan, *processing_of(asked.record, self.question)):
             say(line)
         answer = model.predict(asked.record, self.quantiles, watch=telling("windows"))
         form = asked.layout.to_frame if self.out.suffix in TABLES else asked.layout.to_dataset
@@ -233,7 +233,7 @@ class Forecast:
         model = load(self.model, self.device, self.precision)
         with reading_with(self.negative_flow):
             asked = readers.question(self.record, self.attributes, self.units)
-        for line in processing_of(asked.record, self.record):
+        for line in (*asked.plan, *processing_of(asked.record, self.record)):
             say(line)
         record, (column, units) = asked.record, asked.layout.flow
         issues = last_flow(record) if self.issues is None else parse_issues(self.issues)

@@ -39,11 +39,14 @@ class Question:
         The form of what was handed over, which the answer takes.
     dialect : Dialect
         Of a CSV file; of other files the usual one.
+    plan : tuple of str
+        Of a product's folder, which files are read, what is missing, and which files are not read, one line each.
     """
 
     record: xr.Dataset
     layout: Layout
     dialect: Dialect = field(default_factory=Dialect)
+    plan: tuple[str, ...] = ()
 
 
 def read(
@@ -186,7 +189,7 @@ def _folder(
         own = {name: series.assign_attrs(record[name].attrs) for name, series in bare.items()}
         spelled = {name: str(raw[name].attrs["units"]) for name in own}
         given = record.assign({name: series.assign_attrs(units=spelled[name]) for name, series in own.items()})
-        return _as_read(record, given, spelled)
+        return replace(_as_read(record, given, spelled), plan=tuple(found.plan()))
     file = own_record(folder)
     if file is None:
         known = ", ".join(product.name for product in PRODUCTS)
