@@ -11,7 +11,7 @@ from rich.console import Console
 from hydromae.config import Config
 from hydromae.data.cache import scaling_for
 from hydromae.grid import GridSpec
-from hydromae.train.checkpoint import newest
+from hydromae.model.serialization import newest
 from hydromae.train.loop import train
 
 

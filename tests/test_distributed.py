@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 import hydromae.train.run as under_way
 from hydromae.config import Config
 from hydromae.errors import InputError
+from hydromae.model.serialization import newest
 from hydromae.train import extension
-from hydromae.train.checkpoint import newest
 from hydromae.train.journal import Journal
 from hydromae.train.loop import train
 from processes import LIMIT, together

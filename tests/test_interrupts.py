@@ -14,7 +14,7 @@ import hydromae.train.run as under_way
 from hydromae.cli import Sweep, main, models
 from hydromae.data.store import write_store
 from hydromae.errors import InputError, Interrupted
-from hydromae.train.checkpoint import newest
+from hydromae.model.serialization import newest
 from hydromae.train.interrupts import Interrupts, line_on
 from hydromae.train.loop import train
 from hydromae.train.run import Progress

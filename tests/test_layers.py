@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -159,6 +161,13 @@ def test_source_keeps_the_order_and_the_habits(file: Path) -> None:
 
 def test_one_place_alone_runs_a_file_of_the_user() -> None:
     assert len([file for file in SOURCE.rglob("*.py") if runs_files(ast.parse(file.read_text(encoding="utf-8")))]) == 1
+
+
+def test_prediction_imports_nothing_of_training() -> None:
+    code = "import sys, hydromae; hydromae.load('gb-rivers'); print(*(m for m in sys.modules if m.startswith('hydromae.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
+    modules = done.stdout.split()
+    assert "hydromae.predict" in modules and [m for m in modules if m.startswith("hydromae.train")] == []
 
 
 PLANTED = {

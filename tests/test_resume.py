@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from hydromae.config import Config
 from hydromae.errors import InputError
-from hydromae.train.checkpoint import newest
+from hydromae.model.serialization import newest
 from hydromae.train.journal import Journal
 from hydromae.train.loop import train
 from hydromae.train.shares import Masked

@@ -12,8 +12,8 @@ from hydromae.config import Config
 from hydromae.errors import InputError, first_line
 from hydromae.files import replacing_files
 from hydromae.kinds import MODEL, WEIGHTS
+from hydromae.model.checksums import CARD, write_seal
 from hydromae.outputs import folder_of, holding
-from hydromae.train.seal import CARD, write_seal
 
 TAGS = ("hydrology", "river flow", "masked autoencoder", "gap filling", "forecasting", "ungauged")
 LIMITS = (

@@ -26,14 +26,14 @@ from hydromae.data.scaling import Scaling
 from hydromae.data.windows import batch_of
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
+from hydromae.kinds import WEIGHTS
 from hydromae.masking import nothing
 from hydromae.modalities import MODALITIES
 from hydromae.model.distribution import Gaussians
 from hydromae.model.dtypes import float32
 from hydromae.model.mae import HydroMAE
+from hydromae.model.serialization import load_model, model_in, write_model
 from hydromae.runtime import autocast, pick_device, pick_precision, precision_named
-from hydromae.train.checkpoint import WEIGHTS, load_model, write_model
-from hydromae.train.runs import model_in
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles that an answer carries unless others are asked for."""

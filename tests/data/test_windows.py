@@ -12,7 +12,8 @@ import torch
 from hydromae.batch import Batch
 from hydromae.config import Config
 from hydromae.data.antecedent import antecedent
-from hydromae.data.record import Record, record_of, without
+from hydromae.data.record import Record, record_of
+from hydromae.data.scaling import without
 from hydromae.data.windows import KM_PER_DEGREE, augmented, batch_of, windows
 from hydromae.errors import InputError
 from hydromae.modalities import ATTRIBUTES

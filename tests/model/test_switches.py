@@ -20,8 +20,9 @@ from hydromae.losses import loss
 from hydromae.masking import Hidden, draw
 from hydromae.modalities import MODALITIES
 from hydromae.model.mae import HydroMAE
+from hydromae.model.serialization import load_model
 from hydromae.model.streams import Predictions
-from hydromae.train.checkpoint import load_model, save_model
+from hydromae.train.checkpoint import save_model
 from options import EVERYTHING, OPTIONS, STARTS, Switch
 from synthetic import GRID, country, rivers, scaling_of
 

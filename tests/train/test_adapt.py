@@ -15,9 +15,9 @@ from hydromae.errors import InputError
 from hydromae.losses import loss
 from hydromae.model.address import SEPARATIONS
 from hydromae.model.mae import HydroMAE
+from hydromae.model.serialization import load_weights, merge_lora, newest
 from hydromae.predict import load
-from hydromae.train.adapt import ANSWERING, StandIn, Start, learning, plain, stand_in_of
-from hydromae.train.checkpoint import load_weights, newest
+from hydromae.train.adapt import ANSWERING, StandIn, Start, learning, stand_in_of
 from hydromae.train.journal import Journal
 from hydromae.train.loop import train
 from samples import PIXELS, built, sample, small, some_tokens
@@ -70,7 +70,7 @@ def test_merged_adapters_are_a_plain_model_that_answers_the_same(preset):
     config = small(preset)
     weights = weights_of(config)
     adapted = moved(fitted(config, weights, "lora"))
-    merged = plain(adapted.state_dict())
+    merged = merge_lora(adapted.state_dict())
     assert set(merged) == set(weights)
     model = HydroMAE(config, pixels=PIXELS)
     load_weights(model, merged, Path("merged"))
@@ -89,8 +89,8 @@ def test_one_matrix_merged_by_hand():
     a, b = (state[f"{place}.parametrizations.weight.0.{part}"] for part in "ab")
     assert a.shape == (1, weights[f"{place}.weight"].shape[1]) and not b.any()
     b[:] = 2.0
-    torch.testing.assert_close(plain(state)[f"{place}.weight"], weights[f"{place}.weight"] + 2.0 * a)
-    assert plain(weights) == weights
+    torch.testing.assert_close(merge_lora(state)[f"{place}.weight"], weights[f"{place}.weight"] + 2.0 * a)
+    assert merge_lora(weights) == weights
 
 
 @pytest.mark.parametrize("preset", PRESETS)

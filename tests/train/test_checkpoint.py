@@ -16,15 +16,8 @@ from hydromae.config import Config
 from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError
 from hydromae.model.mae import HydroMAE
-from hydromae.train.checkpoint import (
-    checkpoints,
-    load_checkpoint,
-    load_model,
-    newest,
-    prune,
-    save_checkpoint,
-    save_model,
-)
+from hydromae.model.serialization import checkpoints, load_model, newest
+from hydromae.train.checkpoint import load_checkpoint, prune, save_checkpoint, save_model
 from hydromae.train.engine import OwnEngine
 from hydromae.train.world import World
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of

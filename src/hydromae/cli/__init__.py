@@ -93,8 +93,8 @@ def _complain(line: str) -> None:
 def _stopped(command: Command | None, error: KeyboardInterrupt) -> int:
     """Say what a signal left, and give the exit code."""
     if isinstance(command, Pretrain | Finetune):
+        from hydromae.model.serialization import PATTERN
         from hydromae.train.interrupts import line_on
-        from hydromae.train.runs import PATTERN
 
         new = isinstance(command, Pretrain) and command.new_run
         line = line_on(error, max(command.out.glob(PATTERN), default=command.out) if new else command.out)

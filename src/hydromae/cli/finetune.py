@@ -215,7 +215,7 @@ class Finetune:
 
     def _record(self, start: Start, learned: int, total: int) -> str:
         """What the new run starts from, as JSON; refuse to go on from something else."""
-        from hydromae.train.checkpoint import CONFIG
+        from hydromae.model.serialization import CONFIG
 
         digest = hashlib.sha256()
         for name, value in sorted(start.weights.items()):

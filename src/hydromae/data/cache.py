@@ -10,8 +10,7 @@ from pathlib import Path
 import xarray as xr
 
 from hydromae.config import Config
-from hydromae.data.record import without
-from hydromae.data.scaling import Scaling
+from hydromae.data.scaling import Scaling, without
 from hydromae.data.store import scaling_of
 from hydromae.files import write_whole
 from hydromae.modalities import ATTRIBUTES, VARIABLES

@@ -84,24 +84,6 @@ class Record:
         return any(bool(np.isfinite(self.values[name][day : min(day + DAYS_AT_ONCE, last + 1)]).any()) for day in days)
 
 
-def without(dataset: xr.Dataset, held_out: tuple[str, ...]) -> xr.Dataset:
-    """A record of the other catchments: what is held out is gone before anything is laid on sites or cut into windows.
-
-    Raises
-    ------
-    InputError
-        If a held-out catchment is not in the record, or none is left.
-    """
-    names = np.array([str(name) for name in dataset["catchment"].values])
-    unknown = sorted(set(held_out) - set(names.tolist()))
-    if unknown:
-        raise InputError(f"data.held_out: the store has no catchment '{unknown[0]}'; name catchments that it has")
-    kept = np.flatnonzero(~np.isin(names, held_out))
-    if not len(kept):
-        raise InputError(f"data.held_out: holds out all {len(names)} catchments; leave some to learn from")
-    return dataset if len(kept) == len(names) else dataset.isel(catchment=kept)
-
-
 def record_of(
     dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridSpec | None = None, shared: Shared | None = None
 ) -> Record:

@@ -224,3 +224,21 @@ class _Sums:
         """A constant (or nothing at all, for an attribute) is scaled by one, not divided by zero."""
         std = float(np.sqrt(self.squares / self.count)) if self.count else 0.0
         return VariableScaling(transform, self.mean, std if std > SMALLEST_STD else 1.0)
+
+
+def without(dataset: xr.Dataset, held_out: tuple[str, ...]) -> xr.Dataset:
+    """A record of the other catchments: what is held out is gone before anything is laid on sites or cut into windows.
+
+    Raises
+    ------
+    InputError
+        If a held-out catchment is not in the record, or none is left.
+    """
+    names = np.array([str(name) for name in dataset["catchment"].values])
+    unknown = sorted(set(held_out) - set(names.tolist()))
+    if unknown:
+        raise InputError(f"data.held_out: the store has no catchment '{unknown[0]}'; name catchments that it has")
+    kept = np.flatnonzero(~np.isin(names, held_out))
+    if not len(kept):
+        raise InputError(f"data.held_out: holds out all {len(names)} catchments; leave some to learn from")
+    return dataset if len(kept) == len(names) else dataset.isel(catchment=kept)

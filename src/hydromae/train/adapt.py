@@ -202,20 +202,6 @@ def _matrices(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
             yield from ((module, name) for name, held in module.named_parameters(recurse=False) if held.ndim == 2)
 
 
-def plain(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights under the names of a model without adapters, each adapter merged into its matrix; others are as they were."""
-    merged: dict[str, Tensor] = {}
-    for key, value in weights.items():
-        module, adapted, rest = key.partition(".parametrizations.")
-        if not adapted:
-            merged[key] = value
-        elif rest.endswith(".original"):
-            name = rest.removesuffix(".original")
-            place = f"{module}.parametrizations.{name}.0"
-            merged[f"{module}.{name}"] = value + weights[f"{place}.b"] @ weights[f"{place}.a"]
-    return merged
-
-
 def learning(model: nn.Module) -> int:
     """How many numbers of a model learn."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -15,8 +15,8 @@ import xarray as xr
 
 from hydromae.config import Config
 from hydromae.data.laid import Shared
-from hydromae.data.record import Record, record_of, without
-from hydromae.data.scaling import Scaling
+from hydromae.data.record import Record, record_of
+from hydromae.data.scaling import Scaling, without
 from hydromae.data.windows import windows
 from hydromae.effects import refuse_idle
 from hydromae.errors import InputError
@@ -24,11 +24,12 @@ from hydromae.grid import GridSpec
 from hydromae.kinds import RUN
 from hydromae.model.dtypes import float32
 from hydromae.model.mae import HydroMAE
+from hydromae.model.serialization import newest
 from hydromae.outputs import folder_of, holding
 from hydromae.progress import tell
 from hydromae.runtime import pick_device
 from hydromae.train.adapt import Start, stand_in_of
-from hydromae.train.checkpoint import newest, windows_of
+from hydromae.train.checkpoint import windows_of
 from hydromae.train.engine import EngineName, make_engine
 from hydromae.train.interrupts import Interrupted, Interrupts, stopped
 from hydromae.train.journal import Journal

@@ -12,7 +12,8 @@ from hydromae.config import Config
 from hydromae.effects import FIELDS, replaced, value_of, without_idle
 from hydromae.errors import InputError, first_line
 from hydromae.files import write_whole
-from hydromae.train.checkpoint import CHECKPOINTS, CONFIG, OLD, STATE
+from hydromae.model.serialization import CHECKPOINTS, CONFIG, OLD
+from hydromae.train.checkpoint import STATE
 from hydromae.train.world import launched
 
 

@@ -17,8 +17,9 @@ from hydromae.data.scaling import Scaling
 from hydromae.grid import GridSpec
 from hydromae.losses import loss
 from hydromae.masking import Hidden
-from hydromae.train.adapt import Start, plain
-from hydromae.train.checkpoint import CHECKPOINTS, load_checkpoint, prune, save_checkpoint, save_model
+from hydromae.model.serialization import CHECKPOINTS, merge_lora
+from hydromae.train.adapt import Start
+from hydromae.train.checkpoint import load_checkpoint, prune, save_checkpoint, save_model
 from hydromae.train.engine import Engine, EngineName
 from hydromae.train.journal import Journal
 from hydromae.train.measures import Learned, validate
@@ -195,5 +196,5 @@ class Run:
     def save_model(self, name: str) -> None:
         """The model that answers: the average of the weights where one is kept, with its adapters merged into them."""
         made = self.made_from
-        weights = plain(self.average.kept or self.engine.model.state_dict())
+        weights = merge_lora(self.average.kept or self.engine.model.state_dict())
         save_model(made.out / name, weights, made.config, made.scaling, made.grid)

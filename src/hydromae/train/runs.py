@@ -1,4 +1,4 @@
-"""Runs in folders: where a run has its model, and runs that lie side by side, each named with the time it began."""
+"""Folders of runs that lie side by side, each named with the time it began."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from pathlib import Path
 import torch
 
 from hydromae.errors import InputError
-from hydromae.train.checkpoint import WEIGHTS, newest, whole
 from hydromae.train.world import World
 
 STAMP = "%Y-%m-%dT%H-%M-%S"
-PATTERN = "-".join(("[0-9]" * 4, "[0-9]" * 2, "[0-9]" * 2 + "T" + "[0-9]" * 2, "[0-9]" * 2, "[0-9]" * 2))
 DAY = 86_400
 """Seconds of a day."""
 
@@ -76,27 +74,3 @@ def _made(out: Path, second: int) -> int:
 
 def _name(second: int) -> str:
     return time.strftime(STAMP, time.gmtime(second))
-
-
-def model_in(folder: Path) -> Path | None:
-    """Folder of the model of a run, or of the newest run with a model where `folder` holds those of `--new-run`.
-
-    Raises
-    ------
-    InputError
-        If `folder` is a run itself and holds others, too: it is not clear which is meant.
-    """
-    own = _model_of(folder)
-    others = [found for run in sorted(folder.glob(PATTERN)) if (found := _model_of(run)) is not None]
-    if own is not None and others:
-        raise InputError(
-            f"{folder}: holds a run of its own and {len(others)} of --new-run; name {own} or {others[-1].parent}"
-        )
-    return own or (others[-1] if others else None)
-
-
-def _model_of(run: Path) -> Path | None:
-    """The best, else the last state of a run, the folder itself where it is a model, or the last checkpoint."""
-    last = newest(run)
-    candidates = [whole(run / "best"), whole(run / "last"), run, *([last] if last else [])]
-    return next((found for found in candidates if (found / WEIGHTS).is_file()), None)

@@ -20,16 +20,16 @@ import xarray as xr
 
 from hydromae.config import Config
 from hydromae.data.cache import made_from
-from hydromae.data.record import record_of, without
-from hydromae.data.scaling import Scaling
+from hydromae.data.record import record_of
+from hydromae.data.scaling import Scaling, without
 from hydromae.effects import refuse_idle
 from hydromae.errors import InputError
 from hydromae.files import write_whole
 from hydromae.grid import GridSpec
 from hydromae.kinds import SWEEP
+from hydromae.model.serialization import CONFIG, load_model, whole
 from hydromae.outputs import folder_of, holding
 from hydromae.runtime import pick_device
-from hydromae.train.checkpoint import CONFIG, load_model, whole
 from hydromae.train.loop import train
 from hydromae.train.measures import losses, validation_numbers, validation_set
 from hydromae.train.search import Range, Search, Space, settled, space_of

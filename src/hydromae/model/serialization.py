@@ -1,0 +1,191 @@
+"""Files of a model: weights in safetensors, configuration, scaling and grid in JSON; and where a run has its model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from hydromae.config import Config
+from hydromae.data.parse import grid_from_json
+from hydromae.data.scaling import Scaling
+from hydromae.errors import InputError, first_line
+from hydromae.grid import GridSpec
+from hydromae.kinds import WEIGHTS
+from hydromae.model.checksums import check_seal
+from hydromae.model.dtypes import float32
+from hydromae.model.mae import HydroMAE
+
+CONFIG, SCALING, GRID = "config.json", "scaling.json", "grid.json"
+OLD, CHECKPOINTS = ".old", "checkpoints"
+PATTERN = "-".join(("[0-9]" * 4, "[0-9]" * 2, "[0-9]" * 2 + "T" + "[0-9]" * 2, "[0-9]" * 2, "[0-9]" * 2))
+"""Of the folders of `pretrain --new-run`."""
+
+
+def load_model(folder: Path) -> tuple[HydroMAE, Config, Scaling, GridSpec | None]:
+    """The model of a folder, in evaluation mode.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, cut short, or belongs to another model.
+    """
+    folder = whole(folder)
+    config = Config.from_json(_text(folder / CONFIG), str(folder / CONFIG))
+    scaling = scaling_in(folder / SCALING)
+    if "riverflow" in config.model.modalities and "riverflow" not in scaling:
+        raise InputError(f"{folder / SCALING}: has no riverflow, which the model answers; restore the file")
+    grid = grid_from_json(_text(folder / GRID), str(folder / GRID)) if (folder / GRID).is_file() else None
+    weights = merge_lora(tensors_in(folder / WEIGHTS))
+    pixels = (grid or GridSpec()).patch ** 2
+    with float32(), torch.device("meta"):  # shapes first: a configuration of another model must not take its memory
+        _fitting(HydroMAE(config, pixels=pixels), weights, folder / WEIGHTS)
+    with float32():
+        model = HydroMAE(config, pixels=pixels)
+    load_weights(model, weights, folder / WEIGHTS)
+    check_seal(folder)
+    lost = sorted(name for name, value in weights.items() if not torch.isfinite(value).all())
+    if lost:
+        raise InputError(f"{folder / WEIGHTS}: weight '{lost[0]}' is not finite; use another checkpoint")
+    return model.eval(), config, scaling, grid
+
+
+def load_weights(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
+    """Load weights, every one of them, or refuse with one line."""
+    _fitting(model, weights, source)
+    model.load_state_dict(weights)
+
+
+def _fitting(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
+    """Refuse weights of other names, shapes or types than the model's."""
+    own = model.state_dict()
+    wrong = sorted(set(own) ^ set(weights)) or [
+        n for n in own if (own[n].shape, own[n].dtype) != (weights[n].shape, weights[n].dtype)
+    ]
+    if wrong:
+        raise InputError(
+            f"{source}: weight '{wrong[0]}' does not fit this configuration; use the run's own config.json"
+        )
+
+
+def write_model(
+    folder: Path, weights: Mapping[str, Tensor], config: Config, scaling: Scaling, grid: GridSpec | None
+) -> None:
+    """The files of a model, into a folder that is there."""
+    save_file(contiguous(weights), folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / CONFIG).write_text(config.to_json(), encoding="utf-8")
+    (folder / SCALING).write_text(scaling.to_json(), encoding="utf-8")
+    if grid is not None:
+        (folder / GRID).write_text(json.dumps(vars(grid)), encoding="utf-8")
+
+
+def contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+
+
+def merge_lora(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights under the names of a model without adapters, each adapter merged into its matrix; others are as they were."""
+    merged: dict[str, Tensor] = {}
+    for key, value in weights.items():
+        module, adapted, rest = key.partition(".parametrizations.")
+        if not adapted:
+            merged[key] = value
+        elif rest.endswith(".original"):
+            name = rest.removesuffix(".original")
+            place = f"{module}.parametrizations.{name}.0"
+            merged[f"{module}.{name}"] = value + weights[f"{place}.b"] @ weights[f"{place}.a"]
+    return merged
+
+
+def model_in(folder: Path) -> Path | None:
+    """Folder of the model of a run, or of the newest run with a model where `folder` holds those of `--new-run`.
+
+    Raises
+    ------
+    InputError
+        If `folder` is a run itself and holds others, too: it is not clear which is meant.
+    """
+    own = _model_of(folder)
+    others = [found for run in sorted(folder.glob(PATTERN)) if (found := _model_of(run)) is not None]
+    if own is not None and others:
+        raise InputError(
+            f"{folder}: holds a run of its own and {len(others)} of --new-run; name {own} or {others[-1].parent}"
+        )
+    return own or (others[-1] if others else None)
+
+
+def whole(folder: Path) -> Path:
+    """The folder, or, where a crash came between the two renames of a write, its predecessor, still whole."""
+    before = Path(f"{folder}{OLD}")
+    return before if before.is_dir() and not folder.exists() else folder
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The checkpoints of a run, the last one last; one that a crash left under its old name is put back first."""
+    folder = run / CHECKPOINTS
+    for before in folder.glob(f"step-*[0-9]{OLD}"):
+        if not before.with_suffix("").exists():
+            before.rename(before.with_suffix(""))
+    return sorted(folder.glob("step-*[0-9]"))
+
+
+def newest(run: Path) -> Path | None:
+    """The last checkpoint of a run, or None."""
+    found = checkpoints(run)
+    return found[-1] if found else None
+
+
+def _model_of(run: Path) -> Path | None:
+    """The best, else the last state of a run, the folder itself where it is a model, or the last checkpoint."""
+    last = newest(run)
+    candidates = [whole(run / "best"), whole(run / "last"), run, *([last] if last else [])]
+    return next((found for found in candidates if (found / WEIGHTS).is_file()), None)
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(_text(path))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path}: is not JSON ({first_line(error)}); restore the file or use another checkpoint"
+        ) from None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: is not a JSON object; restore the file or use another checkpoint")
+    return found
+
+
+def scaling_in(path: Path) -> Scaling:
+    try:
+        return Scaling.from_json(_text(path))
+    except InputError as error:
+        raise InputError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from None
+
+
+def tensors_in(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise InputError(f"{path}: not found; name a run, a checkpoint or a model folder that hydromae wrote")
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError, ValueError, TypeError, LookupError, RuntimeError, MemoryError) as error:
+        raise InputError(
+            f"{path}: cannot be read as safetensors ({first_line(error)}); restore the file or use another checkpoint"
+        ) from None
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():  # a pipe would be waited for
+        raise InputError(f"{path}: not found; name a run, a checkpoint or a model folder that hydromae wrote")
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        raise InputError(f"{path}: not found; name a run, a checkpoint or a model folder that hydromae wrote") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not text; restore the file or use another checkpoint") from None
