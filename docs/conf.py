@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 from hydromae import __version__
+
+sys.path.insert(0, str(Path(__file__).parent))
+from _commands import write_help
 
 # The gallery runs in this process and in processes of it; colours of the terminal would end up in its output.
 os.environ["NO_COLOR"] = "1"
@@ -48,3 +53,6 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "reference_url": {"hydromae": None},
 }
+
+
+write_help()

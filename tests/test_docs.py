@@ -189,6 +189,11 @@ def test_every_page_is_in_the_contents() -> None:
     assert listed() == (there - {"index"}) | {"gallery/index"}
 
 
+def test_the_page_of_commands_has_every_command() -> None:
+    shown = re.findall(r"literalinclude\} _commands/([\w-]+)\.txt", (DOCS / "commands.md").read_text(encoding="utf-8"))
+    assert sorted(shown) == sorted(COMMANDS)
+
+
 def test_pictures_need_nothing_from_elsewhere() -> None:
     for picture in DOCS.rglob("pictures/*.svg"):
         text = picture.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")

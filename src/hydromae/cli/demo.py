@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 
 START, DAYS = "2003-01-01", 3653
 PERIOD = ("2011-01-01", "2012-12-31")
-MADE = ("virtual.nc", "rivers.zarr", "run", "answer.nc", "evaluation", "report.html")
+FIRST_PAGE, FIRST_CATCHMENTS, FIRST_QUESTIONS = "gb-rivers.html", 30, ("fill", "ungauged")
+FIRST_PERIOD = ("2011-01-01", "2011-12-31")
+MADE = ("virtual.nc", "rivers.zarr", FIRST_PAGE, "run", "answer.nc", "evaluation", "report.html")
+RECORD = "Virtual GB: {} invented rivers, weather and flow with a known truth"
+LICENCE = "Invented data; no licence is needed."
 QUESTIONS = ("fill", "ungauged", "simulate", "forecast", "forecast-blind")
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Invent a country, train a small model on eight years of it, ask it about two years that it never saw."""
+    """Make a synthetic record, show predictions of the shipped model on it, then train a small model and evaluate it."""
 
     out: Annotated[Positional[Path], arg(metavar="FOLDER")] = Path("demo")
     """Folder for everything the demo makes."""
@@ -72,6 +76,7 @@ class Demo:
         from hydromae.train.loop import train
 
         began = time.monotonic()
+        self._first_page(say)
         store = self._store(say)
         record = open_store(store).load()
         say(f"training a small model on 2003 to 2010, {os.cpu_count()} cores")
@@ -99,9 +104,9 @@ class Demo:
         evaluation.save(self.out / "evaluation")
         card: dict[str, object] = {
             "name": model.name,
-            "record": f"Virtual GB: {self.catchments} invented rivers, weather and flow with a known truth",
+            "record": RECORD.format(self.catchments),
             "trained on": "2003-01-01 to 2010-12-31, without a tenth of the rivers",
-            "data_licence": "Invented data; no licence is needed.",
+            "data_licence": LICENCE,
         }
         page = write_report(
             evaluation,
@@ -116,6 +121,21 @@ class Demo:
         say("median NSE over rivers: " + ", ".join(f"{q} {value:.2f}" for q, value in medians.items()))
         say(f"{page.absolute()}: the report; made in {(time.monotonic() - began) / 60:.1f} minutes")
         return {"report": str(page.absolute()), "median_nse": medians, "seconds": time.monotonic() - began}
+
+    def _first_page(self, say: Say) -> None:
+        """Predictions of the shipped model for a few rivers, as a page, before anything is trained."""
+        from hydromae.evaluate.run import run_protocol
+        from hydromae.predict import load
+        from hydromae.report.page import write_report
+        from hydromae.virtual import virtual_catchments
+
+        record = virtual_catchments(730, self.seed, "2010-01-01", FIRST_CATCHMENTS)
+        settings = {"command": "hydromae demo", "seed": self.seed}
+        evaluation = run_protocol(load("gb-rivers"), record, FIRST_PERIOD, FIRST_QUESTIONS, self.every, False, settings)
+        card = {"name": "gb-rivers", "record": RECORD.format(FIRST_CATCHMENTS), "data_licence": LICENCE}
+        title = "Synthetic rivers, predicted by gb-rivers"
+        page = write_report(evaluation, None, self.out / FIRST_PAGE, title=title, model_card=card)
+        say(f"{page.absolute()}: predictions of the shipped model gb-rivers; open it while a small model is trained")
 
     def _store(self, say: Say) -> Path:
         from hydromae.data.prepare import prepare
