@@ -132,7 +132,11 @@ class Demo:
         record = virtual_catchments(730, self.seed, "2010-01-01", FIRST_CATCHMENTS)
         settings = {"command": "hydromae demo", "seed": self.seed}
         evaluation = run_protocol(load("gb-rivers"), record, FIRST_PERIOD, FIRST_QUESTIONS, self.every, False, settings)
-        card = {"name": "gb-rivers", "record": RECORD.format(FIRST_CATCHMENTS), "data_licence": LICENCE}
+        card: dict[str, object] = {
+            "name": "gb-rivers",
+            "record": RECORD.format(FIRST_CATCHMENTS),
+            "data_licence": LICENCE,
+        }
         title = "Synthetic rivers, predicted by gb-rivers"
         page = write_report(evaluation, None, self.out / FIRST_PAGE, title=title, model_card=card)
         say(f"{page.absolute()}: predictions of the shipped model gb-rivers; open it while a small model is trained")
