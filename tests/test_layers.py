@@ -28,6 +28,7 @@ ORDER = (
     "effects",
     "contradictions",
     "config",
+    "overlap",
     "presets",
     "batch",
     "virtual",

@@ -176,7 +176,13 @@ def test_results_are_printed_above_the_bars(
 
 
 def test_numbers_of_a_table_are_whole_on_a_terminal_of_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
-    row = {"question": "forecast-blind-7", "method": "lstm-corrected-ensemble", "catchments": 597}
+    row = {
+        "question": "forecast-blind-7",
+        "method": "lstm-corrected-ensemble",
+        "catchments": 597,
+        "days": 1234,
+        "few": True,
+    }
     row |= {"nse_median": -1.234, "nse_p10": -12.345, "crps": 1.408, "coverage50": 0.5, "coverage90": 1.0}
     for kind in ("flood", "drought"):
         row |= {f"{kind}_events": 12345.0, f"{kind}_csi": 0.456, f"{kind}_brier": 0.01234}
@@ -186,5 +192,5 @@ def test_numbers_of_a_table_are_whole_on_a_terminal_of_80_columns(capsys: pytest
     console.print(scores.events_table(found))
     said = capsys.readouterr().out
     assert "…" not in said
-    for number in ("-1.234", "-12.345", "1.408", "50%", "100%", "597", "12345", "0.456", "0.01234"):
+    for number in ("-1.234", "-12.345", "1.408", "50%", "100%", "597", "1234", "-1.234*", "12345", "0.456", "0.01234"):
         assert number in said, number

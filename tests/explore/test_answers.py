@@ -92,16 +92,19 @@ def test_days_that_nobody_measured_are_answered_and_not_scored() -> None:
 def test_nothing_hidden_asks_nothing_of_the_model(small: Country) -> None:
     told = hidden(small, Hide(**WHOLE))
     assert told["looked"] == {"rivers": 0, "days": 0} and set(told["mean"]) == {None}
-    assert len(told["neighbours"]) == 3 and not told["trained"]
+    assert len(told["neighbours"]) == 3 and told["seen"] == ""
 
 
 def test_hidden_days_are_said_joined_and_training_days_are_named(small: Country) -> None:
     two = (GAP, (GAP[1] + timedelta(days=1), GAP[1] + timedelta(days=3)))
     told = hidden(small, Hide(**WHOLE, hide=two))
     assert told["hidden"] == [["2001-04-11", "2001-05-03"]]
-    assert told["trained"], "training saw 2001-01-01 to 2001-10-27"
+    assert told["seen"] == (
+        "Training may have seen this flow, if it used rivers of these names: it held none out; its training period, "
+        "2001-01-01 to 2001-10-27, has 23 of the 23 days."
+    )
     held = small.model.config.having(data={"held_out": ("1001",)})
-    assert not hidden(replace(small, model=replace(small.model, config=held)), QUESTION)["trained"]
+    assert not hidden(replace(small, model=replace(small.model, config=held)), QUESTION)["seen"]
 
 
 def test_neighbours_are_the_nearest_with_their_measured_share_and_weight(small: Country) -> None:
@@ -126,6 +129,7 @@ def test_a_forecast_sees_nothing_after_its_issue_day_but_known_weather(small: Co
     one = ahead(small, asked)
     assert one["issue"] == "2001-05-31" and one["score"]["days"] == 5 and len(one["flow"]) == 66
     assert [k for k, value in enumerate(one["mean"]) if value is not None] == list(range(61, 66))
+    assert one["seen"].endswith("its training period, 2001-01-01 to 2001-10-27, has 5 of the 5 days.")
     staying = np.abs(np.array(one["flow"][61:]) - one["flow"][60]).mean()
     assert one["score"]["line"] == pytest.approx(staying, abs=1e-3)
     assert ahead(changed("riverflow", slice(151, 200)), asked)["mean"] == one["mean"]

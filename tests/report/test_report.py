@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 
 from hydromae.errors import InputError
+from hydromae.evaluate.score import FEW
 from hydromae.report.britain import coast, score_class
 from hydromae.report.chart import Scale, band, number, path
 from hydromae.report.journal import read_journal
@@ -70,11 +71,11 @@ def test_catchments_count_from_365_days_or_half_of_the_most(evaluation: Any) -> 
 
 def test_rows_and_their_order(evaluation: Any) -> None:
     own = row(evaluation.scores, "fill", "rivers")
-    assert (own.catchments, own.unanswered, own.nse, own.crps) == (3, 0, 0.8, 0.5)
+    assert (own.catchments, own.unanswered, own.nse, own.crps, own.days, own.few) == (3, 0, 0.8, 0.5, 400, False)
     assert own.nse25 == pytest.approx(0.75) and own.nse10 == pytest.approx(0.72)
     assert own.coverage90 == pytest.approx(0.88)
     donors = row(evaluation.scores, "fill", "donors")
-    assert (donors.catchments, donors.unanswered, donors.nse) == (3, 1, 0.5)
+    assert (donors.catchments, donors.unanswered, donors.nse, donors.few) == (3, 1, 0.5, True)
     assert np.isnan(donors.crps)
     assert [line.method for line in table(evaluation.scores, "fill", "rivers")] == ["rivers", "donors"]
     assert [line.method for line in table(evaluation.scores, "fill", "donors")] == ["donors", "rivers"]
@@ -209,10 +210,11 @@ def test_the_page_holds_every_section_and_needs_nothing_else(evaluation: Any, jo
 
 def test_the_page_says_the_numbers(evaluation: Any, journal: Path, tmp_path: Path) -> None:
     text = render(evaluation, journal, tmp_path)
-    assert "<b>0.80</b><span>best baseline 0.50, donors</span>" in text
-    cells = ("0.750", "0.720", "0.800", "0.500", "3", "100 %")
+    assert "<b>0.80</b><span>best baseline 0.50*, donors</span>" in text
+    cells = ("0.750", "0.720", "0.800", "0.500", "3", "400", "100 %")
     assert '<td class="best">0.800</td>' + "".join(f"<td>{cell}</td>" for cell in cells) in text
-    assert "<td>3</td><td>67 %</td>" in text  # donors answered 800 of 1,200 days
+    assert "<td>3</td><td>400</td><td>67 %</td>" in text  # donors answered 800 of 1,200 days
+    assert "<td>0.500*</td>" in text and f"{FEW}.</p>" in text, "two of the three have a score of donors"
     assert "<title>54001: NSE 0.80</title>" in text
     assert "<td>50 %</td><td>88 %</td>" in text
     tenths = text.split("Low and high flow")[1].split("</section>")[0]

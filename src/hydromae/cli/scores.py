@@ -31,7 +31,7 @@ ALL = ("2011-01-01", "2014-09-30")
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score a model and the baselines on rivers and days they never saw: fill, ungauged, simulate, forecast."""
+    """Score a model and the baselines on flow that is hidden from them, and say what of it training may have seen."""
 
     store: Annotated[Positional[Path], arg(metavar="STORE")]
     """A store that hydromae prepare wrote, with flow; or raw files, which are prepared first, for this once."""
@@ -69,7 +69,7 @@ class Evaluate:
         from hydromae.data.readers.ranges import processing_of
         from hydromae.evaluate import networks, protocol
         from hydromae.evaluate.run import run_protocol
-        from hydromae.evaluate.score import summary
+        from hydromae.evaluate.score import FEW, summary
         from hydromae.predict import load
 
         gb = self.protocol == "gb"
@@ -82,16 +82,31 @@ class Evaluate:
         for line in processing_of(record, self.store):
             say(line)
         more = networks.methods_of(record, networks.SHIPPED, self.questions) if gb and self.baselines else None
+        more_data = {"LSTMs": load(networks.TRAINED_AS, "cpu").config.data} if more else None
         evaluation = run_protocol(
-            model, record, period, self.questions, every, self.baselines, settings, more, telling("questions")
+            model,
+            record,
+            period,
+            self.questions,
+            every,
+            self.baselines,
+            settings,
+            more,
+            telling("questions"),
+            more_data,
         )
         evaluation.save(self.out)
         found = summary(evaluation)
         say(scores_table(found))
         say(events_table(found))
+        if any(row["few"] for row in found.to_dict("records")):
+            say(FEW)
+        seen = evaluation.settings.get("seen_in_training", [])
+        for line in seen:
+            say(line)
         say(f"{self.out}: scores of every catchment; hydromae report {self.out} makes a page of them")
         rows = json.loads(str(found.reset_index().to_json(orient="records")))  # NaN, which JSON lacks, becomes null
-        return {"path": str(self.out), "scores": rows}
+        return {"path": str(self.out), "scores": rows, "seen_in_training": seen}
 
     def _settings(self) -> dict[str, object]:
         """The command, as it was typed."""
@@ -132,15 +147,16 @@ def _by_question() -> Table:
 
 
 def scores_table(found: pd.DataFrame) -> Table:
-    """Medians over catchments, a row for each question and method; `--json` has more columns."""
+    """Medians over catchments, a row for each question and method, `*` where they are from few; `--json` has more columns."""
     table = _by_question()
-    for head in ("NSE", "p10", "CRPS", "50 %", "90 %", "rivers"):
+    for head in ("NSE", "p10", "CRPS", "50 %", "90 %", "rivers", "days"):
         table.add_column(head, justify="right", no_wrap=True)
     for row in found.reset_index().to_dict("records"):
         numbers = [row[name] for name in ("nse_median", "nse_p10", "crps")]
         shares = [row[name] for name in ("coverage50", "coverage90")]
         cells = ["" if n != n else f"{n:.3f}" for n in numbers] + ["" if n != n else f"{n:.0%}" for n in shares]
-        table.add_row(row["question"], row["method"], *cells, str(row["catchments"]))
+        cells[0] += "*" if row["few"] else ""
+        table.add_row(row["question"], row["method"], *cells, str(row["catchments"]), str(row["days"]))
     return table
 
 

@@ -16,7 +16,9 @@ from hydromae.presets import RIVERS
 from hydromae.questions import Method
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "networks"
-"""Networks that come with the package, trained by benchmarks/skill.py on the days and rivers of the shipped model."""
+"""Networks that come with the package, trained by benchmarks/skill.py."""
+TRAINED_AS = "gb-rivers"
+"""The shipped model whose days and rivers they were trained on."""
 SIMULATED = Recipe(steps=5000)
 LAGGED = Recipe(steps=2200, days=365, warm_up=60)
 MEMBERS = 5

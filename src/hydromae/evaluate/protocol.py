@@ -78,6 +78,12 @@ def training_record(record: xr.Dataset) -> xr.Dataset:
     return record.sel(time=slice(None, TRAINING_END))
 
 
+def outside(record: xr.Dataset, period: Period) -> xr.Dataset:
+    """The days of a record that do not lie in a period: a baseline is not fitted on what it is scored on."""
+    start, end = (np.datetime64(day) for day in period)
+    return record.isel(time=np.flatnonzero((record["time"].values < start) | (record["time"].values > end)))
+
+
 def around(record: xr.Dataset, period: Period, context_days: int = CONTEXT_DAYS) -> xr.Dataset:
     """The days of a period, after the days of context that the record holds before it.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import xarray as xr
@@ -14,9 +14,11 @@ from hydromae.evaluate.baselines import for_questions
 from hydromae.evaluate.events import Thresholds
 from hydromae.evaluate.protocol import Period, Question
 from hydromae.evaluate.score import Evaluation, evaluate
+from hydromae.overlap import seen_in_training
 from hydromae.predict import Model, Watch, unwatched
 from hydromae.progress import telling
 from hydromae.questions import Method
+from hydromae.settings import DataConfig
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ def run_protocol(
     settings: Mapping[str, object],
     more: Mapping[str, Sequence[Method]] | None = None,
     watch: Watch = unwatched,
+    more_data: Mapping[str, DataConfig] | None = None,
 ) -> Evaluation:
     """Ask the questions named and score every answer.
 
@@ -57,22 +60,44 @@ def run_protocol(
     every : int
         Days between two issues of a forecast.
     baselines : bool
-        Whether the baselines answer too, fitted on the training days.
+        Whether the baselines answer too, fitted on the training days outside the period.
     settings : mapping
         Said in the report beside the split.
     more : mapping of str to sequence of Method, optional
         Further methods by the name of the question, trained elsewhere.
     watch : callable
         Told how many questions are answered, and of how many.
+    more_data : mapping of str to DataConfig, optional
+        What further methods were trained on, by what they are called.
+
+    Returns
+    -------
+    Evaluation
+        Its setting `seen_in_training` says, for each of the model and `more_data`, what training may have seen of the flow
+        that is scored; it is not there where there is nothing to say.
     """
     own, training = [] if model is None else [ByModel(model, model.name)], protocol.training_record(record)
-    others = for_questions(training) if baselines else {}
+    others = for_questions(protocol.outside(training, period)) if baselines else {}
     thresholds = Thresholds.fit(training, record["catchment"].values)
     methods = {name: [*own, *(more or {}).get(name, []), *others.get(name, [])] for name in names}
     held = [str(name) for name in protocol.held_out(record["catchment"].values)]
-    said = {"split": f"{len(held)} catchments never in training: seed 0, protocol.held_out", "issue_every_days": every}
+    said = {"split": f"{len(held)} catchments asked as ungauged: seed 0, protocol.held_out", "issue_every_days": every}
     questions = _watched(asked(record, period, names, every), _count(record, period, names, every), watch)
-    return evaluate(methods, record, questions, period, {**said, **settings}, thresholds)
+    found = evaluate(methods, record, questions, period, {**said, **settings}, thresholds)
+    return _warned(found, record, ({} if model is None else {model.name: model.config.data}) | dict(more_data or {}))
+
+
+def _warned(found: Evaluation, record: xr.Dataset, trained: Mapping[str, DataConfig]) -> Evaluation:
+    """The evaluation, with what training may have seen of the flow that is scored, for each of those that were trained."""
+    scored = (found.scores["target_days"] > 0).any(("question", "method"))
+    rivers = found.scores["catchment"].values[scored.values]
+    days = record["time"].sel(time=slice(*found.settings["period"])).values
+    said = {name: seen_in_training(data, rivers, days) for name, data in trained.items()}
+    lines = [f"{name}: {line}" for name, line in said.items() if line]
+    if not lines:
+        return found
+    scores = found.scores.assign_attrs(comment=" ".join(lines))
+    return replace(found, scores=scores, settings=found.settings | {"seen_in_training": lines})
 
 
 def _count(record: xr.Dataset, period: Period, names: Sequence[str], every: int) -> int:

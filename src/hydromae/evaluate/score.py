@@ -27,6 +27,9 @@ EVENTS = tuple(f"{kind}_{name}" for kind in KINDS for name in COUNTS)
 SCORES = ("nse", "kge", "target_days", "answered_days", "crps", "coverage50", "coverage90", *EVENTS)
 INTERVAL_LEVELS = (0.05, 0.25, 0.75, 0.95)
 REPORT_DAYS = 365
+LEAST_DAYS, LEAST_RIVERS = 30, 3
+"""Days of a river, and rivers, from which a score or a median over rivers says something."""
+FEW = f"* from fewer than {LEAST_RIVERS} rivers, or from fewer than {LEAST_DAYS} days of one of them: mostly chance"
 FILES = ("scores.nc", "examples.nc", "settings.json")
 """Of an evaluation; the last one is what it is recognised by."""
 
@@ -268,7 +271,8 @@ def summary(evaluation: Evaluation, minimum_days: int = REPORT_DAYS) -> pd.DataF
     Returns
     -------
     DataFrame
-        Index (question, method); columns `catchments`, `minimum_days`, `answered` (share of target days),
+        Index (question, method); columns `catchments` with a score, `days` (the fewest days that the score of one of them is
+        from), `few` (whether these or the catchments are too few, `FEW`), `minimum_days`, `answered` (share of target days),
         `nse_median`, `nse_p10`, `nse_p25`, the same of `kge`, medians `crps`, `coverage50`, `coverage90`, and of floods and
         droughts of all these catchments together `flood_events`, `flood_csi`, `flood_pod`, `flood_far`, `flood_brier`,
         `drought_events` and so on.
@@ -284,13 +288,20 @@ def summary(evaluation: Evaluation, minimum_days: int = REPORT_DAYS) -> pd.DataF
             if one.sizes["catchment"]:
                 rows[str(question), str(method)] = {"minimum_days": int(enough), **_percentiles(one)}
     index = pd.MultiIndex.from_tuples(rows, names=["question", "method"])
-    return pd.DataFrame(list(rows.values()), index=index).astype({"catchments": int} if rows else {})
+    return pd.DataFrame(list(rows.values()), index=index)
+
+
+def scored(one: xr.Dataset) -> tuple[int, int, bool]:
+    """Catchments with a score of one method, the fewest days that one of these is from, and whether either is few."""
+    days = one["answered_days"].values[one["nse"].notnull().values]
+    fewest = int(days.min()) if len(days) else 0
+    return len(days), fewest, len(days) < LEAST_RIVERS or fewest < LEAST_DAYS
 
 
 def _percentiles(one: xr.Dataset) -> dict[str, float]:
     """The columns of a summary, from the scores of one method on one question."""
     result: dict[str, float] = {
-        "catchments": float(one["nse"].notnull().sum()),
+        **dict(zip(("catchments", "days", "few"), scored(one), strict=True)),
         "answered": float(one["answered_days"].sum() / one["target_days"].sum()),
     }
     for score in ("nse", "kge"):

@@ -14,6 +14,7 @@ from hydromae import metrics
 from hydromae.explore.asked import Ahead, Hide, View
 from hydromae.explore.country import Country, rounded
 from hydromae.explore.neighbours import looked_at, neighbours
+from hydromae.overlap import seen_in_training
 from hydromae.predict import LEVELS
 from hydromae.questions import fill_gaps, issue_question
 from hydromae.report.plots import runs
@@ -54,7 +55,7 @@ def hidden(country: Country, asked: Hide) -> dict[str, Any]:
     dict
         The days as `view` gives them, with the truth of what was hidden; `mean` and `quantiles` [mm/day] of every answered
         day, null elsewhere; `hidden`, `score` over the hidden days that were measured, `neighbours`, `looked` (what the
-        answer was computed from), `trained` (whether training saw some of what is hidden here), `seconds`.
+        answer was computed from), `seen` (what training may have seen of these days, in words), `seconds`.
     """
     began = time.perf_counter()
     place = country.place(asked.river)
@@ -66,7 +67,7 @@ def hidden(country: Country, asked: Hide) -> dict[str, Any]:
     told = {**_days(country, place, first, last), "hidden": _stretches(country, taken)}
     if not wanted.any():
         told |= _unanswered(last - first + 1)
-        return {**told, "neighbours": neighbours(country, place, _days_of(country, first, last)), "trained": False}
+        return {**told, "neighbours": neighbours(country, place, _days_of(country, first, last)), "seen": ""}
     cut = _around(country, wanted)
     part = country.cut(place, cut, _rivers(country))
     answer = country.model.predict(_without(part, taken[cut]), LEVELS)
@@ -80,7 +81,7 @@ def hidden(country: Country, asked: Hide) -> dict[str, Any]:
         "score": score(mean, quantiles, country.flow[first : last + 1, place], taken[first : last + 1]),
         "neighbours": neighbours(country, place, taken if taken.any() else wanted),
         "looked": _looked(part),
-        "trained": _trained(country, place, taken),
+        "seen": _seen(country, place, taken),
         "seconds": round(time.perf_counter() - began, 2),
     }
 
@@ -142,6 +143,7 @@ def ahead(country: Country, asked: Ahead) -> dict[str, Any]:
         "quantiles": [rounded(np.where(after, row, np.nan)) for row in quantiles],
         "score": score(mean, quantiles, truth, after),
         "looked": _looked(part),
+        "seen": _seen(country, place, _days_of(country, issue + 1, last)),
         "seconds": round(time.perf_counter() - began, 2),
     }
 
@@ -214,11 +216,7 @@ def _looked(part: xr.Dataset) -> dict[str, Any]:
     return {"rivers": part.sizes["catchment"], "days": part.sizes["time"]}
 
 
-def _trained(country: Country, place: int, taken: Bool[np.ndarray, " T"]) -> bool:
-    """Whether the model may have seen hidden flow in training, by what its configuration says."""
-    data = country.model.config.data
-    if country.names[place] in data.held_out or not taken.any():
-        return False
-    low, high = (np.datetime64(day) for day in data.training_period)
-    days = country.days.to_numpy()[taken]
-    return bool(((days >= low) & (days <= high)).any())
+def _seen(country: Country, place: int, asked: Bool[np.ndarray, " T"]) -> str:
+    """What training may have seen of the flow that was measured on the asked days, in words."""
+    measured = asked & np.isfinite(country.flow[:, place])
+    return seen_in_training(country.model.config.data, [country.names[place]], country.days.to_numpy()[measured])

@@ -24,12 +24,14 @@ def header(scores: xr.Dataset, settings: Settings, title: str, model: str) -> st
     count = len(
         np.unique(np.concatenate([np.flatnonzero(counted(scores, name)) for name in questions(scores)] or [[]]))
     )
+    seen = settings.get("seen_in_training")
+    warned = "".join(f"<p><b>{escape(str(line))}</b></p>" for line in (seen if isinstance(seen, list) else []))
     return (
         f'<header><p class="eyebrow">hydromae evaluation</p><h1>{escape(title)}</h1>'
         f'<p class="lead">Measured river flow was taken out of the record of {count} catchments{escape(period)}, and '
         f"<b>{escape(model)}</b> was asked to put it back. Below: the Nash-Sutcliffe efficiency (NSE) of its answers, "
         "median over catchments. 1 is perfect; 0 is no better than the river's own mean.</p>"
-        f"{headline(scores, model)}</header>"
+        f"{warned}{headline(scores, model)}</header>"
     )
 
 
@@ -180,7 +182,7 @@ def made(settings: Settings, card: Settings, licence: str) -> str:
     terms = "".join(
         f"<dt>{escape(name.replace('_', ' '))}</dt><dd>{escape(plain(value))}</dd>"
         for name, value in pairs.items()
-        if name not in ("command", "data_licence")
+        if name not in ("command", "data_licence", "seen_in_training")
     )
     terms += f"<dt>data</dt><dd>{escape(licence)}</dd>"
     command = settings.get("command")

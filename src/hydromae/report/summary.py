@@ -8,6 +8,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
+from hydromae.evaluate.score import scored
+
 ENOUGH_DAYS = 365  # observed target days from which a catchment counts, where a question has so many
 
 
@@ -21,6 +23,10 @@ class Row:
         Name of the method.
     catchments, unanswered : int
         Catchments that count, and those among them to which the method gave no score. These stand below every score.
+    days : int
+        The fewest days that the score of one of these catchments is from.
+    few : bool
+        Whether these days, or the catchments with a score, are too few (`evaluate.score.FEW`).
     answered : float
         Share of the target days of these catchments that the method answered.
     nse, nse25, nse10, kge, crps : float
@@ -32,6 +38,8 @@ class Row:
     method: str
     catchments: int
     unanswered: int
+    days: int
+    few: bool
     answered: float
     nse: float
     nse25: float
@@ -81,10 +89,13 @@ def row(scores: xr.Dataset, question: str, method: str) -> Row:
     part = counted_scores(scores, question, method)
     values = {name: part[name].to_numpy().astype(float) for name in ("nse", "kge", "crps", "coverage50", "coverage90")}
     nse = values["nse"]
+    known, days, few = scored(part)
     return Row(
         method=method,
         catchments=len(nse),
-        unanswered=int((~np.isfinite(nse)).sum()),
+        unanswered=len(nse) - known,
+        days=days,
+        few=few,
         answered=float(part["answered_days"].sum() / max(float(part["target_days"].sum()), 1.0)),
         nse=percentile(nse, 50.0),
         nse25=percentile(nse, 25.0),

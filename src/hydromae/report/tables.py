@@ -7,6 +7,7 @@ from html import escape
 import numpy as np
 import xarray as xr
 
+from hydromae.evaluate.score import FEW
 from hydromae.report.chart import number
 from hydromae.report.parts import section
 from hydromae.report.summary import Row, needed_days, questions, table
@@ -20,6 +21,7 @@ COLUMNS = (
     "KGE median",
     "CRPS [mm/day]",
     "Catchments",
+    "Days of a catchment, at least",
     "Days answered",
 )
 
@@ -31,27 +33,33 @@ def headline(scores: xr.Dataset, model: str) -> str:
         rows = table(scores, name, model)
         own = next((line for line in rows if line.method == model), None)
         rivals = [line for line in rows if line.method != model]
-        beside = f"best baseline {number(rivals[0].nse)}, {rivals[0].method}" if rivals else "no baseline was run"
+        beside = f"best baseline {_median(rivals[0])}, {rivals[0].method}" if rivals else "no baseline was run"
         tiles.append(
-            f'<li><span class="name">{escape(question(name).title)}</span><b>{number(own.nse if own else np.nan)}</b>'
+            f'<li><span class="name">{escape(question(name).title)}</span><b>{_median(own)}</b>'
             f"<span>{escape(beside)}</span></li>"
         )
     return f'<ul class="tiles" aria-label="Median NSE over catchments">{"".join(tiles)}</ul>'
+
+
+def _median(line: Row | None, digits: int = 2) -> str:
+    """The median NSE, with a mark where it is from few."""
+    return f"{number(line.nse if line else np.nan, digits)}{'*' if line and line.few else ''}"
 
 
 def score_cells(line: Row, best: float) -> str:
     """The numbers of one line of the score table."""
     mark = ' class="best"' if np.isfinite(best) and round(line.nse, 3) >= round(best, 3) else ""
     cells = [number(value, 3) for value in (line.nse25, line.nse10, line.kge, line.crps)]
-    rest = "".join(f"<td>{cell}</td>" for cell in (*cells, str(line.catchments), f"{100 * line.answered:.0f} %"))
-    return f"<td{mark}>{number(line.nse, 3)}</td>{rest}"
+    cells += [str(line.catchments), str(line.days), f"{100 * line.answered:.0f} %"]
+    return f"<td{mark}>{_median(line, 3)}</td>" + "".join(f"<td>{cell}</td>" for cell in cells)
 
 
 def score_table(scores: xr.Dataset, model: str) -> str:
     """Model against baselines, question by question."""
-    bodies = []
+    bodies, few = [], False
     for name in questions(scores):
         rows, words = table(scores, name, model), question(name)
+        few |= any(line.few for line in rows)
         best = max((line.nse for line in rows if np.isfinite(line.nse)), default=np.nan)
         lines = "".join(
             f'<tr class="{"model" if line.method == model else "baseline"}"><th scope="row">{escape(line.method)}</th>'
@@ -59,15 +67,15 @@ def score_table(scores: xr.Dataset, model: str) -> str:
             for line in rows
         )
         bodies.append(
-            f'<tbody><tr class="question"><th scope="rowgroup" colspan="8"><span><b>{escape(words.title)}</b>. Hidden: '
-            f"{escape(words.removed)}. Seen: {escape(words.stays)}. "
+            f'<tbody><tr class="question"><th scope="rowgroup" colspan="{len(COLUMNS)}"><span>'
+            f"<b>{escape(words.title)}</b>. Hidden: {escape(words.removed)}. Seen: {escape(words.stays)}. "
             f"From {needed_days(scores, name)} scored days.</span></th></tr>{lines}</tbody>"
         )
     head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
     body = (
         '<div class="scroll" role="region" tabindex="0" aria-label="Scores of every method"><table><thead><tr>'
         f"{head}</tr></thead>{''.join(bodies)}</table></div>"
-    )
+    ) + (f'<p class="note">{escape(FEW)}.</p>' if few else "")
     lead = (
         "NSE and KGE are computed for each catchment over its hidden days with a measurement, then summarised over "
         "catchments: the median, and the values that a quarter and a tenth of catchments fall below. A missing answer "

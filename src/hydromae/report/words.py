@@ -21,13 +21,13 @@ QUESTIONS = {
         "Gaps of {}",
     ),
     "ungauged": (
-        Question("Ungauged rivers", "all flow of rivers never seen in training", "other rivers, weather, traits"),
+        Question("Ungauged rivers", "all flow of a tenth of the rivers", "other rivers, weather, traits"),
         "Ungauged rivers, {}",
     ),
     "ungauged-bare": (
         Question(
             "Ungauged rivers, barely known",
-            "all flow of rivers never seen in training",
+            "all flow of a tenth of the rivers",
             "other rivers, weather; of the river its area and a place up to 5 km off",
         ),
         "Ungauged rivers, barely known, {}",

@@ -24,8 +24,7 @@ const panels = {
     const over = ` over ${words.count(score.days, "day")}`;
     const good = withNse ? `${nse}${over}, ${error}` : `${error[0].toUpperCase()}${error.slice(1)}${over}`;
     const inside = `the 90 % interval holds ${words.share(score.inside90)} of them, the 50 % interval ${words.share(score.inside50)}`;
-    const seen = told.trained ? " The model was trained on this river in these years, so it may remember them." : "";
-    return `${asked} ${good}; ${inside}. ${cost}${seen}`;
+    return `${asked} ${good}; ${inside}. ${cost}${told.seen ? ` ${told.seen}` : ""}`;
   },
 
   hidden(told) {
