@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 
 from hydromae.cli import main
+from hydromae.data.credit import credits_in
 from hydromae.data.prepare import prepare
 from hydromae.data.store import grid_of, load_store, sources_of
 from hydromae.errors import InputError
@@ -86,6 +87,8 @@ def test_maps_and_gauges_become_a_national_store(folder: Path, capsys: pytest.Ca
     assert "soil_moisture" not in record and "derived" not in record["precipitation"].attrs
     files = {source["file"] for source in sources_of(record)}
     assert {"raw", "chess-met_tas_gb_1km_daily_20210101-20210103.nc", "era5-land_pev_202101.nc"} < files
+    whose = [credit.partition(":")[0] for credit in credits_in(record)]
+    assert sorted(whose) == ["CHESS", "ERA5-Land", "HadUK-Grid", "NRFA"], "each once"
 
 
 def test_catchments_are_made_where_they_are_asked_for(folder: Path) -> None:

@@ -222,7 +222,7 @@ def test_the_page_says_the_numbers(evaluation: Any, journal: Path, tmp_path: Pat
     assert "".join(f"<td>{share}</td>" for share in range(81, 100, 2)) in tenths
     assert "20 entries in the journal, 3 minutes. Not drawn: 1 without" in text
     assert "<title>step 4: 0.5</title>" in text
-    assert "hydromae evaluate A</pre>" in text and "Open Government Licence v3.0" in text
+    assert "hydromae evaluate A</pre>" in text and "CAMELS-GB" not in text, "it is not known whose data these are"
     assert "All 30 days answered by rivers, 1" in text  # the second river's unknown half is cut off
 
 
@@ -231,6 +231,8 @@ def test_without_journal_examples_or_distributions_the_page_leaves_them_out(eval
         {name: evaluation.scores[name] * np.nan for name in ("crps", "coverage50", "coverage90", "decile_coverage90")}
     )
     bare = replace(evaluation, scores=scores, examples=evaluation.examples.isel(example=slice(0)), settings={})
+    said = replace(evaluation, settings={"data": "Mine, CC-BY 4.0"})
+    assert "<dt>data</dt><dd>Mine, CC-BY 4.0</dd>" in render(said, None, tmp_path)
     text = render(bare, None, tmp_path, data_licence="Invented data, CC0")
     headings = {attributes["id"] for tag, attributes in Structure(text).seen if tag == "h2"}
     assert headings == {"where", "scores", "spread", "made"}

@@ -28,7 +28,6 @@ FIRST_PAGE, FIRST_CATCHMENTS, FIRST_QUESTIONS = "gb-rivers.html", 30, ("fill", "
 FIRST_PERIOD = ("2011-01-01", "2011-12-31")
 MADE = ("virtual.nc", "rivers.zarr", FIRST_PAGE, "run", "answer.nc", "evaluation", "report.html")
 RECORD = "Virtual GB: {} invented rivers, weather and flow with a known truth"
-LICENCE = "Invented data; no licence is needed."
 QUESTIONS = ("fill", "ungauged", "simulate", "forecast", "forecast-blind")
 
 
@@ -106,7 +105,6 @@ class Demo:
             "name": model.name,
             "record": RECORD.format(self.catchments),
             "trained on": "2003-01-01 to 2010-12-31, without a tenth of the rivers",
-            "data_licence": LICENCE,
         }
         page = write_report(
             evaluation,
@@ -135,7 +133,6 @@ class Demo:
         card: dict[str, object] = {
             "name": "gb-rivers",
             "record": RECORD.format(FIRST_CATCHMENTS),
-            "data_licence": LICENCE,
         }
         title = "Synthetic rivers, predicted by gb-rivers"
         page = write_report(evaluation, None, self.out / FIRST_PAGE, title=title, model_card=card)

@@ -67,6 +67,7 @@ class Virtual:
         return {"path": str(self.out), "days": days, "catchments": self.catchments, "seed": self.seed}
 
     def _write_record(self, aside: str, days: int, start: str) -> None:
+        from hydromae.data.folders import INVENTED
         from hydromae.virtual import virtual_catchments, virtual_record
         from hydromae.virtual.downloads import LAYOUTS
 
@@ -76,6 +77,7 @@ class Virtual:
             record = virtual_catchments(days, self.seed, start, self.catchments, not self.complete)
         if self.layout is not None:
             LAYOUTS[self.layout](aside, record)
+            Path(aside, INVENTED).write_text(record.attrs["source"], encoding="utf-8")
         elif self.out.suffix == ".nc":
             write_netcdf(record, Path(aside))
         else:
@@ -185,7 +187,7 @@ class Inspect:
         say(f"{found['catchments']} catchments, {found['cells']} map cells; scaled on {found['training_period']}")
         say(variables_table(found["variables"]))
         for source in found["sources"]:
-            say(f"from {source['file']}")
+            say(f"from {source['file']}" + (f": {source['credit']}" if "credit" in source else ""))
         if self.picture is None:
             return found
         drawn = inspect.picture(self.store, self.picture)

@@ -187,7 +187,7 @@ class Report:
     """The page; one that lies there is replaced."""
     journal: Path | None = None
     """Journal of the training run (JSON lines), for the loss curve."""
-    title: str = "British rivers, answered"
+    title: str = "Rivers, answered"
     """Heading of the page."""
     card: Path | None = None
     """What is said about the model (a JSON object): name, which picks its scores, data_licence, and anything else."""

@@ -59,6 +59,8 @@ def one_of(folder: Path, patterns: tuple[str, ...], leave_out: str | None = None
     return None
 
 
+INVENTED = ".hydromae-invented"
+"""File in a folder that `hydromae virtual` wrote in the layout of a product: what its data are."""
 RECORDS = ("camels_gb_daily.nc", "*.nc", "*.zarr", "*.parquet", "*.csv")
 """How the one record in a folder is called, the best name first."""
 ATTRIBUTES_FILE = ("*attributes*.csv",)

@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.data.blocks import write_made
+from hydromae.data.credit import MAP_CREDITS
 from hydromae.data.derived import usual_training
 from hydromae.data.folders import one_of, refuse_missing
 from hydromae.data.national import LAND_SHARE, MapMaker, centroids
@@ -173,12 +174,14 @@ def prepare_mapped(
         say(line)
     template = made.template()
     training = training_period or usual_training(template, say)
-    used: dict[Path, list[str]] = {}
+    used: dict[tuple[Path, str], list[str]] = {}
     for name, held in maps.items():
         for file in held.used:
-            used.setdefault(file.path, []).extend([name] if name in template else [])
+            used.setdefault((file.path, file.product), []).extend([name] if name in template else [])
     files = counted(used.items(), "sums of the maps", len(used))
-    sources += [source_of(path, template[names] if names else None) for path, names in files]
+    sources += [
+        source_of(path, template[names] if names else None, MAP_CREDITS[product]) for (path, product), names in files
+    ]
     return write_made(template, made.blocks(), out, sources, training, land.with_threshold(onto.grid, land_threshold))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from hydromae.data.blocks import write_made
+from hydromae.data.credit import MAP_CREDITS
 from hydromae.data.derived import TRAINING_PERIOD, usual_training
 from hydromae.data.folders import ATTRIBUTES_FILE, RECORDS, one_of, own_record
 from hydromae.data.mapped import prepare_mapped
@@ -109,8 +110,7 @@ def prepare_national(
     period, training_period
         As in `prepare_catchments`; the soil bucket also runs over the two years before the period.
     rain_normal, temperature_normal : path, optional
-        HadUK-Grid files on the same grid whose mean over time is the normal pattern of rain and temperature. Without
-        them the maps know no relief between catchments.
+        HadUK-Grid files on the same grid, whose means over time are the normals; without them maps know no relief.
     land_threshold : float
         Share of land cells from which a patch is a site; kept with the store's grid.
 
@@ -131,7 +131,8 @@ def prepare_national(
     grid = land.grid_of_axes(fraction["column"].values, fraction["row"].values, str(land_file))
     cells = land.cell_coordinates(land.land_cells(fraction, LAND_SHARE), grid, fraction)
     maker = MapMaker.build(record, cells, grid, fraction, rain_normal, temperature_normal)
-    sources = _sources(source_nc, record, attributes_csv, land_file, rain_normal, temperature_normal)
+    sources, haduk = _sources(source_nc, record, attributes_csv, land_file), MAP_CREDITS["HadUK-Grid"]
+    sources += [source_of(n, credit=haduk) for n in (rain_normal, temperature_normal) if n is not None]
     grid = land.with_threshold(grid, land_threshold)
     return write_made(maker.template(kept), maker.blocks(record, kept), out, sources, training_period, grid)
 

@@ -20,6 +20,7 @@ import zarr
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from hydromae.data.containers import BROKEN, check_zarr
+from hydromae.data.credit import credit_of
 from hydromae.data.intact import check_record, reading
 from hydromae.data.parse import grid_from_json, parse_period, sources_from_json
 from hydromae.data.scaling import Scaling
@@ -177,6 +178,8 @@ def stamp(
         "sources": json.dumps(list(sources)),
         "hydromae_format": FORMAT,
     }
+    credits = dict.fromkeys(str(source["credit"]) for source in sources if "credit" in source)
+    attrs |= {"source": "; ".join(credits)} if len(credits) > 1 else {}
     if grid is not None:
         attrs["grid"] = json.dumps(asdict(grid))
     if training_period is not None:
@@ -302,8 +305,8 @@ def training_period_of(dataset: xr.Dataset) -> tuple[str, str]:
     return first, last
 
 
-def source_of(path: str | Path, record: xr.Dataset | None = None) -> dict[str, Any]:
-    """Name, SHA-256 and, where a record is given, canonical units of what was read from a file or a Zarr folder."""
+def source_of(path: str | Path, record: xr.Dataset | None = None, credit: str = "") -> dict[str, Any]:
+    """Name and SHA-256 of a file or a Zarr folder that was read, and units and credit of its record, where there are any."""
     place = Path(path)
     if place.is_dir():
         files = sorted(p for p in place.rglob("*") if p.is_file())
@@ -312,4 +315,6 @@ def source_of(path: str | Path, record: xr.Dataset | None = None) -> dict[str, A
     else:
         digest = sha256(place)
     variables = [] if record is None else [str(name) for name in record.data_vars if name in VARIABLES]
-    return {"file": place.name, "sha256": digest, "units": {n: VARIABLES[n].units for n in variables}}
+    found = {"file": place.name, "sha256": digest, "units": {n: VARIABLES[n].units for n in variables}}
+    credit = credit or ("" if record is None else credit_of(record.attrs))
+    return found | ({"credit": credit} if credit else {})

@@ -14,6 +14,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from hydromae.config import Precision
+from hydromae.data.credit import credits_in
 from hydromae.data.intact import reading
 from hydromae.data.record import gauge_positions
 from hydromae.data.store import open_store
@@ -150,6 +151,7 @@ class Country:
             "northing": rounded(self.positions[:, 1], 1),
             "area": rounded(area, 1),
             "observed": rounded(np.isfinite(self.flow).mean(axis=0), 3),
+            "sources": credits_in(record),
             "scores": self._scores(),
             "maps": [] if self.maps is None else [str(name) for name in self.maps.data_vars],
         }

@@ -17,7 +17,6 @@ from hydromae.progress import counted
 from hydromae.report import sections, tables
 from hydromae.report.journal import Losses, read_journal
 from hydromae.report.summary import model_name, questions
-from hydromae.report.words import CAMELS_GB
 
 
 @runtime_checkable
@@ -57,7 +56,7 @@ def write_report(
         Heading of the page.
     model_card : dict
         What is said about the model. `name` picks its method in the scores (their first method otherwise),
-        `data_licence` replaces the words on CAMELS-GB; every other entry is listed as it stands.
+        `data_licence` replaces what the evaluation says of its data; every other entry is listed as it stands.
 
     Returns
     -------
@@ -80,7 +79,6 @@ def page(evaluation: Evaluated, losses: Losses | None, title: str, card: dict[st
     scores, settings = evaluation.scores, evaluation.settings
     name = card.get("name")
     model = model_name(scores, name if isinstance(name, str) else None)
-    licence = card.get("data_licence", CAMELS_GB)
     makers: list[Callable[[], str]] = [
         lambda: sections.header(scores, settings, title, model),
         lambda: sections.maps(scores, model),
@@ -89,7 +87,7 @@ def page(evaluation: Evaluated, losses: Losses | None, title: str, card: dict[st
         lambda: sections.distributions(scores, model),
         lambda: tables.reliability(scores, model),
         lambda: sections.training(losses),
-        lambda: sections.made(settings, card, str(licence)),
+        lambda: sections.made(settings, card),
     ]
     header, *parts = [make() for make in counted(makers, "sections", len(makers))]
     style = (files("hydromae") / "report" / "style.css").read_text(encoding="utf-8")

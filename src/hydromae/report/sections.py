@@ -174,9 +174,9 @@ def training(losses: Losses | None) -> str:
     return section("training", "Training", words, loss_curve(losses, "Loss by training step") + key(entries))
 
 
-def made(settings: Settings, card: Settings, licence: str) -> str:
-    """Settings, seed, command and licence: what is needed to make the page again."""
-    pairs = {**card, **settings}
+def made(settings: Settings, card: Settings) -> str:
+    """Settings, seed, command, and whose data these are, where that is known: what is needed to make the page again."""
+    pairs = {**card, **settings} | ({"data": card["data_licence"]} if "data_licence" in card else {})
     if "period" in settings:
         pairs["period"] = period_of(settings)
     terms = "".join(
@@ -184,7 +184,6 @@ def made(settings: Settings, card: Settings, licence: str) -> str:
         for name, value in pairs.items()
         if name not in ("command", "data_licence", "seen_in_training")
     )
-    terms += f"<dt>data</dt><dd>{escape(licence)}</dd>"
     command = settings.get("command")
     words = " ".join(str(word) for word in command) if isinstance(command, list | tuple) else plain(command)
     shown = f'<pre tabindex="0" aria-label="Command">{escape(words)}</pre>' if command else ""

@@ -1,4 +1,4 @@
-"""What a report says in words: each question in a sentence, and the data's licence."""
+"""What a report says in words: each question in a sentence."""
 
 from __future__ import annotations
 
@@ -45,11 +45,6 @@ QUESTIONS = {
         "Blind forecast, {} ahead",
     ),
 }
-
-CAMELS_GB = (
-    "CAMELS-GB, Coxon et al. 2020, doi:10.5285/8344e4f3-d2ea-44f5-8afa-86d2987543a9. Contains data supplied by Natural "
-    "Environment Research Council, under the Open Government Licence v3.0."
-)
 
 
 def question(name: str) -> Question:

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.data.containers import BROKEN
+from hydromae.data.credit import MAP_CREDITS
 from hydromae.data.derived import TRAINING_PERIOD
 from hydromae.data.folders import ATTRIBUTES_FILE, one_of, own_record
 from hydromae.data.readers import camels_gb, cosmos, era5_land, haduk, nrfa, regrid, table
@@ -171,7 +172,9 @@ def _question(
         return _canonical(_attributed(camels_gb.read(source, training_period), known, source))
     maps = {"HadUK-Grid": haduk.read_days, "CHESS": regrid.read_chess, "ERA5-Land": era5_land.read}
     product = product_of(held)
-    return Question(*table.read_question(source, known)) if product is None else _canonical(maps[product](source))
+    if product is None:
+        return Question(*table.read_question(source, known))
+    return _canonical(maps[product](source).assign_attrs(source=MAP_CREDITS[product]))
 
 
 def _folder(

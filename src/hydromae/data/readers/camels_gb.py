@@ -10,6 +10,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from hydromae.data.credit import OGL
 from hydromae.data.derived import TRAINING_PERIOD, oudin_evaporation
 from hydromae.data.readers import units
 from hydromae.data.readers.quantities import quantity
@@ -17,6 +18,7 @@ from hydromae.data.readers.record import canonical, describe, open_file, site_na
 from hydromae.errors import InputError
 
 SERIES = ("precipitation", "temperature", "riverflow")
+SOURCE = f"CAMELS-GB: Coxon et al. 2020, doi:10.5285/8344e4f3-d2ea-44f5-8afa-86d2987543a9, {OGL}"
 CLIMATOLOGY = "potential_evaporation_climatology"
 
 
@@ -64,4 +66,4 @@ def read(path: str | Path, training_period: tuple[str, str] = TRAINING_PERIOD) -
         raw[CLIMATOLOGY], "potential_evaporation", raw[CLIMATOLOGY].attrs.get("units"), str(path)
     ).transpose("day_of_year", "catchment")
     record["potential_evaporation"] = oudin_evaporation(record["temperature"], climatology.values, training_period)
-    return describe(record)
+    return describe(record).assign_attrs(source=SOURCE)

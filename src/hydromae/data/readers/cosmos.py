@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from hydromae.data.credit import OGL
 from hydromae.data.readers import units
 from hydromae.data.readers.gauges import Gauge
 from hydromae.data.readers.record import canonical
 from hydromae.errors import InputError, first_line
 
 PARAMETER = "cosmos_vwc"
+SOURCE = f"UKCEH, https://cosmos.ceh.ac.uk, {OGL}"
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
@@ -47,7 +49,7 @@ def read(path: str | Path) -> xr.Dataset:
     moisture = units.convert(raw, "soil_moisture", spelled.pop(), str(path))
     where = {"latitude": [one[3] for one in sites], "longitude": [one[4] for one in sites]}
     record = xr.Dataset({"soil_moisture": moisture}).assign({n: ("catchment", v) for n, v in where.items()})
-    return canonical(record, str(path))
+    return canonical(record, str(path)).assign_attrs(source=f"COSMOS-UK: {SOURCE}")
 
 
 def is_one(path: Path) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from hydromae.data.folders import files_in
+from hydromae.data.folders import INVENTED, files_in
 from hydromae.data.readers import table
 from hydromae.data.readers.gauges import Gauge, Product, chosen_series, side_by_side
 from hydromae.errors import InputError
@@ -53,6 +53,12 @@ class Found:
         """Attributes from the product's own tables."""
         return self.product.traits(self.folder)
 
+    @property
+    def whose(self) -> str:
+        """Whose data these are: the product's, unless `hydromae virtual` invented them in its layout."""
+        mark = self.folder / INVENTED
+        return mark.read_text(encoding="utf-8", errors="replace")[:200] if mark.is_file() else self.product.source
+
     def plan(self, maps: Iterable[Path] = ()) -> list[str]:
         """What will be read and what is missing, in lines; from a few files and the tables of traits.
 
@@ -73,7 +79,7 @@ class Found:
         tables = [file for file in self.others if self.product.is_table(file)]
         rest = sorted({*self.others} - {*tables} - {*maps})
         return [
-            f"{self.folder}: {self.product.name}, {len(self.files)} files of series; {self.product.source}",
+            f"{self.folder}: {self.product.name}, {len(self.files)} files of series; {self.whose}",
             f"uses {sources or 'nothing'}",
             *([f"attributes from {self._listed(tables)}"] if tables else []),
             *([f"missing: {', '.join(lacking)}"] if lacking else []),
@@ -109,7 +115,9 @@ class Found:
         if len({type(name) for name in held}) > 1:
             raise InputError(f"{self.folder}: some of its gauges have numbers, others text; keep one kind of them")
         known = attributes if attributes is not None else self.traits
-        raw = side_by_side(held, self.product, str(self.folder))
+        raw = side_by_side(held, self.product, str(self.folder)).assign_attrs(
+            source=f"{self.product.name}: {self.whose}"
+        )
         return table.from_dataset(raw, known, str(self.folder)), raw
 
 

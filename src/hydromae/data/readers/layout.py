@@ -17,6 +17,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Bool, Float, Int, Shaped
 
+from hydromae.data.credit import said_of
 from hydromae.data.readers.dataset_layout import Canonical, DatasetLayout, by_day
 from hydromae.data.readers.keys import (
     CATCHMENTS,
@@ -159,7 +160,9 @@ class FrameLayout:
     def dataset(self) -> xr.Dataset:
         """The table as days by catchments, in its own units; what is not in it, or no number, is NaN."""
         day, days = pd.factorize(self.days, sort=True)
-        grid = xr.Dataset(coords={"time": pd.DatetimeIndex(days), "catchment": self.catchments})
+        grid = xr.Dataset(
+            None, {"time": pd.DatetimeIndex(days), "catchment": self.catchments}, said_of(self.frame.attrs)
+        )
         for name in (n for n in STATIC if self.site is not None and n in self.frame.columns):
             known = pd.Series(numeric(self.frame, name, self.where)).groupby(self.site, sort=True).first()
             grid[name] = ("catchment", known.to_numpy())

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
+from hydromae.data.credit import OGL
 from hydromae.data.folders import files_in
 from hydromae.data.readers import cosmos, nrfa_files
 from hydromae.data.readers.gauges import Gauge, Product, gauge_of
@@ -23,7 +24,6 @@ from hydromae.errors import InputError
 from hydromae.progress import counted
 from hydromae.virtual.downloads import TOPOGRAPHY
 
-OGL = "Open Government Licence v3"
 PERIOD = r"_(\w+?)_19701001-\d{8}\.csv"
 NAMED = 2**20
 """Bytes of a NetCDF file in which its variables are named."""
@@ -165,7 +165,7 @@ PRODUCTS = (
     ),
     Product(
         "COSMOS-UK",
-        f"UKCEH, https://cosmos.ceh.ac.uk, {OGL}",
+        cosmos.SOURCE,
         {"soil_moisture": ((cosmos.PARAMETER, "%"),)},
         cosmos.is_one,
         cosmos.open_site,
