@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
@@ -10,6 +12,7 @@ from hydromae.blend import Sums
 from hydromae.data.origin import origin_of
 from hydromae.data.record import Record
 from hydromae.data.scaling import Scaling
+from hydromae.errors import InputError
 from hydromae.modalities import MODALITIES, RIVERFLOW
 
 
@@ -88,3 +91,20 @@ def cells_of(values: np.ndarray, record: Record, dataset: xr.Dataset) -> Float[n
     out = np.full((len(values), dataset.sizes["cell"]), np.nan, np.float32)
     out[:, inside] = values[:, patch, pixel]
     return out
+
+
+def levels_of(quantiles: Sequence[float]) -> list[float]:
+    """Levels of quantiles, ascending.
+
+    Raises
+    ------
+    InputError
+        They are no numbers between 0 and 1.
+    """
+    try:
+        levels = sorted({float(q) for q in quantiles})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"quantiles {quantiles!r}: give a list of levels, such as [0.05, 0.5, 0.95]") from error
+    if not levels or not all(0 < level < 1 for level in levels):
+        raise InputError(f"quantiles {list(quantiles)}: each must lie between 0 and 1, both excluded")
+    return levels

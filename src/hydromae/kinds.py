@@ -65,9 +65,10 @@ class Kind:
 
     def _recognised(self, folder: Path, names: set[str]) -> bool:
         signs = [folder / self.sign, *(folder.glob(self.copies) if self.copies else ())]
-        return set(self.needs) <= names and any(self._signed(file) for file in signs)
+        return set(self.needs) <= names and any(self.signed(file) for file in signs)
 
-    def _signed(self, file: Path) -> bool:
+    def signed(self, file: Path) -> bool:
+        """Whether a file is a JSON object with the keys of this kind."""
         if not file.is_file():  # a pipe would be waited for
             return False
         try:
@@ -111,6 +112,11 @@ MODEL = Kind(
     never=("zarr.json", "state.json", "checkpoints", "journal.jsonl", "study.db"),
     own=(WEIGHTS, "config.json", "scaling.json", "grid.json", "seal.json"),
 )
+
+
+PROVENANCE = Kind("the provenance of an answer", "", ("history", "hydromae", "values"))
+SIDECAR = ".provenance.json"
+"""What the name of an answer's file ends in for the file of its provenance."""
 
 
 def is_there(path: Path) -> bool:

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hydromae.errors import InputError, first_line
-from hydromae.kinds import Kind, is_answer, is_there
+from hydromae.kinds import PROVENANCE, SIDECAR, Kind, is_answer, is_there
 
 PROBE_BYTES = 2**14
-ANSWERS, PAGES, PICTURES = (".nc", ".zarr", ".csv", ".parquet"), (".html", ".htm"), (".png",)
-"""Suffixes of answers, pages and pictures."""
+TABLES, PAGES, PICTURES = (".csv", ".parquet"), (".html", ".htm"), (".png",)
+ANSWERS = (".nc", ".zarr", *TABLES)
+"""Suffixes of tables, pages, pictures and answers."""
 PACKAGE = Path(__file__).parent
 _held: set[Path] = set()
 """Lock files that this process holds."""
@@ -106,6 +107,23 @@ def answer_place(path: Path, suffixes: tuple[str, ...] = ANSWERS) -> Output:
         return None if is_answer(path) else "is a folder, and no answer of hydromae; name another place"
 
     return Output(path, fault)
+
+
+def provenance_place(path: Path) -> Output:
+    """The file beside a table that says what made it; one that lies there is replaced if it is such a file."""
+
+    def fault(path: Path) -> str | None:
+        if not is_there(path) or PROVENANCE.signed(path):
+            return None
+        return "lies there already and is no provenance of an answer; move it, or name another answer"
+
+    return Output(path.with_name(f"{path.name}{SIDECAR}"), fault)
+
+
+def answer_places(path: Path) -> dict[str, Output]:
+    """Where an answer is written, and beside a table its provenance."""
+    places = {"out": answer_place(path)}
+    return places | ({"provenance": provenance_place(path)} if path.suffix in TABLES else {})
 
 
 @contextmanager

@@ -13,11 +13,12 @@ import torch
 import xarray as xr
 from jaxtyping import Float
 
-from hydromae.assemble import assemble, catchments_of, wanted_days
+from hydromae.assemble import assemble, catchments_of, levels_of, wanted_days
 from hydromae.batch import Batch
 from hydromae.blend import Sums, overlapping
 from hydromae.card import model_card, read_card, write_shared
 from hydromae.config import Config, Precision
+from hydromae.data.provenance import called, provenance, stamped, tally
 from hydromae.data.readers.ahead import with_days
 from hydromae.data.readers.given import Attributes, attributes_of, record_in
 from hydromae.data.readers.options import NegativeFlow, reading_with
@@ -29,10 +30,11 @@ from hydromae.grid import GridSpec
 from hydromae.kinds import WEIGHTS
 from hydromae.masking import nothing
 from hydromae.modalities import MODALITIES
+from hydromae.model.checksums import sum_of
 from hydromae.model.distribution import Gaussians
 from hydromae.model.dtypes import float32
 from hydromae.model.mae import HydroMAE
-from hydromae.model.serialization import load_model, model_in, write_model
+from hydromae.model.serialization import load_model, model_in, whole, write_model
 from hydromae.runtime import autocast, pick_device, pick_precision, precision_named
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -64,6 +66,8 @@ class Model:
         What its folder says of it.
     precision : Precision
         What answers are asked for in; "auto" is what the model was trained in where that is native to the device, else fp32.
+    loaded_as, sha256 : str or None
+        The name that it was loaded by, and the sum of its weights; None where it is of no file.
     """
 
     network: HydroMAE
@@ -74,11 +78,18 @@ class Model:
     name: str = "hydromae"
     card: str | None = None
     precision: Precision = "auto"
+    loaded_as: str | None = None
+    sha256: str | None = None
 
     @property
     def precision_used(self) -> Precision:
         """What answers are computed in: "fp32", "bf16" or "fp16"."""
         return pick_precision(self.precision, self.device, self.config.train.precision)
+
+    @property
+    def maker(self) -> dict[str, str | None]:
+        """What the provenance of an answer says of the model."""
+        return {"model": self.loaded_as or self.name, "sha256": self.sha256, "precision": self.precision_used}
 
     @overload
     def predict(
@@ -129,19 +140,22 @@ class Model:
         Dataset or DataFrame
             What was observed, bit for bit; in place of NaN the mean of the answer. Beside it `riverflow_quantile`
             (quantile, time, catchment) and `riverflow_origin` (0 observed, 1 filled, 2 forecast, 3 ungauged); the same of
-            weather that was answered.
+            weather that was answered. Its attributes say what made it (`data.provenance`).
 
         Raises
         ------
         InputError
             If the data are no water record, or a value is impossible.
         """
-        levels, known = _levels(quantiles), attributes_of(attributes)
+        levels, known = levels_of(quantiles), attributes_of(attributes)
         if not isinstance(data, xr.Dataset | pd.DataFrame):
             raise InputError(f"{type(data).__name__}: cannot be answered; give an xarray Dataset or a pandas DataFrame")
         with reading_with(negative_flow):
             record, layout = record_in(data, known)
-        return layout.restore(self._answer(record, levels, watch), record)
+        answer = self._answer(record, levels, watch)
+        call = f"Model.predict(quantiles={levels}, negative_flow={negative_flow!r})"
+        made = provenance(self.maker, record, tally(answer, layout.told), call)
+        return stamped(layout.restore(answer, record), made)
 
     def forecast(
         self,
@@ -152,7 +166,8 @@ class Model:
         negative_flow: NegativeFlow = "refuse",
     ) -> xr.Dataset | pd.DataFrame:
         """As `predict`, with `days` days of NaN after the last one; where weather is known ahead, ask `predict`."""
-        return self.predict(with_days(data, days), quantiles, attributes, negative_flow=negative_flow)
+        answer = self.predict(with_days(data, days), quantiles, attributes, negative_flow=negative_flow)
+        return called(answer, f"Model.forecast(days={days})")
 
     def embed(self, data: xr.Dataset | pd.DataFrame, attributes: Attributes = None) -> xr.Dataset:
         """What the encoder makes of rivers and days, to compare or to cluster them.
@@ -272,17 +287,6 @@ class Model:
             watch(min(first + together, len(starts)), len(starts))
 
 
-def _levels(quantiles: Sequence[float]) -> list[float]:
-    """Levels of quantiles, ascending."""
-    try:
-        levels = sorted({float(q) for q in quantiles})
-    except (TypeError, ValueError) as error:
-        raise InputError(f"quantiles {quantiles!r}: give a list of levels, such as [0.05, 0.5, 0.95]") from error
-    if not levels or not all(0 < level < 1 for level in levels):
-        raise InputError(f"quantiles {list(quantiles)}: each must lie between 0 and 1, both excluded")
-    return levels
-
-
 def load(name: str | Path, device: str | torch.device | None = "auto", precision: str = "auto") -> Model:
     """A trained model: a shipped one by its name, a run (its best, else its last state), a checkpoint, or a model folder.
 
@@ -304,7 +308,8 @@ def load(name: str | Path, device: str | torch.device | None = "auto", precision
     where = pick_device(device)
     asked = precision_named(precision)
     network, config, scaling, grid = load_model(folder)
-    return Model(network.to(where), config, scaling, grid, where, card=read_card(folder), precision=asked)
+    named, weights = Path(name).resolve().name, sum_of(whole(folder), WEIGHTS)
+    return Model(network.to(where), config, scaling, grid, where, "hydromae", read_card(folder), asked, named, weights)
 
 
 def shipped() -> list[str]:

@@ -18,7 +18,7 @@ import tyro
 from rich.json import JSON
 
 from hydromae import __version__
-from hydromae.cli.common import Command, outputs_held, speaks
+from hydromae.cli.common import TYPED, Command, outputs_held, speaks
 from hydromae.cli.configuration import base_config
 from hydromae.cli.convert import ConvertConfig
 from hydromae.cli.demo import Demo
@@ -124,6 +124,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     # of several damaged chunks, read at once by zarr, the first is reported; asyncio would tell of the others
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    TYPED.set(tuple(words))
     command = None
     try:
         if words[:1] == ["--tyro-print-completion"]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,6 +19,13 @@ Say = Callable[[RenderableType], None]
 Result = Mapping[str, Any]
 ASSETS = Path(__file__).parents[1] / "assets"
 """Where the models lie that come with the package."""
+TYPED: ContextVar[tuple[str, ...]] = ContextVar("typed", default=())
+"""The words of the command line after `hydromae`."""
+
+
+def typed() -> str:
+    """The command as it was typed."""
+    return shlex.join(["hydromae", *TYPED.get()])
 
 
 @runtime_checkable

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say, best_line, set_threads, speaks
+from hydromae.cli.common import Result, Say, best_line, set_threads, speaks, typed
 from hydromae.cli.configuration import Preset, chosen, settled
 from hydromae.config import Config, Precision
 from hydromae.errors import InputError
 from hydromae.kinds import RUN
-from hydromae.outputs import Output, answer_place, folder_of, shared_folder
+from hydromae.outputs import TABLES, Output, answer_places, folder_of, shared_folder
 from hydromae.progress import tell, telling
 
 if TYPE_CHECKING:
@@ -162,12 +162,13 @@ class Predict:
 
     def outputs(self) -> Mapping[str, Output]:
         """What is written."""
-        return {"out": answer_place(self.out)}
+        return answer_places(self.out)
 
     def run(self, say: Say) -> Result:
         """Read, answer, write."""
         from hydromae.data import readers
-        from hydromae.data.answers import TABLES, counts, write_answer
+        from hydromae.data.answers import write_answer
+        from hydromae.data.provenance import provenance, stamped, tally, told_by
         from hydromae.data.readers.options import reading_with
         from hydromae.data.readers.ranges import processing_of
         from hydromae.predict import load
@@ -178,10 +179,12 @@ class Predict:
         for line in (*asked.plan, *processing_of(asked.record, self.question)):
             say(line)
         answer = model.predict(asked.record, self.quantiles, watch=telling("windows"))
-        form = asked.layout.to_frame if self.out.suffix in TABLES else asked.layout.to_dataset
-        restored = form(answer, asked.record)
-        write_answer(restored, self.out, asked.dialect)
-        found = counts(restored)
+        as_table = self.out.suffix in TABLES
+        form = asked.layout.to_frame if as_table else asked.layout.to_dataset
+        values = tally(answer, told_by(asked.layout, as_table))
+        made = provenance(model.maker, asked.record, values, typed())
+        write_answer(stamped(form(answer, asked.record), made), self.out, asked.dialect)
+        found = {name: count for name, count in values.get("riverflow", {}).items() if name != "missing"}
         said = ", ".join(f"{count:,} {name}" for name, count in found.items())
         say(f"{self.out}: daily flows of {answer.sizes['catchment']} catchments: {said}")
         return {"path": str(self.out), **found}
@@ -219,12 +222,13 @@ class Forecast:
 
     def outputs(self) -> Mapping[str, Output]:
         """What is written."""
-        return {"out": answer_place(self.out)}
+        return answer_places(self.out)
 
     def run(self, say: Say) -> Result:
         """Read, forecast, write."""
         from hydromae.data import readers
-        from hydromae.data.answers import TABLES, forecast_in, forecast_table, write_answer
+        from hydromae.data.answers import forecast_in, forecast_table, write_answer
+        from hydromae.data.provenance import provenance, stamped, tally
         from hydromae.data.readers.options import reading_with
         from hydromae.data.readers.ranges import processing_of
         from hydromae.predict import load
@@ -240,6 +244,8 @@ class Forecast:
         context = model.config.data.sequence_length
         answer = forecast(model, record, issues, self.days, self.weather, context, telling("issue days"))
         answer = forecast_in(answer, units, record.get("catchment-area"))
-        write_answer(forecast_table(answer, column) if self.out.suffix in TABLES else answer, self.out, asked.dialect)
+        made = provenance(model.maker, record, tally(answer), typed())
+        form = forecast_table(answer, column) if self.out.suffix in TABLES else answer
+        write_answer(stamped(form, made), self.out, asked.dialect)
         say(f"{self.out}: {len(issues)} issue days, {self.days} days ahead, {answer.sizes['catchment']} catchments")
         return {"path": str(self.out), "issues": len(issues), "days": self.days}

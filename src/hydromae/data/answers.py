@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +11,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hydromae.data.origin import Origin
-from hydromae.data.readers.dataset_layout import FLOW, ORIGIN, QUANTILE, origins_in
+from hydromae.data.provenance import KEY
+from hydromae.data.readers.dataset_layout import FLOW, QUANTILE, origins_in
 from hydromae.data.readers.names import quantile_suffix
 from hydromae.data.readers.table_file import Dialect, write_csv
 from hydromae.data.readers.units import from_canonical
-from hydromae.files import replacing, write_netcdf
-from hydromae.modalities import VARIABLES
-from hydromae.outputs import answer_place, holding
+from hydromae.files import replacing, sha256, write_netcdf
+from hydromae.outputs import TABLES, answer_place, holding, provenance_place
 
-TABLES = (".csv", ".parquet")
 STORED = ("dtype", "_FillValue", "scale_factor", "add_offset", "units", "calendar")
 """What is kept of how a file stores its variables; compression is our own."""
 
@@ -29,7 +29,8 @@ COMMAS = Dialect()
 def write_answer(answer: xr.Dataset | pd.DataFrame, path: Path, dialect: Dialect = COMMAS) -> Path:
     """Write an answer, a table as `.csv` (in a dialect) or `.parquet`, a dataset as `.nc` or `.zarr`.
 
-    What lay there stays until the new one is whole.
+    What lay there stays until the new one is whole. Beside a table its provenance (`data.provenance`) is written, with the
+    SHA-256 of the file of the table, by which it is known to belong to it.
 
     Raises
     ------
@@ -40,27 +41,24 @@ def write_answer(answer: xr.Dataset | pd.DataFrame, path: Path, dialect: Dialect
     """
     if isinstance(answer, pd.DataFrame) != (path.suffix in TABLES):
         raise ValueError(f"{path}: its suffix is not that of a {type(answer).__name__}")
-    with holding(answer_place(path)), replacing(path) as aside:
+    with ExitStack() as stack:
+        stack.enter_context(holding(answer_place(path)))
+        beside = None
+        if isinstance(answer, pd.DataFrame) and KEY in answer.attrs:
+            place = provenance_place(path)
+            stack.enter_context(holding(place))
+            beside = stack.enter_context(replacing(place.path))
+        aside = stack.enter_context(replacing(path))
         if isinstance(answer, xr.Dataset):
             _write_dataset(answer, aside)
         elif path.suffix == ".csv":
             write_csv(answer, aside, dialect)
         else:
             answer.to_parquet(aside)
+        if beside is not None:
+            made = {"answer": path.name, "answer_sha256": sha256(aside), **answer.attrs[KEY]}
+            beside.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     return path
-
-
-def counts(answer: xr.Dataset | pd.DataFrame) -> dict[str, int]:
-    """How many values of flow of an answer are observed, filled, forecast and ungauged."""
-    if isinstance(answer, xr.Dataset):
-        origin = answer[f"{FLOW}{ORIGIN}"].values
-    else:
-        weather = {f"{name}{ORIGIN}" for name in VARIABLES if name != FLOW}
-        ends = [[str(part) for part in (label if isinstance(label, tuple) else (label,))] for label in answer.columns]
-        origin = answer.loc[
-            :, [any(p.endswith(ORIGIN) and p not in weather for p in parts) for parts in ends]
-        ].to_numpy()
-    return {kind.name.lower(): int((origin == kind).sum()) for kind in Origin}
 
 
 def forecast_in(forecast: xr.Dataset, units: str, area: xr.DataArray | None) -> xr.Dataset:

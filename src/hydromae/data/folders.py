@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from hydromae.errors import InputError
+from hydromae.kinds import SIDECAR
 
 
 def files_in(folder: Path, *endings: str) -> list[Path]:
     """Files of a folder, however deep, in order of their paths: with one of the endings, or all.
 
-    What is hidden, or in a hidden folder, in one that macOS packs beside files (`__MACOSX`), or inside a Zarr group, is none.
+    What is hidden, or in a hidden folder, in one that macOS packs beside files (`__MACOSX`), or inside a Zarr group, is none,
+    nor is the provenance of an answer.
     """
     found = []
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not (name.startswith((".", "__MACOSX")) or name.endswith(".zarr"))]
-        found += [Path(place, name) for name in names if not name.startswith(".")]
+        found += [Path(place, name) for name in names if not (name.startswith(".") or name.endswith(SIDECAR))]
     return sorted(file for file in found if (file.suffix in endings or not endings) and file.is_file())
 
 

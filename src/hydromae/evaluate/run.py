@@ -9,6 +9,7 @@ from itertools import chain
 import xarray as xr
 
 from hydromae.data.credit import credits_in
+from hydromae.data.provenance import described
 from hydromae.evaluate import protocol
 from hydromae.evaluate.answers import LEVELS
 from hydromae.evaluate.baselines import for_questions
@@ -83,6 +84,7 @@ def run_protocol(
     methods = {name: [*own, *(more or {}).get(name, []), *others.get(name, [])] for name in names}
     held = [str(name) for name in protocol.held_out(record["catchment"].values)]
     said = {"split": f"{len(held)} catchments asked as ungauged: seed 0, protocol.held_out", "issue_every_days": every}
+    said |= {"answered_by": described(model.maker)} if model is not None else {}
     said |= {"data": "; ".join(credits_in(record))} if credits_in(record) else {}
     questions = _watched(asked(record, period, names, every), _count(record, period, names, every), watch)
     found = evaluate(methods, record, questions, period, {**said, **settings}, thresholds)

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from hydromae.config import Precision
 from hydromae.data.credit import credits_in
 from hydromae.data.intact import reading
+from hydromae.data.provenance import described
 from hydromae.data.record import gauge_positions
 from hydromae.data.store import open_store
 from hydromae.errors import InputError
@@ -152,6 +153,7 @@ class Country:
             "area": rounded(area, 1),
             "observed": rounded(np.isfinite(self.flow).mean(axis=0), 3),
             "sources": credits_in(record),
+            "answered_by": f"{described(self.model.maker)}, in {self.model.precision_used}",
             "scores": self._scores(),
             "maps": [] if self.maps is None else [str(name) for name in self.maps.data_vars],
         }

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from hydromae.data.provenance import now
 from hydromae.errors import InputError
 from hydromae.explore.answers import ahead, hidden, view
 from hydromae.explore.asked import MOST_DAYS, Ahead, Hide, View
@@ -63,7 +64,7 @@ def export(
         watch(done, len(chosen))
         parts.append(answered(country, name, start, end))
     watch(len(chosen), len(chosen))
-    book = {"record": country.overview(), "rivers": parts}
+    book = {"record": {**country.overview(), "written": now()}, "rivers": parts}
     return write_page(exported(f"{country.name}, explored", book), out)
 
 

@@ -18,6 +18,13 @@ def write_seal(folder: Path) -> None:
     (folder / SEAL).write_text(json.dumps(sums, indent=1), encoding="utf-8")
 
 
+def sum_of(folder: Path, name: str) -> str:
+    """SHA-256 of a file of a folder that `check_seal` let pass: as the seal has it, else of the file."""
+    seal = folder / SEAL
+    sums = json.loads(seal.read_text(encoding="utf-8")) if seal.is_file() else {}
+    return str(sums[name]) if name in sums else sha256(folder / name)
+
+
 def check_seal(folder: Path) -> None:
     """Refuse a folder of which a sealed file is gone or changed; one without a seal is taken as it is.
 

@@ -112,6 +112,10 @@ class DatasetLayout:
         columns |= {name: restored[name].values.ravel() for name in origins_in(restored)}
         return pd.DataFrame(columns)
 
+    def told(self, values: xr.DataArray, variable: str) -> np.ndarray:
+        """Values (time, …) of an answer on the days of the dataset."""
+        return values.sel(time=self.days).values
+
     def _beside(self, answer: xr.Dataset, record: xr.Dataset, area: xr.DataArray | None) -> dict[str, xr.Variable]:
         """Quantiles, which are the value itself where it was observed."""
         own, spelled = self.named.get(FLOW, (FLOW, VARIABLES[FLOW].units))

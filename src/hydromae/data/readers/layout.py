@@ -210,6 +210,14 @@ class FrameLayout:
 
     to_frame = restore
 
+    def told(self, values: xr.DataArray, variable: str) -> np.ndarray:
+        """Values (time, catchment) of an answer in the cells that the table has of a variable."""
+        rows = values.indexes["time"].get_indexer(self.days)
+        sites = values.indexes["catchment"].get_indexer(pd.Index(self.catchments))
+        cells = [column.site for column in self.columns if column.variable == variable]
+        cells += [self.site] if not cells and variable == FLOW and self.site is not None else []
+        return np.concatenate([by_day(values)[rows, sites[site]] for site in cells] or [np.empty(0)])
+
     def to_dataset(self, answer: xr.Dataset, record: xr.Dataset) -> xr.Dataset:
         """The answer on the days and catchments of the table, in its units, with what is known of the catchments."""
         static = record[[n for n in STATIC if n in record.variables]].reset_coords(drop=False)
