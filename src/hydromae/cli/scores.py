@@ -155,7 +155,7 @@ def scores_table(found: pd.DataFrame) -> Table:
         numbers = [row[name] for name in ("nse_median", "nse_p10", "crps")]
         shares = [row[name] for name in ("coverage50", "coverage90")]
         cells = ["" if n != n else f"{n:.3f}" for n in numbers] + ["" if n != n else f"{n:.0%}" for n in shares]
-        cells[0] += "*" if row["few"] else ""
+        cells[0] += "*" if row["few"] and cells[0] else ""
         table.add_row(row["question"], row["method"], *cells, str(row["catchments"]), str(row["days"]))
     return table
 
