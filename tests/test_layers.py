@@ -40,6 +40,7 @@ ORDER = (
     "metrics",
     "train",
     "card",
+    "widening",
     "blend",
     "assemble",
     "predict",

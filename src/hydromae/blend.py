@@ -44,8 +44,14 @@ def _ramp(start: int, total: int, length: int, warm: int, blend: int) -> Float[n
 class Sums:
     """Weighted sums of means and quantiles over the windows that answer a value; quantiles stay ordered in the blend."""
 
-    def __init__(self, values: Mapping[str, np.ndarray], scaling: Scaling, levels: list[float]) -> None:
-        self.scaling, self.levels = scaling, levels
+    def __init__(
+        self,
+        values: Mapping[str, np.ndarray],
+        scaling: Scaling,
+        levels: list[float],
+        widening: Float[np.ndarray, "D S F"] | None = None,
+    ) -> None:
+        self.scaling, self.levels, self.widening = scaling, levels, widening
         self.mean = {name: np.zeros(held.shape, np.float32) for name, held in values.items()}
         self.weight = {name: np.zeros(held.shape[:2], np.float32) for name, held in values.items()}
         flow = values.get("riverflow")
@@ -61,8 +67,11 @@ class Sums:
         for name, (asked, mean, gaussians) in answers.items():
             scale = _scaling_of_channels(MODALITIES[name], self.scaling, mean.shape[-1])
             value = natural_mean(mean, gaussians, scale)
-            cuts = self._cuts(gaussians) if name == "riverflow" and gaussians is not None else None
             window, day, site = (index.numpy() for index in asked.nonzero(as_tuple=True))
+            cuts = None
+            if name == "riverflow" and gaussians is not None:
+                widening = None if self.widening is None else self.widening[starts[window] + day, site]
+                cuts = self._cuts(gaussians, widening)
             for index, start in enumerate(starts):
                 mine = window == index
                 share = weight[index][day[mine]].astype(np.float32)
@@ -72,9 +81,12 @@ class Sums:
                 if cuts is not None and self.quantile is not None:
                     self.quantile[:, *where] += cuts[:, mine] * share[:, None]
 
-    def _cuts(self, gaussians: Gaussians) -> Float[np.ndarray, "Q N F"]:
-        """Quantiles of river flow [mm/day]."""
+    def _cuts(self, gaussians: Gaussians, widening: Float[np.ndarray, "N F"] | None) -> Float[np.ndarray, "Q N F"]:
+        """Quantiles of river flow [mm/day], as many times as far from the median in the scaled space where it is widened."""
         scaled = gaussians.quantiles(self.levels).double().numpy()
+        if widening is not None:
+            median = gaussians.quantiles([0.5]).double().numpy()
+            scaled = median + widening * (scaled - median)
         return np.maximum(self.scaling.unscale("riverflow", scaled), 0.0).astype(np.float32)
 
 

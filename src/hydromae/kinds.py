@@ -110,7 +110,7 @@ MODEL = Kind(
     _CONFIG,
     needs=(WEIGHTS, "scaling.json"),
     never=("zarr.json", "state.json", "checkpoints", "journal.jsonl", "study.db"),
-    own=(WEIGHTS, "config.json", "scaling.json", "grid.json", "seal.json"),
+    own=(WEIGHTS, "config.json", "scaling.json", "grid.json", "calibration.json", "seal.json"),
 )
 
 

@@ -22,6 +22,7 @@ from hydromae.data.provenance import called, provenance, stamped, tally
 from hydromae.data.readers.ahead import with_days
 from hydromae.data.readers.given import Attributes, attributes_of, record_in
 from hydromae.data.readers.options import NegativeFlow, reading_with
+from hydromae.data.readers.ranges import PROCESSING
 from hydromae.data.record import Record, record_of
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import batch_of
@@ -36,6 +37,7 @@ from hydromae.model.dtypes import float32
 from hydromae.model.mae import HydroMAE
 from hydromae.model.serialization import load_model, model_in, whole, write_model
 from hydromae.runtime import autocast, pick_device, pick_precision, precision_named
+from hydromae.widening import Widening, read_widening, said_of
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles that an answer carries unless others are asked for."""
@@ -68,6 +70,8 @@ class Model:
         What answers are asked for in; "auto" is what the model was trained in where that is native to the device, else fp32.
     loaded_as, sha256 : str or None
         The name that it was loaded by, and the sum of its weights; None where it is of no file.
+    widening : Widening or None
+        Factors by which intervals of short records are widened.
     """
 
     network: HydroMAE
@@ -80,6 +84,7 @@ class Model:
     precision: Precision = "auto"
     loaded_as: str | None = None
     sha256: str | None = None
+    widening: Widening | None = None
 
     @property
     def precision_used(self) -> Precision:
@@ -140,7 +145,8 @@ class Model:
         Dataset or DataFrame
             What was observed, bit for bit; in place of NaN the mean of the answer. Beside it `riverflow_quantile`
             (quantile, time, catchment) and `riverflow_origin` (0 observed, 1 filled, 2 forecast, 3 ungauged); the same of
-            weather that was answered. Its attributes say what made it (`data.provenance`).
+            weather that was answered. Its attributes say what made it (`data.provenance`); where a record is so short that
+            intervals are widened, or not calibrated, `processing` of the quantiles (of a DataFrame, in its `attrs`) says so.
 
         Raises
         ------
@@ -230,7 +236,13 @@ class Model:
             self.network, self.config, self.name, datasets=datasets, licence=licence, scores=scores
         )
         model = (self.network.state_dict(), self.config, self.scaling, self.grid)
-        write_shared(Path(folder), lambda aside: write_model(aside, *model), card, asked)
+
+        def write(aside: Path) -> None:
+            write_model(aside, *model)
+            if self.widening is not None:
+                self.widening.write(aside)
+
+        write_shared(Path(folder), write, card, asked)
 
     @classmethod
     def from_pretrained(
@@ -241,12 +253,20 @@ class Model:
 
     def _answer(self, dataset: xr.Dataset, levels: list[float], watch: Watch) -> xr.Dataset:
         record = record_of(dataset, self.config, self.scaling, self.grid)
-        sums = Sums(record.values, self.scaling, levels)
+        answers_flow = "riverflow" in record.values
+        widening = self.widening.factors(record) if self.widening is not None and answers_flow else None
+        sums = Sums(record.values, self.scaling, levels, widening)
         with torch.inference_mode(), float32():
             wanted = wanted_days(dataset, record, self.scaling)
             for batch, weight, starts in self._windows(record, wanted, watch):
                 sums.add(self._forward(batch, record), weight, starts)
-        return assemble(dataset, record, sums)
+        answer = assemble(dataset, record, sums)
+        if answers_flow:
+            window = self.config.data.sequence_length if self.widening is None else self.widening.below
+            said = said_of(record, widening, window)
+            if said is not None:
+                answer["riverflow_quantile"].attrs[PROCESSING] = said
+        return answer
 
     def _forward(self, batch: Batch, record: Record) -> dict[str, tuple[torch.Tensor, torch.Tensor, Gaussians | None]]:
         """For each modality the asked tokens Bool[B, T, S], their means Float[N, F], and their distributions."""
@@ -308,8 +328,9 @@ def load(name: str | Path, device: str | torch.device | None = "auto", precision
     where = pick_device(device)
     asked = precision_named(precision)
     network, config, scaling, grid = load_model(folder)
-    named, weights = Path(name).resolve().name, sum_of(whole(folder), WEIGHTS)
-    return Model(network.to(where), config, scaling, grid, where, "hydromae", read_card(folder), asked, named, weights)
+    named, weights, widening = Path(name).resolve().name, sum_of(whole(folder), WEIGHTS), read_widening(folder)
+    network = network.to(where)
+    return Model(network, config, scaling, grid, where, "hydromae", read_card(folder), asked, named, weights, widening)
 
 
 def shipped() -> list[str]:

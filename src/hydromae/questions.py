@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from hydromae.data.readers.ranges import PROCESSING
 from hydromae.errors import InputError
 
 WEATHER: tuple[str, ...] = ("precipitation", "temperature", "potential_evaporation")
@@ -235,6 +236,9 @@ def forecast(
         ahead = answer[wanted].isel(time=slice(-days, None)).drop_vars("time").rename(time="lead")
         answers.append(ahead)
     result = xr.concat(answers, dim=pd.DatetimeIndex(issues, name="issue_time"))
+    said = result["riverflow_quantile"].attrs if "riverflow_quantile" in result else {}
+    if PROCESSING in said and len(issues) > 1:  # the first issue day has the shortest record
+        said[PROCESSING] = f"first issue day: {said[PROCESSING]}"
     result = result.assign_coords(lead=("lead", np.arange(1, days + 1), {"units": "days", "long_name": "lead time"}))
     valid = issues.to_numpy()[:, None] + np.arange(1, days + 1) * DAY
     result = result.assign_coords(valid_time=(("issue_time", "lead"), valid))

@@ -179,6 +179,8 @@ class Predict:
         for line in (*asked.plan, *processing_of(asked.record, self.question)):
             say(line)
         answer = model.predict(asked.record, self.quantiles, watch=telling("windows"))
+        for line in processing_of(answer.drop_vars(asked.record.data_vars, errors="ignore"), self.out):
+            say(line)
         as_table = self.out.suffix in TABLES
         form = asked.layout.to_frame if as_table else asked.layout.to_dataset
         values = tally(answer, told_by(asked.layout, as_table))
@@ -243,6 +245,8 @@ class Forecast:
         issues = last_flow(record) if self.issues is None else parse_issues(self.issues)
         context = model.config.data.sequence_length
         answer = forecast(model, record, issues, self.days, self.weather, context, telling("issue days"))
+        for line in processing_of(answer.drop_vars("riverflow"), self.out):
+            say(line)
         answer = forecast_in(answer, units, record.get("catchment-area"))
         made = provenance(model.maker, record, tally(answer), typed())
         form = forecast_table(answer, column) if self.out.suffix in TABLES else answer

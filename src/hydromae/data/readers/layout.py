@@ -40,7 +40,7 @@ from hydromae.data.readers.names import (
     with_units,
 )
 from hydromae.data.readers.nrfa import numeric
-from hydromae.data.readers.ranges import COLUMN
+from hydromae.data.readers.ranges import COLUMN, PROCESSING
 from hydromae.data.readers.record import STATIC
 from hydromae.data.readers.wide import UNITS, is_wide, wide_columns
 from hydromae.modalities import VARIABLES
@@ -185,6 +185,8 @@ class FrameLayout:
         `39001_q05`, …, `39001_origin`.
         """
         values, result = Canonical(answer), self.frame.copy()
+        if QUANTILE in answer and PROCESSING in answer[QUANTILE].attrs:
+            result.attrs[PROCESSING] = answer[QUANTILE].attrs[PROCESSING]
         flow, others = dict[Label, pd.Series](), dict[Label, pd.Series]()
         rows = answer.indexes["time"].get_indexer(self.days)
         sites = answer.indexes["catchment"].get_indexer(pd.Index(self.catchments))
