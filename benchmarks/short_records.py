@@ -29,9 +29,9 @@ from hydromae import metrics, questions
 from hydromae.data import readers
 from hydromae.data.record import gauge_positions
 from hydromae.evaluate.protocol import PERIODS, Period
+from hydromae.model.checksums import write_seal
 from hydromae.predict import Model, load
-from hydromae.train.seal import write_seal
-from hydromae.widening import Widening
+from hydromae.widening import Widening, text_of
 
 DAYS = (2, 5, 10, 30, 60, 180, 365, 730)
 RIVERS = (1, 3, 10, 60)
@@ -42,7 +42,13 @@ LEAST_RECORDS, LEAST_RIVERS, LEAST_DAYS = 8, 60, 300
 """Of a cell that is scored; the factors, fitted on many cells, need half of the days."""
 SCORED = 30
 """Target days of a river from which its NSE counts."""
-FITTED = {"gauged": ("fill", "fill-all", "forecast"), "ungauged": ("ungauged",), "simulated": ("simulate",)}
+FITTED = {
+    "gauged": ("fill",),
+    "gauged_alone": ("fill-all", "forecast"),
+    "ungauged": ("ungauged",),
+    "ungauged_alone": ("simulate",),
+}
+"""Questions from which each kind of factor is fitted; one river is always alone."""
 KNOTS = (1, 2, 4, 8, 16, 32, 64, 128)
 """Days of a record for which factors are fitted, each on days nearer to it than to the others (by their logarithm)."""
 
@@ -138,7 +144,7 @@ def fit(model: Model, record: xr.Dataset, days: Sequence[int], console: Console)
     plain, curves = replace(model, widening=None), {}
     edges = np.sqrt(np.array(KNOTS[1:]) * KNOTS[:-1])
     for kind, questions_of in FITTED.items():
-        cells = [Cell(q, d, r) for q in questions_of for d in days for r in RIVERS if q != "ungauged" or r > 1]
+        cells = [Cell(q, d, r) for q in questions_of for d in days for r in RIVERS if r > 1 or kind.endswith("alone")]
         tables = [answers([plain], record, PERIODS["choose"], cell, LEAST_DAYS // 2) for cell in cells]
         rows = pd.concat(tables, keys=range(len(tables)), names=["cell"]).reset_index("cell")
         rows["knot"] = np.searchsorted(edges, rows["day"])
@@ -147,7 +153,7 @@ def fit(model: Model, record: xr.Dataset, days: Sequence[int], console: Console)
         falling = np.maximum.accumulate(np.array([*found, 1.0])[::-1])[:0:-1]
         curves[kind] = tuple(round(float(factor), 2) for factor in falling)
         console.print(f"{kind}: {curves[kind]}", markup=False)
-    return Widening(model.config.data.sequence_length, tuple(map(float, KNOTS)), **curves)
+    return Widening(tuple(map(float, KNOTS)), **curves)
 
 
 def _factor(rows: pd.DataFrame, share: float) -> float:
@@ -218,7 +224,8 @@ def main() -> None:
         score(model, record, PERIODS[options.period], cells, console)
         return
     fitted = fit(model, record, [days for days in options.days if days < model.config.data.sequence_length], console)
-    fitted.write(options.out)
+    for name, text in text_of(fitted).items():
+        (options.out / name).write_text(text, encoding="utf-8")
     write_seal(options.out)
 
 

@@ -17,14 +17,14 @@ from hydromae.cli import main
 from hydromae.data.record import record_of
 from hydromae.data.scaling import Scaling, VariableScaling
 from hydromae.errors import InputError
+from hydromae.model.checksums import check_seal
 from hydromae.model.distribution import Gaussians
 from hydromae.predict import SHIPPED, Model, load
-from hydromae.train.seal import check_seal
-from hydromae.widening import FILE, Widening, read_widening
+from hydromae.widening import FILE, Widening, factors_of, read_widening, text_of
 from test_predict import MODEL, RIVERS, with_holes
 
 LENGTH = MODEL.config.data.sequence_length
-FACTORS = Widening(LENGTH, (1.0, 4.0, 16.0), (3.0, 2.0, 1.0), (6.0, 4.0, 2.0), (9.0, 6.0, 3.0))
+FACTORS = Widening((1.0, 4.0, 16.0), (3.0, 2.0, 1.0), (4.5, 3.0, 1.5), (6.0, 4.0, 2.0), (9.0, 6.0, 3.0))
 WIDE, LEVELS = replace(MODEL, widening=FACTORS), [0.05, 0.5, 0.95]
 
 
@@ -33,18 +33,21 @@ def held(model: Model, record: xr.Dataset) -> np.ndarray:
 
 
 def test_factors_by_hand() -> None:
-    """River 0 has flow, river 1 none; day 2 lies halfway from 1 to 4 and day 8 from 4 to 16 by their logarithms."""
+    """River 0 has flow until day 19, river 1 none. By their logarithms day 2 lies halfway from 1 to 4, day 8 from 4 to 16."""
     record = RIVERS.isel(time=slice(0, 20), catchment=[0, 1])
+    assert record["riverflow"].notnull().all()
     record["riverflow"][:, 1] = np.nan
+    record["riverflow"][19, 0] = np.nan
     laid = record_of(record, MODEL.config, MODEL.scaling)
-    factors = FACTORS.factors(laid)
+    factors = factors_of(FACTORS, laid, LENGTH)
     assert factors is not None and factors.shape == (20, 2, 1)
-    assert factors[[0, 1, 3, 7, 15, 19], 0, 0] == pytest.approx([3.0, 2.5, 2.0, 1.5, 1.0, 1.0])
-    assert factors[[0, 1, 3, 7, 15, 19], 1, 0] == pytest.approx([6.0, 5.0, 4.0, 3.0, 2.0, 2.0])
+    assert factors[[0, 1, 3, 7, 15, 19], 0, 0] == pytest.approx([3.0, 2.5, 2.0, 1.5, 1.0, 1.5])
+    assert factors[[0, 1, 3, 7, 15, 19], 1, 0] == pytest.approx([6.0, 5.0, 4.0, 3.0, 2.0, 3.0])
     record["riverflow"][:] = np.nan
-    factors = FACTORS.factors(record_of(record, MODEL.config, MODEL.scaling))
+    factors = factors_of(FACTORS, record_of(record, MODEL.config, MODEL.scaling), LENGTH)
     assert factors is not None and factors[[0, 1, 3, 15], 0, 0] == pytest.approx([9.0, 7.5, 6.0, 3.0])
-    assert FACTORS.factors(record_of(RIVERS.isel(time=slice(0, LENGTH)), MODEL.config, MODEL.scaling)) is None
+    long = record_of(RIVERS.isel(time=slice(0, LENGTH)), MODEL.config, MODEL.scaling)
+    assert factors_of(FACTORS, long, LENGTH) is None and factors_of(None, laid, LENGTH) is None
 
 
 def test_quantiles_of_a_known_distribution_move_from_their_median() -> None:
@@ -142,7 +145,7 @@ def test_factors_are_saved_sealed_and_read(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_factors_are_refused_in_one_line(change: dict, tmp_path: Path) -> None:
-    FACTORS.write(tmp_path)
+    (tmp_path / FILE).write_text(text_of(FACTORS)[FILE])
     assert read_widening(tmp_path) == FACTORS
     text = json.loads((tmp_path / FILE).read_text())
     (tmp_path / FILE).write_text(json.dumps(text | change))
@@ -154,6 +157,6 @@ def test_damaged_factors_are_refused_in_one_line(change: dict, tmp_path: Path) -
 def test_the_shipped_model_has_its_factors_and_its_seal_holds() -> None:
     check_seal(SHIPPED / "gb-rivers")
     found = load("gb-rivers", "cpu").widening
-    assert found is not None and found.below == 365
-    for by in (found.gauged, found.ungauged, found.simulated):
-        assert by[0] > 2 and list(by) == sorted(by, reverse=True) and by[-1] < 1.2
+    assert found is not None
+    for by in (found.gauged, found.gauged_alone, found.ungauged, found.ungauged_alone):
+        assert by[0] > 2 and list(by) == sorted(by, reverse=True) and by[-1] < 1.3

@@ -22,7 +22,6 @@ from hydromae.data.provenance import called, provenance, stamped, tally
 from hydromae.data.readers.ahead import with_days
 from hydromae.data.readers.given import Attributes, attributes_of, record_in
 from hydromae.data.readers.options import NegativeFlow, reading_with
-from hydromae.data.readers.ranges import PROCESSING
 from hydromae.data.record import Record, record_of
 from hydromae.data.scaling import Scaling
 from hydromae.data.windows import batch_of
@@ -37,7 +36,7 @@ from hydromae.model.dtypes import float32
 from hydromae.model.mae import HydroMAE
 from hydromae.model.serialization import load_model, model_in, whole, write_model
 from hydromae.runtime import autocast, pick_device, pick_precision, precision_named
-from hydromae.widening import Widening, read_widening, said_of
+from hydromae.widening import Widening, factors_of, read_widening, saying, text_of
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles that an answer carries unless others are asked for."""
@@ -71,7 +70,6 @@ class Model:
     loaded_as, sha256 : str or None
         The name that it was loaded by, and the sum of its weights; None where it is of no file.
     widening : Widening or None
-        Factors by which intervals of short records are widened.
     """
 
     network: HydroMAE
@@ -145,8 +143,8 @@ class Model:
         Dataset or DataFrame
             What was observed, bit for bit; in place of NaN the mean of the answer. Beside it `riverflow_quantile`
             (quantile, time, catchment) and `riverflow_origin` (0 observed, 1 filled, 2 forecast, 3 ungauged); the same of
-            weather that was answered. Its attributes say what made it (`data.provenance`); where a record is so short that
-            intervals are widened, or not calibrated, `processing` of the quantiles (of a DataFrame, in its `attrs`) says so.
+            weather that was answered. Its attributes say what made it (`data.provenance`); `processing` of the quantiles (or the
+            DataFrame) says where intervals of a short record are widened.
 
         Raises
         ------
@@ -235,14 +233,8 @@ class Model:
         card = (None if asked else self.card) or model_card(
             self.network, self.config, self.name, datasets=datasets, licence=licence, scores=scores
         )
-        model = (self.network.state_dict(), self.config, self.scaling, self.grid)
-
-        def write(aside: Path) -> None:
-            write_model(aside, *model)
-            if self.widening is not None:
-                self.widening.write(aside)
-
-        write_shared(Path(folder), write, card, asked)
+        model = (self.network.state_dict(), self.config, self.scaling, self.grid, text_of(self.widening))
+        write_shared(Path(folder), lambda aside: write_model(aside, *model), card, asked)
 
     @classmethod
     def from_pretrained(
@@ -253,20 +245,13 @@ class Model:
 
     def _answer(self, dataset: xr.Dataset, levels: list[float], watch: Watch) -> xr.Dataset:
         record = record_of(dataset, self.config, self.scaling, self.grid)
-        answers_flow = "riverflow" in record.values
-        widening = self.widening.factors(record) if self.widening is not None and answers_flow else None
-        sums = Sums(record.values, self.scaling, levels, widening)
+        factors = factors_of(self.widening, record, self.config.data.sequence_length)
+        sums = Sums(record.values, self.scaling, levels, factors)
         with torch.inference_mode(), float32():
             wanted = wanted_days(dataset, record, self.scaling)
             for batch, weight, starts in self._windows(record, wanted, watch):
                 sums.add(self._forward(batch, record), weight, starts)
-        answer = assemble(dataset, record, sums)
-        if answers_flow:
-            window = self.config.data.sequence_length if self.widening is None else self.widening.below
-            said = said_of(record, widening, window)
-            if said is not None:
-                answer["riverflow_quantile"].attrs[PROCESSING] = said
-        return answer
+        return saying(assemble(dataset, record, sums), record, factors, self.config.data.sequence_length)
 
     def _forward(self, batch: Batch, record: Record) -> dict[str, tuple[torch.Tensor, torch.Tensor, Gaussians | None]]:
         """For each modality the asked tokens Bool[B, T, S], their means Float[N, F], and their distributions."""

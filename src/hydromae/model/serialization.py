@@ -75,14 +75,21 @@ def _fitting(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None
 
 
 def write_model(
-    folder: Path, weights: Mapping[str, Tensor], config: Config, scaling: Scaling, grid: GridSpec | None
+    folder: Path,
+    weights: Mapping[str, Tensor],
+    config: Config,
+    scaling: Scaling,
+    grid: GridSpec | None,
+    texts: Mapping[str, str] | None = None,
 ) -> None:
-    """The files of a model, into a folder that is there."""
+    """The files of a model, into a folder that is there; `texts` are further ones, by name."""
     save_file(contiguous(weights), folder / WEIGHTS, metadata={"format": "pt"})
     (folder / CONFIG).write_text(config.to_json(), encoding="utf-8")
     (folder / SCALING).write_text(scaling.to_json(), encoding="utf-8")
     if grid is not None:
         (folder / GRID).write_text(json.dumps(vars(grid)), encoding="utf-8")
+    for name, text in (texts or {}).items():
+        (folder / name).write_text(text, encoding="utf-8")
 
 
 def contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
