@@ -63,7 +63,8 @@ def country(catchments: int = 10, days: int = 60, seed: int = 0) -> xr.Dataset:
 
 def _traits(catchments: int, generator: np.random.Generator) -> dict[str, tuple[str, np.ndarray]]:
     """Inside `GRID`, areas of 50 to 150 km², everything else at random."""
-    traits = {a.name: ("catchment", generator.uniform(0.2, 100.0, catchments)) for a in ATTRIBUTES}
+    high = {a.name: min(100.0, a.valid[1]) for a in ATTRIBUTES}
+    traits = {n: ("catchment", generator.uniform(0.002 * most, most, catchments)) for n, most in high.items()}
     traits["latitude"] = ("catchment", generator.uniform(51.75, 52.0, catchments))
     traits["longitude"] = ("catchment", generator.uniform(-3.35, -3.1, catchments))
     traits["catchment-area"] = ("catchment", generator.uniform(50.0, 150.0, catchments))

@@ -9,11 +9,14 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from hydromae.blend import Sums
+from hydromae.data.domain import outside_training
 from hydromae.data.origin import origin_of
+from hydromae.data.readers.names import OUTSIDE
 from hydromae.data.record import Record
 from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError
 from hydromae.modalities import MODALITIES, RIVERFLOW
+from hydromae.progress import remark
 
 
 def _is_asked(name: str, record: Record) -> bool:
@@ -32,8 +35,13 @@ def wanted_days(dataset: xr.Dataset, record: Record, scaling: Scaling) -> Bool[n
 
 
 def assemble(dataset: xr.Dataset, record: Record, sums: Sums) -> xr.Dataset:
-    """Lay the answers over the NaN of a record; a river flow that the record lacks altogether is answered whole."""
+    """Lay the answers over the NaN of a record; a river flow that the record lacks altogether is answered whole.
+
+    No flow is above `largest_flow`. Where a catchment lies outside the training of the model, or its flow was cut,
+    `outside_training` says so.
+    """
     answers: dict[str, xr.DataArray] = {}
+    limit, cut = largest_flow(dataset), np.zeros(len(record.catchments), dtype=bool)
     for name in (n for n in record.values if _is_asked(n, record)):
         modality = MODALITIES[name]
         mean = sums.mean[name] / np.maximum(sums.weight[name], 1e-12)[..., None]
@@ -50,21 +58,50 @@ def assemble(dataset: xr.Dataset, record: Record, sums: Sums) -> xr.Dataset:
             laid = laid if variable.minimum is None else np.maximum(laid, variable.minimum)
             attributes = {"units": variable.units} if absent else dataset[variable.name].attrs
             seen = np.isfinite(known)
+            if variable == RIVERFLOW:
+                cut |= (~seen & (laid > limit)).any(axis=0) | catchments_of(sums.cut[name][None], record, 0, 1)[
+                    0
+                ].astype(bool)
+                laid = np.minimum(laid, limit)
             answers[variable.name] = xr.DataArray(np.where(seen, known, laid), dims=dims, attrs=attributes)
             if variable != RIVERFLOW and (~seen & np.isfinite(laid)).any():
                 answers[f"{variable.name}_origin"] = origin_of(seen, dims, variable.name)
     if sums.quantile is not None:
-        answers |= _flow_quantiles(dataset, record, sums)
-    return dataset.assign(answers)
+        answers |= _flow_quantiles(dataset, record, sums, limit)
+    if cut.any():
+        remark(
+            RIVERFLOW.name,
+            f"riverflow of {cut.sum()} of {len(cut)} catchments, such as {record.catchments[cut.argmax()]}, is cut to what "
+            f"its own distribution and a river of that size allow ({OUTSIDE} in the answer has riverflow there)",
+        )
+    outside = outside_training(dataset, record.domain, cut)
+    return dataset.assign(answers if outside is None else answers | {OUTSIDE: outside})
 
 
-def _flow_quantiles(dataset: xr.Dataset, record: Record, sums: Sums) -> dict[str, xr.DataArray]:
+def largest_flow(dataset: xr.Dataset) -> Float[np.ndarray, " C"]:
+    """What a river of each catchment's size can carry at most [mm/day], in single precision.
+
+    The envelope of the largest floods that were ever observed, Q = 10⁶ (A / 10⁸)^(1 − K / 10) m³/s with A in km² and K = 6
+    (Francou and Rodier 1967, IAHS Leningrad symposium on floods; Herschy 2003, World catalogue of maximum observed
+    floods, IAHS publication 284), and nowhere more than is read of any river (`RIVERFLOW.valid`): 1000 mm/day below
+    783 km², and where the area is unknown.
+    """
+    area = (
+        dataset["catchment-area"].values if "catchment-area" in dataset else np.full(dataset.sizes["catchment"], np.nan)
+    )
+    envelope = 1e6 * (area.astype(np.float64) / 1e8) ** 0.4 * 86.4 / area
+    return np.fmin(envelope, RIVERFLOW.valid[1]).astype(np.float32)
+
+
+def _flow_quantiles(
+    dataset: xr.Dataset, record: Record, sums: Sums, limit: Float[np.ndarray, " C"]
+) -> dict[str, xr.DataArray]:
     assert sums.quantile is not None
     shape = (dataset.sizes["time"], dataset.sizes["catchment"])
     known = dataset["riverflow"].values if "riverflow" in dataset else np.full(shape, np.nan)
     seen = np.isfinite(known)
     weight = np.maximum(sums.weight["riverflow"], 1e-12)[..., None]
-    stacked = np.stack([catchments_of(row / weight, record, 0, 1) for row in sums.quantile])
+    stacked = np.minimum(np.stack([catchments_of(row / weight, record, 0, 1) for row in sums.quantile]), limit)
     stacked = np.maximum.accumulate(np.where(seen, known, stacked).astype(np.float32), axis=0)
     quantile = xr.DataArray(
         stacked,

@@ -27,12 +27,15 @@ class Places:
         Scaled static attributes, 0 where unknown.
     known : Bool[B, S, V, A]
         Which traits are known.
+    placed : Bool[B, S, V] or None
+        False where a position lies outside what the model was trained on: it counts for distances, and stands in no address.
     """
 
     position: Float[Tensor, "B S V 2"]
     present: Bool[Tensor, "B S V"]
     traits: Float[Tensor, "B S V A"]
     known: Bool[Tensor, "B S V A"]
+    placed: Bool[Tensor, "B S V"] | None = None
 
 
 @dataclass(frozen=True)
@@ -113,16 +116,16 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device; transfers are asynchronous where memory is pinned."""
-        return _apply(self, lambda tensor: tensor.to(device, non_blocking=True))
+        return applied(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """The batch in memory that a GPU can fetch from by itself; the loader calls this where there is one."""
-        return _apply(self, lambda tensor: tensor.pin_memory())
+        return applied(self, lambda tensor: tensor.pin_memory())
 
     def window(self, index: int) -> Batch:
         """One window of the batch, as views."""
         part = slice(index, index + 1)
-        return replace(_apply(replace(self, cells=None), lambda tensor: tensor[part]), cells=self.cells)
+        return replace(applied(replace(self, cells=None), lambda tensor: tensor[part]), cells=self.cells)
 
     def at(self, modality: str) -> Places:
         """Places of a modality's sites."""
@@ -134,11 +137,12 @@ class Batch:
         return self.days.shape[0]
 
 
-def _apply(thing: Any, function: Callable[[Tensor], Tensor]) -> Any:
+def applied(thing: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """The same thing (a tensor, or a dictionary or dataclass of such) with a function applied to every tensor in it."""
     if isinstance(thing, Tensor):
         return function(thing)
     if isinstance(thing, dict):
-        return {key: _apply(value, function) for key, value in thing.items()}
+        return {key: applied(value, function) for key, value in thing.items()}
     if is_dataclass(thing) and not isinstance(thing, type):
-        return type(thing)(*(_apply(getattr(thing, f.name), function) for f in fields(thing)))
+        return type(thing)(*(applied(getattr(thing, f.name), function) for f in fields(thing)))
     return thing

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from hydromae.data.scaling import Scaling, VariableScaling
+from hydromae.data.scaling import Scaling, VariableScaling, apply_transform, undo_transform
 from hydromae.modalities import MODALITIES, Modality
 from hydromae.model.distribution import Gaussians
 
 UNSCALED = VariableScaling("none", 0.0, 1.0)
+SPAN = (0.001, 0.999)
+"""Quantiles of its own distribution between which a mean lies, whatever levels are asked for."""
+NEGLIGIBLE = 0.01
+"""How far beyond them it may lie [units of the variable, such as mm/day]."""
 
 
 def overlapping(total: int, longest: int, warm_up: int) -> tuple[int, Int[np.ndarray, " W"], Float[np.ndarray, "W T"]]:
@@ -55,6 +59,7 @@ class Sums:
         self.mean = {name: np.zeros(held.shape, np.float32) for name, held in values.items()}
         self.weight = {name: np.zeros(held.shape[:2], np.float32) for name, held in values.items()}
         flow = values.get("riverflow")
+        self.cut = {name: np.zeros(held.shape[1:], bool) for name, held in values.items()}
         self.quantile = None if flow is None else np.zeros((len(levels), *flow.shape), np.float32)
 
     def add(
@@ -67,6 +72,7 @@ class Sums:
         for name, (asked, mean, gaussians) in answers.items():
             scale = _scaling_of_channels(MODALITIES[name], self.scaling, mean.shape[-1])
             value = natural_mean(mean, gaussians, scale)
+            value, cut = within_span(value, gaussians, scale)
             window, day, site = (index.numpy() for index in asked.nonzero(as_tuple=True))
             cuts = None
             if name == "riverflow" and gaussians is not None:
@@ -78,6 +84,8 @@ class Sums:
                 where = (start + day[mine], site[mine])
                 self.weight[name][where] += share
                 self.mean[name][where] += value[mine] * share[:, None]
+                if cut.any():
+                    np.logical_or.at(self.cut[name], site[mine], cut[mine] & (share[:, None] > 0))
                 if cuts is not None and self.quantile is not None:
                     self.quantile[:, *where] += cuts[:, mine] * share[:, None]
 
@@ -109,5 +117,35 @@ def natural_mean(
     if gaussians is not None:
         variance = gaussians.variance.double().numpy() * spread**2
     plain = np.where(root, np.maximum(plain, 0.0) ** 2 + variance, plain)
-    plain = np.where(log, np.exp(np.where(log, plain, 0.0) + 0.5 * variance) - 0.01, plain)
+    plain = np.where(log, np.exp(np.where(log, plain + 0.5 * variance, 0.0)) - 0.01, plain)
     return plain.astype(np.float32)
+
+
+def within_span(
+    value: Float[np.ndarray, "N F"], gaussians: Gaussians | None, scale: list[VariableScaling]
+) -> tuple[Float[np.ndarray, "N F"], Bool[np.ndarray, "N F"]]:
+    """Means (`natural_mean`) no further out than the quantiles `SPAN` of their own distributions, and which were cut to them.
+
+    The mean of squares lies above all quantiles where a component of little weight is very wide, or the root far below zero;
+    by less than `NEGLIGIBLE` it stays, as that of a river that is nearly dry.
+    """
+    cut = np.zeros(value.shape, bool)
+    if gaussians is None:
+        return value, cut
+    scaled = [
+        (apply_transform(s.transform, value[:, i].astype(np.float64)) - s.mean) / s.std for i, s in enumerate(scale)
+    ]
+    chance = gaussians.cumulative(torch.from_numpy(np.stack(scaled, axis=-1)).to(gaussians.centre.dtype)).numpy()
+    rows = np.flatnonzero(((chance < SPAN[0]) | (chance > SPAN[1])).any(axis=-1))
+    if not len(rows):
+        return value, cut
+    few = Gaussians(*(part[torch.from_numpy(rows)] for part in (gaussians.weight, gaussians.centre, gaussians.spread)))
+    ends = few.quantiles(SPAN).double().numpy()
+    low, high = (
+        np.stack([undo_transform(s.transform, end[:, i] * s.std + s.mean) for i, s in enumerate(scale)], axis=-1)
+        for end in ends
+    )
+    cut[rows] = (value[rows] < low - NEGLIGIBLE) | (value[rows] > high + NEGLIGIBLE)
+    inside = value.copy()
+    inside[rows] = np.where(cut[rows], np.clip(value[rows], low, high), value[rows])
+    return inside, cut

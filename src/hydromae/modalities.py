@@ -51,11 +51,21 @@ class Modality:
 
 @dataclass(frozen=True)
 class Attribute:
-    """A static attribute (trait) of a catchment, under the name that the NRFA catalogue gives it."""
+    """A static attribute (trait) of a catchment, under the name that the NRFA catalogue gives it.
+
+    Attributes
+    ----------
+    name, units : str
+    transform : {"none", "root", "log"}
+        As that of a `Variable`.
+    valid : (float, float)
+        Physical range in these units; a value outside is refused as a wrong unit, a code or a wrong column.
+    """
 
     name: str
     units: str
     transform: Transform
+    valid: tuple[float, float]
 
 
 PRECIPITATION = Variable("precipitation", "mm day-1", "lwe_precipitation_rate", "root", 0.0, (0.0, 600.0))
@@ -83,16 +93,19 @@ MODALITIES: dict[str, Modality] = {
 
 VARIABLES: dict[str, Variable] = {v.name: v for m in MODALITIES.values() for v in m.variables}
 
+ALTITUDE = (-500.0, 9000.0)
+"""The shore of the Dead Sea lies at -430 m, the summit of Everest at 8849 m."""
+
 ATTRIBUTES: tuple[Attribute, ...] = (
-    Attribute("latitude", "degrees_north", "none"),
-    Attribute("longitude", "degrees_east", "none"),
-    Attribute("minimum-altitude", "m", "root"),
-    Attribute("maximum-altitude", "m", "root"),
-    Attribute("50-percentile-altitude", "m", "root"),
-    Attribute("10-percentile-altitude", "m", "root"),
-    Attribute("90-percentile-altitude", "m", "root"),
-    Attribute("catchment-area", "km2", "log"),
-    Attribute("dpsbar", "m km-1", "root"),
-    Attribute("propwet", "1", "none"),
-    Attribute("bfihost", "1", "none"),
+    Attribute("latitude", "degrees_north", "none", (-90.0, 90.0)),
+    Attribute("longitude", "degrees_east", "none", (-180.0, 180.0)),
+    Attribute("minimum-altitude", "m", "root", ALTITUDE),
+    Attribute("maximum-altitude", "m", "root", ALTITUDE),
+    Attribute("50-percentile-altitude", "m", "root", ALTITUDE),
+    Attribute("10-percentile-altitude", "m", "root", ALTITUDE),
+    Attribute("90-percentile-altitude", "m", "root", ALTITUDE),
+    Attribute("catchment-area", "km2", "log", (0.001, 1e7)),  # 0.1 ha; the Amazon has 6e6 km2
+    Attribute("dpsbar", "m km-1", "root", (0.0, 1000.0)),  # a mean slope of 45 degrees
+    Attribute("propwet", "1", "none", (0.0, 1.0)),  # a share of time
+    Attribute("bfihost", "1", "none", (0.0, 1.0)),  # a share of flow
 )

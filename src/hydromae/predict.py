@@ -143,8 +143,9 @@ class Model:
         Dataset or DataFrame
             What was observed, bit for bit; in place of NaN the mean of the answer. Beside it `riverflow_quantile`
             (quantile, time, catchment) and `riverflow_origin` (0 observed, 1 filled, 2 forecast, 3 ungauged); the same of
-            weather that was answered. Its attributes say what made it (`data.provenance`); `processing` of the quantiles (or the
-            DataFrame) says where intervals of a short record are widened.
+            weather that was answered. Attributes say what made it (`data.provenance`) and where intervals are widened
+            (`processing`); `outside_training` (catchment; in a table a column) names what of a catchment lies outside the
+            training of the model, or is cut to what a river can carry.
 
         Raises
         ------
@@ -189,6 +190,7 @@ class Model:
         """
         dataset, _ = record_in(data, attributes_of(attributes))
         record = record_of(dataset, self.config, self.scaling, self.grid)
+        record.domain.say(dataset, self.scaling)
         width = self.config.model.d_model
         sites, days = np.zeros((len(record.groups), width)), np.zeros((len(record.days), width))
         weights = np.zeros(len(record.days))
@@ -245,6 +247,7 @@ class Model:
 
     def _answer(self, dataset: xr.Dataset, levels: list[float], watch: Watch) -> xr.Dataset:
         record = record_of(dataset, self.config, self.scaling, self.grid)
+        record.domain.say(dataset, self.scaling)
         factors = factors_of(self.widening, record, self.config.data.sequence_length)
         sums = Sums(record.values, self.scaling, levels, factors)
         with torch.inference_mode(), float32():

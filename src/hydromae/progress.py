@@ -1,7 +1,11 @@
-"""How far long work is: told where it is done, heard by the command line. A call from Python hears nothing."""
+"""How far long work is: told where it is done, heard by the command line. A call from Python hears nothing.
+
+Beside that, what a user must know of an answer: `remark` logs it in a line.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,6 +20,8 @@ def _unheard(what: str, done: float, of: float | None, said: str | None) -> None
     """Nobody listens."""
 
 
+LOG = logging.getLogger("hydromae")
+_remarked: ContextVar[set[str] | None] = ContextVar("remarked", default=None)
 _hear: ContextVar[Hear] = ContextVar("hear", default=_unheard)
 
 
@@ -50,3 +56,22 @@ def heard_by(hear: Hear) -> Iterator[None]:
         yield
     finally:
         _hear.reset(before)
+
+
+def remark(kind: str, line: str) -> None:
+    """Log a line as a warning of the logger `hydromae`: on stderr, where a program does not say otherwise."""
+    said = _remarked.get()
+    if said is None or kind not in said:
+        LOG.warning("%s", line)
+    if said is not None:
+        said.add(kind)
+
+
+@contextmanager
+def remarked_once() -> Iterator[None]:
+    """One remark of a kind and no more, for one question that is answered in many pieces."""
+    before = _remarked.set(set())
+    try:
+        yield
+    finally:
+        _remarked.reset(before)

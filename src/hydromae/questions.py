@@ -12,8 +12,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from hydromae.data.domain import joined
+from hydromae.data.readers.names import OUTSIDE
 from hydromae.data.readers.ranges import PROCESSING
 from hydromae.errors import InputError
+from hydromae.progress import remarked_once
 
 WEATHER: tuple[str, ...] = ("precipitation", "temperature", "potential_evaporation")
 DAY = np.timedelta64(1, "D")
@@ -219,7 +222,7 @@ def forecast(
     Dataset
         `riverflow(issue_time, lead, catchment)` [mm/day], lead in days from 1; `riverflow_quantile(quantile,
         issue_time, lead, catchment)` and `riverflow_origin(issue_time, lead, catchment)` where the method gives them;
-        coordinate `valid_time(issue_time, lead)`.
+        coordinate `valid_time(issue_time, lead)`; `outside_training(catchment)` where an answer has it.
 
     Raises
     ------
@@ -228,13 +231,15 @@ def forecast(
     """
     if len(issues) == 0:
         raise InputError("no issue day given; name at least one")
-    answers = []
-    for done, issue in enumerate(issues):
-        watch(done, len(issues))
-        answer = method.predict(issue_question(dataset, issue, days, weather, context_days))
-        wanted = [n for n in ("riverflow", "riverflow_quantile", "riverflow_origin") if n in answer.data_vars]
-        ahead = answer[wanted].isel(time=slice(-days, None)).drop_vars("time").rename(time="lead")
-        answers.append(ahead)
+    answers, outside = [], []
+    with remarked_once():
+        for done, issue in enumerate(issues):
+            watch(done, len(issues))
+            answer = method.predict(issue_question(dataset, issue, days, weather, context_days))
+            wanted = [n for n in ("riverflow", "riverflow_quantile", "riverflow_origin") if n in answer.data_vars]
+            ahead = answer[wanted].isel(time=slice(-days, None)).drop_vars("time").rename(time="lead")
+            answers.append(ahead)
+            outside += [answer[OUTSIDE]] if OUTSIDE in answer else []
     result = xr.concat(answers, dim=pd.DatetimeIndex(issues, name="issue_time"))
     said = result["riverflow_quantile"].attrs if "riverflow_quantile" in result else {}
     if PROCESSING in said and len(issues) > 1:  # the first issue day has the shortest record
@@ -242,5 +247,6 @@ def forecast(
     result = result.assign_coords(lead=("lead", np.arange(1, days + 1), {"units": "days", "long_name": "lead time"}))
     valid = issues.to_numpy()[:, None] + np.arange(1, days + 1) * DAY
     result = result.assign_coords(valid_time=(("issue_time", "lead"), valid))
+    result = result.assign({OUTSIDE: joined(outside)} if outside else {})
     order = ("quantile", "issue_time", "lead", "catchment")
     return result.transpose(*[dim for dim in order if dim in result.dims], ...)

@@ -17,7 +17,7 @@ def attributes_frame(ids: list[int]) -> pd.DataFrame:
     """An attributes table under the NRFA names: latitude 52, longitude −2 … and area 86.4 km² (1 m³/s = 1 mm/day)."""
     table = pd.DataFrame({"id": ids, "name": [f"River {i}" for i in ids]})
     for number, attribute in enumerate(ATTRIBUTES):
-        table[attribute.name] = 10.0 + number
+        table[attribute.name] = min(10.0 + number, attribute.valid[1])
     table["latitude"] = 52.0 + 0.1 * np.arange(len(ids))
     table["longitude"] = -2.0 + 0.1 * np.arange(len(ids))
     table["catchment-area"] = 86.4

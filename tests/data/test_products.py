@@ -129,7 +129,10 @@ def test_caravan_takes_attributes_by_the_number_of_the_nrfa(tmp_path: Path) -> N
     for gauge in (1001, 39001):
         frame = series({"streamflow": 1.0, "total_precipitation_sum": 2.0})
         frame.to_csv(place / f"camelsgb_{gauge}.csv", index=False)
-    rows = [{a.name: place for a in ATTRIBUTES} | {"id": gauge} for gauge, place in ((1001, 58.0), (39001, 51.0))]
+    rows = [
+        {a.name: min(place, a.valid[1]) for a in ATTRIBUTES} | {"id": gauge}
+        for gauge, place in ((1001, 58.0), (39001, 51.0))
+    ]
     table, told = tmp_path / "attributes.csv", list[str]()
     pd.DataFrame(rows).to_csv(table, index=False)
     record = load_store(prepare(tmp_path / "raw", tmp_path / "a.zarr", attributes=table, say=told.append))
@@ -137,7 +140,7 @@ def test_caravan_takes_attributes_by_the_number_of_the_nrfa(tmp_path: Path) -> N
     assert record["latitude"].values.tolist() == [58.0, 51.0] and not any("of the 2" in line for line in told)
     pd.DataFrame(rows[:1]).to_csv(table, index=False)
     rivers = read(tmp_path / "raw", table)
-    assert rivers["bfihost"].values[0] == 58.0 and np.isnan(rivers["bfihost"].values[1])
+    assert rivers["dpsbar"].values[0] == 58.0 and np.isnan(rivers["bfihost"].values[1])
     (line,) = unmatched(rivers, table)
     assert line.endswith("attributes.csv: has 1 of the 2 catchments; the first it lacks is camelsgb_39001")
     pd.DataFrame(rows[:1]).assign(id=7).to_csv(table, index=False)

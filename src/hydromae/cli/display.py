@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterable
@@ -12,6 +13,7 @@ from rich.console import Console, RenderableType
 
 from hydromae.cli.streams import Screen, show
 from hydromae.errors import InputError
+from hydromae.progress import LOG
 
 SILENCE = 1.5
 """Seconds of work that need no bar."""
@@ -22,7 +24,7 @@ BETWEEN_LINES = 30.0
 
 
 class Display:
-    """Hears how far work is (`progress.Hear`) while it is entered, and shows it.
+    """Hears how far work is (`progress.Hear`) and what is logged while it is entered, and shows it.
 
     Parameters
     ----------
@@ -40,8 +42,11 @@ class Display:
         self.began: dict[str, float] = {}
         self.lock, self.over = threading.RLock(), False
         self.spoken = time.monotonic()
+        self.log = logging.Handler()
+        self.log.emit = self._logged
 
     def __enter__(self) -> Display:
+        LOG.addHandler(self.log)
         self.timer = threading.Timer(SILENCE, self._show)
         self.timer.daemon = True
         if self.bars and not self.quiet:
@@ -53,6 +58,7 @@ class Display:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        LOG.removeHandler(self.log)
         self._end()
 
     def _end(self) -> None:
@@ -72,6 +78,10 @@ class Display:
         above = self.bars and not self.quiet and not self.over and not console.quiet and console.is_terminal
         target = self.screen if above else console
         show(target, shown, soft_wrap=isinstance(shown, str), markup=False, highlight=False)
+
+    def _logged(self, record: logging.LogRecord) -> None:
+        with suppress(InputError):  # a log that cannot be written does not end the work
+            self.say(self.screen, record.getMessage())
 
     def hear(self, what: str, done: float, of: float | None, said: str | None) -> None:
         """Show how far a part of the work is; where it has no name, all is done and nothing more is shown."""

@@ -15,7 +15,7 @@ from hydromae.cli.common import Result, Say
 from hydromae.config import Precision
 from hydromae.errors import InputError
 from hydromae.outputs import PAGES, Output, replaced_file
-from hydromae.progress import over, telling
+from hydromae.progress import over, remarked_once, telling
 
 if TYPE_CHECKING:
     from hydromae.explore.country import Country
@@ -64,7 +64,10 @@ class Explore:
         from hydromae.explore.country import open_country
 
         country = open_country(self.store, self.model, self.scores, self.device, self.precision)
-        return self._serve(country, say) if self.export is None else self._write(country, self.export, start, end, say)
+        with remarked_once():
+            return (
+                self._serve(country, say) if self.export is None else self._write(country, self.export, start, end, say)
+            )
 
     def _file_options(self) -> list[str]:
         given = {"rivers": self.rivers, "start": self.start, "end": self.end}

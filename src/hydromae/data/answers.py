@@ -13,7 +13,7 @@ import xarray as xr
 
 from hydromae.data.provenance import KEY
 from hydromae.data.readers.dataset_layout import FLOW, QUANTILE, origins_in
-from hydromae.data.readers.names import quantile_suffix
+from hydromae.data.readers.names import OUTSIDE, quantile_suffix
 from hydromae.data.readers.table_file import Dialect, write_csv
 from hydromae.data.readers.units import from_canonical
 from hydromae.files import replacing, sha256, write_netcdf
@@ -90,6 +90,8 @@ def forecast_table(forecast: xr.Dataset, column: str) -> pd.DataFrame:
         rows[f"{FLOW}{quantile_suffix(float(level))}"] = values.ravel()
     for name in origins_in(forecast):
         rows[name] = forecast[name].transpose(*index.dims).values.ravel()
+    if OUTSIDE in forecast:
+        rows[OUTSIDE] = forecast[OUTSIDE].values[site]
     return pd.DataFrame(rows)
 
 

@@ -13,6 +13,7 @@ import xarray as xr
 
 from hydromae.data.containers import BROKEN
 from hydromae.data.parse import grid_from_json, parse_period, sources_from_json
+from hydromae.data.physical import check_attribute
 from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import ATTRIBUTES, VARIABLES
@@ -63,5 +64,6 @@ def check_record(stored: xr.Dataset, where: str) -> None:
     for name in (a.name for a in ATTRIBUTES if a.name in stored.variables):
         if stored[name].dims != ("catchment",) or stored[name].dtype.kind not in "iuf":
             raise InputError(f"{where}: {name} is not a number for each catchment; prepare the store anew")
+        check_attribute(name, stored[name].values, stored["catchment"].values, where)
     if "catchment" in stored.indexes and stored.indexes["catchment"].has_duplicates:
         raise InputError(f"{where}: a catchment comes more than once; prepare the store anew")

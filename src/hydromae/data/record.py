@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from hydromae.batch import CellWeights, Natural, Places
 from hydromae.config import Config
+from hydromae.data.domain import Domain
 from hydromae.data.laid import Shared, held_in, map_blocks, series_blocks
 from hydromae.data.readers.record import positions
 from hydromae.data.scaling import Scaling
@@ -53,6 +54,8 @@ class Record:
         For each cell in a land patch the patch's place among the sites, its pixel, and its place along `cell`.
     degrees : (float, float)
         Standard deviations of latitude and longitude in the scaling [degrees].
+    domain : Domain
+        What of the catchments lies outside the training of the model.
     flow : Natural or None
         For one window (B = 1), where the loss looks at flow itself.
     """
@@ -67,6 +70,7 @@ class Record:
     patches: Int[np.ndarray, " P"]
     laid: tuple[np.ndarray, np.ndarray, np.ndarray] | None
     degrees: tuple[float, float]
+    domain: Domain
     flow: Natural | None = None
 
     def kind(self, name: str) -> str:
@@ -110,7 +114,8 @@ def record_of(
     times = dataset["time"].values.astype("datetime64[D]").astype(np.int64)
     easting, northing = gauge_positions(dataset)
     groups = neighbour_groups(easting, northing, config.data.vector_patch_size)
-    places = {"series": _catchment_places(dataset, easting, northing, groups, scaling)}
+    domain = Domain.of(dataset, scaling)
+    places = {"series": _catchment_places(dataset, easting, northing, groups, scaling, domain)}
     values, variance, cells, patches, laid = {}, {}, None, np.zeros(0, dtype=np.int64), None
     training = _training_days(times, config)
     for modality in modalities:
@@ -145,6 +150,7 @@ def record_of(
         patches,
         laid,
         (spread[0], spread[1]),
+        domain,
         _natural(values["riverflow"], scaling, training) if natural else None,
     )
 
@@ -206,17 +212,26 @@ def _natural(root: Float[np.ndarray, "T S F"], scaling: Scaling, training: np.nd
 
 
 def _catchment_places(
-    dataset: xr.Dataset, easting: np.ndarray, northing: np.ndarray, groups: np.ndarray, scaling: Scaling
+    dataset: xr.Dataset,
+    easting: np.ndarray,
+    northing: np.ndarray,
+    groups: np.ndarray,
+    scaling: Scaling,
+    domain: Domain,
 ) -> Places:
+    """Positions and traits of the catchments; what lies outside the training of the model counts as unknown."""
     columns = []
     for attribute in ATTRIBUTES:
         raw = dataset[attribute.name].values if attribute.name in dataset else np.full(len(easting), np.nan)
         known = attribute.name in scaling
         columns.append(scaling.scale(attribute.name, raw.astype(np.float64)) if known else raw * np.nan)
-    traits = np.stack(columns, axis=-1).astype(np.float32)[np.maximum(groups, 0)]
+    slot = np.maximum(groups, 0)
+    traits = np.where(domain.unknown, np.nan, np.stack(columns, axis=-1)).astype(np.float32)[slot]
     known = np.isfinite(traits) & (groups >= 0)[..., None]
-    position = np.stack([easting, northing], axis=-1)[np.maximum(groups, 0)] / 1000
-    return _tensors(position * (groups >= 0)[..., None], groups >= 0, np.where(known, traits, 0.0), known)
+    position = np.stack([easting, northing], axis=-1)[slot] / 1000
+    places = _tensors(position * (groups >= 0)[..., None], groups >= 0, np.where(known, traits, 0.0), known)
+    placed = torch.from_numpy(~domain.place[slot])[None] if domain.place.any() else None
+    return replace(places, placed=placed)
 
 
 def _patch_places(patches: np.ndarray, grid: GridSpec, easting: np.ndarray, northing: np.ndarray) -> Places:

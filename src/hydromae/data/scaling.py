@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import get_args
 
 import numpy as np
@@ -69,9 +69,17 @@ class Scaling:
 
     Fitted on observed values of training days (and training catchments) only, pooled over sites: no site is scaled by
     its own statistics, because an ungauged river has none.
+
+    Attributes
+    ----------
+    variables : mapping of str to VariableScaling
+    ranges : mapping of str to (float, float)
+        Smallest and largest value of each attribute among the training catchments, in its own units; empty where that is
+        not known. No scaled value depends on it, so two scalings are equal whatever their ranges.
     """
 
     variables: Mapping[str, VariableScaling]
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict, compare=False)
 
     @classmethod
     def fit(
@@ -127,15 +135,33 @@ class Scaling:
         by = self[name]
         return undo_transform(by.transform, array * by.std + by.mean).astype(array.dtype)
 
+    def with_ranges(self, attributes: xr.Dataset) -> Scaling:
+        """The scaling with the range of every attribute widened to what these training catchments have of it.
+
+        Parameters
+        ----------
+        attributes : Dataset
+            `(catchment)` variables in their own units, NaN where unknown.
+        """
+        ranges = dict(self.ranges)
+        for name in (a.name for a in ATTRIBUTES if a.name in self.variables and a.name in attributes.variables):
+            values = attributes[name].values.astype(np.float64)
+            known = [*values[np.isfinite(values)].tolist(), *ranges.get(name, ())]
+            ranges |= {name: (min(known), max(known))} if known else {}
+        return replace(self, ranges=ranges)
+
     def to_json(self) -> str:
-        """As JSON: `{name: {"transform", "mean", "std"}}`."""
-        return json.dumps({name: asdict(scaling) for name, scaling in self.variables.items()})
+        """As JSON: `{name: {"transform", "mean", "std"}}`, with "low" and "high" of an attribute whose range is known."""
+        ends = {name: {"low": low, "high": high} for name, (low, high) in self.ranges.items()}
+        return json.dumps({name: asdict(scaling) | ends.get(name, {}) for name, scaling in self.variables.items()})
 
     @classmethod
     def from_json(cls, text: str) -> Scaling:
         """From what `to_json` wrote."""
         try:
-            entries = {n: (e["transform"], float(e["mean"]), float(e["std"])) for n, e in json.loads(text).items()}
+            held = json.loads(text).items()
+            entries = {n: (e["transform"], float(e["mean"]), float(e["std"])) for n, e in held}
+            ranges = {n: (float(e["low"]), float(e["high"])) for n, e in held if "low" in e or "high" in e}
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
             raise InputError(
                 f"scaling: not the JSON of a scaling ({str(text)[:60]!r}); prepare the store anew"
@@ -143,10 +169,13 @@ class Scaling:
         for name, (_, mean, std) in entries.items():
             if not (abs(mean) <= LARGEST_SCALE and 0 < std <= LARGEST_SCALE):
                 raise InputError(f"scaling: {name} has mean {mean:g} and std {std:g}; prepare the store anew")
+        for name, (low, high) in ranges.items():
+            if not -np.inf < low <= high < np.inf:
+                raise InputError(f"scaling: {name} has the range {low:g} … {high:g}; prepare the store anew")
         unknown = {str(transform) for transform, _, _ in entries.values()} - set(get_args(Transform))
         if unknown:
             raise InputError(f"scaling: transform {unknown.pop()!r} is not known; prepare the store anew")
-        return cls({name: VariableScaling(*entry) for name, entry in entries.items()})
+        return cls({name: VariableScaling(*entry) for name, entry in entries.items()}, ranges)
 
 
 def _moments(values: xr.DataArray, transform: Transform) -> VariableScaling:
@@ -183,7 +212,7 @@ class Moments:
         return Scaling(
             {name: self.sums[name].scaling(VARIABLES[name].transform) for name in names}
             | {a.name: _moments(attributes[a.name], a.transform) for a in present}
-        )
+        ).with_ranges(attributes)
 
 
 @dataclass(frozen=True)

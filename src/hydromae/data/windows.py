@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int, Shaped
 
-from hydromae.batch import Batch, Natural, Places
+from hydromae.batch import Batch, Natural, Places, applied
 from hydromae.config import Config, DataConfig
 from hydromae.data.antecedent import antecedent
 from hydromae.data.record import Record
@@ -92,13 +92,9 @@ def _of_sites(whole: Natural, size: int, sites: Int[np.ndarray, "B S"] | None) -
 
 def _places(whole: Places, size: int, sites: Int[np.ndarray, "B S"] | None) -> Places:
     if sites is None:
-        parts = (
-            part.expand(size, *part.shape[1:]) for part in (whole.position, whole.present, whole.traits, whole.known)
-        )
-    else:
-        index = torch.from_numpy(sites)
-        parts = (part[0][index] for part in (whole.position, whole.present, whole.traits, whole.known))
-    return Places(*parts)
+        return applied(whole, lambda part: part.expand(size, *part.shape[1:]))
+    index = torch.from_numpy(sites)
+    return applied(whole, lambda part: part[0][index])
 
 
 @dataclass(frozen=True)
@@ -233,7 +229,7 @@ def augmented(
     traits = places.traits.clone()
     traits[..., 0] += torch.from_numpy(shift[..., 1] / KM_PER_DEGREE / degrees[0]).to(traits.dtype)
     traits[..., 1] += torch.from_numpy(shift[..., 0] / (KM_PER_DEGREE * 0.6) / degrees[1]).to(traits.dtype)
-    moved = Places(places.position + torch.from_numpy(shift), places.present, traits, known)
+    moved = replace(places, position=places.position + torch.from_numpy(shift), traits=traits, known=known)
     observed = {
         name: _without_variable(seen, len(MODALITIES[name].variables), config.variable_dropout, generators)
         for name, seen in batch.observed.items()

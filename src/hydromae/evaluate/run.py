@@ -18,7 +18,7 @@ from hydromae.evaluate.protocol import Period, Question
 from hydromae.evaluate.score import Evaluation, evaluate
 from hydromae.overlap import seen_in_training
 from hydromae.predict import Model, Watch, unwatched
-from hydromae.progress import telling
+from hydromae.progress import remarked_once, telling
 from hydromae.questions import Method
 from hydromae.settings import DataConfig
 
@@ -87,7 +87,8 @@ def run_protocol(
     said |= {"answered_by": described(model.maker)} if model is not None else {}
     said |= {"data": "; ".join(credits_in(record))} if credits_in(record) else {}
     questions = _watched(asked(record, period, names, every), _count(record, period, names, every), watch)
-    found = evaluate(methods, record, questions, period, {**said, **settings}, thresholds)
+    with remarked_once():
+        found = evaluate(methods, record, questions, period, {**said, **settings}, thresholds)
     return _warned(found, record, ({} if model is None else {model.name: model.config.data}) | dict(more_data or {}))
 
 

@@ -11,6 +11,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from hydromae import metrics
+from hydromae.data.readers.names import OUTSIDE
 from hydromae.explore.asked import Ahead, Hide, View
 from hydromae.explore.country import Country, rounded
 from hydromae.explore.neighbours import looked_at, neighbours
@@ -55,7 +56,8 @@ def hidden(country: Country, asked: Hide) -> dict[str, Any]:
     dict
         The days as `view` gives them, with the truth of what was hidden; `mean` and `quantiles` [mm/day] of every answered
         day, null elsewhere; `hidden`, `score` over the hidden days that were measured, `neighbours`, `looked` (what the
-        answer was computed from), `seen` (what training may have seen of these days, in words), `seconds`.
+        answer was computed from), `outside` (what of the river lies outside the training of the model), `seen` (what training
+        may have seen of these days, in words), `seconds`.
     """
     began = time.perf_counter()
     place = country.place(asked.river)
@@ -81,6 +83,7 @@ def hidden(country: Country, asked: Hide) -> dict[str, Any]:
         "score": score(mean, quantiles, country.flow[first : last + 1, place], taken[first : last + 1]),
         "neighbours": neighbours(country, place, taken if taken.any() else wanted),
         "looked": _looked(part),
+        "outside": _outside(answer),
         "seen": _seen(country, place, taken),
         "seconds": round(time.perf_counter() - began, 2),
     }
@@ -96,6 +99,7 @@ def _unanswered(days: int) -> dict[str, Any]:
         "quantiles": [rounded(row) for row in quantiles],
         "score": score(nothing, quantiles, nothing, np.zeros(days, dtype=bool)),
         "looked": {"rivers": 0, "days": 0},
+        "outside": "",
         "seconds": 0.0,
     }
 
@@ -143,6 +147,7 @@ def ahead(country: Country, asked: Ahead) -> dict[str, Any]:
         "quantiles": [rounded(np.where(after, row, np.nan)) for row in quantiles],
         "score": score(mean, quantiles, truth, after),
         "looked": _looked(part),
+        "outside": _outside(answer),
         "seen": _seen(country, place, _days_of(country, issue + 1, last)),
         "seconds": round(time.perf_counter() - began, 2),
     }
@@ -214,6 +219,11 @@ def _stretches(country: Country, taken: Bool[np.ndarray, " T"]) -> list[list[str
 
 def _looked(part: xr.Dataset) -> dict[str, Any]:
     return {"rivers": part.sizes["catchment"], "days": part.sizes["time"]}
+
+
+def _outside(answer: xr.Dataset) -> str:
+    """Names of what lies outside the training of the model, of the first river."""
+    return str(answer[OUTSIDE].values[0]) if OUTSIDE in answer else ""
 
 
 def _seen(country: Country, place: int, asked: Bool[np.ndarray, " T"]) -> str:

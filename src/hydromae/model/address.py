@@ -64,9 +64,15 @@ class SiteAddress(nn.Module):
         self.project = nn.Sequential(nn.Linear(features, width), nn.GELU(), nn.Linear(width, width))
 
     def forward(self, places: Places) -> Float[Tensor, "B S V D"]:
-        """Address of every catchment slot; a padding slot has the address 0."""
+        """Address of every catchment slot; a padding slot has the address 0.
+
+        A place that is not `placed` has position features of 0, the mean of a wave over all its phases.
+        """
         traits = torch.where(places.known, places.traits, 0.0)
-        features = torch.cat([waves(places.position), traits, places.known.to(traits.dtype)], dim=-1)
+        position = waves(places.position)
+        if places.placed is not None:
+            position = torch.where(places.placed[..., None], position, 0.0)
+        features = torch.cat([position, traits, places.known.to(traits.dtype)], dim=-1)
         return self.project(taken_by(self.project, features)) * places.present[..., None]
 
 

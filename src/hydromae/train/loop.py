@@ -170,7 +170,7 @@ def _silent(told: object) -> None:
 def begin(made: Beginning, world: World) -> Run:
     """Open the folder, make the model, and go on from the last checkpoint where there is one to go on from."""
     before = past_of(made, world)
-    made = replace(made, config=before.going_on(made.config))
+    made = replace(made, config=before.going_on(made.config), scaling=_scaling(made))
     tracker = open_tracker(made.config, made.out, world.first)
     if world.first and made.resume:
         newest(made.out)  # puts back what a crash left under its old name, before the others look
@@ -216,6 +216,16 @@ def begin(made: Beginning, world: World) -> Run:
         run.journal.rewind(run.step)
     say_of(run, before)
     return run
+
+
+def _scaling(made: Beginning) -> Scaling:
+    """The scaling of the run with the ranges of its training catchments; a pretrained model's ranges are widened by them.
+
+    Where a pretrained model does not say what it was trained on, nor does the run.
+    """
+    if made.start is not None and not made.scaling.ranges:
+        return made.scaling
+    return made.scaling.with_ranges(without(made.dataset, made.config.data.held_out))
 
 
 def _record(made: Beginning, world: World) -> Record:

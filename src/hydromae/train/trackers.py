@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import netrc
 import os
 import uuid
@@ -15,8 +14,8 @@ from urllib.parse import urlsplit
 from hydromae.config import Config
 from hydromae.errors import InputError, first_line
 from hydromae.files import write_whole
+from hydromae.progress import LOG
 
-LOG = logging.getLogger("hydromae")
 WANDB_ID, TENSORBOARD = "wandb-run-id", "tensorboard"
 INIT_SECONDS, FINISH_SECONDS = 30.0, 60.0  # for which W&B, where it has an account, may try to reach its server
 

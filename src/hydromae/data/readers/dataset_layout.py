@@ -11,7 +11,7 @@ import xarray as xr
 
 from hydromae.data.readers import units
 from hydromae.data.readers.keys import CATCHMENTS, DATES, plain_label
-from hydromae.data.readers.names import COLUMNS, Choice, choices_in, named, quantile_suffix, with_units
+from hydromae.data.readers.names import COLUMNS, OUTSIDE, Choice, choices_in, named, quantile_suffix, with_units
 from hydromae.data.readers.stamps import whole_days
 from hydromae.modalities import VARIABLES
 
@@ -88,7 +88,7 @@ class DatasetLayout:
         if QUANTILE in answer:
             added |= self._beside(answer, record, area)
             coordinates = {"quantile": answer["quantile"].values}
-        added |= {n: self._own(answer[n]) for n in origins_in(answer)}
+        added |= {n: self._own(answer[n]) for n in (*origins_in(answer), OUTSIDE) if n in answer}
         return self.given.assign(added).assign_coords(coordinates)
 
     to_dataset = restore
@@ -110,6 +110,8 @@ class DatasetLayout:
             quantile = restored[QUANTILE].transpose("quantile", *whole)
             columns |= {f"{FLOW}{suffix}": quantile[n].values.ravel() for suffix, n in levels.items()}
         columns |= {name: restored[name].values.ravel() for name in origins_in(restored)}
+        if OUTSIDE in restored:
+            columns[OUTSIDE] = np.tile(restored[OUTSIDE].values, restored.sizes[self.time])
         return pd.DataFrame(columns)
 
     def told(self, values: xr.DataArray, variable: str) -> np.ndarray:

@@ -31,6 +31,7 @@ from hydromae.data.readers.keys import (
 )
 from hydromae.data.readers.names import (
     ANSWER,
+    OUTSIDE,
     Choice,
     attached_units,
     choices_in,
@@ -182,7 +183,7 @@ class FrameLayout:
 
         Cells that were not observed hold the answer; what was observed stays as it is. New columns are `riverflow_q05`, …
         in the units of flow and `riverflow_origin`, also `riverflow` [mm/day] where there was none; in a wide table
-        `39001_q05`, …, `39001_origin`.
+        `39001_q05`, …, `39001_origin`; and `outside_training` where the answer has it.
         """
         values, result = Canonical(answer), self.frame.copy()
         if QUANTILE in answer and PROCESSING in answer[QUANTILE].attrs:
@@ -208,7 +209,8 @@ class FrameLayout:
             if f"{column.variable}{ORIGIN}" in answer:
                 origin = by_day(answer[f"{column.variable}{ORIGIN}"])[cells]
                 (flow if column.variable == FLOW else others)[column.added(ORIGIN)] = pd.Series(origin, given.index)
-        return _with_columns(result.drop(columns=self._stale(set(flow))), flow | others)
+        others |= self._outside(answer, sites)
+        return _with_columns(result.drop(columns=self._stale({*flow, *others})), flow | others)
 
     to_frame = restore
 
@@ -257,11 +259,21 @@ class FrameLayout:
             for level, of_level in zip(values.answer["quantile"].values, quantiles, strict=True)
         }
 
+    def _outside(self, answer: xr.Dataset, sites: Int[np.ndarray, " C"]) -> dict[Label, pd.Series]:
+        """Columns of what lies outside the training of the model: one, or in a wide table one for each such river."""
+        if OUTSIDE not in answer:
+            return {}
+        told = answer[OUTSIDE].values.astype(object)[sites]
+        if self.site is not None:
+            return {OUTSIDE: pd.Series(told[self.site], self.frame.index)}
+        flows = {column.added(f"_{OUTSIDE}"): told[column.site] for column in self.columns if column.variable == FLOW}
+        return {label: pd.Series(text, self.frame.index) for label, text in flows.items() if text.any()}
+
     def _stale(self, fresh: set[Label]) -> list[Label]:
-        """Quantiles of a former answer, at levels that were not asked for now."""
+        """What a former answer added and this one does not: quantiles at other levels, what lay outside its training."""
         ends = {str(label): ANSWER.search(str(label).rstrip("')")) for label in self.frame.columns}
         former = {end.group(0) for end in ends.values() if end is not None} - {ORIGIN}
-        added = {column.added(end) for column in self.columns if column.variable == FLOW for end in former}
+        added = {column.added(end) for column in self.columns if column.variable == FLOW for end in former} | {OUTSIDE}
         return [label for label in self.frame.columns if label in added and label not in fresh]
 
     def _filled(self, given: pd.Series, missing: Bool[np.ndarray, " N"], values: Float[np.ndarray, " N"]) -> pd.Series:

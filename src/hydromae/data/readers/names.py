@@ -75,7 +75,9 @@ BESIDE = frozenset(
 """Words in names of columns that stand beside a variable and are none."""
 
 
-ANSWER = re.compile(r"_(q\d{2}(\.\d+)?|origin)$", re.ASCII)
+OUTSIDE = "outside_training"
+"""What of each catchment lies outside the training of the model that answered: a variable of an answer, or a column."""
+ANSWER = re.compile(rf"_(q\d{{2}}(\.\d+)?|origin|{OUTSIDE})$", re.ASCII)
 """How the columns end that an answer adds to a table."""
 
 

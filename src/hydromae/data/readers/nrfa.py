@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from hydromae.data.physical import check_attribute
 from hydromae.data.readers.keys import CATCHMENTS, find_key, flat_frame
-from hydromae.data.readers.record import STATIC, check_attribute, describe, positions, site_names
+from hydromae.data.readers.record import STATIC, describe, positions, site_names, static_attribute
 from hydromae.data.readers.table_file import read_csv, read_parquet
 from hydromae.data.readers.unobserved import is_code, marked
 from hydromae.errors import InputError
@@ -177,7 +178,7 @@ def with_attributes(record: xr.Dataset, attributes: xr.Dataset, where: str) -> x
     Raises
     ------
     InputError
-        None of the record's catchments is in the table.
+        None of the record's catchments is in the table, or an attribute is not a number or physically impossible.
     """
     if "catchment" not in record.indexes:
         raise InputError(f"{where}: there are no catchments in it that could have attributes")
@@ -193,6 +194,7 @@ def with_attributes(record: xr.Dataset, attributes: xr.Dataset, where: str) -> x
     names = attributes["name"].to_series().reindex(keys).fillna("") if "name" in attributes.coords else None
     told = attributes.reset_coords()
     static = [n for n in STATIC if n in told.variables and (n not in record.variables or told[n].notnull().any())]
+    told = told.assign({name: static_attribute(told[name], "the attributes") for name in static})
     rows = told[static].set_coords([n for n in static if n not in NAMES]).reindex(catchment=keys)
     rows = rows.drop_vars("catchment").assign_coords(catchment=record["catchment"])
     merged = record.drop_vars(static, errors="ignore").merge(rows, combine_attrs="override")

@@ -6,14 +6,12 @@ import numpy as np
 import xarray as xr
 
 from hydromae.data.containers import BROKEN
+from hydromae.data.physical import CODES
 from hydromae.data.readers import units
 from hydromae.data.readers.options import reading_options
 from hydromae.errors import InputError, first_line
 from hydromae.modalities import VARIABLES
 
-CODES = tuple(sign * one for sign in (-1, 1) for one in (9999.0, 9999.9, 999.0, 999.9, 999.99, 99999.0, 99.9, 8888.0))
-CODES = (*CODES, -99.0, -9.0, -9998.0, -7777.0, -32768.0)
-"""Codes for missing that a file has to declare: in some unit of some variable each may be a value."""
 NOISE = 1e-4
 """What a quantity without negative values may lie below zero [mm day-1 or m3 m-3] and be zero: a zero that was packed,
 summed, subtracted or interpolated in another program. No instrument measures so little."""

@@ -15,6 +15,7 @@ from pyproj import Transformer
 
 from hydromae.data.containers import BROKEN, check_classic, check_hdf5, is_classic
 from hydromae.data.parse import parse_period
+from hydromae.data.physical import check_attribute
 from hydromae.data.readers.ranges import PROCESSING, in_range
 from hydromae.data.readers.stamps import local_time, refuse_step, step_in, whole_days
 from hydromae.data.readers.unobserved import observed_only, unobserved_to_nan
@@ -28,17 +29,6 @@ TIMES = ("time", "valid_time", "date")
 READ_DAYS = 730  # days of a file held at a time while it is streamed
 READ_AT_ONCE = 2**24  # values of a file below which it is not streamed
 LONGEST_GAP = 36525  # days; a record that jumps a century has a wrong date in it
-LIMITS = {
-    "latitude": (-90.0, 90.0),
-    "longitude": (-180.0, 180.0),
-    "catchment-area": (0.0, 1e7),
-    **{
-        f"{part}altitude": (-500.0, 9000.0)
-        for part in ("minimum-", "maximum-", *(f"{p}-percentile-" for p in (10, 50, 90)))
-    },
-    **dict.fromkeys(("dpsbar", "propwet", "bfihost"), (0.0, np.inf)),
-}
-"""Bounds of attributes: degrees, degrees, km² (the Amazon has 6e6), m; a code such as −9999 is outside."""
 
 
 def names_in(path: str | Path) -> set[str]:
@@ -196,7 +186,7 @@ def canonical(record: xr.Dataset, where: str) -> xr.Dataset:
     if "catchment" not in record.indexes:
         raise InputError(f"{where}: there are no catchments in it; it needs the dimensions (time, catchment)")
     record = record.assign({n: unobserved_to_nan(record[n]) for n in record.data_vars if n in VARIABLES})
-    record = record.assign({name: _attribute(record[name], where) for name in STATIC if name in record.variables})
+    record = record.assign({name: static_attribute(record[name], where) for name in STATIC if name in record.variables})
     if record.indexes["catchment"].has_duplicates:
         twice = record.indexes["catchment"][record.indexes["catchment"].duplicated()][0]
         raise InputError(f"{where}: catchment {twice} comes more than once; name each catchment once")
@@ -204,25 +194,14 @@ def canonical(record: xr.Dataset, where: str) -> xr.Dataset:
     return describe(positions(in_range(record, where)))
 
 
-def _attribute(values: xr.DataArray, where: str) -> xr.DataArray:
-    """A static attribute as float64, NaN where it is unknown."""
+def static_attribute(values: xr.DataArray, where: str) -> xr.DataArray:
+    """A static attribute as float64, NaN where it is unknown; text, or a value that is physically impossible, is refused."""
     if values.dims != ("catchment",) or values.dtype.kind not in "iuf":
         told = f"type {values.dtype} and dimensions {values.dims}"
         raise InputError(f"{where}: {values.name} has {told}; give one number for each catchment")
     known = observed_only(values).astype(np.float64)
     check_attribute(str(values.name), known.values, known["catchment"].values, where)
     return known
-
-
-def check_attribute(name: str, values: np.ndarray, catchments: np.ndarray, where: str) -> None:
-    """Refuse an attribute outside `LIMITS`; NaN passes."""
-    low, high = LIMITS.get(name, (-np.inf, np.inf))
-    wrong = (values < low) | (values > high) | ((values == 0) & (name == "catchment-area"))
-    if wrong.any():
-        raise InputError(
-            f"{where}: {name} of catchment {catchments[wrong][0]} is {values[wrong][0]:g}, outside {low:g} … {high:g}; "
-            "correct it, or leave it empty"
-        )
 
 
 def positions(record: xr.Dataset) -> xr.Dataset:
@@ -257,6 +236,11 @@ def _completed(record: xr.Dataset, pair: Mapping[str, str], other: Mapping[str, 
         name: values.copy(data=np.where(lacks, computed, values.values))
         for (name, values), computed in zip(held.items(), told, strict=True)
     }
+
+
+def degrees_of(easting: np.ndarray, northing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Latitude and longitude [degrees] of places in metres (EPSG:27700), NaN where there is none."""
+    return _transform("EPSG:27700", "EPSG:4326", easting, northing)
 
 
 def _transform(source: str, target: str, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

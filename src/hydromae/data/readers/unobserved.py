@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Bool
 
-from hydromae.data.readers.names import named
+from hydromae.data.readers.names import OUTSIDE, named
 from hydromae.errors import InputError
 from hydromae.modalities import VARIABLES
 from hydromae.virtual.layout import MISSING
@@ -63,13 +63,13 @@ def unobserved_to_nan(values: xr.DataArray) -> xr.DataArray:
 
 
 def unanswered(dataset: xr.Dataset, where: str) -> xr.Dataset:
-    """A dataset without what was not measured: marked values are NaN (`unmarked`), quantiles and origins of an answer go.
+    """A dataset without what was not measured: marked values are NaN (`unmarked`); what an answer adds goes.
 
     The attributes that make a group a store go too: no answer has them.
     """
     held = {str(n): unmarked(dataset, str(n), where) for n in dataset.data_vars if named(str(n)) is not None}
-    origins = [f"{name}{ORIGIN}" for name in VARIABLES if f"{name}{ORIGIN}" in dataset.variables]
-    result = dataset.assign(held).drop_vars(origins)
+    beside = [name for name in (OUTSIDE, *(f"{name}{ORIGIN}" for name in VARIABLES)) if name in dataset.variables]
+    result = dataset.assign(held).drop_vars(beside)
     if "riverflow_quantile" in dataset.variables:
         result = result.drop_dims("quantile", errors="ignore")
     result.attrs = {name: value for name, value in dataset.attrs.items() if name not in STAMP}

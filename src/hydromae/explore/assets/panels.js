@@ -18,20 +18,24 @@ const panels = {
   score(told, asked, plain, withNse) {
     const { score, looked, seconds } = told;
     const cost = `From ${words.count(looked.rivers, "river")} and ${words.count(looked.days, "day")}, in ${words.number(seconds, 1)} s.`;
-    if (!score.days) return `${asked} Nothing was measured there to compare with. ${cost}`;
+    if (!score.days) return `${asked} Nothing was measured there to compare with. ${cost}${panels.outside(told)}`;
     const nse = score.nse === null ? "NSE has no meaning here (flow did not vary)" : `NSE ${words.number(score.nse)}`;
     const error = `mean error ${words.number(score.error)} mm/day (${plain}: ${words.number(score.line)})`;
     const over = ` over ${words.count(score.days, "day")}`;
     const good = withNse ? `${nse}${over}, ${error}` : `${error[0].toUpperCase()}${error.slice(1)}${over}`;
     const inside = `the 90 % interval holds ${words.share(score.inside90)} of them, the 50 % interval ${words.share(score.inside50)}`;
-    return `${asked} ${good}; ${inside}. ${cost}${told.seen ? ` ${told.seen}` : ""}`;
+    return `${asked} ${good}; ${inside}. ${cost}${told.seen ? ` ${told.seen}` : ""}${panels.outside(told)}`;
+  },
+
+  outside(told) {
+    return told.outside ? ` Outside the training of the model: ${told.outside}.` : "";
   },
 
   hidden(told) {
     const stretches = told.hidden.map(words.stretch).join(", ");
     if (stretches) return panels.score(told, `Hidden: ${stretches}.`, "a straight line", true);
     const answered = told.mean.filter((value) => value !== null).length;
-    return answered ? `Nothing is hidden. ${words.count(answered, "day")} without a measurement answered.` : "Nothing is hidden.";
+    return answered ? `Nothing is hidden. ${words.count(answered, "day")} without a measurement answered.${panels.outside(told)}` : "Nothing is hidden.";
   },
 
   // NSE of ten days of a falling river says nothing, so it is left out.
