@@ -104,7 +104,7 @@ def test_codes_that_readers_know_stay_missing():
 
 def test_an_attribute_given_as_text_is_read_or_refused():
     traits = RIVERS[["latitude", "longitude"]].to_dataframe().assign(propwet=["0.3", "", "0.4"])
-    assert attributes_of(traits)["propwet"].values[[0, 2]].tolist() == [0.3, 0.4]
+    assert nrfa.of_frame(traits)["propwet"].values[[0, 2]].tolist() == [0.3, 0.4]
     with pytest.raises(InputError, match="propwet holds '35 %'; write a number, or leave it empty"):
         attributes_of(traits.assign(propwet=["35 %", "", "0.4"]))
     with pytest.raises(InputError, match="propwet has type"):

@@ -43,11 +43,11 @@ class Domain:
         shape = (dataset.sizes["catchment"],)
         columns = {n: dataset[n].values if n in dataset.variables else np.full(shape, np.nan) for n in NAMES}
         outside = np.stack([beyond(scaling, name, values) for name, values in columns.items()], axis=1)
-        place = outside[:, [NAMES.index(name) for name in PLACE]].any(axis=1)
+        place = np.logical_or(*(outside[:, NAMES.index(name)] for name in PLACE))
         if {"easting", "northing"} <= set(dataset.variables):
             degrees = degrees_of(dataset["easting"].values, dataset["northing"].values)
             for name, values in zip(PLACE, degrees, strict=True):
-                place |= beyond(scaling, name, values)
+                place = np.logical_or(place, beyond(scaling, name, values))
         return cls(outside, place)
 
     @property
