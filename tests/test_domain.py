@@ -24,9 +24,8 @@ from hydromae.data.record import record_of
 from hydromae.data.scaling import Scaling, VariableScaling
 from hydromae.errors import InputError
 from hydromae.model.distribution import Gaussians
-from hydromae.predict import SHIPPED, Model
+from hydromae.predict import SHIPPED
 from hydromae.questions import forecast
-from hydromae.train.checkpoint import load_model
 from hydromae.virtual import virtual_catchments
 from synthetic import SMALL, rivers, scaling_of
 
@@ -166,8 +165,8 @@ def test_a_model_without_ranges_loads_and_cannot_say(question, tmp_path: Path, c
     entries = json.loads((folder / "scaling.json").read_text())
     bare = {name: {k: entry[k] for k in ("transform", "mean", "std")} for name, entry in entries.items()}
     (folder / "scaling.json").write_text(json.dumps(bare))
-    network, config, scaling, grid = load_model(folder)
-    model = Model(network, config, scaling, grid, torch.device("cpu"), precision="fp32")
+    model = hydromae.load(folder, "cpu", "fp32")
+    scaling = model.scaling
     assert not scaling.ranges and scaling == MODEL.scaling
     with caplog.at_level(logging.WARNING, logger="hydromae"):
         xr.testing.assert_identical(model.predict(question), MODEL.predict(question))
