@@ -19,17 +19,17 @@ import numpy as np
 import xarray as xr
 from rich.console import Console
 
+from hydromae.batching.windows import KEPT_TRAITS
 from hydromae.cli.scores import scores_table
 from hydromae.config import Config
-from hydromae.data.store import grid_of, load_store
-from hydromae.data.windows import KEPT_TRAITS
+from hydromae.config.presets import FAST, RIVERS
 from hydromae.evaluate import protocol
-from hydromae.evaluate.run import ByModel, run_protocol
+from hydromae.evaluate.benchmark import ByModel, run_protocol
 from hydromae.evaluate.score import summary
-from hydromae.modalities import ATTRIBUTES
-from hydromae.predict import load
-from hydromae.presets import FAST, RIVERS
-from hydromae.questions import Method
+from hydromae.inference.predictor import load
+from hydromae.inference.scenarios import Method
+from hydromae.store.zarr_store import grid_of, load_store
+from hydromae.variables import ATTRIBUTES
 from teaching import taught
 
 WEATHER = ("precipitation", "soil_moisture", "temperature", "evaporation")

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from hydromae.config import Config
-from hydromae.presets import PRESETS
+from hydromae.config.presets import PRESETS
 from tally import Sizes
 
 MAPS, SERIES, SLOTS = 3, 2, 8

@@ -31,16 +31,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from clock import gemm_rate
 from flops import CPU_ATTENTION, lstm_flops
-from hydromae.batch import Batch
+from hydromae.batching.batch import Batch
+from hydromae.batching.masking import Hidden, nothing
+from hydromae.batching.record_arrays import record_of
+from hydromae.batching.windows import batch_of
 from hydromae.config import Precision
-from hydromae.data.answers import write_answer
-from hydromae.data.readers import load as read
-from hydromae.data.record import record_of
-from hydromae.data.windows import batch_of
-from hydromae.masking import Hidden, nothing
-from hydromae.modalities import ATTRIBUTES
-from hydromae.predict import Model, load
+from hydromae.datasets.reader import load as read
+from hydromae.inference.predictor import Model, load
+from hydromae.io.write import write_answer
 from hydromae.runtime import autocast
+from hydromae.variables import ATTRIBUTES
 from timed import invented
 
 DAYS, RIVERS, HIDDEN = 365, 599, 0.3

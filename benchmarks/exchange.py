@@ -27,20 +27,20 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from hydromae.batch import Batch
+from hydromae.batching.batch import Batch
+from hydromae.batching.masking import Hidden, draw
+from hydromae.batching.record_arrays import record_of
+from hydromae.batching.windows import windows
 from hydromae.config import Config
-from hydromae.data.record import record_of
-from hydromae.data.scaling import Scaling
-from hydromae.data.windows import windows
+from hydromae.config.presets import PRESETS
+from hydromae.distributed import World, joined
 from hydromae.grid import GridSpec
 from hydromae.losses import loss
-from hydromae.masking import Hidden, draw
+from hydromae.model.blocks import Block
 from hydromae.model.decoder import CrossBlock
-from hydromae.model.layers import Block
 from hydromae.model.mae import HydroMAE
-from hydromae.presets import PRESETS
+from hydromae.store.scaling import Scaling
 from hydromae.train.engine import OwnEngine
-from hydromae.train.world import World, joined
 from timed import invented, step
 
 BYTES_ACKED = 120

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
+from hydromae.batching.antecedent import width as antecedent_width
 from hydromae.config import Config, ModelConfig
-from hydromae.data.antecedent import width as antecedent_width
-from hydromae.modalities import ATTRIBUTES, MODALITIES
-from hydromae.model.address import SEPARATIONS, WAVELENGTHS
-from hydromae.model.priors import Priors
-from hydromae.model.runoff import KNOWN, Memory
+from hydromae.model.estimators import Priors
+from hydromae.model.positional import SEPARATIONS, WAVELENGTHS
+from hydromae.model.rainfall_runoff import KNOWN, Memory
+from hydromae.variables import ATTRIBUTES, MODALITIES
 from tally import Flops, Grid, Sizes
 
 POSITION = 4 * len(WAVELENGTHS) + 2 * len(ATTRIBUTES)

@@ -20,16 +20,16 @@ from rich.console import Console
 
 from hydromae.cli.scores import events_table, scores_table
 from hydromae.config import Config
-from hydromae.data.store import load_store
+from hydromae.config.presets import RIVERS
 from hydromae.evaluate import protocol
 from hydromae.evaluate.baselines import for_questions
+from hydromae.evaluate.benchmark import ByModel
 from hydromae.evaluate.events import Thresholds
 from hydromae.evaluate.protocol import Question
-from hydromae.evaluate.run import ByModel
 from hydromae.evaluate.score import evaluate, summary
-from hydromae.predict import load
-from hydromae.presets import RIVERS
-from hydromae.questions import Method
+from hydromae.inference.predictor import load
+from hydromae.inference.scenarios import Method
+from hydromae.store.zarr_store import load_store
 from teaching import taught
 
 MODELS = 3

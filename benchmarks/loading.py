@@ -31,20 +31,20 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from hydromae.batch import Batch
+from hydromae.batching.batch import Batch
+from hydromae.batching.masking import Hidden
+from hydromae.batching.record_arrays import record_of
+from hydromae.batching.shared_arrays import Shared
+from hydromae.batching.windows import windows
 from hydromae.config import Config
-from hydromae.data.laid import Shared
-from hydromae.data.record import record_of
-from hydromae.data.scaling import Scaling
-from hydromae.data.store import grid_of, open_store
-from hydromae.data.windows import windows
+from hydromae.config.presets import PRESETS
+from hydromae.distributed import World
 from hydromae.grid import GridSpec
-from hydromae.masking import Hidden
-from hydromae.presets import PRESETS
-from hydromae.train.loop import begin
-from hydromae.train.run import Beginning, Run
-from hydromae.train.shares import Masked, Share, batches
-from hydromae.train.world import World
+from hydromae.store.scaling import Scaling
+from hydromae.store.zarr_store import grid_of, open_store
+from hydromae.train.sampler import Masked, Share, batches
+from hydromae.train.trainer import begin
+from hydromae.train.updates import Beginning, Run
 from prepare import copy_rate
 from timed import invented, shrunk
 

@@ -33,11 +33,11 @@ from rich.console import Console
 from rich.table import Table
 
 from clock import peak_bytes
-from hydromae.data.prepare import prepare_seed
-from hydromae.data.store import CODECS, SHARD_DAYS
-from hydromae.modalities import VARIABLES
-from hydromae.virtual.layout import CHUNK_DAYS
-from hydromae.virtual.seed import write_seed
+from hydromae.io.seed_layout import CHUNK_DAYS
+from hydromae.preprocess.prepare import prepare_seed
+from hydromae.store.zarr_store import CODECS, SHARD_DAYS
+from hydromae.variables import VARIABLES
+from hydromae.virtual.seed_files import write_seed
 
 WAYS = ("prepare", "plain", "copy")
 MIB = 2**20

@@ -25,13 +25,14 @@ import xarray as xr
 from jaxtyping import Bool, Float
 from rich.console import Console
 
-from hydromae import metrics, questions
-from hydromae.data import readers
-from hydromae.data.record import gauge_positions
+from hydromae import metrics
+from hydromae.batching.record_arrays import gauge_positions
+from hydromae.datasets import reader
 from hydromae.evaluate.protocol import PERIODS, Period
+from hydromae.inference import scenarios
+from hydromae.inference.predictor import Model, load
+from hydromae.inference.widening import Widening, text_of
 from hydromae.model.checksums import write_seal
-from hydromae.predict import Model, load
-from hydromae.widening import Widening, text_of
 
 DAYS = (2, 5, 10, 30, 60, 180, 365, 730)
 RIVERS = (1, 3, 10, 60)
@@ -86,14 +87,14 @@ def hidden_of(part: xr.Dataset, question: str, generator: np.random.Generator) -
         ahead = min(AHEAD, last) if question.startswith("forecast") else last
         return (np.arange(days) >= days - ahead)[:, None] & share
     start = generator.integers(0, EVERY, 1 if question == "fill-all" else rivers)
-    pattern = questions.gap_pattern(part["time"], part["catchment"], GAP, EVERY, np.broadcast_to(start, rivers))
+    pattern = scenarios.gap_pattern(part["time"], part["catchment"], GAP, EVERY, np.broadcast_to(start, rivers))
     return pattern.values & share
 
 
 def asked(part: xr.Dataset, hidden: Bool[np.ndarray, "T C"], question: str) -> xr.Dataset:
     """The record without the hidden flow; of a blind forecast, without the weather of its days as well."""
     seen = xr.DataArray(~hidden, dims=("time", "catchment"))
-    names = ("riverflow", *questions.WEATHER) if question == "forecast-blind" else ("riverflow",)
+    names = ("riverflow", *scenarios.WEATHER) if question == "forecast-blind" else ("riverflow",)
     return part.assign({name: part[name].where(seen) for name in names})
 
 
@@ -213,7 +214,7 @@ def main() -> None:
     parser.add_argument("--rivers", nargs="+", type=int, default=RIVERS, help="rivers of a record; 599 are all")
     parser.add_argument("--out", type=Path, help="fit: folder of a model, whose factors are replaced")
     options, console = parser.parse_args(), Console(width=200)
-    record = readers.read(
+    record = reader.read(
         options.data / "camels_gb_daily.nc",
         options.data / "Catchment_attributes_nrfa.csv",
         ("2009-01-01", PERIODS["report"][1]),

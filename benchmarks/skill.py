@@ -20,13 +20,13 @@ import xarray as xr
 from rich.console import Console
 
 from hydromae.cli.scores import events_table, scores_table
-from hydromae.data.store import load_store
-from hydromae.evaluate import networks, protocol
+from hydromae.evaluate import pretrained_lstm, protocol
+from hydromae.evaluate.benchmark import ByModel, run_protocol
 from hydromae.evaluate.lstm import RegionalLSTM
-from hydromae.evaluate.run import ByModel, run_protocol
 from hydromae.evaluate.score import summary
-from hydromae.predict import load
-from hydromae.questions import Method
+from hydromae.inference.predictor import load
+from hydromae.inference.scenarios import Method
+from hydromae.store.zarr_store import load_store
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class Shuffled:
 def train(record: xr.Dataset, folder: Path, names: Sequence[str], steps: int | None, console: Console) -> None:
     """Train the named networks that the folder lacks."""
     for name in names:
-        if networks.lies_in(folder, name):
+        if pretrained_lstm.lies_in(folder, name):
             console.print(f"{name}: lies there", markup=False)
             continue
-        recipe = networks.RECIPES[name] if steps is None else replace(networks.RECIPES[name], steps=steps)
+        recipe = pretrained_lstm.RECIPES[name] if steps is None else replace(pretrained_lstm.RECIPES[name], steps=steps)
         losses: list[float] = []
         began, work = time.perf_counter(), time.process_time()
         fitted = RegionalLSTM.fit(
-            networks.learnt_from(record), recipe, name, lambda _, loss, seen=losses: seen.append(loss)
+            pretrained_lstm.learnt_from(record), recipe, name, lambda _, loss, seen=losses: seen.append(loss)
         )
         fitted.save(folder / name)
         took = f"{(time.perf_counter() - began) / 60:.1f} min, {(time.process_time() - work) / 60:.1f} of the processor"
@@ -71,7 +71,7 @@ def train(record: xr.Dataset, folder: Path, names: Sequence[str], steps: int | N
 
 def score(record: xr.Dataset, options: argparse.Namespace, console: Console) -> None:
     """Score models, networks and donors; write the evaluation, print the medians."""
-    more = networks.methods_of(record, options.folder)
+    more = pretrained_lstm.methods_of(record, options.folder)
     for name in options.model:
         model: Method = ByModel(load(name), Path(name).name)
         models = [model, Shuffled(model)] if options.shuffled else [model]
@@ -107,12 +107,12 @@ def main() -> None:
     parser.add_argument("--shuffled", action="store_true", help="score the models' answers for the wrong rivers, too")
     parser.add_argument("--donors", action="store_true", help="score the donor methods, too")
     options = parser.parse_intermixed_args()
-    unknown = sorted(set(options.names) - set(networks.RECIPES))
+    unknown = sorted(set(options.names) - set(pretrained_lstm.RECIPES))
     if unknown:
         parser.error(f"{unknown[0]}: is no network; choose among {', '.join(networks.RECIPES)}")
     record, console = load_store(options.store), Console()
     if options.what == "train":
-        train(record, options.folder, options.names or list(networks.RECIPES), options.steps, console)
+        train(record, options.folder, options.names or list(pretrained_lstm.RECIPES), options.steps, console)
     else:
         score(record, options, console)
 

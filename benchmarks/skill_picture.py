@@ -17,8 +17,8 @@ import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
 
-from hydromae.data.store import open_store
 from hydromae.evaluate.score import Evaluation
+from hydromae.store.zarr_store import open_store
 
 LOWEST = 0.4
 """NSE below which all colours are the same."""

@@ -15,7 +15,7 @@ import xarray as xr
 
 from hydromae.evaluate.score import Evaluation, summary
 from hydromae.report.chart import number
-from hydromae.report.words import question
+from hydromae.report.labels import question
 
 
 def rows(found: pd.DataFrame, method: str) -> list[str]:

@@ -31,12 +31,13 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from hydromae import metrics, questions
-from hydromae.data import readers
+from hydromae import metrics
+from hydromae.datasets import reader
+from hydromae.inference import scenarios
+from hydromae.io.seed_layout import MISSING, flow_file
 from hydromae.virtual import virtual_catchments
 from hydromae.virtual.downloads import write_camels_gb, write_caravan, write_nrfa
-from hydromae.virtual.layout import MISSING, flow_file
-from hydromae.virtual.seed import write_seed
+from hydromae.virtual.seed_files import write_seed
 
 GAP, EVERY = 10, 60
 """Days left out, and days from one gap to the next."""
@@ -112,7 +113,7 @@ def typed(command: str, folder: Path) -> None:
 def left_out(record: xr.Dataset) -> xr.DataArray:
     """Observed days (time, catchment) that no file will hold."""
     start = np.random.default_rng(0).integers(0, EVERY, record.sizes["catchment"])
-    pattern = questions.gap_pattern(record["time"], record["catchment"], GAP, EVERY, start)
+    pattern = scenarios.gap_pattern(record["time"], record["catchment"], GAP, EVERY, start)
     return pattern & record["riverflow"].transpose("time", "catchment").notnull()
 
 
@@ -190,7 +191,7 @@ def of_seed(folder: Path) -> Point:
     file = raw / flow_file(SEED_RIVERS)
     table = pd.read_parquet(file)
     wide = table.set_index(["date", "ID"])["discharge_vol"].to_xarray().rename(date="time", ID="catchment")
-    area = readers.nrfa.read(raw / "Catchment_attributes" / "Catchment_attributes_nrfa.csv")["catchment-area"]
+    area = reader.nrfa.read(raw / "Catchment_attributes" / "Catchment_attributes_nrfa.csv")["catchment-area"]
     flow = wide.where(wide != MISSING) * 86.4 / area.sel(catchment=wide["catchment"]).reset_coords(drop=True)
     record = flow.transpose("time", "catchment").to_dataset(name="riverflow")
     hidden = left_out(record)
@@ -204,7 +205,7 @@ def of_seed(folder: Path) -> Point:
 def of_real(data: Path, rivers: int) -> xr.Dataset:
     """The rivers nearest to the Thames at Kingston (or to the first), on days that the shipped model was not trained on."""
     (table,) = data.glob("*attributes*.csv")
-    record = readers.read(data / "camels_gb_daily.nc", table, PERIOD)
+    record = reader.read(data / "camels_gb_daily.nc", table, PERIOD)
     names = record["catchment"].values
     centre = int(np.flatnonzero(names == 39001)[0]) if 39001 in names else 0
     east, north = record["easting"].values, record["northing"].values

@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clock import Gemm, Spent, median, peak_bytes
-from hydromae.modalities import MODALITIES
+from hydromae.variables import MODALITIES
 from timed import CATCHMENTS, Trial, prepared
 
 FULL = ("base", "fast", "rivers")

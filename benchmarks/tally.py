@@ -9,12 +9,12 @@ from itertools import pairwise
 
 import torch
 
-from hydromae.batch import Batch
+from hydromae.batching.batch import Batch
+from hydromae.batching.masking import Hidden, visible
 from hydromae.config import ModelConfig
-from hydromae.masking import Hidden, visible
-from hydromae.modalities import MODALITIES
-from hydromae.model.address import SITES_TOGETHER
-from hydromae.model.look import SHORT
+from hydromae.model.attention import SHORT
+from hydromae.model.positional import SITES_TOGETHER
+from hydromae.variables import MODALITIES
 
 WIDTHS = {"fp32": 4, "bf16": 2, "fp16": 2}
 """Bytes of a value that goes into a product."""

@@ -9,10 +9,10 @@ import xarray as xr
 from rich.console import Console
 
 from hydromae.config import Config
-from hydromae.data.cache import scaling_for
 from hydromae.grid import GridSpec
 from hydromae.model.serialization import newest
-from hydromae.train.loop import train
+from hydromae.store.scaling_cache import scaling_for
+from hydromae.train.trainer import train
 
 
 def taught(config: Config, record: xr.Dataset, out: Path, console: Console, grid: GridSpec | None = None) -> Path:

@@ -13,21 +13,21 @@ import xarray as xr
 
 from clock import Spent
 from flops import counted, formula, lstm_flops
-from hydromae.batch import Batch
+from hydromae.batching.batch import Batch
+from hydromae.batching.masking import Hidden, draw
+from hydromae.batching.record_arrays import Record, record_of
+from hydromae.batching.windows import windows
 from hydromae.config import Config, Precision
-from hydromae.data.record import Record, record_of
-from hydromae.data.scaling import Scaling
-from hydromae.data.store import open_store
-from hydromae.data.windows import windows
+from hydromae.config.presets import PRESETS
+from hydromae.distributed import World
 from hydromae.grid import GridSpec
 from hydromae.losses import loss
-from hydromae.masking import Hidden, draw
-from hydromae.modalities import ATTRIBUTES, MODALITIES
 from hydromae.model.mae import HydroMAE
-from hydromae.presets import PRESETS
 from hydromae.runtime import pick_precision
+from hydromae.store.scaling import Scaling
+from hydromae.store.zarr_store import open_store
 from hydromae.train.engine import OwnEngine
-from hydromae.train.world import World
+from hydromae.variables import ATTRIBUTES, MODALITIES
 from tally import Flops, Sizes
 
 LAND_PERCENT = 5  # from which a cell counts as land: 94 patches of at least half land, as in the seed

@@ -28,7 +28,7 @@ LAND = np.add.outer((100 + np.arange(100)) * COLUMNS, 40 + np.arange(100)).ravel
 
 def record(names: tuple[str, ...], catchments: int, days: int) -> xr.Dataset:
     """Noise in the right units at the right places."""
-    from hydromae.modalities import ATTRIBUTES, MODALITIES
+    from hydromae.variables import ATTRIBUTES, MODALITIES
 
     generator = np.random.default_rng(0)
     variables: dict[str, Any] = {a.name: ("catchment", generator.uniform(0.2, 0.9, catchments)) for a in ATTRIBUTES}
@@ -52,7 +52,7 @@ def record(names: tuple[str, ...], catchments: int, days: int) -> xr.Dataset:
 
 def prepared(preset: str, days: int, quick: bool) -> Any:
     """A preset's configuration for windows of `days` days."""
-    from hydromae.presets import PRESETS
+    from hydromae.config.presets import PRESETS
 
     config = PRESETS[preset].having(data={"sequence_length": days, "stride": 1, "warm_up_days": 0})
     if quick:
@@ -63,9 +63,9 @@ def prepared(preset: str, days: int, quick: bool) -> Any:
 
 def cut(config: Any, catchments: int) -> tuple[Any, Any]:
     """Windows of an invented record, and its scaling."""
-    from hydromae.data.record import record_of
-    from hydromae.data.scaling import Scaling
-    from hydromae.data.windows import windows
+    from hydromae.batching.record_arrays import record_of
+    from hydromae.batching.windows import windows
+    from hydromae.store.scaling import Scaling
 
     period = config.data.training_period
     dataset = record(config.model.modalities, catchments, config.data.sequence_length + 10)
@@ -76,8 +76,8 @@ def cut(config: Any, catchments: int) -> tuple[Any, Any]:
 
 def step(preset: str, days: int, catchments: int, batch: int, quick: bool) -> Deed:
     """Forward, loss, backward, clipping and AdamW, in the preset's precision."""
+    from hydromae.batching.masking import draw
     from hydromae.losses import loss
-    from hydromae.masking import draw
     from hydromae.model.mae import HydroMAE
 
     config = prepared(preset, days, quick)
@@ -105,7 +105,7 @@ def step(preset: str, days: int, catchments: int, batch: int, quick: bool) -> De
 
 def loading(quick: bool) -> Deed:
     """Windows with their masks, `fast`, 30 days: eight at a time."""
-    from hydromae.masking import draw
+    from hydromae.batching.masking import draw
 
     config = prepared("fast", 4 if quick else 30, quick)
     drawn, _ = cut(config, 24 if quick else 604)
@@ -122,8 +122,8 @@ def loading(quick: bool) -> Deed:
 
 def door(quick: bool) -> Deed:
     """A catchment record with a tenth of its flow missing, and one river without any, answered by an untrained `rivers`."""
+    from hydromae.inference.predictor import Model
     from hydromae.model.mae import HydroMAE
-    from hydromae.predict import Model
 
     config = prepared("rivers", 20 if quick else 365, quick)
     dataset = record(config.model.modalities, 6 if quick else 60, config.data.sequence_length)

@@ -3,7 +3,7 @@
 Everything that is not named here has its number by default (`hydromae.config`, `docs/seed.md`).
 """
 
-from hydromae.presets import SEED
+from hydromae.config.presets import SEED
 
 config = SEED
 store = "data/national.zarr"

@@ -36,7 +36,7 @@ html_copy_source = False
 default_role = "literal"  # docstrings name things in single backticks
 autodoc_typehints = "none"  # shapes and units stand in the docstrings
 autodoc_member_order = "bysource"
-napoleon_google_docstring = False
+napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 import hydromae
-from hydromae.questions import forecast
+from hydromae.inference.scenarios import forecast
 from hydromae.virtual import virtual_catchments
 
 record = virtual_catchments(days=500, seed=5, start="2009-01-01", catchments=30, missing=False)

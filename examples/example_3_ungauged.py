@@ -9,8 +9,8 @@ import matplotlib.pyplot as plt
 import pandas as pd
 
 import hydromae
-from hydromae.modalities import ATTRIBUTES
-from hydromae.questions import WEATHER, ungauged
+from hydromae.inference.scenarios import WEATHER, ungauged
+from hydromae.variables import ATTRIBUTES
 from hydromae.virtual import virtual_catchments
 
 record = virtual_catchments(days=730, seed=7, start="2009-01-01", catchments=60, missing=False)

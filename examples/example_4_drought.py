@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import hydromae
-from hydromae.questions import ungauged
+from hydromae.inference.scenarios import ungauged
 from hydromae.virtual import virtual_catchments
 
 record = virtual_catchments(days=1096, seed=2, start="2008-01-01", catchments=40, missing=False)

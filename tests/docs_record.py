@@ -16,8 +16,8 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.cli import main
-from hydromae.modalities import ATTRIBUTES
-from hydromae.predict import SHIPPED
+from hydromae.inference.predictor import SHIPPED
+from hydromae.variables import ATTRIBUTES
 from hydromae.virtual import virtual_catchments
 from pages import Block, blocks, spelled_out
 

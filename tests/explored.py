@@ -10,11 +10,11 @@ import torch
 import xarray as xr
 
 from hydromae.config import Config
-from hydromae.explore.country import Country
 from hydromae.explore.server import listening, server_of
+from hydromae.explore.session import Country
 from hydromae.grid import GridSpec
+from hydromae.inference.predictor import Model
 from hydromae.model.mae import HydroMAE
-from hydromae.predict import Model
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
 
 DAYS = 200

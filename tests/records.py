@@ -7,10 +7,10 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.config import Config
-from hydromae.data.scaling import Scaling, VariableScaling
+from hydromae.config.presets import PRESETS
 from hydromae.grid import GridSpec
-from hydromae.modalities import ATTRIBUTES
-from hydromae.presets import PRESETS
+from hydromae.store.scaling import Scaling, VariableScaling
+from hydromae.variables import ATTRIBUTES
 
 GRID = GridSpec(rows=8, columns=12, cell_size=1000.0, northing=500.0, easting=500.0, patch=4, land_threshold=0.5)
 """2 × 3 patches of 4 × 4 cells of 1 km."""

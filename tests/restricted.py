@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from hydromae.cli import main
-from hydromae.train.journal import Journal
-from hydromae.train.loop import train
+from hydromae.train.metrics_log import Journal
+from hydromae.train.trainer import train
 from synthetic import SMALL, rivers, scaling_of
 
 PRECISIONS = ("auto", "fp32", "bf16")

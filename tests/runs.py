@@ -15,8 +15,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from hydromae.config import Config
 from hydromae.model.mae import HydroMAE
-from hydromae.train.journal import Journal
-from hydromae.train.loop import train
+from hydromae.train.metrics_log import Journal
+from hydromae.train.trainer import train
 from synthetic import SMALL, rivers, scaling_of
 
 RIVERS = rivers()

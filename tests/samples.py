@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import torch
 
-from hydromae.batch import Batch, CellWeights, Places
+from hydromae.batching.antecedent import width
+from hydromae.batching.batch import Batch, CellWeights, Places
 from hydromae.config import Config
-from hydromae.data.antecedent import width
-from hydromae.modalities import ATTRIBUTES, MODALITIES
+from hydromae.config.presets import PRESETS
 from hydromae.model.mae import HydroMAE
-from hydromae.presets import PRESETS
+from hydromae.variables import ATTRIBUTES, MODALITIES
 
 NATIONAL = ("precipitation", "soil_moisture", "temperature", "evaporation", "riverflow")
 CATCHMENTS = ("weather", "riverflow")

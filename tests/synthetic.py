@@ -7,10 +7,10 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.config import Config
-from hydromae.data.scaling import Scaling
+from hydromae.config.presets import PRESETS
 from hydromae.grid import GridSpec
-from hydromae.modalities import ATTRIBUTES, VARIABLES
-from hydromae.presets import PRESETS
+from hydromae.store.scaling import Scaling
+from hydromae.variables import ATTRIBUTES, VARIABLES
 
 TRAINING = ("2001-01-01", "2001-10-27")
 VALIDATION = ("2001-10-28", "2002-02-04")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from hydromae.batch import Batch
+from hydromae.batching.batch import Batch
 from samples import sample
 
 

@@ -11,11 +11,11 @@ import xarray as xr
 from rich.console import Console
 
 import arms
-from hydromae.data.store import load_store, write_store
-from hydromae.data.windows import KEPT_TRAITS
+from hydromae.batching.windows import KEPT_TRAITS
 from hydromae.evaluate import protocol
 from hydromae.evaluate.score import Evaluation
-from hydromae.modalities import ATTRIBUTES
+from hydromae.store.zarr_store import load_store, write_store
+from hydromae.variables import ATTRIBUTES
 from synthetic import GRID, country, scaling_of
 
 

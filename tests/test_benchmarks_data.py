@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hydromae.virtual.seed import write_seed
+from hydromae.virtual.seed_files import write_seed
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 OF_A_WAY = {"seconds", "cpu_seconds", "start_bytes", "peak_bytes", "bytes_per_s"}

@@ -11,9 +11,9 @@ import xarray as xr
 from rich.console import Console
 
 import folds
-from hydromae.data.store import load_store, write_store
 from hydromae.evaluate import protocol
 from hydromae.evaluate.score import Evaluation
+from hydromae.store.zarr_store import load_store, write_store
 from synthetic import SMALL, rivers, scaling_of
 
 

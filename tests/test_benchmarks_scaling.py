@@ -13,12 +13,12 @@ import torch
 
 from countries import HUNDREDFOLD, SEED, Country, cuts
 from flops import counted, formula, lstm_flops, saved_bytes
-from hydromae.batch import Batch
+from hydromae.batching.batch import Batch
+from hydromae.batching.masking import Hidden, draw
+from hydromae.config.presets import PRESETS
 from hydromae.losses import loss
-from hydromae.masking import Hidden, draw
-from hydromae.model.address import nearest
 from hydromae.model.mae import HydroMAE
-from hydromae.presets import PRESETS
+from hydromae.model.positional import nearest
 from hydromae.runtime import autocast
 from samples import built, sample, small
 from scaling import Machine, exchanged, fits, modelled, parameters, state_bytes, step, tables

@@ -15,25 +15,25 @@ from rich.console import Console
 import skill
 import skill_picture
 import skill_table
-from hydromae.data.scaling import Scaling
-from hydromae.data.store import write_store
-from hydromae.evaluate import networks, protocol
-from hydromae.evaluate.run import run_protocol
+from hydromae.evaluate import pretrained_lstm, protocol
+from hydromae.evaluate.benchmark import run_protocol
+from hydromae.store.scaling import Scaling
+from hydromae.store.zarr_store import write_store
 from synthetic import rivers
 
 
 @pytest.fixture
 def record(monkeypatch: pytest.MonkeyPatch) -> xr.Dataset:
     small = {"units": 4, "days": 200, "warm_up": 20, "sequences": 8}
-    changed = {name: replace(recipe, **small) for name, recipe in networks.RECIPES.items()}
-    monkeypatch.setattr(networks, "RECIPES", changed)
-    monkeypatch.setattr(networks, "CORRECTION_DAYS", ("2010-01-01", "2010-12-31"))
+    changed = {name: replace(recipe, **small) for name, recipe in pretrained_lstm.RECIPES.items()}
+    monkeypatch.setattr(pretrained_lstm, "RECIPES", changed)
+    monkeypatch.setattr(pretrained_lstm, "CORRECTION_DAYS", ("2010-01-01", "2010-12-31"))
     long = rivers(20, 900)
     return long.assign_coords(time=pd.date_range("2009-06-01", periods=900, unit="ns"))
 
 
 def test_networks_learn_from_training_days_of_rivers_that_are_not_held_out(record: xr.Dataset) -> None:
-    learnt = networks.learnt_from(record)
+    learnt = pretrained_lstm.learnt_from(record)
     assert str(learnt["time"].values[-1])[:10] == "2010-12-31"
     held = set(protocol.held_out(record["catchment"].values).tolist())
     assert (
@@ -49,7 +49,10 @@ def test_what_is_trained_is_kept_and_asked_its_own_questions(record: xr.Dataset,
     assert {file.parent.name for file in written} == set(names)
     skill.train(record, tmp_path, names, 1, console)
     assert {file: file.stat().st_mtime_ns for file in written} == written, "nothing is trained twice"
-    found = {question: [m.name for m in methods] for question, methods in networks.methods_of(record, tmp_path).items()}
+    found = {
+        question: [m.name for m in methods]
+        for question, methods in pretrained_lstm.methods_of(record, tmp_path).items()
+    }
     assert found == {
         "fill": [],
         "ungauged": ["lstm", "lstm-ensemble"],
@@ -58,11 +61,13 @@ def test_what_is_trained_is_kept_and_asked_its_own_questions(record: xr.Dataset,
         "forecast": ["lstm-corrected", "lstm-ahead"],
         "forecast-blind": ["lstm-blind"],
     }
-    skill.train(record, tmp_path, [networks.BARE], 1, console)
-    with_bare = networks.methods_of(record, tmp_path)
+    skill.train(record, tmp_path, [pretrained_lstm.BARE], 1, console)
+    with_bare = pretrained_lstm.methods_of(record, tmp_path)
     assert [m.name for m in with_bare["ungauged-bare"]] == ["lstm-bare"]
     assert [m.name for m in with_bare["ungauged"]] == found["ungauged"]
-    assert set(networks.methods_of(record, tmp_path, ("simulate",))) == {"simulate"}, "what is not asked is not fitted"
+    assert set(pretrained_lstm.methods_of(record, tmp_path, ("simulate",))) == {"simulate"}, (
+        "what is not asked is not fitted"
+    )
 
 
 def test_shuffled_answers_are_those_of_other_rivers(record: xr.Dataset) -> None:

@@ -14,7 +14,7 @@ from hydromae.cli.convert import conversion
 from hydromae.cli.experiment import main as train_mae
 from hydromae.cli.reference import ELSEWHERE, FIELDS, ONLY, PARTS, TASKS
 from hydromae.config import Config
-from hydromae.presets import SEED
+from hydromae.config.presets import SEED
 
 ROOT = Path(__file__).parents[1]
 ORIGINAL = '''
@@ -322,7 +322,10 @@ def test_training_names_the_command_that_converts(text, tmp_path, monkeypatch, c
 
 
 def test_a_configuration_of_hydromae_is_not_mistaken_for_one_of_that_style(tmp_path):
-    own = "from hydromae.presets import SEED\nkeys = dict(batch_size=8, epochs=3, seed=1)\nconfig = SEED.having(train=keys)\n"
+    own = (
+        "from hydromae.config.presets import SEED\n"
+        "keys = dict(batch_size=8, epochs=3, seed=1)\nconfig = SEED.having(train=keys)\n"
+    )
     assert read_config(written(tmp_path, own)) == SEED.having(train={"batch_size": 8, "epochs": 3, "seed": 1})
     for file in (ROOT / "configs").glob("*.py"):
         assert isinstance(read_config(file), Config)

@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 
 from hydromae.cli import main
 from hydromae.config import Config
-from hydromae.data.scaling import Scaling
-from hydromae.data.store import write_store
-from hydromae.train.journal import Journal
-from hydromae.train.loop import train
+from hydromae.store.scaling import Scaling
+from hydromae.store.zarr_store import write_store
+from hydromae.train.metrics_log import Journal
+from hydromae.train.trainer import train
 from synthetic import SMALL, TRAINING, rivers, scaling_of
 
 HELD = SMALL.having(data={"held_out": ("1002", "1005")})

@@ -14,7 +14,7 @@ from hydromae.cli import main
 from hydromae.cli.configuration import read_config
 from hydromae.errors import InputError
 from hydromae.evaluate.score import Evaluation
-from hydromae.predict import load
+from hydromae.inference.predictor import load
 from hydromae.virtual import virtual_catchments
 
 SMALL = [
@@ -192,9 +192,13 @@ def test_mistakes_are_one_line_each(country: Path, tmp_path: Path, capsys: pytes
 
 def test_config_files_are_read_and_refused_with_their_name(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
-    file.write_text("from hydromae.presets import BASE\nconfig = BASE.having(model={'d_model': 64})\n")
+    file.write_text("from hydromae.config.presets import BASE\nconfig = BASE.having(model={'d_model': 64})\n")
     assert read_config(file).model.d_model == 64
-    for text in ("config = 3\n", "1 / 0\n", "from hydromae.presets import BASE\nBASE.having(model={'heads': 7})\n"):
+    for text in (
+        "config = 3\n",
+        "1 / 0\n",
+        "from hydromae.config.presets import BASE\nBASE.having(model={'heads': 7})\n",
+    ):
         file.write_text(text)
         with pytest.raises(InputError, match=r"mine\.py"):
             read_config(file)

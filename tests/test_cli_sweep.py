@@ -9,7 +9,7 @@ import pytest
 
 from hydromae.cli import main
 from hydromae.config import Config
-from hydromae.data.store import write_store
+from hydromae.store.zarr_store import write_store
 from synthetic import SMALL, TRAINING, VALIDATION, rivers, scaling_of
 
 pytest.importorskip("optuna")

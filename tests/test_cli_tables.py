@@ -10,9 +10,9 @@ import pytest
 import xarray as xr
 
 from hydromae.cli import main
-from hydromae.data.readers.table import open_zarr
-from hydromae.data.readers.table_file import dialect_of, read_text
-from hydromae.predict import Model, load
+from hydromae.inference.predictor import Model, load
+from hydromae.io.csv_parquet import dialect_of, read_text
+from hydromae.io.table import open_zarr
 from hydromae.virtual import virtual_catchments
 
 NAMES = ["01013500", "01022500", "39001"]

@@ -12,11 +12,11 @@ from hydromae import load
 from hydromae.cli import experiment, main
 from hydromae.cli.configuration import read_config
 from hydromae.config import Config, MaskConfig, ModelConfig
-from hydromae.data.store import write_store
+from hydromae.config.presets import RIVERS, SEED, TINY
 from hydromae.errors import InputError
-from hydromae.presets import RIVERS, SEED, TINY
-from hydromae.train.journal import Journal
-from hydromae.train.loop import train
+from hydromae.store.zarr_store import write_store
+from hydromae.train.metrics_log import Journal
+from hydromae.train.trainer import train
 from synthetic import SMALL, TRAINING, VALIDATION, rivers, scaling_of
 
 QUICK = SMALL.having(train={"epochs": 1, "warmup_epochs": 0, "steps_per_epoch": 2, "validation_windows": 2})

@@ -18,7 +18,7 @@ import pytest
 import xarray as xr
 
 import hydromae
-from hydromae.questions import fill_gaps, gap_pattern
+from hydromae.inference.scenarios import fill_gaps, gap_pattern
 from hydromae.virtual import virtual_catchments
 
 RESTRICTED = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2"}

@@ -14,13 +14,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import hydromae.train.run as under_way
+import hydromae.train.updates as under_way
 from hydromae.config import Config
 from hydromae.errors import InputError
 from hydromae.model.serialization import newest
 from hydromae.train import extension
-from hydromae.train.journal import Journal
-from hydromae.train.loop import train
+from hydromae.train.metrics_log import Journal
+from hydromae.train.trainer import train
 from processes import LIMIT, together
 from synthetic import SMALL, rivers, scaling_of
 

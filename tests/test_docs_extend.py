@@ -15,9 +15,9 @@ import xarray as xr
 
 from docs_record import TINY, prepare_folder
 from hydromae.cli import main
-from hydromae.data.readers.products import PRODUCTS
-from hydromae.data.store import load_store
-from hydromae.train.journal import Journal
+from hydromae.datasets.products import PRODUCTS
+from hydromae.store.zarr_store import load_store
+from hydromae.train.metrics_log import Journal
 from pages import ROOT, blocks, commands
 
 EDIT = re.compile(r"# src/(hydromae/[\w/]+\.py), (?:in \w+, )?(above|below|replaces): ([^\n]*)\n(.*)", re.DOTALL)
@@ -91,7 +91,7 @@ def test_a_mask_is_added_as_the_page_says(given: Path, tmp_path: Path) -> None:
         losses = [line["loss"] for line in Journal(tmp_path / run / "journal.jsonl").read() if "loss" in line]
         assert losses and np.isfinite(losses).all()
     script = (
-        "import torch\nfrom hydromae.masking import draw\nfrom hydromae.config import MaskConfig\n"
+        "import torch\nfrom hydromae.batching.masking import draw\nfrom hydromae.config import MaskConfig\n"
         "from samples import sample\n"
         "hidden = draw(sample('tiny', days=15), MaskConfig(kind='weekly', answered=('riverflow',)), torch.Generator())\n"
         "seen = ~hidden['riverflow']\n"
@@ -108,7 +108,7 @@ def test_the_product_of_the_page_is_prepared(
     names: dict[str, object] = {}
     code = next(block.text for block in blocks(Path("docs/extend/reader.md")) if "OURS" in block.text)
     exec(compile(code, "reader.md", "exec"), names)
-    for module in ("hydromae.data.readers", "hydromae.data.prepare"):
+    for module in ("hydromae.datasets.reader", "hydromae.preprocess.prepare"):
         monkeypatch.setattr(f"{module}.PRODUCTS", (*PRODUCTS, names["OURS"]))
     store = tmp_path / "ours.zarr"
     words = ["--attributes", "gauges.csv", "--training-period", "2009-01-01", "2010-03-31"]

@@ -15,17 +15,17 @@ import torch
 import xarray as xr
 
 import hydromae
-from hydromae.assemble import largest_flow
-from hydromae.blend import within_span
+from hydromae.batching.record_arrays import record_of
 from hydromae.cli import main
-from hydromae.data.domain import NAMES, Domain, beyond, joined
-from hydromae.data.readers.names import OUTSIDE
-from hydromae.data.record import record_of
-from hydromae.data.scaling import Scaling, VariableScaling
 from hydromae.errors import InputError
-from hydromae.model.distribution import Gaussians
-from hydromae.predict import SHIPPED
-from hydromae.questions import forecast
+from hydromae.inference.assemble import largest_flow
+from hydromae.inference.predictor import SHIPPED
+from hydromae.inference.scenarios import forecast
+from hydromae.inference.sliding_window import within_span
+from hydromae.io.names import OUTSIDE
+from hydromae.model.mixture import Gaussians
+from hydromae.store.scaling import Scaling, VariableScaling
+from hydromae.store.training_domain import NAMES, Domain, beyond, joined
 from hydromae.virtual import virtual_catchments
 from synthetic import SMALL, rivers, scaling_of
 

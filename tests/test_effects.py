@@ -9,16 +9,16 @@ import pytest
 import torch
 import xarray as xr
 
+from hydromae.batching.record_arrays import record_of
+from hydromae.batching.windows import windows
 from hydromae.config import Config
-from hydromae.data.record import record_of
-from hydromae.data.windows import windows
-from hydromae.effects import FIELDS, idle, refuse_idle, replaced, value_of
+from hydromae.config.effects import FIELDS, idle, refuse_idle, replaced, value_of
+from hydromae.config.presets import BASE, FAST, TINY
+from hydromae.distributed import ALONE
 from hydromae.errors import InputError
 from hydromae.losses import loss
 from hydromae.model.mae import HydroMAE
-from hydromae.presets import BASE, FAST, TINY
-from hydromae.train.shares import Masked, Share
-from hydromae.train.world import ALONE
+from hydromae.train.sampler import Masked, Share
 from synthetic import GRID, TRAINING, country, rivers, scaling_of
 
 NARROW = {"d_model": 16, "heads": 2, "decoder_dim": 16, "mlp_ratio": 0.5}

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hydromae.cli.experiment import pretrain_words
-from hydromae.presets import SEED
+from hydromae.config.presets import SEED
 
 ROOT = Path(__file__).parents[1]
 DEFAULT = ROOT / "configs" / "mae_config.py"

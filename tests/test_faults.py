@@ -13,16 +13,16 @@ import pytest
 import torch
 from torch import nn
 
-from hydromae.batch import Batch
-from hydromae.data.record import record_of
-from hydromae.data.windows import batch_of, windows
+from hydromae.batching.batch import Batch
+from hydromae.batching.masking import MASKS, Hidden, draw, targets, visible
+from hydromae.batching.record_arrays import record_of
+from hydromae.batching.windows import batch_of, windows
 from hydromae.losses import loss
-from hydromae.masking import MASKS, Hidden, draw, targets, visible
-from hydromae.modalities import MODALITIES
-from hydromae.model.address import nearest
-from hydromae.model.layers import Context
+from hydromae.model.blocks import Context
 from hydromae.model.mae import HydroMAE
-from hydromae.train.loop import train
+from hydromae.model.positional import nearest
+from hydromae.train.trainer import train
+from hydromae.variables import MODALITIES
 from options import STARTS
 from samples import all_tokens, built, no_tokens, sample, small, some_tokens
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
@@ -279,7 +279,7 @@ def test_days_and_masks_in_another_order_give_the_answers_in_that_order(
     preset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the place of a day in its window is taken out, a model knows a day by its date and what was measured on it."""
-    monkeypatch.setattr("hydromae.model.address.order", lambda days, width, device: torch.zeros(days, width))
+    monkeypatch.setattr("hydromae.model.positional.order", lambda days, width, device: torch.zeros(days, width))
     batch, model = sample(preset, size=2, days=6), built(small(preset))
     hidden, order = some_tokens(batch), torch.tensor([3, 0, 5, 1, 4, 2])
     with torch.no_grad():

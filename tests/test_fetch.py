@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 
 from hydromae.cli import main
-from hydromae.data.readers import read
+from hydromae.datasets.reader import read
 from hydromae.errors import InputError
 from hydromae.fetch import archives, nrfa
 from hydromae.fetch.transfer import Client

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hydromae.errors import InputError
-from hydromae.files import sha256, write_whole
+from hydromae.io.atomic import sha256, write_whole
 
 
 def test_text_is_written_whole_in_a_folder_of_its_own(tmp_path: Path) -> None:

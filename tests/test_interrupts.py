@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-import hydromae.train.run as under_way
+import hydromae.train.updates as under_way
 from hydromae.cli import Sweep, main, models
-from hydromae.data.store import write_store
 from hydromae.errors import InputError, Interrupted
 from hydromae.model.serialization import newest
+from hydromae.store.zarr_store import write_store
 from hydromae.train.interrupts import Interrupts, line_on
-from hydromae.train.loop import train
-from hydromae.train.run import Progress
+from hydromae.train.trainer import train
+from hydromae.train.updates import Progress
 from processes import together
 from synthetic import SMALL, TRAINING, rivers, scaling_of
 from test_distributed import same as same_of_two

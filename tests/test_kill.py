@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hydromae.config import Config
-from hydromae.train.loop import train
+from hydromae.train.trainer import train
 from processes import LIMIT, begin, free_port, killed_at_the_end, together
 from synthetic import SMALL, rivers, scaling_of
 from test_distributed import same, well

@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from hydromae.config import Config
-from hydromae.data.scaling import Scaling
-from hydromae.data.store import write_store
-from hydromae.train.journal import Journal
-from hydromae.train.loop import train
+from hydromae.store.scaling import Scaling
+from hydromae.store.zarr_store import write_store
+from hydromae.train.metrics_log import Journal
+from hydromae.train.trainer import train
 from processes import LIMIT, free_port, program
 from synthetic import GRID, SMALL_MAPS, country
 
@@ -145,7 +145,7 @@ def test_the_file_names_store_and_output_and_options_take_their_place(launched, 
 
 
 def test_a_file_without_a_store_is_one_line(launched, tmp_path):
-    (tmp_path / "c.py").write_text("from hydromae.presets import BASE\nconfig = BASE\n")
+    (tmp_path / "c.py").write_text("from hydromae.config.presets import BASE\nconfig = BASE\n")
     told = ended(launched(sys.executable, "train_mae.py", "--config", tmp_path / "c.py"), code=2)
     assert told.startswith(f"train_mae: {tmp_path / 'c.py'}: names no `store`")
     assert len(told.splitlines()) == 1

@@ -16,35 +16,24 @@ SOURCE = Path(__file__).parents[1] / "src" / "hydromae"
 ORDER = (
     "errors",
     "progress",
-    "files",
-    "kinds",
-    "outputs",
-    "modalities",
+    "variables",
     "grid",
     "footprints",
-    "bounds",
-    "settings",
-    "runtime",
-    "effects",
-    "contradictions",
     "config",
-    "overlap",
-    "presets",
-    "batch",
+    "runtime",
+    "distributed",
+    "io",
+    "store",
+    "datasets",
     "virtual",
-    "data",
+    "batching",
+    "preprocess",
     "fetch",
-    "masking",
     "model",
     "losses",
     "metrics",
     "train",
-    "card",
-    "widening",
-    "blend",
-    "assemble",
-    "predict",
-    "questions",
+    "inference",
     "evaluate",
     "report",
     "explore",
@@ -165,40 +154,48 @@ def test_one_place_alone_runs_a_file_of_the_user() -> None:
     assert len([file for file in SOURCE.rglob("*.py") if runs_files(ast.parse(file.read_text(encoding="utf-8")))]) == 1
 
 
+def test_no_room_holds_more_than_a_sixth_of_the_lines() -> None:
+    rooms: dict[str, int] = {}
+    for file in SOURCE.rglob("*.py"):
+        lines = len(file.read_text(encoding="utf-8").splitlines())
+        rooms[layer_of(file, SOURCE)] = rooms.get(layer_of(file, SOURCE), 0) + lines
+    assert max(rooms.values()) <= sum(rooms.values()) / 6, max(rooms, key=lambda room: rooms[room])
+
+
 def test_prediction_imports_nothing_of_training() -> None:
     code = "import sys, hydromae; hydromae.load('gb-rivers'); print(*(m for m in sys.modules if m.startswith('hydromae.')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     modules = done.stdout.split()
-    assert "hydromae.predict" in modules and [m for m in modules if m.startswith("hydromae.train")] == []
+    assert "hydromae.inference.predictor" in modules and [m for m in modules if m.startswith("hydromae.train")] == []
 
 
 PLANTED = {
-    "upward": ("data/bad.py", "from hydromae.model.mae import Model\n", "which lies above it"),
-    "lazy": ("data/bad.py", "def f():\n    import hydromae.predict\n", "line 2"),
-    "from the package": ("errors.py", "from hydromae import modalities\n", "'hydromae.modalities'"),
-    "of the package's own names": ("train/loop.py", "from hydromae import load\n", "'hydromae.load'"),
-    "relative": ("data/readers/bad.py", "from ...train.loop import run\n", "'hydromae.train.loop.run'"),
-    "by name": ("batch.py", "import importlib\nimportlib.import_module('hydromae.cli')\n", "'hydromae.cli'"),
+    "upward": ("store/bad.py", "from hydromae.model.mae import Model\n", "which lies above it"),
+    "lazy": ("store/bad.py", "def f():\n    import hydromae.inference.predictor\n", "line 2"),
+    "from the package": ("errors.py", "from hydromae import variables\n", "'hydromae.variables'"),
+    "of the package's own names": ("train/bad.py", "from hydromae import load\n", "'hydromae.load'"),
+    "relative": ("datasets/bad.py", "from ..train.loop import run\n", "'hydromae.train.loop.run'"),
+    "by name": ("batching/batch.py", "import importlib\nimportlib.import_module('hydromae.cli')\n", "'hydromae.cli'"),
     "unknown layer": ("helpers.py", "", "no place in ORDER"),
-    "print": ("data/bad.py", "print('hello')\n", "print()"),
-    "pickle": ("data/bad.py", "from pickle import load\n", "import of pickle"),
-    "a codec that pickles": ("data/bad.py", "from numcodecs import Pickle\n", "import of numcodecs"),
-    "another program": ("data/bad.py", "import subprocess\n", "import of subprocess"),
-    "eval": ("data/bad.py", "eval('1')\n", "eval()"),
-    "exec": ("data/bad.py", "exec('a = 1')\n", "exec()"),
-    "system": ("data/bad.py", "os.system('ls')\n", "os.system()"),
-    "shell": ("data/bad.py", "run('ls', shell=True)\n", "shell=True"),
-    "yaml": ("data/bad.py", "yaml.load(text)\n", "yaml.load()"),
-    "read_pickle": ("data/bad.py", "pd.read_pickle('a')\n", "pd.read_pickle()"),
-    "torch.load": ("data/bad.py", "torch.load('a.pt')\n", "torch.load() without weights_only=True"),
-    "torch.load, unsafe": ("data/bad.py", "torch.load('a', weights_only=False)\n", "without weights_only=True"),
-    "np.load": ("data/bad.py", "np.load('a.npy')\n", "np.load() without allow_pickle=False"),
-    "runpy": ("data/bad.py", "import runpy\n", "import of runpy outside the command line"),
-    "allow_pickle": ("data/bad.py", "read('a.npy', allow_pickle=True)\n", "allow_pickle"),
-    "hasattr": ("data/bad.py", "hasattr(a, 'b')\n", "hasattr()"),
-    "getattr": ("data/bad.py", "getattr(a, 'b', None)\n", "getattr() with a default"),
-    "bare except": ("data/bad.py", "try:\n    pass\nexcept:\n    pass\n", "bare except"),
-    "long": ("data/bad.py", "a = 1\n" * (LONGEST_FILE + 1), "321 lines"),
+    "print": ("store/bad.py", "print('hello')\n", "print()"),
+    "pickle": ("store/bad.py", "from pickle import load\n", "import of pickle"),
+    "a codec that pickles": ("store/bad.py", "from numcodecs import Pickle\n", "import of numcodecs"),
+    "another program": ("store/bad.py", "import subprocess\n", "import of subprocess"),
+    "eval": ("store/bad.py", "eval('1')\n", "eval()"),
+    "exec": ("store/bad.py", "exec('a = 1')\n", "exec()"),
+    "system": ("store/bad.py", "os.system('ls')\n", "os.system()"),
+    "shell": ("store/bad.py", "run('ls', shell=True)\n", "shell=True"),
+    "yaml": ("store/bad.py", "yaml.load(text)\n", "yaml.load()"),
+    "read_pickle": ("store/bad.py", "pd.read_pickle('a')\n", "pd.read_pickle()"),
+    "torch.load": ("store/bad.py", "torch.load('a.pt')\n", "torch.load() without weights_only=True"),
+    "torch.load, unsafe": ("store/bad.py", "torch.load('a', weights_only=False)\n", "without weights_only=True"),
+    "np.load": ("store/bad.py", "np.load('a.npy')\n", "np.load() without allow_pickle=False"),
+    "runpy": ("store/bad.py", "import runpy\n", "import of runpy outside the command line"),
+    "allow_pickle": ("store/bad.py", "read('a.npy', allow_pickle=True)\n", "allow_pickle"),
+    "hasattr": ("store/bad.py", "hasattr(a, 'b')\n", "hasattr()"),
+    "getattr": ("store/bad.py", "getattr(a, 'b', None)\n", "getattr() with a default"),
+    "bare except": ("store/bad.py", "try:\n    pass\nexcept:\n    pass\n", "bare except"),
+    "long": ("store/bad.py", "a = 1\n" * (LONGEST_FILE + 1), "321 lines"),
 }
 
 
@@ -212,10 +209,10 @@ def test_a_planted_fault_is_found(tmp_path: Path, path: str, text: str, message:
 
 
 def test_downward_imports_and_own_layer_are_allowed(tmp_path: Path) -> None:
-    file = tmp_path / "data" / "good.py"
+    file = tmp_path / "store" / "good.py"
     file.parent.mkdir()
     file.write_text(
-        "from hydromae import __version__, modalities\nfrom hydromae.data import store\nfrom . import scaling\n"
+        "from hydromae import __version__, variables\nfrom hydromae.store import zarr_store\nfrom . import scaling\n"
         "from pickle import UnpicklingError\nfrom hydromae.errors import InputError\n"
         "import numpy\nvalue = getattr(numpy, 'nan')\n" + "a = 1\n" * (LONGEST_FILE - 7)
     )

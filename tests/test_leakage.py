@@ -10,13 +10,13 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from hydromae.batch import Batch
+from hydromae.batching.batch import Batch
+from hydromae.batching.masking import MASKS, Hidden, draw, targets, visible
 from hydromae.config import Config
 from hydromae.losses import loss
-from hydromae.masking import MASKS, Hidden, draw, targets, visible
-from hydromae.model.layers import Context
+from hydromae.model.blocks import Context
 from hydromae.model.mae import HydroMAE
-from hydromae.model.streams import Predictions
+from hydromae.model.outputs import Predictions
 from samples import NAMES, all_tokens, built, no_tokens, sample, small
 
 PRESETS = tuple(NAMES)

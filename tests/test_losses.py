@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hydromae.batch import Batch, Natural
+from hydromae.batching.batch import Batch, Natural
 from hydromae.config import Config
 from hydromae.losses import loss
-from hydromae.model.distribution import Gaussians
-from hydromae.model.runoff import Told
-from hydromae.model.streams import Predictions
+from hydromae.model.mixture import Gaussians
+from hydromae.model.outputs import Predictions
+from hydromae.model.rainfall_runoff import Told
 from samples import all_tokens, built, no_tokens, sample, small, some_tokens
 
 PLAIN = Config().having(train={"distribution_weight": 0.0})

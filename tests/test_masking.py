@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hydromae import masking
+from hydromae.batching import masking
+from hydromae.batching.masking import MASKS, Hidden, draw, draw_each, targets, visible
 from hydromae.config import Config, MaskConfig
 from hydromae.errors import InputError
-from hydromae.masking import MASKS, Hidden, draw, draw_each, targets, visible
 from samples import NAMES, NATIONAL, sample, small
 
 SETTINGS = MaskConfig()

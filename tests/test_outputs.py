@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from hydromae import outputs
 from hydromae.cli import COMMANDS, main
 from hydromae.errors import InputError
-from hydromae.kinds import EVALUATION, MODEL, RUN, SWEEP
-from hydromae.outputs import answer_place, folder_of, holding, new_place, replaced_file, writing
+from hydromae.io import outputs
+from hydromae.io.folders import EVALUATION, MODEL, RUN, SWEEP
+from hydromae.io.outputs import answer_place, folder_of, holding, new_place, replaced_file, writing
 
 WRITES = {
     "demo": ("out",),
@@ -199,7 +199,7 @@ def test_a_folder_that_holds_an_input_is_not_written(name: str, here: Path, caps
 
 def test_a_run_goes_on_with_its_own_configuration(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`--config run/config.json --out run` is refused for a new run; with --resume it is read, never written."""
-    from hydromae.presets import PRESETS
+    from hydromae.config.presets import PRESETS
 
     (here / "run").mkdir()
     (here / "run" / "config.json").write_text(PRESETS["tiny"].to_json())

@@ -11,11 +11,11 @@ import pytest
 import xarray as xr
 
 from explored import MODEL
-from hydromae.evaluate.run import run_protocol
+from hydromae.config.schema import DataConfig
+from hydromae.evaluate.benchmark import run_protocol
 from hydromae.evaluate.score import Evaluation, summary
-from hydromae.overlap import seen_in_training
+from hydromae.inference.training_overlap import seen_in_training
 from hydromae.report.page import write_report
-from hydromae.settings import DataConfig
 from synthetic import rivers
 
 DATA = DataConfig(

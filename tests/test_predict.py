@@ -15,16 +15,16 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hydromae.blend import overlapping
 from hydromae.cli import main
 from hydromae.cli.scores import Evaluate
-from hydromae.data.readers.record import positions
 from hydromae.errors import InputError
-from hydromae.modalities import ATTRIBUTES, VARIABLES
+from hydromae.inference.predictor import LEVELS, SHIPPED, Model, load
+from hydromae.inference.sliding_window import overlapping
+from hydromae.io.conventions import positions
 from hydromae.model.mae import HydroMAE
-from hydromae.predict import LEVELS, SHIPPED, Model, load
 from hydromae.train.checkpoint import save_model
-from hydromae.train.loop import train
+from hydromae.train.trainer import train
+from hydromae.variables import ATTRIBUTES, VARIABLES
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
 
 RIVERS = rivers(6, 120, seed=5)
@@ -363,9 +363,9 @@ def test_every_command_that_reads_takes_the_word_for_negative_flow(
     frame = frame_of(RIVERS.isel(time=slice(0, 60)))
     frame.loc[3, "riverflow"] = -0.3
     frame.to_csv(tmp_path / "tide.csv", index=False)
-    monkeypatch.setattr("hydromae.predict.load", lambda *given: MODEL)
+    monkeypatch.setattr("hydromae.inference.predictor.load", lambda *given: MODEL)
     monkeypatch.setattr(Model, "predict", stop)
-    monkeypatch.setattr("hydromae.evaluate.run.run_protocol", stop)
+    monkeypatch.setattr("hydromae.evaluate.benchmark.run_protocol", stop)
     words = [command, str(tmp_path / "tide.csv"), "--model", "x", "--out", str(tmp_path / "answer.nc")]
     assert main(words) == 2 and "--negative-flow missing" in capsys.readouterr().err.replace("\n", " ")
     with pytest.raises(Stopped):
@@ -597,9 +597,9 @@ def test_a_model_folder_answers_as_the_model_that_was_saved(tmp_path: Path):
 
 def test_the_mean_is_that_of_the_distribution():
     """Root of flow ~ N(m, s²) has flow's mean m² + s²; a mixture likewise."""
-    from hydromae.blend import natural_mean
-    from hydromae.data.scaling import VariableScaling
-    from hydromae.model.distribution import Gaussians
+    from hydromae.inference.sliding_window import natural_mean
+    from hydromae.model.mixture import Gaussians
+    from hydromae.store.scaling import VariableScaling
 
     mixture = Gaussians(torch.tensor([[[0.25, 0.75]]]), torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[0.5, 0.1]]]))
     mean = torch.tensor([[1.75]])
@@ -855,7 +855,7 @@ def test_commands_hand_on_the_precision(command: str, tmp_path: Path, monkeypatc
         asked.append(precision)
         raise InputError("seen")
 
-    for module in ("hydromae.predict", "hydromae.explore.country"):
+    for module in ("hydromae.inference.predictor", "hydromae.explore.session"):
         monkeypatch.setattr(f"{module}.load", loaded)
     place = [str(tmp_path / "record.nc"), "--model", "gb-rivers", "--precision", "bf16"]
     assert main([command, *place, *([] if command == "explore" else ["--out", str(tmp_path / "out.nc")])]) == 2

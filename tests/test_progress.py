@@ -133,7 +133,7 @@ def test_ctrl_c_in_training_says_how_to_go_on(capsys: pytest.CaptureFixture[str]
     def interrupted(path: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hydromae.data.store.open_store", interrupted)
+    monkeypatch.setattr("hydromae.store.zarr_store.open_store", interrupted)
     out = tmp_path / "run"
     for last, said in (
         (None, f"{out} has no checkpoint yet: --resume starts at step 1"),

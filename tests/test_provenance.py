@@ -15,15 +15,15 @@ import xarray as xr
 from explored import MODEL, small_country
 from hydromae import __version__
 from hydromae.cli import main
-from hydromae.data import readers
-from hydromae.data.answers import write_answer
-from hydromae.data.folders import files_in
-from hydromae.data.provenance import stamped
-from hydromae.data.readers.table import open_file, open_zarr
+from hydromae.datasets import reader
 from hydromae.errors import InputError
 from hydromae.explore.export import export
+from hydromae.inference.predictor import SHIPPED, load
+from hydromae.io.locate import files_in
+from hydromae.io.provenance import stamped
+from hydromae.io.table import open_file, open_zarr
+from hydromae.io.write import write_answer
 from hydromae.model.checksums import SEAL, sum_of, write_seal
-from hydromae.predict import SHIPPED, load
 from hydromae.virtual import virtual_catchments
 from synthetic import rivers
 
@@ -161,7 +161,7 @@ def test_files_and_folders_are_read_as_if_it_was_not_there(tmp_path: Path) -> No
     assert told["values"]["riverflow"] == FLOW
     again = ["predict", str(tmp_path / "my.csv"), "--model", "gb-rivers", "--out", str(tmp_path / "c.zarr")]
     assert main(again) == 0, "an answer in Zarr is still known as one, and replaced"
-    assert readers.read(tmp_path / "c.zarr").sizes["catchment"] == 6
+    assert reader.read(tmp_path / "c.zarr").sizes["catchment"] == 6
 
 
 @pytest.mark.parametrize("kind", [".csv", ".nc"])

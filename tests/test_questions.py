@@ -7,8 +7,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hydromae import questions
 from hydromae.errors import InputError
+from hydromae.inference import scenarios
 
 DAYS = pd.date_range("2010-01-01", periods=30)
 
@@ -50,7 +50,7 @@ class Spy:
 
 def test_gap_pattern_by_hand():
     start = np.array([0, 4, 18])
-    pattern = questions.gap_pattern(record()["time"], record()["catchment"], gap=3, every=10, start=start)
+    pattern = scenarios.gap_pattern(record()["time"], record()["catchment"], gap=3, every=10, start=start)
     opened = [np.flatnonzero(pattern.values[:, river]).tolist() for river in range(3)]
     assert opened[0] == [0, 1, 2, 10, 11, 12, 20, 21, 22]
     assert opened[1] == [4, 5, 6, 14, 15, 16, 24, 25, 26]
@@ -60,13 +60,13 @@ def test_gap_pattern_by_hand():
 
 def test_gaps_without_a_day_between_them_are_refused():
     with pytest.raises(InputError, match="gap of 10 days every 10 days"):
-        questions.gap_pattern(record()["time"], record()["catchment"], gap=10, every=10)
+        scenarios.gap_pattern(record()["time"], record()["catchment"], gap=10, every=10)
 
 
 def test_fill_gaps_hides_flow_only_and_only_where_asked():
     full = record()
-    hidden = questions.gap_pattern(full["time"][5:15], full["catchment"][:2], gap=2, every=5)
-    asked = questions.fill_gaps(full, hidden)
+    hidden = scenarios.gap_pattern(full["time"][5:15], full["catchment"][:2], gap=2, every=5)
+    asked = scenarios.fill_gaps(full, hidden)
     lost = asked["riverflow"].isnull().values
     assert np.flatnonzero(lost[:, 0]).tolist() == [5, 6, 10, 11]
     assert not lost[:, 2].any()
@@ -76,12 +76,12 @@ def test_fill_gaps_hides_flow_only_and_only_where_asked():
 
 
 def test_ungauged_and_simulate_hide_all_flow():
-    asked = questions.ungauged(record(), [22])
+    asked = scenarios.ungauged(record(), [22])
     assert asked["riverflow"].isnull().all("time").values.tolist() == [False, True, False]
     assert asked["precipitation"].notnull().all()
-    assert questions.simulate(record())["riverflow"].isnull().all()
+    assert scenarios.simulate(record())["riverflow"].isnull().all()
     with pytest.raises(InputError, match="catchment 44 is not in the record"):
-        questions.ungauged(record(), [11, 44])
+        scenarios.ungauged(record(), [11, 44])
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_ungauged_and_simulate_hide_all_flow():
     ],
 )
 def test_parse_issues(spec, expected):
-    assert questions.parse_issues(spec).strftime("%Y-%m-%d").tolist() == expected
+    assert scenarios.parse_issues(spec).strftime("%Y-%m-%d").tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,11 @@ def test_parse_issues(spec, expected):
 )
 def test_parse_issues_refuses_what_it_cannot_read(spec):
     with pytest.raises(InputError, match="write"):
-        questions.parse_issues(spec)
+        scenarios.parse_issues(spec)
 
 
 def test_forecast_counts_leads_from_one_and_runs_past_the_end():
-    answer = questions.forecast(Spy(), record(), questions.parse_issues("2010-01-10/2010-01-30/10"), days=3)
+    answer = scenarios.forecast(Spy(), record(), scenarios.parse_issues("2010-01-10/2010-01-30/10"), days=3)
     assert answer["riverflow"].dims == ("issue_time", "lead", "catchment")
     assert answer["riverflow_quantile"].dims == ("quantile", "issue_time", "lead", "catchment")
     assert answer["lead"].values.tolist() == [1, 2, 3]
@@ -126,7 +126,7 @@ def test_forecast_counts_leads_from_one_and_runs_past_the_end():
 )
 def test_nothing_after_the_issue_day_is_seen_but_known_weather(issue, days, context, weather):
     day = DAYS[issue]
-    asked = questions.issue_question(record(), day, days, weather, context)
+    asked = scenarios.issue_question(record(), day, days, weather, context)
     assert asked.sizes["time"] == min(context, issue + 1) + days
     assert asked["time"].values[-1] == (day + pd.Timedelta(days=days)).to_datetime64()
     after = asked.sel(time=slice(day + pd.Timedelta(days=1), None))
@@ -145,16 +145,16 @@ def test_changing_the_future_never_changes_a_forecast():
     changed["evaporation"][20:] = -999.0
     issues = pd.DatetimeIndex([DAYS[19]])
     xr.testing.assert_identical(
-        questions.forecast(Spy(), record(), issues, 4), questions.forecast(Spy(), changed, issues, 4)
+        scenarios.forecast(Spy(), record(), issues, 4), scenarios.forecast(Spy(), changed, issues, 4)
     )
 
 
 def test_forecasts_that_cannot_be_asked_are_refused():
     with pytest.raises(InputError, match="2010-02-01 lies outside the record, 2010-01-01 to 2010-01-30"):
-        questions.forecast(Spy(), record(), questions.parse_issues("2010-02-01"), 3)
+        scenarios.forecast(Spy(), record(), scenarios.parse_issues("2010-02-01"), 3)
     with pytest.raises(InputError, match="at least 1"):
-        questions.issue_question(record(), DAYS[3], 0)
+        scenarios.issue_question(record(), DAYS[3], 0)
     with pytest.raises(InputError, match="neither known nor blind"):
-        questions.issue_question(record(), DAYS[3], 1, "observed")
+        scenarios.issue_question(record(), DAYS[3], 1, "observed")
     with pytest.raises(InputError, match="no issue day"):
-        questions.forecast(Spy(), record(), pd.DatetimeIndex([]), 3)
+        scenarios.forecast(Spy(), record(), pd.DatetimeIndex([]), 3)

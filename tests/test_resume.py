@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from hydromae.config import Config
 from hydromae.errors import InputError
 from hydromae.model.serialization import newest
-from hydromae.train.journal import Journal
-from hydromae.train.loop import train
-from hydromae.train.shares import Masked
+from hydromae.train.metrics_log import Journal
+from hydromae.train.sampler import Masked
+from hydromae.train.trainer import train
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
 
 RIVERS = rivers()

@@ -15,7 +15,7 @@ import pytest
 
 import mutations
 from hydromae.config import Config
-from hydromae.presets import BASE, SEED
+from hydromae.config.presets import BASE, SEED
 from mutations import Mutation, Outcome, Row
 
 ROOT = Path(__file__).parents[1]

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import hydromae
-from hydromae import metrics, questions
-from hydromae.evaluate import networks
-from hydromae.predict import SHIPPED, shipped
+from hydromae import metrics
+from hydromae.evaluate import pretrained_lstm
+from hydromae.inference import scenarios
+from hydromae.inference.predictor import SHIPPED, shipped
 from hydromae.virtual import virtual_catchments
 
 
@@ -30,19 +31,19 @@ def test_shipped_model_answers_gaps_of_an_invented_country(tmp_path: Path, monke
     """It was trained on real rivers; rivers of Virtual GB are new to it, and obey the same water balance."""
     monkeypatch.chdir(tmp_path)
     truth = virtual_catchments(500, 5, "2001-01-01", 40, missing=False)
-    hidden = questions.gap_pattern(truth["time"], truth["catchment"], 10, 40, np.arange(40))
-    answer = hydromae.load("gb-rivers").predict(questions.fill_gaps(truth, hidden))
+    hidden = scenarios.gap_pattern(truth["time"], truth["catchment"], 10, 40, np.arange(40))
+    answer = hydromae.load("gb-rivers").predict(scenarios.fill_gaps(truth, hidden))
     assert float(metrics.nse(answer["riverflow"], truth["riverflow"].where(hidden)).median()) > 0.5
 
 
 def test_networks_that_come_with_the_package_answer_each_its_own_question() -> None:
     """The LSTM baselines of the protocol: small, of rivers that the model did not learn from either, and they simulate."""
-    there = [name for name in networks.RECIPES if networks.lies_in(networks.SHIPPED, name)]
-    assert there and sum(file.stat().st_size for file in networks.SHIPPED.rglob("*") if file.is_file()) < 6e6
-    assert {folder.name for folder in networks.SHIPPED.iterdir() if folder.is_dir()} == set(there)
+    there = [name for name in pretrained_lstm.RECIPES if pretrained_lstm.lies_in(pretrained_lstm.SHIPPED, name)]
+    assert there and sum(file.stat().st_size for file in pretrained_lstm.SHIPPED.rglob("*") if file.is_file()) < 6e6
+    assert {folder.name for folder in pretrained_lstm.SHIPPED.iterdir() if folder.is_dir()} == set(there)
     truth = virtual_catchments(700, 5, "2001-01-01", 20, missing=False)
-    (simulator, *_) = networks.methods_of(truth, networks.SHIPPED)["simulate"]
-    answer = simulator.predict(questions.simulate(truth)).isel(time=slice(365, None))
+    (simulator, *_) = pretrained_lstm.methods_of(truth, pretrained_lstm.SHIPPED)["simulate"]
+    answer = simulator.predict(scenarios.simulate(truth)).isel(time=slice(365, None))
     assert float(metrics.nse(answer["riverflow"], truth["riverflow"].isel(time=slice(365, None))).median()) > 0.3
 
 

@@ -12,17 +12,17 @@ import xarray as xr
 from safetensors.torch import load_file
 
 from hydromae import runtime
+from hydromae.batching import record_arrays
+from hydromae.batching.record_arrays import record_of
+from hydromae.batching.windows import windows
 from hydromae.config import Config
-from hydromae.data import record
-from hydromae.data.record import record_of
-from hydromae.data.windows import windows
+from hydromae.distributed import World
 from hydromae.errors import InputError
-from hydromae.modalities import ATTRIBUTES
-from hydromae.train import start
-from hydromae.train.journal import Journal
-from hydromae.train.loop import train
-from hydromae.train.run import Beginning
-from hydromae.train.world import World
+from hydromae.train import setup
+from hydromae.train.metrics_log import Journal
+from hydromae.train.trainer import train
+from hydromae.train.updates import Beginning
+from hydromae.variables import ATTRIBUTES
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
 
 RIVERS = rivers()
@@ -209,13 +209,13 @@ def test_a_run_says_what_it_is(tmp_path):
 @pytest.mark.parametrize("cached", [True, False])
 def test_cache_images_decides_whether_a_run_reads_its_record_into_memory_at_the_start(tmp_path, monkeypatch, cached):
     """Every modality of a record is mapped with the value of the option; its effect is tested in `data`."""
-    mapped, held_in = {}, record.held_in
+    mapped, held_in = {}, record_arrays.held_in
 
     def watched(shared, name, *given):
         mapped[name] = shared.cached
         return held_in(shared, name, *given)
 
-    monkeypatch.setattr(record, "held_in", watched)
+    monkeypatch.setattr(record_arrays, "held_in", watched)
     trained(tmp_path / "run", SMALL_MAPS.having(data={"cache_images": cached}), COUNTRY, stop_after=1)
     assert mapped == dict.fromkeys(SMALL_MAPS.model.modalities, cached)
 
@@ -267,4 +267,4 @@ def test_processes_compute_in_fp32_where_the_device_of_one_lacks_the_rest(monkey
     made = Beginning(
         config, RIVERS, scaling_of(RIVERS, SMALL), Path("run"), None, None, False, "torch", said.append, {}
     )
-    assert start.precision_of(made, Two(0, 2, torch.device("cpu"))) == "fp32" and "another process" in said[0]
+    assert setup.precision_of(made, Two(0, 2, torch.device("cpu"))) == "fp32" and "another process" in said[0]

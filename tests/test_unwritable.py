@@ -16,11 +16,11 @@ import xarray as xr
 from hydromae import cli
 from hydromae.cli import main
 from hydromae.cli.streams import Screen, open_closed, show, silence
-from hydromae.data.answers import write_answer
-from hydromae.data.store import building
 from hydromae.errors import InputError
-from hydromae.files import HDF5Stream, replacing, write_netcdf
-from hydromae.virtual.layout import MergedFile, write_months
+from hydromae.io.atomic import HDF5Stream, replacing, write_netcdf
+from hydromae.io.seed_layout import MergedFile, write_months
+from hydromae.io.write import write_answer
+from hydromae.store.zarr_store import building
 
 SMALL = 2**15
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from hydromae import modalities
+from hydromae import variables as modalities
 from hydromae.errors import InputError
 from hydromae.footprints import disc_footprints, footprint_mean
 from hydromae.grid import GridSpec

@@ -12,15 +12,15 @@ import pytest
 import torch
 import xarray as xr
 
-from hydromae.blend import Sums
+from hydromae.batching.record_arrays import record_of
 from hydromae.cli import main
-from hydromae.data.record import record_of
-from hydromae.data.scaling import Scaling, VariableScaling
 from hydromae.errors import InputError
+from hydromae.inference.predictor import SHIPPED, Model, load
+from hydromae.inference.sliding_window import Sums
+from hydromae.inference.widening import FILE, Widening, factors_of, read_widening, text_of
 from hydromae.model.checksums import check_seal
-from hydromae.model.distribution import Gaussians
-from hydromae.predict import SHIPPED, Model, load
-from hydromae.widening import FILE, Widening, factors_of, read_widening, text_of
+from hydromae.model.mixture import Gaussians
+from hydromae.store.scaling import Scaling, VariableScaling
 from test_predict import MODEL, RIVERS, with_holes
 
 LENGTH = MODEL.config.data.sequence_length

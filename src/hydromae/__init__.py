@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from hydromae.predict import Model
+    from hydromae.inference.predictor import Model
 
 __version__ = "0.1.0"
 
@@ -35,7 +35,9 @@ _set_defaults()
 
 
 def load(name: str | Path, device: str | torch.device | None = "auto", precision: str = "auto") -> Model:
-    """A trained model, from a run, a checkpoint, or a model folder; see `hydromae.predict.load`."""
-    from hydromae.predict import load as load_model  # torch is read only now, so that the command line starts at once
+    """A trained model, from a run, a checkpoint, or a model folder; see `hydromae.inference.predictor.load`."""
+    from hydromae.inference.predictor import (
+        load as load_model,  # torch is read only now, so that the command line starts at once
+    )
 
     return load_model(name, device, precision)

@@ -25,12 +25,9 @@ SIGNALS: dict[int, str] = {signal.SIGINT: "Ctrl+C", signal.SIGTERM: "SIGTERM"}
 class Interrupted(KeyboardInterrupt):
     """A training run was ended by a signal.
 
-    Attributes
-    ----------
-    signal : int
-        SIGINT or SIGTERM.
-    step : int or None
-        Of the checkpoint that was written for it; None where there was no time for one.
+    Attributes:
+        signal: SIGINT or SIGTERM.
+        step: Of the checkpoint that was written for it; None where there was no time for one.
     """
 
     def __init__(self, number: int, line: str, step: int | None = None) -> None:

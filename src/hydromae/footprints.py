@@ -31,22 +31,15 @@ def disc_footprints(
 ) -> Footprints:
     """Footprints of catchments known by position and area only: a disc of the area around the position.
 
-    Parameters
-    ----------
-    cell_easting, cell_northing : arrays (N,)
-        Centres of the land cells [m].
-    easting, northing : arrays (C,)
-        Centroid of each catchment, or its gauge where no centroid is known [m].
-    area : array (C,)
-        Catchment area [km²]; NaN counts as one cell.
-    cell_size : float
-        Width of a cell [m].
+    Args:
+        cell_easting, cell_northing (arrays (N,)): Centres of the land cells [m].
+        easting, northing (arrays (C,)): Centroid of each catchment, or its gauge where no centroid is known [m].
+        area (array (C,)): Catchment area [km²]; NaN counts as one cell.
+        cell_size: Width of a cell [m].
 
-    Returns
-    -------
-    Footprints
-        Every cell whose centre lies in the disc weighs the same; a disc that holds no centre takes the nearest cell.
-        An estimate: real boundaries, where they exist, are better.
+    Returns:
+        Footprints: Every cell whose centre lies in the disc weighs the same; a disc that holds no centre takes the nearest
+            cell. An estimate: real boundaries, where they exist, are better.
     """
     known = np.where(np.isfinite(area), area, cell_size**2 / 1e6)
     radius = np.sqrt(known * 1e6 / np.pi)

@@ -12,18 +12,12 @@ from jaxtyping import Bool, Float, Int
 class GridSpec:
     """A regular grid on the British National Grid (EPSG:27700), cut into square patches.
 
-    Attributes
-    ----------
-    rows, columns : int
-        Cells northward and eastward.
-    cell_size : float
-        Width of a cell [m].
-    northing, easting : float
-        Centre of the first (southern, western) row and column [m].
-    patch : int
-        Cells along the side of a patch.
-    land_threshold : float
-        Share of land cells from which a patch is a site.
+    Attributes:
+        rows, columns: Cells northward and eastward.
+        cell_size: Width of a cell [m].
+        northing, easting: Centre of the first (southern, western) row and column [m].
+        patch: Cells along the side of a patch.
+        land_threshold: Share of land cells from which a patch is a site.
     """
 
     rows: int = 290

@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from hydromae.batch import Batch
+from hydromae.batching.batch import Batch
+from hydromae.batching.masking import Hidden, targets
 from hydromae.config import Config
-from hydromae.masking import Hidden, targets
-from hydromae.model.distribution import Gaussians
-from hydromae.model.runoff import Told
-from hydromae.model.streams import Predictions
+from hydromae.model.mixture import Gaussians
+from hydromae.model.outputs import Predictions
+from hydromae.model.rainfall_runoff import Told
 
 
 def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
@@ -24,13 +24,10 @@ def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config)
     targets it has, so that a forecast of a week teaches as much as a simulated year; one without any adds nothing. So the
     loss of a batch is the mean of the losses of its windows, however the windows are shared out.
 
-    Returns
-    -------
-    total : Tensor
-        Scalar, differentiable.
-    parts : dict of Float[2]
-        For each modality, detached: the sum over windows of the mean squared error, and the number of windows that have
-        targets.
+    Returns:
+        total: Scalar, differentiable.
+        parts (dict of Float[2]): For each modality, detached: the sum over windows of the mean squared error, and the number
+            of windows that have targets.
     """
     weights, model = config.train.weights, config.model
     total = batch.days.new_zeros((), dtype=torch.float32)

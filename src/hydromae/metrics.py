@@ -26,19 +26,14 @@ def nse(answer: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
 
     NSE = 1 − Σ(s − o)² / Σ(o − mean(o))², with answers s and observations o.
 
-    Parameters
-    ----------
-    answer, truth : DataArray (time, ...)
-        Flow in the same units, e.g. mm/day.
+    Args:
+        answer, truth (DataArray (time, ...)): Flow in the same units, e.g. mm/day.
 
-    Returns
-    -------
-    DataArray (...)
-        1 is perfect, 0 is as good as the mean of the observations; NaN where the observations do not vary.
+    Returns:
+        DataArray (...): 1 is perfect, 0 is as good as the mean of the observations; NaN where the observations do not vary.
 
-    References
-    ----------
-    Nash and Sutcliffe (1970), J. Hydrol. 10, 282–290, doi:10.1016/0022-1694(70)90255-6. Computed by `scores`.
+    References:
+        Nash and Sutcliffe (1970), J. Hydrol. 10, 282–290, doi:10.1016/0022-1694(70)90255-6. Computed by `scores`.
     """
     return cast(xr.DataArray, scores_nse(answer, _where_varying(truth, answer), reduce_dims=["time"]))
 
@@ -49,19 +44,14 @@ def kge(answer: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     KGE = 1 − √((r − 1)² + (α − 1)² + (β − 1)²), with the correlation r, the ratio of standard deviations
     α = σ(s)/σ(o) and the ratio of means β = μ(s)/μ(o).
 
-    Parameters
-    ----------
-    answer, truth : DataArray (time, ...)
-        Flow in the same units.
+    Args:
+        answer, truth (DataArray (time, ...)): Flow in the same units.
 
-    Returns
-    -------
-    DataArray (...)
-        1 is perfect, 1 − √2 is as good as the mean; NaN where observations or answers do not vary.
+    Returns:
+        DataArray (...): 1 is perfect, 1 − √2 is as good as the mean; NaN where observations or answers do not vary.
 
-    References
-    ----------
-    Gupta et al. (2009), J. Hydrol. 377, 80–91, doi:10.1016/j.jhydrol.2009.08.003. Computed by `scores`.
+    References:
+        Gupta et al. (2009), J. Hydrol. 377, 80–91, doi:10.1016/j.jhydrol.2009.08.003. Computed by `scores`.
     """
     truth = _where_varying(truth, answer)
     answer = _where_varying(answer, truth)
@@ -80,22 +70,16 @@ def crps(quantiles: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     CRPS = 2 ∫₀¹ QS_τ dτ, with the pinball loss QS_τ = (𝟙[o < q_τ] − τ)(q_τ − o). The integral is a weighted sum: each
     level stands for the levels nearest to it, so it is an estimate that sharpens with the number of levels.
 
-    Parameters
-    ----------
-    quantiles : DataArray (quantile, time, ...)
-        Quantiles q_τ, with their levels τ as the coordinate `quantile`.
-    truth : DataArray (time, ...)
-        Observations in the same units.
+    Args:
+        quantiles (DataArray (quantile, time, ...)): Quantiles q_τ, with their levels τ as the coordinate `quantile`.
+        truth (DataArray (time, ...)): Observations in the same units.
 
-    Returns
-    -------
-    DataArray (...)
-        Mean over time, in the units of the observations; 0 is perfect.
+    Returns:
+        DataArray (...): Mean over time, in the units of the observations; 0 is perfect.
 
-    References
-    ----------
-    Laio and Tamea (2007), HESS 11, 1267–1277, equation 9; Gneiting and Ranjan (2011), J. Bus. Econ. Stat. 29, 411–422.
-    The pinball loss is computed by `scores`.
+    References:
+        Laio and Tamea (2007), HESS 11, 1267–1277, equation 9; Gneiting and Ranjan (2011), J. Bus. Econ. Stat. 29, 411–422.
+        The pinball loss is computed by `scores`.
     """
     return crps_of_days(quantiles, truth).mean("time")
 
@@ -118,28 +102,20 @@ def coverage(quantiles: xr.DataArray, truth: xr.DataArray, share: float) -> xr.D
 
     coverage = mean(𝟙[q_a ≤ o ≤ q_b]) with a = (1 − share)/2 and b = (1 + share)/2.
 
-    Parameters
-    ----------
-    quantiles : DataArray (quantile, time, ...)
-        Quantiles, with levels as the coordinate `quantile`; both ends of the interval must be among them.
-    truth : DataArray (time, ...)
-        Observations in the same units.
-    share : float
-        Nominal share, e.g. 0.5 or 0.9; a calibrated distribution scores the same number.
+    Args:
+        quantiles (DataArray (quantile, time, ...)): Quantiles, with levels as the coordinate `quantile`; both ends of the
+            interval must be among them.
+        truth (DataArray (time, ...)): Observations in the same units.
+        share: Nominal share, e.g. 0.5 or 0.9; a calibrated distribution scores the same number.
 
-    Returns
-    -------
-    DataArray (...)
-        Between 0 and 1.
+    Returns:
+        DataArray (...): Between 0 and 1.
 
-    Raises
-    ------
-    KeyError
-        If a level of the interval is not among the quantiles.
+    Raises:
+        KeyError: If a level of the interval is not among the quantiles.
 
-    References
-    ----------
-    Gneiting, Balabdaoui and Raftery (2007), J. R. Stat. Soc. B 69, 243–268, section 3.
+    References:
+        Gneiting, Balabdaoui and Raftery (2007), J. R. Stat. Soc. B 69, 243–268, section 3.
     """
     return held(quantiles, truth, share).mean("time")
 
@@ -158,20 +134,15 @@ def contingency(warned: xr.DataArray, happened: xr.DataArray) -> xr.Dataset:
 
     With hits h, misses m and false alarms f: CSI = h/(h + m + f), POD = h/(h + m), FAR = f/(h + f).
 
-    Parameters
-    ----------
-    warned, happened : DataArray (time, ...)
-        1 where an event was warned of or happened, 0 where not, NaN where unknown.
+    Args:
+        warned, happened (DataArray (time, ...)): 1 where an event was warned of or happened, 0 where not, NaN where unknown.
 
-    Returns
-    -------
-    Dataset
-        `csi`, `pod`, `far` (...); NaN where the denominator is zero (no event, no warning).
+    Returns:
+        Dataset: `csi`, `pod`, `far` (...); NaN where the denominator is zero (no event, no warning).
 
-    References
-    ----------
-    Schaefer (1990), Weather Forecast. 5, 570–575; Wilks (2011), Statistical Methods in the Atmospheric Sciences,
-    section 8.2. Computed by `scores`.
+    References:
+        Schaefer (1990), Weather Forecast. 5, 570–575; Wilks (2011), Statistical Methods in the Atmospheric Sciences,
+        section 8.2. Computed by `scores`.
     """
     warned, happened = warned.astype(float), happened.astype(float)
     table = BinaryContingencyManager(warned, happened).transform(reduce_dims=["time"])
@@ -189,20 +160,14 @@ def brier(probability: xr.DataArray, happened: xr.DataArray) -> xr.DataArray:
 
     BS = mean((p − e)²), with the probability p and e = 1 where the event happened, else 0.
 
-    Parameters
-    ----------
-    probability : DataArray (time, ...)
-        Between 0 and 1.
-    happened : DataArray (time, ...)
-        1 where the event happened, 0 where not, NaN where unknown.
+    Args:
+        probability (DataArray (time, ...)): Between 0 and 1.
+        happened (DataArray (time, ...)): 1 where the event happened, 0 where not, NaN where unknown.
 
-    Returns
-    -------
-    DataArray (...)
-        0 is perfect; always saying 0.5 scores 0.25.
+    Returns:
+        DataArray (...): 0 is perfect; always saying 0.5 scores 0.25.
 
-    References
-    ----------
-    Brier (1950), Mon. Weather Rev. 78, 1–3. Computed by `scores`.
+    References:
+        Brier (1950), Mon. Weather Rev. 78, 1–3. Computed by `scores`.
     """
     return cast(xr.DataArray, brier_score(probability.astype(float), happened.astype(float), reduce_dims=["time"]))

@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from hydromae.config.schema import Precision
 from hydromae.errors import InputError, first_line
-from hydromae.settings import Precision
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 X86 = ("x86_64", "amd64")
@@ -33,10 +33,8 @@ TENSOR_CORES = (7, 0)
 def pick_device(name: str | torch.device | None = "auto") -> torch.device:
     """The named device; with "auto" or None the best one that works here: CUDA, Apple's MPS, else CPU.
 
-    Raises
-    ------
-    InputError
-        If there is no such device here, or it fails.
+    Raises:
+        InputError: If there is no such device here, or it fails.
     """
     name = "auto" if name is None else str(name)
     if name == "auto":
@@ -80,10 +78,8 @@ def widest(device: torch.device) -> torch.dtype:
 def precision_named(name: str) -> Precision:
     """The precision of that name.
 
-    Raises
-    ------
-    InputError
-        If there is none.
+    Raises:
+        InputError: If there is none.
     """
     for precision in get_args(Precision):
         if precision == name:
@@ -94,14 +90,10 @@ def precision_named(name: str) -> Precision:
 def pick_precision(asked: Precision, device: torch.device, trained: Precision = "auto") -> Precision:
     """The precision to compute in: "fp32", "bf16" or "fp16".
 
-    Parameters
-    ----------
-    asked : Precision
-        What the user asks for. All but "auto" is obeyed, unless the device has no products in it.
-    device : torch.device
-    trained : Precision
-        What a model that answers was trained in: with "auto", it is used where it is native to the device, else fp32.
-        A model trained in "auto" answers in bf16 where that is native.
+    Args:
+        asked: What the user asks for. All but "auto" is obeyed, unless the device has no products in it.
+        trained: What a model that answers was trained in: with "auto", it is used where it is native to the device, else
+            fp32. A model trained in "auto" answers in bf16 where that is native.
     """
     if asked != "auto":
         return "fp32" if lacks("products", device.type, DTYPES[asked]) else asked

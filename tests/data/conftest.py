@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from hydromae.modalities import ATTRIBUTES, VARIABLES
-from hydromae.virtual.layout import MergedFile, write_months
-from hydromae.virtual.seed import write_seed
+from hydromae.io.seed_layout import MergedFile, write_months
+from hydromae.variables import ATTRIBUTES, VARIABLES
+from hydromae.virtual.seed_files import write_seed
 from records import rain_maps
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hydromae.data.antecedent import MEMORIES, antecedent, width
+from hydromae.batching.antecedent import MEMORIES, antecedent, width
 
 MEAN, SQUARE, SHARE = range(3)
 

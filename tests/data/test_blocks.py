@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hydromae.data.blocks import ahead, write_made
-from hydromae.data.scaling import Scaling
-from hydromae.data.store import SHARD_DAYS, blocks_of, open_store, scaling_of
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
+from hydromae.store.scaling import Scaling
+from hydromae.store.streaming import ahead, write_made
+from hydromae.store.zarr_store import SHARD_DAYS, blocks_of, open_store, scaling_of
 from synthetic import country, rivers
 
 GRID = GridSpec(rows=8, columns=6, patch=2)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import xarray as xr
 
-from hydromae.data import cache
-from hydromae.data.cache import scaling_for
-from hydromae.data.scaling import Scaling
-from hydromae.data.store import open_store, write_store
 from hydromae.errors import InputError
-from hydromae.modalities import VARIABLES
+from hydromae.store import scaling_cache
+from hydromae.store.scaling import Scaling
+from hydromae.store.scaling_cache import scaling_for
+from hydromae.store.zarr_store import open_store, write_store
+from hydromae.variables import VARIABLES
 from synthetic import SMALL, TRAINING, rivers
 
 HELD = SMALL.having(data={"held_out": ("1002",)})
@@ -43,7 +43,7 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         calls.append(period)
         return fit(dataset, period)
 
-    monkeypatch.setattr(cache.Scaling, "fit", counted)
+    monkeypatch.setattr(scaling_cache.Scaling, "fit", counted)
     return calls
 
 

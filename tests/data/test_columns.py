@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from hydromae.data import readers
-from hydromae.data.readers.gauges import Gauge, Product, side_by_side
-from hydromae.data.readers.layout import FrameLayout
-from hydromae.data.readers.names import named
-from hydromae.data.readers.table import from_frame, read_frame
+from hydromae.datasets import reader
+from hydromae.datasets.gauges import Gauge, Product, side_by_side
 from hydromae.errors import InputError
+from hydromae.io.dataframe import FrameLayout
+from hydromae.io.names import named
+from hydromae.io.table import from_frame, read_frame
 
 DAYS = pd.date_range("2001-01-01", periods=3)
 CANONICAL = {
@@ -127,10 +127,10 @@ def test_units_beside_the_names() -> None:
     held = flow.set_index(["date", "catchment"]).to_xarray().rename(date="time")
     held["catchment-area"] = held["catchment-area"].isel(time=0)
     with pytest.raises(InputError, match="'qobs' may be it"):
-        readers.read(held)
+        reader.read(held)
     held["qobs"].attrs["units"] = "m3 s-1"
     held = held.assign(q_mean=held["qobs"].mean("time"), pet_mean=held["qobs"].mean("time"))
-    np.testing.assert_allclose(readers.read(held)["riverflow"].values[0], [1.0, 0.1], rtol=1e-6)
+    np.testing.assert_allclose(reader.read(held)["riverflow"].values[0], [1.0, 0.1], rtol=1e-6)
 
 
 def test_a_river_without_the_best_column_has_the_second() -> None:
@@ -162,7 +162,7 @@ def test_an_answer_holds_what_the_second_column_said(tmp_path: Path) -> None:
     whole = layout.to_dataset(answer, record)
     np.testing.assert_allclose(whole["riverflow"].sel(catchment=2), [0.5, 0.5, 7.0], rtol=1e-6)
     given.to_csv(tmp_path / "a.csv", index=False)
-    asked = readers.question(tmp_path / "a.csv", as_text=True)
+    asked = reader.question(tmp_path / "a.csv", as_text=True)
     assert isinstance(asked.layout, FrameLayout)
     text = asked.layout.restore(answer, asked.record)
     assert text["discharge_spec"].tolist() == ["1.0", "0.5", "1.0", "0.5", "1.0", "7.0"]

@@ -11,13 +11,13 @@ import xarray as xr
 
 from explored import small_country
 from hydromae.cli import main
-from hydromae.data import readers
-from hydromae.data.credit import MAP_CREDITS, credit_of, credits_in
-from hydromae.data.prepare import prepare
-from hydromae.data.scaling import Scaling
-from hydromae.data.store import load_store, source_of, write_store
-from hydromae.evaluate.run import run_protocol
+from hydromae.datasets import reader
+from hydromae.evaluate.benchmark import run_protocol
+from hydromae.io.credits import MAP_CREDITS, credit_of, credits_in
+from hydromae.preprocess.prepare import prepare
 from hydromae.report.page import write_report
+from hydromae.store.scaling import Scaling
+from hydromae.store.zarr_store import load_store, source_of, write_store
 from hydromae.virtual import virtual_catchments
 from hydromae.virtual.downloads import LAYOUTS
 from synthetic import rivers
@@ -52,9 +52,9 @@ def test_a_report_credits_whoever_made_the_data_or_nobody(own: dict, credit: str
 
 def test_a_table_says_it_by_its_attributes() -> None:
     frame = pd.DataFrame({"date": ["2001-01-01"], "catchment": [1], "riverflow": [1.0]})
-    assert readers.read(frame).attrs == {}
+    assert reader.read(frame).attrs == {}
     frame.attrs = {"source": "Office of Rivers", "units": "mm/day", "license": ["none"]}
-    assert credits_in(readers.read(frame)) == ["Office of Rivers"]
+    assert credits_in(reader.read(frame)) == ["Office of Rivers"]
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_files_of_a_product_are_its_own_unless_they_were_invented(
     layout: str, credit: str, virtual: xr.Dataset, tmp_path: Path
 ) -> None:
     LAYOUTS[layout](tmp_path / "files", virtual)
-    assert readers.read(tmp_path / "files").attrs["source"].startswith(credit)
+    assert reader.read(tmp_path / "files").attrs["source"].startswith(credit)
     assert main(["virtual", str(tmp_path / "v"), "--layout", layout, "--days", "40", "--catchments", "3"]) == 0
     product = credit.partition(":")[0]
-    assert readers.read(tmp_path / "v").attrs["source"] == f"{product}: {INVENTED}"
+    assert reader.read(tmp_path / "v").attrs["source"] == f"{product}: {INVENTED}"
 
 
 def test_a_store_of_several_sources_names_each_once(virtual: xr.Dataset, tmp_path: Path) -> None:

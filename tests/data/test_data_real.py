@@ -5,16 +5,16 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from hydromae.data import derived, readers
-from hydromae.data.national import MapMaker
-from hydromae.data.readers import camels_gb, evaporation, haduk, land, nrfa
+from hydromae.datasets import camels_gb, derived, evaporation, haduk, land, reader
+from hydromae.io import attributes
+from hydromae.preprocess.national import MapMaker
 
 pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
 def rivers(real_data):
-    return readers.read(real_data / "camels_gb_daily.nc", real_data / "Catchment_attributes_nrfa.csv")
+    return reader.read(real_data / "camels_gb_daily.nc", real_data / "Catchment_attributes_nrfa.csv")
 
 
 def test_camels_gb_record(rivers):
@@ -92,12 +92,12 @@ def test_soil_bucket_follows_era5_land(rivers, real_data):
 
 
 def test_every_attribute_row_of_the_catalogue_is_read(real_data):
-    catalogue = nrfa.read(real_data / "Catchment_attributes_nrfa.csv")
+    catalogue = attributes.read(real_data / "Catchment_attributes_nrfa.csv")
     assert catalogue.sizes["catchment"] == 604
     known = np.isfinite(catalogue["centroid_easting"].values)
     assert known.sum() == 464
     # positions worked out from latitude and longitude agree with the catalogue's own to a few metres
-    again = readers.record.positions(catalogue.drop_vars(["easting", "northing"]))
+    again = reader.record.positions(catalogue.drop_vars(["easting", "northing"]))
     apart = np.hypot(again["easting"] - catalogue["easting"], again["northing"] - catalogue["northing"])
     assert float(apart.median()) < 10
 

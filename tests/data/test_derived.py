@@ -5,7 +5,14 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from hydromae.data.derived import BlockKriging, Bucket, day_of_year_mean, oudin_evaporation, rain_maps, temperature_maps
+from hydromae.datasets.derived import (
+    BlockKriging,
+    Bucket,
+    day_of_year_mean,
+    oudin_evaporation,
+    rain_maps,
+    temperature_maps,
+)
 from hydromae.footprints import disc_footprints
 
 

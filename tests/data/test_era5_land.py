@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from hydromae.data.readers import era5_land, read
-from hydromae.data.readers.onto import Onto
-from hydromae.data.readers.options import reading_with
-from hydromae.data.readers.ranges import PROCESSING
+from hydromae.datasets import era5_land
+from hydromae.datasets.reader import read
+from hydromae.datasets.target_grid import Onto
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
+from hydromae.io.options import reading_with
+from hydromae.io.value_ranges import PROCESSING
 
 LATITUDE, LONGITUDE = np.round(np.arange(54, 50.9, -0.5), 1), np.round(np.arange(-3, 1.01, 0.5), 1)
 GRID = GridSpec(rows=8, columns=10, cell_size=25000.0, northing=200000.0, easting=400000.0, patch=2)

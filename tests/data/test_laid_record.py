@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
-from hydromae.data.laid import Shared, held_in
-from hydromae.data.record import VARIANCE_FLOOR, neighbour_groups, record_of
-from hydromae.data.scaling import Scaling, VariableScaling
-from hydromae.data.windows import batch_of
+from hydromae.batching.record_arrays import VARIANCE_FLOOR, neighbour_groups, record_of
+from hydromae.batching.shared_arrays import Shared, held_in
+from hydromae.batching.windows import batch_of
+from hydromae.config.presets import PRESETS
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
-from hydromae.presets import PRESETS
+from hydromae.store.scaling import Scaling, VariableScaling
 from records import GRID, SCALING, catchments, config_of, national
 
 

@@ -11,15 +11,16 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hydromae.data import readers
-from hydromae.data.answers import write_answer
-from hydromae.data.fill import fill
-from hydromae.data.readers import nrfa, table
-from hydromae.data.readers.ahead import with_days
-from hydromae.data.readers.layout import FrameLayout
-from hydromae.data.readers.names import quantile_suffix
-from hydromae.data.readers.table_file import dialect_of, read_text
+from hydromae.datasets import reader
 from hydromae.errors import InputError
+from hydromae.io import attributes as nrfa
+from hydromae.io import table
+from hydromae.io.csv_parquet import dialect_of, read_text
+from hydromae.io.dataframe import FrameLayout
+from hydromae.io.extend import with_days
+from hydromae.io.names import quantile_suffix
+from hydromae.io.write import write_answer
+from hydromae.preprocess.fill import fill
 
 AREA = 43.2
 """Areas [km²] at which 1 mm/day is 0.5 m³/s."""
@@ -41,7 +42,7 @@ def answered(record: xr.Dataset) -> xr.Dataset:
 
 def ask(file: Path, out: Path, **options: str) -> pd.DataFrame | xr.Dataset:
     """What the command line does with a file, with the stand-in for a model; the answer as it is read from its file."""
-    question = readers.question(file, as_text=out.suffix == ".csv", **options)
+    question = reader.question(file, as_text=out.suffix == ".csv", **options)
     is_table = out.suffix in (".csv", ".parquet")
     form = question.layout.to_frame if is_table else question.layout.to_dataset
     write_answer(form(answered(question.record), question.record), out, question.dialect)
@@ -106,7 +107,7 @@ def test_a_wide_csv_says_its_units_or_is_asked_for_them(tmp_path: Path) -> None:
     lines = [line.split(",") for line in (tmp_path / "a.csv").read_text().splitlines()]
     assert lines[0] == header
     assert lines[1] == ["1/2/2009", "1.5", "2.0", "x", "1.5", "1.5", "1.5", "0", "1.0", "2.0", "4.0", "1"]
-    record = readers.question(tmp_path / "q.csv", units="mm/day").record
+    record = reader.question(tmp_path / "q.csv", units="mm/day").record
     assert record["catchment"].values.tolist() == ["01013500", "2"]
     assert [str(day)[:10] for day in record["time"].values] == ["2009-02-01", "2009-02-02"]
     (tmp_path / "q.csv").write_text("time,1 [l]\n2009-02-01,1.5\n")
@@ -265,11 +266,11 @@ def test_quantiles_have_one_name_each() -> None:
 def test_a_folder_is_read_as_prepare_reads_it(tmp_path: Path) -> None:
     (tmp_path / "my.csv").write_text("date,catchment,riverflow\n2009-01-01,5,\n2009-01-02,5,1.5\n")
     (tmp_path / "my_attributes.csv").write_text("id,latitude,longitude\n5,51,-1\n")
-    question = readers.question(tmp_path)
+    question = reader.question(tmp_path)
     assert isinstance(question.layout, FrameLayout) and question.record["latitude"].item() == 51.0
     (tmp_path / "other.csv").write_text("date,catchment,riverflow\n2009-01-01,5,\n")
     with pytest.raises(InputError, match=r"2 files match \*\.csv"):
-        readers.question(tmp_path)
+        reader.question(tmp_path)
 
 
 # ---------------------------------------------------------------- Python and the command line, in every container

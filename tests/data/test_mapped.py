@@ -12,10 +12,10 @@ import pytest
 import xarray as xr
 
 from hydromae.cli import main
-from hydromae.data.credit import credits_in
-from hydromae.data.prepare import prepare
-from hydromae.data.store import grid_of, load_store, sources_of
 from hydromae.errors import InputError
+from hydromae.io.credits import credits_in
+from hydromae.preprocess.prepare import prepare
+from hydromae.store.zarr_store import grid_of, load_store, sources_of
 from hydromae.virtual.downloads import nrfa_csv
 from records import rain_maps
 

@@ -10,11 +10,11 @@ import pytest
 import xarray as xr
 
 from hydromae.cli import main
-from hydromae.data.readers import table
-from hydromae.data.readers.options import reading_with
-from hydromae.data.readers.ranges import processing_of
-from hydromae.data.store import load_store
 from hydromae.errors import InputError
+from hydromae.io import table
+from hydromae.io.options import reading_with
+from hydromae.io.value_ranges import processing_of
+from hydromae.store.zarr_store import load_store
 
 DAYS = pd.date_range("2001-01-01", periods=4)
 REMEDY = r"--negative-flow missing \(negative_flow='missing' in Python\)"

@@ -10,12 +10,13 @@ import pytest
 import xarray as xr
 
 from hydromae.cli import main
-from hydromae.data.physical import check_attribute
-from hydromae.data.readers import nrfa, read, table
-from hydromae.data.readers.given import attributes_of
-from hydromae.data.scaling import Scaling
-from hydromae.data.store import open_store, write_store
+from hydromae.datasets.reader import read
 from hydromae.errors import InputError
+from hydromae.io import attributes, table
+from hydromae.io.attribute_ranges import check_attribute
+from hydromae.io.memory import attributes_of
+from hydromae.store.scaling import Scaling
+from hydromae.store.zarr_store import open_store, write_store
 from synthetic import TRAINING, rivers
 
 RIVERS = rivers(3, 30)
@@ -52,7 +53,7 @@ def test_a_value_that_nothing_can_have_is_refused_by_every_reader(name, value, l
     traits.rename_axis("id").to_csv(tmp_path / "gauges.csv")
     series = RIVERS[["riverflow"]]
     with pytest.raises(InputError, match=rf"gauges\.csv: {said}"):
-        nrfa.read(tmp_path / "gauges.csv")
+        attributes.read(tmp_path / "gauges.csv")
     with pytest.raises(InputError, match=f"the attributes: {said}"):
         attributes_of(traits)
     with pytest.raises(InputError, match=f"the attributes: {said}"):
@@ -104,7 +105,7 @@ def test_codes_that_readers_know_stay_missing():
 
 def test_an_attribute_given_as_text_is_read_or_refused():
     traits = RIVERS[["latitude", "longitude"]].to_dataframe().assign(propwet=["0.3", "", "0.4"])
-    assert nrfa.of_frame(traits)["propwet"].values[[0, 2]].tolist() == [0.3, 0.4]
+    assert attributes.of_frame(traits)["propwet"].values[[0, 2]].tolist() == [0.3, 0.4]
     with pytest.raises(InputError, match="propwet holds '35 %'; write a number, or leave it empty"):
         attributes_of(traits.assign(propwet=["35 %", "", "0.4"]))
     with pytest.raises(InputError, match="propwet has type"):

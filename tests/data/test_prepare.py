@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from matplotlib import image
 
-from hydromae.data.inspect import picture, summary
-from hydromae.data.prepare import prepare, prepare_national
-from hydromae.data.store import grid_of, open_store, scaling_of, training_period_of
 from hydromae.errors import InputError
+from hydromae.preprocess.prepare import prepare, prepare_national
+from hydromae.store.inspect import picture, summary
+from hydromae.store.zarr_store import grid_of, open_store, scaling_of, training_period_of
 
 TRAIN = ("2009-01-01", "2010-12-31")
 

@@ -11,14 +11,14 @@ import pytest
 import xarray as xr
 
 from hydromae.cli import main
-from hydromae.data.prepare import prepare
-from hydromae.data.prepared import unmatched
-from hydromae.data.readers import read
-from hydromae.data.readers.found import find
-from hydromae.data.readers.products import PRODUCTS
-from hydromae.data.store import load_store
+from hydromae.datasets.discovery import find
+from hydromae.datasets.products import PRODUCTS
+from hydromae.datasets.reader import read
 from hydromae.errors import InputError
-from hydromae.modalities import ATTRIBUTES
+from hydromae.preprocess.describe import unmatched
+from hydromae.preprocess.prepare import prepare
+from hydromae.store.zarr_store import load_store
+from hydromae.variables import ATTRIBUTES
 from records import rain_maps
 
 DAYS = pd.date_range("2010-01-01", "2010-12-31")

@@ -6,10 +6,10 @@ import pytest
 import torch
 import xarray as xr
 
-from hydromae.data import readers
-from hydromae.data.readers import camels_gb, evaporation, land, nrfa
+from hydromae.datasets import camels_gb, evaporation, land, reader
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
+from hydromae.io import attributes
 
 TRAIN = ("2009-01-01", "2010-12-31")
 
@@ -55,7 +55,7 @@ def test_nrfa_reads_names_positions_and_blanks(attributes_csv):
     table.loc[1, "propwet"] = None
     table["centroid-easting"], table["centroid-northing"] = [1.0, 2.0, np.nan], [3.0, 4.0, np.nan]
     table.to_csv(attributes_csv, index=False)
-    dataset = nrfa.read(attributes_csv)
+    dataset = attributes.read(attributes_csv)
     assert dataset["propwet"].isnull().values.tolist() == [False, True, False]
     assert dataset["catchment-area"].attrs["units"] == "km2"
     assert dataset["centroid_easting"].values[1] == 2.0
@@ -75,32 +75,32 @@ def test_nrfa_reads_names_positions_and_blanks(attributes_csv):
 def test_nrfa_refuses(attributes_csv, change, line):
     change(pd.read_csv(attributes_csv)).to_csv(attributes_csv, index=False)
     with pytest.raises(InputError, match=line):
-        nrfa.read(attributes_csv)
+        attributes.read(attributes_csv)
 
 
 def test_nrfa_refuses_what_is_no_table(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        nrfa.read(tmp_path / "absent.csv")
+        attributes.read(tmp_path / "absent.csv")
     empty = tmp_path / "empty.csv"
     empty.write_text("")
     with pytest.raises(InputError, match="not a readable CSV"):
-        nrfa.read(empty)
+        attributes.read(empty)
 
 
 def test_attributes_join_by_catchment(attributes_csv):
     days = pd.date_range("2000-01-01", periods=2)
     record = xr.Dataset({"riverflow": (("time", "catchment"), np.ones((2, 2)))}, {"time": days, "catchment": [1002, 5]})
-    joined = nrfa.with_attributes(record, nrfa.read(attributes_csv), "a.nc")
+    joined = attributes.with_attributes(record, attributes.read(attributes_csv), "a.nc")
     np.testing.assert_allclose(joined["latitude"].values, [52.1, np.nan])
     assert joined["name"].values.tolist() == ["River 1002", ""]
     with pytest.raises(InputError, match=r"none of its 1 catchments \(first: 5\)"):
-        nrfa.with_attributes(record.isel(catchment=[1]), nrfa.read(attributes_csv), "a.nc")
+        attributes.with_attributes(record.isel(catchment=[1]), attributes.read(attributes_csv), "a.nc")
 
 
 def test_haduk_maps_are_gathered_to_land_cells(haduk, land_npz, tmp_path):
     path = tmp_path / "rain.nc"
     haduk.isel(time=[0, 2]).to_netcdf(path, engine="h5netcdf")
-    record = readers.haduk.read(path, land.read(land_npz))
+    record = reader.haduk.read(path, land.read(land_npz))
     assert record["cell"].values.tolist() == list(range(1, 12))
     assert record["cell"].attrs["compress"] == "row column"
     assert str(record["time"].values[0])[:19] == "2021-01-01T00:00:00"
@@ -115,8 +115,8 @@ def test_haduk_maps_are_gathered_to_land_cells(haduk, land_npz, tmp_path):
 def test_haduk_without_a_mask_keeps_observed_cells_and_tells_its_grid(haduk, tmp_path):
     path = tmp_path / "rain.nc"
     haduk.to_netcdf(path, engine="h5netcdf")
-    assert readers.haduk.read(path)["cell"].values.tolist() == list(range(1, 12))
-    assert readers.haduk.grid_of_file(path) == GridSpec(4, 3, 20000.0, 230000.0, 390000.0)
+    assert reader.haduk.read(path)["cell"].values.tolist() == list(range(1, 12))
+    assert reader.haduk.grid_of_file(path) == GridSpec(4, 3, 20000.0, 230000.0, 390000.0)
 
 
 def test_haduk_months_become_daily_rates(haduk, tmp_path):
@@ -124,23 +124,23 @@ def test_haduk_months_become_daily_rates(haduk, tmp_path):
     months.attrs["frequency"] = "mon"
     path = tmp_path / "mon.nc"
     months.to_netcdf(path, engine="h5netcdf")
-    record = readers.haduk.read(path)
+    record = reader.haduk.read(path)
     np.testing.assert_allclose(record["precipitation"].sel(cell=7).values, [21 / 31, 22 / 28, 23 / 31], rtol=1e-6)
 
 
 def test_haduk_refuses_other_files_and_grids(haduk, land_npz, tmp_path):
     haduk.rename(rainfall="sun").to_netcdf(tmp_path / "sun.nc", engine="h5netcdf")
     with pytest.raises(InputError, match=r"no rainfall or tas in it \(it holds sun\)"):
-        readers.haduk.read(tmp_path / "sun.nc")
+        reader.haduk.read(tmp_path / "sun.nc")
     haduk.isel(projection_y_coordinate=slice(0, 3)).to_netcdf(tmp_path / "small.nc", engine="h5netcdf")
     with pytest.raises(InputError, match="3 × 3 cells, but the land mask has 4 × 3"):
-        readers.haduk.read(tmp_path / "small.nc", land.read(land_npz))
+        reader.haduk.read(tmp_path / "small.nc", land.read(land_npz))
     haduk.isel(projection_x_coordinate=0).to_netcdf(tmp_path / "flat.nc", engine="h5netcdf")
     with pytest.raises(InputError, match="rainfall has dimensions"):
-        readers.haduk.read(tmp_path / "flat.nc")
+        reader.haduk.read(tmp_path / "flat.nc")
     haduk.isel(projection_y_coordinate=[0, 1, 3]).to_netcdf(tmp_path / "uneven.nc", engine="h5netcdf")
     with pytest.raises(InputError, match="not evenly spaced"):
-        readers.haduk.read(tmp_path / "uneven.nc")
+        reader.haduk.read(tmp_path / "uneven.nc")
 
 
 def test_land_from_npz_and_pt(land_npz, tmp_path):
@@ -190,18 +190,18 @@ def test_evaporation_csv(tmp_path):
 
 
 def test_read_tells_files_apart(camels_nc, attributes_csv, haduk, tmp_path, long_table):
-    record = readers.read(camels_nc, attributes_csv, ("2010-01-01", "2010-01-31"), TRAIN)
+    record = reader.read(camels_nc, attributes_csv, ("2010-01-01", "2010-01-31"), TRAIN)
     assert record.sizes["time"] == 31
     assert record["latitude"].values[0] == 52.0
     haduk.to_netcdf(tmp_path / "rain.nc", engine="h5netcdf")
-    assert "cell" in readers.read(tmp_path / "rain.nc").dims
-    assert readers.read(long_table)["riverflow"].shape == (4, 2)
+    assert "cell" in reader.read(tmp_path / "rain.nc").dims
+    assert reader.read(long_table)["riverflow"].shape == (4, 2)
     long_table.to_csv(tmp_path / "mine.csv", index=False)
-    assert readers.read(tmp_path / "mine.csv")["riverflow"].shape == (4, 2)
+    assert reader.read(tmp_path / "mine.csv")["riverflow"].shape == (4, 2)
     record.load().to_netcdf(tmp_path / "mine.nc", engine="h5netcdf")
-    again = readers.read(tmp_path / "mine.nc")
+    again = reader.read(tmp_path / "mine.nc")
     np.testing.assert_array_equal(again["riverflow"].values, record["riverflow"].values)
     assert "Oudin" in again["potential_evaporation"].attrs["derived"]
-    in_memory = readers.read(record)
+    in_memory = reader.read(record)
     np.testing.assert_array_equal(in_memory["temperature"].values, record["temperature"].values)
     assert in_memory["name"].values[2] == "River 1003"

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from hydromae.data.readers import record as rules
 from hydromae.errors import InputError
+from hydromae.io import conventions as rules
 
 
 def flow(days, values, name="riverflow", dtype=float):

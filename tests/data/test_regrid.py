@@ -11,8 +11,10 @@ import pytest
 import xarray as xr
 from pyproj import Transformer
 
-from hydromae.data.readers import era5_land, read, regrid
-from hydromae.data.readers.regrid import Onto
+from hydromae.datasets import chess as regrid
+from hydromae.datasets import era5_land
+from hydromae.datasets.chess import Onto
+from hydromae.datasets.reader import read
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 

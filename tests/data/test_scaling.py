@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from hydromae.data import scaling as module
-from hydromae.data.scaling import Scaling, VariableScaling
 from hydromae.errors import InputError
+from hydromae.store import scaling as module
+from hydromae.store.scaling import Scaling, VariableScaling
 
 TRAIN = ("2000-01-01", "2000-01-04")
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from hydromae.data.prepare import prepare_seed
 from hydromae.errors import InputError
+from hydromae.preprocess.prepare import prepare_seed
 
 RAIN = "precipitation_train_1989_2010.h5"
 MONTH = "precipitation_processed/precipitation_2001_01.h5"

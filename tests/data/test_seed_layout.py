@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 import torch
 
-from hydromae.modalities import ATTRIBUTES
+from hydromae.io.seed_layout import MISSING, MergedFile, on_grid
+from hydromae.variables import ATTRIBUTES
 from hydromae.virtual import virtual_record
 from hydromae.virtual.land import land_percent
-from hydromae.virtual.layout import MISSING, MergedFile, on_grid
-from hydromae.virtual.seed import DAYS, START, write_seed
+from hydromae.virtual.seed_files import DAYS, START, write_seed
 
 MAPS = ("precipitation", "soil_moisture", "temperature")
 EVER = {"Catchment_attributes/Catchment_attributes_nrfa.csv", "gb_temp_valid_mask_290x180.pt"}

@@ -10,15 +10,15 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from hydromae.batching.record_arrays import record_of
 from hydromae.cli import main
-from hydromae.data import scaling
-from hydromae.data.prepare import prepare, prepare_seed
-from hydromae.data.readers.seed import SeedFolder
-from hydromae.data.record import record_of
-from hydromae.data.store import grid_of, open_store, scaling_of, sources_of, training_period_of
+from hydromae.config.presets import PRESETS
+from hydromae.datasets.seed import SeedFolder
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
-from hydromae.presets import PRESETS
+from hydromae.preprocess.prepare import prepare, prepare_seed
+from hydromae.store import scaling
+from hydromae.store.zarr_store import grid_of, open_store, scaling_of, sources_of, training_period_of
 from hydromae.virtual import virtual_record
 from synthetic import country
 

@@ -11,17 +11,17 @@ import pytest
 import xarray as xr
 from matplotlib import image
 
+from hydromae.batching.record_arrays import gauge_positions, neighbour_groups
 from hydromae.cli import main
-from hydromae.data import readers
-from hydromae.data.fill import fill, filled_in
-from hydromae.data.merge import merge
-from hydromae.data.missing import Held, Missing, codes_of, longest_runs
-from hydromae.data.missing_sources import held_in
-from hydromae.data.patches import spatial_patches
-from hydromae.data.prepare import prepare_seed
-from hydromae.data.record import gauge_positions, neighbour_groups
-from hydromae.data.store import open_store
+from hydromae.datasets import reader
 from hydromae.errors import InputError
+from hydromae.preprocess.fill import fill, filled_in
+from hydromae.preprocess.merge import merge
+from hydromae.preprocess.missing import Held, Missing, codes_of, longest_runs
+from hydromae.preprocess.missing_sources import held_in
+from hydromae.preprocess.patches import spatial_patches
+from hydromae.preprocess.prepare import prepare_seed
+from hydromae.store.zarr_store import open_store
 
 S = -99999.0
 
@@ -109,7 +109,7 @@ def test_94_of_522_patches_and_76_groups_of_neighbours(seed_604, tmp_path, capsy
     assert sorted(np.concatenate(found["groups"])) == sorted(pd.read_csv(csv)["id"])
     assert image.imread(tmp_path / "p.png")[..., :3].std() > 0.05
     # neighbours share a group: it spans a small part of the country
-    rivers = readers.nrfa.read(csv)
+    rivers = reader.nrfa.read(csv)
     place = np.stack(gauge_positions(rivers), axis=-1) / 1000
     row_of = {number: index for index, number in enumerate(rivers["catchment"].values)}
     spread = [np.linalg.norm(np.ptp(place[[row_of[n] for n in group]], axis=0)) for group in found["groups"]]
@@ -296,24 +296,24 @@ def test_what_was_filled_is_marked_and_comes_back_as_nan(gappy, tmp_path, capsys
     for path in (out, tmp_path / "again.csv"):
         if path != out:
             table.to_csv(path, index=False)
-        record = readers.read(path)
+        record = reader.read(path)
         flow = record["riverflow"].sel(catchment=5).values
         np.testing.assert_allclose(flow, [10, np.nan, 30, np.nan, 50], rtol=1e-6)
         np.testing.assert_array_equal(record["evaporation"].sel(catchment=5).values, [0.5, 0.5, 0.5, np.nan, 0.5])
         # the record of the filled table is that of the table before it was filled
-        xr.testing.assert_identical(record, readers.read(gappy))
+        xr.testing.assert_identical(record, reader.read(gappy))
     (found,) = map(Missing.of, held_in(out, ("discharge_vol",)))
     assert found.report()["by_decade"]["2000s"] == {"values": 10, "nan": 3, "sentinel": 0, "infinite": 0, "filled": 2}
     # filled again with more patience: the marks of before stay
     assert fill(out, tmp_path / "more.parquet", 3)["filled"] == {"discharge_vol": 5, "evaporation": 3}
-    xr.testing.assert_identical(readers.read(tmp_path / "more.parquet"), readers.read(gappy))
+    xr.testing.assert_identical(reader.read(tmp_path / "more.parquet"), reader.read(gappy))
 
 
 def test_a_mark_must_be_true_or_false(gappy):
     table = pd.read_csv(gappy).assign(discharge_vol_filled=["perhaps"] * 7)
     table.to_csv(gappy, index=False)
     with pytest.raises(InputError, match="discharge_vol_filled holds 'perhaps'; write true"):
-        readers.read(gappy)
+        reader.read(gappy)
 
 
 def test_the_seeds_table_filled_gives_the_same_store(seed_folder, tmp_path):

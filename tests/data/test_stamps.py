@@ -11,14 +11,16 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from hydromae.data.readers import haduk, read, table
-from hydromae.data.readers.flow_table import FlowTable
-from hydromae.data.readers.grids import find_maps
-from hydromae.data.readers.map_file import MapFile
-from hydromae.data.readers.nrfa_files import open_series
-from hydromae.data.readers.record import daily
-from hydromae.data.readers.stamps import step_of, whole_days
+from hydromae.datasets import haduk
+from hydromae.datasets.gridded import find_maps
+from hydromae.datasets.map_file import MapFile
+from hydromae.datasets.nrfa import open_series
+from hydromae.datasets.reader import read
+from hydromae.datasets.seed_flow_table import FlowTable
 from hydromae.errors import InputError
+from hydromae.io import table
+from hydromae.io.conventions import daily
+from hydromae.io.timestamps import step_of, whole_days
 from records import rain_maps
 
 DAYS = pd.date_range("1999-09-01", periods=40)

@@ -10,12 +10,12 @@ import xarray as xr
 import zarr
 from filelock import FileLock, Timeout
 
-from hydromae import outputs
-from hydromae.data import store
-from hydromae.data.readers.land import cell_coordinates
-from hydromae.data.scaling import Scaling, VariableScaling
+from hydromae.datasets.land import cell_coordinates
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
+from hydromae.io import outputs
+from hydromae.store import zarr_store
+from hydromae.store.scaling import Scaling, VariableScaling
 
 SCALING = Scaling({"riverflow": VariableScaling("root", 1.0, 2.0)})
 GRID = GridSpec(4, 3, 20000.0, 230000.0, 390000.0)
@@ -40,7 +40,7 @@ def record():
 
 
 def write(record, path):
-    return store.write_store(
+    return zarr_store.write_store(
         record, path, scaling=SCALING, sources=SOURCES, grid=GRID, training_period=("2000-01-01", "2001-01-01")
     )
 
@@ -49,14 +49,14 @@ def write(record, path):
 def test_round_trip(record, tmp_path, kind):
     path = {"folder": tmp_path / "a.zarr", "file": f"file://{tmp_path}/a.zarr", "memory": "memory://round/a.zarr"}[kind]
     write(record.chunk(time=77), path)
-    opened = store.open_store(path)
+    opened = zarr_store.open_store(path)
     xr.testing.assert_equal(opened.load(), record)
     assert opened["precipitation"].attrs == record["precipitation"].attrs
     assert list(opened.data_vars) == ["precipitation", "riverflow", "propwet"]
-    assert store.scaling_of(opened) == SCALING
-    assert store.grid_of(opened) == GRID
-    assert store.sources_of(opened) == SOURCES
-    assert store.training_period_of(opened) == ("2000-01-01", "2001-01-01")
+    assert zarr_store.scaling_of(opened) == SCALING
+    assert zarr_store.grid_of(opened) == GRID
+    assert zarr_store.sources_of(opened) == SOURCES
+    assert zarr_store.training_period_of(opened) == ("2000-01-01", "2001-01-01")
     system, name = fsspec.url_to_fs(str(path))
     assert [entry for entry in system.glob(f"{name}*") if "partial" in entry] == []
 
@@ -75,7 +75,7 @@ def test_layout_is_zarr_3_sharded_for_30_days(record, tmp_path):
 def test_a_gathered_map_scatters_back_by_its_own_coordinates(record, tmp_path):
     """CF: cell = row × columns + column, with `row` and `column` the axes in metres."""
     write(record, tmp_path / "a.zarr")
-    opened = store.open_store(tmp_path / "a.zarr")
+    opened = zarr_store.open_store(tmp_path / "a.zarr")
     row, column = np.divmod(opened["cell"].values, opened.sizes["column"])
     np.testing.assert_array_equal(opened["row"].values[row], opened["cell_northing"].values)
     np.testing.assert_array_equal(opened["column"].values[column], opened["cell_easting"].values)
@@ -87,8 +87,8 @@ def test_nothing_is_left_when_writing_fails(record, tmp_path):
         yield record.isel(time=slice(0, 900))
         raise RuntimeError("the disk is full")
 
-    with pytest.raises(RuntimeError, match="disk"), store.building(tmp_path / "a.zarr") as aside:
-        store.write_blocks(aside, record, failing())
+    with pytest.raises(RuntimeError, match="disk"), zarr_store.building(tmp_path / "a.zarr") as aside:
+        zarr_store.write_blocks(aside, record, failing())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -110,42 +110,42 @@ def test_what_a_user_named_alike_is_not_cleared(record, tmp_path):
 
 def test_a_store_that_is_being_written_is_left_alone(record, tmp_path):
     """Two at once would clear each other's work."""
-    with store.building(tmp_path / "a.zarr") as aside:
+    with zarr_store.building(tmp_path / "a.zarr") as aside:
         folder, name = outputs._place_of(outputs.new_place(tmp_path / "a.zarr"))
         assert not outputs._held.isdisjoint({folder / name})
         with pytest.raises(Timeout):
             FileLock(folder / name, timeout=0).acquire()
-        store.write_blocks(aside, record, store.blocks_of(record))
+        zarr_store.write_blocks(aside, record, zarr_store.blocks_of(record))
     assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
 
 
 def test_blocks_must_cover_the_days(record, tmp_path):
-    with pytest.raises(ValueError, match="900 of 1000 days"), store.building(tmp_path / "a.zarr") as aside:
-        store.write_blocks(aside, record, [record.isel(time=slice(0, 900))])
+    with pytest.raises(ValueError, match="900 of 1000 days"), zarr_store.building(tmp_path / "a.zarr") as aside:
+        zarr_store.write_blocks(aside, record, [record.isel(time=slice(0, 900))])
 
 
 def test_what_is_no_store_is_refused(record, tmp_path):
     with pytest.raises(InputError, match="no such store"):
-        store.open_store(tmp_path / "absent.zarr")
+        zarr_store.open_store(tmp_path / "absent.zarr")
     (tmp_path / "folder").mkdir()
     with pytest.raises(InputError, match="not a hydromae store"):
-        store.open_store(tmp_path / "folder")
+        zarr_store.open_store(tmp_path / "folder")
     record[["propwet"]].drop_vars(["catchment", "name"]).to_zarr(tmp_path / "z.zarr", zarr_format=3, consolidated=False)
     with pytest.raises(InputError, match="not a hydromae store"):
-        store.open_store(tmp_path / "z.zarr")
-    assert not store.is_store(tmp_path / "absent.zarr")
+        zarr_store.open_store(tmp_path / "z.zarr")
+    assert not zarr_store.is_store(tmp_path / "absent.zarr")
     with pytest.raises(InputError, match="something is there already"):
         write(record, tmp_path / "folder")
     with pytest.raises(InputError, match="no attribute scaling"):
-        store.scaling_of(record)
+        zarr_store.scaling_of(record)
 
 
 def test_sources_carry_the_hash_of_file_and_folder(tmp_path, record):
     """SHA-256 of the three bytes "abc" is the example of FIPS 180-2."""
     (tmp_path / "a.nc").write_bytes(b"abc")
-    source = store.source_of(tmp_path / "a.nc", record)
+    source = zarr_store.source_of(tmp_path / "a.nc", record)
     assert source["sha256"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert source["units"] == {"riverflow": "mm day-1", "precipitation": "mm day-1"}
-    before = store.source_of(tmp_path)["sha256"]
+    before = zarr_store.source_of(tmp_path)["sha256"]
     (tmp_path / "a.nc").write_bytes(b"abd")
-    assert store.source_of(tmp_path)["sha256"] != before
+    assert zarr_store.source_of(tmp_path)["sha256"] != before

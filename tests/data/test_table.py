@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from hydromae.data.readers import table
 from hydromae.errors import InputError
+from hydromae.io import table
 
 
 def test_a_long_table_becomes_a_record(long_table):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from hydromae.data.readers import units
 from hydromae.errors import InputError
+from hydromae.io import units
 
 
 @pytest.mark.parametrize(

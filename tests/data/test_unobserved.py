@@ -11,17 +11,18 @@ import pytest
 import xarray as xr
 import zarr
 
-from hydromae.data.long_table import LongTable
-from hydromae.data.missing import Missing
-from hydromae.data.missing_sources import held_in
-from hydromae.data.prepare import prepare
-from hydromae.data.readers import load, table
-from hydromae.data.readers.flow_table import FlowTable
-from hydromae.data.readers.map_file import MapFile
-from hydromae.data.readers.map_files import Maps
-from hydromae.data.readers.unobserved import is_code, marks_of
-from hydromae.data.store import FORMAT, is_store, load_store, open_store
+from hydromae.datasets.map_file import MapFile
+from hydromae.datasets.map_files import Maps
+from hydromae.datasets.reader import load
+from hydromae.datasets.seed_flow_table import FlowTable
 from hydromae.errors import InputError
+from hydromae.io import table
+from hydromae.io.long_table import LongTable
+from hydromae.io.unobserved import is_code, marks_of
+from hydromae.preprocess.missing import Missing
+from hydromae.preprocess.missing_sources import held_in
+from hydromae.preprocess.prepare import prepare
+from hydromae.store.zarr_store import FORMAT, is_store, load_store, open_store
 
 DAYS = pd.date_range("2001-01-01", periods=5)
 PLACE = {"latitude": 52.0, "longitude": -1.0, "catchment-area": 86.4}

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hydromae.data.readers import read
-from hydromae.data.readers.volumes import refuse_volumes
+from hydromae.datasets.reader import read
 from hydromae.errors import InputError
+from hydromae.io.flow_units_check import refuse_volumes
 
 
 def rivers(column: str, shares: np.ndarray, days: int = 400, area: np.ndarray | float = 500.0) -> pd.DataFrame:

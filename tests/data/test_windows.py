@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from hydromae.batch import Batch
+from hydromae.batching.antecedent import antecedent
+from hydromae.batching.batch import Batch
+from hydromae.batching.record_arrays import Record, record_of
+from hydromae.batching.windows import KM_PER_DEGREE, augmented, batch_of, windows
 from hydromae.config import Config
-from hydromae.data.antecedent import antecedent
-from hydromae.data.record import Record, record_of
-from hydromae.data.scaling import without
-from hydromae.data.windows import KM_PER_DEGREE, augmented, batch_of, windows
 from hydromae.errors import InputError
-from hydromae.modalities import ATTRIBUTES
+from hydromae.store.scaling import without
+from hydromae.variables import ATTRIBUTES
 from records import FIRST, GRID, SCALING, catchments, config_of, national
 
 PERIOD = (FIRST, "2000-01-30")

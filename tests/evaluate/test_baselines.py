@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from hydromae.data.origin import Origin
 from hydromae.errors import InputError
 from hydromae.evaluate import baselines
-from hydromae.evaluate.regression import DonorRidge, bridged
-from hydromae.evaluate.transfer import WeightedDonors, nearest_gauge, positions
+from hydromae.evaluate.donor_regression import DonorRidge, bridged
+from hydromae.evaluate.donors import WeightedDonors, nearest_gauge, positions
+from hydromae.io.origin import Origin
 
 NAN = float("nan")
 

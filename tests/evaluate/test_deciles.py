@@ -7,7 +7,7 @@ import xarray as xr
 from scipy import stats
 
 from hydromae import metrics
-from hydromae.evaluate.deciles import by_decile, tenths
+from hydromae.evaluate.flow_deciles import by_decile, tenths
 
 EDGES = np.arange(1.0, 10.0)[:, None] * np.ones(2)
 

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from hydromae.data.windows import KEPT_TRAITS
+from hydromae.batching.windows import KEPT_TRAITS
 from hydromae.evaluate.lstm import LEVELS, Ensemble, Recipe, RegionalLSTM, known_traits
-from hydromae.evaluate.lstm_ahead import ByLead, ErrorCorrected
-from hydromae.modalities import ATTRIBUTES
-from hydromae.questions import issue_question
+from hydromae.evaluate.lstm_forecast import ByLead, ErrorCorrected
+from hydromae.inference.scenarios import issue_question
+from hydromae.variables import ATTRIBUTES
 
 DAYS, RIVERS = 500, 6
 RECIPE = Recipe(units=12, dropout=0.0, days=120, warm_up=30, sequences=8, steps=120, lr=1e-2)

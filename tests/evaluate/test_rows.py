@@ -8,9 +8,9 @@ import xarray as xr
 
 from hydromae.evaluate import protocol, score
 from hydromae.evaluate.baselines import Climatology, LogInterpolation
-from hydromae.evaluate.regression import DonorRidge
-from hydromae.evaluate.transfer import WeightedDonors, nearest_gauge, two_trait_donors
-from hydromae.modalities import ATTRIBUTES
+from hydromae.evaluate.donor_regression import DonorRidge
+from hydromae.evaluate.donors import WeightedDonors, nearest_gauge, two_trait_donors
+from hydromae.variables import ATTRIBUTES
 
 pytestmark = pytest.mark.real
 PERIOD = protocol.PERIODS["all"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from explored import mapped_country, small_country
-from hydromae.explore.country import Country
+from hydromae.explore.session import Country
 
 
 @pytest.fixture(scope="session")

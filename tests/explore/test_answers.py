@@ -12,11 +12,11 @@ import xarray as xr
 
 from explored import small_country
 from hydromae.errors import InputError
-from hydromae.explore.answers import ahead, hidden, view
-from hydromae.explore.asked import Ahead, Hide, MapDay, View, parsed
-from hydromae.explore.country import Country
 from hydromae.explore.maps import map_day, taken_patches
 from hydromae.explore.neighbours import neighbours
+from hydromae.explore.requests import Ahead, Hide, MapDay, View, parsed
+from hydromae.explore.responses import ahead, hidden, view
+from hydromae.explore.session import Country
 from hydromae.grid import GridSpec
 from synthetic import rivers
 

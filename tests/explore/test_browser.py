@@ -20,11 +20,11 @@ import xarray as xr
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from explored import mapped_country, serving
-from hydromae.data.windows import KEPT_TRAITS
-from hydromae.explore.country import Country
+from hydromae.batching.windows import KEPT_TRAITS
 from hydromae.explore.export import export
-from hydromae.modalities import ATTRIBUTES
-from hydromae.predict import load
+from hydromae.explore.session import Country
+from hydromae.inference.predictor import load
+from hydromae.variables import ATTRIBUTES
 from synthetic import rivers
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")

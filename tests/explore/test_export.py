@@ -14,10 +14,10 @@ import pytest
 
 from explored import small_country
 from hydromae.cli import explore, main
-from hydromae.data.store import open_store
 from hydromae.errors import InputError
-from hydromae.explore.country import Country
 from hydromae.explore.export import export, gaps_of, issue_days
+from hydromae.explore.session import Country
+from hydromae.store.zarr_store import open_store
 from hydromae.virtual import virtual_catchments
 from synthetic import rivers
 
@@ -131,11 +131,11 @@ def test_the_command_serves_until_it_is_ended(
 ) -> None:
     import webbrowser
 
-    from hydromae.explore import country, server
+    from hydromae.explore import server, session
 
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
-    monkeypatch.setattr(country, "open_country", lambda *_: small)
+    monkeypatch.setattr(session, "open_country", lambda *_: small)
     monkeypatch.setattr(server.uvicorn.Server, "run", lambda self, sockets: (_ for _ in ()).throw(KeyboardInterrupt))
     assert main(["explore", "small.zarr", "--model", "drawn"]) == 0
     said = capsys.readouterr().out

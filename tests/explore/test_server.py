@@ -14,8 +14,8 @@ from starlette.testclient import TestClient
 from explored import serving
 from hydromae.errors import InputError
 from hydromae.explore import page, server
-from hydromae.explore.country import Country
 from hydromae.explore.server import HOST, application, listening
+from hydromae.explore.session import Country
 
 GAP = {"river": "1001", "start": "2001-01-01", "end": "2001-07-19", "hide": [["2001-04-11", "2001-04-20"]]}
 AHEAD = {"river": "1001", "issue": "2001-05-31", "days": 5}

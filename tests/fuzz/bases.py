@@ -12,12 +12,12 @@ import pandas as pd
 import torch
 import xarray as xr
 
-import hydromae.data.inspect  # noqa: F401 takes seconds to load, which are no hang
+import hydromae.store.inspect  # noqa: F401 takes seconds to load, which are no hang
 from hydromae.cli import main
-from hydromae.data.store import open_store, scaling_of
-from hydromae.modalities import ATTRIBUTES
 from hydromae.model.mae import HydroMAE
+from hydromae.store.zarr_store import open_store, scaling_of
 from hydromae.train.checkpoint import save_model
+from hydromae.variables import ATTRIBUTES
 from records import rain_maps
 from synthetic import SMALL, rivers
 

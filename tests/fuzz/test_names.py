@@ -10,9 +10,9 @@ import pytest
 import xarray as xr
 from bases import PERIOD, Bases
 
-from hydromae.bounds import BOUNDS, _numbers
 from hydromae.cli import main
 from hydromae.config import Config
+from hydromae.config.bounds import BOUNDS, _numbers
 
 WICKED = ("../../escaped", "/tmp/hydromae-escaped", "a/b\\..\\c")
 

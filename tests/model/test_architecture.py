@@ -9,15 +9,15 @@ import pytest
 import torch
 
 import hydromae.model.mae as whole
-from hydromae.batch import Batch
-from hydromae.masking import Hidden, visible
-from hydromae.model.address import Address, nearest
+from hydromae.batching.batch import Batch
+from hydromae.batching.masking import Hidden, visible
+from hydromae.config.presets import BASE
+from hydromae.model.blocks import Block
 from hydromae.model.encoder import Embedding, contrast
-from hydromae.model.layers import Block
 from hydromae.model.mae import HydroMAE
-from hydromae.model.seats import Seats
-from hydromae.model.streams import Own, Stream
-from hydromae.presets import BASE
+from hydromae.model.outputs import Own, Stream
+from hydromae.model.packing import Seats
+from hydromae.model.positional import Address, nearest
 from samples import NATIONAL, all_tokens, built, no_tokens, sample, small, some_tokens
 
 MAPS, SERIES = NATIONAL[:3], NATIONAL[3:]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
-from hydromae.model.distribution import LOWEST_SPREAD, Gaussians, around, laid
+from hydromae.model.mixture import LOWEST_SPREAD, Gaussians, around, laid
 
 
 def drawn(seed: int, count: int = 3) -> Gaussians:

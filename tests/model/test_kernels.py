@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from gradients import double, same_gradients
 from hydromae import runtime
-from hydromae.model import kernels, lean, look, recurrence
-from hydromae.model.seats import Seats
+from hydromae.model import attention as look
+from hydromae.model import fused_ops, kernels, lstm
+from hydromae.model.packing import Seats
 
 CPU = torch.device("cpu")
 
@@ -67,8 +68,8 @@ def test_products_of_a_block(public: bool) -> None:
     feed = nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Linear(6, 4)).double()
     seats, tokens = Seats.all(2, 3, 2, CPU), double(12, 4)
     leaves = (tokens, *norm.parameters(), *feed.parameters())
-    same_gradients(lambda: lean.feed(tokens, norm, None, seats, feed), lambda: feed(norm(tokens)), *leaves)
-    same_gradients(lambda: lean.project(tokens, norm, feed[0]), lambda: feed[0](norm(tokens)), *leaves[:5])
+    same_gradients(lambda: fused_ops.feed(tokens, norm, None, seats, feed), lambda: feed(norm(tokens)), *leaves)
+    same_gradients(lambda: fused_ops.project(tokens, norm, feed[0]), lambda: feed[0](norm(tokens)), *leaves[:5])
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -77,13 +78,13 @@ def test_an_operation_without_a_kernel_for_the_dtype_runs_in_fp32_alone(
 ) -> None:
     """As on a CPU without AVX-512: the answer and the gradients are those of fp32 but for the rounding of what goes in."""
     torch.manual_seed(0)
-    layer, days = recurrence.opened(nn.LSTM(4, 6, bidirectional=True)), torch.randn(9, 3, 4)
-    exact = recurrence.run(layer, days.to(dtype).float())
+    layer, days = lstm.opened(nn.LSTM(4, 6, bidirectional=True)), torch.randn(9, 3, 4)
+    exact = lstm.run(layer, days.to(dtype).float())
     q, k, v = torch.randn(3, 1, 2, 5, 8).to(dtype)
     monkeypatch.setattr(runtime, "probe", lambda operation, kind, dtype: "no kernel")
     monkeypatch.setattr(nn.LSTM, "forward", _in_fp32_only(nn.LSTM.forward))
     with torch.autocast("cpu", dtype):
-        rough = recurrence.run(layer, days.to(dtype))
+        rough = lstm.run(layer, days.to(dtype))
     assert rough.dtype == dtype and torch.allclose(rough.float(), exact, atol=2.0**-8)
     rough.float().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in layer.parameters())

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from gradients import double, same_gradients
-from hydromae.model import lean
-from hydromae.model.seats import Seats
+from hydromae.model import fused_ops
+from hydromae.model.packing import Seats
 
 CPU = torch.device("cpu")
 
@@ -25,7 +25,7 @@ def layers(width: int, hidden: int) -> tuple[nn.LayerNorm, nn.Sequential]:
 def test_project() -> None:
     tokens, (norm, feed) = double(7, 4), layers(4, 6)
     leaves = (tokens, *norm.parameters(), *feed[0].parameters())
-    same_gradients(lambda: lean.project(tokens, norm, feed[0]), lambda: feed[0](norm(tokens)), *leaves)
+    same_gradients(lambda: fused_ops.project(tokens, norm, feed[0]), lambda: feed[0](norm(tokens)), *leaves)
 
 
 @pytest.mark.parametrize("whole", [True, False])
@@ -38,15 +38,15 @@ def test_feed_with_and_without_film(whole: bool) -> None:
         gamma, beta = film.flatten(0, 1)[seats.of_site].chunk(2, dim=-1)
         return feed((1 + gamma) * norm(tokens) + beta)
 
-    same_gradients(lambda: lean.feed(tokens, norm, film, seats, feed), plain, film, *leaves)
-    same_gradients(lambda: lean.feed(tokens, norm, None, seats, feed), lambda: feed(norm(tokens)), *leaves)
+    same_gradients(lambda: fused_ops.feed(tokens, norm, film, seats, feed), plain, film, *leaves)
+    same_gradients(lambda: fused_ops.feed(tokens, norm, None, seats, feed), lambda: feed(norm(tokens)), *leaves)
 
 
 def test_residual_drops_its_share_and_scales_the_rest() -> None:
     torch.manual_seed(0)
     tokens, branch = double(1000, 30), double(1000, 30, seed=1)
-    assert torch.equal(lean.residual(tokens, branch, 0.0), tokens + branch)
-    out = lean.residual(tokens, branch, 0.1)
+    assert torch.equal(fused_ops.residual(tokens, branch, 0.0), tokens + branch)
+    out = fused_ops.residual(tokens, branch, 0.1)
     added = (out - tokens).detach()
     kept = added.abs() > 1e-12
     assert float(kept.double().mean()) == pytest.approx(0.9, abs=0.006)  # 3.5 standard deviations
@@ -59,17 +59,17 @@ def test_residual_drops_its_share_and_scales_the_rest() -> None:
 def test_bits_of_dropout_are_drawn_anew_and_again_from_the_same_seed() -> None:
     tokens, branch = double(3, 5), double(3, 5, seed=1)
     torch.manual_seed(1)
-    one, other = (lean.residual(tokens, branch, 0.5) for _ in range(2))
+    one, other = (fused_ops.residual(tokens, branch, 0.5) for _ in range(2))
     torch.manual_seed(1)
-    assert not torch.equal(one, other) and torch.equal(one, lean.residual(tokens, branch, 0.5))
+    assert not torch.equal(one, other) and torch.equal(one, fused_ops.residual(tokens, branch, 0.5))
 
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_picks_and_sites(whole: bool) -> None:
     seats = Seats.all(2, 3, 2, CPU) if whole else Seats(torch.tensor([1, 4, 5, 7, 10]), (2, 3, 2))
     grid, held = double(2, 3, 2, 4), double(2, 2, 3, seed=1)
-    same_gradients(lambda: lean.picked(grid, seats), lambda: grid.flatten(0, 2)[seats.flat], grid)
-    same_gradients(lambda: lean.of_sites(held, seats), lambda: held.flatten(0, 1)[seats.of_site], held)
+    same_gradients(lambda: fused_ops.picked(grid, seats), lambda: grid.flatten(0, 2)[seats.flat], grid)
+    same_gradients(lambda: fused_ops.of_sites(held, seats), lambda: held.flatten(0, 1)[seats.of_site], held)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -81,8 +81,8 @@ def test_products_are_in_the_precision_of_autocast_and_gradients_in_that_of_the_
     )
     tokens = torch.randn(6, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
     with torch.autocast("cpu", dtype):
-        out = lean.feed(tokens, norm, None, seats, feed)
-        assert out.dtype == dtype and lean.project(tokens, norm, feed[0]).dtype == dtype
+        out = fused_ops.feed(tokens, norm, None, seats, feed)
+        assert out.dtype == dtype and fused_ops.project(tokens, norm, feed[0]).dtype == dtype
     out.float().square().sum().backward()
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in (tokens, *feed.parameters()))
     assert torch.allclose(out.float(), feed(norm(tokens)), atol=0.02)

@@ -9,14 +9,14 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from hydromae.batch import Batch, Places
+from hydromae.batching.batch import Batch, Places
+from hydromae.batching.masking import Hidden, draw
 from hydromae.config import Config
-from hydromae.data.scaling import Scaling, VariableScaling
 from hydromae.errors import InputError
 from hydromae.losses import loss
-from hydromae.masking import Hidden, draw
-from hydromae.modalities import MODALITIES
-from hydromae.model.streams import Predictions
+from hydromae.model.outputs import Predictions
+from hydromae.store.scaling import Scaling, VariableScaling
+from hydromae.variables import MODALITIES
 from samples import NAMES, all_tokens, built, no_tokens, sample, small, some_tokens
 
 EXAMPLES = settings(max_examples=8, deadline=None, derandomize=True, database=None, phases=(Phase.generate,))

@@ -8,11 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
-from hydromae.model.address import SEPARATIONS, nearest
+from hydromae.model.blocks import Block, Context, FiLM, LineMixer, RecurrentMixer, SpaceMixer
 from hydromae.model.decoder import CrossAttention
-from hydromae.model.layers import Block, Context, FiLM, LineMixer, RecurrentMixer, SpaceMixer
 from hydromae.model.mae import HydroMAE
-from hydromae.model.seats import Direction, Seats
+from hydromae.model.packing import Direction, Seats
+from hydromae.model.positional import SEPARATIONS, nearest
 from samples import sample, small
 
 WIDTH, HEADS = 8, 2

@@ -7,16 +7,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hydromae.batch import Batch
+from hydromae.batching.batch import Batch
+from hydromae.batching.masking import Hidden, draw
+from hydromae.batching.record_arrays import record_of
+from hydromae.batching.windows import windows
 from hydromae.config import Config
-from hydromae.data.record import record_of
-from hydromae.data.windows import windows
 from hydromae.losses import loss
-from hydromae.masking import Hidden, draw
-from hydromae.model.layers import Context, FiLM, RecurrentMixer
+from hydromae.model.blocks import Context, FiLM, RecurrentMixer
 from hydromae.model.mae import HydroMAE
-from hydromae.model.seats import Seats
-from hydromae.model.streams import Own
+from hydromae.model.outputs import Own
+from hydromae.model.packing import Seats
 from hydromae.train.loss_scale import LossScale
 from samples import built, sample, small, some_tokens
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of

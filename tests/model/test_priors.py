@@ -7,9 +7,9 @@ import math
 import pytest
 import torch
 
-from hydromae.model.address import SEPARATIONS, nearest
-from hydromae.model.layers import Context
-from hydromae.model.priors import PRIORS, Priors, carry
+from hydromae.model.blocks import Context
+from hydromae.model.estimators import PRIORS, Priors, carry
+from hydromae.model.positional import SEPARATIONS, nearest
 from samples import sample
 
 OWN, DONORS, ALIKE, ALIKE_OWN = range(4)

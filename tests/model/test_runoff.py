@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from hydromae.model.runoff import Runoff, Told
+from hydromae.model.rainfall_runoff import Runoff, Told
 
 SIZE, DAYS, SITES = 2, 40, 3
 

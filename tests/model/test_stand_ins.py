@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import torch
 
-from hydromae.batch import Batch
+from hydromae.batching.batch import Batch
 from hydromae.model.mae import HydroMAE
-from hydromae.model.stand_ins import SHARE, StandIns
+from hydromae.model.out_of_fold import SHARE, StandIns
 from samples import built, no_tokens, sample, small
 
 CONFIG = small("rivers", runoff_dropout=0.0)
@@ -48,7 +48,7 @@ def hiding(batch: Batch, *rivers: int) -> dict[str, torch.Tensor]:
 
 
 def test_a_river_whose_flow_is_nowhere_seen_is_spoken_for_by_the_one_that_never_saw_it(monkeypatch):
-    monkeypatch.setattr("hydromae.model.stand_ins.SHARE", 0.0)
+    monkeypatch.setattr("hydromae.model.out_of_fold.SHARE", 0.0)
     model, batch = taught(sample("rivers"))
     change = said(model, batch, hiding(batch, 1, 2))
     assert change.shape[1] > 3

@@ -10,19 +10,19 @@ from pathlib import Path
 import pytest
 import torch
 
-from hydromae.batch import Batch
+from hydromae.batching.batch import Batch
+from hydromae.batching.masking import Hidden, draw
+from hydromae.batching.record_arrays import record_of
+from hydromae.batching.windows import windows
 from hydromae.config import Config
-from hydromae.data.record import record_of
-from hydromae.data.scaling import Scaling
-from hydromae.data.windows import windows
 from hydromae.errors import InputError
 from hydromae.losses import loss
-from hydromae.masking import Hidden, draw
-from hydromae.modalities import MODALITIES
 from hydromae.model.mae import HydroMAE
+from hydromae.model.outputs import Predictions
 from hydromae.model.serialization import load_model
-from hydromae.model.streams import Predictions
+from hydromae.store.scaling import Scaling
 from hydromae.train.checkpoint import save_model
+from hydromae.variables import MODALITIES
 from options import EVERYTHING, OPTIONS, STARTS, Switch
 from synthetic import GRID, country, rivers, scaling_of
 

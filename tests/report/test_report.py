@@ -15,14 +15,14 @@ import xarray as xr
 
 from hydromae.errors import InputError
 from hydromae.evaluate.score import FEW
-from hydromae.report.britain import coast, score_class
 from hydromae.report.chart import Scale, band, number, path
-from hydromae.report.journal import read_journal
+from hydromae.report.gb_map import coast, score_class
+from hydromae.report.labels import question
+from hydromae.report.metrics_log import read_journal
 from hydromae.report.page import write_report
 from hydromae.report.plots import Hydrograph, hydrograph, interval, runs, shown_days, top_of
 from hydromae.report.sections import line_styles
 from hydromae.report.summary import counted, needed_days, percentile, questions, row, table
-from hydromae.report.words import question
 
 CARD: dict[str, object] = {"name": "rivers", "weights": 341000}
 

@@ -12,14 +12,14 @@ from torch import Tensor
 
 from hydromae.config import Config
 from hydromae.errors import InputError
+from hydromae.inference.predictor import load
 from hydromae.losses import loss
-from hydromae.model.address import SEPARATIONS
 from hydromae.model.mae import HydroMAE
+from hydromae.model.positional import SEPARATIONS
 from hydromae.model.serialization import load_weights, merge_lora, newest
-from hydromae.predict import load
-from hydromae.train.adapt import ANSWERING, StandIn, Start, learning, stand_in_of
-from hydromae.train.journal import Journal
-from hydromae.train.loop import train
+from hydromae.train.finetune import ANSWERING, StandIn, Start, learning, stand_in_of
+from hydromae.train.metrics_log import Journal
+from hydromae.train.trainer import train
 from samples import PIXELS, built, sample, small, some_tokens
 from synthetic import SMALL, rivers, scaling_of
 

@@ -13,13 +13,13 @@ from safetensors.torch import load_file, save_file
 
 import hydromae.train.checkpoint as module
 from hydromae.config import Config
-from hydromae.data.scaling import Scaling
+from hydromae.distributed import World
 from hydromae.errors import InputError
 from hydromae.model.mae import HydroMAE
 from hydromae.model.serialization import checkpoints, load_model, newest
+from hydromae.store.scaling import Scaling
 from hydromae.train.checkpoint import load_checkpoint, prune, save_checkpoint, save_model
 from hydromae.train.engine import OwnEngine
-from hydromae.train.world import World
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
 
 SCALING = scaling_of(rivers(), SMALL)

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from hydromae.config import Config
+from hydromae.distributed import ALONE
 from hydromae.errors import InputError
 from hydromae.train import engine as engines
 from hydromae.train.engine import Computing, OwnEngine, make_engine
-from hydromae.train.world import ALONE
 
 NAME = "hydromae.train.deepspeed_engine"
 

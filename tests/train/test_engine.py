@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import nn
 
+from hydromae.batching.masking import draw
+from hydromae.batching.record_arrays import record_of
+from hydromae.batching.windows import windows
 from hydromae.config import Config, Precision
-from hydromae.data.record import record_of
-from hydromae.data.windows import windows
+from hydromae.distributed import World, joined
 from hydromae.losses import loss
-from hydromae.masking import draw
 from hydromae.model.mae import HydroMAE
 from hydromae.runtime import autocast
 from hydromae.train.engine import OwnEngine, loss_scale_of, make_engine
 from hydromae.train.loss_scale import LossScale
-from hydromae.train.world import World, joined
 from processes import together
 from synthetic import SMALL, rivers, scaling_of
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hydromae.errors import InputError
-from hydromae.train.journal import Journal
+from hydromae.train.metrics_log import Journal
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 import xarray as xr
 from safetensors.torch import load_file
 
-from hydromae.data import windows as windows_module
+from hydromae.batching import windows as windows_module
 from runs import RIVERS, STILL, run, watched
 
 

@@ -12,9 +12,9 @@ from zarr.storage import LocalStore
 
 from hydromae.cli import main
 from hydromae.config import Config
-from hydromae.data.scaling import Scaling
-from hydromae.data.store import open_store, scaling_of, write_store
-from hydromae.train.loop import train
+from hydromae.store.scaling import Scaling
+from hydromae.store.zarr_store import open_store, scaling_of, write_store
+from hydromae.train.trainer import train
 from processes import together
 from synthetic import SMALL, TRAINING, rivers
 

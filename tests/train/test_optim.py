@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from hydromae.config import Config, OptimizerConfig
+from hydromae.config.presets import PRESETS
 from hydromae.losses import loss
 from hydromae.model.mae import HydroMAE
-from hydromae.model.streams import Predictions
-from hydromae.presets import PRESETS
-from hydromae.train.optim import Average, Schedule, adamw
+from hydromae.model.outputs import Predictions
+from hydromae.train.optimizer import Average, Schedule, adamw
 from options import EVERYTHING, STARTS
 from runs import STILL, run, watched
 from samples import NATIONAL, all_tokens, sample

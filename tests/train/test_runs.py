@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from hydromae.distributed import ALONE, World
 from hydromae.errors import InputError
-from hydromae.predict import load
-from hydromae.train import runs
-from hydromae.train.loop import train
-from hydromae.train.world import ALONE, World
+from hydromae.inference.predictor import load
+from hydromae.train import new_runs
+from hydromae.train.trainer import train
 from runs import RIVERS, STILL
 from runs import run as trained
 from synthetic import scaling_of
@@ -81,13 +81,13 @@ class Recorded(World):
 
 def test_every_process_takes_the_folder_that_the_first_one_made(tmp_path, monkeypatch):
     first = Recorded(0, 1, torch.device("cpu"))
-    made = runs.new_folder(tmp_path, first)
+    made = new_runs.new_folder(tmp_path, first)
     monkeypatch.setattr(time, "time", lambda: 0.0)  # its clock does not matter
-    assert runs.new_folder(tmp_path, Recorded(1, 1, torch.device("cpu"), sums=first.sums)) == made
+    assert new_runs.new_folder(tmp_path, Recorded(1, 1, torch.device("cpu"), sums=first.sums)) == made
     assert list(tmp_path.iterdir()) == [made]
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file: cannot be written \(.*\); make room there, or name another folder"):
-        runs.new_folder(tmp_path / "file", ALONE)
+        new_runs.new_folder(tmp_path / "file", ALONE)

@@ -7,8 +7,8 @@ from itertools import product
 import pytest
 
 from hydromae.config import Config
+from hydromae.config.presets import PRESETS
 from hydromae.errors import InputError
-from hydromae.presets import PRESETS
 from hydromae.train.search import Range, Search, settled, space_of
 
 BASE, RIVERS = PRESETS["base"], PRESETS["rivers"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hydromae.data.record import record_of
-from hydromae.data.windows import windows
-from hydromae.train.shares import Masked, Share
-from hydromae.train.world import World, launched
+from hydromae.batching.record_arrays import record_of
+from hydromae.batching.windows import windows
+from hydromae.distributed import World, launched
+from hydromae.train.sampler import Masked, Share
 from synthetic import GRID, SMALL_MAPS, country, scaling_of
 
 

@@ -16,18 +16,18 @@ import pytest
 import torch
 from filelock import FileLock
 
+from hydromae.batching.masking import draw_each, targets
+from hydromae.batching.record_arrays import record_of
+from hydromae.batching.windows import windows
 from hydromae.config import Config
-from hydromae.data.record import record_of
-from hydromae.data.windows import windows
 from hydromae.errors import InputError
-from hydromae.masking import draw_each, targets
 from hydromae.model.mae import HydroMAE
 from hydromae.report.sweep import draw_sweep
 from hydromae.train import sweep as module
 from hydromae.train.checkpoint import save_model
-from hydromae.train.journal import Journal
+from hydromae.train.metrics_log import Journal
+from hydromae.train.sampler import seed_of
 from hydromae.train.search import Search
-from hydromae.train.shares import seed_of
 from hydromae.train.sweep import Trial, best_of, score, sweep
 from processes import LIMIT, begin, killed_at_the_end
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of

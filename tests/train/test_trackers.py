@@ -11,10 +11,10 @@ import pytest
 
 from hydromae.config import Config
 from hydromae.errors import InputError
-from hydromae.train import trackers
-from hydromae.train.journal import Journal
-from hydromae.train.loop import train
-from hydromae.train.trackers import Tracker, flat, open_tracker
+from hydromae.train import loggers
+from hydromae.train.loggers import Tracker, flat, open_tracker
+from hydromae.train.metrics_log import Journal
+from hydromae.train.trainer import train
 from synthetic import SMALL, rivers, scaling_of
 
 LINES = [
@@ -97,20 +97,20 @@ def test_wandb_without_an_account_writes_into_the_run_and_goes_on_as_the_same_ru
 
 
 def test_wandb_is_online_only_with_an_account_and_where_wandb_mode_allows(no_account, monkeypatch):
-    assert trackers._mode() == "offline"
+    assert loggers._mode() == "offline"
     monkeypatch.setenv("WANDB_MODE", "online")
-    assert trackers._mode() == "offline"
+    assert loggers._mode() == "offline"
     (no_account / ".netrc").write_text("machine api.elsewhere.org login user password x\n")
-    assert trackers._mode() == "offline"
+    assert loggers._mode() == "offline"
     (no_account / ".netrc").write_text(f"machine api.wandb.ai login user password {'0' * 40}\n")
-    assert trackers._mode() == "online"
+    assert loggers._mode() == "online"
     (no_account / ".netrc").write_text("machine\n")
-    assert trackers._mode() == "offline"
+    assert loggers._mode() == "offline"
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    assert trackers._mode() == "online"
+    assert loggers._mode() == "online"
     for mode in ("disabled", "offline"):
         monkeypatch.setenv("WANDB_MODE", mode)
-        assert trackers._mode() == mode
+        assert loggers._mode() == mode
 
 
 def test_project_and_entity_of_wandb_are_those_of_the_run(tmp_path, monkeypatch, no_account):
@@ -151,7 +151,7 @@ def test_a_tracker_that_is_named_and_absent_is_one_line_before_anything_is_writt
 
 def test_auto_takes_what_is_there_and_absence_is_no_error(tmp_path, monkeypatch):
     chosen = []
-    monkeypatch.setattr(trackers, "_has_wandb", lambda: True)
+    monkeypatch.setattr(loggers, "_has_wandb", lambda: True)
     chosen.append(open_tracker(tracking("auto"), tmp_path).name)
     monkeypatch.undo()
     without(monkeypatch, "wandb")
@@ -169,7 +169,7 @@ def test_a_folder_of_offline_runs_is_not_taken_for_wandb(tmp_path, monkeypatch):
     for name in [name for name in sys.modules if name.split(".")[0] == "wandb"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
-    assert not trackers._has_wandb()
+    assert not loggers._has_wandb()
     monkeypatch.delitem(sys.modules, "wandb", raising=False)
 
 
@@ -190,7 +190,7 @@ class Failing:
 
 def test_a_tracker_that_fails_is_said_once_and_ends_no_run(tmp_path, monkeypatch, caplog):
     writer = Failing()
-    monkeypatch.setattr(trackers, "_TensorBoard", lambda out, first: writer)
+    monkeypatch.setattr(loggers, "_TensorBoard", lambda out, first: writer)
     with caplog.at_level(logging.WARNING, logger="hydromae"):
         train(tracking("tensorboard"), rivers(), scaling_of(rivers(), SMALL), tmp_path / "run", device="cpu")
     said = [record.getMessage() for record in caplog.records]

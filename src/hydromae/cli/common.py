@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from rich.console import RenderableType
 
 from hydromae.errors import InputError
-from hydromae.outputs import Output, writing
+from hydromae.io.outputs import Output, writing
 
 Say = Callable[[RenderableType], None]
 Result = Mapping[str, Any]

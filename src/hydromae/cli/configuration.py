@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from hydromae.cli.convert import is_original
 from hydromae.config import Config
-from hydromae.effects import FIELDS, refuse_idle, replaced, value_of, without_idle
+from hydromae.config.effects import FIELDS, refuse_idle, replaced, value_of, without_idle
+from hydromae.config.presets import PRESETS
 from hydromae.errors import InputError
-from hydromae.presets import PRESETS
 
 Preset = Literal["tiny", "base", "fast", "rivers"]
 _chosen: list[Config] = [PRESETS["rivers"]]
@@ -36,10 +36,8 @@ def settled(settings: Config) -> Config:
 
     Task weights that are not named keep their values; fields that the options leave without effect return to their defaults.
 
-    Raises
-    ------
-    InputError
-        If an option has no effect.
+    Raises:
+        InputError: If an option has no effect.
     """
     base = chosen()
     weights = base.train.weights | dict(settings.train.task_weights)
@@ -65,10 +63,8 @@ def option(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
 def read_config(file: Path) -> Config:
     """The `config` that a Python file builds, or the configuration in a JSON file, such as that of a run.
 
-    Raises
-    ------
-    InputError
-        If the file is not there, fails, or holds no configuration.
+    Raises:
+        InputError: If the file is not there, fails, or holds no configuration.
     """
     if file.suffix == ".json" and file.is_file():
         try:

@@ -17,10 +17,10 @@ from hydromae.cli.fields import Fields, containers, imports, parse
 from hydromae.cli.literals import FACTORIES
 from hydromae.cli.reference import KNOWN, converted, flat, place_of
 from hydromae.config import Config
+from hydromae.config.presets import SEED
 from hydromae.errors import InputError
-from hydromae.files import write_whole
-from hydromae.outputs import Output, new_place
-from hydromae.presets import SEED
+from hydromae.io.atomic import write_whole
+from hydromae.io.outputs import Output, new_place
 
 NAME = "MAEConfig"
 ENOUGH = 3
@@ -94,10 +94,8 @@ def _known(names: set[str]) -> int:
 def conversion(file: Path) -> tuple[dict[str, list[str]], dict[str, Any], dict[str, str]]:
     """Name there -> fields here; field here -> value; name without a counterpart -> where the matter is decided.
 
-    Raises
-    ------
-    InputError
-        Names a field that is unknown, has no counterpart with its value, or contradicts another one.
+    Raises:
+        InputError: Names a field that is unknown, has no counterpart with its value, or contradicts another one.
     """
     names, changed, elsewhere, setter = dict[str, list[str]](), Fields(), dict[str, str](), dict[str, str]()
     for name, value in _chosen(file).items():
@@ -199,7 +197,7 @@ def text_of(file: Path, config: Config, store: str, output: str, elsewhere: dict
         f"# from {str(file)!r}",
         *(f"# {name!r} is no field here: {place}" for name, place in elsewhere.items()),
         "",
-        "from hydromae.presets import SEED",
+        "from hydromae.config.presets import SEED",
         "",
     ]
     parts = []

@@ -14,9 +14,9 @@ from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Result, Say
 from hydromae.cli.models import losses
-from hydromae.files import remove, write_netcdf
-from hydromae.outputs import Output, new_place
-from hydromae.presets import DEMO
+from hydromae.config.presets import DEMO
+from hydromae.io.atomic import remove, write_netcdf
+from hydromae.io.outputs import Output, new_place
 from hydromae.progress import telling
 
 if TYPE_CHECKING:
@@ -65,14 +65,14 @@ class Demo:
             raise
 
     def _make(self, say: Say) -> Result:
-        from hydromae.data.answers import write_answer
-        from hydromae.data.cache import scaling_for
-        from hydromae.data.store import open_store
-        from hydromae.evaluate.run import run_protocol
+        from hydromae.evaluate.benchmark import run_protocol
         from hydromae.evaluate.score import summary
-        from hydromae.predict import load
+        from hydromae.inference.predictor import load
+        from hydromae.io.write import write_answer
         from hydromae.report.page import write_report
-        from hydromae.train.loop import train
+        from hydromae.store.scaling_cache import scaling_for
+        from hydromae.store.zarr_store import open_store
+        from hydromae.train.trainer import train
 
         began = time.monotonic()
         self._first_page(say)
@@ -122,8 +122,8 @@ class Demo:
 
     def _first_page(self, say: Say) -> None:
         """Predictions of the shipped model for a few rivers, as a page, before anything is trained."""
-        from hydromae.evaluate.run import run_protocol
-        from hydromae.predict import load
+        from hydromae.evaluate.benchmark import run_protocol
+        from hydromae.inference.predictor import load
         from hydromae.report.page import write_report
         from hydromae.virtual import virtual_catchments
 
@@ -139,7 +139,7 @@ class Demo:
         say(f"{page.absolute()}: predictions of the shipped model gb-rivers; open it while a small model is trained")
 
     def _store(self, say: Say) -> Path:
-        from hydromae.data.prepare import prepare
+        from hydromae.preprocess.prepare import prepare
         from hydromae.virtual import virtual_catchments
 
         say(f"inventing {DAYS} days of {self.catchments} rivers, seed {self.seed}")

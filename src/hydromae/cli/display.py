@@ -26,12 +26,9 @@ BETWEEN_LINES = 30.0
 class Display:
     """Hears how far work is (`progress.Hear`) and what is logged while it is entered, and shows it.
 
-    Parameters
-    ----------
-    name : str
-        Of the whole, shown while no part of it says more.
-    quiet : bool
-        Show nothing.
+    Args:
+        name: Of the whole, shown while no part of it says more.
+        quiet: Show nothing.
     """
 
     def __init__(self, name: str, quiet: bool = False) -> None:

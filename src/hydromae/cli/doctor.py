@@ -17,7 +17,7 @@ from rich.text import Text
 
 from hydromae.cli.common import Result, Say
 from hydromae.errors import first_line
-from hydromae.outputs import Output
+from hydromae.io.outputs import Output
 
 EXTRAS = {
     "deepspeed": (("deepspeed",), "training on many GPUs"),
@@ -147,8 +147,8 @@ def _answer() -> float:
     """Seconds that the shipped model takes to fill gaps of 20 rivers over 400 days, after it was loaded."""
     import numpy as np
 
-    from hydromae.predict import load
-    from hydromae.questions import fill_gaps, gap_pattern
+    from hydromae.inference.predictor import load
+    from hydromae.inference.scenarios import fill_gaps, gap_pattern
     from hydromae.virtual import virtual_catchments
 
     rivers = virtual_catchments(400, 1, "2001-01-01", 20)
@@ -168,18 +168,12 @@ def _build_locks() -> dict[str, str]:
 class Check:
     """One check of the doctor.
 
-    Attributes
-    ----------
-    name : str
-        In words; the row of a check that gives seconds, or that failed.
-    work : callable
-        Gives rows, or seconds; it may raise whatever it meets.
-    rows : bool
-        Whether it gives rows; else seconds.
-    needs_packages : bool
-        Whether it is made only where all of `NEEDED` are installed.
-    shown : bool
-        Whether what it gives is in the table; else it is advice alone.
+    Attributes:
+        name: In words; the row of a check that gives seconds, or that failed.
+        work: Gives rows, or seconds; it may raise whatever it meets.
+        rows: Whether it gives rows; else seconds.
+        needs_packages: Whether it is made only where all of `NEEDED` are installed.
+        shown: Whether what it gives is in the table; else it is advice alone.
     """
 
     name: str

@@ -14,11 +14,11 @@ from tyro.conf import Positional, arg
 from hydromae.cli.common import Result, Say
 from hydromae.config import Precision
 from hydromae.errors import InputError
-from hydromae.outputs import PAGES, Output, replaced_file
+from hydromae.io.outputs import PAGES, Output, replaced_file
 from hydromae.progress import over, remarked_once, telling
 
 if TYPE_CHECKING:
-    from hydromae.explore.country import Country
+    from hydromae.explore.session import Country
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Explore:
         if self.export is None and not (find_spec("starlette") and find_spec("uvicorn")):
             raise InputError("the explorer needs starlette and uvicorn: pip install 'hydromae[explore]'")
         start, end = (_day(name, text) for name, text in (("start", self.start), ("end", self.end)))
-        from hydromae.explore.country import open_country
+        from hydromae.explore.session import open_country
 
         country = open_country(self.store, self.model, self.scores, self.device, self.precision)
         with remarked_once():

@@ -12,7 +12,7 @@ from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Result, Say
 from hydromae.errors import InputError
-from hydromae.outputs import Output, shared_folder
+from hydromae.io.outputs import Output, shared_folder
 
 Source = Literal["nrfa", "camels-gb-1", "camels-gb-2", "caravan"]
 

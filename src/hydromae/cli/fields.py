@@ -37,10 +37,8 @@ class Source:
 def parse(file: Path) -> ast.Module:
     """The syntax of a Python file.
 
-    Raises
-    ------
-    InputError
-        If it is no Python file.
+    Raises:
+        InputError: If it is no Python file.
     """
     try:
         return ast.parse(file.read_text(encoding="utf-8"))
@@ -64,10 +62,8 @@ def imports(tree: ast.Module) -> dict[str, str]:
 def containers(file: Path) -> dict[str, Fields]:
     """What a file holds fields in, by name: instances, dictionaries, and classes of which nothing else is made.
 
-    Raises
-    ------
-    InputError
-        Where fields are set in a way that only running the file would follow.
+    Raises:
+        InputError: Where fields are set in a way that only running the file would follow.
     """
     source = read(file)
     bases = {name(base) for own, one in source.classes.items() for base in one.bases if name(base) != own}

@@ -15,14 +15,14 @@ from hydromae.cli.common import Result, Say, best_line, set_threads, speaks
 from hydromae.cli.models import losses
 from hydromae.config import Config, MaskKind
 from hydromae.errors import InputError
-from hydromae.kinds import RUN
-from hydromae.outputs import Output, folder_of
+from hydromae.io.folders import RUN
+from hydromae.io.outputs import Output, folder_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from hydromae.predict import Model
-    from hydromae.train.adapt import Start
+    from hydromae.inference.predictor import Model
+    from hydromae.train.finetune import Start
 
 Question = Literal["fill", "ungauged", "simulate", "forecast", "blind"]
 MASK_OF: dict[Question, MaskKind] = {
@@ -104,10 +104,10 @@ class Finetune:
 
     def run(self, say: Say) -> Result:
         """Load, choose what learns, train."""
-        from hydromae.data.store import grid_of, open_store
-        from hydromae.predict import load
-        from hydromae.train.adapt import learning
-        from hydromae.train.loop import train
+        from hydromae.inference.predictor import load
+        from hydromae.store.zarr_store import grid_of, open_store
+        from hydromae.train.finetune import learning
+        from hydromae.train.trainer import train
 
         set_threads(self.threads)
         dataset, before = open_store(self.store), load(self.model, "cpu")
@@ -141,8 +141,8 @@ class Finetune:
 
     def _start(self, before: Model) -> Start:
         """Where training starts, and what learns."""
-        from hydromae.predict import load
-        from hydromae.train.adapt import StandIn, Start
+        from hydromae.inference.predictor import load
+        from hydromae.train.finetune import StandIn, Start
 
         if self.rank is not None and self.weights != "lora":
             raise InputError(f"--rank {self.rank}: is of adapters; add --weights lora, or leave it out")

@@ -13,14 +13,14 @@ from hydromae.cli.common import Result, Say, best_line, set_threads, speaks, typ
 from hydromae.cli.configuration import Preset, chosen, settled
 from hydromae.config import Config, Precision
 from hydromae.errors import InputError
-from hydromae.kinds import RUN
-from hydromae.outputs import TABLES, Output, answer_places, folder_of, shared_folder
+from hydromae.io.folders import RUN
+from hydromae.io.outputs import TABLES, Output, answer_places, folder_of, shared_folder
 from hydromae.progress import tell, telling
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from hydromae.train.loop import Progress as Step
+    from hydromae.train.trainer import Progress as Step
 
 
 @dataclass(frozen=True)
@@ -65,12 +65,12 @@ class Pretrain:
 
     def run(self, say: Say) -> Result:
         """Train, with progress and time left."""
-        from hydromae.data.cache import scaling_for
-        from hydromae.data.intact import reading
-        from hydromae.data.store import grid_of, open_store
-        from hydromae.train.loop import train
+        from hydromae.store.scaling_cache import scaling_for
+        from hydromae.store.validate import reading
+        from hydromae.store.zarr_store import grid_of, open_store
+        from hydromae.train.new_runs import refuse_both
         from hydromae.train.resume import may_begin
-        from hydromae.train.runs import refuse_both
+        from hydromae.train.trainer import train
 
         refuse_both(self.new_run, self.resume)
         set_threads(self.threads)
@@ -122,7 +122,7 @@ class Pretrain:
 
 def losses() -> Callable[[Step], None]:
     """Something that the training loop can call: says loss and last validation loss beside the steps that are done."""
-    from hydromae.train.run import STEPS
+    from hydromae.train.updates import STEPS
 
     validation: list[str] = [""]
 
@@ -166,16 +166,16 @@ class Predict:
 
     def run(self, say: Say) -> Result:
         """Read, answer, write."""
-        from hydromae.data import readers
-        from hydromae.data.answers import write_answer
-        from hydromae.data.provenance import provenance, stamped, tally, told_by
-        from hydromae.data.readers.options import reading_with
-        from hydromae.data.readers.ranges import processing_of
-        from hydromae.predict import load
+        from hydromae.datasets import reader
+        from hydromae.inference.predictor import load
+        from hydromae.io.options import reading_with
+        from hydromae.io.provenance import provenance, stamped, tally, told_by
+        from hydromae.io.value_ranges import processing_of
+        from hydromae.io.write import write_answer
 
         model = load(self.model, self.device, self.precision)
         with reading_with(self.negative_flow):
-            asked = readers.question(self.question, self.attributes, self.units, as_text=self.out.suffix == ".csv")
+            asked = reader.question(self.question, self.attributes, self.units, as_text=self.out.suffix == ".csv")
         for line in (*asked.plan, *processing_of(asked.record, self.question)):
             say(line)
         answer = model.predict(asked.record, self.quantiles, watch=telling("windows"))
@@ -228,17 +228,17 @@ class Forecast:
 
     def run(self, say: Say) -> Result:
         """Read, forecast, write."""
-        from hydromae.data import readers
-        from hydromae.data.answers import forecast_in, forecast_table, write_answer
-        from hydromae.data.provenance import provenance, stamped, tally
-        from hydromae.data.readers.options import reading_with
-        from hydromae.data.readers.ranges import processing_of
-        from hydromae.predict import load
-        from hydromae.questions import forecast, last_flow, parse_issues
+        from hydromae.datasets import reader
+        from hydromae.inference.predictor import load
+        from hydromae.inference.scenarios import forecast, last_flow, parse_issues
+        from hydromae.io.options import reading_with
+        from hydromae.io.provenance import provenance, stamped, tally
+        from hydromae.io.value_ranges import processing_of
+        from hydromae.io.write import forecast_in, forecast_table, write_answer
 
         model = load(self.model, self.device, self.precision)
         with reading_with(self.negative_flow):
-            asked = readers.question(self.record, self.attributes, self.units)
+            asked = reader.question(self.record, self.attributes, self.units)
         for line in (*asked.plan, *processing_of(asked.record, self.record)):
             say(line)
         record, (column, units) = asked.record, asked.layout.flow

@@ -12,8 +12,8 @@ from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Result, Say
 from hydromae.errors import InputError
-from hydromae.files import write_netcdf
-from hydromae.outputs import PICTURES, Output, new_place, replaced_file
+from hydromae.io.atomic import write_netcdf
+from hydromae.io.outputs import PICTURES, Output, new_place, replaced_file
 
 Shape = Literal["catchments", "national"]
 Layout = Literal["seed", "camels-gb", "caravan", "nrfa"]
@@ -49,8 +49,8 @@ class Virtual:
 
     def run(self, say: Say) -> Result:
         """Write the record."""
-        from hydromae.data.store import building
-        from hydromae.virtual.seed import write_seed
+        from hydromae.store.zarr_store import building
+        from hydromae.virtual.seed_files import write_seed
 
         days = self.days if self.days is not None else (16801 if self.layout == "seed" else 1826)
         start = self.start or ("1970-01-01" if self.layout == "seed" else "1989-01-01")
@@ -67,7 +67,7 @@ class Virtual:
         return {"path": str(self.out), "days": days, "catchments": self.catchments, "seed": self.seed}
 
     def _write_record(self, aside: str, days: int, start: str) -> None:
-        from hydromae.data.folders import INVENTED
+        from hydromae.io.locate import INVENTED
         from hydromae.virtual import virtual_catchments, virtual_record
         from hydromae.virtual.downloads import LAYOUTS
 
@@ -123,8 +123,8 @@ class Prepare:
 
     def run(self, say: Say) -> Result:
         """Write the store."""
-        from hydromae.data.readers.options import reading_with
-        from hydromae.data.store import open_store
+        from hydromae.io.options import reading_with
+        from hydromae.store.zarr_store import open_store
 
         with reading_with(self.negative_flow, self.daily_sums):
             written = self._prepare(say)
@@ -132,7 +132,7 @@ class Prepare:
         return {"path": str(written), "shape": "national" if "cell" in open_store(written).dims else "catchments"}
 
     def _prepare(self, say: Say) -> str:
-        from hydromae.data.prepare import SEED_TRAINING, prepare, prepare_seed
+        from hydromae.preprocess.prepare import SEED_TRAINING, prepare, prepare_seed
 
         if self.layout is not None and self.shape == "catchments":
             raise InputError("--shape catchments: the seed's layout is national; leave --shape out")
@@ -180,7 +180,7 @@ class Inspect:
 
     def run(self, say: Say) -> Result:
         """Read the store and show it."""
-        from hydromae.data import inspect
+        from hydromae.store import inspect
 
         found = inspect.summary(self.store)
         say(f"{found['path']}: {found['period'][0]} to {found['period'][1]}, {found['days']} days")

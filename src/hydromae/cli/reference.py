@@ -8,8 +8,8 @@ from typing import Any
 
 from hydromae.cli.fields import Fields
 from hydromae.cli.literals import Unread
+from hydromae.config.presets import SEED
 from hydromae.errors import InputError
-from hydromae.presets import SEED
 
 FIELDS: dict[str, tuple[str, ...]] = {
     "output": ("output_dir", "output_path", "out_dir", "save_dir", "output"),
@@ -204,10 +204,8 @@ def place_of(name: str, value: object) -> str | None:
 def converted(name: str, value: Any) -> dict[str, Any]:
     """The fields here that one field there sets, by `section.field`.
 
-    Raises
-    ------
-    InputError
-        Where the value has no counterpart.
+    Raises:
+        InputError: Where the value has no counterpart.
     """
     if isinstance(value, Unread):
         raise InputError(f"{name} = {value.text} (line {value.line}): is no plain value; write it out")

@@ -17,8 +17,8 @@ from hydromae.cli.common import Result, Say
 from hydromae.config import Precision
 from hydromae.errors import InputError
 from hydromae.evaluate import QuestionName
-from hydromae.kinds import EVALUATION
-from hydromae.outputs import PAGES, Output, folder_of, replaced_file
+from hydromae.io.folders import EVALUATION
+from hydromae.io.outputs import PAGES, Output, folder_of, replaced_file
 from hydromae.progress import telling
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ class Evaluate:
 
     def run(self, say: Say) -> Result:
         """Ask every question, score every answer, show the medians."""
-        from hydromae.data.readers.options import reading_with
-        from hydromae.data.readers.ranges import processing_of
-        from hydromae.evaluate import networks, protocol
-        from hydromae.evaluate.run import run_protocol
+        from hydromae.evaluate import pretrained_lstm, protocol
+        from hydromae.evaluate.benchmark import run_protocol
         from hydromae.evaluate.score import FEW, summary
-        from hydromae.predict import load
+        from hydromae.inference.predictor import load
+        from hydromae.io.options import reading_with
+        from hydromae.io.value_ranges import processing_of
 
         gb = self.protocol == "gb"
         name, every = self.model or (Path("gb-rivers") if gb else None), self.every or (10 if gb else 30)
@@ -81,8 +81,12 @@ class Evaluate:
             record = _record(self.store)
         for line in processing_of(record, self.store):
             say(line)
-        more = networks.methods_of(record, networks.SHIPPED, self.questions) if gb and self.baselines else None
-        more_data = {"LSTMs": load(networks.TRAINED_AS, "cpu").config.data} if more else None
+        more = (
+            pretrained_lstm.methods_of(record, pretrained_lstm.SHIPPED, self.questions)
+            if gb and self.baselines
+            else None
+        )
+        more_data = {"LSTMs": load(pretrained_lstm.TRAINED_AS, "cpu").config.data} if more else None
         evaluation = run_protocol(
             model,
             record,
@@ -129,8 +133,8 @@ class Evaluate:
 
 def _record(source: Path) -> xr.Dataset:
     """A store in memory; raw files are prepared aside."""
-    from hydromae.data.prepare import prepare
-    from hydromae.data.store import load_store
+    from hydromae.preprocess.prepare import prepare
+    from hydromae.store.zarr_store import load_store
 
     if source.suffix == ".zarr" or not source.exists():
         return load_store(source)

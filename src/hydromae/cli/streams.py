@@ -22,10 +22,8 @@ class Screen(Console):
 def show(console: Console, *shown: Any, **how: Any) -> None:
     """As the console's `print`.
 
-    Raises
-    ------
-    InputError
-        The stream cannot be written, such as a file on a full disk.
+    Raises:
+        InputError: The stream cannot be written, such as a file on a full disk.
     """
     try:
         console.print(*shown, **how)

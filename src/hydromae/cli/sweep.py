@@ -14,8 +14,8 @@ from hydromae.cli.common import Result, Say, set_threads
 from hydromae.cli.configuration import Preset, chosen, settled
 from hydromae.config import Config
 from hydromae.errors import InputError
-from hydromae.kinds import SWEEP
-from hydromae.outputs import Output, folder_of
+from hydromae.io.folders import SWEEP
+from hydromae.io.outputs import Output, folder_of
 from hydromae.train.search import Search
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ class Sweep:
 
     def run(self, say: Say) -> Result:
         """Train, compare, draw."""
-        from hydromae.data.cache import scaling_for
-        from hydromae.data.store import grid_of, open_store
         from hydromae.report.sweep import draw_sweep
+        from hydromae.store.scaling_cache import scaling_for
+        from hydromae.store.zarr_store import grid_of, open_store
         from hydromae.train.sweep import BEST, best_of, sweep
 
         set_threads(self.threads)

@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Result, Say
 from hydromae.errors import InputError
-from hydromae.outputs import PICTURES, Output, new_place, replaced_file
+from hydromae.io.outputs import PICTURES, Output, new_place, replaced_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +42,7 @@ class Merge:
 
     def run(self, say: Say) -> Result:
         """Write the merged file."""
-        from hydromae.data.merge import merge
+        from hydromae.preprocess.merge import merge
 
         found = merge(self.folder, self.out, (self.first, self.last), self.allow_missing)
         say(f"{self.out}: {found['days']} days of {found['variable']}, {len(found['missing_days'])} of them missing")
@@ -78,8 +78,8 @@ class Patches:
 
     def run(self, say: Say) -> Result:
         """Find the patches and the groups."""
-        from hydromae.data.patches import spatial_patches
-        from hydromae.data.store import building
+        from hydromae.preprocess.patches import spatial_patches
+        from hydromae.store.zarr_store import building
 
         found = spatial_patches(self.source, self.attributes, self.land_threshold, self.group_size, self.picture)
         valid, every = len(found["land_patches"]), found["patches"]
@@ -122,9 +122,9 @@ class Missing:
 
     def run(self, say: Say) -> Result:
         """Walk over the values and tell."""
-        from hydromae.data.fill import fill
-        from hydromae.data.missing import Missing, longest_runs
-        from hydromae.data.missing_sources import held_in
+        from hydromae.preprocess.fill import fill
+        from hydromae.preprocess.missing import Missing, longest_runs
+        from hydromae.preprocess.missing_sources import held_in
 
         if self.longest is not None and self.longest < 1:
             raise InputError(f"--longest {self.longest}: below 1; say how many runs to list")

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from hydromae.data.origin import origin_of
+from hydromae.io.origin import origin_of
 
 LOG_OFFSET = 0.01
 LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)

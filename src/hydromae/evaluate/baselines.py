@@ -14,9 +14,9 @@ import xarray as xr
 from jaxtyping import Float
 
 from hydromae.evaluate.answers import answered, flow_of_log, log_flow, river_flow
-from hydromae.evaluate.regression import DonorRidge
-from hydromae.evaluate.transfer import WeightedDonors, nearest_gauge, two_trait_donors
-from hydromae.questions import Method
+from hydromae.evaluate.donor_regression import DonorRidge
+from hydromae.evaluate.donors import WeightedDonors, nearest_gauge, two_trait_donors
+from hydromae.inference.scenarios import Method
 
 DAYS_OF_YEAR = 366
 
@@ -58,12 +58,9 @@ class Climatology:
     Uses the river's own flow in the training record, and nothing of the dataset it answers. Does not answer rivers that
     the training record does not hold.
 
-    Attributes
-    ----------
-    catchments : array (C,)
-        Rivers of the training record.
-    mean : array (366, C)
-        Mean flow of each day of the year [mm/day].
+    Attributes:
+        catchments (array (C,)): Rivers of the training record.
+        mean (array (366, C)): Mean flow of each day of the year [mm/day].
     """
 
     catchments: np.ndarray = field(repr=False)

@@ -15,7 +15,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from hydromae.evaluate.answers import river_flow
-from hydromae.evaluate.deciles import DECILES
+from hydromae.evaluate.flow_deciles import DECILES
 
 KINDS = ("flood", "drought")
 COUNTS = ("cases", "events", "hits", "false_alarms", "brier")
@@ -33,14 +33,11 @@ ASKED = 1 / 3
 class Thresholds:
     """What is much and little on each river; NaN for rivers with fewer than ten years in the training record.
 
-    Attributes
-    ----------
-    flood : Float[C]
-        Median of the annual maxima (water years from October) [mm/day]: what is exceeded in every other year.
-    drought : Float[12, C]
-        20th percentile of the mean flow of each calendar month [mm/day].
-    deciles : Float[9, C]
-        Of the flow of all days [mm/day].
+    Attributes:
+        flood (Float[C]): Median of the annual maxima (water years from October) [mm/day]: what is exceeded in every other
+            year.
+        drought (Float[12, C]): 20th percentile of the mean flow of each calendar month [mm/day].
+        deciles (Float[9, C]): Of the flow of all days [mm/day].
     """
 
     flood: Float[np.ndarray, " C"]

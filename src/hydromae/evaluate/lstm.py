@@ -21,16 +21,16 @@ from jaxtyping import Float, Int
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hydromae.data.scaling import Scaling
-from hydromae.data.windows import kept_traits
+from hydromae.batching.windows import kept_traits
 from hydromae.evaluate.answers import LEVELS, answered
-from hydromae.files import write_whole
-from hydromae.modalities import ATTRIBUTES
-from hydromae.model.distribution import Gaussians, around
-from hydromae.model.recurrence import opened, run
+from hydromae.inference.scenarios import WEATHER
+from hydromae.io.atomic import write_whole
+from hydromae.model.lstm import opened, run
+from hydromae.model.mixture import Gaussians, around
 from hydromae.progress import counted
-from hydromae.questions import WEATHER
 from hydromae.runtime import autocast
+from hydromae.store.scaling import Scaling
+from hydromae.variables import ATTRIBUTES
 
 STARTS = 4
 """Different first days in a batch: sequences that start together are cut as one block."""
@@ -43,24 +43,17 @@ AT_ONCE = 100
 class Recipe:
     """How the network is trained.
 
-    Attributes
-    ----------
-    units, dropout : int, float
-        Width of the LSTM, and dropout of its states.
-    flow_lag : int or None
-        Days from the newest flow it sees to the day it answers; None sees no flow.
-    weather_lag : int
-        Days from the newest weather it sees to the day it answers: 0 where the weather is known.
-    days, warm_up : int
-        Length of a sequence, and its first days that are not scored.
-    sequences, steps, lr, clip : int, int, float, float
-        Sequences in a batch; updates; highest rate of Adam, after a cosine; largest norm of a gradient.
-    components, likelihood : int, float
-        Gaussians of a distribution, and the weight of its log-likelihood beside the squared error over each river's variance.
-    trait_dropout : float
-        Share of sequences of which position and area alone are known, as of the model's own training; half as many lose
-        single traits.
-    seed : int
+    Attributes:
+        units, dropout: Width of the LSTM, and dropout of its states.
+        flow_lag: Days from the newest flow it sees to the day it answers; None sees no flow.
+        weather_lag: Days from the newest weather it sees to the day it answers: 0 where the weather is known.
+        days, warm_up: Length of a sequence, and its first days that are not scored.
+        sequences, steps, lr, clip: Sequences in a batch; updates; highest rate of Adam, after a cosine; largest norm of a
+            gradient.
+        components, likelihood: Gaussians of a distribution, and the weight of its log-likelihood beside the squared error
+            over each river's variance.
+        trait_dropout: Share of sequences of which position and area alone are known, as of the model's own training; half as
+            many lose single traits.
     """
 
     units: int = 128
@@ -118,15 +111,10 @@ class RegionalLSTM:
     ) -> RegionalLSTM:
         """Train on a record of the days and rivers that may be learnt from.
 
-        Parameters
-        ----------
-        training : Dataset
-            A water record.
-        recipe : Recipe
-        name : str
-            Name in tables of scores.
-        watch : callable
-            Told step and loss after every update.
+        Args:
+            training: A water record.
+            name: Name in tables of scores.
+            watch: Told step and loss after every update.
         """
         days = training["time"].values.astype("datetime64[D]").astype(str)
         scaling = Scaling.fit(training, (days[0], days[-1]))

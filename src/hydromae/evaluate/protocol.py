@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hydromae import questions
-from hydromae.data.windows import KEPT_TRAITS, KM_PER_DEGREE
+from hydromae.batching.windows import KEPT_TRAITS, KM_PER_DEGREE
 from hydromae.errors import InputError
 from hydromae.evaluate import QuestionName
-from hydromae.modalities import ATTRIBUTES
+from hydromae.inference import scenarios
+from hydromae.variables import ATTRIBUTES
 
 Period = tuple[str, str]
 TRAINING_END = "2010-12-31"
@@ -40,17 +40,12 @@ MOVED_KM = 5.0
 class Question:
     """One dataset to answer.
 
-    Attributes
-    ----------
-    name : str
-        The question: fill, ungauged, ungauged-bare, simulate, forecast or forecast-blind.
-    dataset : Dataset
-        What a method sees: a water record with NaN where the answers were.
-    truth : DataArray (time, catchment)
-        Observed flow of the same days [mm/day].
-    targets : mapping of str to DataArray (time, catchment)
-        For each row of the table of scores (such as forecast-3), True where an answer is scored; days that it does not
-        name are not scored.
+    Attributes:
+        name: The question: fill, ungauged, ungauged-bare, simulate, forecast or forecast-blind.
+        dataset: What a method sees: a water record with NaN where the answers were.
+        truth (DataArray (time, catchment)): Observed flow of the same days [mm/day].
+        targets (mapping of str to DataArray (time, catchment)): For each row of the table of scores (such as forecast-3),
+            True where an answer is scored; days that it does not name are not scored.
     """
 
     name: str
@@ -87,10 +82,8 @@ def outside(record: xr.Dataset, period: Period) -> xr.Dataset:
 def around(record: xr.Dataset, period: Period, context_days: int = CONTEXT_DAYS) -> xr.Dataset:
     """The days of a period, after the days of context that the record holds before it.
 
-    Raises
-    ------
-    InputError
-        If the record holds no day of the period.
+    Raises:
+        InputError: If the record holds no day of the period.
     """
     if record.sel(time=slice(*period)).sizes["time"] == 0:
         raise InputError(f"period {period[0]} to {period[1]} lies outside the record; choose a period within its days")
@@ -121,11 +114,11 @@ def fill(record: xr.Dataset, period: Period, gap: int = 10, every: int = 20) -> 
     """
     seen = around(record, period)
     inside = seen.sel(time=slice(*period))
-    pattern = questions.gap_pattern(inside["time"], seen["catchment"], gap, every)
+    pattern = scenarios.gap_pattern(inside["time"], seen["catchment"], gap, every)
     third = xr.DataArray(np.arange(seen.sizes["catchment"]) % PASSES, dims="catchment")
     for turn in range(PASSES):
         hidden = pattern & (third == turn)
-        yield _question("fill", questions.fill_gaps(seen, hidden), seen, {"fill": hidden})
+        yield _question("fill", scenarios.fill_gaps(seen, hidden), seen, {"fill": hidden})
 
 
 def gap_lengths(record: xr.Dataset, period: Period, gaps: tuple[int, ...] = (3, 10, 30)) -> Iterator[Question]:
@@ -140,8 +133,8 @@ def gap_lengths(record: xr.Dataset, period: Period, gaps: tuple[int, ...] = (3, 
     inside = seen.sel(time=slice(*period))
     start = np.random.default_rng(0).integers(0, GAP_SPACING, seen.sizes["catchment"])
     for gap in gaps:
-        hidden = questions.gap_pattern(inside["time"], seen["catchment"], gap, GAP_SPACING, start)
-        yield _question("fill", questions.fill_gaps(seen, hidden), seen, {f"fill-{gap}": hidden})
+        hidden = scenarios.gap_pattern(inside["time"], seen["catchment"], gap, GAP_SPACING, start)
+        yield _question("fill", scenarios.fill_gaps(seen, hidden), seen, {f"fill-{gap}": hidden})
 
 
 def ungauged(record: xr.Dataset, period: Period, catchments: np.ndarray | None = None) -> Iterator[Question]:
@@ -149,7 +142,7 @@ def ungauged(record: xr.Dataset, period: Period, catchments: np.ndarray | None =
     seen = around(record, period)
     chosen = held_out(seen["catchment"].values) if catchments is None else catchments
     wanted = _within(seen, period) & seen["catchment"].isin(chosen)
-    yield _question("ungauged", questions.ungauged(seen, chosen), seen, {"ungauged": wanted})
+    yield _question("ungauged", scenarios.ungauged(seen, chosen), seen, {"ungauged": wanted})
 
 
 def ungauged_bare(record: xr.Dataset, period: Period) -> Iterator[Question]:
@@ -185,7 +178,7 @@ def _bare(dataset: xr.Dataset, catchments: np.ndarray) -> xr.Dataset:
 def simulate(record: xr.Dataset, period: Period) -> Iterator[Question]:
     """All flow of all catchments hidden, in the period and before it."""
     seen = around(record, period)
-    yield _question("simulate", questions.simulate(seen), seen, {"simulate": _within(seen, period)})
+    yield _question("simulate", scenarios.simulate(seen), seen, {"simulate": _within(seen, period)})
 
 
 def forecast(
@@ -204,7 +197,7 @@ def forecast(
     seen = around(record, period, context_days)
     days = max(leads)
     for issue in issues(record, period, every, days):
-        asked = questions.issue_question(seen, issue, days, weather, context_days)
+        asked = scenarios.issue_question(seen, issue, days, weather, context_days)
         everywhere = asked["riverflow"].isel(time=slice(-days, None)).isnull()
         wanted = {f"{name}-{lead}": everywhere.isel(time=[lead - 1]) for lead in leads}
         yield _question(name, asked, seen, wanted)

@@ -13,15 +13,15 @@ import xarray as xr
 
 from hydromae import metrics
 from hydromae.errors import InputError
-from hydromae.evaluate.deciles import BY, DECILE_SCORES, DECILES, by_decile
 from hydromae.evaluate.events import COUNTS, KINDS, Thresholds, counted, scores_of
-from hydromae.evaluate.examples import Hydrograph, example_table, typical
+from hydromae.evaluate.flow_deciles import BY, DECILE_SCORES, DECILES, by_decile
+from hydromae.evaluate.hydrographs import Hydrograph, example_table, typical
 from hydromae.evaluate.protocol import Period, Question
-from hydromae.files import replacing_files, write_netcdf
-from hydromae.kinds import EVALUATION
-from hydromae.outputs import folder_of, holding
+from hydromae.inference.scenarios import Method
+from hydromae.io.atomic import replacing_files, write_netcdf
+from hydromae.io.folders import EVALUATION
+from hydromae.io.outputs import folder_of, holding
 from hydromae.progress import counted as told
-from hydromae.questions import Method
 
 EVENTS = tuple(f"{kind}_{name}" for kind in KINDS for name in COUNTS)
 SCORES = ("nse", "kge", "target_days", "answered_days", "crps", "coverage50", "coverage90", *EVENTS)
@@ -38,19 +38,17 @@ FILES = ("scores.nc", "examples.nc", "settings.json")
 class Evaluation:
     """What an evaluation found.
 
-    Attributes
-    ----------
-    scores : Dataset (question, method, catchment)
-        `nse`, `kge`, `target_days` (observed days that were asked for), `answered_days` (those of them that the method
-        answered; scores look at these), `crps` [mm/day], `coverage50`, `coverage90` (NaN where a method gives no
-        distribution), counts of floods and droughts (`evaluate.events`), coordinates `easting`, `northing` [m] where the
-        record has them. NaN where a method was not asked. `decile_days`, `decile_crps`, `decile_coverage50` and
-        `decile_coverage90` (question, method, by, decile): distributions by tenth of the flow (`evaluate.deciles`).
-    examples : Dataset (example, time)
-        Hydrographs: `truth`, `mean` and `quantile_value` (quantile, example, time) of the answers on target days,
-        `precipitation`, with coordinates `question`, `method`, `catchment`, `nse` of each example.
-    settings : dict
-        How it was made (period, seed, split, command), as JSON holds it.
+    Attributes:
+        scores (Dataset (question, method, catchment)): `nse`, `kge`, `target_days` (observed days that were asked for),
+            `answered_days` (those of them that the method answered; scores look at these), `crps` [mm/day], `coverage50`,
+            `coverage90` (NaN where a method gives no distribution), counts of floods and droughts (`evaluate.events`),
+            coordinates `easting`, `northing` [m] where the record has them. NaN where a method was not asked. `decile_days`,
+            `decile_crps`, `decile_coverage50` and `decile_coverage90` (question, method, by, decile): distributions by tenth
+            of the flow (`evaluate.deciles`).
+        examples (Dataset (example, time)): Hydrographs: `truth`, `mean` and `quantile_value` (quantile, example, time) of the
+            answers on target days, `precipitation`, with coordinates `question`, `method`, `catchment`, `nse` of each
+            example.
+        settings: How it was made (period, seed, split, command), as JSON holds it.
     """
 
     scores: xr.Dataset
@@ -60,10 +58,8 @@ class Evaluation:
     def save(self, folder: str | Path) -> None:
         """Write `scores.nc`, `examples.nc` and `settings.json`, in place of those of an earlier evaluation; the rest stays.
 
-        Raises
-        ------
-        InputError
-            The folder is neither empty nor an evaluation, cannot be written, or another process writes there.
+        Raises:
+            InputError: The folder is neither empty nor an evaluation, cannot be written, or another process writes there.
         """
         folder = Path(folder)
         settings = json.dumps(self.settings, indent=2) + "\n"
@@ -76,10 +72,8 @@ class Evaluation:
     def load(cls, folder: str | Path) -> Evaluation:
         """Read what `save` wrote.
 
-        Raises
-        ------
-        InputError
-            If the folder does not hold an evaluation.
+        Raises:
+            InputError: If the folder does not hold an evaluation.
         """
         folder = Path(folder)
         for name in FILES:
@@ -100,28 +94,18 @@ def evaluate(
 ) -> Evaluation:
     """Ask methods the questions, and score the answers for each catchment over all its target days of the period.
 
-    Parameters
-    ----------
-    methods : mapping of str to sequence of Method
-        Methods to ask, by the name of the question (fill, ungauged, simulate, forecast, forecast-blind); hydrographs of
-        the first one are kept as examples.
-    record : Dataset
-        The water record, with the truth.
-    questions : iterable of Question
-        Of `evaluate.protocol`; answers to questions of one row of scores are put together before they are scored.
-    period : (str, str)
-        First and last day that is scored.
-    settings : mapping, optional
-        What else the report should know (seed, split, command), of JSON types.
-    thresholds : Thresholds, optional
-        What floods and droughts are on each river of the record; without it they are not counted.
+    Args:
+        methods: Methods to ask, by the name of the question (fill, ungauged, simulate, forecast, forecast-blind); hydrographs
+            of the first one are kept as examples.
+        record: The water record, with the truth.
+        questions: Of `evaluate.protocol`; answers to questions of one row of scores are put together before they are scored.
+        period (str, str): First and last day that is scored.
+        settings: What else the report should know (seed, split, command), of JSON types.
+        thresholds: What floods and droughts are on each river of the record; without it they are not counted.
 
-    Raises
-    ------
-    InputError
-        If a method gives quantiles without the ends of the 50 % and 90 % interval.
-    ValueError
-        If a question shows the answer that it asks for.
+    Raises:
+        InputError: If a method gives quantiles without the ends of the 50 % and 90 % interval.
+        ValueError: If a question shows the answer that it asks for.
     """
     days = record.sel(time=slice(*period))
     truth = days["riverflow"].transpose("time", "catchment").astype(np.float64)
@@ -260,22 +244,17 @@ def _hydrographs(
 def summary(evaluation: Evaluation, minimum_days: int = REPORT_DAYS) -> pd.DataFrame:
     """Medians and lower percentiles over catchments, a row for each question and method; nothing is pooled.
 
-    Parameters
-    ----------
-    evaluation : Evaluation
-        Scores for each catchment.
-    minimum_days : int
-        Target days from which a catchment counts. A question that has fewer than twice as many days to ask for takes
-        half of what its best-observed catchment has; the column `minimum_days` says what was taken.
+    Args:
+        evaluation: Scores for each catchment.
+        minimum_days: Target days from which a catchment counts. A question that has fewer than twice as many days to ask for
+            takes half of what its best-observed catchment has; the column `minimum_days` says what was taken.
 
-    Returns
-    -------
-    DataFrame
-        Index (question, method); columns `catchments` with a score, `days` (the fewest days that the score of one of them is
-        from), `few` (whether these or the catchments are too few, `FEW`), `minimum_days`, `answered` (share of target days),
-        `nse_median`, `nse_p10`, `nse_p25`, the same of `kge`, medians `crps`, `coverage50`, `coverage90`, and of floods and
-        droughts of all these catchments together `flood_events`, `flood_csi`, `flood_pod`, `flood_far`, `flood_brier`,
-        `drought_events` and so on.
+    Returns:
+        DataFrame: Index (question, method); columns `catchments` with a score, `days` (the fewest days that the score of one
+            of them is from), `few` (whether these or the catchments are too few, `FEW`), `minimum_days`, `answered` (share of
+            target days), `nse_median`, `nse_p10`, `nse_p25`, the same of `kge`, medians `crps`, `coverage50`, `coverage90`,
+            and of floods and droughts of all these catchments together `flood_events`, `flood_csi`, `flood_pod`, `flood_far`,
+            `flood_brier`, `drought_events` and so on.
     """
     rows = {}
     for question in evaluation.scores["question"].values:

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from hydromae.data.provenance import now
 from hydromae.errors import InputError
-from hydromae.explore.answers import ahead, hidden, view
-from hydromae.explore.asked import MOST_DAYS, Ahead, Hide, View
-from hydromae.explore.country import Country
 from hydromae.explore.page import exported
+from hydromae.explore.requests import MOST_DAYS, Ahead, Hide, View
+from hydromae.explore.responses import ahead, hidden, view
+from hydromae.explore.session import Country
+from hydromae.io.provenance import now
 from hydromae.progress import counted
 from hydromae.report.page import write_page
 
@@ -35,22 +35,14 @@ def export(
 ) -> Path:
     """Write the page with everything in it that it shows.
 
-    Parameters
-    ----------
-    country : Country
-    out : Path
-        The page; replaced as a whole.
-    rivers : sequence of str
-        Names of rivers; the most measured of the last year where there are none.
-    start, end : date, optional
-        Days that are shown; the last measured year of each river where they are not given.
-    watch : callable
-        Told how many rivers are answered, and of how many.
+    Args:
+        out: The page; replaced as a whole.
+        rivers: Names of rivers; the most measured of the last year where there are none.
+        start, end: Days that are shown; the last measured year of each river where they are not given.
+        watch: Told how many rivers are answered, and of how many.
 
-    Raises
-    ------
-    InputError
-        A river or a day is not in the record, or the file cannot be written.
+    Raises:
+        InputError: A river or a day is not in the record, or the file cannot be written.
     """
     if (start is None) != (end is None):
         raise InputError("--start and --end: give both, or neither")

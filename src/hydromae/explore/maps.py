@@ -10,25 +10,21 @@ import xarray as xr
 from jaxtyping import Bool, Int
 
 from hydromae.errors import InputError
-from hydromae.explore.asked import MapDay
-from hydromae.explore.country import Country, rounded
+from hydromae.explore.requests import MapDay
+from hydromae.explore.session import Country, rounded
 from hydromae.grid import GridSpec
 
 
 def map_day(country: Country, asked: MapDay) -> dict[str, Any]:
     """A map of one day, with a share of its land patches hidden from the model and restored by it.
 
-    Returns
-    -------
-    dict
-        `rows`, `columns` of the smallest frame that holds all cells, `row` (southward) and `column` of each; `truth`, and
-        `restored`, null outside the hidden patches; `hidden`, the corners of the patches [row, column]; `error`, the mean
-        absolute error over the hidden cells, beside `spread`, that of the day's own mean over the visible cells.
+    Returns:
+        dict: `rows`, `columns` of the smallest frame that holds all cells, `row` (southward) and `column` of each; `truth`,
+            and `restored`, null outside the hidden patches; `hidden`, the corners of the patches [row, column]; `error`, the
+            mean absolute error over the hidden cells, beside `spread`, that of the day's own mean over the visible cells.
 
-    Raises
-    ------
-    InputError
-        The store has no such map, or no such day.
+    Raises:
+        InputError: The store has no such map, or no such day.
     """
     began = time.perf_counter()
     if country.maps is None or asked.variable not in country.maps:

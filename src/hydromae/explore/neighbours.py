@@ -9,10 +9,10 @@ import torch
 import xarray as xr
 from jaxtyping import Bool
 
-from hydromae.data.record import record_of
-from hydromae.explore.country import Country
-from hydromae.model.address import nearest
-from hydromae.model.priors import closeness
+from hydromae.batching.record_arrays import record_of
+from hydromae.explore.session import Country
+from hydromae.model.estimators import closeness
+from hydromae.model.positional import nearest
 
 SHOWN = 24
 """Rivers that are listed where a model looks at all of them."""
@@ -26,13 +26,11 @@ def looked_at(country: Country) -> int | None:
 def neighbours(country: Country, place: int, asked: Bool[np.ndarray, " T"]) -> list[dict[str, Any]]:
     """Rivers that the answer for `asked` days may use: the nearest that the model looks at, the nearest first.
 
-    Returns
-    -------
-    list of dict
-        `river`, `distance` [km], `observed` (share of the asked days on which it was measured) and `weight`: its share,
-        among those that were measured on an asked day, of the model's own weighting of neighbours by distance and traits
-        (the prior `donors`, docs/design.md, section 5); null where the model has no such prior. What the layers after it
-        make of a neighbour is not a number of this kind.
+    Returns:
+        list of dict: `river`, `distance` [km], `observed` (share of the asked days on which it was measured) and `weight`:
+            its share, among those that were measured on an asked day, of the model's own weighting of neighbours by distance
+            and traits (the prior `donors`, docs/design.md, section 5); null where the model has no such prior. What the
+            layers after it make of a neighbour is not a number of this kind.
     """
     chosen = country.near(place, min(looked_at(country) or SHOWN, len(country.names)))
     seen = np.isfinite(country.flow[asked][:, chosen[1:]])

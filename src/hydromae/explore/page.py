@@ -11,7 +11,7 @@ from importlib.resources import files
 from typing import Any
 
 from hydromae import __version__
-from hydromae.report.britain import FRAME, coast, legend
+from hydromae.report.gb_map import FRAME, coast, legend
 
 SHEETS = ("report/style.css", "explore/assets/vendor/uPlot.min.css", "explore/assets/explorer.css")
 SCRIPTS = tuple(

@@ -28,10 +28,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hydromae.errors import InputError
 from hydromae.explore import page
-from hydromae.explore.answers import ahead, hidden, view
-from hydromae.explore.asked import Ahead, Hide, MapDay, View, parsed
-from hydromae.explore.country import Country
 from hydromae.explore.maps import map_day
+from hydromae.explore.requests import Ahead, Hide, MapDay, View, parsed
+from hydromae.explore.responses import ahead, hidden, view
+from hydromae.explore.session import Country
 
 HOST = "127.0.0.1"
 NAMES = [HOST, "localhost"]
@@ -207,10 +207,8 @@ async def _failed(request: Request, error: Exception) -> Response:
 def listening(port: int) -> socket.socket:
     """A socket on the loopback address; a free port where `port` is 0.
 
-    Raises
-    ------
-    InputError
-        The port is taken, or there is no such port.
+    Raises:
+        InputError: The port is taken, or there is no such port.
     """
     if not 0 <= port <= 65535:
         raise InputError(f"--port {port}: is no port; choose one up to 65535, or 0 for a free one")

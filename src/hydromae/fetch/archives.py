@@ -26,13 +26,9 @@ LARGEST_RATIO = 200
 class Archive:
     """Where an archive lies.
 
-    Attributes
-    ----------
-    doi, licence : str
-    url : str
-        Of the archive itself, or of its record on Zenodo.
-    kept : str
-        Name of a folder that must be in the path of a file that is unpacked; empty keeps all.
+    Attributes:
+        url: Of the archive itself, or of its record on Zenodo.
+        kept: Name of a folder that must be in the path of a file that is unpacked; empty keeps all.
     """
 
     doi: str
@@ -66,10 +62,9 @@ def fetch(
 
     Of Caravan the British catchments are unpacked.
 
-    Raises
-    ------
-    InputError
-        No answer, a page to log in at, a checksum that is wrong, or an archive that is damaged or would write elsewhere.
+    Raises:
+        InputError: No answer, a page to log in at, a checksum that is wrong, or an archive that is damaged or would write
+            elsewhere.
     """
     archive = ARCHIVES[name]
     address = url or archive.url

@@ -13,7 +13,7 @@ from typing import Any
 
 from hydromae.errors import InputError
 from hydromae.fetch.transfer import Client
-from hydromae.files import write_whole
+from hydromae.io.atomic import write_whole
 from hydromae.progress import counted
 
 URL = "https://nrfaapps.ceh.ac.uk/nrfa/ws"
@@ -37,24 +37,16 @@ def fetch(
     A file that lies there, of the same station and days, is not asked for again. The catalogue keeps the stations that were
     fetched into the folder before.
 
-    Parameters
-    ----------
-    stations : sequence of str
-        Numbers of the NRFA.
-    out : Path
-        The folder.
-    client : Client
-    first, last : str, optional
-        Days as YYYY-MM-DD or years; all that the archive has where they are not given.
-    url : str
-        Where the service answers.
-    told : callable
-        Called with a line after each file.
+    Args:
+        stations: Numbers of the NRFA.
+        out: The folder.
+        first, last: Days as YYYY-MM-DD or years; all that the archive has where they are not given.
+        url: Where the service answers.
+        told: Called with a line after each file.
 
-    Raises
-    ------
-    InputError
-        A station that is none or is not in the archive, a date that is none, no answer, or a file of the user's lies there.
+    Raises:
+        InputError: A station that is none or is not in the archive, a date that is none, no answer, or a file of the user's
+            lies there.
     """
     for station in stations:
         if not (station.isascii() and station.isdecimal()):

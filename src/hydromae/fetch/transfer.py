@@ -13,7 +13,7 @@ import httpx
 
 from hydromae import __version__
 from hydromae.errors import InputError, first_line
-from hydromae.files import digest
+from hydromae.io.atomic import digest
 from hydromae.progress import tell
 
 BUSY = (429, 500, 502, 503, 504)
@@ -32,16 +32,11 @@ class Broken(Exception):
 class Client:
     """Asks one server after another, with a pause between.
 
-    Attributes
-    ----------
-    pause : float
-        Least time from one request to the next [s].
-    tries : int
-        How often a request is made before it is given up.
-    patience : float
-        Wait after the first fault [s]; it doubles with every other.
-    timeout : float
-        Longest wait for an answer, or its next piece [s].
+    Attributes:
+        pause: Least time from one request to the next [s].
+        tries: How often a request is made before it is given up.
+        patience: Wait after the first fault [s]; it doubles with every other.
+        timeout: Longest wait for an answer, or its next piece [s].
     """
 
     pause: float = 1.0
@@ -65,29 +60,20 @@ class Client:
     def text(self, url: str, parameters: Mapping[str, str] | None = None) -> str:
         """An answer as text.
 
-        Raises
-        ------
-        InputError
-            No answer after all tries, or the server refuses.
+        Raises:
+            InputError: No answer after all tries, or the server refuses.
         """
         return self._tried(url, lambda: self._text(url, parameters))
 
     def file(self, url: str, target: Path, checksum: str | None = None, size: int | None = None) -> Path:
         """A file, whole or not at all; what came of it before is gone on from.
 
-        Parameters
-        ----------
-        url : str
-        target : Path
-        checksum : str, optional
-            Such as `md5:0cc1…` or `sha256:…`.
-        size : int, optional
-            Bytes.
+        Args:
+            checksum: Such as `md5:0cc1…` or `sha256:…`.
+            size: Bytes.
 
-        Raises
-        ------
-        InputError
-            As `text`; and where the bytes are not those of the checksum, which are then removed.
+        Raises:
+            InputError: As `text`; and where the bytes are not those of the checksum, which are then removed.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
         aside = target.with_name(f"{target.name}.partial")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from hydromae.errors import InputError
-from hydromae.files import sha256
+from hydromae.io.atomic import sha256
 
 SEAL, CARD = "seal.json", "README.md"
 
@@ -28,10 +28,8 @@ def sum_of(folder: Path, name: str) -> str:
 def check_seal(folder: Path) -> None:
     """Refuse a folder of which a sealed file is gone or changed; one without a seal is taken as it is.
 
-    Raises
-    ------
-    InputError
-        Names the file.
+    Raises:
+        InputError: Names the file.
     """
     seal = folder / SEAL
     if not seal.exists() and not seal.is_symlink():

@@ -8,11 +8,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hydromae.config import ModelConfig
-from hydromae.model.layers import Context, LineMixer
-from hydromae.model.lean import feed, of_sites, project, residual
-from hydromae.model.look import look
-from hydromae.model.seats import Direction, Seats, Sight
-from hydromae.model.streams import Own
+from hydromae.model.attention import look
+from hydromae.model.blocks import Context, LineMixer
+from hydromae.model.fused_ops import feed, of_sites, project, residual
+from hydromae.model.outputs import Own
+from hydromae.model.packing import Direction, Seats, Sight
 
 
 class CrossAttention(nn.Module):
@@ -85,14 +85,10 @@ class Decoder(nn.Module):
 class Head(nn.Module):
     """Reads each catchment's (or pixel's) value from a token and the catchment's own address.
 
-    Parameters
-    ----------
-    width, channels : int
-        Of the token, and values a slot.
-    spread : int
-        Numbers a value beside its mean (3 a Gaussian; 0 for maps).
-    priors : int
-        Priors that the mean may start from.
+    Args:
+        width, channels: Of the token, and values a slot.
+        spread: Numbers a value beside its mean (3 a Gaussian; 0 for maps).
+        priors: Priors that the mean may start from.
     """
 
     def __init__(self, width: int, address: int, channels: int, spread: int, priors: int) -> None:

@@ -11,12 +11,12 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hydromae.batch import Batch
+from hydromae.batching.batch import Batch
 from hydromae.config import Mixer, ModelConfig
-from hydromae.modalities import MODALITIES
-from hydromae.model.address import SEPARATIONS
-from hydromae.model.layers import Block, Context, FiLM, taken_by
-from hydromae.model.seats import Seats
+from hydromae.model.blocks import Block, Context, FiLM, taken_by
+from hydromae.model.packing import Seats
+from hydromae.model.positional import SEPARATIONS
+from hydromae.variables import MODALITIES
 
 
 class Embedding(nn.Module):
@@ -103,10 +103,8 @@ class Fusion(nn.Module):
 def contrast(streams: Sequence[Tensor], temperature: float) -> Tensor:
     """Contrastive loss between modalities (CAV-MAE, equation 1): a day's summary should find its own in the others.
 
-    Parameters
-    ----------
-    streams : sequence of Float[N, D]
-        One summary a sample and modality, rows matching.
+    Args:
+        streams (sequence of Float[N, D]): One summary a sample and modality, rows matching.
     """
     unit = [nn.functional.normalize(s.float(), dim=-1) for s in streams]
     label = torch.arange(unit[0].shape[0], device=unit[0].device)

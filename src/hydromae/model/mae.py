@@ -8,40 +8,34 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hydromae.batch import Batch
+from hydromae.batching.antecedent import width
+from hydromae.batching.batch import Batch
+from hydromae.batching.masking import Hidden, visible
 from hydromae.config import Config
-from hydromae.data.antecedent import width
-from hydromae.data.scaling import Scaling
-from hydromae.masking import Hidden, visible
-from hydromae.modalities import MODALITIES
-from hydromae.model.address import SEPARATIONS, Address, joined_places, nearest
+from hydromae.model.blocks import Context
 from hydromae.model.decoder import Decoder, Head
-from hydromae.model.distribution import around, laid
 from hydromae.model.encoder import Embedding, Fusion, Stack, contrast, footprint_features
-from hydromae.model.layers import Context
-from hydromae.model.lean import picked
-from hydromae.model.priors import Priors
-from hydromae.model.runoff import Runoff, Told
-from hydromae.model.seats import Seats, side_by_side
-from hydromae.model.stand_ins import StandIns
-from hydromae.model.streams import Own, Predictions, Stream
+from hydromae.model.estimators import Priors
+from hydromae.model.fused_ops import picked
+from hydromae.model.mixture import around, laid
+from hydromae.model.out_of_fold import StandIns
+from hydromae.model.outputs import Own, Predictions, Stream
+from hydromae.model.packing import Seats, side_by_side
+from hydromae.model.positional import SEPARATIONS, Address, joined_places, nearest
+from hydromae.model.rainfall_runoff import Runoff, Told
+from hydromae.store.scaling import Scaling
+from hydromae.variables import MODALITIES
 
 
 class HydroMAE(nn.Module):
     """Multi-modal masked autoencoder of a water record.
 
-    Parameters
-    ----------
-    config : Config
-    pixels : int
-        Values in a map token (100 for 10 × 10 cells).
+    Args:
+        pixels: Values in a map token (100 for 10 × 10 cells).
 
-    Attributes
-    ----------
-    memories_alone : bool
-        Whether a forward pass runs the memories and nothing else (`train.adapt`).
-    stand_ins : StandIns or None
-        Who speaks in training for rivers that the memories know too well.
+    Attributes:
+        memories_alone: Whether a forward pass runs the memories and nothing else (`train.adapt`).
+        stand_ins: Who speaks in training for rivers that the memories know too well.
     """
 
     def __init__(self, config: Config, pixels: int = 100) -> None:
@@ -209,15 +203,11 @@ class HydroMAE(nn.Module):
     ) -> tuple[list[Tensor], Seats, list[Own], Tensor | None]:
         """Lay the streams end to end, with static tokens, and mix them.
 
-        Returns
-        -------
-        memories : list of Float[M, D]
-            One for every decoder layer.
-        theirs : Seats
-            Where their tokens sit, the sites of all streams side by side.
-        own : list of Own
-            Which part of them is each stream's.
-        contrastive : Float[] or None
+        Returns:
+            memories (list of Float[M, D]): One for every decoder layer.
+            theirs: Where their tokens sit, the sites of all streams side by side.
+            own: Which part of them is each stream's.
+            contrastive (Float[] or None)
         """
         model = self.config.model
         own = self._own(streams)

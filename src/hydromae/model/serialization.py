@@ -13,14 +13,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hydromae.config import Config
-from hydromae.data.parse import grid_from_json
-from hydromae.data.scaling import Scaling
 from hydromae.errors import InputError, first_line
 from hydromae.grid import GridSpec
-from hydromae.kinds import WEIGHTS
+from hydromae.io.folders import WEIGHTS
+from hydromae.io.parse import grid_from_json
 from hydromae.model.checksums import check_seal
 from hydromae.model.dtypes import float32
 from hydromae.model.mae import HydroMAE
+from hydromae.store.scaling import Scaling
 
 CONFIG, SCALING, GRID = "config.json", "scaling.json", "grid.json"
 OLD, CHECKPOINTS = ".old", "checkpoints"
@@ -31,10 +31,8 @@ PATTERN = "-".join(("[0-9]" * 4, "[0-9]" * 2, "[0-9]" * 2 + "T" + "[0-9]" * 2, "
 def load_model(folder: Path) -> tuple[HydroMAE, Config, Scaling, GridSpec | None]:
     """The model of a folder, in evaluation mode.
 
-    Raises
-    ------
-    InputError
-        If a file is missing, cut short, or belongs to another model.
+    Raises:
+        InputError: If a file is missing, cut short, or belongs to another model.
     """
     folder = whole(folder)
     config = Config.from_json(_text(folder / CONFIG), str(folder / CONFIG))
@@ -113,10 +111,8 @@ def merge_lora(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def model_in(folder: Path) -> Path | None:
     """Folder of the model of a run, or of the newest run with a model where `folder` holds those of `--new-run`.
 
-    Raises
-    ------
-    InputError
-        If `folder` is a run itself and holds others, too: it is not clear which is meant.
+    Raises:
+        InputError: If `folder` is a run itself and holds others, too: it is not clear which is meant.
     """
     own = _model_of(folder)
     others = [found for run in sorted(folder.glob(PATTERN)) if (found := _model_of(run)) is not None]

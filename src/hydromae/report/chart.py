@@ -16,12 +16,9 @@ SIDE = 1000.0  # width and height of every chart's own coordinates; CSS decides 
 class Scale:
     """Maps values between `low` and `high` onto 0 … 1000, towards `low` at 1000 where `down` is True.
 
-    Attributes
-    ----------
-    low, high : float
-        Values at both ends, in the units of the axis.
-    down : bool
-        True for a vertical axis, whose numbers grow upward while SVG counts downward.
+    Attributes:
+        low, high: Values at both ends, in the units of the axis.
+        down: True for a vertical axis, whose numbers grow upward while SVG counts downward.
     """
 
     low: float
@@ -99,18 +96,12 @@ def finite_runs(*lines: Float[np.ndarray, " N"]) -> list[Int[np.ndarray, " K"]]:
 def frame(marks: str, label: str, bottom: list[Tick], left: list[Tick], kind: str = "", axis_title: str = "") -> str:
     """A whole chart: `marks` (SVG in chart coordinates) with grid lines, tick labels and a title for screen readers.
 
-    Parameters
-    ----------
-    marks : str
-        SVG elements, already escaped.
-    label : str
-        One sentence that says what the chart shows; escaped here.
-    bottom, left : list of Tick
-        Labels below and beside the chart.
-    kind : str
-        Extra CSS class, which sets the height.
-    axis_title : str
-        What the vertical axis measures, with units; escaped here.
+    Args:
+        marks: SVG elements, already escaped.
+        label: One sentence that says what the chart shows; escaped here.
+        bottom, left: Labels below and beside the chart.
+        kind: Extra CSS class, which sets the height.
+        axis_title: What the vertical axis measures, with units; escaped here.
     """
     grid = "".join(f'<path class="grid" d="M0 {tick.position:.1f}H1000"/>' for tick in left)
     below = "".join(

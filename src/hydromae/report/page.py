@@ -12,10 +12,10 @@ import xarray as xr
 
 from hydromae import __version__
 from hydromae.errors import InputError
-from hydromae.files import write_whole
+from hydromae.io.atomic import write_whole
 from hydromae.progress import counted
 from hydromae.report import sections, tables
-from hydromae.report.journal import Losses, read_journal
+from hydromae.report.metrics_log import Losses, read_journal
 from hydromae.report.summary import model_name, questions
 
 
@@ -44,29 +44,19 @@ def write_report(
 ) -> Path:
     """Write an evaluation as a self-contained HTML page.
 
-    Parameters
-    ----------
-    evaluation : Evaluation
-        Scores, example hydrographs and settings.
-    journal : Path or None
-        JSON lines of the training run; None leaves the section on training out.
-    out_html : Path
-        The page, replaced in one step.
-    title : str
-        Heading of the page.
-    model_card : dict
-        What is said about the model. `name` picks its method in the scores (their first method otherwise),
-        `data_licence` replaces what the evaluation says of its data; every other entry is listed as it stands.
+    Args:
+        evaluation: Scores, example hydrographs and settings.
+        journal: JSON lines of the training run; None leaves the section on training out.
+        out_html: The page, replaced in one step.
+        title: Heading of the page.
+        model_card: What is said about the model. `name` picks its method in the scores (their first method otherwise),
+            `data_licence` replaces what the evaluation says of its data; every other entry is listed as it stands.
 
-    Returns
-    -------
-    Path
-        `out_html`.
+    Returns:
+        Path: `out_html`.
 
-    Raises
-    ------
-    InputError
-        The journal cannot be read, the evaluation holds no score, or the page cannot be written.
+    Raises:
+        InputError: The journal cannot be read, the evaluation holds no score, or the page cannot be written.
     """
     if not questions(evaluation.scores):
         raise InputError("evaluation: it holds no score for any question; evaluate over days that have measurements")

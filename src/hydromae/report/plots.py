@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from hydromae.report.chart import SIDE, Scale, Tick, band, frame, number, path
-from hydromae.report.journal import Losses
+from hydromae.report.metrics_log import Losses
 from hydromae.report.summary import percentile
 
 RAIN_SHARE = 0.3  # part of a hydrograph's height that the highest rain bar takes
@@ -26,20 +26,13 @@ LINES = 8  # line styles in the style sheet, the model's first
 class Hydrograph:
     """One river over some days.
 
-    Attributes
-    ----------
-    days : DatetimeIndex (T,)
-        Consecutive days.
-    truth, mean : arrays (T,)
-        River flow measured and answered [mm/day].
-    hidden : array (T,)
-        True where the method did not see the truth.
-    levels : array (Q,)
-        Probabilities of the quantiles, ascending; empty where there are none.
-    quantiles : array (Q, T)
-        River flow at these probabilities [mm/day].
-    precipitation : array (T,)
-        Catchment rain [mm/day].
+    Attributes:
+        days (DatetimeIndex (T,)): Consecutive days.
+        truth, mean (arrays (T,)): River flow measured and answered [mm/day].
+        hidden (array (T,)): True where the method did not see the truth.
+        levels (array (Q,)): Probabilities of the quantiles, ascending; empty where there are none.
+        quantiles (array (Q, T)): River flow at these probabilities [mm/day].
+        precipitation (array (T,)): Catchment rain [mm/day].
     """
 
     days: pd.DatetimeIndex
@@ -174,12 +167,9 @@ class Curve:
 def distribution(curves: list[Curve], label: str) -> str:
     """Cumulative distribution of NSE over catchments; a missing answer counts as worse than all.
 
-    Parameters
-    ----------
-    curves : list of Curve
-        The model's first, which is drawn over the others.
-    label : str
-        One sentence for screen readers.
+    Args:
+        curves: The model's first, which is drawn over the others.
+        label: One sentence for screen readers.
     """
     nse, share = Scale(-0.5, 1.0), Scale(0.0, 1.0, down=True)
     marks = []
@@ -206,12 +196,9 @@ def distribution(curves: list[Curve], label: str) -> str:
 def loss_curve(losses: Losses, label: str) -> str:
     """Training loss of every step (faint), its running median, and validation loss (dots), on a logarithmic axis.
 
-    Parameters
-    ----------
-    losses : Losses
-        The journal of a run; at least one loss is a positive number.
-    label : str
-        One sentence for screen readers.
+    Args:
+        losses: The journal of a run; at least one loss is a positive number.
+        label: One sentence for screen readers.
     """
     step, loss = losses.step[losses.drawable], losses.loss[losses.drawable]
     smooth = pd.Series(loss).rolling(max(1, len(loss) // 40), min_periods=1, center=True).median().to_numpy()

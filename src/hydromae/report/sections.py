@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hydromae.report.britain import Dots, britain, land_symbol, legend
 from hydromae.report.chart import number
-from hydromae.report.journal import Losses
-from hydromae.report.parts import Settings, date, duration, key, period_of, plain, section
+from hydromae.report.gb_map import Dots, britain, land_symbol, legend
+from hydromae.report.html import Settings, date, duration, key, period_of, plain, section
+from hydromae.report.labels import question
+from hydromae.report.metrics_log import Losses
 from hydromae.report.plots import LINES, Curve, Hydrograph, distribution, hydrograph, loss_curve, shown_days
 from hydromae.report.summary import counted, counted_scores, questions, row, table
 from hydromae.report.tables import headline
-from hydromae.report.words import question
 
 
 def header(scores: xr.Dataset, settings: Settings, title: str, model: str) -> str:

@@ -17,22 +17,17 @@ ENOUGH_DAYS = 365  # observed target days from which a catchment counts, where a
 class Row:
     """One line of the score table: a method's answers to one question, over the catchments that count.
 
-    Attributes
-    ----------
-    method : str
-        Name of the method.
-    catchments, unanswered : int
-        Catchments that count, and those among them to which the method gave no score. These stand below every score.
-    days : int
-        The fewest days that the score of one of these catchments is from.
-    few : bool
-        Whether these days, or the catchments with a score, are too few (`evaluate.score.FEW`).
-    answered : float
-        Share of the target days of these catchments that the method answered.
-    nse, nse25, nse10, kge, crps : float
-        Median, 25th and 10th percentile of NSE [1], median KGE [1], median CRPS [mm/day]; over catchments.
-    coverage50, coverage90 : float
-        Median over catchments of the share of truth inside the 50 % and 90 % interval; NaN without distributions.
+    Attributes:
+        method: Name of the method.
+        catchments, unanswered: Catchments that count, and those among them to which the method gave no score. These stand
+            below every score.
+        days: The fewest days that the score of one of these catchments is from.
+        few: Whether these days, or the catchments with a score, are too few (`evaluate.score.FEW`).
+        answered: Share of the target days of these catchments that the method answered.
+        nse, nse25, nse10, kge, crps: Median, 25th and 10th percentile of NSE [1], median KGE [1], median CRPS [mm/day]; over
+            catchments.
+        coverage50, coverage90: Median over catchments of the share of truth inside the 50 % and 90 % interval; NaN without
+            distributions.
     """
 
     method: str

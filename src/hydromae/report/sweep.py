@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from hydromae.files import replacing
+from hydromae.io.atomic import replacing
 from hydromae.train.sweep import Trial
 
 if TYPE_CHECKING:
@@ -24,10 +24,8 @@ SCORED, LOWEST, FAILED = "#2b6cb0", "#c05621", "#888888"
 def draw_sweep(trials: Sequence[Trial], file: Path) -> Path:
     """Draw trials as PNG: score over trials with the lowest so far, then score against each setting; failed ones are crosses.
 
-    Parameters
-    ----------
-    trials : sequence of Trial
-        In order; at least one.
+    Args:
+        trials: In order; at least one.
     """
     names = sorted({name for trial in trials for name in trial.values})
     rows = math.ceil((1 + len(names)) / COLUMNS)

@@ -9,9 +9,9 @@ import xarray as xr
 
 from hydromae.evaluate.score import FEW
 from hydromae.report.chart import number
-from hydromae.report.parts import section
+from hydromae.report.html import section
+from hydromae.report.labels import question
 from hydromae.report.summary import Row, needed_days, questions, table
-from hydromae.report.words import question
 
 COLUMNS = (
     "Method",

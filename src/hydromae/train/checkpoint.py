@@ -16,10 +16,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hydromae.config import Config
-from hydromae.data.scaling import Scaling
+from hydromae.distributed import ALONE, World
 from hydromae.errors import InputError, first_line
 from hydromae.grid import GridSpec
-from hydromae.kinds import WEIGHTS
+from hydromae.io.folders import WEIGHTS
 from hydromae.model.checksums import SEAL, check_seal, write_seal
 from hydromae.model.serialization import (
     CONFIG,
@@ -34,8 +34,8 @@ from hydromae.model.serialization import (
     tensors_in,
     write_model,
 )
+from hydromae.store.scaling import Scaling
 from hydromae.train.engine import Engine
-from hydromae.train.world import ALONE, World
 
 AVERAGE, OPTIMIZER, STATE = "average.safetensors", "optimizer", "state.json"
 WRITTEN = (WEIGHTS, AVERAGE, f"{OPTIMIZER}-*.safetensors", STATE, CONFIG, SCALING, GRID, SEAL)
@@ -68,10 +68,8 @@ def save_checkpoint(
     `state` holds what is neither weight nor optimizer: step, windows of an update, updates of the average, best loss,
     skipped updates, loss scale. Chance needs no state: every batch has seeds of its own.
 
-    Raises
-    ------
-    InputError
-        In every process, where one could not write; what was there before stays whole.
+    Raises:
+        InputError: In every process, where one could not write; what was there before stays whole.
     """
     slots = engine.slots()
 
@@ -88,10 +86,8 @@ def save_checkpoint(
 def load_checkpoint(folder: Path, engine: Engine, scaling: Scaling) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Put weights and optimizer back, of however many processes wrote them; returns the averaged weights and the state.
 
-    Raises
-    ------
-    InputError
-        If a file is missing or cut short, belongs to another model, or the run's data were scaled otherwise.
+    Raises:
+        InputError: If a file is missing or cut short, belongs to another model, or the run's data were scaled otherwise.
     """
     check_seal(folder)
     load_weights(engine.model, tensors_in(folder / WEIGHTS), folder / WEIGHTS)

@@ -24,15 +24,15 @@ from deepspeed.utils import (
 )
 from torch import Tensor, nn
 
-from hydromae.batch import Batch
+from hydromae.batching.batch import Batch
+from hydromae.batching.masking import Hidden
 from hydromae.config import Config
+from hydromae.distributed import World
 from hydromae.errors import InputError
-from hydromae.masking import Hidden
-from hydromae.model.streams import Predictions
+from hydromae.model.outputs import Predictions
 from hydromae.train import extension
 from hydromae.train.engine import MOMENTS, Computing, loss_scale_of, poisoned
-from hydromae.train.optim import adamw
-from hydromae.train.world import World
+from hydromae.train.optimizer import adamw
 
 
 def load_extension(timeout: float, say: Callable[[str], None]) -> None:
@@ -40,10 +40,8 @@ def load_extension(timeout: float, say: Callable[[str], None]) -> None:
 
     `timeout` is the longest wait for another build [s]; `say` is told of it.
 
-    Raises
-    ------
-    InputError
-        Where it cannot be built, or another build does not end.
+    Raises:
+        InputError: Where it cannot be built, or another build does not end.
     """
     accelerator: Any = get_accelerator()
     builder = accelerator.create_op_builder("ShareMemCommBuilder")

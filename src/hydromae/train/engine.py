@@ -18,15 +18,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from hydromae.batch import Batch
+from hydromae.batching.batch import Batch
+from hydromae.batching.masking import Hidden
 from hydromae.config import Config, Precision, TrainConfig
+from hydromae.distributed import World, launched
 from hydromae.errors import InputError
-from hydromae.masking import Hidden
-from hydromae.model.streams import Predictions
+from hydromae.model.outputs import Predictions
 from hydromae.runtime import autocast
 from hydromae.train.loss_scale import LossScale
-from hydromae.train.optim import adamw, decay_groups
-from hydromae.train.world import World, launched
+from hydromae.train.optimizer import adamw, decay_groups
 
 EngineName = Literal["auto", "torch", "deepspeed"]
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -51,14 +51,10 @@ class Computing(nn.Module):
 class Engine(Protocol):
     """What the loop asks of an engine.
 
-    Attributes
-    ----------
-    model : Module
-        Its weights, in fp32, the same in every process.
-    skipped : int
-        Updates left out because a loss or a gradient, of any process, was not finite.
-    scale : LossScale or None
-        Where the precision is fp16.
+    Attributes:
+        model: Its weights, in fp32, the same in every process.
+        skipped: Updates left out because a loss or a gradient, of any process, was not finite.
+        scale: Where the precision is fp16.
     """
 
     model: nn.Module

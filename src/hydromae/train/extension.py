@@ -33,19 +33,13 @@ SILENCE, POLL = 2.0, 0.1
 def build(load: Callable[[], object], timeout: float, say: Callable[[str], None]) -> None:
     """Build the extension where there is none, one process at a time, and load it.
 
-    Parameters
-    ----------
-    load : callable
-        Builds in the folder that `TORCH_EXTENSIONS_DIR` names, or finds it built, and loads it.
-    timeout : float
-        Longest wait for a `lock` file in the user's cache [s].
-    say : callable
-        Told what is waited for, once.
+    Args:
+        load: Builds in the folder that `TORCH_EXTENSIONS_DIR` names, or finds it built, and loads it.
+        timeout: Longest wait for a `lock` file in the user's cache [s].
+        say: Told what is waited for, once.
 
-    Raises
-    ------
-    InputError
-        Where the wait was too long, naming the file, or where the extension cannot be built.
+    Raises:
+        InputError: Where the wait was too long, naming the file, or where the extension cannot be built.
     """
     chosen = os.environ.get(CHOSEN)
     folder = Path(chosen) if chosen else own_cache()

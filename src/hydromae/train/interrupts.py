@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
+from hydromae.distributed import World
 from hydromae.errors import SIGNALS, Interrupted, signal_of
 from hydromae.train.resume import last_checkpoint
-from hydromae.train.world import World
 
 
 class Interrupts:

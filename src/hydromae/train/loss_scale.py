@@ -14,15 +14,10 @@ class LossScale:
     The scale rises by `factor` after `window` + 1 updates without overflow, and then after every `window` more. Only a
     rise restores the patience. Where DeepSpeed gives up (an overflow at the minimum), the scale stays there.
 
-    Attributes
-    ----------
-    value : float
-        The scale; the start is the first one.
-    window : int
-        Updates without overflow between two rises.
-    hysteresis : int
-        Overflows from which the scale falls.
-    minimum, factor : float
+    Attributes:
+        value: The scale; the start is the first one.
+        window: Updates without overflow between two rises.
+        hysteresis: Overflows from which the scale falls.
     """
 
     value: float = 2.0**16

@@ -9,26 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from hydromae.config import Config
-from hydromae.effects import FIELDS, replaced, value_of, without_idle
+from hydromae.config.effects import FIELDS, replaced, value_of, without_idle
+from hydromae.distributed import launched
 from hydromae.errors import InputError, first_line
-from hydromae.files import write_whole
+from hydromae.io.atomic import write_whole
 from hydromae.model.serialization import CHECKPOINTS, CONFIG, OLD
 from hydromae.train.checkpoint import STATE
-from hydromae.train.world import launched
 
 
 @dataclass(frozen=True)
 class Past:
     """The run that lies in a folder.
 
-    Attributes
-    ----------
-    config : Config or None
-        None where there is no run.
-    step : int
-        Of its last checkpoint; 0 without one.
-    complete : bool
-        Whether that was its last step.
+    Attributes:
+        config: None where there is no run.
+        step: Of its last checkpoint; 0 without one.
+        complete: Whether that was its last step.
     """
 
     config: Config | None
@@ -91,10 +87,8 @@ class Past:
 def past(out: Path) -> Past:
     """Read what lies in a folder; nothing is changed.
 
-    Raises
-    ------
-    InputError
-        If there is a run whose configuration cannot be read.
+    Raises:
+        InputError: If there is a run whose configuration cannot be read.
     """
     last, written = last_checkpoint(out), out / CONFIG
     if not written.is_file() and last is not None:
@@ -114,10 +108,8 @@ def past(out: Path) -> Past:
 def may_begin(out: Path, config: Config, resume: bool) -> bool:
     """Whether a run may begin or go on in a folder; where processes wait for each other, `train` refuses it in all of them.
 
-    Raises
-    ------
-    InputError
-        Where this process is alone and it may not.
+    Raises:
+        InputError: Where this process is alone and it may not.
     """
     fault: str | None = None
     try:

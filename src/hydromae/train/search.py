@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from hydromae.config import Config
-from hydromae.effects import idle
+from hydromae.config.effects import idle
 from hydromae.errors import InputError
 
 Auto = Literal["auto", "fixed"]
@@ -61,10 +61,8 @@ DEPTHS = ("map_layers", "series_layers", "fusion_layers", "decoder_layers")
 def space_of(search: Search, base: Config) -> Space:
     """What is drawn: ranges as they are given, and those of `auto` where they change something.
 
-    Raises
-    ------
-    InputError
-        If a range is empty, impossible, or given for what has no effect in this configuration.
+    Raises:
+        InputError: If a range is empty, impossible, or given for what has no effect in this configuration.
     """
     effect, own = _effect(base), _own(base)
     space: Space = {}
@@ -148,10 +146,8 @@ def _draws(name: str, values: tuple[float, ...], base: Config) -> Space:
 def settled(base: Config, values: Mapping[str, Any]) -> Config:
     """The configuration with what was drawn.
 
-    Raises
-    ------
-    InputError
-        If the combination contradicts itself (`config.check`).
+    Raises:
+        InputError: If the combination contradicts itself (`config.check`).
     """
     weights = base.train.weights
     drawn = {name.removeprefix("weight/"): factor for name, factor in values.items() if name.startswith("weight/")}

@@ -18,23 +18,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 import xarray as xr
 
+from hydromae.batching.record_arrays import record_of
 from hydromae.config import Config
-from hydromae.data.cache import made_from
-from hydromae.data.record import record_of
-from hydromae.data.scaling import Scaling, without
-from hydromae.effects import refuse_idle
+from hydromae.config.effects import refuse_idle
+from hydromae.distributed import ALONE
 from hydromae.errors import InputError
-from hydromae.files import write_whole
 from hydromae.grid import GridSpec
-from hydromae.kinds import SWEEP
+from hydromae.io.atomic import write_whole
+from hydromae.io.folders import SWEEP
+from hydromae.io.outputs import folder_of, holding
 from hydromae.model.serialization import CONFIG, load_model, whole
-from hydromae.outputs import folder_of, holding
 from hydromae.runtime import pick_device
-from hydromae.train.loop import train
-from hydromae.train.measures import losses, validation_numbers, validation_set
+from hydromae.store.scaling import Scaling, without
+from hydromae.store.scaling_cache import made_from
+from hydromae.train.sampler import Masked, Share
 from hydromae.train.search import Range, Search, Space, settled, space_of
-from hydromae.train.shares import Masked, Share
-from hydromae.train.world import ALONE
+from hydromae.train.trainer import train
+from hydromae.train.validation import losses, validation_numbers, validation_set
 
 if TYPE_CHECKING:
     import optuna
@@ -46,17 +46,11 @@ STUDY, SPEC, BEST = "study.db", "sweep.json", "best.json"
 class Trial:
     """One training of a sweep.
 
-    Attributes
-    ----------
-    number : int
-    values : dict
-        What was drawn, by the name of the setting.
-    score : float or None
-        Lower is better; None where the trial failed.
-    seconds : float
-        Training and scoring [s].
-    why : str or None
-        What a failed trial failed of.
+    Attributes:
+        values: What was drawn, by the name of the setting.
+        score: Lower is better; None where the trial failed.
+        seconds: Training and scoring [s].
+        why: What a failed trial failed of.
     """
 
     number: int
@@ -73,12 +67,9 @@ def score(folder: Path, dataset: xr.Dataset, base: Config, grid: GridSpec | None
     the mask ratios nor the loss weights that a trial drew change the measure. Errors are in the scaled space, as in the
     loss; a modality without targets is left out; NaN where there is none at all.
 
-    Parameters
-    ----------
-    folder : Path
-        A model, such as `run/best`.
-    dataset : Dataset
-        The water record that holds `base.data.validation_period`.
+    Args:
+        folder: A model, such as `run/best`.
+        dataset: The water record that holds `base.data.validation_period`.
     """
     where = pick_device(device)
     model, _, scaling, _ = load_model(folder)
@@ -107,29 +98,20 @@ def sweep(
 ) -> list[Trial]:
     """Train until the study holds `trials` trials, failed ones included.
 
-    Parameters
-    ----------
-    base : Config
-        What every trial starts from, and what all are scored with.
-    search : Search
-        What is drawn, and from which range.
-    dataset, scaling, grid, device
-        As in `train`.
-    out : Path
-        Folder of the sweep: `study.db`, `sweep.json`, `trials/0000` and so on, each an ordinary run, and `best.json`, the
-        configuration of the best trial.
-    watch : callable
-        Called after every trial.
+    Args:
+        base: What every trial starts from, and what all are scored with.
+        search: What is drawn, and from which range.
+        dataset, scaling, grid, device: As in `train`.
+        out: Folder of the sweep: `study.db`, `sweep.json`, `trials/0000` and so on, each an ordinary run, and `best.json`,
+            the configuration of the best trial.
+        watch: Called after every trial.
 
-    Returns
-    -------
-    list of Trial
-        All trials of the study, in order.
+    Returns:
+        list of Trial: All trials of the study, in order.
 
-    Raises
-    ------
-    InputError
-        If Optuna is not installed, the folder holds another sweep, another process works on it, or a range does not fit.
+    Raises:
+        InputError: If Optuna is not installed, the folder holds another sweep, another process works on it, or a range does
+            not fit.
     """
     optuna = _optuna()
     refuse_idle(base)

@@ -24,18 +24,12 @@ _CANDIDATES = 6
 class Catchments:
     """Invented catchments.
 
-    Attributes
-    ----------
-    number : array (C,)
-        Gauge numbers in the manner of the NRFA: hydrometric area × 1000 + a running number; ascending.
-    easting, northing : arrays (C,)
-        The gauge [m].
-    centroid_easting, centroid_northing : arrays (C,)
-        The middle of the catchment [m].
-    footprints : Footprints
-        Discs of the area around the centroid, over the cells of the land.
-    attributes : dict of arrays (C,)
-        The 11 traits of `modalities.ATTRIBUTES`.
+    Attributes:
+        number (array (C,)): Gauge numbers in the manner of the NRFA: hydrometric area × 1000 + a running number; ascending.
+        easting, northing (arrays (C,)): The gauge [m].
+        centroid_easting, centroid_northing (arrays (C,)): The middle of the catchment [m].
+        footprints: Discs of the area around the centroid, over the cells of the land.
+        attributes (dict of arrays (C,)): The 11 traits of `modalities.ATTRIBUTES`.
     """
 
     number: Int[np.ndarray, " C"]
@@ -57,14 +51,9 @@ def place_catchments(
 ) -> Catchments:
     """Invented catchments on the land, apart from each other, with traits that follow from the land.
 
-    Parameters
-    ----------
-    land : Land
-    wetness : array (N,)
-        Mean rain of each cell over the mean of the land; `propwet` follows it.
-    count : int
-        How many catchments.
-    generator : numpy.random.Generator
+    Args:
+        wetness (array (N,)): Mean rain of each cell over the mean of the land; `propwet` follows it.
+        count: How many catchments.
     """
     area = np.clip(np.exp(generator.normal(np.log(_MEDIAN_AREA), _SPREAD, count)), *_AREAS)
     area = np.round(np.sort(area)[::-1], 1)

@@ -19,14 +19,10 @@ _PATTERNS = 10
 class Circulation:
     """Indices of the large-scale flow, one number a day; the winds have unit variance around their means.
 
-    Attributes
-    ----------
-    westerly, southerly : arrays (T,)
-        Strength of the wind from the west and from the south.
-    cyclonic : array (T,)
-        How unsettled the day is; wet and dry spells are its persistence.
-    season : array (T,)
-        Angle of the day in the year [rad], 0 on 1 January.
+    Attributes:
+        westerly, southerly (arrays (T,)): Strength of the wind from the west and from the south.
+        cyclonic (array (T,)): How unsettled the day is; wet and dry spells are its persistence.
+        season (array (T,)): Angle of the day in the year [rad], 0 on 1 January.
     """
 
     westerly: Float[np.ndarray, " T"]

@@ -9,22 +9,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hydromae.modalities import ATTRIBUTES
+from hydromae.datasets.products import TOPOGRAPHY
+from hydromae.variables import ATTRIBUTES
 
-TOPOGRAPHY = {
-    "gauge_lat": "latitude",
-    "gauge_lon": "longitude",
-    "gauge_easting": "easting",
-    "gauge_northing": "northing",
-    "area": "catchment-area",
-    "dpsbar": "dpsbar",
-    "elev_min": "minimum-altitude",
-    "elev_10": "10-percentile-altitude",
-    "elev_50": "50-percentile-altitude",
-    "elev_90": "90-percentile-altitude",
-    "elev_max": "maximum-altitude",
-}
-"""Columns of CAMELS-GB and Caravan, and what the NRFA calls them. `bfihost` and `propwet` are not among them."""
 UNKNOWN = ("humidity", "shortwave_rad", "longwave_rad", "windspeed")
 """Columns of CAMELS-GB that a catchment dataset knows nothing of; they come as NaN."""
 
@@ -32,13 +19,10 @@ UNKNOWN = ("humidity", "shortwave_rad", "longwave_rad", "windspeed")
 def write_camels_gb(folder: str | Path, record: xr.Dataset) -> None:
     """CAMELS-GB version 1: `data/timeseries/CAMELS_GB_hydromet_timeseries_{id}_19701001-20150930.csv` and the topography.
 
-    Parameters
-    ----------
-    folder : path
-        Made where it is not there.
-    record : Dataset
-        `riverflow`, `precipitation`, `potential_evaporation` [mm day-1], `temperature` [degC] `(time, catchment)`, NaN where
-        nothing was observed, and attributes under the NRFA names.
+    Args:
+        folder: Made where it is not there.
+        record: `riverflow`, `precipitation`, `potential_evaporation` [mm day-1], `temperature` [degC] `(time, catchment)`,
+            NaN where nothing was observed, and attributes under the NRFA names.
     """
     data = Path(folder) / "data"
     (data / "timeseries").mkdir(parents=True)
@@ -108,10 +92,9 @@ def write_nrfa(folder: str | Path, record: xr.Dataset) -> None:
 def nrfa_csv(station: object, kind: str, units: str, values: Mapping[str, object]) -> str:
     """A file as the NRFA's `format=nrfa-csv` gives it: rows `key,subkey,value`, then a row a day; NaN has no row.
 
-    Examples
-    --------
-    >>> nrfa_csv(39001, "gdf", "m3/s", {"2022-01-01": 1.5, "2022-01-02": float("nan")}).splitlines()[-2:]
-    ['data,last,2022-01-01', '2022-01-01,1.5']
+    Examples:
+        >>> nrfa_csv(39001, "gdf", "m3/s", {"2022-01-01": 1.5, "2022-01-02": float("nan")}).splitlines()[-2:]
+        ['data,last,2022-01-01', '2022-01-01,1.5']
     """
     seen = {day: value for day, value in values.items() if value == value}
     parameter, measured = ("Flow", "Mean") if kind == "gdf" else ("Rainfall", "Accumulation")

@@ -45,30 +45,18 @@ _AQUIFERS = (
 class Land:
     """The land cells of the grid and what they are made of.
 
-    Attributes
-    ----------
-    grid : GridSpec
-        The grid that `cell` counts on.
-    cell : array (N,)
-        Flat numbers of the land cells, ascending.
-    easting, northing : arrays (N,)
-        Cell centres [m].
-    fraction : array (N,)
-        Share of land in the cell.
-    coast : array (N,)
-        Distance to the nearest sea cell [km].
-    altitude : array (N,)
-        Mean altitude [m]; invented.
-    roughness : array (N,)
-        Standard deviation of altitude inside the cell [m]; invented.
-    permeability : array (N,)
-        The base-flow index that the rock of the cell would give a river; invented.
-    capacity : array (N,)
-        Water that the soil holds between wilting and saturation [mm]; invented.
-    drainage : array (N,)
-        Exponent of the share of rain that a soil lets through; invented.
-    residual, saturated : arrays (N,)
-        Soil moisture of the empty and of the full soil [m³ m⁻³]; invented.
+    Attributes:
+        grid: The grid that `cell` counts on.
+        cell (array (N,)): Flat numbers of the land cells, ascending.
+        easting, northing (arrays (N,)): Cell centres [m].
+        fraction (array (N,)): Share of land in the cell.
+        coast (array (N,)): Distance to the nearest sea cell [km].
+        altitude (array (N,)): Mean altitude [m]; invented.
+        roughness (array (N,)): Standard deviation of altitude inside the cell [m]; invented.
+        permeability (array (N,)): The base-flow index that the rock of the cell would give a river; invented.
+        capacity (array (N,)): Water that the soil holds between wilting and saturation [mm]; invented.
+        drainage (array (N,)): Exponent of the share of rain that a soil lets through; invented.
+        residual, saturated (arrays (N,)): Soil moisture of the empty and of the full soil [m³ m⁻³]; invented.
     """
 
     grid: GridSpec

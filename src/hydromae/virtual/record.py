@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float32
 
-from hydromae import modalities
+from hydromae import variables as modalities
 from hydromae.errors import InputError
 from hydromae.virtual.truth import VirtualBritain
 
@@ -38,27 +38,19 @@ _GAPS_A_YEAR = 0.3
 def virtual_record(days: int, seed: int = 0, start: str = "1989-01-01", catchments: int = 604) -> xr.Dataset:
     """The national record of Virtual GB: maps over land cells and series over catchments, complete and true.
 
-    Parameters
-    ----------
-    days : int
-        Length of the record.
-    seed : int
-        Country and weather; the same seed gives the same truth, and a longer record begins with the shorter one.
-    start : str
-        First day, ISO 8601.
-    catchments : int
-        How many invented catchments.
+    Args:
+        days: Length of the record.
+        seed: Country and weather; the same seed gives the same truth, and a longer record begins with the shorter one.
+        start: First day, ISO 8601.
+        catchments: How many invented catchments.
 
-    Returns
-    -------
-    xarray.Dataset
-        `precipitation` [mm day⁻¹], `soil_moisture` [m³ m⁻³], `temperature` [°C] `(time, cell)`; `evaporation` (actual)
-        and `riverflow` [mm day⁻¹] `(time, catchment)`; the 11 attributes, positions and the share of land. float32.
+    Returns:
+        xarray.Dataset: `precipitation` [mm day⁻¹], `soil_moisture` [m³ m⁻³], `temperature` [°C] `(time, cell)`; `evaporation`
+            (actual) and `riverflow` [mm day⁻¹] `(time, catchment)`; the 11 attributes, positions and the share of land.
+            float32.
 
-    Raises
-    ------
-    InputError
-        If a number is below 1 or `start` is no date.
+    Raises:
+        InputError: If a number is below 1 or `start` is no date.
     """
     country = country_of(days, seed, start, catchments)
     maps = {v.name: np.empty((days, len(country.land.cell)), np.float32) for v in _MAPS}
@@ -81,24 +73,17 @@ def virtual_catchments(
 ) -> xr.Dataset:
     """The catchment dataset of Virtual GB: the truth of `virtual_record`, its weather averaged over footprints.
 
-    Parameters
-    ----------
-    days, seed, start, catchments
-        As in `virtual_record`.
-    missing : bool
-        Whether flow has gaps: 12 % of the gauges start late (within the first 60 % of the record), and every gauge
-        has 0.3 gaps a year, of 9 days in the median, some of months. False gives the whole truth.
+    Args:
+        days, seed, start, catchments: As in `virtual_record`.
+        missing: Whether flow has gaps: 12 % of the gauges start late (within the first 60 % of the record), and every gauge
+            has 0.3 gaps a year, of 9 days in the median, some of months. False gives the whole truth.
 
-    Returns
-    -------
-    xarray.Dataset
-        `precipitation`, `potential_evaporation`, `riverflow` [mm day⁻¹] and `temperature` [°C] `(time, catchment)`,
-        the 11 attributes and positions. float32, NaN where a gauge did not measure.
+    Returns:
+        xarray.Dataset: `precipitation`, `potential_evaporation`, `riverflow` [mm day⁻¹] and `temperature` [°C] `(time,
+            catchment)`, the 11 attributes and positions. float32, NaN where a gauge did not measure.
 
-    Raises
-    ------
-    InputError
-        If a number is below 1 or `start` is no date.
+    Raises:
+        InputError: If a number is below 1 or `start` is no date.
     """
     country = country_of(days, seed, start, catchments)
     series = _empty_series(_CATCHMENT_SERIES, days, catchments)

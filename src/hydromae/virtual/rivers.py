@@ -24,12 +24,9 @@ _LATE = 0.3
 class Ground:
     """What the bucket of each cell makes of a block of days, all [mm day⁻¹] but the states [mm].
 
-    Attributes
-    ----------
-    recharge, evaporation : arrays (T, N)
-        Water that leaves the soil downward, and actual evaporation.
-    soil, snow : arrays (T, N)
-        Water in the soil and on it at the end of each day.
+    Attributes:
+        recharge, evaporation (arrays (T, N)): Water that leaves the soil downward, and actual evaporation.
+        soil, snow (arrays (T, N)): Water in the soil and on it at the end of each day.
     """
 
     recharge: Float[np.ndarray, "T N"]

@@ -24,15 +24,11 @@ _SPIN_UP = 6 * _BLOCK
 class Block:
     """Some days of the truth: maps (T, N) over the land cells, series (T, C) over the catchments.
 
-    Attributes
-    ----------
-    first : int
-        Number of the first day in the record.
-    rain, temperature, soil_moisture : arrays (T, N)
-        Maps [mm day⁻¹], [°C], [m³ m⁻³].
-    series : dict of arrays (T, C)
-        Footprint means of `precipitation`, `temperature`, `potential_evaporation`, `evaporation` (actual), then
-        `riverflow` [mm day⁻¹] and `storage`, all water in snow, soil and stores [mm].
+    Attributes:
+        first: Number of the first day in the record.
+        rain, temperature, soil_moisture (arrays (T, N)): Maps [mm day⁻¹], [°C], [m³ m⁻³].
+        series (dict of arrays (T, C)): Footprint means of `precipitation`, `temperature`, `potential_evaporation`,
+            `evaporation` (actual), then `riverflow` [mm day⁻¹] and `storage`, all water in snow, soil and stores [mm].
     """
 
     first: int

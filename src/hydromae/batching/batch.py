@@ -1,0 +1,131 @@
+"""Batch: values with their coordinates, as tensors, for every modality at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from hydromae.variables import MODALITIES
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the sites of one kind are and what is known of them; V catchments share a site (V = 1 for map patches).
+
+    Attributes:
+        position (Float[B, S, V, 2]): Easting and northing [km].
+        present (Bool[B, S, V]): False for a padding slot of the last group.
+        traits (Float[B, S, V, A]): Scaled static attributes, 0 where unknown.
+        known (Bool[B, S, V, A]): Which traits are known.
+        placed (Bool[B, S, V] or None): False where a position lies outside what the model was trained on: it counts for
+            distances, and stands in no address.
+    """
+
+    position: Float[Tensor, "B S V 2"]
+    present: Bool[Tensor, "B S V"]
+    traits: Float[Tensor, "B S V A"]
+    known: Bool[Tensor, "B S V A"]
+    placed: Bool[Tensor, "B S V"] | None = None
+
+
+@dataclass(frozen=True)
+class CellWeights:
+    """Footprints as tensors: entry k gives map site `patch[k]`, pixel `pixel[k]` the `weight[k]` in slot `slot[k]`.
+
+    `slot` counts catchment slots (site × V + place in the group).
+    """
+
+    slot: Int[Tensor, " N"]
+    patch: Int[Tensor, " N"]
+    pixel: Int[Tensor, " N"]
+    weight: Float[Tensor, " N"]
+
+
+@dataclass(frozen=True)
+class Natural:
+    """How scaled roots of flow become flow [mm/day] again: (root × std + mean)².
+
+    Attributes:
+        mean, std (Float[B]): Of the root.
+        variance (Float[B, S, F]): What squared errors of flow are divided by [mm²/day²].
+    """
+
+    mean: Float[Tensor, " B"]
+    std: Float[Tensor, " B"]
+    variance: Float[Tensor, "B S F"]
+
+    def flow(
+        self, root: Float[Tensor, "B T S F"], spread: Float[Tensor, "B T S F"] | float = 0.0
+    ) -> Float[Tensor, "B T S F"]:
+        """Mean flow [mm/day] of a distribution whose scaled root has the mean `root` and the variance `spread`."""
+        std, mean = self.std[:, None, None, None], self.mean[:, None, None, None]
+        return (root * std + mean).clamp(min=0.0).square() + spread * std.square()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B windows of T days.
+
+    Attributes:
+        values (dict of Float[B, T, S, F]): Scaled values of each modality; whatever stands where `observed` is False is never
+            looked at.
+        observed (dict of Bool[B, T, S, F]): True where a value was really measured.
+        variance (dict of Float[B, S, F]): What squared errors are divided by.
+        days (Int[B, T]): Days since 1970-01-01.
+        places: By kind, "map" and "series".
+        cells: Footprints of the catchments, the same for each window.
+        before (Float[B, S, E] or None): The weather of the years before the window (`data.antecedent`), of each series site.
+        gaps (Bool[B, T, S] or None): Days whose flow is kept from the memory that looks ahead (`model.runoff`), so that a
+            window has many issue days.
+        stand_in (Int[B, S] or None): Which of `model.stand_ins` was taught without the river.
+        flow: Where the loss looks at flow itself (`train.flow_share`).
+    """
+
+    values: dict[str, Float[Tensor, "B T S F"]]
+    observed: dict[str, Bool[Tensor, "B T S F"]]
+    variance: dict[str, Float[Tensor, "B S F"]]
+    days: Int[Tensor, "B T"]
+    places: dict[str, Places]
+    cells: CellWeights | None = None
+    before: Float[Tensor, "B S E"] | None = None
+    gaps: Bool[Tensor, "B T S"] | None = None
+    stand_in: Int[Tensor, "B S"] | None = None
+    flow: Natural | None = None
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on another device; transfers are asynchronous where memory is pinned."""
+        return applied(self, lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Batch:
+        """The batch in memory that a GPU can fetch from by itself; the loader calls this where there is one."""
+        return applied(self, lambda tensor: tensor.pin_memory())
+
+    def window(self, index: int) -> Batch:
+        """One window of the batch, as views."""
+        part = slice(index, index + 1)
+        return replace(applied(replace(self, cells=None), lambda tensor: tensor[part]), cells=self.cells)
+
+    def at(self, modality: str) -> Places:
+        """Places of a modality's sites."""
+        return self.places[MODALITIES[modality].kind]
+
+    @property
+    def size(self) -> int:
+        """Windows in the batch."""
+        return self.days.shape[0]
+
+
+def applied(thing: Any, function: Callable[[Tensor], Tensor]) -> Any:
+    """The same thing (a tensor, or a dictionary or dataclass of such) with a function applied to every tensor in it."""
+    if isinstance(thing, Tensor):
+        return function(thing)
+    if isinstance(thing, dict):
+        return {key: applied(value, function) for key, value in thing.items()}
+    if is_dataclass(thing) and not isinstance(thing, type):
+        return type(thing)(*(applied(getattr(thing, f.name), function) for f in fields(thing)))
+    return thing

@@ -1,0 +1,219 @@
+"""One mask type: functions `(batch, settings, generator) -> hidden`, where `hidden[modality]` is Bool[B, T, S].
+
+A question is a distribution of masks to train on and a pattern of NaN to ask with; this file holds the former.
+The rule that all of the package obeys stands in `visible` and `targets`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hydromae.batching.batch import Batch
+from hydromae.config import MaskConfig
+from hydromae.variables import MODALITIES
+
+Hidden = dict[str, Tensor]
+Mask = Callable[[Batch, MaskConfig, torch.Generator], Hidden]
+
+
+def visible(batch: Batch, hidden: Hidden) -> dict[str, Tensor]:
+    """What the encoder may look at, Bool[B, T, S, F] per modality: observed and not hidden."""
+    return {name: batch.observed[name] & ~hidden[name][..., None] for name in batch.values}
+
+
+def targets(batch: Batch, hidden: Hidden) -> dict[str, Tensor]:
+    """What a loss or a score may look at, Bool[B, T, S, F] per modality: observed and hidden."""
+    return {name: batch.observed[name] & hidden[name][..., None] for name in batch.values}
+
+
+def nothing(batch: Batch) -> Hidden:
+    """Hide nothing."""
+    return {name: torch.zeros(value.shape[:3], dtype=torch.bool) for name, value in batch.values.items()}
+
+
+def random(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """The reference specification's masks, drawn independently for every modality.
+
+    Of a map exactly round(ratio × patches) of the land patches of every day; of a series exactly round(ratio × days) of the
+    days of every group of catchments.
+    """
+    return {
+        name: _share(shape, _ratio(name, settings), _axis(name), generator) for name, shape in _shapes(batch).items()
+    }
+
+
+def unified(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """As `random`, but the same tokens in every modality of a kind."""
+    drawn: dict[str, Tensor] = {}
+    for name, shape in _shapes(batch).items():
+        kind = MODALITIES[name].kind
+        if kind not in drawn:
+            drawn[kind] = _share(shape, _ratio(name, settings), _axis(name), generator)
+    return {name: drawn[MODALITIES[name].kind] for name in batch.values}
+
+
+def tube(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """The ratio of each modality's sites, for the whole window."""
+    shapes = _shapes(batch)
+    sites = {n: _share((b, 1, s), _ratio(n, settings), 2, generator) for n, (b, _, s) in shapes.items()}
+    return {name: sites[name].expand(shape).clone() for name, shape in shapes.items()}
+
+
+def span(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """Gaps of the answered modalities: one run of days for every 30 days of a window, at a third of its sites or at all.
+
+    In a fifth of the windows every site has gaps. Runs may overlap, and end at the window's edges.
+    """
+    return nothing(batch) | {n: _gaps(shape, settings, generator) for n, shape in _answered(batch, settings).items()}
+
+
+def outage(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """As `span`, but of every modality of a kind at once: nothing at all is known of a site for a while."""
+    drawn: dict[str, Tensor] = {}
+    for name, shape in _shapes(batch).items():
+        kind = MODALITIES[name].kind
+        if kind not in drawn:
+            drawn[kind] = _gaps(shape, settings, generator)
+    return {name: drawn[MODALITIES[name].kind] for name in batch.values}
+
+
+def future(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """Everything of the answered modalities after a day; the others (weather) are given."""
+    after = _after(batch, settings, generator)
+    return nothing(batch) | {n: after.expand(shape).clone() for n, shape in _answered(batch, settings).items()}
+
+
+def blind(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """Everything of every modality after a day."""
+    after = _after(batch, settings, generator)
+    return {name: after.expand(shape).clone() for name, shape in _shapes(batch).items()}
+
+
+def site(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """Ungauged: the answered modalities of some sites (a tenth to a half of them) for the whole window."""
+    hidden = nothing(batch)
+    for name, shape in _answered(batch, settings).items():
+        share = 0.1 + 0.4 * _uniform((shape[0], 1, 1), generator)
+        gone = _uniform((shape[0], 1, shape[2]), generator) < share
+        hidden[name] = gone.expand(shape).clone()
+    return hidden
+
+
+def modality(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """One answered modality gone, everywhere and always (`simulate`, where that is river flow)."""
+    hidden = nothing(batch)
+    names = list(_answered(batch, settings))
+    pick = torch.randint(len(names), (batch.size,), generator=generator)
+    for index, name in enumerate(names):
+        hidden[name][pick == index] = True
+    return hidden
+
+
+def mixture(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """Each window draws one of the masks named in `settings.mixture`, by weight."""
+    names = [name for name, _ in settings.mixture]
+    weights = torch.tensor([weight for _, weight in settings.mixture])
+    pick = torch.multinomial(weights, batch.size, replacement=True, generator=generator)
+    hidden = nothing(batch)
+    for index in pick.unique().tolist():
+        drawn = MASKS[names[index]](batch, settings, generator)
+        for key, value in drawn.items():
+            hidden[key] = torch.where((pick == index)[:, None, None], value, hidden[key])
+    return hidden
+
+
+MASKS: dict[str, Mask] = {
+    f.__name__: f for f in (random, unified, tube, span, outage, future, blind, site, modality, mixture)
+}
+
+
+def draw(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """Hide what `settings` says; the same generator state gives the same masks."""
+    return MASKS[settings.kind](batch, settings, generator)
+
+
+def draw_each(batch: Batch, settings: MaskConfig, seeds: Sequence[int]) -> Hidden:
+    """Hide in every window what its own seed says, whichever windows are beside it.
+
+    Masks look at shapes alone, and those are the same for all windows of a batch.
+    """
+    one = batch.window(0)
+    parts = [draw(one, settings, torch.Generator().manual_seed(seed)) for seed in seeds]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _shapes(batch: Batch) -> dict[str, tuple[int, int, int]]:
+    return {name: (value.shape[0], value.shape[1], value.shape[2]) for name, value in batch.values.items()}
+
+
+def _answered(batch: Batch, settings: MaskConfig) -> dict[str, tuple[int, int, int]]:
+    return {n: s for n, s in _shapes(batch).items() if not settings.answered or n in settings.answered}
+
+
+def _ratio(name: str, settings: MaskConfig) -> float:
+    return settings.map_ratio if MODALITIES[name].kind == "map" else settings.series_ratio
+
+
+def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator)
+
+
+def _axis(name: str) -> int:
+    """Along which axis of [B, T, S] a ratio is exact: the patches of a day of a map, the days of a group of a series."""
+    return 2 if MODALITIES[name].kind == "map" else 1
+
+
+def _share(shape: tuple[int, int, int], ratio: float, axis: int, generator: torch.Generator) -> Tensor:
+    """Bool[B, T, S] with exactly round(ratio × length) True along `axis`: the lowest draws, the first of equal ones.
+
+    Draws are compared with the highest one taken, not sorted, so that every processor gives the same masks.
+    """
+    length = shape[axis]
+    count = round(ratio * length)
+    lines = shape if axis == 2 else (shape[0], shape[2], shape[1])
+    drawn = _uniform(lines, generator).numpy()
+    if not 0 < count < length:
+        return torch.full(shape, count > 0)
+    highest = np.partition(drawn, count - 1, axis=2)[..., count - 1, None]
+    hidden = drawn <= highest
+    if np.count_nonzero(hidden) > hidden.size // length * count:  # equal draws at the edge: the first of them are taken
+        below, equal = drawn < highest, drawn == highest
+        hidden = below | (equal & (equal.cumsum(axis=2) <= count - below.sum(axis=2, keepdims=True)))
+    taken = torch.from_numpy(hidden)
+    return taken if axis == 2 else taken.transpose(1, 2).contiguous()
+
+
+def _gaps(shape: tuple[int, int, int], settings: MaskConfig, generator: torch.Generator) -> Tensor:
+    """Bool[B, T, S]: runs of days, one for every 30 days of a window, at a third of its sites; in a fifth of them at all."""
+    size, days, sites = shape
+    shortest, longest = settings.span_days
+    gaps = max(1, days // 30)
+    length = torch.exp(_uniform((size, gaps, sites), generator) * math.log(longest / shortest)) * shortest
+    start = _uniform((size, gaps, sites), generator) * days - length / 2
+    gone = _uniform((size, 1, sites), generator) < 1 / 3
+    gone[_uniform((size,), generator) < 0.2] = True
+    return _runs(start, start + length, days) & gone
+
+
+def _runs(first: Tensor, last: Tensor, days: int) -> Tensor:
+    """Bool[B, T, S]: days that lie in any of the runs from `first` to before `last`, each [B, runs, S]."""
+    size, _, sites = first.shape
+    change = torch.zeros(size, days + 1, sites, dtype=torch.int16)
+    for ends, step in ((first, 1), (last, -1)):
+        day = ends.ceil().clamp(0, days).long()
+        change.scatter_add_(1, day, torch.full_like(day, step, dtype=torch.int16))
+    return change[:, :-1].cumsum(dim=1) > 0
+
+
+def _after(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Tensor:
+    """Bool[B, T, 1]: days after an issue day, near the end in half of the windows, anywhere in the others."""
+    size, days = batch.days.shape
+    near = days - 1 - torch.randint(1, min(settings.lead_days, days - 1) + 1, (size,), generator=generator)
+    far = torch.randint(days // 4, days - 1, (size,), generator=generator)
+    issue = torch.where(_uniform((size,), generator) < 0.5, near, far)
+    return (torch.arange(days)[None, :] > issue[:, None])[..., None]

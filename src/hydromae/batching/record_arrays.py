@@ -1,0 +1,271 @@
+"""A water record in memory: scaled values on their sites, ready to be cut into windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+import xarray as xr
+from jaxtyping import Float, Int
+
+from hydromae.batching.batch import CellWeights, Natural, Places
+from hydromae.batching.shared_arrays import Shared, held_in, map_blocks, series_blocks
+from hydromae.config import Config
+from hydromae.errors import InputError
+from hydromae.footprints import disc_footprints, halved
+from hydromae.grid import GridSpec
+from hydromae.io.conventions import positions
+from hydromae.store.scaling import Scaling
+from hydromae.store.training_domain import Domain
+from hydromae.variables import ATTRIBUTES, MODALITIES
+
+VARIANCE_FLOOR = 0.02
+"""Added to a catchment's variance (scaled, and of flow in mm²/day²) in the loss, so that a river that hardly moves does not
+rule it."""
+
+DAYS_AT_ONCE = 64
+"""Days that are looked through at once for an observed value."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """Scaled values of every modality of a model, NaN where unobserved.
+
+    Attributes:
+        days (Int[T]): Days since 1970-01-01, consecutive.
+        values (dict of Float[T, S, F]): float16 for maps, float32 for series.
+        variance (dict of Float[S, F]): What squared errors are divided by.
+        places: By kind, for one window (B = 1).
+        cells: Footprints.
+        groups (Int[S, V]): Index of the catchment in every slot of every series site, −1 at padding.
+        catchments (array (C,)): Their names.
+        patches (Int[P]): Flat numbers of the map sites; empty without maps.
+        laid (patch, pixel, inside) or None: For each cell in a land patch the patch's place among the sites, its pixel, and
+            its place along `cell`.
+        degrees (float, float): Standard deviations of latitude and longitude in the scaling [degrees].
+        domain: What of the catchments lies outside the training of the model.
+        flow: For one window (B = 1), where the loss looks at flow itself.
+    """
+
+    days: Int[np.ndarray, " T"]
+    values: dict[str, np.ndarray]
+    variance: dict[str, np.ndarray]
+    places: dict[str, Places]
+    cells: CellWeights | None
+    groups: Int[np.ndarray, "S V"]
+    catchments: np.ndarray
+    patches: Int[np.ndarray, " P"]
+    laid: tuple[np.ndarray, np.ndarray, np.ndarray] | None
+    degrees: tuple[float, float]
+    domain: Domain
+    flow: Natural | None = None
+
+    def kind(self, name: str) -> str:
+        """Map or series."""
+        return MODALITIES[name].kind
+
+    def span(self, period: tuple[str, str]) -> tuple[int, int]:
+        """First and last day index of the part of a period that the record holds; last < first where it holds none."""
+        low, high = (int(np.datetime64(day, "D").astype(int)) for day in period)
+        return max(0, low - int(self.days[0])), min(len(self.days) - 1, high - int(self.days[0]))
+
+    def observes(self, name: str, first: int, last: int) -> bool:
+        """Whether a modality has any observed value from a first to a last day index; looks no further than the first one."""
+        days = range(first, last + 1, DAYS_AT_ONCE)
+        return any(bool(np.isfinite(self.values[name][day : min(day + DAYS_AT_ONCE, last + 1)]).any()) for day in days)
+
+
+def record_of(
+    dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridSpec | None = None, shared: Shared | None = None
+) -> Record:
+    """Scale a dataset and lay it on sites: catchments in groups, map cells in land patches.
+
+    Args:
+        dataset: A water record (docs/design.md, section 10), in canonical units. What it lacks is unobserved.
+        config: Says which modalities, and how many catchments share a token.
+        grid: Needed where the model reads maps.
+        shared: Keep the values in files that all processes of a machine share, instead of in this one's memory.
+
+    Raises:
+        InputError: Where a store is damaged, a catchment has no position, or a shared file cannot be written.
+    """
+    modalities = [MODALITIES[name] for name in config.model.modalities]
+    times = dataset["time"].values.astype("datetime64[D]").astype(np.int64)
+    easting, northing = gauge_positions(dataset)
+    groups = neighbour_groups(easting, northing, config.data.vector_patch_size)
+    domain = Domain.of(dataset, scaling)
+    places = {"series": _catchment_places(dataset, easting, northing, groups, scaling, domain)}
+    values, variance, cells, patches, laid = {}, {}, None, np.zeros(0, dtype=np.int64), None
+    training = _training_days(times, config)
+    for modality in modalities:
+        if modality.kind == "series":
+            shape = (len(times), len(groups), groups.shape[1] * len(modality.variables))
+            blocks = series_blocks(dataset, modality, groups, scaling)
+            values[modality.name] = held_in(shared, modality.name, shape, np.float32, blocks)
+            divide = config.train.catchment_variance and modality.name == "riverflow"
+            variance[modality.name] = _variance(values[modality.name], training, divide)
+    if any(modality.kind == "map" for modality in modalities):
+        grid = grid or GridSpec()
+        patches, laid = _cells(dataset, grid)
+        places["map"] = _patch_places(patches, grid, easting, northing)
+        for modality in modalities:
+            if modality.kind == "map":
+                shape = (len(times), max(1, len(patches)), grid.patch**2)
+                blocks = map_blocks(dataset, modality, scaling, laid, shape[1:])
+                values[modality.name] = held_in(shared, modality.name, shape, np.float16, blocks)
+                variance[modality.name] = np.ones(values[modality.name].shape[1:], dtype=np.float32)
+        if config.model.footprints and len(patches):
+            cells = _footprints(dataset, easting, northing, groups, grid, laid)
+    natural = config.train.flow_share and "riverflow" in values and "riverflow" in scaling
+    spread = tuple(scaling[name].std if name in scaling else 1.0 for name in ("latitude", "longitude"))
+    return Record(
+        times,
+        values,
+        variance,
+        places,
+        cells,
+        groups,
+        dataset["catchment"].values,
+        patches,
+        laid,
+        (spread[0], spread[1]),
+        domain,
+        _natural(values["riverflow"], scaling, training) if natural else None,
+    )
+
+
+def neighbour_groups(
+    easting: Float[np.ndarray, " C"], northing: Float[np.ndarray, " C"], size: int
+) -> Int[np.ndarray, "S V"]:
+    """Catchments in groups of `size` neighbours, the last one padded with −1 (604 in 76 groups of 8).
+
+    The country is halved along its longer side again and again, at whole groups.
+    """
+    count = len(easting)
+    if size == 1:
+        return np.arange(count)[:, None]
+    parts = sorted(halved(easting, northing, size), key=len, reverse=True)
+    groups = np.full((len(parts), size), -1)
+    for row, part in zip(groups, parts, strict=True):
+        row[: len(part)] = part
+    return groups
+
+
+def gauge_positions(dataset: xr.Dataset) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
+    """Easting and northing [m] of every catchment's gauge; a catchment without a position is refused by name."""
+    placed = positions(dataset)
+    if "easting" not in placed.variables:
+        raise InputError(
+            "the record does not say where its catchments are; add latitude and longitude, or --attributes CSV"
+        )
+    easting, northing = placed["easting"].values.astype(np.float64), placed["northing"].values.astype(np.float64)
+    lost = ~(np.isfinite(easting) & np.isfinite(northing))
+    if lost.any():
+        name = dataset["catchment"].values[lost.argmax()]
+        raise InputError(f"catchment {name}: its position is unknown; add its latitude and longitude, or leave it out")
+    return easting, northing
+
+
+def _training_days(times: np.ndarray, config: Config) -> np.ndarray:
+    low, high = (np.datetime64(day, "D").astype(np.int64) for day in config.data.training_period)
+    return (times >= low) & (times <= high)
+
+
+def _variance(values: np.ndarray, training: np.ndarray, divide: bool) -> Float[np.ndarray, "S F"]:
+    if not divide or not training.any():
+        return np.ones(values.shape[1:], dtype=np.float32)
+    seen = np.isfinite(values[training])
+    count = np.maximum(seen.sum(axis=0), 1)
+    filled = np.where(seen, values[training], 0.0)
+    mean = filled.sum(axis=0) / count
+    spread = (np.where(seen, values[training] - mean, 0.0) ** 2).sum(axis=0) / count
+    return np.where(count > 1, spread + VARIANCE_FLOOR, 1.0).astype(np.float32)
+
+
+def _natural(root: Float[np.ndarray, "T S F"], scaling: Scaling, training: np.ndarray) -> Natural:
+    """Units of flow; its variance on training days alone."""
+    by = scaling["riverflow"]
+    flow = np.square(np.maximum(root[training] * np.float32(by.std) + np.float32(by.mean), 0))
+    variance = _variance(flow, np.ones(len(flow), dtype=bool), divide=True)
+    return Natural(torch.tensor([by.mean]), torch.tensor([by.std]), torch.from_numpy(variance)[None])
+
+
+def _catchment_places(
+    dataset: xr.Dataset,
+    easting: np.ndarray,
+    northing: np.ndarray,
+    groups: np.ndarray,
+    scaling: Scaling,
+    domain: Domain,
+) -> Places:
+    """Positions and traits of the catchments; what lies outside the training of the model counts as unknown."""
+    columns = []
+    for attribute in ATTRIBUTES:
+        raw = dataset[attribute.name].values if attribute.name in dataset else np.full(len(easting), np.nan)
+        known = attribute.name in scaling
+        columns.append(scaling.scale(attribute.name, raw.astype(np.float64)) if known else raw * np.nan)
+    slot = np.maximum(groups, 0)
+    traits = np.where(domain.unknown, np.nan, np.stack(columns, axis=-1)).astype(np.float32)[slot]
+    known = np.isfinite(traits) & (groups >= 0)[..., None]
+    position = np.stack([easting, northing], axis=-1)[slot] / 1000
+    places = _tensors(position * (groups >= 0)[..., None], groups >= 0, np.where(known, traits, 0.0), known)
+    placed = torch.from_numpy(~domain.place[slot])[None] if domain.place.any() else None
+    return replace(places, placed=placed)
+
+
+def _patch_places(patches: np.ndarray, grid: GridSpec, easting: np.ndarray, northing: np.ndarray) -> Places:
+    """Centres of the land patches; one patch in the middle of the catchments where there is no map at all."""
+    position = np.stack(grid.patch_position(patches), axis=-1)
+    if not len(patches):
+        position = np.array([[easting.mean(), northing.mean()]])
+    position = position[:, None] / 1000
+    traits = np.zeros((*position.shape[:2], len(ATTRIBUTES)))
+    return _tensors(position, np.ones(position.shape[:2], dtype=bool), traits, np.zeros(traits.shape, dtype=bool))
+
+
+def _tensors(position: np.ndarray, present: np.ndarray, traits: np.ndarray, known: np.ndarray) -> Places:
+    return Places(
+        torch.from_numpy(position.astype(np.float32))[None],
+        torch.from_numpy(present)[None],
+        torch.from_numpy(traits.astype(np.float32))[None],
+        torch.from_numpy(known)[None],
+    )
+
+
+def _cells(dataset: xr.Dataset, grid: GridSpec) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Land patches; and for each cell in one of them its patch's place, its pixel, and its place along `cell`."""
+    flat = dataset["cell"].values.astype(np.int64) if "cell" in dataset.dims else np.zeros(0, dtype=np.int64)
+    land = np.zeros(grid.shape, dtype=bool)
+    land.ravel()[flat] = True
+    patches = grid.land_patches(land)
+    patch, pixel = grid.patch_of(flat)
+    place = np.searchsorted(patches, patch).clip(max=max(0, len(patches) - 1))
+    inside = np.flatnonzero(patches[place] == patch) if len(patches) else np.zeros(0, dtype=np.int64)
+    return patches, (place[inside], pixel[inside], inside)
+
+
+def _footprints(
+    dataset: xr.Dataset,
+    easting: np.ndarray,
+    northing: np.ndarray,
+    groups: np.ndarray,
+    grid: GridSpec,
+    where: tuple[np.ndarray, ...],
+) -> CellWeights:
+    patch, pixel, inside = where
+    cell_easting, cell_northing = grid.cell_position(dataset["cell"].values.astype(np.int64)[inside])
+    middle = []
+    for name, gauge in (("centroid_easting", easting), ("centroid_northing", northing)):
+        known = dataset[name].values if name in dataset else np.full(len(gauge), np.nan)
+        middle.append(np.where(np.isfinite(known), known, gauge))
+    area = dataset["catchment-area"].values if "catchment-area" in dataset else np.full(len(easting), np.nan)
+    prints = disc_footprints(cell_easting, cell_northing, middle[0], middle[1], area.astype(np.float64), grid.cell_size)
+    slot = np.zeros(len(easting), dtype=np.int64)
+    slot[groups[groups >= 0]] = np.flatnonzero((groups >= 0).ravel())
+    return CellWeights(
+        torch.from_numpy(slot[prints.catchment]),
+        torch.from_numpy(patch[prints.cell]),
+        torch.from_numpy(pixel[prints.cell]),
+        torch.from_numpy(prints.weight.astype(np.float32)),
+    )

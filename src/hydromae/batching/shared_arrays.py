@@ -1,0 +1,131 @@
+"""Where the values of a record lie: in memory, or in files that all processes of a machine share."""
+
+from __future__ import annotations
+
+import mmap
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float16, Float32, Int, Shaped
+
+from hydromae.errors import InputError
+from hydromae.progress import tell
+from hydromae.store.scaling import Scaling
+from hydromae.store.validate import reading
+from hydromae.store.zarr_store import SHARD_DAYS
+from hydromae.variables import Modality
+
+PAGE = 4096
+"""Bytes that a machine maps at once, or a part of them."""
+
+
+@dataclass(frozen=True)
+class Shared:
+    """Files of one start of a run on one machine: its first process lays the values there, every process maps them.
+
+    Attributes:
+        folder: Where they lie until all processes have them (`remove`).
+        lays: Whether this is the process that lays them.
+        cached: Bring them into memory when they are mapped; else page by page, when a window first asks for them.
+    """
+
+    folder: Path
+    lays: bool
+    cached: bool
+
+    def remove(self) -> None:
+        """Take the names of the files away; what is mapped stays until the last process ends, and nothing is left then."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def held_in(
+    shared: Shared | None, name: str, shape: tuple[int, int, int], dtype: type, blocks: Iterable[np.ndarray]
+) -> Shaped[np.ndarray, "T S F"]:
+    """Consecutive blocks of days as one array, in memory or, read-only, in a shared file.
+
+    Raises:
+        InputError: If the file cannot be written or read.
+    """
+    if shared is None:
+        whole, first = np.empty(shape, dtype=dtype), 0
+        for block in blocks:
+            whole[first : first + len(block)] = block
+            first += len(block)
+        return whole
+    file = shared.folder / name
+    try:
+        if shared.lays:
+            _write(file, blocks)
+        with file.open("rb") as opened:
+            mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):  # of the record, not of the file
+            raise
+        raise InputError(f"{file}: cannot be written or read ({error}); make room there") from None
+    if shared.cached:
+        np.frombuffer(mapped, np.uint8)[::PAGE].max()  # touches every page
+    return np.frombuffer(mapped, dtype).reshape(shape)
+
+
+def _write(file: Path, blocks: Iterable[np.ndarray]) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)  # a process of an earlier start may still map it
+    with file.open("xb") as opened:
+        for block in blocks:
+            opened.write(np.ascontiguousarray(block).data)
+
+
+def map_blocks(
+    dataset: xr.Dataset,
+    modality: Modality,
+    scaling: Scaling,
+    where: tuple[np.ndarray, np.ndarray, np.ndarray],
+    shape: tuple[int, int],
+) -> Iterator[Float16[np.ndarray, "T P F"]]:
+    """Scaled land cells of a map modality in patches of pixels, NaN where unobserved, some days at a time.
+
+    Args:
+        where (patch, pixel, inside): Of each cell in a land patch: the patch's place, its pixel, and its place along `cell`.
+        shape (patches, pixels)
+    """
+    name, (patch, pixel, inside) = modality.variables[0].name, where
+    there = name in dataset and name in scaling and dataset[name].dims == ("time", "cell")
+    for days in _pieces(dataset, modality.name):
+        block = np.full((days.stop - days.start, *shape), np.nan, dtype=np.float16)
+        if there:
+            block[:, patch, pixel] = scaling.scale(name, read(dataset, name, days)[:, inside])
+        yield block
+
+
+def series_blocks(
+    dataset: xr.Dataset, modality: Modality, groups: Int[np.ndarray, "S V"], scaling: Scaling
+) -> Iterator[Float32[np.ndarray, "T S F"]]:
+    """Scaled variables of a series modality in groups of catchments, NaN where unobserved, some days at a time."""
+    present = (groups >= 0).reshape(-1)
+    slots = groups.reshape(-1)[present]
+    for days in _pieces(dataset, modality.name):
+        length, count = days.stop - days.start, len(modality.variables)
+        block = np.full((length, groups.size, count), np.nan, dtype=np.float32)
+        for place, variable in enumerate(modality.variables):
+            name = variable.name
+            if name in dataset and name in scaling and dataset[name].dims == ("time", "catchment"):
+                scaled = scaling.scale(name, read(dataset, name, days).astype(np.float32))
+                block[:, present, place] = scaled[:, slots]
+        yield block.reshape(length, len(groups), -1)
+
+
+def _pieces(dataset: xr.Dataset, name: str) -> Iterator[slice]:
+    days = dataset.sizes["time"]
+    for first in range(0, days, SHARD_DAYS):
+        yield slice(first, last := min(first + SHARD_DAYS, days))
+        tell(f"days of {name} read", last, days)
+
+
+def read(dataset: xr.Dataset, name: str, days: slice) -> Shaped[np.ndarray, "T N"]:
+    """Some days of a variable; from a damaged store, one line."""
+    with reading(dataset.encoding.get("source", "the record")):
+        return dataset[name][days].values

@@ -1,0 +1,145 @@
+"""Contradictions between the fields of a configuration, each refused with one line."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from hydromae.config.bounds import check_period
+from hydromae.config.schema import DataConfig, MaskConfig, MaskKind, ModelConfig, Sections, TrainConfig
+from hydromae.errors import InputError
+from hydromae.variables import MODALITIES
+
+SPECIFIED_WEIGHTS = {
+    "precip_loss": "precipitation",
+    "soil_loss": "soil_moisture",
+    "temp_loss": "temperature",
+    "evap_loss": "evaporation",
+    "riverflow_loss": "riverflow",
+}
+"""Names of the task weights in the specification, and the modalities that they weigh."""
+
+
+def check(config: Sections) -> None:
+    """Refuse contradictions, with one line each."""
+    data, model, masks = config.data, config.model, config.masks
+    _check_fields(data, model, masks)
+    _check_training(config)
+    named = model.modalities
+    for name in (*named, *masks.answered):
+        if name not in MODALITIES:
+            raise InputError(
+                f"config: modality '{name}' is not in the table ({', '.join(MODALITIES)}); name one of them"
+            )
+    for name in masks.answered:
+        if name not in named:
+            raise InputError(f"config: masks.answered names '{name}', which model.streams lacks; add it there")
+    parts = sorted(set(get_args(MaskKind)) - {"mixture"})
+    for name, weight in masks.mixture:
+        if name not in parts or weight < 0:
+            raise InputError(f"config: masks.mixture holds {name} {weight:g}; use {', '.join(parts)}, weights from 0")
+    if not sum(weight for _, weight in masks.mixture):
+        raise InputError("config: masks.mixture has no weight above 0; give at least one mask a weight")
+    if data.sequence_length < 2 and masks.drawn & {"future", "blind"}:
+        raise InputError("config: data.sequence_length 1 has no day after an issue day; masks future and blind need 2")
+    if "joint" in model.mixers and model.mixers != ("joint",):
+        raise InputError(
+            "config: model.mixers 'joint' mixes everything; it stands alone, or use time/recurrent and space"
+        )
+    if "joint" in model.mixers and not model.decoder_layers:
+        raise InputError(
+            "config: model.decoder_layers 0 reads answers from hidden tokens, which 'joint' drops; use 1 or more"
+        )
+    for name, on in (("priors", model.priors), ("runoff", model.runoff)):
+        if on and (data.vector_patch_size != 1 or "weather+riverflow" not in model.streams):
+            raise InputError(f"config: model.{name} needs data.vector_patch_size 1 and the stream weather+riverflow")
+    if model.runoff and not model.priors:
+        raise InputError("config: what model.runoff says is read by model.priors; turn them on, or leave runoff out")
+    if model.ahead and not model.runoff:
+        raise InputError("config: model.ahead corrects model.runoff; give that a width, or leave ahead out")
+    if data.longest_gap and not model.ahead:
+        raise InputError(
+            "config: data.longest_gap is of the flow that model.ahead is shown; give it a width, or gaps of 0"
+        )
+    if data.look_back_days and not model.runoff:
+        raise InputError("config: data.look_back_days are read by model.runoff; give it a width, or look back 0")
+    kinds = {MODALITIES[name].kind for name in named}
+    if data.sites is not None and kinds != {"series"}:
+        raise InputError(
+            "config: data.sites picks catchments for a window; with maps every site is read, leave it None"
+        )
+    depths = {"map": model.map_layers, "series": model.series_layers}
+    layers = model.use_input + max((depths[kind] for kind in kinds), default=0) + model.fusion_layers
+    for layer in model.use_fm_layers or ():
+        if not 0 <= layer < layers:
+            raise InputError(f"config: model.use_fm_layers names {layer}, but there are layers 0 to {layers - 1}")
+    if model.attends and (model.d_model % model.heads or model.decoder_dim % model.heads):
+        raise InputError(f"config: model.d_model and decoder_dim must be multiples of heads ({model.heads})")
+    if model.contrastive_weight and (not model.fusion_layers or len(model.streams) < 2):
+        raise InputError(
+            "config: model.contrastive_weight compares streams in fusion; give it two streams and fusion_layers, or weight 0"
+        )
+    reading = model.decoder_layers if "joint" in model.mixers else model.decoder_layers // 2
+    if model.static_tokens and not model.fusion_layers and not reading:
+        raise InputError(
+            "config: model.static_tokens are read in fusion and in decoders; give fusion_layers, or turn off"
+        )
+    for stream in model.shared:
+        if len({MODALITIES[name].kind for name in stream}) != 1:
+            raise InputError(
+                f"config: stream {'+'.join(stream)} mixes maps and series; only modalities at the same sites share a token"
+            )
+
+
+def _check_fields(data: DataConfig, model: ModelConfig, masks: MaskConfig) -> None:
+    """Refuse a period that is not two ordered days, and names that come twice or never."""
+    check_period("data.training_period", data.training_period)
+    check_period("data.validation_period", data.validation_period)
+    share = masks.series_ratio * data.sequence_length
+    if share and not round(share) and masks.drawn & {"random", "unified"}:
+        raise InputError(
+            f"config: masks.series_ratio {masks.series_ratio:g} of data.sequence_length {data.sequence_length} hides no day; "
+            "give a larger ratio or longer windows"
+        )
+    if masks.span_days[0] > masks.span_days[1]:
+        raise InputError(f"config: masks.span_days {masks.span_days} runs backwards; give the shortest gap first")
+    if not model.modalities or len(set(model.modalities)) < len(model.modalities) or not model.mixers:
+        raise InputError("config: model.streams and model.mixers name at least one each, and no modality twice")
+
+
+def _check_training(config: Sections) -> None:
+    """Refuse a window without scored days, a rate that rises at its end, and task weights that weigh nothing."""
+    data, optimizer, train = config.data, config.optimizer, config.train
+    if data.warm_up_days >= data.sequence_length:
+        raise InputError(
+            f"config: data.warm_up_days {data.warm_up_days} leaves none of the {data.sequence_length} days of a window to "
+            "score (data.sequence_length); give fewer"
+        )
+    if optimizer.min_lr > optimizer.lr:
+        raise InputError(
+            f"config: optimizer.min_lr {optimizer.min_lr:g} lies above optimizer.lr {optimizer.lr:g}, at which training "
+            "starts; give a lower one"
+        )
+    if train.min_loss_scale > train.loss_scale:
+        raise InputError(
+            f"config: train.min_loss_scale {train.min_loss_scale:g} lies above train.loss_scale {train.loss_scale:g}; "
+            "give a lower one"
+        )
+    _check_weights(train)
+    weighed = [train.weights[name] for name in config.model.modalities]
+    if not any(weighed) and not config.model.contrastive_weight:
+        raise InputError("config: train.task_weights has no weight above 0 for a modality of model.streams; give one")
+
+
+def _check_weights(train: TrainConfig) -> None:
+    """Refuse names that no modality has, those of the specification with the modality that is meant, and names twice."""
+    names = [name for name, _ in train.task_weights]
+    for name in names:
+        if name in MODALITIES and names.count(name) > 1:
+            raise InputError(f"config: train.task_weights names '{name}' twice; give one weight")
+    wrong = [name for name in names if name not in MODALITIES]
+    meant = [f"{name} is {SPECIFIED_WEIGHTS[name]}" for name in wrong if name in SPECIFIED_WEIGHTS]
+    if wrong:
+        raise InputError(
+            f"config: train.task_weights names '{wrong[0]}'; use {', '.join(MODALITIES)}"
+            + (f" ({', '.join(meant)})" if meant else "")
+        )

@@ -1,0 +1,108 @@
+"""COSMOS-UK: soil moisture of the field around a neutron sensor, as its web service gives it (CoverageJSON).
+
+Source: UKCEH, https://cosmos.ceh.ac.uk, Open Government Licence. The service was not called to write this.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from hydromae.datasets.gauges import Gauge
+from hydromae.errors import InputError, first_line
+from hydromae.io import units
+from hydromae.io.conventions import canonical
+from hydromae.io.credits import OGL
+
+PARAMETER = "cosmos_vwc"
+SOURCE = f"UKCEH, https://cosmos.ceh.ac.uk, {OGL}"
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
+
+
+def read(path: str | Path) -> xr.Dataset:
+    """Soil moisture [m³/m³] of the sites of a file, `(time, catchment)`, with their positions.
+
+    Args:
+        path: The answer to `…/collections/1D/locations/SITE?parameter-name=cosmos_vwc`: a Coverage, or a CoverageCollection.
+
+    Raises:
+        InputError: Another file, or units that are missing.
+    """
+    sites = _sites(path)
+    every = pd.DatetimeIndex(np.unique(np.concatenate([days.to_numpy() for _, days, *_ in sites])))
+    values = np.full((len(every), len(sites)), np.nan)
+    for place, (_, days, held, *_) in enumerate(sites):
+        values[every.get_indexer(days), place] = held
+    spelled = {unit for *_, unit in sites}
+    if len(spelled) > 1:
+        raise InputError(f"{path}: sites in {' and '.join(sorted(map(str, spelled)))}; download them in one unit")
+    raw = xr.DataArray(values, {"time": every, "catchment": [site for site, *_ in sites]}, ("time", "catchment"))
+    moisture = units.convert(raw, "soil_moisture", spelled.pop(), str(path))
+    where = {"latitude": [one[3] for one in sites], "longitude": [one[4] for one in sites]}
+    record = xr.Dataset({"soil_moisture": moisture}).assign({n: ("catchment", v) for n, v in where.items()})
+    return canonical(record, str(path)).assign_attrs(source=f"COSMOS-UK: {SOURCE}")
+
+
+def is_one(path: Path) -> bool:
+    """Whether a file is CoverageJSON with soil moisture of COSMOS-UK."""
+    if path.suffix not in (".json", ".covjson"):
+        return False
+    with path.open("rb") as file:
+        head = file.read(2000)
+        return b'"Coverage' in head and PARAMETER.encode() in head + file.read()
+
+
+def open_site(path: Path) -> Gauge:
+    """The one site of a file.
+
+    Raises:
+        InputError: Another file, or several sites.
+    """
+    (site, days, values, latitude, longitude, unit), *more = _sites(path)
+    if more:
+        raise InputError(f"{path}: holds {1 + len(more)} sites; name the file itself, or download a file a site")
+    place = {"latitude": latitude, "longitude": longitude}
+    return Gauge(site, days, {PARAMETER: values}, {PARAMETER: unit}, place, path.name)
+
+
+def _sites(path: str | Path) -> list[tuple[str, pd.DatetimeIndex, np.ndarray, float, float, str]]:
+    if not Path(path).is_file():  # a pipe would be waited for, a device read for ever
+        raise InputError(f"{path}: no such file; check the path")
+    try:
+        told = json.loads(Path(path).read_bytes())
+        coverages = told["coverages"] if told.get("type") == "CoverageCollection" else [told]
+        found = [_site(one, told, place) for place, one in enumerate(coverages)]
+    except UNREADABLE as error:
+        raise InputError(
+            f"{path}: not CoverageJSON with {PARAMETER} ({first_line(error)}); download it again"
+        ) from error
+    for site, days, *_ in found:
+        if days.has_duplicates:
+            twice = days[days.duplicated()][0]
+            raise InputError(f"{path}: site {site} has {twice:%Y-%m-%d} more than once; download its daily values")
+    return found
+
+
+def _site(
+    coverage: dict[str, Any], told: dict[str, Any], place: int
+) -> tuple[str, pd.DatetimeIndex, np.ndarray, float, float, str]:
+    """Name, days, values, latitude, longitude and units of a site."""
+    axes, held = coverage["domain"]["axes"], coverage["ranges"][PARAMETER]["values"]
+    parameters = coverage.get("parameters") or told["parameters"]
+    symbol = parameters[PARAMETER]["unit"]["symbol"]
+    unit = symbol["value"] if isinstance(symbol, dict) else symbol
+    if not all(isinstance(day, str) for day in axes["t"]["values"]):  # numbers would be taken for nanoseconds
+        raise ValueError("a date of it is no text")
+    days = (
+        pd.DatetimeIndex(pd.to_datetime(axes["t"]["values"], utc=True, format="ISO8601")).tz_localize(None).normalize()
+    )
+    values = np.array([np.nan if value is None else float(value) for value in held])
+    if len(values) != len(days):
+        raise ValueError(f"{len(days)} days and {len(values)} values")
+    name = str(coverage.get("id", f"site-{place + 1}"))
+    return name, days, values, float(axes["y"]["values"][0]), float(axes["x"]["values"][0]), str(unit)

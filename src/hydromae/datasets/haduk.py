@@ -1,0 +1,124 @@
+"""HadUK-Grid: maps of rain and temperature of the United Kingdom, daily or monthly, at 1, 5, 12, … km.
+
+Source: Met Office, Hollis et al. 2019, doi:10.1002/gdj3.78, Open Government Licence.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from hydromae.datasets.land import grid_of_axes
+from hydromae.datasets.target_grid import Onto
+from hydromae.errors import InputError
+from hydromae.grid import GridSpec
+from hydromae.io.conventions import open_file
+from hydromae.io.quantities import quantity
+from hydromae.io.timestamps import refuse_step, step_in
+
+NAMES = {"rainfall": "precipitation", "tas": "temperature"}
+NAMED = re.compile(r"(?:^|_)((?:day|mon|seas|ann)(?:-\d+y)?)(?=_|$)", re.ASCII)
+"""The step in the name of a file: `rainfall_hadukgrid_uk_5km_mon_202301-202312`."""
+AXES = ("time", "projection_y_coordinate", "projection_x_coordinate")
+
+
+def grid_of_file(path: str | Path) -> GridSpec:
+    """The grid of a HadUK file, from its projection coordinates."""
+    with open_file(path) as raw:
+        return _grid(_named(raw, path)[1], path)
+
+
+def read(path: str | Path, land: xr.DataArray | None = None, threshold: float = 0.05) -> xr.Dataset:
+    """Maps of one file, gathered to land cells.
+
+    Args:
+        path: HadUK NetCDF with `rainfall` [mm] or `tas` [°C] `(time, projection_y_coordinate, projection_x_coordinate)`. Days
+            are gathered to a daily axis (noon becomes the date); months stay months, their rain divided by the days of the
+            month.
+        land (DataArray (row, column), optional): Share of land (`land.read`) on the same grid; without it the cells that the
+            first map observes.
+        threshold: Share of land from which a cell is kept.
+
+    Returns:
+        Dataset: `precipitation` [mm/day] or `temperature` [°C] `(time, cell)`, float32, with the coordinates of
+            `land.cell_coordinates`.
+
+    Raises:
+        InputError: Another file, other dimensions, other units, or a mask on another grid.
+    """
+    raw = open_file(path)
+    name, values = field(raw, path)
+    onto = Onto(_grid(values, path), land, threshold)
+    flat = values.stack(cell=AXES[1:], create_index=False)
+    cell = onto.cells(flat.isel(time=0).values, path)
+    flat = quantity(flat.isel(cell=cell).drop_vars(AXES[1:], errors="ignore"), name, str(path))
+    held = step(raw, path)
+    monthly = held.startswith("monthly")
+    refuse_step(None if monthly else held, path)
+    if monthly and name == "precipitation":
+        flat = flat / flat["time"].dt.days_in_month
+    return onto.record(flat.rename(name), cell, f"{raw.attrs.get('source', 'HadUK-Grid')} {name}", path, monthly)
+
+
+def step(raw: xr.Dataset, path: str | Path) -> str:
+    """ "" where an opened file holds days, else what it holds (`monthly values`): by its times, attributes, bounds and name.
+
+    Raises:
+        InputError: There are no dates, or nothing says what its one map is of.
+    """
+    _refuse_no_dates(raw, path)
+    named = NAMED.search(Path(path).stem)
+    found = step_in(raw, "" if named is None else named.group(1))
+    if found is None:
+        raise InputError(
+            f"{path}: does not say whether its one map is of a day, a month or a year; give its attribute frequency "
+            "(day), or download daily maps"
+        )
+    return found
+
+
+def read_days(path: str | Path) -> xr.Dataset:
+    """As `read`, of days alone."""
+    with open_file(path, whole=False) as raw:
+        _named(raw, path)
+        refuse_step(step(raw, path), path)
+    return read(path)
+
+
+def field(raw: xr.Dataset, path: str | Path) -> tuple[str, xr.DataArray]:
+    """The variable of an opened file and its values (time, northward, eastward), as they stand.
+
+    Raises:
+        InputError: There are no dates, or no map of HadUK.
+    """
+    _refuse_no_dates(raw, path)
+    return _named(raw, path)
+
+
+def _refuse_no_dates(raw: xr.Dataset, path: str | Path) -> None:
+    if "time" in raw.dims and not (raw.sizes["time"] and np.issubdtype(raw["time"].dtype, np.datetime64)):
+        raise InputError(f"{path}: time is {raw['time'].dtype}[{raw.sizes['time']}]; a HadUK map has at least one date")
+
+
+def _named(raw: xr.Dataset, path: str | Path) -> tuple[str, xr.DataArray]:
+    found = [name for name in NAMES if name in raw.data_vars]
+    if not found:
+        held = ", ".join(map(str, raw.data_vars)) or "nothing"
+        raise InputError(f"{path}: no rainfall or tas in it (it holds {held}); give a HadUK-Grid file")
+    values = raw[found[0]]
+    if set(values.dims) != set(AXES):
+        raise InputError(f"{path}: {found[0]} has dimensions {values.dims}; a HadUK map has {AXES}")
+    if values.dtype.kind not in "iuf":
+        raise InputError(f"{path}: {found[0]} is of type {values.dtype}; a HadUK map holds numbers")
+    return NAMES[found[0]], values.transpose(*AXES)
+
+
+def _grid(values: xr.DataArray, path: str | Path) -> GridSpec:
+    for axis in AXES[1:]:
+        if axis not in values.coords or values[axis].dtype.kind not in "iuf":
+            raise InputError(f"{path}: {axis} holds no numbers; a HadUK map has the positions of its cells there")
+    north, east = (values[axis].values.astype(float) for axis in AXES[1:])
+    return grid_of_axes(east, north, str(path))

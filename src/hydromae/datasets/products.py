@@ -1,0 +1,189 @@
+"""Products that people download: how a folder of each looks, and what of it is read.
+
+What is said of formats is from their documentation, and from samples of the NRFA. Nothing was fetched to write this.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+import xarray as xr
+
+from hydromae.datasets import cosmos
+from hydromae.datasets import nrfa as nrfa_files
+from hydromae.datasets.gauges import Gauge, Product, gauge_of
+from hydromae.errors import InputError
+from hydromae.io.attributes import numeric
+from hydromae.io.conventions import open_file, site_names
+from hydromae.io.credits import OGL
+from hydromae.io.csv_parquet import read_csv
+from hydromae.io.locate import files_in
+from hydromae.io.names import EVAPORATION
+from hydromae.progress import counted
+
+TOPOGRAPHY = {
+    "gauge_lat": "latitude",
+    "gauge_lon": "longitude",
+    "gauge_easting": "easting",
+    "gauge_northing": "northing",
+    "area": "catchment-area",
+    "dpsbar": "dpsbar",
+    "elev_min": "minimum-altitude",
+    "elev_10": "10-percentile-altitude",
+    "elev_50": "50-percentile-altitude",
+    "elev_90": "90-percentile-altitude",
+    "elev_max": "maximum-altitude",
+}
+"""Columns of CAMELS-GB and Caravan, and what the NRFA calls them. `bfihost` and `propwet` are not among them."""
+
+PERIOD = r"_(\w+?)_19701001-\d{8}\.csv"
+NAMED = 2**20
+"""Bytes of a NetCDF file in which its variables are named."""
+
+
+def _by_name(pattern: str) -> Callable[[Path], bool]:
+    """Whether a file's whole name is like the pattern."""
+    whole = re.compile(pattern, re.ASCII)
+    return lambda path: whole.fullmatch(path.name) is not None
+
+
+def _camels(pattern: str, columns: Mapping[str, tuple[tuple[str, str], ...]]) -> Callable[[Path], Gauge]:
+    names = [column for choices in columns.values() for column, _ in choices]
+    whole = re.compile(pattern, re.ASCII)
+
+    def open_(path: Path) -> Gauge:
+        told = whole.fullmatch(path.name)
+        assert told is not None
+        return gauge_of(told.group(1), read_csv(path), "date", names, path)
+
+    return open_
+
+
+def _table(pattern: str, columns: Mapping[str, str]) -> Callable[[Path], xr.Dataset | None]:
+    """Attributes from the tables of that name in a folder, keyed `gauge_id`; what they lack from a catalogue of the NRFA."""
+    whole = re.compile(pattern, re.ASCII)
+
+    def traits(folder: Path) -> xr.Dataset | None:
+        files = [file for file in files_in(folder, ".csv") if whole.fullmatch(file.name)]
+        if not files:
+            return nrfa_files.traits(folder)
+        held = pd.concat([_keyed(file, columns) for file in counted(files, "tables read", len(files))])
+        again = held.reset_index().duplicated().to_numpy()  # a copy of a table
+        own = nrfa_files.attributes_of(pd.DataFrame(held[~again]), " and ".join(map(str, files)))
+        return nrfa_files.completed(own, nrfa_files.traits(folder))
+
+    return traits
+
+
+def _keyed(file: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    table = read_csv(file)
+    if "gauge_id" not in table.columns:
+        raise InputError(f"{file}: no column gauge_id; this is not the table its name says")
+    held = {name: numeric(table, column, file) for column, name in columns.items() if column in table.columns}
+    return pd.DataFrame(held, index=pd.Index(site_names(table["gauge_id"].to_numpy(), str(file))))
+
+
+def _is_table(pattern: str) -> Callable[[Path], bool]:
+    """Whether a file is a table of that name, or the NRFA's catalogue."""
+    mine = _by_name(pattern)
+    return lambda path: mine(path) or nrfa_files.is_catalogue(path)
+
+
+def _is_caravan(path: Path) -> bool:
+    """`timeseries/{csv,netcdf}/{source}/{source}_{id}.{csv,nc}`, or the folder of a source alone."""
+    source, kind = path.parent, path.parent.parent
+    if path.suffix not in (".csv", ".nc") or not path.name.startswith(f"{source.name}_"):
+        return False
+    if kind.parent.name == "timeseries" and kind.name in ("csv", "netcdf"):
+        return path.suffix == {"csv": ".csv", "netcdf": ".nc"}[kind.name]
+    return b"streamflow" in nrfa_files.beginning(path, nrfa_files.SNIFFED if path.suffix == ".csv" else NAMED)
+
+
+def _caravan(path: Path) -> Gauge:
+    columns = [column for choices in CARAVAN_COLUMNS.values() for column, _ in choices]
+    if path.suffix == ".csv":
+        return gauge_of(path.stem, read_csv(path), "date", columns, path)
+    raw = open_file(path)
+    if "date" not in raw.indexes:
+        raise InputError(f"{path}: no coordinate date; this is not a file of Caravan")
+    there = [column for column in columns if column in raw.data_vars and raw[column].dims == ("date",)]
+    frame = pd.DataFrame({"date": raw["date"].values, **{column: raw[column].values for column in there}})
+    return gauge_of(path.stem, frame, "date", there, path)
+
+
+MM, DEGREES, CUBIC = "mm day-1", "degC", "m3 s-1"
+CAMELS_1 = {
+    "precipitation": (("precipitation", MM),),
+    "temperature": (("temperature", DEGREES),),
+    "potential_evaporation": tuple((kind, MM) for kind in EVAPORATION),
+    "riverflow": (("discharge_spec", MM), ("discharge_vol", CUBIC)),
+}
+CAMELS_2 = {
+    "precipitation": (("precipitation_haduk", MM), ("precipitation_cehgear", MM)),
+    "temperature": (("temperature_haduk", DEGREES), ("temperature_chess", DEGREES)),
+    "potential_evaporation": tuple((f"{kind}_{by}", MM) for by in ("hydrope", "chess") for kind in EVAPORATION),
+    "riverflow": (("discharge_spec", MM), ("discharge_vol", CUBIC)),
+}
+CARAVAN_COLUMNS = {
+    "precipitation": (("total_precipitation_sum", MM),),
+    "temperature": (("temperature_2m_mean", DEGREES),),
+    "potential_evaporation": (
+        ("potential_evaporation_sum_FAO_PENMAN_MONTEITH", MM),
+        ("potential_evaporation_sum_ERA5_LAND", MM),
+        ("potential_evaporation_sum", MM),
+    ),
+    "riverflow": (("streamflow", MM),),
+}
+NRFA_COLUMNS = {"precipitation": (("cdr", "mm"),), "riverflow": (("gdf", "m3/s"),)}
+CAMELS_1_FILE = "CAMELS_GB_hydromet_timeseries" + PERIOD
+CAMELS_2_FILE = "camels_gb_v2_hydromet_daily_timeseries" + PERIOD
+
+PRODUCTS = (
+    Product(
+        "CAMELS-GB version 1",
+        f"Coxon et al. 2020, doi:10.5285/8344e4f3-d2ea-44f5-8afa-86d2987543a9, {OGL}",
+        CAMELS_1,
+        _by_name(CAMELS_1_FILE),
+        _camels(CAMELS_1_FILE, CAMELS_1),
+        _table("CAMELS_GB_topographic_attributes.csv", TOPOGRAPHY),
+        _is_table("CAMELS_GB_topographic_attributes.csv"),
+    ),
+    Product(
+        "CAMELS-GB version 2",
+        f"doi:10.5285/9a46d428-958f-4ac1-86eb-94eee70c0955, {OGL}",
+        CAMELS_2,
+        _by_name(CAMELS_2_FILE),
+        _camels(CAMELS_2_FILE, CAMELS_2),
+        _table("camels_gb_v2_topographic_attributes.csv", TOPOGRAPHY),
+        _is_table("camels_gb_v2_topographic_attributes.csv"),
+    ),
+    Product(
+        "Caravan",
+        "Kratzert et al. 2023, doi:10.5281/zenodo.6522634, CC-BY 4.0",
+        CARAVAN_COLUMNS,
+        _is_caravan,
+        _caravan,
+        _table(r"attributes_other_\w+\.csv", TOPOGRAPHY),
+        _is_table(r"attributes_other_\w+\.csv"),
+    ),
+    Product(
+        "NRFA",
+        f"UK National River Flow Archive, https://nrfa.ceh.ac.uk, {OGL}",
+        NRFA_COLUMNS,
+        nrfa_files.is_series,
+        nrfa_files.open_series,
+        nrfa_files.traits,
+        nrfa_files.is_catalogue,
+    ),
+    Product(
+        "COSMOS-UK",
+        cosmos.SOURCE,
+        {"soil_moisture": ((cosmos.PARAMETER, "%"),)},
+        cosmos.is_one,
+        cosmos.open_site,
+        lambda folder: None,
+    ),
+)

@@ -1,0 +1,195 @@
+"""Readers: one file a product, each from raw file to a water record."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeGuard
+
+import pandas as pd
+import xarray as xr
+
+from hydromae.datasets import camels_gb, chess, cosmos, era5_land, haduk
+from hydromae.datasets.derived import TRAINING_PERIOD
+from hydromae.datasets.discovery import find
+from hydromae.datasets.gridded import product_of
+from hydromae.datasets.products import PRODUCTS
+from hydromae.errors import InputError, first_line
+from hydromae.io import attributes as nrfa
+from hydromae.io import table
+from hydromae.io.attributes import with_attributes
+from hydromae.io.conventions import names_in, within
+from hydromae.io.credits import MAP_CREDITS
+from hydromae.io.csv_parquet import Dialect
+from hydromae.io.dataframe import FrameLayout, Layout
+from hydromae.io.dataset import DatasetLayout
+from hydromae.io.locate import ATTRIBUTES_FILE, one_of, own_record
+from hydromae.io.safety import BROKEN
+from hydromae.store.zarr_store import check_store, is_store, open_store
+from hydromae.variables import VARIABLES
+
+
+@dataclass(frozen=True)
+class Question:
+    """A record to be answered.
+
+    Attributes:
+        record: In canonical units.
+        layout: The form of what was handed over, which the answer takes.
+        dialect: Of a CSV file; of other files the usual one.
+        plan: Of a product's folder, which files are read, what is missing, and which files are not read, one line each.
+    """
+
+    record: xr.Dataset
+    layout: Layout
+    dialect: Dialect = field(default_factory=Dialect)
+    plan: tuple[str, ...] = ()
+
+
+def read(
+    source: str | Path | pd.DataFrame | xr.Dataset,
+    attributes: str | Path | xr.Dataset | None = None,
+    period: tuple[str, str] | None = None,
+    training_period: tuple[str, str] = TRAINING_PERIOD,
+) -> xr.Dataset:
+    """A water record from whatever holds one.
+
+    Args:
+        source: A store, the CAMELS-GB arrangement, a map of HadUK, CHESS or ERA5-Land, a site of COSMOS-UK, a user's NetCDF,
+            Zarr, CSV or parquet, a folder of a product with a file for each gauge (`readers.products`) or with one record, or
+            one in memory. Files are told apart by suffix and content.
+        attributes: Attributes of the catchments, NRFA CSV or what `nrfa.read` gives.
+        period (str, str), optional: First and last day to keep; must lie inside the record.
+        training_period (str, str): Days that the derived evaporation of the CAMELS-GB arrangement may learn from.
+
+    Returns:
+        Dataset: A record as in the design, section 10. NetCDF and Zarr come lazily.
+
+    Raises:
+        InputError: One line that names file, value and remedy.
+    """
+    where = str(source) if isinstance(source, str | Path) else "the table"
+    return within(_question(source, attributes, training_period).record, period, where)
+
+
+def load(source: str | Path | pd.DataFrame | xr.Dataset, attributes: str | Path | None = None) -> xr.Dataset:
+    """As `read`, all of it in memory.
+
+    Raises:
+        InputError: As `read`; and where values cannot be read, or are more than this machine's memory holds.
+    """
+    return _loaded(_question(source, attributes, TRAINING_PERIOD, check=False).record, source)
+
+
+def question(
+    source: str | Path, attributes: str | Path | None = None, units: str | None = None, as_text: bool = False
+) -> Question:
+    """A record to be answered, all of it in memory, and the form that the answer takes.
+
+    Args:
+        source, attributes: As in `read`.
+        units: Units of flow in a wide table whose columns say none.
+        as_text: Answer a CSV file with its cells as they stand there, in its dialect.
+
+    Raises:
+        InputError: As `load`; or units are given for what says its own.
+    """
+    found = _question(source, attributes, TRAINING_PERIOD, units, as_text, check=False)
+    if units is not None and not (isinstance(found.layout, FrameLayout) and found.layout.site is None):
+        raise InputError(f"--units {units}: {source} is no wide table and says its own units; leave --units out")
+    return replace(found, record=_loaded(found.record, source))
+
+
+def _loaded(record: xr.Dataset, source: str | Path | pd.DataFrame | xr.Dataset) -> xr.Dataset:
+    """The record with its values in memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if record.nbytes > memory:
+        raise InputError(
+            f"{source}: its values take {record.nbytes} bytes of {memory} that are there; ask for less of it"
+        )
+    try:
+        return record.load()
+    except BROKEN as error:
+        raise InputError(f"{source}: its values cannot be read ({first_line(error)}); write it again") from error
+
+
+def _at_store(source: str | Path | pd.DataFrame | xr.Dataset) -> TypeGuard[str | Path]:
+    return isinstance(source, str | Path) and Path(source).is_dir() and is_store(source)
+
+
+def _known(attributes: str | Path | xr.Dataset | None) -> xr.Dataset | None:
+    return attributes if attributes is None or isinstance(attributes, xr.Dataset) else nrfa.read(attributes)
+
+
+def _question(
+    source: str | Path | pd.DataFrame | xr.Dataset,
+    attributes: str | Path | xr.Dataset | None,
+    training_period: tuple[str, str],
+    units: str | None = None,
+    as_text: bool = False,
+    check: bool = True,
+) -> Question:
+    """What `read` reads, lazily, with the form of an answer; `check` reads a store whole, to see that it is sound."""
+    known = _known(attributes)
+    if isinstance(source, pd.DataFrame):
+        return Question(*table.read_frame(source, known))
+    if isinstance(source, xr.Dataset):
+        return Question(*table.read_dataset(source, known))
+    if _at_store(source):
+        if check:
+            check_store(source)
+        return _canonical(_attributed(open_store(source), known, source))
+    if Path(source).is_dir() and Path(source).suffix != ".zarr":
+        return _folder(Path(source), attributes, training_period, units, as_text)
+    if str(source).endswith((".json", ".covjson")):
+        return _canonical(cosmos.read(source))
+    if not str(source).endswith((".nc", ".nc4")):
+        return Question(*table.read_question(source, known, units, as_text))
+    held = names_in(source)
+    if camels_gb.CLIMATOLOGY in held:
+        return _canonical(_attributed(camels_gb.read(source, training_period), known, source))
+    maps = {"HadUK-Grid": haduk.read_days, "CHESS": chess.read_chess, "ERA5-Land": era5_land.read}
+    product = product_of(held)
+    if product is None:
+        return Question(*table.read_question(source, known))
+    return _canonical(maps[product](source).assign_attrs(source=MAP_CREDITS[product]))
+
+
+def _folder(
+    folder: Path,
+    attributes: str | Path | xr.Dataset | None,
+    training_period: tuple[str, str],
+    units: str | None,
+    text: bool,
+) -> Question:
+    """Files of a product, in the units that they have; else the one record of the folder."""
+    found = find(folder, PRODUCTS)
+    if found is not None:
+        record, raw = found.read_with_raw(_known(attributes))
+        bare = {str(n): raw[n].reindex(time=record["time"]).drop_attrs() for n in raw if n in VARIABLES}
+        own = {name: series.assign_attrs(record[name].attrs) for name, series in bare.items()}
+        spelled = {name: str(raw[name].attrs["units"]) for name in own}
+        given = record.assign({name: series.assign_attrs(units=spelled[name]) for name, series in own.items()})
+        return replace(_as_read(record, given, spelled), plan=tuple(found.plan()))
+    file = own_record(folder)
+    if file is None:
+        known = ", ".join(product.name for product in PRODUCTS)
+        raise InputError(f"{folder}: no product is known by the files of this folder; known are {known}")
+    traits = attributes if attributes is not None else one_of(folder, ATTRIBUTES_FILE)
+    return _question(file, traits, training_period, units, text)
+
+
+def _canonical(record: xr.Dataset) -> Question:
+    """A record that comes back as it was read, in canonical units."""
+    return _as_read(record, record, {str(n): VARIABLES[str(n)].units for n in record.data_vars if n in VARIABLES})
+
+
+def _as_read(record: xr.Dataset, given: xr.Dataset, spelled: dict[str, str]) -> Question:
+    """A record that comes back as `given`, whose variables have these units."""
+    days = pd.DatetimeIndex(record["time"].values)
+    return Question(record, DatasetLayout(given, "time", "catchment", {n: (n, u) for n, u in spelled.items()}, days))
+
+
+def _attributed(record: xr.Dataset, attributes: xr.Dataset | None, where: str | Path) -> xr.Dataset:
+    return record if attributes is None else with_attributes(record, attributes, str(where))

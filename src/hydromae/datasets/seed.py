@@ -1,0 +1,149 @@
+"""The seed's raw layout: a folder of map files, a table of rivers, their attributes and a land mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from hydromae.datasets import land
+from hydromae.datasets.map_file import Days, MapFile
+from hydromae.datasets.map_files import Maps, map_files
+from hydromae.datasets.seed_flow_table import FlowTable
+from hydromae.errors import InputError
+from hydromae.grid import GridSpec
+from hydromae.io import attributes as nrfa
+from hydromae.io.conventions import describe
+from hydromae.io.locate import one_of, refuse_missing
+from hydromae.io.parse import parse_period
+from hydromae.io.seed_layout import ATTRIBUTES, MAPS, MASK
+
+SERIES = ("evaporation", "riverflow")
+
+
+@dataclass(frozen=True)
+class SeedFolder:
+    """What a folder in the seed's layout holds for one period; its values are read block by block.
+
+    Attributes:
+        days (DatetimeIndex (T,)): The period.
+        grid: Of the maps.
+        cells: Coordinates of the land cells.
+        attributes (Dataset (catchment)): Of every catchment of the table.
+        maps: By variable.
+        sources: Files (folders of monthly files) that are read, and the variables they give.
+    """
+
+    days: pd.DatetimeIndex
+    grid: GridSpec
+    cells: xr.Dataset
+    attributes: xr.Dataset
+    table: FlowTable
+    maps: dict[str, Maps]
+    sources: dict[Path, tuple[str, ...]]
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        attributes: str | Path | None = None,
+        period: tuple[str, str] | None = None,
+        since: str | None = None,
+        allow_missing: bool = False,
+    ) -> SeedFolder:
+        """Finds the files and checks what can be checked before values are read.
+
+        Args:
+            folder: With `precipitation_train_1989_2010.h5` and the other merged files, or `precipitation_processed/` and the
+                other folders of monthly files; `riverflow_evaporation_*.parquet`, `Catchment_attributes/`, and the mask.
+            attributes: Another attributes table.
+            period (str, str), optional: First and last day; default all days from `since` that any map file holds.
+            since: First day where no period is given.
+            allow_missing: Take a day that a variable's files lack as unobserved.
+
+        Raises:
+            InputError: One line that names the file, the value and the remedy.
+        """
+        place = Path(folder)
+        if not place.is_dir():
+            raise InputError(f"{folder}: no such folder; check the path")
+        mask = _needed(place, (MASK, "*mask*.pt", "*land*.npz"))
+        table = FlowTable.open(_needed(place, ("riverflow_evaporation_*.parquet", "*.parquet")))
+        traits = nrfa.read(attributes or place / ATTRIBUTES)
+        known = traits.indexes["catchment"]
+        lacking = table.catchments[~np.isin(table.catchments, known)]
+        if len(lacking):
+            raise InputError(
+                f"{attributes or place / ATTRIBUTES}: no row for catchment {lacking[0]}, which {table.path.name} has "
+                f"({len(lacking)} such); add it, with catchment-area, latitude and longitude"
+            )
+        fraction = land.read(mask)
+        grid = land.grid_of_axes(fraction["column"].values, fraction["row"].values, str(mask))
+        cells = land.cell_coordinates(land.land_cells(fraction), grid, fraction)
+        files = {name: map_files(place, name) for name in MAPS}
+        for file in (file for held in files.values() for file in held):
+            if file.shape != grid.shape:
+                raise InputError(
+                    f"{file.path}: maps of {file.shape[0]} × {file.shape[1]} cells, but the mask {mask.name} has "
+                    f"{grid.rows} × {grid.columns}; give both on one grid"
+                )
+        days = _period(files, period, since, place)
+        maps = {name: Maps.over(held, days) for name, held in files.items()}
+        if not allow_missing:
+            refuse_missing({name: held.days[held.file < 0] for name, held in maps.items()}, place)
+        used = {_source(m.files[n]): (name,) for name, m in maps.items() for n in np.unique(m.file) if n >= 0}
+        sources = {table.path: SERIES, Path(attributes or place / ATTRIBUTES): (), mask: (), **used}
+        rows = traits.sel(catchment=table.catchments)
+        return cls(pd.DatetimeIndex(days).as_unit("ns"), grid, cells, rows, table, maps, sources)
+
+    def template(self) -> xr.Dataset:
+        """The record without its values: shape, coordinates, attributes of catchments, descriptions."""
+        static = self.attributes.assign_coords(time=self.days).merge(self.cells)
+        static["time"].attrs |= {"long_name": "day", "standard_name": "time"}
+
+        def hollow(place: str) -> tuple[tuple[str, str], np.ndarray]:
+            return ("time", place), np.broadcast_to(np.float32(np.nan), (len(self.days), static.sizes[place]))
+
+        maps = {name: (*hollow("cell"), {"grid_mapping": "crs"}) for name in MAPS}
+        return describe(static.assign(maps | {name: hollow("catchment") for name in SERIES}))
+
+    def blocks(self, length: int) -> Iterator[xr.Dataset]:
+        """The values, `length` days at a time."""
+        cell = self.cells["cell"].values
+        for first in range(0, len(self.days), length):
+            last = min(first + length, len(self.days))
+            series = self.table.days(self.days[first:last], self.attributes["catchment-area"])
+            yield series.assign({n: (("time", "cell"), m.block(first, last, cell)) for n, m in self.maps.items()})
+
+
+def _needed(folder: Path, patterns: tuple[str, ...]) -> Path:
+    found = one_of(folder, patterns)
+    if found is None:
+        raise InputError(f"{folder}: no {' or '.join(patterns)} in it, which the seed's layout needs; put one there")
+    return found
+
+
+def _source(file: MapFile) -> Path:
+    return file.path if file.merged else file.path.parent
+
+
+def _period(
+    files: dict[str, tuple[MapFile, ...]], period: tuple[str, str] | None, since: str | None, folder: Path
+) -> Days:
+    held = [file.days[end] for group in files.values() for file in group for end in (0, -1)]
+    first, last = min(held), max(held)
+    if period is None:
+        begin = first if since is None else max(first, np.datetime64(since, "D"))
+        if begin > last:
+            raise InputError(f"{folder}: its maps end on {last}, before {begin}; choose another training period")
+        return np.arange(begin, last + 1)
+    start, end = (day.to_datetime64().astype("datetime64[D]") for day in parse_period(period))
+    if start < first or end > last:
+        raise InputError(
+            f"{folder}: the period {start} … {end} is not inside {first} … {last}, the days of its maps; choose days inside"
+        )
+    return np.arange(start, end + 1)

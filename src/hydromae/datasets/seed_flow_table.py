@@ -1,0 +1,169 @@
+"""The seed's table of evaporation and river flow: parquet in long form, read some days at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as pads
+import xarray as xr
+from jaxtyping import Int
+
+from hydromae.errors import InputError, first_line
+from hydromae.io import units
+from hydromae.io.table_keys import day_keys
+from hydromae.io.timestamps import refuse_step, step_of
+from hydromae.io.unobserved import FILLED, marked, marks_of, unobserved_to_nan
+from hydromae.io.value_ranges import in_range
+
+DATE, SITE = "date", "ID"
+COLUMNS = {"evaporation": ("evaporation", "mm day-1"), "discharge_vol": ("riverflow", "m3 s-1")}
+"""Column -> variable and its units."""
+
+
+@dataclass(frozen=True)
+class FlowTable:
+    """A table with the columns `date, ID, evaporation, discharge_vol` [mm/day, m³/s], and marks of what was filled.
+
+    Attributes:
+        catchments (int array (C,)): Every catchment of the table, ascending.
+    """
+
+    path: Path
+    rows: pads.Dataset
+    catchments: Int[np.ndarray, " C"]
+
+    @classmethod
+    def open(cls, path: str | Path) -> FlowTable:
+        """Looks over the keys of the table; its values are read by `days`.
+
+        Raises:
+            InputError: No such file, no parquet, a column that is missing or of another type, dates that are none, or an ID
+                that is no whole number.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; check the path")
+        try:
+            rows = pads.dataset(path, format="parquet")
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{path}: not a readable parquet file ({first_line(error)}); write it again") from error
+        _check_columns(rows.schema, path)
+        found: set[int] = set()
+        days: set[pd.Timestamp] = set()
+        for batch in _batches(rows, [DATE, SITE], None, path):
+            days |= set(_parsed(batch[DATE].unique(), path))
+            found |= set(_numbers(batch[SITE].unique(), path).tolist())
+        if not found:
+            raise InputError(f"{path}: there is no row in it; a row holds the values of one catchment on one day")
+        refuse_step(step_of(pd.DatetimeIndex(sorted(days))), path)
+        return cls(path, rows, np.array(sorted(found), dtype=np.int64))
+
+    def days(self, days: pd.DatetimeIndex, area: xr.DataArray) -> xr.Dataset:
+        """`evaporation` and `riverflow` [mm/day] `(time, catchment)` of consecutive days, float32, NaN = unobserved.
+
+        Args:
+            days: Consecutive.
+            area (DataArray (catchment)): Catchment areas [km²], which turn m³/s into mm/day.
+
+        Raises:
+            InputError: A day that a catchment has twice, a catchment with flow and without an area, or a value out of range.
+        """
+        shape = (len(days), len(self.catchments))
+        held = {column: np.full(shape, np.nan, np.float32) for column in COLUMNS}
+        times = np.zeros(shape, np.int64)
+        named = self.rows.schema.names
+        marks = dict.fromkeys(mark for column in COLUMNS for mark in marks_of(column) if mark in named)
+        for batch in _batches(self.rows, [DATE, SITE, *COLUMNS, *marks], self._between(days), self.path):
+            at = (
+                days.get_indexer(_parsed(batch[DATE], self.path)),
+                np.searchsorted(self.catchments, _numbers(batch[SITE], self.path)),
+            )
+            np.add.at(times, at, 1)
+            for column, values in held.items():
+                values[at] = _measured(batch, column, self.path)
+        self._refuse_twice(times, days)
+        record = xr.Dataset(coords={"time": days, "catchment": self.catchments})
+        for column, (name, spelled) in COLUMNS.items():
+            raw = unobserved_to_nan(xr.DataArray(held[column], dims=("time", "catchment")))
+            record[name] = units.convert(raw, name, spelled, str(self.path), area).astype(np.float32)
+        return in_range(record, str(self.path))
+
+    def _between(self, days: pd.DatetimeIndex) -> pads.Expression:
+        kind = self.rows.schema.field(DATE).type
+        ends = (days[0], days[-1] + pd.Timedelta(days=1))
+        low, high = (
+            f"{day:%Y-%m-%d}" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else pa.scalar(day, kind)
+            for day in ends
+        )
+        return (pc.field(DATE) >= low) & (pc.field(DATE) < high)
+
+    def _refuse_twice(self, times: Int[np.ndarray, "T C"], days: pd.DatetimeIndex) -> None:
+        if times.max(initial=0) > 1:
+            day, row = (int(index[0]) for index in np.nonzero(times > 1))
+            raise InputError(
+                f"{self.path}: catchment {self.catchments[row]} has {days[day]:%Y-%m-%d} {times[day, row]} times; "
+                "give one row a day"
+            )
+
+
+def _check_columns(schema: pa.Schema, path: Path) -> None:
+    listed = ", ".join(schema.names[:8])
+    for name in (DATE, SITE, *COLUMNS):
+        if schema.names.count(name) != 1:
+            raise InputError(f"{path}: {schema.names.count(name)} columns {name}; it needs one (columns are {listed})")
+    date = schema.field(DATE).type
+    text = pa.types.is_string(date) or pa.types.is_large_string(date)
+    if not (text or pa.types.is_date(date) or (pa.types.is_timestamp(date) and date.tz is None)):
+        raise InputError(f"{path}: {DATE} is of type {date}; write dates without a time zone, or text YYYY-MM-DD")
+    for name in COLUMNS:
+        kind = schema.field(name).type
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+            raise InputError(f"{path}: {name} is of type {kind}; write numbers, empty where nothing was observed")
+        mark = f"{name}{FILLED}"
+        if mark in schema.names and not pa.types.is_boolean(schema.field(mark).type):
+            raise InputError(
+                f"{path}: {mark} is of type {schema.field(mark).type}; write true where a value was filled in"
+            )
+
+
+def _batches(
+    rows: pads.Dataset, columns: list[str], kept: pads.Expression | None, path: Path
+) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from rows.scanner(columns=columns, filter=kept, batch_readahead=2, fragment_readahead=1).to_batches()
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path}: not a readable parquet file ({first_line(error)}); write it again") from error
+
+
+def _parsed(dates: pa.Array, path: Path) -> pd.DatetimeIndex:
+    if dates.null_count:
+        raise InputError(f"{path}: {DATE} is empty in some row; write YYYY-MM-DD")
+    if pa.types.is_date(dates.type):
+        dates = dates.cast(pa.timestamp("s"))  # else every day becomes an object
+    return day_keys(pd.DataFrame({DATE: dates.to_pandas()}), DATE, str(path))
+
+
+def _numbers(sites: pa.Array, path: Path) -> Int[np.ndarray, " N"]:
+    if sites.null_count:
+        raise InputError(f"{path}: {SITE} is empty in some row; name the catchment of every row")
+    try:
+        return sites.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowException as error:
+        raise InputError(
+            f"{path}: {SITE} is not all whole numbers ({first_line(error)}); write NRFA numbers"
+        ) from error
+
+
+def _measured(batch: pa.RecordBatch, column: str, path: Path) -> np.ndarray:
+    """Values of a column, NaN where it is empty or marked as filled or answered."""
+    values = batch[column].cast(pa.float64()).to_numpy(zero_copy_only=False)
+    marks = [mark for mark in marks_of(column) if mark in batch.schema.names]
+    if not marks:
+        return values
+    return np.where(marked(batch.select(marks).to_pandas(), column, path), np.nan, values)

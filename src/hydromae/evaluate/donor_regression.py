@@ -1,0 +1,142 @@
+"""Donor regression: a river's flow from the gauges that go with it, fitted on training days."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from jaxtyping import Bool, Float, Int
+
+from hydromae.evaluate.answers import answered, first_available, flow_of_log, log_flow, river_flow
+from hydromae.progress import counted
+
+CANDIDATES = 40
+MINIMUM_DAYS = 3 * 365
+RIDGE = 0.003
+
+
+def correlation(values: Float[np.ndarray, "T C"]) -> Float[np.ndarray, "C C"]:
+    """Pearson correlation of each pair of columns over the days both have; −1 where fewer than `MINIMUM_DAYS`."""
+    seen = np.isfinite(values).astype(np.float32)
+    mean = np.where(seen > 0, values, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    centred = (np.where(seen > 0, values - mean, 0.0)).astype(np.float32)
+    days = np.maximum(seen.T @ seen, 1).astype(np.float64)
+    first, second = (centred.T @ seen) / days, ((centred**2).T @ seen) / days
+    covariance = (centred.T @ centred) / days - first * first.T
+    spread = np.sqrt(np.maximum(second - first**2, 0.0))
+    scale = spread * spread.T
+    usable = (days >= MINIMUM_DAYS) & (scale > 0)
+    return np.where(usable, covariance / np.where(scale > 0, scale, 1.0), -1.0)
+
+
+@dataclass(frozen=True)
+class DonorRidge:
+    """Ridge regression of ln(flow + 0.01 mm/day) on the 8 best-correlated gauges that have flow on the day.
+
+    Uses flow of the other rivers on the same day; coefficients come from the training record (days on which the river
+    and its donors all have flow). With `decay`, it also uses the river's own flow on the days beside the gap: the
+    residual of the last day before and of the first day after decays into the gap as an AR(1) process pinned at both
+    ends does, so with r = decay, at d days after the first and e days before the second residual, their weights are
+    rᵈ(1 − r²ᵉ)/(1 − r²⁽ᵈ⁺ᵉ⁾) and rᵉ(1 − r²ᵈ)/(1 − r²⁽ᵈ⁺ᵉ⁾). Does not answer rivers outside the training record, or days
+    on which none of the 40 best-correlated gauges has flow.
+
+    Attributes:
+        catchments (array (C,)): Rivers of the training record.
+        logs (array (C, days)): Log flow of the training record, a river's days side by side.
+        ranked (array (C, K)): For each river the other rivers, best correlated first; −1 pads.
+        donors: Gauges used on a day.
+        decay: Share of the residual that is left after a day; None leaves the residual out.
+    """
+
+    catchments: np.ndarray = field(repr=False)
+    logs: np.ndarray = field(repr=False)
+    ranked: np.ndarray = field(repr=False)
+    donors: int = 8
+    decay: float | None = None
+    name: str = "donor-ridge"
+
+    @cached_property
+    def seen(self) -> Bool[np.ndarray, "C days"]:
+        """Training days with flow."""
+        return np.isfinite(self.logs)
+
+    @classmethod
+    def fit(cls, training: xr.Dataset, donors: int = 8) -> DonorRidge:
+        """Rank the gauges of a training record by the correlation of their log flow (pairs of at least 3 years)."""
+        logs = log_flow(river_flow(training))
+        strength = correlation(logs)
+        np.fill_diagonal(strength, -1.0)
+        order = np.argsort(-strength, axis=1)[:, :CANDIDATES]
+        ranked = np.where(np.take_along_axis(strength, order, axis=1) > 0, order, -1)
+        return cls(training["catchment"].values, np.ascontiguousarray(logs.T, dtype=np.float32), ranked, donors)
+
+    def with_residual(self, decay: float = 0.8) -> DonorRidge:
+        """The same regression, plus the residual of the days beside a gap."""
+        return replace(self, decay=decay, name=f"{self.name}-residual")
+
+    def predict(self, dataset: xr.Dataset) -> xr.Dataset:
+        """Regress every NaN of the rivers of the training record on their donors of the day."""
+        flow = river_flow(dataset)
+        position = pd.Index(dataset["catchment"].values).get_indexer(pd.Index(self.catchments))
+        logs = np.full((len(flow), len(self.catchments)), np.nan)
+        logs[:, position >= 0] = log_flow(flow[:, position[position >= 0]])
+        answer = np.full_like(flow, np.nan)
+        asked = np.flatnonzero((position >= 0) & np.isnan(logs).any(axis=0))
+        for river in counted(asked, f"rivers, {self.name}", len(asked)):
+            answer[:, position[river]] = self._one_river(logs, int(river))
+        return answered(dataset, flow_of_log(answer))
+
+    def _one_river(self, logs: Float[np.ndarray, "T C"], river: int) -> Float[np.ndarray, " T"]:
+        """Log flow of one river on the days it lacks: one regression for each set of donors that occurs."""
+        answer = np.full(len(logs), np.nan)
+        asked = np.flatnonzero(np.isnan(logs[:, river]))
+        ranked = self.ranked[river][self.ranked[river] >= 0]
+        used = first_available(np.isfinite(logs[np.ix_(asked, ranked)]), self.donors)
+        sets, member = np.unique(used, axis=0, return_inverse=True)
+        for index, chosen in enumerate(sets):
+            donors = ranked[chosen]
+            days = asked[member.ravel() == index]
+            regressed = self._regress(logs[:, donors], donors, river)
+            answer[days] = regressed[days]
+            if self.decay is not None:
+                answer[days] += bridged(logs[:, river] - regressed, days, self.decay)
+        return answer
+
+    def _regress(
+        self, given: Float[np.ndarray, "T K"], donors: Int[np.ndarray, " K"], river: int
+    ) -> Float[np.ndarray, " T"]:
+        """Log flow of one river from its donors, fitted on the training days they all have; NaN where too few."""
+        complete = self.seen[river] & self.seen[donors].all(axis=0)
+        if len(donors) == 0 or complete.sum() < MINIMUM_DAYS / 3:
+            return np.full(len(given), np.nan)
+        target, inputs = (
+            self.logs[river, complete].astype(np.float64),
+            self.logs[donors][:, complete].astype(np.float64),
+        )
+        middle = inputs.mean(axis=1)
+        centred = inputs - middle[:, None]
+        gram = centred @ centred.T
+        penalty = RIDGE * np.trace(gram) / len(donors) * np.eye(len(donors))
+        slopes = np.linalg.solve(gram + penalty, centred @ (target - target.mean()))
+        return (given - middle) @ slopes + target.mean()
+
+
+def bridged(residual: Float[np.ndarray, " T"], days: Int[np.ndarray, " N"], decay: float) -> Float[np.ndarray, " N"]:
+    """Residual expected on `days` from the nearest known residuals before and after; it decays away from them.
+
+    Mean of an AR(1) process with autocorrelation `decay` that is known at both ends of a gap; with one end known it is
+    the residual times decay to the power of the days from it, with none it is zero.
+    """
+    known = np.isfinite(residual)
+    index = np.arange(len(residual))
+    before = np.maximum.accumulate(np.where(known, index, -1))[days]
+    after = np.minimum.accumulate(np.where(known, index, len(residual))[::-1])[::-1][days]
+    left = np.where(before >= 0, decay ** (days - before).astype(np.float64), 0.0)
+    right = np.where(after < len(residual), decay ** (after - days).astype(np.float64), 0.0)
+    first = np.where(before >= 0, residual[np.maximum(before, 0)], 0.0)
+    second = np.where(after < len(residual), residual[np.minimum(after, len(residual) - 1)], 0.0)
+    weighted = left * (1 - right**2) * first + right * (1 - left**2) * second
+    return weighted / (1 - (left * right) ** 2)

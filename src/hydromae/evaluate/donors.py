@@ -1,0 +1,143 @@
+"""Donor transfer: a river's flow from the gauges nearest to it in distance and traits, scaled by annual rain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+from pyproj import Transformer
+
+from hydromae.errors import InputError
+from hydromae.evaluate.answers import answered, first_available, river_flow
+from hydromae.variables import ATTRIBUTES
+
+CANDIDATES = 40
+
+
+def positions(dataset: xr.Dataset, prefix: str = "") -> Float[np.ndarray, "C 2"]:
+    """Easting and northing [m] of gauges, or of centroids with the prefix `centroid_`; NaN where unknown.
+
+    Gauges without easting and northing take theirs from latitude and longitude (EPSG:27700 from EPSG:4326).
+
+    Raises:
+        InputError: If the gauges have neither.
+    """
+    names = f"{prefix}easting", f"{prefix}northing"
+    if all(name in dataset.variables for name in names):
+        return np.stack([dataset[name].values.astype(np.float64) for name in names], axis=1)
+    if prefix:
+        return np.full((dataset.sizes["catchment"], 2), np.nan)
+    if not {"latitude", "longitude"} <= set(dataset.variables):
+        raise InputError("record has neither easting and northing nor latitude and longitude; add one pair of them")
+    to_grid = Transformer.from_crs("EPSG:4326", "EPSG:27700", always_xy=True)
+    return np.stack(to_grid.transform(dataset["longitude"].values, dataset["latitude"].values), axis=1)
+
+
+def distances(dataset: xr.Dataset) -> Float[np.ndarray, "C C"]:
+    """Distance of each pair of rivers [m]: between centroids where both are known, else between gauges."""
+    gauges, centroids = positions(dataset), positions(dataset, "centroid_")
+    between = _pairwise(centroids)
+    return np.where(np.isfinite(between), between, _pairwise(gauges))
+
+
+def _pairwise(points: Float[np.ndarray, "C 2"]) -> Float[np.ndarray, "C C"]:
+    """Euclidean distance of each pair of points."""
+    return np.hypot(*(points[:, None, :] - points[None, :, :]).transpose(2, 0, 1))
+
+
+def trait_values(dataset: xr.Dataset, name: str) -> Float[np.ndarray, " C"]:
+    """One attribute, transformed as the table says and divided by its standard deviation; NaN where unknown."""
+    if name not in dataset.variables:
+        return np.full(dataset.sizes["catchment"], np.nan)
+    values = dataset[name].values.astype(np.float64)
+    transform = {attribute.name: attribute.transform for attribute in ATTRIBUTES}[name]
+    if transform == "root":
+        values = np.sqrt(np.maximum(values, 0.0))
+    elif transform == "log":
+        values = np.log(np.maximum(values, 0.0) + 0.01)
+    known = values[np.isfinite(values)]
+    spread = known.std() if known.size else 0.0
+    return values / spread if spread > 0 else np.full_like(values, np.nan)
+
+
+def separation(dataset: xr.Dataset, traits: tuple[str, ...], length: float) -> Float[np.ndarray, "C C"]:
+    """Separation of each pair of rivers in distance and traits; infinite from itself and where no distance is known."""
+    squared = (distances(dataset) / length) ** 2
+    total, count = np.zeros_like(squared), np.zeros_like(squared)
+    for name in traits:
+        values = trait_values(dataset, name)
+        difference = (values[:, None] - values[None, :]) ** 2
+        total += np.nan_to_num(difference)
+        count += np.isfinite(difference)
+    apart = np.sqrt(squared + total / np.maximum(count, 1))
+    np.fill_diagonal(apart, np.inf)
+    return np.where(np.isfinite(apart), apart, np.inf)
+
+
+def mean_rain(dataset: xr.Dataset) -> Float[np.ndarray, " C"]:
+    """Mean precipitation of each catchment over the dataset [mm/day]; NaN where it is unknown or zero."""
+    if "precipitation" not in dataset or "catchment" not in dataset["precipitation"].dims:
+        return np.full(dataset.sizes["catchment"], np.nan)
+    precipitation = dataset["precipitation"].astype(np.float64)
+    days = precipitation.notnull().sum("time")
+    mean = (precipitation.sum("time") / days.where(days > 0)).values
+    return np.where(mean > 0, mean, np.nan)
+
+
+@dataclass(frozen=True)
+class WeightedDonors:
+    """Flow of the nearest gauges in distance and traits, scaled by annual rain, weighted by the inverse square.
+
+    Uses flow of the other rivers on the same day, positions, traits and the mean precipitation of the dataset. The
+    separation of two rivers is √((d/length)² + mean of squared differences of traits), with d the distance between the
+    centroids of the catchments where both are known, else between the gauges, and traits transformed as in
+    `modalities.ATTRIBUTES` and divided by their standard deviation over the rivers; a trait that one of the two lacks
+    is left out. A river without precipitation is not scaled. Does not answer days on which none of the 40 nearest
+    rivers has flow.
+
+    Attributes:
+        donors: Gauges used on a day.
+        traits: Names of attributes in the separation.
+        length: Distance that weighs as much as one standard deviation of the traits [m].
+    """
+
+    donors: int = 6
+    traits: tuple[str, ...] = ("catchment-area", "dpsbar", "propwet", "bfihost")
+    length: float = 25_000.0
+    name: str = "weighted-donors"
+
+    def predict(self, dataset: xr.Dataset) -> xr.Dataset:
+        """Weighted flow of the donors of the day in every NaN."""
+        flow = river_flow(dataset)
+        apart = separation(dataset, self.traits, self.length)
+        rain = mean_rain(dataset)
+        answer = np.full_like(flow, np.nan)
+        for river in np.flatnonzero(np.isnan(flow).any(axis=0)):
+            asked = np.isnan(flow[:, river])
+            near = np.argsort(apart[river])[:CANDIDATES]
+            near = near[np.isfinite(apart[river, near])]
+            given = flow[np.ix_(asked, near)]
+            used = first_available(np.isfinite(given), self.donors)
+            weight = used / np.maximum(apart[river, near], 1e-6) ** 2
+            ratio = np.nan_to_num(rain[river] / rain[near], nan=1.0)
+            total = (np.where(used, given * ratio, 0.0) * weight).sum(axis=1)
+            answer[asked, river] = np.where(used.any(axis=1), total / np.maximum(weight.sum(axis=1), 1e-300), np.nan)
+        return answered(dataset, answer)
+
+
+def nearest_gauge() -> WeightedDonors:
+    """The nearest river with flow on the day, by distance alone, scaled by annual rain."""
+    return WeightedDonors(donors=1, traits=(), name="nearest-gauge")
+
+
+def two_trait_donors() -> WeightedDonors:
+    """Weighted donors by base-flow index and area, 100 km to a standard deviation: the row of the protocol's table.
+
+    The table does not name its traits and weights; these were picked because they come within 0.01 of its median, and
+    prove nothing beyond it. The default of four traits and 25 km is stronger: of 8 sets of traits and 5 lengths it had
+    the best median NSE over 2011-01 to 2012-09, where each of the 539 rivers that are not held out was asked for in
+    turn.
+    """
+    return WeightedDonors(traits=("bfihost", "catchment-area"), length=100_000.0, name="two-trait-donors")

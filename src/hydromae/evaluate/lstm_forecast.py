@@ -1,0 +1,110 @@
+"""Forecasts of the LSTM: a network a lead that sees earlier flow, or a simulation whose last error is carried on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool, Float, Int
+
+from hydromae.evaluate.answers import answered, river_flow
+from hydromae.inference.scenarios import Method
+
+FLOW, QUANTILE = "riverflow", "riverflow_quantile"
+
+
+@dataclass(frozen=True)
+class ByLead:
+    """Networks for several leads: a day is answered by the one of the shortest lead that reaches it from the last flow.
+
+    Attributes:
+        members: By the days between the newest flow that they see and the day they answer.
+    """
+
+    members: Mapping[int, Method]
+    name: str = "lstm-lagged"
+
+    def predict(self, dataset: xr.Dataset) -> xr.Dataset:
+        """Every NaN; days beyond the longest lead by the longest."""
+        age = _age(np.isfinite(river_flow(dataset)))
+        leads = sorted(self.members)
+        chosen = np.array(leads)[np.searchsorted(leads, age).clip(max=len(leads) - 1)]
+        answers = {lead: self.members[lead].predict(dataset) for lead in leads if (chosen == lead).any()}
+        first = next(iter(answers.values()))
+        flow, quantile = first[FLOW].values.copy(), first[QUANTILE].values.copy()
+        for lead, answer in answers.items():
+            flow = np.where(chosen == lead, answer[FLOW].values, flow)
+            quantile = np.where(chosen == lead, answer[QUANTILE].values, quantile)
+        return first.assign({FLOW: first[FLOW].copy(data=flow), QUANTILE: first[QUANTILE].copy(data=quantile)})
+
+
+@dataclass(frozen=True)
+class ErrorCorrected:
+    """A simulation plus its error of the last day with flow, which decays as each river's errors did in training.
+
+    In the root of flow, as an AR(1) process; what the error of that day explains is taken off the spread.
+
+    Attributes:
+        catchments (array (C,))
+        decay (array (C,)): Autocorrelation of the errors of successive training days.
+    """
+
+    simulator: Method
+    catchments: np.ndarray = field(repr=False)
+    decay: Float[np.ndarray, " C"] = field(repr=False)
+    name: str = "lstm-corrected"
+
+    @classmethod
+    def fit(cls, simulator: Method, training: xr.Dataset, name: str = "lstm-corrected") -> ErrorCorrected:
+        """Decay of each river's errors over the training days; a river without flow there takes the median of the others."""
+        error = _roots(river_flow(training)) - _roots(_simulated(simulator, training)[FLOW].values)
+        both = np.isfinite(error[1:]) & np.isfinite(error[:-1])
+        now, before = (np.where(both, part, 0.0) for part in (error[1:], error[:-1]))
+        spread = np.square(before).sum(axis=0)
+        decay = np.where(spread > 0, (now * before).sum(axis=0) / np.maximum(spread, 1e-9), np.nan)
+        return cls(simulator, training["catchment"].values, np.where(np.isnan(decay), np.nanmedian(decay), decay), name)
+
+    def predict(self, dataset: xr.Dataset) -> xr.Dataset:
+        """Every NaN; a river without any flow is simulated."""
+        flow = river_flow(dataset)
+        said = _simulated(self.simulator, dataset)
+        simulated, cuts = said[FLOW].values.astype(np.float64), said[QUANTILE].values.astype(np.float64)
+        age = _age(np.isfinite(flow))
+        place = {name: index for index, name in enumerate(self.catchments.tolist())}
+        known = np.array([place.get(name, -1) for name in dataset["catchment"].values.tolist()])
+        decay = np.where(known >= 0, self.decay[known], np.median(self.decay)).clip(0.0, 0.999)
+        left = np.where(age < len(flow) + 1, decay ** age.clip(max=len(flow)), 0.0)
+        error = np.nan_to_num(_last(_roots(flow) - _roots(simulated)))
+        mean = _roots(simulated) + left * error
+        around = _roots(cuts) - _roots(simulated)
+        corrected = np.square(np.maximum(mean + around * np.sqrt(1 - left**2), 0.0))
+        corrected = np.where(np.isfinite(flow), flow, corrected).astype(np.float32)
+        answer = answered(dataset, np.square(np.maximum(mean, 0.0)))
+        return answer.assign({QUANTILE: said[QUANTILE].copy(data=corrected)})
+
+
+def _simulated(simulator: Method, dataset: xr.Dataset) -> xr.Dataset:
+    """What the weather alone makes of every day, also of those with flow."""
+    return simulator.predict(dataset.assign({FLOW: xr.full_like(dataset[FLOW], np.nan)})).transpose(
+        "quantile", "time", "catchment", ...
+    )
+
+
+def _roots(flow: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    return np.sqrt(np.maximum(flow, 0.0))
+
+
+def _age(seen: Bool[np.ndarray, "T C"]) -> Int[np.ndarray, "T C"]:
+    """Days since a river's last day with flow, at least 1 on a day without; beyond the record where there was none."""
+    day = np.arange(len(seen))[:, None]
+    last = np.maximum.accumulate(np.where(seen, day, -1), axis=0)
+    return np.where(last >= 0, day - last, len(seen) + 1)
+
+
+def _last(values: Float[np.ndarray, "T C"]) -> Float[np.ndarray, "T C"]:
+    """The newest value that is not NaN, up to each day."""
+    day = np.arange(len(values))[:, None]
+    last = np.maximum.accumulate(np.where(np.isfinite(values), day, 0), axis=0)
+    return np.take_along_axis(values, last, axis=0)

@@ -1,0 +1,186 @@
+"""What is explored: a store, a model and, where there are some, scores; and the parts of them that a page needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from jaxtyping import Float, Int
+
+from hydromae.batching.record_arrays import gauge_positions
+from hydromae.config import Precision
+from hydromae.errors import InputError
+from hydromae.evaluate.score import Evaluation
+from hydromae.inference.predictor import Model, load
+from hydromae.io.credits import credits_in
+from hydromae.io.provenance import described
+from hydromae.report.labels import question
+from hydromae.report.summary import model_name, questions
+from hydromae.store.validate import reading
+from hydromae.store.zarr_store import open_store
+from hydromae.variables import MODALITIES
+
+FORMAT = 1
+YEAR = 365
+SHOWN = ("riverflow", "precipitation")
+
+
+@dataclass(frozen=True)
+class Country:
+    """A record, a model that answers it, and scores.
+
+    Attributes:
+        record: Series in memory (docs/design.md, section 10).
+        maps: Maps of the same days, read when they are asked for; None where the store has none that the model reads.
+        scores: Of `evaluate.score.Evaluation`.
+        name, model_name: How the page calls the record and the model.
+    """
+
+    record: xr.Dataset
+    maps: xr.Dataset | None
+    model: Model
+    scores: xr.Dataset | None = None
+    name: str = "record"
+    model_name: str = "hydromae"
+
+    def __post_init__(self) -> None:
+        """Refuse a record without flow or places: there would be nothing to click."""
+        if "riverflow" not in self.record:
+            raise InputError(f"{self.name}: has no riverflow to explore; prepare a store with flow")
+        gauge_positions(self.record)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the rivers, in the record's order."""
+        return [str(name) for name in self.record["catchment"].values]
+
+    @cached_property
+    def days(self) -> pd.DatetimeIndex:
+        """Days of the record."""
+        return pd.DatetimeIndex(self.record["time"].values)
+
+    @cached_property
+    def positions(self) -> Float[np.ndarray, "C 2"]:
+        """Easting and northing of the gauges [km]."""
+        return np.stack(gauge_positions(self.record), axis=-1) / 1000
+
+    @cached_property
+    def flow(self) -> Float[np.ndarray, "T C"]:
+        """River flow [mm/day], NaN where it was not measured."""
+        return self.record["riverflow"].transpose("time", "catchment").values
+
+    def place(self, river: str) -> int:
+        """Where a river stands in the record.
+
+        Raises:
+            InputError: It is not there.
+        """
+        if river not in self._places:
+            raise InputError(f"river {river[:40]!r} is not in the record; choose among its {len(self.names)}")
+        return self._places[river]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, name in enumerate(self.names)}
+
+    def span(self, start: date, end: date) -> tuple[int, int]:
+        """First and last day as places in the record.
+
+        Raises:
+            InputError: A day is outside the record.
+        """
+        begin, finish = (day.astype("datetime64[D]").item() for day in self.record["time"].values[[0, -1]])
+        for day in (start, end):
+            if not begin <= day <= finish:
+                raise InputError(f"{day} lies outside the record; choose days from {begin} to {finish}")
+        return (start - begin).days, (end - begin).days
+
+    def last_year(self, place: int) -> tuple[int, int]:
+        """The last year in which a river was measured, else of the record: first and last day as places."""
+        measured = np.flatnonzero(np.isfinite(self.flow[:, place]))
+        last = min(int(measured[-1]) + 1, len(self.days) - 1) if len(measured) else len(self.days) - 1
+        return max(0, last - YEAR + 1), last
+
+    def near(self, place: int, count: int) -> Int[np.ndarray, " N"]:
+        """A river and its nearest ones, `count` in all, by the distance of their gauges; itself first."""
+        distance = np.linalg.norm(self.positions - self.positions[place], axis=1)
+        distance[place] = -1.0
+        return np.argsort(distance, kind="stable")[:count]
+
+    def cut(self, place: int, days: slice, rivers: int | None) -> xr.Dataset:
+        """A part of the record: some days of a river and its nearest ones, itself first; of all where `rivers` is None.
+
+        Maps that the model reads come with it.
+        """
+        chosen = self.near(place, len(self.names) if rivers is None else rivers)
+        part = self.record.isel(catchment=chosen, time=days)
+        if self.maps is None:
+            return part
+        with reading(self.name):
+            return part.merge(self.maps.isel(time=days).load())
+
+    def overview(self) -> dict[str, Any]:
+        """What the page shows before a river is chosen."""
+        record = self.record
+        area = record["catchment-area"].values if "catchment-area" in record else np.full(len(self.names), np.nan)
+        titles = record["name"].values if "name" in record.variables else np.full(len(self.names), "")
+        return {
+            "format": FORMAT,
+            "record": self.name,
+            "model": self.model_name,
+            "start": f"{self.days[0]:%Y-%m-%d}",
+            "end": f"{self.days[-1]:%Y-%m-%d}",
+            "river": self.names,
+            "name": [str(title) for title in titles],
+            "easting": rounded(self.positions[:, 0], 1),
+            "northing": rounded(self.positions[:, 1], 1),
+            "area": rounded(area, 1),
+            "observed": rounded(np.isfinite(self.flow).mean(axis=0), 3),
+            "sources": credits_in(record),
+            "answered_by": f"{described(self.model.maker)}, in {self.model.precision_used}",
+            "scores": self._scores(),
+            "maps": [] if self.maps is None else [str(name) for name in self.maps.data_vars],
+        }
+
+    def _scores(self) -> dict[str, Any] | None:
+        """NSE of every river for every question, null where it was not scored."""
+        if self.scores is None:
+            return None
+        method = model_name(self.scores, self.model.name)
+        rows = []
+        for row in questions(self.scores):
+            nse = self.scores["nse"].sel({"question": row, "method": method})
+            by_name = {str(c): float(v) for c, v in zip(nse["catchment"].values, nse.values, strict=True)}
+            values = np.array([by_name.get(name, np.nan) for name in self.names])
+            rows.append({"question": row, "title": question(row).title, "nse": rounded(values, 3)})
+        return {"method": method, "questions": rows}
+
+
+def rounded(values: Float[np.ndarray, " N"], digits: int = 4) -> list[float | None]:
+    """Numbers for JSON, which has no NaN: null in its place."""
+    return [round(float(value), digits) if np.isfinite(value) else None for value in values]
+
+
+def open_country(
+    store: Path, model: str | Path, scores: Path | None = None, device: str = "auto", precision: Precision = "auto"
+) -> Country:
+    """Open a store, a model and scores.
+
+    Raises:
+        InputError: One of them is not there, is not what it should be, or they do not belong together.
+    """
+    answers = load(model, device, precision)
+    stored = open_store(store)
+    of_maps = [str(name) for name in stored.data_vars if "cell" in stored[name].dims]
+    with reading(store):
+        record = stored.drop_vars(of_maps).drop_dims("cell", errors="ignore").load()
+    read = [name for name in answers.config.model.modalities if MODALITIES[name].kind == "map" and name in of_maps]
+    maps = stored[read].reset_coords(drop=True) if read else None
+    found = None if scores is None else Evaluation.load(scores).scores
+    return Country(record, maps, answers, found, store.name, Path(model).name or str(model))

@@ -1,0 +1,217 @@
+"""Questions: every one is an arrangement of NaN, handed to a method that answers every NaN.
+
+A method is anything with a `name` and `predict(dataset) -> dataset`: the model, a baseline, or a reader's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from hydromae.errors import InputError
+from hydromae.io.names import OUTSIDE
+from hydromae.io.value_ranges import PROCESSING
+from hydromae.progress import remarked_once
+from hydromae.store.training_domain import joined
+
+WEATHER: tuple[str, ...] = ("precipitation", "temperature", "potential_evaporation")
+DAY = np.timedelta64(1, "D")
+
+
+@runtime_checkable
+class Method(Protocol):
+    """Anything that answers questions: the dataset comes back with every NaN of `riverflow` answered."""
+
+    @property
+    def name(self) -> str:
+        """Name in tables of scores."""
+        ...
+
+    def predict(self, dataset: xr.Dataset, /) -> xr.Dataset:
+        """The same dataset, every NaN of `riverflow` answered where the method can."""
+        ...
+
+
+def gap_pattern(
+    times: xr.DataArray, catchments: xr.DataArray, gap: int = 10, every: int = 20, start: int | np.ndarray = 0
+) -> xr.DataArray:
+    """Gaps of `gap` days that open every `every` days; a gap that the ends of the period would cut is left out.
+
+    Args:
+        times, catchments (DataArray (time), DataArray (catchment)): Coordinates of the pattern.
+        gap, every: Length of a gap, and days from one opening to the next [days].
+        start (int or array (C,)): A day on which a gap opens, counted from the first time; one for all, or one for each
+            catchment.
+
+    Returns:
+        DataArray (time, catchment): True where flow is hidden.
+
+    Raises:
+        InputError: If gaps would touch each other or have no length.
+    """
+    if not 0 < gap < every:
+        raise InputError(f"gap of {gap} days every {every} days: a gap needs at least one day and a day between gaps")
+    first = np.broadcast_to(start, catchments.size)[None, :]
+    day = np.arange(times.size)[:, None] - first
+    opening = first + day - day % every
+    whole = (opening >= 0) & (opening + gap < times.size)
+    coords = {"time": times.values, "catchment": catchments.values}
+    return xr.DataArray((day % every < gap) & whole, dims=("time", "catchment"), coords=coords)
+
+
+def fill_gaps(dataset: xr.Dataset, hidden: xr.DataArray) -> xr.Dataset:
+    """Ask for gaps: flow becomes NaN where `hidden` (time, catchment) is True; days it does not name stay as they are.
+
+    Everything else stays: the other catchments, the days around, the weather.
+    """
+    asked = hidden.astype(np.float32).reindex(time=dataset["time"], catchment=dataset["catchment"])
+    return dataset.assign(riverflow=dataset["riverflow"].where(asked != 1))
+
+
+def ungauged(dataset: xr.Dataset, catchments: Sequence | np.ndarray) -> xr.Dataset:
+    """Ask for rivers that nobody gauged: all flow of `catchments` becomes NaN, on every day.
+
+    Raises:
+        InputError: If a catchment is not in the dataset.
+    """
+    unknown = np.setdiff1d(np.asarray(catchments), dataset["catchment"].values)
+    if unknown.size:
+        raise InputError(f"catchment {unknown[0]} is not in the record; choose among its {dataset.sizes['catchment']}")
+    gauged = ~dataset["catchment"].isin(np.asarray(catchments))
+    return dataset.assign(riverflow=dataset["riverflow"].where(gauged))
+
+
+def simulate(dataset: xr.Dataset) -> xr.Dataset:
+    """Ask for flow from weather and traits alone: all flow of all catchments becomes NaN."""
+    return dataset.assign(riverflow=xr.full_like(dataset["riverflow"], np.nan))
+
+
+def parse_issues(spec: str) -> pd.DatetimeIndex:
+    """Issue days from "first", "first/last" or "first/last/every", e.g. "2014-10-05/2015-09-20/5" for every 5 days.
+
+    Raises:
+        InputError: If a date or the number of days cannot be read, or no day is left.
+    """
+    remedy = 'write "first/last/every", e.g. 2014-10-05/2015-09-20/5'
+    parts = spec.split("/")
+    if len(parts) > 3:
+        raise InputError(f"issues {spec!r}: {len(parts)} parts; {remedy}")
+    try:
+        first, last = pd.Timestamp(parts[0]), pd.Timestamp(parts[min(1, len(parts) - 1)])
+        every = int(parts[2]) if len(parts) == 3 else 1
+    except ValueError as error:
+        raise InputError(f"issues {spec!r}: {error}; {remedy}") from error
+    if not isinstance(first, pd.Timestamp) or not isinstance(last, pd.Timestamp) or every < 1 or last < first:
+        raise InputError(f"issues {spec!r}: no issue day in it; {remedy}")
+    return pd.date_range(first.normalize(), last.normalize(), freq=f"{every}D")
+
+
+def last_flow(dataset: xr.Dataset) -> pd.DatetimeIndex:
+    """The last day on which any river's flow was observed: the issue day of a real forecast.
+
+    Raises:
+        InputError: If no flow was ever observed.
+    """
+    flow = (
+        dataset["riverflow"] if "riverflow" in dataset else xr.DataArray(np.zeros((0, 0)), dims=("time", "catchment"))
+    )
+    days = flow.notnull().any("catchment").values
+    if not days.any():
+        raise InputError("riverflow: no day of it was observed; a forecast needs a last known flow, or ask predict")
+    return pd.DatetimeIndex(dataset["time"].values[[np.flatnonzero(days)[-1]]])
+
+
+def issue_question(
+    dataset: xr.Dataset, issue: pd.Timestamp, days: int, weather: str = "known", context_days: int = 365
+) -> xr.Dataset:
+    """The record as it was known on an issue day, with `days` days of NaN after it.
+
+    Args:
+        dataset: A water record.
+        issue: Issue day: the last day whose observations may be used. It lies inside the record.
+        days: Days asked for after it; days beyond the end of the record are added.
+        weather ({"known", "blind"}): Whether precipitation, temperature and potential evaporation stay after the issue day.
+            Any other variable of time is NaN after the issue day, or left out where it cannot hold NaN.
+        context_days: Days kept up to and with the issue day (fewer where the record starts later).
+
+    Returns:
+        Dataset: `context_days` + `days` days.
+
+    Raises:
+        InputError: If the issue day lies outside the record, or no day is asked for.
+    """
+    if days < 1 or context_days < 1:
+        raise InputError(f"forecast of {days} days from {context_days} days of context: both must be at least 1")
+    if weather not in ("known", "blind"):
+        raise InputError(f"weather {weather!r} is neither known nor blind; choose one")
+    first, last = pd.Timestamp(dataset["time"].values[0]), pd.Timestamp(dataset["time"].values[-1])
+    if not first <= issue <= last:
+        raise InputError(f"issue day {issue:%Y-%m-%d} lies outside the record, {first:%Y-%m-%d} to {last:%Y-%m-%d}")
+    begin = max(first, issue - pd.Timedelta(days=context_days - 1))
+    part = dataset.sel(time=slice(begin, issue + pd.Timedelta(days=days)))
+    given = WEATHER if weather == "known" else ()
+    return _hide_future(part, issue, given).reindex(time=pd.date_range(begin, issue + pd.Timedelta(days=days)))
+
+
+def _hide_future(part: xr.Dataset, issue: pd.Timestamp, given: tuple[str, ...]) -> xr.Dataset:
+    """Every variable of time but the `given` ones becomes NaN after the issue day; those that hold no NaN go."""
+    timed = [name for name, variable in part.data_vars.items() if "time" in variable.dims and name not in given]
+    floats = [name for name in timed if np.issubdtype(part[name].dtype, np.floating)]
+    known = part["time"] <= issue.to_datetime64()
+    kept = part.drop_vars([name for name in timed if name not in floats])
+    return kept.assign({name: part[name].where(known) for name in floats})
+
+
+def forecast(
+    method: Method,
+    dataset: xr.Dataset,
+    issues: pd.DatetimeIndex,
+    days: int,
+    weather: str = "known",
+    context_days: int = 365,
+    watch: Callable[[int, int], None] = lambda done, of: None,
+) -> xr.Dataset:
+    """Forecast every catchment on every issue day; nothing observed after it is used but weather, where known.
+
+    Args:
+        method: Answers NaN; asked once an issue day.
+        dataset: A water record. Issue days inside it make a hindcast; its last day makes a forecast.
+        issues: Issue days, e.g. of `parse_issues`.
+        days: Days ahead.
+        weather ({"known", "blind"}): Whether weather after the issue day is given to the method, where the record holds it.
+        context_days: Days up to the issue day that the method sees.
+        watch: Told how many issue days are answered, and of how many.
+
+    Returns:
+        Dataset: `riverflow(issue_time, lead, catchment)` [mm/day], lead in days from 1; `riverflow_quantile(quantile,
+            issue_time, lead, catchment)` and `riverflow_origin(issue_time, lead, catchment)` where the method gives them;
+            coordinate `valid_time(issue_time, lead)`; `outside_training(catchment)` where an answer has it.
+
+    Raises:
+        InputError: If no issue day is given, or one lies outside the record.
+    """
+    if len(issues) == 0:
+        raise InputError("no issue day given; name at least one")
+    answers, outside = [], []
+    with remarked_once():
+        for done, issue in enumerate(issues):
+            watch(done, len(issues))
+            answer = method.predict(issue_question(dataset, issue, days, weather, context_days))
+            wanted = [n for n in ("riverflow", "riverflow_quantile", "riverflow_origin") if n in answer.data_vars]
+            ahead = answer[wanted].isel(time=slice(-days, None)).drop_vars("time").rename(time="lead")
+            answers.append(ahead)
+            outside += [answer[OUTSIDE]] if OUTSIDE in answer else []
+    result = xr.concat(answers, dim=pd.DatetimeIndex(issues, name="issue_time"))
+    said = result["riverflow_quantile"].attrs if "riverflow_quantile" in result else {}
+    if PROCESSING in said and len(issues) > 1:  # the first issue day has the shortest record
+        said[PROCESSING] = f"first issue day: {said[PROCESSING]}"
+    result = result.assign_coords(lead=("lead", np.arange(1, days + 1), {"units": "days", "long_name": "lead time"}))
+    valid = issues.to_numpy()[:, None] + np.arange(1, days + 1) * DAY
+    result = result.assign_coords(valid_time=(("issue_time", "lead"), valid))
+    result = result.assign({OUTSIDE: joined(outside)} if outside else {})
+    order = ("quantile", "issue_time", "lead", "catchment")
+    return result.transpose(*[dim for dim in order if dim in result.dims], ...)

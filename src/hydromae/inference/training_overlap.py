@@ -1,0 +1,40 @@
+"""Whether training may have seen flow that is asked for: by names and days, as the configuration of a model has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from jaxtyping import Shaped
+
+from hydromae.config.schema import DataConfig
+
+
+def seen_in_training(data: DataConfig, catchments: Iterable[object], days: Shaped[np.ndarray, " T"]) -> str:
+    """What training may have seen of the flow of catchments on some days, in a sentence; empty where it saw nothing of it.
+
+    A configuration names the catchments that were held out and two periods, but not the catchments of the training record.
+    So of a catchment that was not held out the sentence says "may". That of a fine-tuned model is of its last run alone.
+
+    Args:
+        data: Of the model.
+        catchments: Their names, which are compared as text.
+        days (datetime64 array (T,))
+    """
+    names = [str(name) for name in catchments]
+    others = [name for name in names if name not in data.held_out]
+    periods = {
+        "training period": data.training_period,
+        "validation period (which chooses the epoch)": data.validation_period,
+    }
+    counts = {f"{what}, {low} to {high}": int(_inside(days, low, high).sum()) for what, (low, high) in periods.items()}
+    inside = " and ".join(f"its {what}, has {count} of the {len(days)} days" for what, count in counts.items() if count)
+    if not others or not inside:
+        return ""
+    which = f"{others[0]} is" if len(names) == 1 else f"{len(others)} of {len(names)} are"
+    held = f"{which} not among the {len(data.held_out)} that it held out" if data.held_out else "it held none out"
+    return f"Training may have seen this flow, if it used rivers of these names: {held}; {inside}."
+
+
+def _inside(days: Shaped[np.ndarray, " T"], low: str, high: str) -> np.ndarray:
+    return (days >= np.datetime64(low)) & (days <= np.datetime64(high))

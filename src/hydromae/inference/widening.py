@@ -1,0 +1,100 @@
+"""Intervals on short records: factors, measured for a model, by which its quantiles are widened about their median.
+
+The loss leaves out the first days of every training window, so on the first days of a record a model is less certain than it
+says. The factors belong to the weights: they are stored beside them, and a model without them widens nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from hydromae.batching.record_arrays import Record
+from hydromae.errors import InputError, first_line
+from hydromae.io.value_ranges import PROCESSING
+
+FILE = "calibration.json"
+LARGEST = 100.0
+"""No factor is larger."""
+
+
+@dataclass(frozen=True)
+class Widening:
+    """Factors by day of a record, for records that are shorter than the windows of the model.
+
+    Attributes:
+        day: Days of a record, counted from 1, ascending.
+        gauged, ungauged: Factors (1 or more) on these days, for rivers with and without observed flow in the record, where
+            the flow of another river was observed on the day. Between the days they are linear in the logarithm of the day;
+            before the first and after the last one they stay as they are.
+        gauged_alone, ungauged_alone: Those where no river's flow was observed on the day.
+    """
+
+    day: tuple[float, ...]
+    gauged: tuple[float, ...]
+    gauged_alone: tuple[float, ...]
+    ungauged: tuple[float, ...]
+    ungauged_alone: tuple[float, ...]
+
+
+def factors_of(widening: Widening | None, record: Record, window: int) -> Float[np.ndarray, "T S F"] | None:
+    """Factors for each day and river of a record; None for a model without, and where the record has `window` days."""
+    if widening is None or "riverflow" not in record.values or len(record.days) >= window:
+        return None
+    seen = np.isfinite(record.values["riverflow"])
+    day, knots = np.log(np.arange(len(record.days)) + 1.0), np.log(widening.day)
+    curves = (widening.gauged, widening.gauged_alone, widening.ungauged, widening.ungauged_alone)
+    gauged, gauged_alone, ungauged, ungauged_alone = (np.interp(day, knots, by)[:, None, None] for by in curves)
+    beside = seen.any(axis=(1, 2), keepdims=True)
+    return np.where(
+        seen.any(axis=0), np.where(beside, gauged, gauged_alone), np.where(beside, ungauged, ungauged_alone)
+    )
+
+
+def saying(answer: xr.Dataset, record: Record, factors: Float[np.ndarray, "T S F"] | None, window: int) -> xr.Dataset:
+    """The answer to a record; of one below `window` days, `processing` of its quantiles says what was done to them."""
+    if "riverflow" not in record.values or len(record.days) >= window:
+        return answer
+    asked = ~np.isfinite(record.values["riverflow"]) & (record.groups >= 0)
+    if not asked.any():
+        return answer
+    said = f"intervals are not calibrated below {window} days"
+    if factors is not None:
+        low, high = (f"{end:.1f}" for end in (factors[asked].min(), factors[asked].max()))
+        by = high if low == high else f"{low} to {high}"
+        said = f"intervals are widened by {by}, as measured on records below {window} days"
+    answer["riverflow_quantile"].attrs[PROCESSING] = f"record of {len(record.days)} days: {said}"
+    return answer
+
+
+def text_of(widening: Widening | None) -> dict[str, str]:
+    """The file of the factors, by its name; nothing for a model without."""
+    return {} if widening is None else {FILE: json.dumps(asdict(widening), indent=1)}
+
+
+def read_widening(folder: Path) -> Widening | None:
+    """The factors of a model's folder; None where it has none.
+
+    Raises:
+        InputError: The file is no such factors.
+    """
+    file = folder / FILE
+    if not file.is_file():
+        return None
+    try:
+        held = json.loads(file.read_text(encoding="utf-8"))
+        day, *curves = (tuple(map(float, held[part.name])) for part in fields(Widening))
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise InputError(
+            f"{file}: no factors of intervals can be read from it ({first_line(error)}); restore it"
+        ) from error
+    rising = bool(day) and day[0] >= 1 and all(a < b for a, b in zip(day, (*day[1:], np.inf), strict=True))
+    sound = all(len(by) == len(day) and all(1 <= one <= LARGEST for one in by) for by in curves)
+    if not (rising and sound):
+        raise InputError(f"{file}: days must ascend from 1, each with factors of 1 to {LARGEST:g}; restore it")
+    return Widening(day, *curves)

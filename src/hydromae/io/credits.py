@@ -1,0 +1,38 @@
+"""Whose data a record holds: what a source says of itself, or what is known of a product. Of others nothing is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import xarray as xr
+
+from hydromae.io.parse import sources_from_json
+
+OGL = "Open Government Licence v3"
+MAP_CREDITS = {
+    "HadUK-Grid": f"HadUK-Grid: Met Office, Hollis et al. 2019, doi:10.1002/gdj3.78, {OGL}",
+    "CHESS": f"CHESS: UKCEH, Robinson et al. 2017, doi:10.5194/hess-21-1189-2017, {OGL}",
+    "ERA5-Land": "ERA5-Land: Muñoz-Sabater et al. 2021, doi:10.5194/essd-13-4349-2021, Copernicus licence",
+}
+"""Products of maps."""
+SAID = ("source", "institution", "references", "license", "licence")
+"""Attributes of a dataset or a table that say whose it is."""
+
+
+def said_of(attributes: Mapping[Any, Any]) -> dict[str, str]:
+    """Those of the attributes that say whose data these are, as text."""
+    return {name: attributes[name] for name in SAID if isinstance(attributes.get(name), str)}
+
+
+def credit_of(attributes: Mapping[Any, Any]) -> str:
+    """The same in one line; empty where they say nothing."""
+    lines = (" ".join(text.split()) for text in said_of(attributes).values())
+    return "; ".join(dict.fromkeys(line for line in lines if line))
+
+
+def credits_in(record: xr.Dataset) -> list[str]:
+    """The credits of a record, each once: of the sources of a store, else what its own attributes say."""
+    sources = sources_from_json(str(record.attrs.get("sources", "[]")), "the store")
+    stored = [str(source["credit"]) for source in sources if "credit" in source]
+    return list(dict.fromkeys(stored or filter(None, [credit_of(record.attrs)])))

@@ -1,0 +1,202 @@
+"""Files of tables, CSV and parquet; the dialect of a CSV file is kept when an answer to it is written."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import re
+import warnings
+import zlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+
+from hydromae.errors import InputError, first_line
+from hydromae.io.safety import BROKEN, check_size
+from hydromae.io.table_keys import CATCHMENTS, numbered, plain_label
+
+UNREADABLE = (
+    pd.errors.ParserError,
+    pd.errors.EmptyDataError,
+    pd.errors.ParserWarning,
+    ValueError,
+    OSError,
+    EOFError,
+    OverflowError,
+    zlib.error,
+)
+"""What pandas and gzip raise on a file that is no CSV."""
+MOST_PACKED, LEAST_UNPACKED = 200, 2**26
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+"""Characters that no name has; tabs and ends of lines may stand in a quoted one."""
+LONGEST_HEADER = 2**20
+"""Bytes of a header."""
+BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+WINDOWS = "cp1252"
+"""The encoding of spreadsheets in western Europe, for a file that is not UTF-8."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a CSV file is written.
+
+    Attributes:
+        separator: Between columns: a comma, a semicolon or a tab.
+        decimal: The decimal sign of its numbers: a point or a comma.
+        encoding: As Python names it.
+        header: Names of the columns as they stand; "" where a column has none.
+    """
+
+    separator: str = ","
+    decimal: str = "."
+    encoding: str = "utf-8"
+    line_end: str = "\n"
+    header: tuple[str, ...] = ()
+
+
+def read_csv(path: str | Path) -> pd.DataFrame:
+    """A CSV (or .csv.gz) file as a table of numbers and text.
+
+    Names of catchments are whole numbers where all are written as such; "01013500" is text and keeps its zero.
+
+    Raises:
+        InputError: No such file, or one that is not a CSV.
+    """
+    return _read(path, dialect_of(path), as_text=False)
+
+
+def read_text(path: str | Path, dialect: Dialect) -> pd.DataFrame:
+    """The same rows and columns, every cell as the text that stands in the file."""
+    return _read(path, dialect, as_text=True)
+
+
+def read_parquet(path: str | Path) -> pd.DataFrame:
+    """A parquet file as a table, or one line that says why it is none."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: not a parquet file; name one file")
+    try:
+        with pq.ParquetFile(path) as file:
+            held = file.metadata
+            rows, columns = held.num_rows, held.num_columns
+    except BROKEN as error:
+        raise InputError(f"{path}: not a readable parquet file ({first_line(error)}); write it again") from error
+    check_size(str(path), "the table", (rows * max(1, columns),), Path(path).stat().st_size)
+    try:
+        return pd.read_parquet(path, partitioning=None)
+    except BROKEN as error:
+        raise InputError(f"{path}: not a readable parquet file ({first_line(error)}); write it again") from error
+
+
+def write_csv(frame: pd.DataFrame, path: Path, dialect: Dialect) -> None:
+    """Write a table in a dialect; columns beyond those of `dialect.header` follow under their own names."""
+    named = frame.index.names != [None] or not isinstance(frame.index, pd.RangeIndex)
+    header = [*dialect.header, *frame.columns[len(dialect.header) :]] if dialect.header else True
+    frame.to_csv(
+        path,
+        index=named and not dialect.header,
+        header=header,
+        sep=dialect.separator,
+        decimal=dialect.decimal,
+        encoding=dialect.encoding,
+        lineterminator=dialect.line_end,
+    )
+
+
+def dialect_of(path: str | Path) -> Dialect:
+    """The dialect of a file, by its bytes and its first line.
+
+    Raises:
+        InputError: No such file, one without a header, two columns of one name, a name with control characters, or decimal
+            points and decimal commas in one file.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise InputError(f"{path}: no such file; check the path")
+    try:
+        with _unpacked(file) as stream:
+            encoding = _encoding(stream)
+            stream.seek(0)
+            first = _first_line(stream, encoding)
+    except UNREADABLE as error:
+        raise InputError(f"{path}: not a readable CSV file ({first_line(error)}); give a CSV with a header") from error
+    bare = re.sub(r'"[^"]*"', "", first)
+    separator = max(",;\t", key=bare.count)
+    decimal = "." if separator == "," else _decimal(file, encoding, separator)
+    dialect = Dialect(separator, decimal, encoding, "\r\n" if first.endswith("\r\n") else "\n")
+    header = _parsed(path, dialect, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
+    names = header[header != ""]
+    if names.duplicated().any():
+        raise InputError(f"{path}: two columns are named {names[names.duplicated()].iloc[0]!r}; keep one")
+    unprinted = [name for name in names if CONTROL.search(name)]
+    if unprinted:
+        raise InputError(f"{path}: the name of a column, {unprinted[0]!r}, holds a control character; write it anew")
+    return replace(dialect, header=tuple(header))
+
+
+def _read(path: str | Path, dialect: Dialect, as_text: bool) -> pd.DataFrame:
+    if as_text:
+        return _parsed(path, dialect, dtype=str, na_filter=False)
+    keys = [name for name in dialect.header if plain_label(name) in CATCHMENTS]
+    table = _parsed(path, dialect, dtype=dict.fromkeys(keys, str), low_memory=False)
+    return table.assign(**{name: numbered(pd.Series(table[name])) for name in keys})
+
+
+def _parsed(path: str | Path, dialect: Dialect, **options: object) -> pd.DataFrame:
+    how = {"sep": dialect.separator, "decimal": dialect.decimal, "encoding": dialect.encoding, "index_col": False}
+    try:
+        with _unpacked(Path(path)) as stream, warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
+            return pd.read_csv(stream, **how, **options)  # type: ignore[call-overload]
+    except UNREADABLE as error:
+        raise InputError(f"{path}: not a readable CSV file ({first_line(error)}); give a CSV with a header") from error
+
+
+def _encoding(stream: io.BufferedIOBase) -> str:
+    """UTF-8, UTF-16 by its mark, or what spreadsheets write where the bytes are not UTF-8."""
+    start = stream.read(4)
+    for mark, name in BYTE_ORDER_MARKS.items():
+        if start.startswith(mark):
+            return name
+    stream.seek(0)
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        while part := stream.read(2**20):
+            decoder.decode(part)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return WINDOWS
+    return "utf-8"
+
+
+def _first_line(stream: io.BufferedIOBase, encoding: str) -> str:
+    """The first line of a file with its end, of a bounded number of bytes."""
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(stream.read(LONGEST_HEADER))
+    return text.splitlines(keepends=True)[0] if text else ""
+
+
+def _decimal(path: Path, encoding: str, separator: str) -> str:
+    """The decimal sign of a file whose columns are not separated by commas."""
+    with _unpacked(path) as stream:
+        text = stream.read().decode(encoding, errors="replace")
+    found = {
+        sign
+        for sign in ".,"
+        if re.search(rf'(?:^|{separator}|\n)\s*"?[+-]?\d+\{sign}\d+(?:[eE][+-]?\d+)?"?\s*(?={separator}|\r|\n|$)', text)
+    }
+    if len(found) > 1:
+        raise InputError(f"{path}: holds numbers with decimal points and with decimal commas; write one kind")
+    return found.pop() if found else "."
+
+
+def _unpacked(path: Path) -> io.BufferedIOBase:
+    """The bytes of a file, unpacked where its name ends in .gz; one that grows out of proportion is refused."""
+    if path.suffix != ".gz":
+        return path.open("rb")
+    bound = max(LEAST_UNPACKED, MOST_PACKED * path.stat().st_size)
+    with gzip.open(path) as stream:
+        data = stream.read(bound + 1)
+    if len(data) > bound:
+        raise InputError(f"{path}: unpacks to more than {bound} bytes, {MOST_PACKED} times its size; write it again")
+    return io.BytesIO(data)

@@ -1,0 +1,243 @@
+"""Names of columns: those of a variable, and those that are almost so, better asked about than left out in silence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Hashable, Iterable, Mapping
+from typing import NamedTuple
+
+from hydromae.errors import InputError
+from hydromae.io import units
+from hydromae.variables import VARIABLES
+
+EVAPORATION = ("peti", "pet")
+"""Potential evaporation in British products, the best one first: with what plants catch of the rain, and without."""
+# column -> (variable, units where the column's name says none); of two for one variable the first is better
+COLUMNS: dict[str, tuple[str, str]] = {
+    **{name: (name, variable.units) for name, variable in VARIABLES.items()},
+    "discharge_spec": ("riverflow", "mm day-1"),
+    "discharge_spec_obs": ("riverflow", "mm day-1"),
+    "streamflow": ("riverflow", "mm day-1"),
+    "discharge_vol": ("riverflow", "m3 s-1"),
+    "discharge_vol_obs": ("riverflow", "m3 s-1"),
+    "flow": ("riverflow", "m3 s-1"),
+    "rainfall": ("precipitation", "mm day-1"),
+    "cdr": ("precipitation", "mm day-1"),
+    "total_precipitation_sum": ("precipitation", "mm day-1"),
+    "tas": ("temperature", "degC"),
+    "temperature_2m_mean": ("temperature", "degC"),
+    **dict.fromkeys(EVAPORATION, ("potential_evaporation", "mm day-1")),
+    "potential_evaporation_sum_FAO_PENMAN_MONTEITH": ("potential_evaporation", "mm day-1"),
+    "potential_evaporation_sum_ERA5_LAND": ("potential_evaporation", "mm day-1"),
+    "potential_evaporation_sum": ("potential_evaporation", "mm day-1"),
+}
+RANKS = {name.casefold(): rank for rank, name in enumerate(COLUMNS)}
+BY_RANK = tuple(COLUMNS.values())
+USUAL = {
+    name: variable
+    for variable, names in {
+        "riverflow": "q qobs q_obs obs_q gdf discharge runoff river_flow stream_flow flow_rate flowrate tsd_q",
+        "precipitation": "p pr pobs p_obs prec prcp pcp ppt precip rain tsd_prec",
+        "temperature": "tmean t_mean tavg t_avg tair t_air t2m tobs t_obs tsd_temp",
+        "potential_evaporation": "pe et0 eto pev pet_ou tsd_pet potential_evapotranspiration",
+    }.items()
+    for name in names.split()
+}
+"""Other names of columns, of CAMELS of other countries, HYSETS, GRDC, the NRFA and people; their units have to be said."""
+MODIFIERS = frozenset(
+    "daily day mean average avg gauged gaged river observed obs measured catchment basin areal air total sum".split()  # noqa: SIM905
+)
+"""Words that may stand beside the name of a variable and do not change what it is."""
+SUFFIXES = {
+    **dict.fromkeys(("mm", "mmd", "mm_d", "mmday", "mm_day"), "mm day-1"),
+    **dict.fromkeys(("m3s", "m3_s", "m3_sec", "m3_s_1", "cms", "cumec", "cumecs"), "m3 s-1"),
+    **dict.fromkeys(("cfs", "ft3s", "ft3_s"), "ft3 s-1"),
+    **dict.fromkeys(("ls", "l_s", "lps"), "l s-1"),
+    **dict.fromkeys(("mld", "ml_d", "ml_day"), "ML day-1"),
+    **dict.fromkeys(("c", "degc", "deg_c", "celsius"), "degC"),
+    **dict.fromkeys(("k", "kelvin"), "K"),
+    **dict.fromkeys(("f", "degf", "deg_f"), "degF"),
+}
+"""How names of columns end that say their units without brackets."""
+PLAIN_FLOW = ("riverflow", "streamflow", "flow")
+"""Names of flow that are read in units which the names do not say."""
+WORDS = {
+    "precipitation": ("precipitation", "precip", "rainfall", "rain", "ppt", "prcp"),
+    "temperature": ("temperature", "temp", "tmean", "tavg"),
+    "potential_evaporation": ("pet", "peti", "pe", "pev", "et0", "evapotranspiration"),
+    "riverflow": ("riverflow", "streamflow", "discharge", "flow"),
+}
+LEAST_LETTERS = 4
+"""Letters of a name beside which `MODIFIERS` may stand: q_mean and p_mean are attributes of catchments."""
+BESIDE = frozenset(
+    "flag flags quality code filled origin id name station source max min std units".split()  # noqa: SIM905
+)
+"""Words in names of columns that stand beside a variable and are none."""
+
+
+OUTSIDE = "outside_training"
+"""What of each catchment lies outside the training of the model that answered: a variable of an answer, or a column."""
+ANSWER = re.compile(rf"_(q\d{{2}}(\.\d+)?|origin|{OUTSIDE})$", re.ASCII)
+"""How the columns end that an answer adds to a table."""
+
+
+def split_units(label: Hashable) -> tuple[str, str | None]:
+    """A column's name and the units that it says, None where it says none.
+
+    Examples:
+        >>> split_units("riverflow [m3/s]"), split_units("QObs(mm/d)"), split_units(39001)
+        (('riverflow', 'm3/s'), ('QObs', 'mm/d'), ('39001', None))
+    """
+    match = re.fullmatch(r"\s*([^\[(]+?)\s*[\[(](.*)[\])]\s*", str(label))
+    return (match.group(1), match.group(2)) if match else (str(label).strip(), None)
+
+
+class Named(NamedTuple):
+    """What the name of a column says.
+
+    Attributes:
+        units: None where they have to be said.
+        rank: Of two columns for one variable that of the lower rank is better.
+        is_said: Whether the name itself says the units.
+    """
+
+    variable: str
+    units: str | None
+    rank: int
+    is_said: bool
+
+
+def named(label: Hashable) -> Named | None:
+    """What the name of a column says, None where it is no variable's.
+
+    Examples:
+        >>> named("QObs(mm/d)")[:2], named("streamflow_m3s")[:2], named("Gauged Daily Flow")[:2], named("q_mean")
+        (('riverflow', 'mm/d'), ('riverflow', 'm3 s-1'), ('riverflow', None), None)
+    """
+    name, said = split_units(label)
+    rank = RANKS.get(name.casefold())
+    if rank is not None:
+        variable, usual = BY_RANK[rank]
+        plainly = usual if name in COLUMNS else None
+        return Named(variable, plainly if said is None else said, rank, said is not None)
+    words = _words(name)
+    for count in (3, 2, 1):
+        spelled = SUFFIXES.get("_".join(words[-count:]))
+        variable = _usual(words[:-count])
+        if spelled is not None and variable is not None and units.is_known(spelled, variable):
+            return Named(variable, spelled if said is None else said, len(RANKS), True)
+    variable = _usual(words)
+    return None if variable is None else Named(variable, said, len(RANKS), said is not None)
+
+
+def _words(name: str) -> list[str]:
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    return [word for word in re.split(r"[^a-z0-9]+", parted.casefold()) if word]
+
+
+def _usual(words: list[str]) -> str | None:
+    """The variable that words name, `MODIFIERS` among them or not."""
+    bare = [word for word in words if word not in MODIFIERS]
+    for some in (words, bare if len("".join(bare)) >= LEAST_LETTERS else []):
+        name = "_".join(some)
+        if name in USUAL:
+            return USUAL[name]
+        if name in RANKS:
+            return BY_RANK[RANKS[name]][0]
+    return None
+
+
+def with_units(name: str, spelled: str) -> str:
+    """A column's name that says its units, where the name alone would not be read in them."""
+    told = named(name)
+    read = None if told is None else told.units
+    return name if read is not None and units.plain(read) == units.plain(spelled) else f"{name} [{spelled}]"
+
+
+def quantile_suffix(level: float) -> str:
+    """What a column of a quantile ends in: its level in percent, of two digits at least before the point.
+
+    Examples:
+        >>> [quantile_suffix(level) for level in (0.005, 0.02, 0.025, 0.5, 0.995)]
+        ['_q00.5', '_q02', '_q02.5', '_q50', '_q99.5']
+    """
+    whole, dot, rest = f"{100 * level:.8g}".partition(".")
+    return f"_q{whole:0>2}{dot}{rest}"
+
+
+class Choice(NamedTuple):
+    """A column that gives a variable, and its units; None where nothing says them."""
+
+    column: str
+    units: str | None
+
+
+def choices_in(
+    columns: Iterable[str], where: str, given: Mapping[str, str] | None = None
+) -> dict[str, tuple[Choice, ...]]:
+    """Variable -> the columns that give it, the best one first, which has units.
+
+    Args:
+        columns: `name [units]` says units, a plain name has those of `COLUMNS`, one of `USUAL` has none.
+        where: The source, for messages.
+        given: Units of columns that stand beside their names, such as attributes of variables.
+
+    Raises:
+        InputError: None of the columns is a variable, one is called almost so, or units are not said.
+    """
+    columns, given = list(columns), given or {}
+    held = [(one, Choice(column, given.get(column, one.units))) for column in columns if (one := named(column))]
+    found: dict[str, list[tuple[int, Choice]]] = {}
+    for one, choice in sorted(held, key=lambda pair: (pair[1].units is None, pair[0].rank)):
+        found.setdefault(one.variable, []).append((one.rank, choice))
+    for pairs in found.values():
+        ranks = [rank for rank, _ in pairs if rank < len(RANKS)]
+        if len(set(ranks)) < len(ranks):
+            twice = next(rank for rank in ranks if ranks.count(rank) > 1)
+            alike = " and ".join(repr(choice.column[:40]) for rank, choice in pairs if rank == twice)
+            raise InputError(f"{where}: columns {alike} are the same variable; keep one")
+    for variable, ((_, best), *_) in found.items():
+        if best.units is None:
+            raise unsaid(best.column, variable, where)
+    if not found:
+        listed = ", ".join(columns[:8]) or "nothing"
+        raise InputError(f"{where}: no riverflow, precipitation, temperature or evaporation in it (it holds {listed})")
+    read = {choice.column for _, choice in held}
+    refuse_alike([column for column in columns if column not in read], found, where)
+    return {variable: tuple(choice for _, choice in pairs) for variable, pairs in found.items()}
+
+
+def attached_units(labels: Iterable[Hashable], units: object) -> dict[str, str]:
+    """Units that `frame.attrs["units"]` says: of columns by their labels, or of flow whose column says none itself."""
+    if isinstance(units, Mapping):
+        return {str(label): str(spelled) for label, spelled in units.items()}
+    if not isinstance(units, str) or not units.strip():
+        return {}
+    flows = {str(label): one for label in labels if (one := named(label)) and one.variable == "riverflow"}
+    return {name: units for name, one in flows.items() if name.strip() in PLAIN_FLOW or one.units is None}
+
+
+def unsaid(column: str, variable: str, where: str) -> InputError:
+    """The error for a column that may be a variable, and whose name or units do not say so."""
+    return InputError(
+        f"{where}: no {variable} is read, but {column[:40]!r} may be it; call it {variable} "
+        f"[{VARIABLES[variable].units}] (or other units), or leave it out"
+    )
+
+
+def refuse_alike(columns: Iterable[str], known: Collection[str], where: str) -> None:
+    """Raise InputError where a variable is absent and a column is called almost so.
+
+    Examples:
+            >>> refuse_alike(["Rain_gauge_mm"], {"riverflow"}, "the table")
+            Traceback (most recent call last):
+            hydromae.errors.InputError: the table: no precipitation is read, but 'Rain_gauge_mm' may be it; call it \
+        precipitation [mm day-1] (or other units), or leave it out
+    """
+    for column in columns:
+        words = _words(column)
+        if not words or BESIDE.intersection(words) or ANSWER.search(column):
+            continue
+        for variable, alike in WORDS.items():
+            if variable not in known and words[0] in alike:
+                raise unsaid(column, variable, where)

@@ -1,0 +1,136 @@
+"""The seed's raw layout: how its files are named, and the HDF5 files of maps that it holds.
+
+Every map file holds float32 `[row, column]` on the national grid, rows northward (row 0 is the southernmost), −99999 at
+sea and wherever nothing was observed, in mm/day, m³/m³ or °C.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import h5py
+import numpy as np
+from jaxtyping import Float, Float32, Shaped
+
+from hydromae.io.atomic import HDF5Stream
+from hydromae.variables import MODALITIES, VARIABLES
+
+MISSING = -99999.0
+"""What files hold where nothing was measured."""
+CHUNK_DAYS = 30
+MAPS = tuple(name for name, modality in MODALITIES.items() if modality.kind == "map")
+MASK = "gb_temp_valid_mask_290x180.pt"
+ATTRIBUTES = "Catchment_attributes/Catchment_attributes_nrfa.csv"
+FLOW_FROM = "1989-01-01"
+"""First day on which the seed's table has river flow."""
+
+_GZIP = {"compression": "gzip", "compression_opts": 1, "fillvalue": np.float32(MISSING)}
+
+
+@dataclass(frozen=True)
+class Split:
+    """Years that one merged file of a variable holds."""
+
+    name: str
+    first: int
+    last: int
+
+    def file(self, variable: str) -> str:
+        """Name of the merged file; soil moisture of the validation years is called `soil`."""
+        short = "soil" if (variable, self.name) == ("soil_moisture", "val") else variable
+        return f"{short}_{self.name}_{self.first}_{self.last}.h5"
+
+    def holds(self, days: Shaped[np.ndarray, " T"]) -> Shaped[np.ndarray, " T"]:
+        """True for the days of its years."""
+        return (days >= np.datetime64(f"{self.first}-01-01")) & (days <= np.datetime64(f"{self.last}-12-31"))
+
+
+SPLITS = (Split("train", 1970, 2010), Split("train", 1989, 2010), Split("val", 2011, 2015))
+
+
+def monthly_file(variable: str, month: str) -> str:
+    """Path of a month (`YYYY-MM`) inside the seed's folder."""
+    return f"{variable}_processed/{variable}_{month.replace('-', '_')}.h5"
+
+
+def flow_file(catchments: int) -> str:
+    """Name of the table of evaporation and river flow."""
+    return f"riverflow_evaporation_{catchments}catchments_1970_2015.parquet"
+
+
+def _described(dataset: h5py.Dataset, units: str) -> None:
+    dataset.attrs["units"] = units
+    dataset.attrs["rows"] = "northward: row 0 is the southernmost"
+
+
+class MergedFile:
+    """A merged file in the making: `data[days, rows, columns]` and `dates`, written in whole chunks of 30 days.
+
+    Args:
+        path: The file.
+        units: Of its values.
+        days (array (T,)): Every day that it will hold, ascending.
+        shape (int, int): Rows and columns.
+    """
+
+    def __init__(self, path: str | Path, units: str, days: Shaped[np.ndarray, " T"], shape: tuple[int, int]):
+        self._stream = HDF5Stream(Path(path))
+        self._file = h5py.File(self._stream, "w")
+        self._file.create_dataset("dates", data=np.datetime_as_string(days, "D").astype("S10"))
+        chunk = (min(CHUNK_DAYS, len(days)), *shape)
+        self._data = self._file.create_dataset("data", (len(days), *shape), np.float32, chunks=chunk, **_GZIP)
+        _described(self._data, units)
+        self._pending = np.empty(chunk, np.float32)
+        self._written, self._held = 0, 0
+
+    def append(self, maps: Float32[np.ndarray, "T rows columns"]) -> None:
+        """The maps of the next days."""
+        while len(maps):
+            taken = min(len(maps), len(self._pending) - self._held)
+            self._pending[self._held : self._held + taken] = maps[:taken]
+            self._held += taken
+            maps = maps[taken:]
+            if self._held == len(self._pending):
+                self._flush()
+
+    def _flush(self) -> None:
+        self._data[self._written : self._written + self._held] = self._pending[: self._held]
+        self._stream.check()
+        self._written, self._held = self._written + self._held, 0
+
+    def __enter__(self) -> MergedFile:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        with self._stream, self._file:
+            if kind is None:
+                self._flush()
+                if self._written != len(self._data):
+                    raise ValueError(f"{self._written} of {len(self._data)} days were appended")
+
+
+def write_months(
+    folder: Path, variable: str, days: Shaped[np.ndarray, " T"], maps: Float32[np.ndarray, "T rows columns"]
+) -> None:
+    """Adds days to the monthly files of a variable, one dataset a day keyed `YYYY-MM-DD`."""
+    keys = np.datetime_as_string(days, "D")
+    months = np.datetime_as_string(days, "M")
+    for month in np.unique(months):
+        path = folder / monthly_file(variable, str(month))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        there = path.exists()
+        with HDF5Stream(path) as stream, h5py.File(stream, "r+" if there else "w") as file:
+            for index in np.flatnonzero(months == month):
+                day = file.create_dataset(str(keys[index]), data=maps[index], chunks=maps.shape[1:], **_GZIP)
+                _described(day, VARIABLES[variable].units)
+
+
+def on_grid(
+    values: Float[np.ndarray, "T N"], cell: Shaped[np.ndarray, " N"], shape: tuple[int, int]
+) -> Float32[np.ndarray, "T rows columns"]:
+    """Values of land cells on the whole grid, −99999 elsewhere and where they are not finite."""
+    laid = np.full((len(values), shape[0] * shape[1]), MISSING, np.float32)
+    laid[:, cell] = np.where(np.isfinite(values), values, MISSING)
+    return laid.reshape(len(values), *shape)

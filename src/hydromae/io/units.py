@@ -1,0 +1,178 @@
+"""Units: what a source wrote, and how its numbers become canonical."""
+
+from __future__ import annotations
+
+import re
+
+import xarray as xr
+
+from hydromae.errors import InputError
+from hydromae.variables import VARIABLES
+
+# canonical units -> {accepted spelling, as `plain` writes it: (factor, offset)}: canonical = value × factor + offset
+SPELLINGS: dict[str, dict[str, tuple[float, float]]] = {
+    "mm day-1": {
+        "mm day-1": (1.0, 0.0),
+        "mm": (1.0, 0.0),
+        "kg m-2 day-1": (1.0, 0.0),
+        "kg m-2 s-1": (86400.0, 0.0),
+        "mm s-1": (86400.0, 0.0),
+        "mm h-1": (24.0, 0.0),
+        "cm day-1": (10.0, 0.0),
+        "cm": (10.0, 0.0),
+        "m": (1000.0, 0.0),
+        "m day-1": (1000.0, 0.0),
+        "m s-1": (86400.0 * 1000.0, 0.0),
+        "in day-1": (25.4, 0.0),
+        "in": (25.4, 0.0),
+        "l s-1 km-2": (0.0864, 0.0),
+        "m3 s-1 km-2": (86.4, 0.0),
+    },
+    "degC": {
+        **dict.fromkeys(("degc", "deg c", "c", "celsius", "deg celsius"), (1.0, 0.0)),
+        **dict.fromkeys(("k", "degk", "deg k", "kelvin"), (1.0, -273.15)),
+        **dict.fromkeys(("degf", "deg f", "f", "fahrenheit", "deg fahrenheit"), (5 / 9, -160 / 9)),
+    },
+    "m3 m-3": {
+        "m3 m-3": (1.0, 0.0),
+        "1": (1.0, 0.0),
+        "%": (0.01, 0.0),
+        "percent": (0.01, 0.0),
+    },
+}
+VOLUME_RATES: dict[str, float] = {
+    **dict.fromkeys(("m3 s-1", "cumec", "cumecs", "cms"), 1.0),
+    "m3 h-1": 1 / 3600,
+    "m3 day-1": 1 / 86400,
+    "l s-1": 1e-3,
+    "ml day-1": 1000 / 86400,
+    **dict.fromkeys(("ft3 s-1", "cfs", "cusec", "cusecs"), 0.028316846592),
+}
+"""Volumes of flow in time, as `plain` writes them: how many m³/s each is. ML/day are megalitres in any capitals."""
+SYMBOLS = {
+    word: symbol
+    for symbol, words in {
+        "m": "metre metres meter meters",
+        "s": "sec secs second seconds",
+        "h": "hr hrs hour hours",
+        "day": "d days",
+        "l": "litre litres liter liters ltr",
+        "ml": "megalitre megalitres megaliter megaliters",
+        "ft": "foot feet",
+        "in": "inch inches",
+        "mm": "millimetre millimetres millimeter millimeters",
+        "deg": "degree degrees",
+    }.items()
+    for word in words.split()
+}
+SIGNS = str.maketrans("⁻−⁰¹²³⁴⁵⁶⁷⁸⁹º_·⋅.*", "--0123456789°     ")
+TERM = re.compile(r"\s*(/?)\s*([a-z%]+)(-?\d+)?", re.ASCII)
+
+
+def plain(units: str) -> str:
+    """One spelling for many: `m**3 s**-1`, `m^3/s`, `m³/sec` and `m3 s-1` become `m3 s-1`; what is no product of units stays.
+
+    Examples:
+        >>> plain("m^3/s"), plain("mm d⁻¹"), plain("°C"), plain("m**3 m**-3")
+        ('m3 s-1', 'mm day-1', 'degc', 'm3 m-3')
+        >>> plain("cubic metres per second"), plain("ML/day"), plain("mm/hr"), plain("kg/m2/s")
+        ('m3 s-1', 'ml day-1', 'mm h-1', 'kg m-2 s-1')
+    """
+    text = units.strip().lower().replace("℃", "°c").replace("℉", "°f").replace("**", "").replace("^", "")
+    text = text.translate(SIGNS).replace("°", "deg")
+    text = re.sub(r"\bper\b", "/", re.sub(r"cubic\s+([a-z]+)", r"\g<1>3", text))
+    text = re.sub(r"\b24\s*h(?:r|rs|ours)?\b", "day", text)
+    terms, end = [], 0
+    while match := TERM.match(text, end):
+        below, symbol, power = match.groups()
+        exponent = int(power or 1) * (-1 if below else 1)
+        terms.append(SYMBOLS.get(symbol, symbol) + ("" if exponent == 1 else str(exponent)))
+        end = match.end()
+    return " ".join(terms if not text[end:].strip() and terms else text.split())
+
+
+def mm_per_day(flow: xr.DataArray, area: xr.DataArray) -> xr.DataArray:
+    """River flow [m³/s] as depth over the catchment [mm/day]: q = Q × 86.4 / area [km²]."""
+    return flow * 86.4 / area
+
+
+def cubic_metres_per_second(flow: xr.DataArray, area: xr.DataArray) -> xr.DataArray:
+    """River flow as depth over the catchment [mm/day] as volume [m³/s]: Q = q × area [km²] / 86.4."""
+    return flow * area / 86.4
+
+
+def is_known(spelled: str, name: str) -> bool:
+    """Whether variable `name` may have these units."""
+    spelling = plain(spelled)
+    return spelling in SPELLINGS[VARIABLES[name].units] or (name == "riverflow" and spelling in VOLUME_RATES)
+
+
+def convert(
+    values: xr.DataArray, name: str, units: object, where: str, area: xr.DataArray | None = None
+) -> xr.DataArray:
+    """Values of variable `name` in its canonical units.
+
+    Args:
+        values: Any dimensions; `(time, catchment)` where `units` are a volume of flow.
+        name: A name in `modalities.VARIABLES`.
+        units: As the source spells them; anything else, such as None, is no units.
+        where: The file, for the message.
+        area (DataArray (catchment), optional): Catchment area [km²], needed for volumes of flow, such as m³/s.
+
+    Raises:
+        InputError: Units are missing or unknown, or a volume of flow comes without an area.
+    """
+    canonical = VARIABLES[name].units
+    known = SPELLINGS[canonical]
+    if not isinstance(units, str) or not units.strip():
+        raise InputError(f"{where}: {name} has no units attribute; set it to {canonical!r} or another spelling of it")
+    spelling = plain(units)
+    if name == "riverflow" and spelling in VOLUME_RATES:
+        return _by_area(_scaled(values, VOLUME_RATES[spelling]), spelling, where, area)
+    if spelling not in known:
+        accepted = ", ".join((*known, *(VOLUME_RATES if name == "riverflow" else ())))
+        raise InputError(f"{where}: {name} has units {units[:40]!r}, which are not known; use one of: {accepted}")
+    factor, offset = known[spelling]
+    return values if (factor, offset) == (1.0, 0.0) else values * factor + offset
+
+
+def from_canonical(values: xr.DataArray, name: str, units: str, area: xr.DataArray | None) -> xr.DataArray:
+    """Values of variable `name` from its canonical units to `units`; what `convert` does, backwards.
+
+    Raises:
+        InputError: `units` are a volume of flow, and the area of a catchment is unknown.
+    """
+    spelling = plain(units)
+    if spelling in VOLUME_RATES:
+        if area is None:
+            raise InputError(f"no catchment-area [km2] to answer in {units}; add it, or ask in mm/day")
+        unknown = ~(area.values > 0)
+        if unknown.any():
+            site = area["catchment"].values[unknown.argmax()]
+            raise InputError(
+                f"catchment {site}: no catchment-area [km2] to answer in {units}; add it, or ask in mm/day"
+            )
+        volumes = cubic_metres_per_second(values, area.reset_coords(drop=True))
+        return _scaled(volumes, 1 / VOLUME_RATES[spelling])
+    factor, offset = SPELLINGS[VARIABLES[name].units][spelling]
+    return values if (factor, offset) == (1.0, 0.0) else (values - offset) / factor
+
+
+def _scaled(values: xr.DataArray, factor: float) -> xr.DataArray:
+    return values if factor == 1.0 else values * factor
+
+
+def _by_area(values: xr.DataArray, spelled: str, where: str, area: xr.DataArray | None) -> xr.DataArray:
+    """Flow [m³/s], which its source has in units `spelled`, as depth over the catchment [mm/day]."""
+    if area is None:
+        raise InputError(
+            f"{where}: riverflow is in {spelled} and there is no catchment-area [km2]; add the attribute, or give the "
+            "attributes table"
+        )
+    lacking = (~(area > 0)) & values.notnull().any("time")
+    if bool(lacking.any()):
+        first = area["catchment"].values[lacking.values][0]
+        raise InputError(
+            f"{where}: riverflow of catchment {first} is in {spelled} but its catchment-area is unknown; add it in km2"
+        )
+    return mm_per_day(values, area)

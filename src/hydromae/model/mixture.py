@@ -1,0 +1,92 @@
+"""Distributions of answers: mixtures of Gaussians in the scaled, transformed space (Klotz et al. 2022, HESS 26, 1673)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+LOWEST_SPREAD = 0.01
+AT_ONCE = 4096
+"""Values whose quantiles are sought at once, so that they stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class Gaussians:
+    """K weighted Gaussians for every value.
+
+    Attributes:
+        weight, centre, spread (Float[..., K]): Shares (they sum to one), means and standard deviations.
+    """
+
+    weight: Float[Tensor, "*batch K"]
+    centre: Float[Tensor, "*batch K"]
+    spread: Float[Tensor, "*batch K"]
+
+    def log_likelihood(self, value: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Log density at `value`."""
+        standard = (value[..., None] - self.centre) / self.spread
+        density = -0.5 * standard.square() - self.spread.log() - 0.5 * math.log(2 * math.pi)
+        return torch.logsumexp(density + self.weight.clamp(min=1e-12).log(), dim=-1)
+
+    @property
+    def variance(self) -> Float[Tensor, "*batch"]:
+        """Variance of the mixture."""
+        mean = (self.weight * self.centre).sum(dim=-1)
+        second = (self.weight * (self.centre.square() + self.spread.square())).sum(dim=-1)
+        return (second - mean.square()).clamp(min=0.0)
+
+    def cumulative(self, value: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Probability of a value not above `value`."""
+        standard = (value[..., None] - self.centre) / (self.spread * math.sqrt(2))
+        return (self.weight * 0.5 * (1 + torch.erf(standard))).sum(dim=-1)
+
+    def quantiles(self, levels: Sequence[float], steps: int = 24) -> Float[Tensor, "Q ..."]:
+        """The values not exceeded with probabilities `levels`, by bisection between the components' own quantiles."""
+        weight, centre, spread = (
+            part.reshape(-1, part.shape[-1]).T.split(AT_ONCE, dim=1) for part in (self.weight, self.centre, self.spread)
+        )
+        pieces = zip(weight, centre, spread, strict=True)
+        found = torch.cat([_inverse(w, c, s, levels, steps) for w, c, s in pieces], dim=1)
+        return found.view(len(levels), *self.weight.shape[:-1])
+
+
+def _inverse(
+    weight: Float[Tensor, "K N"],
+    centre: Float[Tensor, "K N"],
+    spread: Float[Tensor, "K N"],
+    levels: Sequence[float],
+    steps: int,
+) -> Float[Tensor, "Q N"]:
+    level = weight.new_tensor(levels)[:, None]
+    weight, centre, spread = (part.contiguous()[:, None] for part in (weight, centre, spread))
+    own = centre + spread * torch.special.ndtri(level)
+    low, high = own.amin(dim=0), own.amax(dim=0)
+    rate, wanted = math.sqrt(0.5) / spread, 2 * level - weight.sum(dim=0)
+    start = centre * rate
+    for _ in range(steps):
+        middle = 0.5 * (low + high)
+        below = (weight * torch.erf(middle * rate - start)).sum(dim=0) < wanted
+        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+    return 0.5 * (low + high)
+
+
+def around(mean: Float[Tensor, "*batch"], raw: Float[Tensor, "*batch L"]) -> Gaussians:
+    """Gaussians whose mean is exactly `mean`, from 3K unbounded numbers."""
+    share, offset, spread = raw.float().chunk(3, dim=-1)
+    weight = share.softmax(dim=-1)
+    offset = offset - (weight * offset).sum(dim=-1, keepdim=True)
+    return Gaussians(weight, mean[..., None] + offset, torch.nn.functional.softplus(spread - 1.0) + LOWEST_SPREAD)
+
+
+def laid(answer: Gaussians, where: Tensor, shape: torch.Size) -> Gaussians:
+    """Gaussians of some tokens on the grid of all values, Float[*shape, K]; elsewhere weight 0 and spread 1."""
+
+    def lay(part: Tensor, elsewhere: float) -> Tensor:
+        return part.new_full((*shape, part.shape[-1]), elsewhere).index_put((where,), part)
+
+    return Gaussians(lay(answer.weight, 0.0), lay(answer.centre, 0.0), lay(answer.spread, 1.0))

@@ -1,0 +1,71 @@
+"""What travels through the model: streams of tokens on the way in, predictions on the way out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from jaxtyping import Float
+from torch import Tensor
+
+from hydromae.model.mixture import Gaussians
+from hydromae.model.packing import Seats
+from hydromae.model.rainfall_runoff import Told
+from hydromae.variables import MODALITIES
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Answers in the scaled space, on the full grid of tokens; what was not wanted is 0.
+
+    Attributes:
+        mean (dict of Float[B, T, S, F])
+        gaussians (dict of Gaussians with Float[B, T, S, F, K]): Series modalities only.
+        decoded (dict of Bool[B, T, S]): Tokens that were decoded.
+        contrast (Float[] or None): Contrastive loss between modalities, where it is on.
+        told: Flow as the model's memories say it, on every day, where it has any.
+    """
+
+    mean: dict[str, Tensor]
+    gaussians: dict[str, Gaussians]
+    decoded: dict[str, Tensor]
+    contrast: Tensor | None
+    told: list[Told] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Modalities that share tokens, on their way into the model.
+
+    Attributes:
+        tokens (Float[N, D]): Embedded.
+        seats: Where they are.
+        slots, sites (Float[B, S, V, D], Float[B, S, D]): Addresses of every catchment (or patch), and of every site.
+        priors (Float[B, T, S, P], Bool[B, T, S, P]) or None: Values and whether they exist.
+        told: What the model's memories say.
+    """
+
+    names: tuple[str, ...]
+    tokens: Float[Tensor, "N D"]
+    seats: Seats
+    slots: Float[Tensor, "B S V D"]
+    sites: Float[Tensor, "B S D"]
+    priors: tuple[Tensor, Tensor] | None = None
+    told: list[Told] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """Name of the stream's parts in the model."""
+        return "+".join(self.names)
+
+    @property
+    def kind(self) -> str:
+        """Map or series."""
+        return MODALITIES[self.names[0]].kind
+
+
+@dataclass(frozen=True)
+class Own:
+    """A stream's part of the memory: which of its tokens, and where these sit among the stream's own sites."""
+
+    tokens: slice
+    seats: Seats

@@ -1,0 +1,108 @@
+"""Fill: a copy of a table whose short gaps are filled in a straight line, each filled value marked as such."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from hydromae.errors import InputError
+from hydromae.io.locate import one_of
+from hydromae.io.long_table import LongTable
+from hydromae.io.table_keys import written_like
+from hydromae.io.unobserved import FILLED
+from hydromae.preprocess.missing import codes_of
+from hydromae.preprocess.missing_sources import TABLES
+from hydromae.store.zarr_store import building
+
+
+def fill(source: str | Path, out: str | Path, longest: int = 7, variables: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Write a copy of a long table with short gaps filled, and a boolean column `<column>_filled` beside each column.
+
+    Args:
+        source: CSV or parquet in long form, or a folder in the seed's layout, whose parquet is taken.
+        out: The copy (`.parquet`): the rows of the table in their order, then a row for each filled day that had none.
+        longest: Gaps of up to so many days are filled, linear in time between the days beside them; longer ones, and those at
+            an end of a catchment's record, stay as they are.
+        variables: Columns to fill; all known ones where empty.
+
+    Returns:
+        dict: `path`, and `filled`: values filled by column.
+
+    Raises:
+        InputError: No table, no such column, or `longest` below 1.
+    """
+    if longest < 1:
+        raise InputError(f"longest fill {longest}: below 1 day; give the longest gap that is filled")
+    if Path(out).suffix != ".parquet":
+        raise InputError(f"{out}: a filled table is written as .parquet; name it so")
+    table = LongTable.read(_table(Path(source)))
+    unknown = [name for name in variables if name not in table.columns]
+    if unknown:
+        raise InputError(f"{table.path}: no variable {unknown[0]} in it; it has {', '.join(table.columns)}")
+    shape = (len(table.days), len(table.catchments))
+    absent = np.ones(shape, dtype=bool)
+    absent[table.day, table.row] = False
+    copy, added = table.frame.copy(), np.zeros(shape, dtype=bool)
+    values, counts = {}, {}
+    for column in variables or table.columns:
+        before = table.marks(column)
+        values[column], new = filled_in(table.values(column), before, longest)
+        counts[column] = int(new.sum())
+        added |= new & absent
+        kept = np.float32 if copy[column].dtype == np.float32 else np.float64
+        copy[column] = values[column][table.day, table.row].astype(kept)
+        copy[f"{column}{FILLED}"] = (new | before)[table.day, table.row]
+    if added.any():
+        copy = pd.concat([copy, _rows(copy, table, added, values)], ignore_index=True)
+    with building(out) as aside:
+        copy.to_parquet(aside, index=False)
+    return {"path": str(out), "filled": counts}
+
+
+def filled_in(
+    values: Float[np.ndarray, "T C"], marked: Bool[np.ndarray, "T C"], longest: int
+) -> tuple[Float[np.ndarray, "T C"], Bool[np.ndarray, "T C"]]:
+    """Values with gaps of up to `longest` days filled linearly in time, and True where that was done.
+
+    What is missing (`missing.KINDS`, marked values among it) and not filled stays as it is.
+    """
+    seen = codes_of(values, marked) == 0
+    day = np.arange(len(values))[:, None]
+    before = np.maximum.accumulate(np.where(seen, day, -1), axis=0)
+    after = np.minimum.accumulate(np.where(seen, day, len(values))[::-1], axis=0)[::-1]
+    new = ~seen & (before >= 0) & (after < len(values)) & (after - before - 1 <= longest)
+    where, site = np.nonzero(new)
+    low, high = before[where, site], after[where, site]
+    start, end = values[low, site], values[high, site]
+    filled = values.copy()
+    filled[where, site] = start + (end - start) * (where - low) / (high - low)
+    return filled, new
+
+
+def _table(source: Path) -> Path:
+    found = one_of(source, ("riverflow_evaporation_*.parquet", "*.parquet")) if source.is_dir() else source
+    if found is None or not str(found).endswith(TABLES):
+        raise InputError(f"{source}: only tables in long form are filled; give a .parquet or .csv file")
+    return found
+
+
+def _rows(
+    copy: pd.DataFrame, table: LongTable, added: Bool[np.ndarray, "T C"], values: dict[str, np.ndarray]
+) -> pd.DataFrame:
+    """Rows for filled days that had none, in the types of the copy: what was not filled in them is empty."""
+    day, row = np.nonzero(added)
+    dates = pd.Series(table.days[day].astype("datetime64[s]"))
+    first = copy[table.date].iloc[0]
+    if isinstance(first, str):
+        dates = pd.Series([written_like(first, day) for day in dates], dtype=object)
+    elif not pd.api.types.is_datetime64_any_dtype(copy[table.date]):
+        dates = dates.dt.date
+    columns = {table.date: dates.astype(copy[table.date].dtype), table.site: table.catchments[row]}
+    for name, held in values.items():
+        columns[name] = pd.Series(held[day, row]).astype(copy[name].dtype)
+        columns[f"{name}{FILLED}"] = np.isfinite(held[day, row])
+    return pd.DataFrame(columns)

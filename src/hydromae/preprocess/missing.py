@@ -1,0 +1,165 @@
+"""Missing values: how many, of which kind, in which decade, and where they lie in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int, Shaped, UInt8
+
+from hydromae.io.unobserved import is_code
+from hydromae.progress import tell
+
+KINDS = ("nan", "sentinel", "infinite", "filled")
+"""NaN (or no value at all), numbers that are codes (−99999, 1e20, …), ±inf, and values that are marked as filled in: codes 1
+to 4; 0 is observed."""
+
+Codes = UInt8[np.ndarray, "T S"]
+
+
+def codes_of(values: Float[np.ndarray, "T S"], filled: Bool[np.ndarray, "T S"] | None = None) -> Codes:
+    """What each value is: 0 where it was observed, else its place in `KINDS` counted from 1."""
+    codes = np.zeros(values.shape, np.uint8)
+    if filled is not None:
+        codes[filled] = 4
+    codes[is_code(values)] = 2
+    codes[np.isinf(values)] = 3
+    codes[np.isnan(values)] = 1
+    return codes
+
+
+@dataclass(frozen=True)
+class Held:
+    """The values of one variable as a source holds them, to be walked once in order.
+
+    Attributes:
+        kind ({"map", "series"})
+        sites (array (S,)): Catchments, or flat numbers of cells.
+        days (array (T,)): Consecutive days (datetime64[D]).
+        codes: Gives `codes_of` every day in order, some days at a time.
+    """
+
+    variable: str
+    kind: Literal["map", "series"]
+    sites: Shaped[np.ndarray, " S"]
+    days: Shaped[np.ndarray, " T"]
+    codes: Callable[[], Iterable[Codes]]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What is missing of one variable.
+
+    Attributes:
+        decades (int array (Y,)): First years of the decades, ascending.
+        days (int array (Y,)): Days of the record in each.
+        counts (int array (Y, 4, S)): Missing values by decade, kind and site.
+        site, first, last (int arrays (R,)): Runs of missing days: place of the site, first and last day, sorted by site and
+            day.
+    """
+
+    held: Held
+    decades: Int[np.ndarray, " Y"]
+    days: Int[np.ndarray, " Y"]
+    counts: Int[np.ndarray, "Y K S"]
+    site: Int[np.ndarray, " R"]
+    first: Int[np.ndarray, " R"]
+    last: Int[np.ndarray, " R"]
+
+    @classmethod
+    def of(cls, held: Held) -> Missing:
+        """Walk over the values, a block at a time."""
+        years = held.days.astype("datetime64[Y]").astype(np.int64) + 1970
+        decades, decade = np.unique(years // 10 * 10, return_inverse=True)
+        counts = np.zeros((len(decades), len(KINDS), len(held.sites)), np.int64)
+        changes = _Changes(len(held.sites))
+        day = 0
+        for codes in held.codes():
+            inside = decade[day : day + len(codes)]
+            for one in np.unique(inside):
+                part = codes[inside == one]
+                counts[one] += [(part == code).sum(axis=0) for code in range(1, len(KINDS) + 1)]
+            changes.add(codes > 0)
+            day += len(codes)
+            tell(f"days of {held.variable}", day, len(held.days))
+        if day != len(held.days):
+            raise ValueError(f"{day} of {len(held.days)} days came in blocks")
+        site, first, last = changes.runs()
+        return cls(held, decades, np.bincount(decade), counts, site, first, last)
+
+    @property
+    def counted(self) -> Bool[np.ndarray, " S"]:
+        """True for the sites that count: all catchments, and the cells that were ever observed (others are sea)."""
+        missing = self.counts.sum(axis=(0, 1))
+        return (missing < len(self.held.days)) | (self.held.kind == "series")
+
+    def report(self) -> dict[str, Any]:
+        """`variable`, `kind`, `period`, `sites`, `never_observed`, `values`, `missing`, and `by_decade`.
+
+        `by_decade` says for "1990s", …: `values` (sites × days) and how many of them are of each of `KINDS`. Cells that
+        were never observed are left out of a map's numbers; catchments never are.
+        """
+        counted = self.counted
+        never = self.counts.sum(axis=(0, 1)) == len(self.held.days)
+        by_kind = self.counts[..., counted].sum(axis=2)
+        by_decade = {
+            f"{decade}s": {"values": int(days * counted.sum())} | dict(zip(KINDS, map(int, row), strict=True))
+            for decade, days, row in zip(self.decades, self.days, by_kind, strict=True)
+        }
+        return {
+            "variable": self.held.variable,
+            "kind": self.held.kind,
+            "period": [str(self.held.days[0]), str(self.held.days[-1])],
+            "sites": int(counted.sum()),
+            "never_observed": int(never.sum()),
+            "values": int(len(self.held.days) * counted.sum()),
+            "missing": int(by_kind.sum()),
+            "by_decade": by_decade,
+        }
+
+    def runs(self) -> pd.DataFrame:
+        """Runs of missing days, one a row: `variable`, `site`, `first`, `last`, `days`; cells of the sea left out."""
+        kept = self.counted[self.site]
+        site, first, last = self.site[kept], self.first[kept], self.last[kept]
+        return pd.DataFrame(
+            {
+                "variable": self.held.variable,
+                "site": self.held.sites[site],
+                "first": np.datetime_as_string(self.held.days[first]),
+                "last": np.datetime_as_string(self.held.days[last]),
+                "days": last - first + 1,
+            }
+        )
+
+
+class _Changes:
+    """Where runs begin and end, carried from block to block."""
+
+    def __init__(self, sites: int):
+        self._before = np.zeros(sites, dtype=bool)
+        self._day = 0
+        self._found: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def add(self, missing: Bool[np.ndarray, "T S"]) -> None:
+        """The next days."""
+        day, site = np.nonzero(missing ^ np.concatenate([self._before[None], missing[:-1]]))
+        self._found.append((site, day + self._day))
+        self._before, self._day = missing[-1], self._day + len(missing)
+
+    def runs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Site, first and last day of each run; a run that is open ends with the last day."""
+        still = np.flatnonzero(self._before)
+        found = [*self._found, (still, np.full(len(still), self._day))]
+        site, day = (np.concatenate(part) for part in zip(*found, strict=True))
+        order = np.lexsort((day, site))  # of one site, begins and ends take turns
+        site, day = site[order], day[order]
+        return site[::2], day[::2], day[1::2] - 1
+
+
+def longest_runs(found: Iterable[Missing], count: int | None = None) -> pd.DataFrame:
+    """Runs of missing days of all variables, longest first; the `count` longest, or all."""
+    runs = pd.concat([one.runs() for one in found], ignore_index=True)
+    return runs.sort_values("days", ascending=False, kind="stable").head(len(runs) if count is None else count)

@@ -1,0 +1,165 @@
+"""The national record: maps derived from catchments, block by block, beside their evaporation and river flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from hydromae.datasets import derived, haduk
+from hydromae.datasets.derived import BlockKriging, Bucket
+from hydromae.errors import InputError
+from hydromae.footprints import disc_footprints, footprint_mean
+from hydromae.grid import GridSpec
+from hydromae.io.conventions import describe
+from hydromae.io.seed_layout import MAPS
+from hydromae.store.zarr_store import SHARD_DAYS
+
+LAND_SHARE = 0.05
+SPIN_UP_DAYS = 730  # the bucket forgets its start in about a year; two are run before the first day that is kept
+KRIGED = "derived, not measured: block kriging of catchment means"
+
+
+def _nothing(first: int, last: int) -> Mapping[str, np.ndarray]:
+    """No map was measured."""
+    return {}
+
+
+@dataclass(frozen=True)
+class MapMaker:
+    """Makes the derived maps of a national record, block by block.
+
+    Attributes:
+        kriging: Catchments to cells.
+        cells: Coordinates of the land cells.
+        rain, temperature (array (N,), array (C,)): Normals of the cells and of the catchments [mm/day, °C].
+        notes: Variable -> how it is derived.
+    """
+
+    kriging: BlockKriging
+    cells: xr.Dataset
+    rain: tuple[Float[np.ndarray, " N"], Float[np.ndarray, " C"]]
+    temperature: tuple[Float[np.ndarray, " N"], Float[np.ndarray, " C"]]
+    notes: dict[str, str]
+    bucket: Bucket = field(default_factory=Bucket)
+
+    @classmethod
+    def build(
+        cls,
+        record: xr.Dataset,
+        cells: xr.Dataset,
+        grid: GridSpec,
+        fraction: xr.DataArray,
+        rain_normal: str | Path | None,
+        temperature_normal: str | Path | None,
+    ) -> MapMaker:
+        """From the catchments' places and areas, and the normals where they are given."""
+        east, north = centroids(record)
+        cell_east, cell_north = cells["cell_easting"].values, cells["cell_northing"].values
+        area = record["catchment-area"].values.astype(np.float64)
+        footprints = disc_footprints(cell_east, cell_north, east, north, area, grid.cell_size)
+        catchments = record.sizes["catchment"]
+        kriging = BlockKriging.build(footprints, cell_east, cell_north, catchments)
+
+        def normals(path: str | Path | None, flat: float) -> tuple[np.ndarray, np.ndarray]:
+            cell = np.full(cells.sizes["cell"], flat) if path is None else _normal(path, fraction, cells)
+            return cell, footprint_mean(footprints, cell[None], catchments)[0]
+
+        notes = {
+            "precipitation": f"{KRIGED}{_relative(rain_normal, 'as a share of')}",
+            "temperature": f"{KRIGED}{_relative(temperature_normal, 'as a difference from')}",
+            "soil_moisture": "derived, not measured: bucket driven by derived rain and derived potential evaporation",
+            "evaporation": f"potential evaporation, {record['potential_evaporation'].attrs.get('derived', 'as given')}",
+        }
+        return cls(kriging, cells, normals(rain_normal, 1.0), normals(temperature_normal, 0.0), notes)
+
+    def maps(
+        self, block: xr.Dataset, storage: np.ndarray, measured: Mapping[str, np.ndarray] = MappingProxyType({})
+    ) -> tuple[xr.Dataset, np.ndarray]:
+        """Rain, soil moisture and temperature of a block of days, and the bucket's storage after it [mm].
+
+        What is `measured` (time, cell) is taken as it is; the bucket takes derived rain where measured rain lacks.
+        """
+        rain = derived.rain_maps(self.kriging, block["precipitation"].values, *self.rain)
+        if "precipitation" in measured:
+            rain = np.where(np.isfinite(measured["precipitation"]), measured["precipitation"], rain)
+        warmth = derived.temperature_maps(self.kriging, block["temperature"].values, *self.temperature)
+        demand = self.kriging.maps(block["potential_evaporation"].values)
+        soil, storage = self.bucket.run(rain, demand, storage)
+        values = {
+            "precipitation": np.round(rain, 2),
+            "soil_moisture": np.round(soil, 4),
+            "temperature": np.round(warmth, 2),
+        } | dict(measured)
+        return xr.Dataset({n: (("time", "cell"), v) for n, v in values.items()}), storage
+
+    def blocks(
+        self, record: xr.Dataset, kept: xr.Dataset, measured: Callable[[int, int], Mapping[str, np.ndarray]] = _nothing
+    ) -> Iterator[xr.Dataset]:
+        """Blocks of `SHARD_DAYS` days of the national record, the bucket's state carried through from before them.
+
+        `measured` gives the maps that there are of some days of `kept`, from the first to the last (exclusive).
+        """
+        storage = self.bucket.start(self.cells.sizes["cell"])
+        first = int(record.indexes["time"].searchsorted(kept.indexes["time"][0]))
+        before = record.isel(time=slice(max(0, first - SPIN_UP_DAYS), first))
+        for block in _pieces(before):
+            _, storage = self.maps(block, storage)
+        for start, block in zip(range(0, kept.sizes["time"], SHARD_DAYS), _pieces(kept), strict=True):
+            maps, storage = self.maps(block, storage, measured(start, start + block.sizes["time"]))
+            series = {"evaporation": block["potential_evaporation"], "riverflow": block["riverflow"]}
+            yield maps.assign({n: v.transpose("time", "catchment").variable for n, v in series.items()})
+
+    def template(self, kept: xr.Dataset) -> xr.Dataset:
+        """The national record without its values: shape, coordinates, attributes, how each variable is derived."""
+        static = kept.drop_vars(["precipitation", "temperature", "potential_evaporation", "riverflow"])
+        static = static.merge(self.cells)
+        hollow = np.broadcast_to(np.float32(np.nan), (kept.sizes["time"], self.cells.sizes["cell"]))
+        maps = {n: (("time", "cell"), hollow, {"grid_mapping": "crs"}) for n in MAPS}
+        series = {"evaporation": kept["potential_evaporation"], "riverflow": kept["riverflow"]}
+        template = describe(static.assign(maps | series))
+        for name, note in self.notes.items():
+            template[name].attrs["derived"] = note
+        return template
+
+
+def _relative(normal: str | Path | None, how: str) -> str:
+    return "" if normal is None else f", {how} the mean of {Path(normal).name}"
+
+
+def _pieces(record: xr.Dataset) -> Iterator[xr.Dataset]:
+    for start in range(0, record.sizes["time"], SHARD_DAYS):
+        piece = record[["precipitation", "temperature", "potential_evaporation", "riverflow"]]
+        yield piece.isel(time=slice(start, start + SHARD_DAYS)).load()
+
+
+def _normal(path: str | Path, fraction: xr.DataArray, cells: xr.Dataset) -> Float[np.ndarray, " N"]:
+    """Mean over time of a HadUK file on the land cells; a cell it does not observe takes the nearest that it does."""
+    maps = haduk.read(path, fraction, LAND_SHARE)
+    (name,) = maps.data_vars
+    mean = maps[name].mean("time").values.astype(np.float64)
+    lacking = ~np.isfinite(mean)
+    if lacking.all():
+        raise InputError(f"{path}: it observes no land cell; give a HadUK-Grid file of the same grid")
+    east, north = cells["cell_easting"].values, cells["cell_northing"].values
+    squared = (east[lacking, None] - east[~lacking]) ** 2 + (north[lacking, None] - north[~lacking]) ** 2
+    mean[lacking] = mean[~lacking][squared.argmin(1)]
+    return mean
+
+
+def centroids(record: xr.Dataset) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
+    """Easting and northing [m] of each catchment's centroid, or of its gauge where no centroid is known."""
+    east, north = record["easting"].values, record["northing"].values
+    if "centroid_easting" in record.coords:
+        known = np.isfinite(record["centroid_easting"].values) & np.isfinite(record["centroid_northing"].values)
+        east = np.where(known, record["centroid_easting"].values, east)
+        north = np.where(known, record["centroid_northing"].values, north)
+    if not (np.isfinite(east) & np.isfinite(north)).all():
+        lacking = record["catchment"].values[~(np.isfinite(east) & np.isfinite(north))][0]
+        raise InputError(f"catchment {lacking}: no position; give its latitude and longitude in the attributes table")
+    return east.astype(np.float64), north.astype(np.float64)

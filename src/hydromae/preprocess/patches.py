@@ -1,0 +1,122 @@
+"""Spatial patches: which squares of the map are land, and which catchments share a token."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Bool
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from hydromae.batching.record_arrays import gauge_positions, neighbour_groups
+from hydromae.datasets import land
+from hydromae.errors import InputError
+from hydromae.grid import GridSpec
+from hydromae.io import attributes as nrfa
+from hydromae.io.atomic import replacing
+from hydromae.store.zarr_store import grid_of, is_store, open_store
+
+
+def spatial_patches(
+    source: str | Path,
+    attributes: str | Path | None = None,
+    land_threshold: float | None = None,
+    group_size: int = 8,
+    picture: str | Path | None = None,
+) -> dict[str, Any]:
+    """Land patches of a grid, and groups of neighbouring catchments, as training lays them.
+
+    Args:
+        source: A national store, or a land mask (`.pt`, `.npz`).
+        attributes: Table whose catchments are grouped, in place of the store's own.
+        land_threshold: Share of land cells from which a patch counts; default the store's, or 0.5.
+        group_size: Catchments that share a token (`vector_patch_size`).
+        picture: Also draw them: a PNG file.
+
+    Returns:
+        dict: `rows`, `columns`, `patch` (cells along its side), `patch_rows`, `patch_columns`, `patches` (all of them),
+            `land_threshold`, `land_patches` (flat numbers, row × patch_columns + column, row 0 in the south); and where there
+            are catchments `group_size`, `catchments`, `groups` (lists of catchment numbers; the last one may be shorter),
+            `padding` (empty slots of the last group).
+
+    Raises:
+        InputError: Neither store nor mask, a threshold that is no share, a group size below 1, or a catchment without a
+            position.
+    """
+    if group_size < 1:
+        raise InputError(f"group size {group_size}: below 1; give how many catchments share a token")
+    grid, shown, rivers = _read(source)
+    threshold = grid.land_threshold if land_threshold is None else land_threshold
+    if not 0 < threshold <= 1:
+        raise InputError(f"land threshold {threshold:g}: not above 0 and up to 1; it is a share of land cells")
+    grid = replace(grid, land_threshold=threshold)
+    valid = grid.land_patches(shown)
+    high, wide = grid.patch_shape
+    found: dict[str, Any] = {"rows": grid.rows, "columns": grid.columns, "patch": grid.patch}
+    found |= {"patch_rows": high, "patch_columns": wide, "patches": high * wide}
+    found |= {"land_threshold": threshold, "land_patches": valid.tolist()}
+    if attributes is not None:
+        rivers = nrfa.read(attributes)
+    if rivers is not None:
+        easting, northing = gauge_positions(rivers)
+        slots = neighbour_groups(easting, northing, group_size)
+        names = rivers["catchment"].values
+        groups = [names[row[row >= 0]].tolist() for row in slots]
+        found |= {"group_size": group_size, "catchments": len(names), "groups": groups}
+        found |= {"padding": int((slots < 0).sum())}
+    if picture is not None:
+        _draw(picture, grid, shown, valid, None if rivers is None else (easting, northing, slots))
+    return found
+
+
+def _read(source: str | Path) -> tuple[GridSpec, Bool[np.ndarray, "rows columns"], xr.Dataset | None]:
+    """Grid, land cells, and catchments where the source has them."""
+    if Path(source).suffix in (".pt", ".npz"):
+        fraction = land.read(source)
+        grid = land.grid_of_axes(fraction["column"].values, fraction["row"].values, str(source))
+        cell, rivers = land.land_cells(fraction), None
+    elif is_store(source):
+        rivers = open_store(source)
+        if "cell" not in rivers.dims:
+            raise InputError(f"{source}: a store without maps; give a national store, or a land mask")
+        grid, cell = grid_of(rivers), rivers["cell"].values
+    else:
+        raise InputError(f"{source}: neither a store nor a land mask (.pt, .npz); check the path")
+    shown = np.zeros(grid.shape, dtype=bool)
+    shown.ravel()[cell] = True
+    return grid, shown, rivers
+
+
+def _draw(
+    path: str | Path,
+    grid: GridSpec,
+    shown: Bool[np.ndarray, "rows columns"],
+    valid: np.ndarray,
+    gauges: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
+) -> None:
+    """The land, its patches outlined, and the catchments of each group joined by a line."""
+    figure = Figure(figsize=(6, 9), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    west, south = (start - grid.cell_size / 2 for start in (grid.easting, grid.northing))
+    east, north = west + grid.columns * grid.cell_size, south + grid.rows * grid.cell_size
+    extent = (west / 1e3, east / 1e3, south / 1e3, north / 1e3)
+    axes.imshow(shown, origin="lower", extent=extent, cmap="Greys", vmin=0, vmax=5)
+    side = grid.patch * grid.cell_size / 1e3
+    for row, column in zip(*np.divmod(valid, grid.patch_shape[1]), strict=True):
+        corner = (west / 1e3 + column * side, south / 1e3 + row * side)
+        axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor="tab:blue", linewidth=0.7))
+    title = f"{len(valid)} land patches of {grid.patch_shape[0] * grid.patch_shape[1]}"
+    if gauges is not None:
+        for row in gauges[2]:
+            inside = row[row >= 0]
+            axes.plot(gauges[0][inside] / 1e3, gauges[1][inside] / 1e3, ".-", markersize=3, linewidth=0.6)
+        title += f", {len(gauges[0])} catchments in {len(gauges[2])} groups"
+    axes.set(aspect="equal", xlabel="easting [km]", ylabel="northing [km]", title=title)
+    with replacing(Path(path)) as aside:
+        figure.savefig(aside, dpi=130)

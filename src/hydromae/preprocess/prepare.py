@@ -1,0 +1,286 @@
+"""Prepare: from raw files to a store, for both shapes of input and for the seed's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from hydromae.datasets import camels_gb, land
+from hydromae.datasets.derived import TRAINING_PERIOD, usual_training
+from hydromae.datasets.discovery import Found, find
+from hydromae.datasets.gridded import find_maps
+from hydromae.datasets.products import PRODUCTS
+from hydromae.datasets.reader import read
+from hydromae.datasets.seed import SeedFolder
+from hydromae.errors import InputError
+from hydromae.grid import GridSpec
+from hydromae.io import attributes as nrfa
+from hydromae.io.conventions import open_file, within
+from hydromae.io.credits import MAP_CREDITS
+from hydromae.io.locate import ATTRIBUTES_FILE, RECORDS, one_of, own_record
+from hydromae.io.parse import grid_from_json, parse_period
+from hydromae.io.value_ranges import processing_of
+from hydromae.preprocess.describe import described, nothing_in, refuse_maps_alone, refuse_unplaced
+from hydromae.preprocess.national import LAND_SHARE, MapMaker
+from hydromae.preprocess.national_gridded import prepare_mapped
+from hydromae.progress import counted
+from hydromae.store.scaling import Scaling
+from hydromae.store.streaming import write_made
+from hydromae.store.zarr_store import SHARD_DAYS, source_of, write_store
+
+Shape = Literal["catchments", "national"]
+LAND_THRESHOLD = GridSpec.land_threshold
+SEED_TRAINING = ("1989-01-01", "2010-12-31")
+
+
+def prepare_catchments(
+    source: str | Path | Found,
+    attributes: str | Path | None,
+    out: str | Path,
+    period: tuple[str, str] | None = None,
+    training_period: tuple[str, str] | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> str:
+    """A store of a catchment dataset.
+
+    Args:
+        source: The CAMELS-GB arrangement, a user's NetCDF, Zarr, CSV or parquet (`readers.read`), or files of a product.
+        attributes: NRFA attributes CSV; None where the source has attributes of its own.
+        out: Where the store will lie.
+        period (str, str), optional: First and last day to keep; default all.
+        training_period (str, str), optional: Days that scaling, and the derived evaporation of CAMELS-GB, may see; default
+            1970-01-01 to 2010-12-31 or, of a record that holds no such day, all of its days, which `say` is told.
+
+    Returns:
+        str: The path of the store.
+
+    Raises:
+        InputError: From the readers, the scaling or the store; or the place of a catchment is not known.
+    """
+    if product := isinstance(source, Found):
+        record = source.read(None if attributes is None else nrfa.read(attributes))
+        source = source.folder
+    else:
+        record = read(source, attributes, training_period=training_period or TRAINING_PERIOD)
+    record = within(record, period, str(source))
+    for line in [*([] if product else described(record, source)), *processing_of(record, source)]:
+        say(line)
+    if "catchment" not in record.dims or "cell" in record.dims:
+        raise InputError(f"{source}: not a catchment dataset (dimensions {', '.join(map(str, record.dims))})")
+    refuse_unplaced(record, source, attributes, say)
+    return _write(record, out, source, attributes, training_period or usual_training(record, say))
+
+
+def prepare_national(
+    source_nc: str | Path,
+    attributes_csv: str | Path,
+    land_file: str | Path,
+    out: str | Path,
+    period: tuple[str, str] | None = None,
+    training_period: tuple[str, str] = TRAINING_PERIOD,
+    *,
+    rain_normal: str | Path | None = None,
+    temperature_normal: str | Path | None = None,
+    land_threshold: float = LAND_THRESHOLD,
+) -> str:
+    """A store of a national record: derived maps on land cells, evaporation and river flow of catchments.
+
+    Args:
+        source_nc: The CAMELS-GB arrangement.
+        attributes_csv: NRFA attributes, with centroids where they are known.
+        land_file: Land share of the grid (`readers.land`); cells of at least 5 % land are kept.
+        out: Where the store will lie.
+        period, training_period: As in `prepare_catchments`; the soil bucket also runs over the two years before the period.
+        rain_normal, temperature_normal: HadUK-Grid files on the same grid, whose means over time are the normals; without
+            them maps know no relief.
+        land_threshold: Share of land cells from which a patch is a site; kept with the store's grid.
+
+    Returns:
+        str: The path of the store.
+
+    Raises:
+        InputError: From the readers, the scaling or the store.
+    """
+    record = camels_gb.read(source_nc, training_period)
+    record = nrfa.with_attributes(record, nrfa.read(attributes_csv), str(source_nc))
+    kept = within(record, period, str(source_nc))
+    fraction = land.read(land_file)
+    grid = land.grid_of_axes(fraction["column"].values, fraction["row"].values, str(land_file))
+    cells = land.cell_coordinates(land.land_cells(fraction, LAND_SHARE), grid, fraction)
+    maker = MapMaker.build(record, cells, grid, fraction, rain_normal, temperature_normal)
+    sources, haduk = _sources(source_nc, record, attributes_csv, land_file), MAP_CREDITS["HadUK-Grid"]
+    sources += [source_of(n, credit=haduk) for n in (rain_normal, temperature_normal) if n is not None]
+    grid = land.with_threshold(grid, land_threshold)
+    return write_made(maker.template(kept), maker.blocks(record, kept), out, sources, training_period, grid)
+
+
+def prepare_maps(
+    source: str | Path,
+    attributes: str | Path | None,
+    out: str | Path,
+    period: tuple[str, str] | None = None,
+    training_period: tuple[str, str] = TRAINING_PERIOD,
+    *,
+    land_threshold: float = LAND_THRESHOLD,
+) -> str:
+    """A store of a national record that has maps of its own: NetCDF or Zarr with `(time, cell)` and an attribute `grid`.
+
+    Args:
+        source: Such as `hydromae virtual --shape national` writes; `grid` is the JSON of a `GridSpec`, and `cell` the flat
+            number of each land cell on it.
+        attributes, out, period, training_period, land_threshold: As in `prepare_catchments` and `prepare_national`.
+
+    Raises:
+        InputError: From the readers, the scaling or the store; no cells, or no grid.
+    """
+    record = within(read(source, attributes, training_period=training_period), period, str(source))
+    if not {"cell", "catchment"} <= set(record.dims):
+        raise InputError(f"{source}: no maps (time, cell) beside its catchments; use --shape catchments")
+    if "grid" not in record.attrs or "cell" not in record.indexes:
+        raise InputError(f"{source}: it does not say where its cells lie; add the attribute grid and a coordinate cell")
+    grid = land.with_threshold(
+        grid_from_json(str(record.attrs["grid"]), f"{source}: the attribute grid"), land_threshold
+    )
+    cell = record["cell"].values
+    if not np.issubdtype(cell.dtype, np.integer) or cell.min() < 0 or cell.max() >= grid.rows * grid.columns:
+        raise InputError(f"{source}: cell is not all flat numbers below {grid.rows} × {grid.columns}; number the cells")
+    return _write(record, out, source, attributes, training_period, grid)
+
+
+def prepare_seed(
+    folder: str | Path,
+    out: str | Path,
+    attributes: str | Path | None = None,
+    period: tuple[str, str] | None = None,
+    training_period: tuple[str, str] = SEED_TRAINING,
+    *,
+    land_threshold: float = LAND_THRESHOLD,
+    allow_missing: bool = False,
+) -> str:
+    """A store of a folder in the seed's raw layout (`readers.seed`); memory does not grow with the period.
+
+    Args:
+        folder: Maps (merged files where they are there, else monthly ones), the table of rivers, attributes, the mask.
+        out, attributes: As in `prepare_catchments`; without `attributes` the folder's own table.
+        period (str, str), optional: First and last day to keep; default from the first training day to the last day of the
+            maps.
+        training_period (str, str): Days that scaling may see; 1970-01-01 to 2010-12-31 is the seed's longer record.
+        land_threshold: Share of land cells from which a patch is a site.
+        allow_missing: Take days that no file of a variable holds as unobserved.
+
+    Returns:
+        str: The path of the store.
+
+    Raises:
+        InputError: One line that names file, value and remedy.
+    """
+    begin = f"{parse_period(training_period)[0]:%Y-%m-%d}"
+    seed = SeedFolder.open(folder, attributes, period, begin, allow_missing)
+    grid = land.with_threshold(seed.grid, land_threshold)
+    template = seed.template()
+    files = counted(seed.sources.items(), "sums of the sources", len(seed.sources))
+    sources = [source_of(path, template[list(names)]) for path, names in files]
+    return write_made(template, seed.blocks(SHARD_DAYS), out, sources, training_period, grid)
+
+
+def prepare(
+    source: str | Path,
+    out: str | Path,
+    shape: Shape | None = None,
+    *,
+    attributes: str | Path | None = None,
+    period: tuple[str, str] | None = None,
+    training_period: tuple[str, str] | None = None,
+    land_threshold: float = LAND_THRESHOLD,
+    allow_missing: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> str:
+    """A store from a file, or from what is found in a folder; what `hydromae prepare` calls.
+
+    In a folder: the files of a product (`readers.products`), else the one `camels_gb_daily.nc` (else the one `.nc`, `.zarr`,
+    `.parquet` or `.csv` that is no attributes table); `*attributes*.csv`, where a product has no traits of its own; maps of
+    days (`readers.grids`), with which a national record is made (`mapped`), also where no shape is named and they lie beside
+    the files of a product; and for a national record whose maps are to be derived `*land*.npz` (or `*mask*.pt`),
+    `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc` (the normals, where they are there). `attributes` names another table. `say` is
+    told what a product's folder holds, lacks and will give, before anything is read whole.
+    """
+    place = Path(source)
+    if not place.exists():
+        raise InputError(f"{source}: no such file or folder; check the path")
+    is_folder = place.is_dir() and place.suffix != ".zarr"
+    folder = place if is_folder else place.parent
+    product = find(place, PRODUCTS) if is_folder else None
+    maps = find_maps(place) if is_folder and (shape == "national" or (shape is None and product)) else {}
+    shape = shape or ("national" if maps else "catchments")
+    for line in product.plan(file.path for files in maps.values() for file in files) if product else ():
+        say(line)
+    if is_folder and product is None and not maps:
+        refuse_maps_alone(place, has_record=(place / RECORDS[0]).exists())
+    record = own_record(folder, bool(maps)) if is_folder and product is None else place
+    if record is None:
+        raise InputError(nothing_in(place, maps))
+    with_maps = shape == "national" and product is None and not maps and _has_maps(record)
+    told = product is not None and product.traits is not None
+    if attributes is None and not told and (is_folder or (shape == "national" and not with_maps)):
+        attributes = one_of(folder, ATTRIBUTES_FILE)
+    if shape == "catchments":
+        return prepare_catchments(product or record, attributes, out, period, training_period, say)
+    if maps:
+        gauges = _gauges(product, record, attributes)
+        refuse_unplaced(gauges, record, attributes, say)
+        options: dict[str, Any] = {"land_threshold": land_threshold, "allow_missing": allow_missing, "say": say}
+        options["sources"] = _sources(record, gauges[[n for n in ("riverflow",) if n in gauges]], attributes)
+        return prepare_mapped(folder, maps, gauges, out, period, training_period, **options)
+    if product is not None:
+        raise InputError(f"{folder}: no maps of days beside its gauges; put HadUK-Grid, CHESS or ERA5-Land there")
+    training_period = training_period or TRAINING_PERIOD
+    if with_maps:
+        return prepare_maps(record, attributes, out, period, training_period, land_threshold=land_threshold)
+    mask = one_of(folder, ("*land*.npz", "*mask*.pt"))
+    what = "*attributes*.csv" if attributes is None else "*land*.npz or *mask*.pt"
+    if attributes is None or mask is None:
+        raise InputError(f"{folder}: no {what} in it, which a national record needs; put one there")
+    normals: dict[str, Any] = {
+        "rain_normal": one_of(folder, ("rainfall_*_mon_*.nc",)),
+        "temperature_normal": one_of(folder, ("tas_*_mon_*.nc",)),
+    }
+    return prepare_national(
+        record, attributes, mask, out, period, training_period, **normals, land_threshold=land_threshold
+    )
+
+
+def _gauges(product: Found | None, record: Path, attributes: str | Path | None) -> xr.Dataset:
+    """The gauges that lie beside maps."""
+    if product is not None:
+        return product.read(None if attributes is None else nrfa.read(attributes))
+    return read(record, attributes)
+
+
+def _has_maps(record: Path) -> bool:
+    """Whether a file holds maps over cells; a Zarr folder always goes that way, since CAMELS-GB comes as NetCDF."""
+    if record.suffix != ".nc":
+        return record.suffix == ".zarr"
+    with open_file(record) as raw:
+        return "cell" in raw.dims
+
+
+def _sources(source: str | Path, record: xr.Dataset, *others: str | Path | None) -> list[dict[str, Any]]:
+    return [source_of(source, record), *(source_of(path) for path in others if path is not None)]
+
+
+def _write(
+    record: xr.Dataset,
+    out: str | Path,
+    source: str | Path,
+    attributes: str | Path | None,
+    training_period: tuple[str, str],
+    grid: GridSpec | None = None,
+) -> str:
+    """A store of a record as it is."""
+    sources = _sources(source, record, attributes)
+    scaling = Scaling.fit(record, training_period)
+    return write_store(record, out, scaling=scaling, sources=sources, grid=grid, training_period=training_period)

@@ -1,0 +1,259 @@
+"""Scaling: each variable transformed, then standardised by what was observed in the training period."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import get_args
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from hydromae.errors import InputError
+from hydromae.io.parse import parse_period
+from hydromae.progress import counted
+from hydromae.variables import ATTRIBUTES, VARIABLES, Transform
+
+LOG_OFFSET = 0.01
+SMALLEST_STD = 1e-6
+LARGEST_SCALE = 1e4  # no transformed quantity is larger, or spreads wider
+FIT_DAYS = 900  # days held at a time while the moments are streamed
+AT_ONCE = 2**16  # values, which stay in the processor's cache while they are transformed and summed
+
+
+def apply_transform(transform: Transform, values: np.ndarray) -> np.ndarray:
+    """Root is sqrt(max(x, 0)), log is ln(max(x, 0) + 0.01), none is x; NaN passes."""
+    if transform == "root":
+        return np.sqrt(np.maximum(values, 0))
+    if transform == "log":
+        return np.log(np.maximum(values, 0) + LOG_OFFSET)
+    return values
+
+
+def undo_transform(transform: Transform, values: np.ndarray) -> np.ndarray:
+    """The inverse of `apply_transform`; a negative root or a value below ln 0.01 stands for zero."""
+    if transform == "root":
+        return np.square(np.maximum(values, 0))
+    if transform == "log":
+        return np.maximum(np.exp(values) - LOG_OFFSET, 0)
+    return values
+
+
+def training_days(dataset: xr.Dataset, training_period: tuple[str, str]) -> xr.Dataset:
+    """The days of a record that training may see; a period without any is refused."""
+    parse_period(training_period)
+    days = dataset.sel(time=slice(*training_period))
+    if days.sizes["time"] == 0:
+        first, last = (str(dataset["time"].values[i])[:10] for i in (0, -1))
+        raise InputError(
+            f"training period {training_period[0]}/{training_period[1]}: no day of it is in the record, "
+            f"{first} … {last}; choose another training period"
+        )
+    return days
+
+
+@dataclass(frozen=True)
+class VariableScaling:
+    """How one variable or attribute is scaled: (transform(x) − mean) / std."""
+
+    transform: Transform
+    mean: float
+    std: float
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Scaling of every variable and attribute, by name.
+
+    Fitted on observed values of training days (and training catchments) only, pooled over sites: no site is scaled by
+    its own statistics, because an ungauged river has none.
+
+    Attributes:
+        ranges (mapping of str to (float, float)): Smallest and largest value of each attribute among the training catchments,
+            in its own units; empty where that is not known. No scaled value depends on it, so two scalings are equal whatever
+            their ranges.
+    """
+
+    variables: Mapping[str, VariableScaling]
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict, compare=False)
+
+    @classmethod
+    def fit(
+        cls,
+        dataset: xr.Dataset,
+        training_period: tuple[str, str],
+        catchments: Sequence[int] | Sequence[str] | np.ndarray | None = None,
+    ) -> Scaling:
+        """Mean and standard deviation of the transformed, observed values.
+
+        Args:
+            dataset: A water record; streamed `FIT_DAYS` days at a time.
+            training_period (str, str): First and last training day; days outside are not read.
+            catchments: Training catchments; others are not read. Maps are not restricted by it.
+
+        Raises:
+            InputError: No training day in the dataset, or a variable of which nothing was observed on those days.
+        """
+        chosen = dataset if catchments is None else dataset.sel(catchment=np.asarray(catchments))
+        days = training_days(chosen, training_period)
+        names = [str(n) for n in dataset.data_vars if n in VARIABLES]
+        moments = Moments(training_period)
+        for name in names:
+            starts = range(0, days.sizes["time"], FIT_DAYS)
+            # a block keeps what it has read: hold one at a time
+            for start in counted(starts, f"blocks of {name} scaled", len(starts)):
+                moments.add(name, days[name].isel(time=slice(start, start + FIT_DAYS)).values)
+        return moments.scaling(names, chosen)
+
+    def __getitem__(self, name: str) -> VariableScaling:
+        if name not in self.variables:
+            raise InputError(
+                f"scaling: {name} is not in it (it has {', '.join(self.variables)}); prepare the store anew"
+            )
+        return self.variables[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.variables
+
+    def scale(self, name: str, array: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """Values in canonical units as scaled values of the same dtype; NaN passes."""
+        by = self[name]
+        return ((apply_transform(by.transform, array) - by.mean) / by.std).astype(array.dtype)
+
+    def unscale(self, name: str, array: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """Scaled values back in canonical units, of the same dtype; NaN passes."""
+        by = self[name]
+        return undo_transform(by.transform, array * by.std + by.mean).astype(array.dtype)
+
+    def with_ranges(self, attributes: xr.Dataset) -> Scaling:
+        """The scaling with the range of every attribute widened to what these training catchments have of it.
+
+        Args:
+            attributes: `(catchment)` variables in their own units, NaN where unknown.
+        """
+        ranges = dict(self.ranges)
+        for name in (a.name for a in ATTRIBUTES if a.name in self.variables and a.name in attributes.variables):
+            values = attributes[name].values.astype(np.float64)
+            known = [*values[np.isfinite(values)].tolist(), *ranges.get(name, ())]
+            ranges |= {name: (min(known), max(known))} if known else {}
+        return replace(self, ranges=ranges)
+
+    def to_json(self) -> str:
+        """As JSON: `{name: {"transform", "mean", "std"}}`, with "low" and "high" of an attribute whose range is known."""
+        ends = {name: {"low": low, "high": high} for name, (low, high) in self.ranges.items()}
+        return json.dumps({name: asdict(scaling) | ends.get(name, {}) for name, scaling in self.variables.items()})
+
+    @classmethod
+    def from_json(cls, text: str) -> Scaling:
+        """From what `to_json` wrote."""
+        try:
+            held = json.loads(text).items()
+            entries = {n: (e["transform"], float(e["mean"]), float(e["std"])) for n, e in held}
+            ranges = {n: (float(e["low"]), float(e["high"])) for n, e in held if "low" in e or "high" in e}
+        except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
+            raise InputError(
+                f"scaling: not the JSON of a scaling ({str(text)[:60]!r}); prepare the store anew"
+            ) from error
+        for name, (_, mean, std) in entries.items():
+            if not (abs(mean) <= LARGEST_SCALE and 0 < std <= LARGEST_SCALE):
+                raise InputError(f"scaling: {name} has mean {mean:g} and std {std:g}; prepare the store anew")
+        for name, (low, high) in ranges.items():
+            if not -np.inf < low <= high < np.inf:
+                raise InputError(f"scaling: {name} has the range {low:g} … {high:g}; prepare the store anew")
+        unknown = {str(transform) for transform, _, _ in entries.values()} - set(get_args(Transform))
+        if unknown:
+            raise InputError(f"scaling: transform {unknown.pop()!r} is not known; prepare the store anew")
+        return cls({name: VariableScaling(*entry) for name, entry in entries.items()}, ranges)
+
+
+def _moments(values: xr.DataArray, transform: Transform) -> VariableScaling:
+    return _Sums.of(values.values, transform).scaling(transform)
+
+
+class Moments:
+    """Mean and spread of variables whose days come block by block, in any order."""
+
+    def __init__(self, training_period: tuple[str, str]) -> None:
+        self.period = training_period
+        self.sums: dict[str, _Sums] = {}
+
+    def add(self, name: str, values: np.ndarray) -> None:
+        """Values of training days of a variable, in canonical units, NaN where unobserved."""
+        before = self.sums.get(name, _Sums(0, 0.0, 0.0))
+        self.sums[name] = before.merge(_Sums.of(values, VARIABLES[name].transform))
+
+    def scaling(self, names: Sequence[str], attributes: xr.Dataset) -> Scaling:
+        """Of variables from what was added, of attributes from a dataset that holds them.
+
+        Raises:
+            InputError: Nothing was observed of one of the variables.
+        """
+        for name in names:
+            if name not in self.sums or self.sums[name].count == 0:
+                first, last = self.period
+                raise InputError(
+                    f"training period {first}/{last}: no {name} was observed in it; choose another training period"
+                )
+        present = [a for a in ATTRIBUTES if a.name in attributes.variables]
+        return Scaling(
+            {name: self.sums[name].scaling(VARIABLES[name].transform) for name in names}
+            | {a.name: _moments(attributes[a.name], a.transform) for a in present}
+        ).with_ranges(attributes)
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Count, mean and sum of squared deviations; merged after Chan, Golub and LeVeque (1983), eq. 2.1."""
+
+    count: int
+    mean: float
+    squares: float
+
+    @classmethod
+    def of(cls, values: np.ndarray, transform: Transform) -> _Sums:
+        total, flat = cls(0, 0.0, 0.0), values.reshape(-1)
+        for start in range(0, len(flat), AT_ONCE):
+            total = total.merge(cls._at_once(flat[start : start + AT_ONCE], transform))
+        return total
+
+    @classmethod
+    def _at_once(cls, values: np.ndarray, transform: Transform) -> _Sums:
+        finite = np.isfinite(values)
+        kept = values if finite.all() else values[finite]
+        seen = apply_transform(transform, kept.astype(np.float64))
+        if seen.size == 0:
+            return cls(0, 0.0, 0.0)
+        mean = seen.mean()
+        apart = np.subtract(seen, mean, out=seen)
+        return cls(seen.size, float(mean), float(np.square(apart, out=apart).sum()))
+
+    def merge(self, other: _Sums) -> _Sums:
+        count = self.count + other.count
+        if count == 0:
+            return self
+        step = other.mean - self.mean
+        mean = self.mean + step * other.count / count
+        return _Sums(count, mean, self.squares + other.squares + step**2 * self.count * other.count / count)
+
+    def scaling(self, transform: Transform) -> VariableScaling:
+        """A constant (or nothing at all, for an attribute) is scaled by one, not divided by zero."""
+        std = float(np.sqrt(self.squares / self.count)) if self.count else 0.0
+        return VariableScaling(transform, self.mean, std if std > SMALLEST_STD else 1.0)
+
+
+def without(dataset: xr.Dataset, held_out: tuple[str, ...]) -> xr.Dataset:
+    """A record of the other catchments: what is held out is gone before anything is laid on sites or cut into windows.
+
+    Raises:
+        InputError: If a held-out catchment is not in the record, or none is left.
+    """
+    names = np.array([str(name) for name in dataset["catchment"].values])
+    unknown = sorted(set(held_out) - set(names.tolist()))
+    if unknown:
+        raise InputError(f"data.held_out: the store has no catchment '{unknown[0]}'; name catchments that it has")
+    kept = np.flatnonzero(~np.isin(names, held_out))
+    if not len(kept):
+        raise InputError(f"data.held_out: holds out all {len(names)} catchments; leave some to learn from")
+    return dataset if len(kept) == len(names) else dataset.isel(catchment=kept)

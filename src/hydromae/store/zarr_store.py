@@ -1,0 +1,301 @@
+"""The store: one Zarr v3 group that holds a prepared water record, its scaling and its sources."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from hydromae.errors import InputError
+from hydromae.grid import GridSpec
+from hydromae.io.atomic import UNWRITABLE, sha256, unwritten
+from hydromae.io.credits import credit_of
+from hydromae.io.outputs import holding, new_place
+from hydromae.io.parse import grid_from_json, parse_period, sources_from_json
+from hydromae.io.safety import BROKEN, check_zarr
+from hydromae.progress import counted, tell
+from hydromae.store.scaling import Scaling
+from hydromae.store.validate import check_record, reading
+from hydromae.variables import ATTRIBUTES, VARIABLES
+
+FORMAT = "hydromae-store-1"
+ANSWERED = "riverflow_origin"
+CHUNK_DAYS = 30
+SHARD_DAYS = 900
+CODECS = (BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec())
+"""Every chunk ends in a checksum, so that damage is never taken for values."""
+
+
+def write_store(
+    dataset: xr.Dataset,
+    path: str | Path,
+    *,
+    scaling: Scaling,
+    sources: Sequence[dict[str, Any]],
+    grid: GridSpec | None = None,
+    training_period: tuple[str, str] | None = None,
+) -> str:
+    """Write a record as a store, `SHARD_DAYS` days at a time.
+
+    Args:
+        dataset: A water record (design, section 10), lazy or in memory.
+        path: Where the store will lie; nothing may be there yet. It is built beside it and renamed, so a store that can be
+            opened is whole. What an interrupted run left aside is cleared by the next one.
+        scaling: Fitted on the training period.
+        sources: File, hash and units of each source (`source_of`).
+        grid: Of the maps; needed where there is a dimension `cell`.
+        training_period (str, str), optional: The days `scaling` was fitted on.
+
+    Returns:
+        str: The path.
+
+    Raises:
+        InputError: Something lies at `path` already.
+    """
+    with building(path) as aside:
+        write_blocks(aside, dataset, blocks_of(dataset))
+        stamp(aside, scaling=scaling, sources=sources, grid=grid, training_period=training_period)
+    return str(path)
+
+
+def blocks_of(dataset: xr.Dataset) -> Iterator[xr.Dataset]:
+    """The dataset in consecutive, loaded pieces of `SHARD_DAYS` days."""
+    for start in range(0, dataset.sizes["time"], SHARD_DAYS):
+        yield dataset.isel(time=slice(start, start + SHARD_DAYS)).load()
+
+
+@contextmanager
+def building(path: str | Path) -> Iterator[str]:
+    """Give a place beside `path` to build in; rename it to `path` at the end, remove it on failure.
+
+    One process at a time writes a path: what lies aside from an earlier, killed run is removed first.
+    """
+    system, name = fsspec.url_to_fs(str(path))
+    with holding(new_place(Path(path))) if "file" in system.protocol else nullcontext():
+        if system.exists(name):
+            raise InputError(f"{path}: something is there already; remove it or choose another place")
+        for left in system.glob(f"{glob.escape(name)}.partial-*"):
+            if re.fullmatch(r"[0-9a-f]+", left.rpartition("-")[2]):
+                system.rm(left, recursive=True)
+        aside = f"{name}.partial-{uuid.uuid4().hex[:8]}"
+        try:
+            yield aside if "file" in system.protocol else system.unstrip_protocol(aside)
+            Path(aside).rename(name) if "file" in system.protocol else system.mv(aside, name, recursive=True)
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            raise unwritten(path, error) from error
+        finally:
+            if system.exists(aside):
+                system.rm(aside, recursive=True)
+
+
+def write_blocks(aside: str, template: xr.Dataset, blocks: Iterable[xr.Dataset]) -> None:
+    """Write the shape of `template` (its series may be lazy), then each block of consecutive days into its place.
+
+    Blocks are `SHARD_DAYS` days long (the last may be shorter), so that no shard is written twice.
+    """
+    timed = [name for name in template.data_vars if "time" in template[name].dims]
+    static = template.drop_vars(timed).drop_encoding().compute()
+    # Zarr v3 specifies strings of variable length only
+    text = {name: static[name].astype(object) for name in static.variables if static[name].dtype.kind == "U"}
+    lazy = static.assign_coords(text).assign({name: _hollow(template[name]) for name in timed})
+    encoding: dict[Any, dict[str, Any]] = {name: {"compressors": CODECS} for name in static.variables}
+    encoding |= {name: _encoding(template[name]) for name in timed}
+    encoding["time"] = {"units": "days since 1900-01-01", "dtype": "int32", "compressors": CODECS}
+    lazy.to_zarr(
+        aside, mode="w", zarr_format=3, consolidated=False, encoding=encoding, compute=False, align_chunks=False
+    )
+    start = 0
+    for block in blocks:
+        days = slice(start, start + block.sizes["time"])
+        start = days.stop
+        values = block[timed].reset_coords(drop=True).drop_encoding()
+        values = values.drop_vars(list(values.coords))
+        values.to_zarr(aside, region={"time": days}, consolidated=False, zarr_format=3)
+        tell("days written", start, template.sizes["time"])
+    if start != template.sizes["time"]:
+        raise ValueError(f"{start} of {template.sizes['time']} days came in blocks")
+
+
+def _hollow(values: xr.DataArray) -> xr.DataArray:
+    import dask.array as da  # only to describe an array without holding it
+
+    empty = da.empty(values.shape, dtype=np.float32, chunks=(SHARD_DAYS, *values.shape[1:]))
+    return xr.DataArray(empty, dims=values.dims, attrs=values.attrs)
+
+
+def _encoding(values: xr.DataArray) -> dict[str, Any]:
+    days, *sites = values.shape
+    chunk = min(CHUNK_DAYS, days)
+    shard = chunk * max(1, min(SHARD_DAYS // CHUNK_DAYS, -(-days // chunk)))
+    chunks, shards = (chunk, *sites), (shard, *sites)
+    return {
+        "chunks": chunks,
+        "shards": shards,
+        "compressors": CODECS,
+        "dtype": "float32",
+        "_FillValue": np.nan,
+    }
+
+
+def stamp(
+    aside: str,
+    *,
+    scaling: Scaling,
+    sources: Sequence[dict[str, Any]],
+    grid: GridSpec | None,
+    training_period: tuple[str, str] | None,
+) -> None:
+    """Write what makes the group a store, last: format, scaling, sources, grid, training period."""
+    attrs: dict[str, Any] = {
+        "Conventions": "CF-1.11",
+        "scaling": scaling.to_json(),
+        "sources": json.dumps(list(sources)),
+        "hydromae_format": FORMAT,
+    }
+    credits = dict.fromkeys(str(source["credit"]) for source in sources if "credit" in source)
+    attrs |= {"source": "; ".join(credits)} if len(credits) > 1 else {}
+    if grid is not None:
+        attrs["grid"] = json.dumps(asdict(grid))
+    if training_period is not None:
+        attrs["training_period"] = "/".join(training_period)
+    zarr.open_group(aside, mode="r+").update_attributes(attrs)
+
+
+def is_store(path: str | Path) -> bool:
+    """True where a hydromae store lies at a path or URL; an answer is none, even if its group has the stamp of a store."""
+    system, name = fsspec.url_to_fs(str(path))
+    try:
+        stamp = json.loads(system.cat_file(f"{name}/zarr.json"))["attributes"]["hydromae_format"]
+    except BROKEN:
+        return False
+    return stamp == FORMAT and not _is_answer(path)
+
+
+def _is_answer(path: str | Path) -> bool:
+    """Whether a group holds what `predict` answered."""
+    system, name = fsspec.url_to_fs(str(path))
+    return system.exists(f"{name}/{ANSWERED}/zarr.json") or system.exists(f"{name}/{ANSWERED}/.zarray")
+
+
+def open_store(path: str | Path) -> xr.Dataset:
+    """The record in a store, its values read when they are asked for.
+
+    Raises:
+        InputError: Nothing is there, or it is not a store.
+    """
+    system, name = fsspec.url_to_fs(str(path))
+    if not system.exists(name):
+        raise InputError(f"{path}: no such store; make one with hydromae prepare")
+    if _is_answer(path):
+        raise InputError(
+            f"{path}: is an answer ({ANSWERED} in it), no store; hydromae prepare makes one of what was observed"
+        )
+    if not is_store(path):
+        raise InputError(f"{path}: not a hydromae store (no {FORMAT} stamp); make one with hydromae prepare")
+    check_zarr(path)
+    with reading(path):
+        stored = xr.open_zarr(str(path), consolidated=False, zarr_format=3, chunks=None)
+        for values in stored.variables.values():
+            if values.ndim < 2:
+                values.load()
+    check_record(stored, str(path))
+    text = {name: stored[name].astype(object).astype(str) for name in stored.coords if stored[name].dtype.kind in "OT"}
+    order = [name for name in (*VARIABLES, *(a.name for a in ATTRIBUTES)) if name in stored.data_vars]
+    ordered = {name: stored[name] for name in (*order, *(n for n in stored.data_vars if n not in order))}
+    return stored.drop_vars(list(ordered)).assign(ordered).assign_coords(text)
+
+
+def blocks_read(values: xr.DataArray, path: str | Path) -> Iterator[np.ndarray]:
+    """The values of a store's variable, `SHARD_DAYS` days at a time.
+
+    Raises:
+        InputError: A chunk does not agree with its checksum, or cannot be unpacked.
+    """
+    starts = range(0, values.sizes["time"], SHARD_DAYS)
+    for start in counted(starts, f"blocks of {values.name}", len(starts)):
+        with reading(path):
+            block = values.isel(time=slice(start, start + SHARD_DAYS)).values
+        yield block
+
+
+def check_store(path: str | Path) -> None:
+    """Read a store once from end to end, so that damage is found before hours of work and not amid them.
+
+    Raises:
+        InputError: As `open_store` and `blocks_read`.
+    """
+    stored = open_store(path)
+    for name in (n for n in stored.data_vars if stored[n].ndim == 2):
+        for _ in blocks_read(stored[name], path):
+            pass
+
+
+def load_store(path: str | Path) -> xr.Dataset:
+    """As `open_store`, its values in memory.
+
+    Raises:
+        InputError: As `open_store` and `blocks_read`.
+    """
+    stored = open_store(path)
+    with reading(path):
+        for values in counted(stored.variables.values(), "variables read", len(stored.variables)):
+            values.load()
+    return stored
+
+
+def _attribute(dataset: xr.Dataset, name: str) -> str:
+    if name not in dataset.attrs:
+        raise InputError(f"the record has no attribute {name}; open it from a store made with hydromae prepare")
+    return str(dataset.attrs[name])
+
+
+def scaling_of(dataset: xr.Dataset) -> Scaling:
+    """The scaling that a store carries."""
+    return Scaling.from_json(_attribute(dataset, "scaling"))
+
+
+def grid_of(dataset: xr.Dataset) -> GridSpec:
+    """The grid of a store's maps."""
+    return grid_from_json(_attribute(dataset, "grid"), "the store's grid")
+
+
+def sources_of(dataset: xr.Dataset) -> list[dict[str, Any]]:
+    """File, hash and units of each source of a store."""
+    return sources_from_json(_attribute(dataset, "sources"), "the store")
+
+
+def training_period_of(dataset: xr.Dataset) -> tuple[str, str]:
+    """First and last training day of a store."""
+    first, _, last = _attribute(dataset, "training_period").partition("/")
+    parse_period((first, last))
+    return first, last
+
+
+def source_of(path: str | Path, record: xr.Dataset | None = None, credit: str = "") -> dict[str, Any]:
+    """Name and SHA-256 of a file or a Zarr folder that was read, and units and credit of its record, where there are any."""
+    place = Path(path)
+    if place.is_dir():
+        files = sorted(p for p in place.rglob("*") if p.is_file())
+        counting = counted(files, f"sums of the files of {place.name}", len(files))
+        digest = hashlib.sha256("".join(f"{p.relative_to(place)} {sha256(p)}\n" for p in counting).encode()).hexdigest()
+    else:
+        digest = sha256(place)
+    variables = [] if record is None else [str(name) for name in record.data_vars if name in VARIABLES]
+    found = {"file": place.name, "sha256": digest, "units": {n: VARIABLES[n].units for n in variables}}
+    credit = credit or ("" if record is None else credit_of(record.attrs))
+    return found | ({"credit": credit} if credit else {})

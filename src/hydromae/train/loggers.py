@@ -1,0 +1,197 @@
+"""Trackers: the lines of the journal, on W&B or TensorBoard too. They may be absent or fail; a run never ends by them."""
+
+from __future__ import annotations
+
+import json
+import netrc
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from hydromae.config import Config
+from hydromae.errors import InputError, first_line
+from hydromae.io.atomic import write_whole
+from hydromae.progress import LOG
+
+WANDB_ID, TENSORBOARD = "wandb-run-id", "tensorboard"
+INIT_SECONDS, FINISH_SECONDS = 30.0, 60.0  # for which W&B, where it has an account, may try to reach its server
+
+
+class Writer(Protocol):
+    """What a tracker writes to."""
+
+    def write(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Note the numbers of a step."""
+        ...
+
+    def close(self, failed: bool) -> None:
+        """Write what is still held; `failed` says that the run ended by an error."""
+        ...
+
+
+class Tracker:
+    """A function of a journal's lines, and a context that closes what it opened.
+
+    It opens at the first line. Whatever goes wrong there is said once; after that the journal goes on alone.
+
+    Args:
+        name: What the user chose, for messages.
+        make: From the first step that is written to the writer; None tracks nothing.
+    """
+
+    def __init__(self, name: str, make: Callable[[int], Writer] | None) -> None:
+        self.name, self._make = name, make
+        self._writer: Writer | None = None
+
+    def __call__(self, line: Mapping[str, Any]) -> None:
+        """Hand on the numbers of a line under their names, those of a modality as `mse/riverflow`."""
+        if self._make is None:
+            return
+        try:
+            if self._writer is None:
+                self._writer = self._make(int(line["step"]))
+            self._writer.write(int(line["step"]), flat(line))
+        except Exception as error:
+            self._give_up(error)
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            try:
+                writer.close(failed=kind is not None)
+            except Exception as error:
+                self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        self._make = self._writer = None
+        LOG.warning("tracker %s: %s; training goes on, with journal.jsonl alone", self.name, first_line(error))
+
+
+def flat(line: Mapping[str, Any]) -> dict[str, float]:
+    """Numbers of a journal's line but its step, under flat names; None and words are left out."""
+    found: dict[str, float] = {}
+    for key, value in line.items():
+        if isinstance(value, Mapping):
+            found |= {f"{key}/{name}": float(part) for name, part in value.items() if part is not None}
+        elif isinstance(value, int | float) and key != "step":
+            found[key] = float(value)
+    return found
+
+
+def open_tracker(config: Config, out: Path, first: bool = True) -> Tracker:
+    """The tracker of `train.tracker`, whose files lie in the run's folder `out`; nothing is opened or written yet.
+
+    Of several processes only the first one tracks.
+
+    Raises:
+        InputError: If a tracker is named outright that is not installed. `auto` takes what is there, or nothing.
+    """
+    makers: dict[str, Callable[[int], Writer]] = {
+        "wandb": lambda first: _WandB(config, out),
+        "tensorboard": lambda first: _TensorBoard(out, first),
+    }
+    chosen = config.train.tracker
+    if chosen == "none" or not first:
+        return Tracker(chosen, None)
+    there = {"wandb": _has_wandb, "tensorboard": _has_tensorboard}
+    if chosen == "auto":
+        name = next((name for name, is_there in there.items() if is_there()), None)
+        return Tracker(name or chosen, makers[name] if name else None)
+    if not there[chosen]():
+        raise InputError(
+            f"train.tracker '{chosen}': is not installed; pip install 'hydromae[{chosen}]', or choose auto or none"
+        )
+    return Tracker(chosen, makers[chosen])
+
+
+def _has_wandb() -> bool:
+    try:
+        from wandb import init  # noqa: F401, a folder of offline runs that is called wandb can be imported, but has no init
+    except ImportError:
+        return False
+    return True
+
+
+def _has_tensorboard() -> bool:
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+class _TensorBoard:
+    """Event files in `tensorboard/`; what an interrupted run wrote at or after the first step is purged when read."""
+
+    def __init__(self, out: Path, first: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._events = SummaryWriter(str(out / TENSORBOARD), purge_step=first)
+
+    def write(self, step: int, numbers: Mapping[str, float]) -> None:
+        for name, value in numbers.items():
+            self._events.add_scalar(name, value, step)
+        self._events.flush()
+
+    def close(self, failed: bool) -> None:
+        self._events.close()
+
+
+class _WandB:
+    """A W&B run, the same one when training goes on; offline, in the run's folder, where there is no account."""
+
+    def __init__(self, config: Config, out: Path) -> None:
+        import wandb
+
+        self._run = wandb.init(
+            project=config.train.wandb_project,
+            entity=config.train.wandb_entity,
+            dir=str(out),
+            name=out.name,
+            id=_run_id(out / WANDB_ID),
+            resume="allow",
+            mode=_mode(),
+            config=json.loads(config.to_json()),
+            settings=wandb.Settings(
+                console="off", quiet=True, init_timeout=INIT_SECONDS, finish_timeout=FINISH_SECONDS
+            ),
+        )
+
+    def write(self, step: int, numbers: Mapping[str, float]) -> None:
+        self._run.log(dict(numbers), step=step)
+
+    def close(self, failed: bool) -> None:
+        self._run.finish(exit_code=int(failed))
+
+
+def _run_id(file: Path) -> str:
+    """The id that the run has on W&B, made up once."""
+    if not file.is_file():
+        write_whole(file, uuid.uuid4().hex[:8], "make room there, or train without a tracker")
+    return file.read_text(encoding="utf-8").strip()
+
+
+def _mode() -> Any:
+    """WANDB_MODE; but online only with an account, because W&B would ask for one and wait."""
+    wanted = os.environ.get("WANDB_MODE") or "online"
+    return "offline" if wanted == "online" and not _has_account() else wanted
+
+
+def _has_account() -> bool:
+    """True where W&B would find a key without asking: in the environment, or in a netrc file."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").netloc
+    named = os.environ.get("NETRC")
+    files = [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]
+    file = next((file for file in files if file.is_file()), None)
+    try:
+        return file is not None and netrc.netrc(file).authenticators(host) is not None
+    except (netrc.NetrcParseError, OSError):
+        return False

@@ -1,0 +1,71 @@
+"""The journal: one JSON object a line, so that any program can follow a run."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydromae.errors import InputError
+from hydromae.io.atomic import write_whole
+
+FAULT, REMEDY = "the journal cannot be written", "mend that, and go on with --resume"
+
+
+@dataclass(frozen=True)
+class Journal:
+    """`journal.jsonl`: step, epoch, losses, lr, gradient_norm, loss_scale, skipped, precision, seconds, and mse by modality.
+
+    A modality without targets in a step has the mse null.
+
+    Attributes:
+        follow: Called with every line once it is in the file (`trackers.open_tracker`).
+    """
+
+    path: Path
+    follow: Callable[[Mapping[str, Any]], None] = lambda line: None
+
+    def write(self, **values: float | int | str | Mapping[str, float | None] | None) -> None:
+        """Append a line, in the file when the call returns; what is not finite is written as null, as JSON has no NaN.
+
+        Raises:
+            InputError: If the disk is full, or the file cannot be written.
+        """
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(_finite(values), allow_nan=False) + "\n")
+        except OSError as error:
+            raise InputError(f"{self.path}: {FAULT} ({error.strerror}); {REMEDY}") from error
+        self.follow(values)
+
+    def read(self) -> list[dict[str, Any]]:
+        """All lines; a last line that a crash cut short is left out.
+
+        Raises:
+            InputError: If a line is not the record of a step.
+        """
+        if not self.path.exists():
+            return []
+        try:
+            text = self.path.read_text(encoding="utf-8") if self.path.is_file() else "no file\n"
+            lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+            sound = all(type(line["step"]) is int for line in lines)
+        except (ValueError, TypeError, KeyError, RecursionError):
+            sound = False
+        if not sound:
+            raise InputError(f"{self.path}: holds a line that is no record of a step; restore the file, or delete it")
+        return lines
+
+    def rewind(self, step: int) -> None:
+        """Forget what was written after a step, before training goes on from there."""
+        kept = [json.dumps(line) + "\n" for line in self.read() if line["step"] <= step]
+        write_whole(self.path, "".join(kept), REMEDY, FAULT)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(part) for key, part in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,72 @@
+"""Folders of runs that lie side by side, each named with the time it began."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import torch
+
+from hydromae.distributed import World
+from hydromae.errors import InputError
+
+STAMP = "%Y-%m-%dT%H-%M-%S"
+DAY = 86_400
+"""Seconds of a day."""
+
+
+def refuse_both(new_run: bool, resume: bool) -> None:
+    """Refuse a run that is to be new and to go on.
+
+    Raises:
+        InputError: If both are asked for.
+    """
+    if new_run and resume:
+        raise InputError("--new-run and --resume: one begins a run, the other goes on with one; give one of them")
+
+
+@contextmanager
+def run_folder(out: Path, new_run: bool, world: World) -> Iterator[Path]:
+    """The folder of a run: `out`, or a new one inside it, which is gone again where nothing was written into it."""
+    folder = new_folder(out, world) if new_run else out
+    try:
+        yield folder
+    except InputError:
+        if new_run and world.first:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
+
+
+def new_folder(out: Path, world: World) -> Path:
+    """Make a folder inside `out` for a run that begins now, named with the time [UTC], the same in every process.
+
+    Raises:
+        InputError: In every process, where the first one cannot make it.
+    """
+    second, fault = 0, None
+    if world.first:
+        try:
+            second = _made(out, int(time.time()))
+        except OSError as error:
+            fault = f"{out}: cannot be written ({error.strerror}); make room there, or name another folder"
+    world.agree(fault)
+    days, seconds = world.sum(torch.tensor(divmod(second, DAY))).tolist()  # each is exact also in fp32
+    return out / _name(int(days) * DAY + int(seconds))
+
+
+def _made(out: Path, second: int) -> int:
+    """The first second from `second` on whose folder was not there and now is."""
+    out.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            (out / _name(second)).mkdir()
+            return second
+        except FileExistsError:
+            second += 1
+
+
+def _name(second: int) -> str:
+    return time.strftime(STAMP, time.gmtime(second))

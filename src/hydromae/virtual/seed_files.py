@@ -1,0 +1,121 @@
+"""Virtual GB in the seed's raw layout: every file of it, streamed block by block of days."""
+
+from __future__ import annotations
+
+import io
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from jaxtyping import Bool
+
+from hydromae.io import seed_layout
+from hydromae.io.seed_layout import MAPS, MISSING, SPLITS, MergedFile
+from hydromae.variables import ATTRIBUTES, VARIABLES
+from hydromae.virtual.record import country_of, measured_days
+from hydromae.virtual.truth import Block, VirtualBritain
+
+START, DAYS = "1970-01-01", 16801
+"""The seed's period: 1970-01-01 to 2015-12-31."""
+
+_ALWAYS_KNOWN = ("latitude", "longitude", "catchment-area")
+_EMPTY_SHARE = 1 / 400
+_COLUMNS = pa.schema(
+    [("date", pa.timestamp("ms")), ("ID", pa.int64()), ("evaporation", pa.float32()), ("discharge_vol", pa.float32())]
+)
+
+
+def write_seed(
+    folder: str | Path,
+    days: int = DAYS,
+    seed: int = 0,
+    start: str = START,
+    catchments: int = 604,
+    missing: bool = True,
+) -> None:
+    """Write the files of the seed: the truth of `virtual_record`, as float32, in its raw layout.
+
+    Args:
+        folder: Made where it is not there. Files whose period holds no day of the record are not written; the others hold the
+            days there are. Memory does not grow with `days` but for what one number a gauge and day takes.
+        days, seed, start, catchments: As in `virtual_record`.
+        missing: Whether gauges start late and have gaps, as in `virtual_catchments`; river flow before 1989 is missing
+            anyway.
+
+    Raises:
+        InputError: If a number is below 1 or `start` is no date.
+    """
+    folder = Path(folder)
+    country = country_of(days, seed, start, catchments)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_mask(folder / seed_layout.MASK, country)
+    _write_attributes(folder / seed_layout.ATTRIBUTES, country, np.random.default_rng([seed, catchments]))
+    time = np.datetime64(start, "D") + np.arange(days)
+    measured = np.repeat((time >= np.datetime64(seed_layout.FLOW_FROM))[:, None], catchments, axis=1)
+    if missing:
+        measured &= measured_days(np.random.default_rng([seed, days, catchments]), days, catchments)
+    shape = country.land.grid.shape
+    with ExitStack() as stack:
+        table = stack.enter_context(pq.ParquetWriter(folder / seed_layout.flow_file(catchments), _COLUMNS))
+        merged = [
+            (
+                split,
+                name,
+                stack.enter_context(MergedFile(folder / split.file(name), VARIABLES[name].units, inside, shape)),
+            )
+            for split in SPLITS
+            if len(inside := time[split.holds(time)])
+            for name in MAPS
+        ]
+        for block in country.blocks():
+            pick = slice(block.first, block.first + len(block.rain))
+            table.write_table(_rows(block, time[pick], measured[pick], country))
+            maps = _maps(block, country)
+            for name, values in maps.items():
+                seed_layout.write_months(folder, name, time[pick], values)
+            for split, name, file in merged:
+                file.append(maps[name][split.holds(time[pick])])
+
+
+def _maps(block: Block, country: VirtualBritain) -> dict[str, np.ndarray]:
+    held = {"precipitation": block.rain, "soil_moisture": block.soil_moisture, "temperature": block.temperature}
+    cell, shape = country.land.cell, country.land.grid.shape
+    return {name: seed_layout.on_grid(values, cell, shape) for name, values in held.items()}
+
+
+def _rows(block: Block, days: np.ndarray, measured: Bool[np.ndarray, "T C"], country: VirtualBritain) -> pa.Table:
+    """Long form, day by day: actual evaporation [mm/day] and river flow [m³/s], −99999 where a gauge did not measure."""
+    number, area = country.catchments.number, country.catchments.attributes["catchment-area"]
+    flow = np.where(measured, block.series["riverflow"] * area / 86.4, MISSING)
+    columns = (
+        np.repeat(days, len(number)).astype("datetime64[ms]"),
+        np.tile(number, len(days)),
+        block.series["evaporation"].ravel().astype(np.float32),
+        flow.ravel().astype(np.float32),
+    )
+    return pa.table([pa.array(column) for column in columns], schema=_COLUMNS)
+
+
+def _write_attributes(path: Path, country: VirtualBritain, generator: np.random.Generator) -> None:
+    """`id` and the 11 columns; a few numbers are unknown, never a position or an area."""
+    rivers = country.catchments
+    table = pd.DataFrame({a.name: rivers.attributes[a.name] for a in ATTRIBUTES})
+    names = [a.name for a in ATTRIBUTES if a.name not in _ALWAYS_KNOWN]
+    unknown = generator.random((len(table), len(names))) < _EMPTY_SHARE
+    table[names] = table[names].mask(unknown)
+    table.insert(0, "id", rivers.number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(path, index=False)
+
+
+def _write_mask(path: Path, country: VirtualBritain) -> None:
+    import torch  # only this file needs it, and it takes seconds to load
+
+    land = np.zeros(country.land.grid.shape, dtype=bool)
+    land.ravel()[country.land.cell] = True
+    image = io.BytesIO()  # torch's own writer fails on a full disk with an error that names no file
+    torch.save(torch.from_numpy(land), image)
+    path.write_bytes(image.getvalue())
