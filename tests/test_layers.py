@@ -20,11 +20,13 @@ ORDER = (
     "grid",
     "footprints",
     "config",
+    "presets",
     "runtime",
     "distributed",
     "io",
     "store",
     "datasets",
+    "data",
     "virtual",
     "batching",
     "preprocess",
@@ -167,6 +169,15 @@ def test_prediction_imports_nothing_of_training() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300)
     modules = done.stdout.split()
     assert "hydromae.inference.predictor" in modules and [m for m in modules if m.startswith("hydromae.train")] == []
+
+
+def test_former_import_paths_give_the_same_objects() -> None:
+    from hydromae.config import presets
+    from hydromae.data import readers
+    from hydromae.datasets import reader
+    from hydromae.presets import SEED, TINY
+
+    assert (TINY, SEED) == (presets.TINY, presets.SEED) and readers.load is reader.load
 
 
 PLANTED = {
