@@ -1,11 +1,13 @@
 """Units: many spellings, one meaning; unknown ones are refused."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 from hydromae.errors import InputError
 from hydromae.io import units
+from hydromae.io.table import from_dataset
 
 
 @pytest.mark.parametrize(
@@ -100,3 +102,43 @@ def test_volume_flow_needs_an_area():
     area = xr.DataArray([10.0, np.nan], dims="catchment", coords={"catchment": [5, 6]})
     with pytest.raises(InputError, match=r"catchment 6 .* catchment-area is unknown"):
         units.convert(flow, "riverflow", "m3 s-1", "a.nc", area)
+
+
+@pytest.mark.parametrize(
+    ("area", "units"), [(86.4, "km2"), (86.4e6, "m²"), (8640, "ha"), (86.4 / 2.589988110336, "mi2"), (86.4, None)]
+)
+def test_areas_are_canonical_before_they_turn_volumes_into_depths(area: float, units: str | None) -> None:
+    """2 m³/s over 86.4 km² are 2 mm/day, in whatever units the area comes."""
+    days = pd.date_range("2009-01-01", periods=40)
+    dataset = xr.Dataset(
+        {
+            "riverflow": (("time", "catchment"), np.full((40, 1), 2.0), {"units": "m3/s"}),
+            "latitude": ("catchment", [51.5], {"units": "degrees_north"}),
+            "longitude": ("catchment", [-1.5], {"units": "degrees_east"}),
+            "catchment-area": ("catchment", [area], {} if units is None else {"units": units}),
+            "minimum-altitude": ("catchment", [100.0], {"units": "feet"}),
+            "dpsbar": ("catchment", [0.1], {"units": "m/m"}),
+            "propwet": ("catchment", [35.0], {"units": "%"}),
+        },
+        {"time": days, "catchment": ["a"]},
+    )
+    record = from_dataset(dataset)
+    assert float(record["riverflow"][0, 0]) == pytest.approx(2.0)
+    expected = {"catchment-area": 86.4, "minimum-altitude": 30.48, "dpsbar": 100.0, "propwet": 0.35}
+    for name, value in expected.items():
+        assert float(record[name][0]) == pytest.approx(value)
+    assert record["minimum-altitude"].attrs["units"] == "m"
+
+
+def test_units_of_an_attribute_that_are_not_known_are_refused() -> None:
+    dataset = xr.Dataset(
+        {
+            "riverflow": (("time", "catchment"), np.full((5, 1), 2.0), {"units": "mm/day"}),
+            "latitude": ("catchment", [51.5]),
+            "longitude": ("catchment", [-1.5]),
+            "catchment-area": ("catchment", [10.0], {"units": "acres"}),
+        },
+        {"time": pd.date_range("2009-01-01", periods=5), "catchment": ["a"]},
+    )
+    with pytest.raises(InputError, match=r"units 'acres' of catchment-area are not known; convert it to km2"):
+        from_dataset(dataset)

@@ -18,6 +18,7 @@ from hydromae.io.attribute_ranges import check_attribute
 from hydromae.io.parse import parse_period
 from hydromae.io.safety import BROKEN, check_classic, check_hdf5, is_classic
 from hydromae.io.timestamps import local_time, refuse_step, step_in, whole_days
+from hydromae.io.units import convert_attribute
 from hydromae.io.unobserved import observed_only, unobserved_to_nan
 from hydromae.io.value_ranges import PROCESSING, in_range
 from hydromae.variables import ATTRIBUTES, VARIABLES
@@ -25,6 +26,7 @@ from hydromae.variables import ATTRIBUTES, VARIABLES
 METRES: Mapping[str, str] = dict.fromkeys(("easting", "northing"), "EPSG:27700")
 DEGREES: Mapping[str, str] = dict.fromkeys(("latitude", "longitude"), "EPSG:4326")
 STATIC = (*(a.name for a in ATTRIBUTES), "easting", "northing", "centroid_easting", "centroid_northing")
+ATTRIBUTE_UNITS = {attribute.name: attribute.units for attribute in ATTRIBUTES}
 TIMES = ("time", "valid_time", "date")
 READ_DAYS = 730  # days of a file held at a time while it is streamed
 READ_AT_ONCE = 2**24  # values of a file below which it is not streamed
@@ -192,11 +194,17 @@ def canonical(record: xr.Dataset, where: str) -> xr.Dataset:
 
 
 def static_attribute(values: xr.DataArray, where: str) -> xr.DataArray:
-    """A static attribute as float64, NaN where it is unknown; text, or a value that is physically impossible, is refused."""
+    """A static attribute as float64 in canonical units, NaN where it is unknown.
+
+    Raises:
+        InputError: Text, units that are not known, or a value that is physically impossible.
+    """
     if values.dims != ("catchment",) or values.dtype.kind not in "iuf":
         told = f"type {values.dtype} and dimensions {values.dims}"
         raise InputError(f"{where}: {values.name} has {told}; give one number for each catchment")
     known = observed_only(values).astype(np.float64)
+    if values.name in ATTRIBUTE_UNITS:
+        known = convert_attribute(known, str(values.name), ATTRIBUTE_UNITS[str(values.name)], where)
     check_attribute(str(values.name), known.values, known["catchment"].values, where)
     return known
 

@@ -12,7 +12,15 @@ import xarray as xr
 from hydromae.errors import InputError, first_line
 from hydromae.io.attributes import with_attributes
 from hydromae.io.best_column import best_of
-from hydromae.io.conventions import STATIC, canonical, open_file, plain_attributes, site_names, streamed
+from hydromae.io.conventions import (
+    STATIC,
+    canonical,
+    open_file,
+    plain_attributes,
+    site_names,
+    static_attribute,
+    streamed,
+)
 from hydromae.io.csv_parquet import Dialect, dialect_of, read_csv, read_parquet, read_text
 from hydromae.io.dataframe import FrameLayout, Layout
 from hydromae.io.dataset import DatasetLayout, find_dimension, measured
@@ -100,6 +108,8 @@ def read_dataset(
     if attributes is not None and "catchment" in dataset.dims:
         dataset = with_attributes(dataset, attributes, where)
     dataset = local_time(unanswered(measured(dataset), where))
+    # areas turn volumes of flow into depths, so they are canonical first
+    dataset = dataset.assign({n: static_attribute(dataset[n], where) for n in STATIC if n in dataset.variables})
     layout = DatasetLayout.of(unanswered(measured(given), where), where)
     record = dataset[[name for name in STATIC if name in dataset.variables]].reset_coords(drop=False)
     record = plain_attributes(record.assign_coords({n: c for n, c in dataset.coords.items() if n not in STATIC}))

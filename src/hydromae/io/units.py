@@ -49,6 +49,30 @@ VOLUME_RATES: dict[str, float] = {
     **dict.fromkeys(("ft3 s-1", "cfs", "cusec", "cusecs"), 0.028316846592),
 }
 """Volumes of flow in time, as `plain` writes them: how many m³/s each is. ML/day are megalitres in any capitals."""
+ATTRIBUTE_SPELLINGS: dict[str, dict[str, float]] = {
+    **dict.fromkeys(
+        ("degrees_north", "degrees_east"),
+        dict.fromkeys(("deg", "deg north", "deg n", "deg east", "deg e", "decimal deg", "deg decimal"), 1.0),
+    ),
+    "m": {
+        **dict.fromkeys(("m", "masl", "maod", "mod", "m asl", "m aod", "m amsl", "m a s l", "m above sea level"), 1.0),
+        "ft": 0.3048,
+        "km": 1000.0,
+    },
+    "km2": {
+        **dict.fromkeys(("km2", "sq km", "square km", "square kilometres", "square kilometers"), 1.0),
+        **dict.fromkeys(("m2", "sq m", "square m"), 1e-6),
+        **dict.fromkeys(("ha", "hectare", "hectares"), 0.01),
+        **dict.fromkeys(("mi2", "sq mi", "square miles"), 2.589988110336),
+    },
+    "m km-1": {"m km-1": 1.0, "m m-1": 1000.0, "%": 10.0, "percent": 10.0},
+    "1": {
+        **dict.fromkeys(("1", "-", "fraction", "dimensionless", "unitless", "ratio"), 1.0),
+        "%": 0.01,
+        "percent": 0.01,
+    },
+}
+"""Canonical units of static attributes -> accepted spellings, as `plain` writes them, and their factors."""
 SYMBOLS = {
     word: symbol
     for symbol, words in {
@@ -99,6 +123,21 @@ def mm_per_day(flow: xr.DataArray, area: xr.DataArray) -> xr.DataArray:
 def cubic_metres_per_second(flow: xr.DataArray, area: xr.DataArray) -> xr.DataArray:
     """River flow as depth over the catchment [mm/day] as volume [m³/s]: Q = q × area [km²] / 86.4."""
     return flow * area / 86.4
+
+
+def convert_attribute(values: xr.DataArray, name: str, canonical: str, where: str) -> xr.DataArray:
+    """Values (catchment) of a static attribute in its canonical units; without the attribute `units` they count as canonical.
+
+    Raises:
+        InputError: Units that are not in `ATTRIBUTE_SPELLINGS`.
+    """
+    spelled = values.attrs.get("units")
+    if not isinstance(spelled, str) or not spelled.strip():
+        return values
+    factor = ATTRIBUTE_SPELLINGS.get(canonical, {}).get(plain(spelled))
+    if factor is None:
+        raise InputError(f"{where}: units '{spelled}' of {name} are not known; convert it to {canonical}")
+    return values if factor == 1 else (values * factor).assign_attrs(values.attrs | {"units": canonical})
 
 
 def is_known(spelled: str, name: str) -> bool:
