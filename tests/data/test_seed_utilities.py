@@ -15,6 +15,7 @@ from hydromae.batching.record_arrays import gauge_positions, neighbour_groups
 from hydromae.cli import main
 from hydromae.datasets import reader
 from hydromae.errors import InputError
+from hydromae.io import attributes
 from hydromae.preprocess.fill import fill, filled_in
 from hydromae.preprocess.merge import merge
 from hydromae.preprocess.missing import Held, Missing, codes_of, longest_runs
@@ -109,7 +110,7 @@ def test_94_of_522_patches_and_76_groups_of_neighbours(seed_604, tmp_path, capsy
     assert sorted(np.concatenate(found["groups"])) == sorted(pd.read_csv(csv)["id"])
     assert image.imread(tmp_path / "p.png")[..., :3].std() > 0.05
     # neighbours share a group: it spans a small part of the country
-    rivers = reader.nrfa.read(csv)
+    rivers = attributes.read(csv)
     place = np.stack(gauge_positions(rivers), axis=-1) / 1000
     row_of = {number: index for index, number in enumerate(rivers["catchment"].values)}
     spread = [np.linalg.norm(np.ptp(place[[row_of[n] for n in group]], axis=0)) for group in found["groups"]]
