@@ -21,6 +21,8 @@ from hydromae.cli import COMMANDS, main
 SECONDS = 120
 """An input that takes longer is a hang."""
 PATHS: dict[str, Callable[[str], object]] = {"model": Path, "out": Path, "attributes": Path, "days": int}
+REMARK = "(outside_training in the answer"
+"""Of the line on what lies outside the training of a model, which is no fault."""
 REFUSED, RIGHT, FAULT = "refused", "right", "FAULT"
 
 
@@ -95,7 +97,8 @@ def judge(trial: Trial) -> Outcome:
             return Outcome(FAULT, f"hang: {trial.said}")
         except BaseException:
             return Outcome(FAULT, f"{trial.said}: {traceback.format_exc(limit=-12)}")
-    lines = [*err.getvalue().splitlines(), *(str(w.message) for w in warned if shown(w))]
+    said = [*err.getvalue().splitlines(), *(str(w.message) for w in warned if shown(w))]
+    lines = [line for line in said if REMARK not in line]
     if code == 2:
         fault = _refusal(trial, lines)
     else:
