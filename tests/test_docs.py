@@ -28,6 +28,9 @@ ELSEWHERE: dict[str, str] = {
     r"python benchmarks/mutations\.py": (
         "tests/test_seed.py::test_the_command_runs_the_chosen_rows_and_fails_if_a_mutation_survives"
     ),
+    r"python benchmarks/short_records.py (fit|score) .*": (
+        "tests/test_benchmarks_short.py::test_factors_are_fitted_and_cells_are_scored"
+    ),
     r"make (venv|demo|test)": "tests/test_docs.py::test_make_targets_do_what_the_pages_say",
     r"hydromae fetch nrfa .*": "tests/test_fetch.py::test_stations_of_the_nrfa_become_a_record_and_are_fetched_once",
     r"hydromae virtual raw --layout seed": SEED,

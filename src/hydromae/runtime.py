@@ -171,11 +171,9 @@ def _products(device: torch.device, dtype: torch.dtype) -> Tensor:
 
 
 def _lstm(device: torch.device, dtype: torch.dtype) -> Tensor:
-    """An LSTM in both directions under autocast; its weights are not drawn, which would move torch's random numbers."""
-    layer = nn.LSTM(4, 8, bidirectional=True, device="meta").to_empty(device=device)
-    with torch.no_grad():
-        for weight in layer.parameters():
-            weight.zero_()
+    """An LSTM in both directions under autocast; torch's random numbers stay where they are."""
+    with torch.random.fork_rng(devices=[]):
+        layer = nn.LSTM(4, 8, bidirectional=True).to(device)
     with torch.autocast(device.type, dtype):
         return layer(torch.zeros(3, 2, 4, device=device, requires_grad=True))[0]
 
