@@ -133,7 +133,7 @@ def test_two_commits_side_by_side(tmp_path):
     git("init", "--quiet")
     git("add", ".")
     git("commit", "--quiet", "-m", "one")
-    (repository / "src" / "hydromae" / "data" / "windows.py").write_text("")
+    (repository / "src" / "hydromae" / "batching" / "windows.py").write_text("")
     git("commit", "--quiet", "-am", "two")
     out = tmp_path / "found.json"
     command = [sys.executable, str(repository / "benchmarks" / "compare.py"), "--base", "HEAD~1", "--out", str(out)]
