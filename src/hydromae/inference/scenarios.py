@@ -187,8 +187,9 @@ def forecast(
         watch: Told how many issue days are answered, and of how many.
 
     Returns:
-        Dataset: `riverflow(issue_time, lead, catchment)` [mm/day], lead in days from 1; `riverflow_quantile(quantile,
-            issue_time, lead, catchment)` and `riverflow_origin(issue_time, lead, catchment)` where the method gives them;
+        Dataset: `riverflow(issue_time, lead, catchment)` [mm/day], lead in days from 1;
+            `riverflow_quantile(quantile, issue_time, lead, catchment)` and
+            `riverflow_origin(issue_time, lead, catchment)` where the method gives them;
             coordinate `valid_time(issue_time, lead)`; `outside_training(catchment)` where an answer has it.
 
     Raises:

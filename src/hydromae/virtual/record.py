@@ -79,8 +79,8 @@ def virtual_catchments(
             has 0.3 gaps a year, of 9 days in the median, some of months. False gives the whole truth.
 
     Returns:
-        xarray.Dataset: `precipitation`, `potential_evaporation`, `riverflow` [mm day⁻¹] and `temperature` [°C] `(time,
-            catchment)`, the 11 attributes and positions. float32, NaN where a gauge did not measure.
+        xarray.Dataset: `precipitation`, `potential_evaporation`, `riverflow` [mm day⁻¹] and `temperature` [°C]
+            `(time, catchment)`, the 11 attributes and positions. float32, NaN where a gauge did not measure.
 
     Raises:
         InputError: If a number is below 1 or `start` is no date.
