@@ -34,6 +34,7 @@ from rich.table import Table
 from hydromae import metrics
 from hydromae.datasets import reader
 from hydromae.inference import scenarios
+from hydromae.io import attributes
 from hydromae.io.seed_layout import MISSING, flow_file
 from hydromae.virtual import virtual_catchments
 from hydromae.virtual.downloads import write_camels_gb, write_caravan, write_nrfa
@@ -191,7 +192,7 @@ def of_seed(folder: Path) -> Point:
     file = raw / flow_file(SEED_RIVERS)
     table = pd.read_parquet(file)
     wide = table.set_index(["date", "ID"])["discharge_vol"].to_xarray().rename(date="time", ID="catchment")
-    area = reader.nrfa.read(raw / "Catchment_attributes" / "Catchment_attributes_nrfa.csv")["catchment-area"]
+    area = attributes.read(raw / "Catchment_attributes" / "Catchment_attributes_nrfa.csv")["catchment-area"]
     flow = wide.where(wide != MISSING) * 86.4 / area.sel(catchment=wide["catchment"]).reset_coords(drop=True)
     record = flow.transpose("time", "catchment").to_dataset(name="riverflow")
     hidden = left_out(record)

@@ -7,6 +7,7 @@ import torch
 import xarray as xr
 
 from hydromae.datasets import camels_gb, evaporation, land, reader
+from hydromae.datasets import haduk as haduk_reader
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 from hydromae.io import attributes
@@ -100,7 +101,7 @@ def test_attributes_join_by_catchment(attributes_csv):
 def test_haduk_maps_are_gathered_to_land_cells(haduk, land_npz, tmp_path):
     path = tmp_path / "rain.nc"
     haduk.isel(time=[0, 2]).to_netcdf(path, engine="h5netcdf")
-    record = haduk.read(path, land.read(land_npz))
+    record = haduk_reader.read(path, land.read(land_npz))
     assert record["cell"].values.tolist() == list(range(1, 12))
     assert record["cell"].attrs["compress"] == "row column"
     assert str(record["time"].values[0])[:19] == "2021-01-01T00:00:00"
@@ -115,8 +116,8 @@ def test_haduk_maps_are_gathered_to_land_cells(haduk, land_npz, tmp_path):
 def test_haduk_without_a_mask_keeps_observed_cells_and_tells_its_grid(haduk, tmp_path):
     path = tmp_path / "rain.nc"
     haduk.to_netcdf(path, engine="h5netcdf")
-    assert haduk.read(path)["cell"].values.tolist() == list(range(1, 12))
-    assert haduk.grid_of_file(path) == GridSpec(4, 3, 20000.0, 230000.0, 390000.0)
+    assert haduk_reader.read(path)["cell"].values.tolist() == list(range(1, 12))
+    assert haduk_reader.grid_of_file(path) == GridSpec(4, 3, 20000.0, 230000.0, 390000.0)
 
 
 def test_haduk_months_become_daily_rates(haduk, tmp_path):
@@ -124,23 +125,23 @@ def test_haduk_months_become_daily_rates(haduk, tmp_path):
     months.attrs["frequency"] = "mon"
     path = tmp_path / "mon.nc"
     months.to_netcdf(path, engine="h5netcdf")
-    record = haduk.read(path)
+    record = haduk_reader.read(path)
     np.testing.assert_allclose(record["precipitation"].sel(cell=7).values, [21 / 31, 22 / 28, 23 / 31], rtol=1e-6)
 
 
 def test_haduk_refuses_other_files_and_grids(haduk, land_npz, tmp_path):
     haduk.rename(rainfall="sun").to_netcdf(tmp_path / "sun.nc", engine="h5netcdf")
     with pytest.raises(InputError, match=r"no rainfall or tas in it \(it holds sun\)"):
-        haduk.read(tmp_path / "sun.nc")
+        haduk_reader.read(tmp_path / "sun.nc")
     haduk.isel(projection_y_coordinate=slice(0, 3)).to_netcdf(tmp_path / "small.nc", engine="h5netcdf")
     with pytest.raises(InputError, match="3 × 3 cells, but the land mask has 4 × 3"):
-        haduk.read(tmp_path / "small.nc", land.read(land_npz))
+        haduk_reader.read(tmp_path / "small.nc", land.read(land_npz))
     haduk.isel(projection_x_coordinate=0).to_netcdf(tmp_path / "flat.nc", engine="h5netcdf")
     with pytest.raises(InputError, match="rainfall has dimensions"):
-        haduk.read(tmp_path / "flat.nc")
+        haduk_reader.read(tmp_path / "flat.nc")
     haduk.isel(projection_y_coordinate=[0, 1, 3]).to_netcdf(tmp_path / "uneven.nc", engine="h5netcdf")
     with pytest.raises(InputError, match="not evenly spaced"):
-        haduk.read(tmp_path / "uneven.nc")
+        haduk_reader.read(tmp_path / "uneven.nc")
 
 
 def test_land_from_npz_and_pt(land_npz, tmp_path):
