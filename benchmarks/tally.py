@@ -137,12 +137,12 @@ class Flops:
         self.halved += rows * (widths[0] + 2 * sum(widths[1:-1]))
 
     def project(self, rows: float, into: int, out: int) -> None:
-        """`lean.project`: a norm and a layer; only what the norm read is kept."""
+        """`fused_ops.project`: a norm and a layer; only what the norm read is kept."""
         self.norm(rows, into)
         self.products(rows, into, out)
 
     def feed(self, rows: float, width: int, inner: int) -> None:
-        """`lean.feed` and its residual: only what the norm read is kept, and the first of the two layers made again."""
+        """`fused_ops.feed` and its residual: only what the norm read is kept, and the first of the two layers made again."""
         self.norm(rows, width)
         self.products(rows, width, inner, width)
         self.again += 2 * rows * width * inner
@@ -156,7 +156,7 @@ class Flops:
         self.halved += (2 * tokens + 2 * memory) * width
 
     def look(self, pairs: float, tokens: float, memory: float, width: int, heads: int, length: float) -> None:
-        """`look.look` on a CPU: the fused kernel on lines longer than `look.SHORT`, else plain products that keep weights."""
+        """`attention.look` on a CPU: the fused kernel on lines longer than `attention.SHORT`, else plain products that keep weights."""
         fused = length > SHORT
         self.attention(pairs, tokens, memory, width, fused)
         self.halved += 0 if fused else pairs * heads

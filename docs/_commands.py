@@ -7,6 +7,7 @@ import io
 import os
 import re
 from pathlib import Path
+from unittest import mock
 
 from hydromae.cli import COMMANDS, main
 
@@ -17,9 +18,12 @@ COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 def write_help() -> None:
     """Write `_commands/NAME.txt` for every command, 110 columns wide."""
     FOLDER.mkdir(exist_ok=True)
-    os.environ["COLUMNS"] = "110"
     for name in COMMANDS:
         said = io.StringIO()
-        with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        with (
+            mock.patch.dict(os.environ, COLUMNS="110"),
+            contextlib.redirect_stdout(said),
+            contextlib.suppress(SystemExit),
+        ):
             main([name, "--help"])
         (FOLDER / f"{name}.txt").write_text(COLOURS.sub("", said.getvalue()), encoding="utf-8")

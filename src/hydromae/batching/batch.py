@@ -79,7 +79,7 @@ class Batch:
         days (Int[B, T]): Days since 1970-01-01.
         places: By kind, "map" and "series".
         cells: Footprints of the catchments, the same for each window.
-        before (Float[B, S, E] or None): The weather of the years before the window (`data.antecedent`), of each series site.
+        before (Float[B, S, E] or None): Weather of the years before the window (`batching.antecedent`), by series site.
         gaps (Bool[B, T, S] or None): Days whose flow is kept from the memory that looks ahead (`model.runoff`), so that a
             window has many issue days.
         stand_in (Int[B, S] or None): Which of `model.stand_ins` was taught without the river.

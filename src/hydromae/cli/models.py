@@ -169,7 +169,7 @@ class Predict:
         from hydromae.datasets import reader
         from hydromae.inference.predictor import load
         from hydromae.io.options import reading_with
-        from hydromae.io.provenance import provenance, stamped, tally, told_by
+        from hydromae.io.provenance import provenance, selection_of, stamped, tally
         from hydromae.io.value_ranges import processing_of
         from hydromae.io.write import write_answer
 
@@ -183,7 +183,7 @@ class Predict:
             say(line)
         as_table = self.out.suffix in TABLES
         form = asked.layout.to_frame if as_table else asked.layout.to_dataset
-        values = tally(answer, told_by(asked.layout, as_table))
+        values = tally(answer, selection_of(asked.layout, as_table))
         made = provenance(model.maker, asked.record, values, typed())
         write_answer(stamped(form(answer, asked.record), made), self.out, asked.dialect)
         found = {name: count for name, count in values.get("riverflow", {}).items() if name != "missing"}

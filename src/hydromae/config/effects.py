@@ -179,7 +179,7 @@ FIELDS: dict[str, Field] = {
     "train.memory_weight": Field(RUNOFF),
     "train.distribution_weight": Field(SERIES),
 }
-"""Section and field -> how it is treated. Contradictions (`contradictions.check`) are refused before."""
+"""Section and field -> how it is treated. Contradictions (`validation.check`) are refused before."""
 DEFAULTS = Sections()
 
 

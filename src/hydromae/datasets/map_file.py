@@ -29,7 +29,7 @@ class MapFile:
     """A file of daily maps of one variable: `data[days, rows, columns]` and `dates`, or one dataset a day.
 
     Attributes:
-        variable: A name of `modalities.VARIABLES`.
+        variable: A name of `variables.VARIABLES`.
         days (array (T,)): Its days (datetime64[D]), ascending.
         shape (int, int): Rows and columns of every map.
         units: As the file spells them; canonical where it says nothing.

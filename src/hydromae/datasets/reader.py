@@ -57,9 +57,9 @@ def read(
 
     Args:
         source: A store, the CAMELS-GB arrangement, a map of HadUK, CHESS or ERA5-Land, a site of COSMOS-UK, a user's NetCDF,
-            Zarr, CSV or parquet, a folder of a product with a file for each gauge (`readers.products`) or with one record, or
-            one in memory. Files are told apart by suffix and content.
-        attributes: Attributes of the catchments, NRFA CSV or what `nrfa.read` gives.
+            Zarr, CSV or parquet, a folder of a product with a file for each gauge (`datasets.products`) or with one record,
+            or one in memory. Files are told apart by suffix and content.
+        attributes: Attributes of the catchments, NRFA CSV or what `attributes.read` gives.
         period (str, str), optional: First and last day to keep; must lie inside the record.
         training_period (str, str): Days that the derived evaporation of the CAMELS-GB arrangement may learn from.
 

@@ -93,7 +93,7 @@ class WeightedDonors:
     Uses flow of the other rivers on the same day, positions, traits and the mean precipitation of the dataset. The
     separation of two rivers is √((d/length)² + mean of squared differences of traits), with d the distance between the
     centroids of the catchments where both are known, else between the gauges, and traits transformed as in
-    `modalities.ATTRIBUTES` and divided by their standard deviation over the rivers; a trait that one of the two lacks
+    `variables.ATTRIBUTES` and divided by their standard deviation over the rivers; a trait that one of the two lacks
     is left out. A river without precipitation is not scaled. Does not answer days on which none of the 40 nearest
     rivers has flow.
 

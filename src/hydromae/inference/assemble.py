@@ -59,9 +59,8 @@ def assemble(dataset: xr.Dataset, record: Record, sums: Sums) -> xr.Dataset:
             attributes = {"units": variable.units} if absent else dataset[variable.name].attrs
             seen = np.isfinite(known)
             if variable == RIVERFLOW:
-                cut |= (~seen & (laid > limit)).any(axis=0) | catchments_of(sums.cut[name][None], record, 0, 1)[
-                    0
-                ].astype(bool)
+                outside_span = catchments_of(sums.cut[name][None], record, 0, 1)[0].astype(bool)
+                cut |= outside_span | (~seen & (laid > limit)).any(axis=0)
                 laid = np.minimum(laid, limit)
             answers[variable.name] = xr.DataArray(np.where(seen, known, laid), dims=dims, attrs=attributes)
             if variable != RIVERFLOW and (~seen & np.isfinite(laid)).any():

@@ -127,7 +127,7 @@ class Model:
         Returns:
             Dataset or DataFrame: What was observed, bit for bit; in place of NaN the mean of the answer. Beside it
                 `riverflow_quantile` (quantile, time, catchment) and `riverflow_origin` (0 observed, 1 filled, 2 forecast, 3
-                ungauged); the same of weather that was answered. Attributes say what made it (`data.provenance`) and where
+                ungauged); the same of weather that was answered. Attributes say what made it (`io.provenance`) and where
                 intervals are widened (`processing`); `outside_training` (catchment; in a table a column) names what of a
                 catchment lies outside the training of the model, or is cut to what a river can carry.
 
@@ -141,7 +141,7 @@ class Model:
             record, layout = record_in(data, known)
         answer = self._answer(record, levels, watch)
         call = f"Model.predict(quantiles={levels}, negative_flow={negative_flow!r})"
-        made = provenance(self.maker, record, tally(answer, layout.told), call)
+        made = provenance(self.maker, record, tally(answer, layout.selected), call)
         return stamped(layout.restore(answer, record), made)
 
     def forecast(
@@ -203,9 +203,9 @@ class Model:
 
         Args:
             folder: Only the files of a model are replaced there, the rest stays; a run, a checkpoint or a store is refused.
-            datasets, licence, scores: What `README.md` shall say beside what the model itself knows (`card.model_card`). A
-                model that was loaded with a card keeps it where none of them is given, and a `README.md` that lies in the
-                folder stays.
+            datasets, licence, scores: What `README.md` says beside what the model itself holds (`model_card.model_card`). A model
+                that was loaded with a card keeps it where none of them is given, and a `README.md` that lies in the folder
+                stays.
         """
         asked = bool(datasets or licence or scores)
         card = (None if asked else self.card) or model_card(

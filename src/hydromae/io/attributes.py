@@ -39,7 +39,7 @@ def read(path: str | Path) -> xr.Dataset:
 
     Args:
         path: A table with a column `id` (`catchment`, `gauge_id`, `station`) and any of the 11 columns of
-            `modalities.ATTRIBUTES`; columns `easting`, `northing`, `centroid-easting`, `centroid-northing` [m] and `name` are
+            `variables.ATTRIBUTES`; columns `easting`, `northing`, `centroid-easting`, `centroid-northing` [m] and `name` are
             read where they are there.
 
     Returns:

@@ -88,8 +88,8 @@ class FrameLayout:
         """The form of a table.
 
         Args:
-            frame: Long or wide (`table.from_frame`, `wide.wide_columns`); days and catchments are columns or levels of the
-                index.
+            frame: Long or wide (`table.from_frame`, `wide_table.wide_columns`); days and catchments are columns or levels of
+                the index.
             spelled: Units of flow in a wide table whose columns say none; else `frame.attrs["units"]`.
 
         Raises:
@@ -187,7 +187,7 @@ class FrameLayout:
 
     to_frame = restore
 
-    def told(self, values: xr.DataArray, variable: str) -> np.ndarray:
+    def selected(self, values: xr.DataArray, variable: str) -> np.ndarray:
         """Values (time, catchment) of an answer in the cells that the table has of a variable."""
         rows = values.indexes["time"].get_indexer(self.days)
         sites = values.indexes["catchment"].get_indexer(pd.Index(self.catchments))

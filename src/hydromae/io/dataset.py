@@ -106,7 +106,7 @@ class DatasetLayout:
             columns[OUTSIDE] = np.tile(restored[OUTSIDE].values, restored.sizes[self.time])
         return pd.DataFrame(columns)
 
-    def told(self, values: xr.DataArray, variable: str) -> np.ndarray:
+    def selected(self, values: xr.DataArray, variable: str) -> np.ndarray:
         """Values (time, …) of an answer on the days of the dataset."""
         return values.sel(time=self.days).values
 

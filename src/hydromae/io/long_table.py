@@ -26,7 +26,7 @@ class LongTable:
         day, row (int arrays (N,)): Where the values of each row belong on `days` and among `catchments`.
         days (array (T,)): Every day from the first to the last (datetime64[D]).
         catchments (array (C,)): In order of appearance.
-        columns: Columns of known quantities (`readers.names.named`).
+        columns: Columns of known quantities (`io.names.named`).
     """
 
     path: Path

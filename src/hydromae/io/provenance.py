@@ -26,7 +26,7 @@ from hydromae.variables import ATTRIBUTES, VARIABLES
 
 KEY = "provenance"
 Answer = xr.Dataset | pd.DataFrame
-Told = Callable[[xr.DataArray, str], np.ndarray]
+Selection = Callable[[xr.DataArray, str], np.ndarray]
 
 
 def provenance(
@@ -55,7 +55,7 @@ def provenance(
         "hydromae": __version__,
         "inputs": {name: count[name] for name in count if name in VARIABLES},
         "attributes": {name: count[name] for name in count if name not in VARIABLES},
-        "values": {name: dict(told) for name, told in values.items()},
+        "values": {name: dict(counts) for name, counts in values.items()},
         "data": earlier["data"] if earlier else said_of(record.attrs),
     }
 
@@ -65,28 +65,28 @@ def described(maker: Mapping[str, str | None]) -> str:
     return f"{maker['model']} (weights sha256 {maker['sha256'] or 'of no file'}), hydromae {__version__}"
 
 
-def tally(answer: xr.Dataset, told: Told = lambda values, _: values.values) -> dict[str, dict[str, int]]:
+def tally(answer: xr.Dataset, select: Selection = lambda values, _: values.values) -> dict[str, dict[str, int]]:
     """Of each variable of an answer, how many values are observed, filled, forecast, ungauged, and missing still.
 
     Args:
         answer: In canonical units, with origins (`riverflow_origin`); a variable without one was observed.
-        told: The values that count, of an array and the variable's name; all of it unless the form of the answer has fewer.
+        select: The values that count, of an array and the variable's name; all of it unless the form of the answer has fewer.
     """
     counts = {}
     for name in (n for n in VARIABLES if n in answer.data_vars):
-        known = np.isfinite(told(answer[name], name))
+        known = np.isfinite(select(answer[name], name))
         marked = f"{name}{ORIGIN}" in answer.data_vars
-        origin = told(answer[f"{name}{ORIGIN}"], name) if marked else np.full(known.shape, Origin.OBSERVED)
+        origin = select(answer[f"{name}{ORIGIN}"], name) if marked else np.full(known.shape, Origin.OBSERVED)
         if known.size:
             counts[name] = {kind.name.lower(): int((known & (origin == kind)).sum()) for kind in Origin}
             counts[name]["missing"] = int((~known).sum())
     return counts
 
 
-def told_by(layout: Layout, as_table: bool) -> Told:
+def selection_of(layout: Layout, as_table: bool) -> Selection:
     """The values of an answer that a table or a dataset of a form holds."""
     if as_table or isinstance(layout, DatasetLayout):
-        return layout.told
+        return layout.selected
     days = layout.days.unique()  # a table as a dataset: all of its days by all of its catchments
     return lambda values, _: values.sel(time=days).values
 

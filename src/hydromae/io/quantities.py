@@ -14,7 +14,7 @@ def quantity(values: xr.DataArray, name: str, where: str, area: xr.DataArray | N
 
     Args:
         values: As the source holds them, with its attributes.
-        name: A name in `modalities.VARIABLES`.
+        name: A name in `variables.VARIABLES`.
         where: The source, for messages.
         area (DataArray (catchment), optional): Catchment area [km²], needed for m³/s.
 

@@ -37,7 +37,7 @@ SITE_NAMES = ("catchment_id", "gauge_id", "station_id", "id", "ID")
 def read(path: str | Path, attributes: xr.Dataset | None = None) -> xr.Dataset:
     """A record from a file: `.csv`, `.csv.gz`, `.parquet` (a table, long or wide), `.nc` or `.zarr` (`from_dataset`).
 
-    `attributes` is a table of catchments as `nrfa.read` gives it.
+    `attributes` is a table of catchments as `attributes.read` gives it.
     """
     return read_question(path, attributes)[0]
 
@@ -143,7 +143,7 @@ def _with_usual_dimensions(dataset: xr.Dataset, where: str) -> xr.Dataset:
 
 
 def from_frame(frame: pd.DataFrame, attributes: xr.Dataset | None = None, where: str = "the table") -> xr.Dataset:
-    """A record of a table in long form, one row a day and catchment, or in wide form (`wide.wide_columns`).
+    """A record of a table in long form, one row a day and catchment, or in wide form (`wide_table.wide_columns`).
 
     Args:
         frame: Columns (or index levels) `date` or `time`; `catchment`, `id` or `gauge_id`; and any of `riverflow` or

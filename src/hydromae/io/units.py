@@ -153,7 +153,7 @@ def convert(
 
     Args:
         values: Any dimensions; `(time, catchment)` where `units` are a volume of flow.
-        name: A name in `modalities.VARIABLES`.
+        name: A name in `variables.VARIABLES`.
         units: As the source spells them; anything else, such as None, is no units.
         where: The file, for the message.
         area (DataArray (catchment), optional): Catchment area [km²], needed for volumes of flow, such as m³/s.

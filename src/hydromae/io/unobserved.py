@@ -23,7 +23,7 @@ DECLARED = ("_FillValue", "missing_value")
 FILLED, ORIGIN = "_filled", "_origin"
 """`discharge_vol_filled` (boolean) marks what was interpolated; `riverflow_origin` says what is an answer (not 0)."""
 STAMP = ("hydromae_format", "scaling", "training_period")
-"""Attributes that make a group a store (`data.store.stamp`)."""
+"""Attributes that make a group a store (`store.zarr_store.stamp`)."""
 OBSERVED = ("observed", "0", "0.0", "false", "")
 MARKED, ANSWERED = ("true", "1", "1.0"), ("filled", "forecast", "ungauged", "2", "2.0", "3", "3.0")
 

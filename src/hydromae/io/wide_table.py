@@ -31,8 +31,8 @@ def wide_columns(flat: pd.DataFrame, date: Label, units: object, where: str) -> 
     """The rivers of a wide table, and its columns of values.
 
     Args:
-        flat: As `keys.flat_frame` gives it. Its columns are names of rivers (`39001`, or `39001 [m3/s]` with units), or have
-            two levels: a variable, and a river. Columns of text, of notes and of a former answer are no rivers.
+        flat: As `table_keys.flat_frame` gives it. Its columns are names of rivers (`39001`, or `39001 [m3/s]` with units), or
+            have two levels: a variable, and a river. Columns of text, of notes and of a former answer are no rivers.
         date: The column of days.
         units: Those of flow whose column says none; anything but text is no units.
         where: The table, for messages.

@@ -29,7 +29,7 @@ COMMAS = Dialect()
 def write_answer(answer: xr.Dataset | pd.DataFrame, path: Path, dialect: Dialect = COMMAS) -> Path:
     """Write an answer, a table as `.csv` (in a dialect) or `.parquet`, a dataset as `.nc` or `.zarr`.
 
-    What lay there stays until the new one is whole. Beside a table its provenance (`data.provenance`) is written, with the
+    What lay there stays until the new one is whole. Beside a table its provenance (`io.provenance`) is written, with the
     SHA-256 of the file of the table, by which it is known to belong to it.
 
     Raises:
@@ -59,7 +59,7 @@ def write_answer(answer: xr.Dataset | pd.DataFrame, path: Path, dialect: Dialect
 
 
 def forecast_in(forecast: xr.Dataset, units: str, area: xr.DataArray | None) -> xr.Dataset:
-    """A forecast (`questions.forecast`) with its flow and quantiles in these units.
+    """A forecast (`scenarios.forecast`) with its flow and quantiles in these units.
 
     Raises:
         InputError: The units are m³/s, and the area of a catchment is unknown.

@@ -1,4 +1,4 @@
-"""Attention along lines of tokens (`seats.Sight`), by what is fastest at their length; kept are the tokens as they came."""
+"""Attention along lines of tokens (`packing.Sight`), by what is fastest at their length; kept are the tokens as they came."""
 
 from __future__ import annotations
 

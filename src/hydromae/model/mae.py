@@ -34,7 +34,7 @@ class HydroMAE(nn.Module):
         pixels: Values in a map token (100 for 10 × 10 cells).
 
     Attributes:
-        memories_alone: Whether a forward pass runs the memories and nothing else (`train.adapt`).
+        memories_alone: Whether a forward pass runs the memories and nothing else (`train.finetune`).
         stand_ins: Who speaks in training for rivers that the memories know too well.
     """
 

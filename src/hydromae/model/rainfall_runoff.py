@@ -3,7 +3,7 @@
 Runoff sees the weather alone, so every observed day may teach it, whatever question a window asks (regional LSTM; Kratzert
 et al. 2019, HESS 23, 5089). Ahead also sees the river's flow, in training with gaps of its own, so that a window has many
 issue days (Nearing et al. 2022, HESS 26, 5493). The rest of the model reads what they say, not their states, and explains
-what both leave open; so another memory can speak in their place (`model.stand_ins`).
+what both leave open; so another memory can speak in their place (`model.out_of_fold`).
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Runoff(nn.Module):
     Args:
         alone, ahead: Widths; 0 leaves ahead out.
         address, channels, before: Of a site's address; weather variables; features of the weather before a window
-            (`data.antecedent`).
+            (`batching.antecedent`).
         dropout: Of both memories' states.
     """
 

@@ -128,11 +128,11 @@ def prepare_mapped(
     Args:
         folder: May hold a land mask (`*land*.npz`, `*mask*.pt`), whose grid is then the record's; else the finest grid of
             HadUK-Grid there, else its 5 km grid, with the outline of Great Britain that comes with the package.
-        found: Files of maps by variable (`grids.find_maps`).
+        found: Files of maps by variable (`gridded.find_maps`).
         record (Dataset (time, catchment)): The gauges, with places and areas.
         out, period, training_period, land_threshold, say: As in `prepare.prepare`; the period's default is from the first to
             the last day that maps of all variables have.
-        sources: Of the gauges (`store.source_of`); those of the maps follow.
+        sources: Of the gauges (`zarr_store.source_of`); those of the maps follow.
         allow_missing: Take days that no file of a variable holds as unobserved; the period's default is then that of any
             variable.
 

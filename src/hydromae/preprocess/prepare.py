@@ -48,7 +48,7 @@ def prepare_catchments(
     """A store of a catchment dataset.
 
     Args:
-        source: The CAMELS-GB arrangement, a user's NetCDF, Zarr, CSV or parquet (`readers.read`), or files of a product.
+        source: The CAMELS-GB arrangement, a user's NetCDF, Zarr, CSV or parquet (`reader.read`), or files of a product.
         attributes: NRFA attributes CSV; None where the source has attributes of its own.
         out: Where the store will lie.
         period (str, str), optional: First and last day to keep; default all.
@@ -92,7 +92,7 @@ def prepare_national(
     Args:
         source_nc: The CAMELS-GB arrangement.
         attributes_csv: NRFA attributes, with centroids where they are known.
-        land_file: Land share of the grid (`readers.land`); cells of at least 5 % land are kept.
+        land_file: Land share of the grid (`datasets.land`); cells of at least 5 % land are kept.
         out: Where the store will lie.
         period, training_period: As in `prepare_catchments`; the soil bucket also runs over the two years before the period.
         rain_normal, temperature_normal: HadUK-Grid files on the same grid, whose means over time are the normals; without
@@ -161,7 +161,7 @@ def prepare_seed(
     land_threshold: float = LAND_THRESHOLD,
     allow_missing: bool = False,
 ) -> str:
-    """A store of a folder in the seed's raw layout (`readers.seed`); memory does not grow with the period.
+    """A store of a folder in the seed's raw layout (`datasets.seed`); memory does not grow with the period.
 
     Args:
         folder: Maps (merged files where they are there, else monthly ones), the table of rivers, attributes, the mask.
@@ -201,10 +201,11 @@ def prepare(
 ) -> str:
     """A store from a file, or from what is found in a folder; what `hydromae prepare` calls.
 
-    In a folder: the files of a product (`readers.products`), else the one `camels_gb_daily.nc` (else the one `.nc`, `.zarr`,
+    In a folder: the files of a product (`datasets.products`), else the one `camels_gb_daily.nc` (else the one `.nc`, `.zarr`,
     `.parquet` or `.csv` that is no attributes table); `*attributes*.csv`, where a product has no traits of its own; maps of
-    days (`readers.grids`), with which a national record is made (`mapped`), also where no shape is named and they lie beside
-    the files of a product; and for a national record whose maps are to be derived `*land*.npz` (or `*mask*.pt`),
+    days (`datasets.gridded`), with which a national record is made (`national_gridded`), also where no shape is named
+    and they lie beside the files of a product; and for a national record whose maps are to be derived `*land*.npz` (or
+    `*mask*.pt`),
     `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc` (the normals, where they are there). `attributes` names another table. `say` is
     told what a product's folder holds, lacks and will give, before anything is read whole.
     """

@@ -92,6 +92,6 @@ def page(evaluation: Evaluated, losses: Losses | None, title: str, card: dict[st
 
 
 def write_page(text: str, file: Path) -> Path:
-    """Write a page whole (`files.write_whole`)."""
+    """Write a page whole (`atomic.write_whole`)."""
     write_whole(file, text, "choose another file", "the page cannot be written")
     return file

@@ -30,7 +30,7 @@ def write_made(
     Args:
         template: The record without its values.
         blocks: Its values, `SHARD_DAYS` days at a time.
-        sources, training_period, grid: As in `store.write_store`; scaled by the training days of what was written.
+        sources, training_period, grid: As in `zarr_store.write_store`; scaled by the training days of what was written.
 
     Returns:
         str: The path.

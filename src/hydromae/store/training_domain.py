@@ -26,7 +26,7 @@ class Domain:
     """What of the catchments of a record lies outside the training of a model.
 
     Attributes:
-        attributes (Bool[C, A]): Attributes that are known and outside their trained range, by `modalities.ATTRIBUTES`.
+        attributes (Bool[C, A]): Attributes that are known and outside their trained range, by `variables.ATTRIBUTES`.
         place (Bool[C]): Catchments whose latitude, longitude, or easting and northing are outside; the model then knows
             nothing of the place but how far it is from other rivers.
     """

@@ -49,7 +49,7 @@ def _check_stamp(stamp: dict[str, str], where: str) -> None:
 
 
 def check_record(stored: xr.Dataset, where: str) -> None:
-    """Refuse a store that is not what `store.write_store` writes: its days, its sites, its series and their units."""
+    """Refuse a store that is not what `zarr_store.write_store` writes: its days, its sites, its series and their units."""
     _check_stamp({key: str(value) for key, value in stored.attrs.items()}, where)
     days = stored.indexes.get("time")
     whole = isinstance(days, pd.DatetimeIndex) and len(days) and (np.diff(days.values) == np.timedelta64(1, "D")).all()

@@ -22,7 +22,7 @@ class Journal:
     A modality without targets in a step has the mse null.
 
     Attributes:
-        follow: Called with every line once it is in the file (`trackers.open_tracker`).
+        follow: Called with every line once it is in the file (`loggers.open_tracker`).
     """
 
     path: Path

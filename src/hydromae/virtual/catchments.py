@@ -29,7 +29,7 @@ class Catchments:
         easting, northing (arrays (C,)): The gauge [m].
         centroid_easting, centroid_northing (arrays (C,)): The middle of the catchment [m].
         footprints: Discs of the area around the centroid, over the cells of the land.
-        attributes (dict of arrays (C,)): The 11 traits of `modalities.ATTRIBUTES`.
+        attributes (dict of arrays (C,)): The 11 traits of `variables.ATTRIBUTES`.
     """
 
     number: Int[np.ndarray, " C"]
