@@ -203,9 +203,8 @@ class Model:
 
         Args:
             folder: Only the files of a model are replaced there, the rest stays; a run, a checkpoint or a store is refused.
-            datasets, licence, scores: What `README.md` says beside what the model itself holds (`model_card.model_card`). A model
-                that was loaded with a card keeps it where none of them is given, and a `README.md` that lies in the folder
-                stays.
+            datasets, licence, scores: What `README.md` says beside what the model itself holds (`model_card.model_card`). A
+                model that was loaded with a card keeps it where none of them is given, and a `README.md` in the folder stays.
         """
         asked = bool(datasets or licence or scores)
         card = (None if asked else self.card) or model_card(
