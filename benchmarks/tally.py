@@ -156,7 +156,8 @@ class Flops:
         self.halved += (2 * tokens + 2 * memory) * width
 
     def look(self, pairs: float, tokens: float, memory: float, width: int, heads: int, length: float) -> None:
-        """`attention.look` on a CPU: the fused kernel on lines longer than `attention.SHORT`, else plain products that keep weights."""
+        """`attention.look` on a CPU: the fused kernel on lines longer than `attention.SHORT`, else plain products that
+        keep weights."""
         fused = length > SHORT
         self.attention(pairs, tokens, memory, width, fused)
         self.halved += 0 if fused else pairs * heads
