@@ -1,36 +1,35 @@
 """
 Forecast, with and without the weather ahead
 ============================================
-A forecast is the record with days of NaN after it. Where a weather forecast is there, leave it in; where it is not, its
-days are NaN, too, and the model answers them as well. The blind forecast shows how much of the skill is the weather's.
+A forecast predicts the days after an issue day. If the record holds a weather forecast for these days, it is used. The
+forecast without future weather shows how much of the skill comes from the weather.
 """
 
 import matplotlib.pyplot as plt
 import pandas as pd
 
 import hydromae
-from hydromae.inference.scenarios import forecast
 from hydromae.virtual import virtual_catchments
 
 record = virtual_catchments(days=500, seed=5, start="2009-01-01", catchments=30, missing=False)
 model = hydromae.load("gb-rivers")
 
 # %%
-# The plain way: seven days after the last one, of which nothing is known.
+# Seven days after the last day with observed flow.
 ahead = model.forecast(record, days=7)
-ahead["riverflow"].isel(catchment=0, time=slice(-9, None)).to_series().round(2)
+ahead["riverflow"].isel(issue_time=0, catchment=0).to_series().round(2)
 
 # %%
-# A hindcast asks the same of a day inside the record, and keeps everything observed after it away from the model, but for
-# the weather where `weather="known"`. The same on the command line is `hydromae forecast` with `--issues`.
+# A hindcast starts from an issue day inside the record. Observations after it are not used, except the weather where
+# `future_weather="observed"`. The same on the command line is `hydromae forecast` with `--issues`.
 issue = pd.DatetimeIndex(["2010-03-02"])
-answers = {weather: forecast(model, record, issue, days=14, weather=weather) for weather in ("known", "blind")}
-answers["known"]
+answers = {w: model.forecast(record, days=14, issues=issue, future_weather=w) for w in ("observed", "none")}
+answers["observed"]
 
 # %%
 # Width of the 90 % interval and mean absolute error by lead [mm/day], over the 30 rivers.
-truth = record["riverflow"].sel(time=answers["known"]["valid_time"].values[0]).rename(time="lead")
-truth = truth.assign_coords(lead=answers["known"]["lead"])
+truth = record["riverflow"].sel(time=answers["observed"]["valid_time"].values[0]).rename(time="lead")
+truth = truth.assign_coords(lead=answers["observed"]["lead"])
 rows = {}
 for weather, answer in answers.items():
     one = answer.isel(issue_time=0)
@@ -51,7 +50,7 @@ for axis, (weather, answer) in zip(axes, answers.items(), strict=True):
     before = record["riverflow"].sel(catchment=river, time=slice("2010-02-01", "2010-03-16"))
     axis.plot(before["time"], before, "k", lw=0.9, label="truth")
     axis.axvline(issue[0], color="grey", lw=0.6)
-    axis.set_title(f"weather {weather}", loc="left", fontsize=9)
+    axis.set_title(f"future weather: {weather}", loc="left", fontsize=9)
     axis.tick_params(axis="x", rotation=30, labelsize=7)
 axes[0].set_ylabel("river flow [mm/day]")
 axes[0].legend(frameon=False)

@@ -111,12 +111,12 @@ def test_forecast_uses_nothing_observed_after_the_issue_day(country: Path, tmp_p
 
 def test_blind_forecast_does_not_know_the_weather(country: Path, tmp_path: Path) -> None:
     out = {}
-    for weather in ("known", "blind"):
+    for weather in ("observed", "none"):
         file = tmp_path / f"{weather}.nc"
         command = ["forecast", str(country / "virtual.nc"), "--model", str(country / "run"), "--issues", "2011-11-01"]
-        assert main([*command, "--weather", weather, "--days", "3", "--out", str(file)]) == 0
+        assert main([*command, "--future-weather", weather, "--days", "3", "--out", str(file)]) == 0
         out[weather] = xr.load_dataset(file, engine="h5netcdf")["riverflow"]
-    assert not np.allclose(out["known"], out["blind"])
+    assert not np.allclose(out["observed"], out["none"])
 
 
 def test_evaluate_scores_model_and_baselines(country: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -346,7 +346,7 @@ def test_negative_flow_is_answered_on_a_word():
     assert int(told["riverflow_origin"][place]) == 1
     table = MODEL.predict(frame_of(question), negative_flow="missing")
     assert (table["riverflow"] >= 0).all()
-    assert MODEL.forecast(question, days=2, negative_flow="missing").sizes["time"] == question.sizes["time"] + 2
+    assert MODEL.forecast(question, days=2, negative_flow="missing").sizes["lead"] == 2
 
 
 class Stopped(Exception):
@@ -365,6 +365,7 @@ def test_every_command_that_reads_takes_the_word_for_negative_flow(
     frame.to_csv(tmp_path / "tide.csv", index=False)
     monkeypatch.setattr("hydromae.inference.predictor.load", lambda *given: MODEL)
     monkeypatch.setattr(Model, "predict", stop)
+    monkeypatch.setattr(Model, "predict_record", stop)
     monkeypatch.setattr("hydromae.evaluate.benchmark.run_protocol", stop)
     words = [command, str(tmp_path / "tide.csv"), "--model", "x", "--out", str(tmp_path / "answer.nc")]
     assert main(words) == 2 and "--negative-flow missing" in capsys.readouterr().err.replace("\n", " ")
@@ -449,39 +450,58 @@ def test_what_stands_in_later_windows_changes_an_answer_only_through_the_blend()
         if start + length > 80
     )
     assert first >= 40
-    xr.testing.assert_identical(one.isel(time=slice(0, first)), two.isel(time=slice(0, first)))
+    for name in ("riverflow", "riverflow_quantile", "riverflow_origin"):
+        xr.testing.assert_equal(one[name].isel(time=slice(0, first)), two[name].isel(time=slice(0, first)))
     assert not one["riverflow"][first:80].equals(two["riverflow"][first:80])
 
 
 # ---------------------------------------------------------------- forecasts
 
 
-def test_forecast_appends_days():
+def test_a_forecast_is_the_prediction_of_days_after_the_last_flow():
     answer = MODEL.forecast(RIVERS, days=5)
-    assert answer.sizes["time"] == 125
-    assert str(answer["time"].values[-1])[:10] == "2001-05-05"
-    assert (answer["riverflow_origin"][-5:] == FORECAST).all() and (answer["riverflow_origin"][:-5] == OBSERVED).all()
-    np.testing.assert_array_equal(answer["riverflow"][:-5], RIVERS["riverflow"])
-    asked = RIVERS.reindex(time=pd.date_range("2001-01-01", periods=125))
-    np.testing.assert_array_equal(answer["riverflow"], MODEL.predict(asked)["riverflow"])
-    np.testing.assert_array_equal(answer["catchment-area"], RIVERS["catchment-area"])
+    assert dict(answer["riverflow"].sizes) == {"issue_time": 1, "lead": 5, "catchment": RIVERS.sizes["catchment"]}
+    assert answer["issue_time"].values[0] == RIVERS["time"].values[-1]
+    assert str(answer["valid_time"].values[0, -1])[:10] == "2001-05-05"
+    assert (answer["riverflow_origin"] == FORECAST).all()
+    last = slice(120 - MODEL.config.data.sequence_length, None)
+    asked = RIVERS.reindex(time=pd.date_range("2001-01-01", periods=125)).isel(time=last)
+    expected = MODEL.predict(asked).isel(time=slice(-5, None))
+    np.testing.assert_array_equal(answer["riverflow"][0], expected["riverflow"])
+    np.testing.assert_array_equal(answer["riverflow_quantile"][:, 0], expected["riverflow_quantile"])
+
+
+def test_weather_after_the_last_flow_is_used_where_it_is_given_and_wanted():
+    given = RIVERS.copy(deep=True)
+    given["riverflow"][-4:] = np.nan
+    wetter = given.copy(deep=True)
+    wetter["precipitation"][-4:] += 5.0
+    observed, none = ([MODEL.forecast(d, 4, future_weather=w) for d in (given, wetter)] for w in ("observed", "none"))
+    assert observed[0]["issue_time"].values[0] == RIVERS["time"].values[-5]
+    assert not np.allclose(observed[0]["riverflow"], observed[1]["riverflow"])
+    xr.testing.assert_equal(none[0], none[1])
 
 
 @pytest.mark.parametrize("dates", ["text", "dates", "index"])
-def test_forecast_of_a_table_appends_rows(dates):
+def test_forecast_of_a_table_is_a_table(dates):
     frame = frame_of(RIVERS)
     if dates == "text":
         frame["date"] = frame["date"].dt.strftime("%Y-%m-%d")
     given_ = frame.set_index(["date", "id"]) if dates == "index" else frame
-    answer = MODEL.forecast(given_, days=2)
-    assert len(answer) == len(frame) + 12
-    assert list(answer.columns[: len(frame.columns)]) == list(frame.columns)
-    ahead = answer.iloc[-12:]
-    assert set(pd.to_datetime(ahead["date"])) == {pd.Timestamp("2001-05-01"), pd.Timestamp("2001-05-02")}
-    assert (ahead["riverflow_origin"] == FORECAST).all() and ahead["riverflow"].notna().all()
-    assert type(answer["date"].iloc[-1]) is type(answer["date"].iloc[0])
-    expected = MODEL.forecast(RIVERS, days=2)["riverflow"][-2:].transpose("catchment", "time").values.ravel()
-    np.testing.assert_allclose(ahead["riverflow"], expected, rtol=1e-4)
+    answer = MODEL.forecast(given_, days=2, issues="2001-04-20/2001-04-25/5")
+    assert list(answer.columns[:5]) == ["issue_time", "lead", "date", "catchment", "riverflow"]
+    assert len(answer) == 2 * 2 * 6 and (answer["riverflow_origin"] == FORECAST).all()
+    issues = pd.to_datetime(["2001-04-20", "2001-04-25"])
+    expected = MODEL.forecast(RIVERS, days=2, issues=issues)["riverflow"].values.ravel()
+    np.testing.assert_allclose(answer["riverflow"], expected, rtol=1e-4)
+
+
+def test_only_the_last_days_are_computed_and_they_are_the_same():
+    asked, flow = with_holes(RIVERS), ["riverflow", "riverflow_quantile"]
+    whole = MODEL.predict_record(asked, [0.05, 0.5])
+    last = MODEL.predict_record(asked, [0.05, 0.5], last_days=3)
+    # the size of a matrix product may change the last bit of its rows
+    xr.testing.assert_allclose(whole[flow].isel(time=slice(-3, None)), last[flow], rtol=1e-5)
 
 
 # ---------------------------------------------------------------- maps
@@ -557,7 +577,7 @@ def test_cubic_metres_cannot_be_answered_without_an_area():
 
 @pytest.mark.parametrize("data", [RIVERS, frame_of(RIVERS)])
 def test_a_forecast_needs_a_day(data):
-    with pytest.raises(InputError, match="days 0"):
+    with pytest.raises(InputError, match="forecast of 0 days"):
         MODEL.forecast(data, days=0)
     with pytest.raises(InputError):
         MODEL.forecast(data.drop_vars("time") if isinstance(data, xr.Dataset) else data.assign(date="soon"))
@@ -662,10 +682,9 @@ def test_a_wide_table_is_forecast(indexed: bool) -> None:
     given = frame if indexed else frame.rename_axis("date").reset_index()
     given.attrs["units"] = "m3 s-1"
     answer = MODEL.forecast(given, 3, attributes=traits)
-    assert len(answer) == len(frame) + 3 and answer.notna().all(axis=None)
-    days = answer.index if indexed else pd.DatetimeIndex(answer["date"])
-    assert days[-1] == frame.index[-1] + pd.Timedelta(days=3)
-    assert (answer[f"{frame.columns[0]}_origin"].to_numpy()[-3:] == 2).all()
+    assert len(answer) == 3 * frame.shape[1] and answer.notna().all(axis=None)
+    assert pd.DatetimeIndex(answer["date"]).max() == frame.index[-1] + pd.Timedelta(days=3)
+    assert "riverflow [m3 s-1]" in answer.columns and (answer["riverflow_origin"] == 2).all()
 
 
 def test_quantiles_that_are_close_have_columns_of_their_own() -> None:

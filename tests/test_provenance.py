@@ -80,9 +80,10 @@ def test_a_dataset_says_it_in_its_attributes() -> None:
     assert json.loads(again.attrs["provenance"])["values"] == told["values"]
     same = MODEL.predict(question().assign_attrs(own))
     xr.testing.assert_identical(first, same)
-    ahead = MODEL.forecast(question(), days=2).attrs
-    assert ahead["history"].splitlines() == [f"{SECOND_DAY}Model.forecast(days=2)", f"{SECOND_DAY}{call}"]
-    assert json.loads(ahead["provenance"])["values"]["riverflow"]["forecast"] == 15 + 2 * 5
+    ahead = MODEL.forecast(question(), days=2, quantiles=[0.5]).attrs
+    line = "Model.forecast(days=2, future_weather='observed', quantiles=[0.5])"
+    assert ahead["history"].splitlines() == [f"{SECOND_DAY}{line}"]
+    assert json.loads(ahead["provenance"])["values"]["riverflow"]["forecast"] == 2 * 5
 
 
 def test_a_table_says_it_in_a_dictionary_that_pandas_keeps(tmp_path: Path) -> None:

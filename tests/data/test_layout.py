@@ -17,7 +17,6 @@ from hydromae.io import attributes as nrfa
 from hydromae.io import table
 from hydromae.io.csv_parquet import dialect_of, read_text
 from hydromae.io.dataframe import FrameLayout
-from hydromae.io.extend import with_days
 from hydromae.io.names import quantile_suffix
 from hydromae.io.write import write_answer
 from hydromae.preprocess.fill import fill
@@ -135,29 +134,6 @@ def test_two_levels_of_columns_are_a_variable_and_a_river() -> None:
     assert answer[(7, "riverflow_q99.5")].tolist() == [1.0, 4.0, 3.0]
     with pytest.raises(InputError, match="levels of its columns are not a variable and a river"):
         table.read_frame(frame.rename(columns={"riverflow": "a", "precipitation": "b"}))
-
-
-@pytest.mark.parametrize(
-    ("dates", "written"),
-    [
-        (["2009-01-30", "2009-01-31"], ["2009-02-01", "2009-02-02"]),
-        (["2009-01-30T12:00Z", "2009-01-31T12:00Z"], ["2009-02-01T12:00Z", "2009-02-02T12:00Z"]),
-        (["30/1/2009", "31/1/2009"], ["1/2/2009", "2/2/2009"]),
-        (["30/01/2009 09:00", "31/01/2009 09:00"], ["01/02/2009 09:00", "02/02/2009 09:00"]),
-        (["20090130", "20090131"], ["20090201", "20090202"]),
-        (list(pd.date_range("2009-03-28 12:00", periods=4, tz="Europe/London")[:2]), None),
-    ],
-)
-@pytest.mark.parametrize("column", ["Date", "TIME", None])
-def test_a_forecast_goes_on_as_the_dates_are_written(dates: list, written: list | None, column: str | None) -> None:
-    frame = pd.DataFrame({"ID": 5, "riverflow": np.float32([1, 2]), "Note": ["a", "b"]})
-    frame = frame.assign(**{column: dates}) if column else frame.set_index(pd.Index(dates, name="date"))
-    longer = with_days(frame, 2)
-    expected = dates + (written or list(pd.date_range(dates[-1], periods=3)[1:]))
-    assert list(longer[column or "date"]) == expected and set(longer.columns) == {*frame.columns, column or "date"}
-    assert longer["riverflow"].dtype == np.float32
-    answer = ask_python(longer)
-    assert answer["riverflow"].tolist() == [1, 2, 2, 2] and answer["riverflow_origin"].tolist() == [0, 0, 1, 1]
 
 
 def test_days_that_are_filled_are_written_as_the_others(tmp_path: Path) -> None:

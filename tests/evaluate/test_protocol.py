@@ -95,12 +95,12 @@ def test_ungauged_and_simulate_hide_the_year_before_too():
     assert int(question.targets["simulate"].sum()) == 59 * 12 - 10
 
 
-@pytest.mark.parametrize("weather", ["known", "blind"])
+@pytest.mark.parametrize("weather", ["observed", "none"])
 def test_forecast_targets_lie_at_their_lead(weather):
     asked = list(protocol.forecast(record(), PERIOD, weather, every=10, leads=(1, 3)))
     # 59 days: the last issue with 3 days after it is day 55, so issues on days 0, 10, 20, 30, 40, 50.
     assert len(asked) == 6
-    name = "forecast" if weather == "known" else "forecast-blind"
+    name = "forecast" if weather == "observed" else "forecast-blind"
     for turn, question in enumerate(asked):
         issue = np.datetime64("2011-02-01") + 10 * turn
         for lead in (1, 3):
@@ -108,7 +108,7 @@ def test_forecast_targets_lie_at_their_lead(weather):
             assert target["time"].values == [issue + lead]
         after = question.dataset.sel(time=slice(issue + 1, None))
         assert after["riverflow"].isnull().all()
-        assert bool(after["precipitation"].isnull().all()) == (weather == "blind")
+        assert bool(after["precipitation"].isnull().all()) == (weather == "none")
 
 
 def test_gap_lengths_open_on_their_own_day_in_each_river():

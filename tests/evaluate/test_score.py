@@ -47,7 +47,7 @@ def evaluation() -> score.Evaluation:
     asked = [
         *protocol.fill(full, PERIOD),
         *protocol.simulate(full, PERIOD),
-        *protocol.forecast(full, PERIOD, "blind", every=7),
+        *protocol.forecast(full, PERIOD, "none", every=7),
     ]
     methods = {
         "fill": [Constant(), baselines.LogInterpolation()],

@@ -136,7 +136,7 @@ def test_a_forecast_sees_nothing_after_its_issue_day_but_known_weather(small: Co
     assert ahead(changed("riverflow", slice(150, 151)), asked)["mean"] != one["mean"]
     wetter = changed("precipitation", slice(151, 200))
     assert ahead(wetter, asked)["mean"] != one["mean"], "weather after it is known"
-    blind = asked.model_copy(update={"weather": "blind"})
+    blind = asked.model_copy(update={"future_weather": "none"})
     assert ahead(wetter, blind)["mean"] == ahead(small, blind)["mean"]
 
 
@@ -229,7 +229,7 @@ MONTH = {"river": "1", "start": "2001-01-01", "end": "2001-02-01"}
         ),
         (Hide, {**MONTH, "more": 1}, "more"),
         (Ahead, {"river": "1", "issue": "2001-01-01", "days": 31}, "days"),
-        (Ahead, {"river": "1", "issue": "2001-01-01", "weather": "fine"}, "weather"),
+        (Ahead, {"river": "1", "issue": "2001-01-01", "future_weather": "fine"}, "future_weather"),
         (MapDay, {"variable": "rain", "day": "2001-01-01", "share": 1.0}, "share"),
     ],
 )

@@ -164,7 +164,7 @@ ANYTHING = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
     max_leaves=8,
 )
-FIELD = st.sampled_from(["river", "start", "end", "hide", "issue", "days", "weather"])
+FIELD = st.sampled_from(["river", "start", "end", "hide", "issue", "days", "future_weather"])
 ALMOST = st.tuples(st.sampled_from([GAP, AHEAD]), st.dictionaries(FIELD, ANYTHING, max_size=2)).map(
     lambda two: two[0] | two[1]
 )

@@ -207,7 +207,7 @@ class Forecast:
     """Days ahead."""
     issues: str | None = None
     """Issue days as first/last/every, such as 2014-10-05/2015-09-20/5; the last day with flow where not given."""
-    weather: Literal["known", "blind"] = "known"
+    future_weather: Literal["observed", "none"] = "observed"
     """Whether weather after an issue day is used, where the record holds it; flow after it never is."""
     attributes: Path | None = None
     """Table of static attributes under the NRFA names (CSV, parquet), where the record has none of its own."""
@@ -230,7 +230,6 @@ class Forecast:
         """Read, forecast, write."""
         from hydromae.datasets import reader
         from hydromae.inference.predictor import load
-        from hydromae.inference.scenarios import forecast, last_flow, parse_issues
         from hydromae.io.options import reading_with
         from hydromae.io.provenance import provenance, stamped, tally
         from hydromae.io.value_ranges import processing_of
@@ -242,14 +241,13 @@ class Forecast:
         for line in (*asked.plan, *processing_of(asked.record, self.record)):
             say(line)
         record, (column, units) = asked.record, asked.layout.flow
-        issues = last_flow(record) if self.issues is None else parse_issues(self.issues)
-        context = model.config.data.sequence_length
-        answer = forecast(model, record, issues, self.days, self.weather, context, telling("issue days"))
+        answer = model.forecast_record(record, self.days, self.issues, self.future_weather, watch=telling("issue days"))
+        issues = answer.sizes["issue_time"]
         for line in processing_of(answer.drop_vars("riverflow"), self.out):
             say(line)
         answer = forecast_in(answer, units, record.get("catchment-area"))
         made = provenance(model.maker, record, tally(answer), typed())
         form = forecast_table(answer, column) if self.out.suffix in TABLES else answer
         write_answer(stamped(form, made), self.out, asked.dialect)
-        say(f"{self.out}: {len(issues)} issue days, {self.days} days ahead, {answer.sizes['catchment']} catchments")
-        return {"path": str(self.out), "issues": len(issues), "days": self.days}
+        say(f"{self.out}: {issues} issue days, {self.days} days ahead, {answer.sizes['catchment']} catchments")
+        return {"path": str(self.out), "issues": issues, "days": self.days}

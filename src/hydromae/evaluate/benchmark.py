@@ -112,7 +112,7 @@ def asked(record: xr.Dataset, period: Period, names: Sequence[str], every: int) 
         "ungauged": protocol.ungauged(record, period),
         "ungauged-bare": protocol.ungauged_bare(record, period),
         "simulate": protocol.simulate(record, period),
-        "forecast": protocol.forecast(record, period, "known", every),
-        "forecast-blind": protocol.forecast(record, period, "blind", every),
+        "forecast": protocol.forecast(record, period, "observed", every),
+        "forecast-blind": protocol.forecast(record, period, "none", every),
     }
     return chain.from_iterable(made[name] for name in names)

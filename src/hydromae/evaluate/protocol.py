@@ -184,7 +184,7 @@ def simulate(record: xr.Dataset, period: Period) -> Iterator[Question]:
 def forecast(
     record: xr.Dataset,
     period: Period,
-    weather: str = "known",
+    future_weather: scenarios.FutureWeather = "observed",
     every: int = 5,
     leads: tuple[int, ...] = LEADS,
     context_days: int = CONTEXT_DAYS,
@@ -193,11 +193,11 @@ def forecast(
 
     A row for each lead L: `forecast-L`, or `forecast-blind-L` where weather after the issue day is hidden too.
     """
-    name = "forecast" if weather == "known" else "forecast-blind"
+    name = "forecast" if future_weather == "observed" else "forecast-blind"
     seen = around(record, period, context_days)
     days = max(leads)
     for issue in issues(record, period, every, days):
-        asked = scenarios.issue_question(seen, issue, days, weather, context_days)
+        asked = scenarios.issue_question(seen, issue, days, future_weather, context_days)
         everywhere = asked["riverflow"].isel(time=slice(-days, None)).isnull()
         wanted = {f"{name}-{lead}": everywhere.isel(time=[lead - 1]) for lead in leads}
         yield _question(name, asked, seen, wanted)
@@ -215,5 +215,5 @@ def all_questions(record: xr.Dataset, period: Period, every: int = 5) -> Iterato
     yield from ungauged(record, period)
     yield from ungauged_bare(record, period)
     yield from simulate(record, period)
-    yield from forecast(record, period, "known", every)
-    yield from forecast(record, period, "blind", every)
+    yield from forecast(record, period, "observed", every)
+    yield from forecast(record, period, "none", every)

@@ -67,7 +67,7 @@ class Ahead(_Asked):
     river: Name
     issue: date
     days: Annotated[int, Field(ge=1, le=MOST_AHEAD)] = 10
-    weather: Literal["known", "blind"] = "known"
+    future_weather: Literal["observed", "none"] = "observed"
 
 
 class MapDay(_Asked):

@@ -109,7 +109,7 @@ def _days_of(country: Country, first: int, last: int) -> Bool[np.ndarray, " T"]:
 
 
 def ahead(country: Country, asked: Ahead) -> dict[str, Any]:
-    """A forecast from an issue day; no flow after it is used, weather after it where it is `known`.
+    """A forecast from an issue day; no flow after it is used, weather after it where `future_weather` is observed.
 
     Returns:
         dict: Days up to the issue day and after it as `hidden` gives them (flow after it is the truth, where it was
@@ -121,7 +121,7 @@ def ahead(country: Country, asked: Ahead) -> dict[str, Any]:
     length = country.model.config.data.sequence_length
     first, last = max(0, issue - SHOWN_BEFORE), min(issue + asked.days, len(country.days) - 1)
     part = country.cut(place, slice(max(0, issue - length + 1), last + 1), _rivers(country))
-    question = issue_question(part, cast(pd.Timestamp, country.days[issue]), asked.days, asked.weather, length)
+    question = issue_question(part, cast(pd.Timestamp, country.days[issue]), asked.days, asked.future_weather, length)
     answer = country.model.predict(question, LEVELS)
     shown = slice(first, issue + asked.days + 1)
     days = pd.date_range(country.days[first], periods=shown.stop - first)
@@ -137,7 +137,7 @@ def ahead(country: Country, asked: Ahead) -> dict[str, Any]:
         "rain": [*told["rain"], *beyond],
         "issue": asked.issue.isoformat(),
         "ahead": asked.days,
-        "weather": asked.weather,
+        "future_weather": asked.future_weather,
         "mean": rounded(np.where(after, mean, np.nan)),
         "levels": list(LEVELS),
         "quantiles": [rounded(np.where(after, row, np.nan)) for row in quantiles],

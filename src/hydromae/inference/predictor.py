@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import nothing
@@ -20,15 +20,17 @@ from hydromae.batching.windows import batch_of
 from hydromae.config import Config, Precision
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
+from hydromae.inference import scenarios
 from hydromae.inference.assemble import assemble, catchments_of, levels_of, wanted_days
 from hydromae.inference.model_card import model_card, read_card, write_shared
+from hydromae.inference.scenarios import FutureWeather
 from hydromae.inference.sliding_window import Sums, overlapping
 from hydromae.inference.widening import Widening, factors_of, read_widening, saying, text_of
-from hydromae.io.extend import with_days
 from hydromae.io.folders import WEIGHTS
 from hydromae.io.memory import Attributes, attributes_of, record_in
 from hydromae.io.options import NegativeFlow, reading_with
-from hydromae.io.provenance import called, provenance, stamped, tally
+from hydromae.io.provenance import provenance, stamped, tally
+from hydromae.io.write import forecast_in, forecast_table
 from hydromae.model.checksums import sum_of
 from hydromae.model.dtypes import float32
 from hydromae.model.mae import HydroMAE
@@ -46,6 +48,22 @@ Watch = Callable[[int, int], None]
 
 def unwatched(done: int, of: int) -> None:
     """Nobody looks on."""
+
+
+@dataclass(frozen=True)
+class _LastDays:
+    """A model as a method that predicts the last days of a record alone, which a reader has read already."""
+
+    model: Model
+    levels: list[float]
+    days: int
+
+    @property
+    def name(self) -> str:
+        return self.model.name
+
+    def predict(self, dataset: xr.Dataset, /) -> xr.Dataset:
+        return self.model.predict_record(dataset, self.levels, last_days=self.days)
 
 
 SHIPPED = Path(__file__).parents[1] / "assets"
@@ -139,7 +157,7 @@ class Model:
             raise InputError(f"{type(data).__name__}: cannot be answered; give an xarray Dataset or a pandas DataFrame")
         with reading_with(negative_flow):
             record, layout = record_in(data, known)
-        answer = self._answer(record, levels, watch)
+        answer = self.predict_record(record, levels, watch)
         call = f"Model.predict(quantiles={levels}, negative_flow={negative_flow!r})"
         made = provenance(self.maker, record, tally(answer, layout.selected), call)
         return stamped(layout.restore(answer, record), made)
@@ -148,13 +166,59 @@ class Model:
         self,
         data: xr.Dataset | pd.DataFrame,
         days: int = 7,
+        issues: str | pd.DatetimeIndex | None = None,
+        future_weather: FutureWeather = "observed",
         quantiles: Sequence[float] = LEVELS,
         attributes: Attributes = None,
+        watch: Watch = unwatched,
         negative_flow: NegativeFlow = "refuse",
     ) -> xr.Dataset | pd.DataFrame:
-        """As `predict`, with `days` days of NaN after the last one; where weather is known ahead, ask `predict`."""
-        answer = self.predict(with_days(data, days), quantiles, attributes, negative_flow=negative_flow)
-        return called(answer, f"Model.forecast(days={days})")
+        """Forecast the flow of every river after one or more issue days.
+
+        Args:
+            data: As for `predict`. Flow observed after an issue day is not used.
+            days: Days ahead of each issue day.
+            issues: Issue days, or "first/last/every" such as "2014-10-05/2015-09-20/5"; None means the last day on which
+                any flow was observed.
+            future_weather ({"observed", "none"}): Whether weather after an issue day is used, where the data hold it (what
+                was observed, or a weather forecast).
+            quantiles, attributes, watch, negative_flow: As for `predict`; progress is counted in issue days.
+
+        Returns:
+            Dataset or DataFrame: `riverflow(issue_time, lead, catchment)` in the unit of the data, lead in days from 1, with
+                `riverflow_quantile`, `riverflow_origin` and `valid_time(issue_time, lead)`; for a table, a row for each issue
+                day, lead and catchment.
+
+        Raises:
+            InputError: As for `predict`, and if an issue day lies outside the data.
+        """
+        levels, known = levels_of(quantiles), attributes_of(attributes)
+        with reading_with(negative_flow):
+            record, layout = record_in(data, known)
+        answer = self.forecast_record(record, days, issues, future_weather, levels, watch)
+        column, units = layout.flow
+        answer = forecast_in(answer, units, record.get("catchment-area"))
+        call = f"Model.forecast(days={days}, future_weather={future_weather!r}, quantiles={levels})"
+        made = provenance(self.maker, record, tally(answer), call)
+        return stamped(answer if isinstance(data, xr.Dataset) else forecast_table(answer, column), made)
+
+    def forecast_record(
+        self,
+        record: xr.Dataset,
+        days: int = 7,
+        issues: str | pd.DatetimeIndex | None = None,
+        future_weather: FutureWeather = "observed",
+        levels: Sequence[float] = LEVELS,
+        watch: Watch = unwatched,
+    ) -> xr.Dataset:
+        """As `forecast`, for a record that a reader has read; flow in mm/day."""
+        if issues is None:
+            issues = scenarios.last_flow(record)
+        elif isinstance(issues, str):
+            issues = scenarios.parse_issues(issues)
+        method = _LastDays(self, list(levels), days)
+        context = self.config.data.sequence_length
+        return scenarios.forecast(method, record, issues, days, future_weather, context, watch)
 
     def embed(self, data: xr.Dataset | pd.DataFrame, attributes: Attributes = None) -> xr.Dataset:
         """What the encoder makes of rivers and days, to compare or to cluster them.
@@ -220,20 +284,40 @@ class Model:
         """As `hydromae.load`."""
         return load(folder, device, precision)
 
-    def _answer(self, dataset: xr.Dataset, levels: list[float], watch: Watch) -> xr.Dataset:
+    def predict_record(
+        self, dataset: xr.Dataset, levels: list[float], watch: Watch = unwatched, last_days: int | None = None
+    ) -> xr.Dataset:
+        """As `predict`, for a record that a reader has read: its form and its values are not checked again.
+
+        Args:
+            dataset: A water record in canonical units (docs/design.md, section 10).
+            levels: Levels of `riverflow_quantile`, ascending.
+            watch: As for `predict`.
+            last_days: Only this many days at the end are predicted and returned; None means all.
+
+        Returns:
+            Dataset: As for `predict`.
+        """
         record = record_of(dataset, self.config, self.scaling, self.grid)
         record.domain.say(dataset, self.scaling)
         factors = factors_of(self.widening, record, self.config.data.sequence_length)
         sums = Sums(record.values, self.scaling, levels, factors)
         with torch.inference_mode(), float32():
             wanted = wanted_days(dataset, record, self.scaling)
+            if last_days is not None:
+                wanted[: len(wanted) - last_days] = False
             for batch, weight, starts in self._windows(record, wanted, watch):
-                sums.add(self._forward(batch, record), weight, starts)
-        return saying(assemble(dataset, record, sums), record, factors, self.config.data.sequence_length)
+                days = wanted[starts[:, None] + np.arange(weight.shape[1])] & (weight > 0)
+                sums.add(self._forward(batch, record, days), weight, starts)
+        answer = saying(assemble(dataset, record, sums), record, factors, self.config.data.sequence_length)
+        return answer if last_days is None else answer.isel(time=slice(-last_days, None))
 
-    def _forward(self, batch: Batch, record: Record) -> dict[str, tuple[torch.Tensor, torch.Tensor, Gaussians | None]]:
-        """For each modality the asked tokens Bool[B, T, S], their means Float[N, F], and their distributions."""
-        wanted = {name: (~seen).any(dim=-1) for name, seen in batch.observed.items()}
+    def _forward(
+        self, batch: Batch, record: Record, days: Bool[np.ndarray, "B T"]
+    ) -> dict[str, tuple[torch.Tensor, torch.Tensor, Gaussians | None]]:
+        """For each modality the asked tokens Bool[B, T, S] of some days, their means Float[N, F], and their distributions."""
+        of_days = torch.from_numpy(days)[..., None]
+        wanted = {name: (~seen).any(dim=-1) & of_days for name, seen in batch.observed.items()}
         for name in wanted:
             if MODALITIES[name].kind == "map" and not len(record.patches):
                 wanted[name] = torch.zeros_like(wanted[name])

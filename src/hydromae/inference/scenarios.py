@@ -6,7 +6,7 @@ A method is anything with a `name` and `predict(dataset) -> dataset`: the model,
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,8 @@ from hydromae.store.training_domain import joined
 
 WEATHER: tuple[str, ...] = ("precipitation", "temperature", "potential_evaporation")
 DAY = np.timedelta64(1, "D")
+FutureWeather = Literal["observed", "none"]
+"""Weather after an issue day: as the record holds it, or not used."""
 
 
 @runtime_checkable
@@ -126,7 +128,11 @@ def last_flow(dataset: xr.Dataset) -> pd.DatetimeIndex:
 
 
 def issue_question(
-    dataset: xr.Dataset, issue: pd.Timestamp, days: int, weather: str = "known", context_days: int = 365
+    dataset: xr.Dataset,
+    issue: pd.Timestamp,
+    days: int,
+    future_weather: FutureWeather = "observed",
+    context_days: int = 365,
 ) -> xr.Dataset:
     """The record as it was known on an issue day, with `days` days of NaN after it.
 
@@ -134,7 +140,8 @@ def issue_question(
         dataset: A water record.
         issue: Issue day: the last day whose observations may be used. It lies inside the record.
         days: Days asked for after it; days beyond the end of the record are added.
-        weather ({"known", "blind"}): Whether precipitation, temperature and potential evaporation stay after the issue day.
+        future_weather ({"observed", "none"}): Whether precipitation, temperature and potential evaporation stay after the
+            issue day.
             Any other variable of time is NaN after the issue day, or left out where it cannot hold NaN.
         context_days: Days kept up to and with the issue day (fewer where the record starts later).
 
@@ -146,14 +153,14 @@ def issue_question(
     """
     if days < 1 or context_days < 1:
         raise InputError(f"forecast of {days} days from {context_days} days of context: both must be at least 1")
-    if weather not in ("known", "blind"):
-        raise InputError(f"weather {weather!r} is neither known nor blind; choose one")
+    if future_weather not in get_args(FutureWeather):
+        raise InputError(f"future_weather {future_weather!r} is neither observed nor none; choose one")
     first, last = pd.Timestamp(dataset["time"].values[0]), pd.Timestamp(dataset["time"].values[-1])
     if not first <= issue <= last:
         raise InputError(f"issue day {issue:%Y-%m-%d} lies outside the record, {first:%Y-%m-%d} to {last:%Y-%m-%d}")
     begin = max(first, issue - pd.Timedelta(days=context_days - 1))
     part = dataset.sel(time=slice(begin, issue + pd.Timedelta(days=days)))
-    given = WEATHER if weather == "known" else ()
+    given = WEATHER if future_weather == "observed" else ()
     return _hide_future(part, issue, given).reindex(time=pd.date_range(begin, issue + pd.Timedelta(days=days)))
 
 
@@ -171,7 +178,7 @@ def forecast(
     dataset: xr.Dataset,
     issues: pd.DatetimeIndex,
     days: int,
-    weather: str = "known",
+    future_weather: FutureWeather = "observed",
     context_days: int = 365,
     watch: Callable[[int, int], None] = lambda done, of: None,
 ) -> xr.Dataset:
@@ -182,7 +189,8 @@ def forecast(
         dataset: A water record. Issue days inside it make a hindcast; its last day makes a forecast.
         issues: Issue days, e.g. of `parse_issues`.
         days: Days ahead.
-        weather ({"known", "blind"}): Whether weather after the issue day is given to the method, where the record holds it.
+        future_weather ({"observed", "none"}): Whether weather after the issue day is given to the method, where the record
+            holds it.
         context_days: Days up to the issue day that the method sees.
         watch: Told how many issue days are answered, and of how many.
 
@@ -201,7 +209,7 @@ def forecast(
     with remarked_once():
         for done, issue in enumerate(issues):
             watch(done, len(issues))
-            answer = method.predict(issue_question(dataset, issue, days, weather, context_days))
+            answer = method.predict(issue_question(dataset, issue, days, future_weather, context_days))
             wanted = [n for n in ("riverflow", "riverflow_quantile", "riverflow_origin") if n in answer.data_vars]
             ahead = answer[wanted].isel(time=slice(-days, None)).drop_vars("time").rename(time="lead")
             answers.append(ahead)

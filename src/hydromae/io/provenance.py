@@ -102,11 +102,6 @@ def stamped(answer: Answer, made: Mapping[str, Any]) -> Answer:
     return answer.assign_attrs({"history": "\n".join(lines), "source": source, KEY: whole})
 
 
-def called(answer: Answer, call: str) -> Answer:
-    """An answer with a line of history for a call that another one answered."""
-    return stamped(answer, {**_earlier(answer.attrs), "history": [_line(call)]})
-
-
 def _earlier(attributes: Mapping[Any, Any]) -> dict[str, Any]:
     """The provenance of what was asked, where it is an answer itself."""
     held = attributes.get(KEY)

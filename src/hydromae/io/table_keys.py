@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from typing import Any
 
@@ -109,25 +108,6 @@ def day_keys(frame: pd.DataFrame, name: Label, where: str) -> pd.DatetimeIndex:
     stamps = days.tz_localize(None)
     refuse_hours(stamps, where)
     return whole_days(stamps, where)
-
-
-def dates_after(dates: pd.Series, days: pd.DatetimeIndex, count: int) -> pd.Series:
-    """The `count` days after the last of a column of dates, written as it is: its type, format, hour and time zone.
-
-    Args:
-        dates: As `day_keys` takes it; `days` are the days of its rows.
-    """
-    last = dates.iloc[int(days.argmax())]
-    if _is_stamped(dates):
-        ahead = pd.Series(pd.date_range(last, periods=count + 1, freq="D")[1:])
-        return ahead.astype(dates.dtype)
-    after = pd.date_range(days.max(), periods=count + 1, freq="D")[1:]
-    if isinstance(last, pd.Timestamp):
-        return pd.Series(list(pd.date_range(last, periods=count + 1, freq="D")[1:]), dtype=object)
-    if isinstance(last, datetime.date):
-        return pd.Series(list(after.date), dtype=object)
-    written = pd.Series([written_like(str(last), day) for day in after])
-    return written.astype(dates.dtype)
 
 
 def refuse_twice(day: np.ndarray, row: np.ndarray, days: pd.DatetimeIndex, catchments: np.ndarray, where: str) -> None:

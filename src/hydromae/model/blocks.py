@@ -6,6 +6,7 @@ Tokens are a flat list `tokens[N, D]` whose seats say where each is; some mixers
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as functional
@@ -60,7 +61,13 @@ def taken_by(layer: nn.Module, values: Tensor) -> Tensor:
 
 
 class Mixer(nn.Module):
-    """What a block mixes: a step from a list of tokens to a list of what is added to them."""
+    """What a block mixes: a step from a list of tokens to a list of what is added to them.
+
+    Attributes:
+        across_days: Whether a token receives information from tokens of other days.
+    """
+
+    across_days = True
 
     def mix(
         self, tokens: Float[Tensor, "N D"], norm: nn.LayerNorm, seats: Seats, context: Context
@@ -76,6 +83,7 @@ class LineMixer(Mixer):
         super().__init__()
         self.heads = heads
         self.direction: Direction = direction
+        self.across_days = direction != "space"
         self.query_key_value = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
@@ -104,6 +112,8 @@ class RecurrentMixer(Mixer):
 
 class SpaceMixer(Mixer):
     """Each day, every site looks at its neighbours, nearer and more alike ones first (learned slopes)."""
+
+    across_days = False
 
     def __init__(self, width: int, heads: int, separations: int) -> None:
         super().__init__()
@@ -195,12 +205,25 @@ class Block(nn.Module):
         seats: Seats,
         context: Context,
         condition: Float[Tensor, "B S D"] | None = None,
-    ) -> Float[Tensor, "N D"]:
-        """Tokens in and out; `condition` is what modulates the tokens of each site."""
+        rows: Int[Tensor, " K"] | None = None,
+    ) -> Float[Tensor, "M D"]:
+        """Tokens in and out.
+
+        Args:
+            tokens, seats, context: Tokens, their places, and what the mixers use beside them.
+            condition: Modulates the tokens of each site.
+            rows: Days of a whole grid whose tokens are returned; the other days are left out as soon as no mixer reads
+                them. None returns all tokens.
+        """
         dropout = self.dropout if self.training else 0.0
-        for norm, mixer in zip(self.norms, self.mixers, strict=True):
+        last_across_days = max((i for i, m in enumerate(self.mixers) if cast(Mixer, m).across_days), default=-1)
+        for index, (norm, mixer) in enumerate(zip(self.norms, self.mixers, strict=True)):
             assert isinstance(norm, nn.LayerNorm) and isinstance(mixer, Mixer)
+            if rows is not None and index == last_across_days + 1:
+                tokens, seats = seats.at_rows(tokens, rows)
             tokens = residual(tokens, mixer.mix(tokens, norm, seats, context), dropout)
+        if rows is not None and last_across_days + 1 == len(self.mixers):
+            tokens, seats = seats.at_rows(tokens, rows)
         film = None if self.film is None or condition is None else self.film.project(condition)
         return residual(tokens, feed(tokens, self.norm, film, seats, self.feed), dropout)
 

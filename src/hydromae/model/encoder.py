@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -68,14 +68,24 @@ class Stack(nn.Module):
         )
 
     def forward(
-        self, tokens: Float[Tensor, "N D"], seats: Seats, context: Context, condition: Tensor | None = None
+        self,
+        tokens: Float[Tensor, "N D"],
+        seats: Seats,
+        context: Context,
+        condition: Tensor | None = None,
+        rows: Int[Tensor, " K"] | None = None,
     ) -> list[Tensor]:
-        """Outputs of every block, the last one last; the input alone where there is no block."""
+        """Outputs of every block, the last one last; the input alone where there is no block.
+
+        The last output holds the tokens of `rows` alone, where these are given (`Block.forward`).
+        """
+        if not len(self.blocks):
+            return [tokens if rows is None else seats.at_rows(tokens, rows)[0]]
         outputs = []
-        for block in self.blocks:
-            tokens = block(tokens, seats, context, condition)
+        for index, block in enumerate(self.blocks):
+            tokens = block(tokens, seats, context, condition, rows if index == len(self.blocks) - 1 else None)
             outputs.append(tokens)
-        return outputs or [tokens]
+        return outputs
 
 
 class Fusion(nn.Module):

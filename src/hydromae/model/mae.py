@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from hydromae.batching.antecedent import width
@@ -111,6 +112,8 @@ class HydroMAE(nn.Module):
             return self.remember(batch, seen)
         contexts = {kind: nearest(p, self.config.model.neighbours) for kind, p in batch.places.items()}
         streams = self.embed(batch, seen, contexts)
+        if not self.training:
+            streams = self._on_wanted_days(streams, hidden if wanted is None else wanted)
         layers = self.encode(streams, contexts)
         memories, theirs, own, contrastive = self.fuse(streams, layers, batch)
         return self.decode(batch, streams, memories, theirs, own, self._choose(hidden, wanted), contrastive)
@@ -196,7 +199,21 @@ class HydroMAE(nn.Module):
 
     def encode(self, streams: list[Stream], contexts: dict[str, Context]) -> list[list[Tensor]]:
         """Each stream through its own encoder; for every stream the outputs of all layers, the embedding first."""
-        return [[s.tokens, *self.encoders[s.key](s.tokens, s.seats, contexts[s.kind], s.sites)] for s in streams]
+        return [
+            [s.tokens, *self.encoders[s.key](s.tokens, s.seats, contexts[s.kind], s.sites, s.rows)] for s in streams
+        ]
+
+    def _on_wanted_days(self, streams: list[Stream], wanted: Hidden) -> list[Stream]:
+        """Streams whose encoders return the days with a wanted token, where nothing after the encoders reads another day."""
+        model = self.config.model
+        if model.decoder_layers or model.fusion_layers or model.use_weighted_fm or self.statics:
+            return streams
+        narrowed = []
+        for stream in streams:
+            days = torch.stack([wanted[name].any(dim=2).any(dim=0) for name in stream.names]).any(dim=0)
+            some = bool(days.any()) and not bool(days.all())
+            narrowed.append(replace(stream, rows=days.nonzero()[:, 0]) if some else stream)
+        return narrowed
 
     def fuse(
         self, streams: list[Stream], layers: list[list[Tensor]], batch: Batch
@@ -235,6 +252,8 @@ class HydroMAE(nn.Module):
         own, first = [], 0
         for stream in streams:
             seats = stream.seats
+            if stream.rows is not None:
+                seats = Seats.all(seats.shape[0], len(stream.rows), seats.shape[2], seats.flat.device)
             if self.statics:
                 seats = seats.behind_statics() if stream.key in self.statics else seats.behind(1)
             own.append(Own(slice(first, first + len(seats.flat)), seats))
@@ -280,7 +299,7 @@ class HydroMAE(nn.Module):
         for stream, mine in zip(streams, own, strict=True):
             asked = torch.stack([wanted[name] for name in stream.names]).any(dim=0)
             seats = Seats.where(asked)
-            tokens = self._answer(batch, stream, memories, theirs, mine, seats)
+            tokens = self._answer(batch, stream, memories, theirs, mine, asked)
             for name in stream.names:
                 these, here = tokens, seats
                 if len(stream.names) > 1:
@@ -296,12 +315,19 @@ class HydroMAE(nn.Module):
         return Predictions(mean, gaussians, wanted, contrastive, told)
 
     def _answer(
-        self, batch: Batch, stream: Stream, memories: list[Tensor], theirs: Seats, own: Own, asked: Seats
+        self,
+        batch: Batch,
+        stream: Stream,
+        memories: list[Tensor],
+        theirs: Seats,
+        own: Own,
+        asked: Bool[Tensor, "B T S"],
     ) -> Float[Tensor, "N D"]:
         """One vector for every asked token, in their order."""
+        seats = Seats.where(asked if stream.rows is None else asked[:, stream.rows])
         if not self.config.model.decoder_layers:
             held = own.seats.grid(memories[-1][own.tokens])[:, own.seats.lead :]
-            return self.queries[stream.key](picked(held, asked))
+            return self.queries[stream.key](picked(held, seats))
         query = self.queries[stream.key](batch.at(stream.names[0]), batch.days)[2]
-        behind = asked.behind(own.seats.lead)
-        return self.decoders[stream.key](picked(query, asked), behind, memories, theirs, own)
+        behind = seats.behind(own.seats.lead)
+        return self.decoders[stream.key](picked(query, seats), behind, memories, theirs, own)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from hydromae.model.mixture import Gaussians
@@ -39,6 +39,7 @@ class Stream:
     Attributes:
         tokens (Float[N, D]): Embedded.
         seats: Where they are.
+        rows (Int[K] or None): Days whose tokens the encoder returns; None means all.
         slots, sites (Float[B, S, V, D], Float[B, S, D]): Addresses of every catchment (or patch), and of every site.
         priors (Float[B, T, S, P], Bool[B, T, S, P]) or None: Values and whether they exist.
         told: What the model's memories say.
@@ -51,6 +52,7 @@ class Stream:
     sites: Float[Tensor, "B S D"]
     priors: tuple[Tensor, Tensor] | None = None
     told: list[Told] = field(default_factory=list)
+    rows: Int[Tensor, " K"] | None = None
 
     @property
     def key(self) -> str:

@@ -206,6 +206,14 @@ class Seats:
         flat = grid.flatten(0, 2)
         return flat if self.whole else flat.index_select(0, self.flat)
 
+    def at_rows(
+        self, tokens: Shaped[Tensor, "N ..."], rows: Int[Tensor, " K"]
+    ) -> tuple[Shaped[Tensor, "M ..."], Seats]:
+        """The tokens of some rows of a whole grid, and their places on a grid of these rows alone."""
+        size, _, sites = self.shape
+        part = self.grid(tokens).index_select(1, rows).flatten(0, 2)
+        return part, Seats.all(size, len(rows), sites, tokens.device)
+
     def of_sites(self, held: Shaped[Tensor, "B S ..."]) -> Shaped[Tensor, "N ..."]:
         """What belongs to the site of each token."""
         return held.flatten(0, 1).index_select(0, self.of_site)

@@ -131,7 +131,7 @@ function sayIssue() {
 }
 
 async function issue() {
-  const question = { river: river(), issue: sayIssue(), days: 10, weather: at("weather").value };
+  const question = { river: river(), issue: sayIssue(), days: 10, future_weather: at("weather").value };
   const told = await ask("forecast-answer", "The model forecasts …", (signal) => source.forecast(question, signal));
   if (!told) return;
   const said = panels.ahead(told);
