@@ -1,6 +1,6 @@
 """Pictures of an evaluation: where a method does well on each question, and which kinds of river it loses.
 
-    python benchmarks/skill_picture.py scores --method hydromae --store rivers.zarr --out docs/skill.png
+    python benchmarks/skill_picture.py scores --method hydromae --store rivers.zarr --out docs/results_map.png
 
 Prints the median NSE of groups of rivers (base-flow index, area), which the picture shows as points.
 """

@@ -1,5 +1,5 @@
-"""The tables of README and docs/skill.md, from an evaluation: one method beside the best of the others, all methods, events,
-distributions by tenth of the flow.
+"""The tables of README and docs/results.md, from an evaluation: one method beside the best of the others, all methods,
+events, distributions by decile of the flow.
 
 python benchmarks/skill_table.py scores --method hydromae
 """

@@ -25,6 +25,9 @@ ELSEWHERE: dict[str, str] = {
     r"python benchmarks/skill_picture.py scores .*": (
         "tests/test_benchmarks_skill.py::test_the_picture_shows_the_rows_that_are_named_and_groups_of_rivers"
     ),
+    r"python benchmarks/table_pictures\.py": (
+        "tests/test_benchmarks_pictures.py::test_the_pictures_of_the_pages_are_drawn_from_their_tables"
+    ),
     r"python benchmarks/mutations\.py": (
         "tests/test_seed.py::test_the_command_runs_the_chosen_rows_and_fails_if_a_mutation_survives"
     ),
