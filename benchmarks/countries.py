@@ -55,7 +55,7 @@ class Country:
         return (MAPS * self.patches * PIXELS + SERIES * self.catchments) * self.steps * 4
 
 
-SEED = Country("the seed's record", 94, 604, 1)
+SEED = Country("reference record", 94, 604, 1)
 HUNDREDFOLD = Country("1 km, 60,000 catchments, hourly", 94 * 25, 60_000, 24, length=30 * 24, stride=20 * 24)
 
 
