@@ -19,12 +19,12 @@ import numpy as np
 import xarray as xr
 from rich.console import Console
 
-from hydromae.batching.windows import KEPT_TRAITS
+from hydromae.batching.windows import ALWAYS_KNOWN_ATTRIBUTES
 from hydromae.cli.scores import scores_table
 from hydromae.config import Config
 from hydromae.config.presets import FAST, RIVERS
 from hydromae.evaluate import protocol
-from hydromae.evaluate.benchmark import ByModel, run_protocol
+from hydromae.evaluate.benchmark import ModelMethod, run_protocol
 from hydromae.evaluate.score import summary
 from hydromae.inference.predictor import load
 from hydromae.inference.scenarios import Method
@@ -33,7 +33,10 @@ from hydromae.variables import ATTRIBUTES
 from teaching import taught
 
 WEATHER = ("precipitation", "soil_moisture", "temperature", "evaporation")
-PERIODS = {"training_period": ("1989-01-01", protocol.TRAINING_END), "validation_period": protocol.PERIODS["choose"]}
+PERIODS = {
+    "training_period": ("1989-01-01", protocol.TRAINING_END),
+    "validation_period": protocol.PERIODS["validation"],
+}
 EPOCHS = 4
 """Of 125 updates."""
 WHOLE = FAST.having(
@@ -48,7 +51,7 @@ WHOLE = FAST.having(
         "decoder_layers": 2,
         "dropout": 0.0,
     },
-    masks={"kind": "mixture", "answered": ("riverflow",), "mixture": RIVERS.masks.mixture},
+    masks={"kind": "mixture", "target_modalities": ("riverflow",), "mixture": RIVERS.masks.mixture},
     optimizer={"lr": 2e-3, "weight_decay": 0.01, "betas": (0.9, 0.99)},
     train={
         "batch_size": 2,
@@ -56,10 +59,10 @@ WHOLE = FAST.having(
         "steps_per_epoch": 125,
         "warmup_epochs": 0.4,
         "precision": "auto",
-        "averaged_weights": 0.99,
+        "ema_decay": 0.99,
         "task_weights": (*((name, 0.1) for name in WEATHER), ("riverflow", 1.0)),
-        "catchment_variance": True,
-        "flow_share": 0.7,
+        "nse_loss": True,
+        "flow_loss_weight": 0.7,
         "validation_windows": 16,
     },
 )
@@ -73,12 +76,12 @@ LESS: Mapping[str, dict[str, object]] = {
     "fusion": {"fusion_layers": 0},
 }
 """What of the model each arm goes without; `traits` does without the traits themselves, too (`without_traits`)."""
-QUESTIONS: tuple[str, ...] = ("fill", "ungauged", "ungauged-bare", "simulate", "forecast", "forecast-blind")
+QUESTIONS: tuple[str, ...] = ("gap", "ungauged", "ungauged-limited", "simulate", "forecast", "forecast-blind")
 
 
 def without_traits(record: xr.Dataset) -> xr.Dataset:
     """The record, of whose rivers only their places and areas are known."""
-    lost = [a.name for a in ATTRIBUTES if a.name not in KEPT_TRAITS]
+    lost = [a.name for a in ATTRIBUTES if a.name not in ALWAYS_KNOWN_ATTRIBUTES]
     return record.assign({name: xr.full_like(record[name], np.nan) for name in lost})
 
 
@@ -86,7 +89,7 @@ def without_traits(record: xr.Dataset) -> xr.Dataset:
 class Traitless:
     """A model that is asked without traits."""
 
-    method: ByModel
+    method: ModelMethod
 
     @property
     def name(self) -> str:
@@ -114,13 +117,13 @@ def teach(record: xr.Dataset, folder: Path, arm: str, seed: int, console: Consol
 def methods(folder: Path) -> list[Method]:
     """Every arm that has ended, by the name of its folder."""
     ended = [run for run in sorted(folder.glob("*-[0-9]")) if (run / "last").is_dir()]
-    arms = [ByModel(load(run / "last", "cpu"), run.name) for run in ended]
+    arms = [ModelMethod(load(run / "last", "cpu"), run.name) for run in ended]
     return [Traitless(arm) if arm.name.startswith("traits") else arm for arm in arms]
 
 
 def score(record: xr.Dataset, folder: Path, period: str, every: int, console: Console) -> None:
     """Score the arms that have ended; write the evaluation, print the medians."""
-    said, arms = {"command": f"benchmarks/arms.py score --period {period} --every {every}"}, methods(folder)
+    said, arms = {"command": f"benchmarks/arms.py score --period {period} --issue-interval {every}"}, methods(folder)
     asked = dict.fromkeys(QUESTIONS, arms)
     found = run_protocol(None, record, protocol.PERIODS[period], QUESTIONS, every, False, said, asked)
     found.save(folder / f"scores-{period}")
@@ -156,8 +159,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where runs and scores lie")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="of 125 updates")
-    parser.add_argument("--period", choices=tuple(protocol.PERIODS), default="choose")
-    parser.add_argument("--every", type=int, default=60, help="days between two issues of a forecast")
+    parser.add_argument("--period", choices=tuple(protocol.PERIODS), default="validation")
+    parser.add_argument("--issue-interval", type=int, default=60, help="days between two issues of a forecast")
     options = parser.parse_intermixed_args()
     unknown = sorted(set(options.arms) - set(LESS))
     if unknown:
@@ -167,7 +170,7 @@ def main() -> None:
         for arm in options.arms or LESS:
             teach(record, options.folder, arm, options.seed, console, options.epochs)
     else:
-        score(record, options.folder, options.period, options.every, console)
+        score(record, options.folder, options.period, options.issue_interval, console)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ PIXELS = 100
 
 
 @dataclass(frozen=True)
-class Country:
+class Session:
     """A national record: what is measured, where and how often.
 
     Attributes
@@ -55,8 +55,8 @@ class Country:
         return (MAPS * self.patches * PIXELS + SERIES * self.catchments) * self.steps * 4
 
 
-SEED = Country("reference record", 94, 604, 1)
-HUNDREDFOLD = Country("1 km, 60,000 catchments, hourly", 94 * 25, 60_000, 24, length=30 * 24, stride=20 * 24)
+SEED = Session("reference record", 94, 604, 1)
+HUNDREDFOLD = Session("1 km, 60,000 catchments, hourly", 94 * 25, 60_000, 24, length=30 * 24, stride=20 * 24)
 
 
 @dataclass(frozen=True)
@@ -73,22 +73,22 @@ class Cut:
     kept: float
     recomputed: bool = False
 
-    def sizes(self, country: Country, windows: int = 1) -> Sizes:
+    def sizes(self, country: Session, windows: int = 1) -> Sizes:
         """Sizes of a batch of such windows."""
         catchments = country.catchments * self.patches / country.patches
         groups = math.ceil(catchments / SLOTS)
         return Sizes(windows, country.length, self.patches, groups, PIXELS, self.kept)
 
-    def tokens(self, country: Country) -> int:
+    def tokens(self, country: Session) -> int:
         """Tokens of a window, hidden ones included."""
         sizes = self.sizes(country)
         return sizes.days * (MAPS * sizes.patches + SERIES * sizes.sites)
 
-    def windows(self, country: Country) -> int:
+    def windows(self, country: Session) -> int:
         """Windows of an epoch."""
         return math.ceil(country.patches / self.patches) * ((country.steps - country.length) // country.stride + 1)
 
-    def bytes_read(self, country: Country) -> int:
+    def bytes_read(self, country: Session) -> int:
         """Bytes of the record in memory that one window takes."""
         whole = sum(country.bytes_in_memory().values())
         return round(whole * self.patches / country.patches * country.length / country.steps)
@@ -103,7 +103,7 @@ REGION = 36
 """Patches of a region: 60 × 60 km at 1 km, with some 920 catchments."""
 
 
-def cuts(country: Country) -> list[Cut]:
+def cuts(country: Session) -> list[Cut]:
     """The ways to feed a country to a model, from the dense one to regions."""
     return [
         Cut("`base`, the whole country", BASE, country.patches, 0.6),

@@ -33,8 +33,8 @@ from clock import gemm_rate
 from flops import CPU_ATTENTION, lstm_flops
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden, nothing
-from hydromae.batching.record_arrays import record_of
-from hydromae.batching.windows import batch_of
+from hydromae.batching.record_arrays import to_record_arrays
+from hydromae.batching.windows import cut_batch
 from hydromae.config import Precision
 from hydromae.datasets.reader import load as read
 from hydromae.inference.predictor import Model, load
@@ -101,8 +101,8 @@ def limits(width: int, quick: bool) -> dict[str, float]:
 
 def asked(model: Model, dataset: xr.Dataset) -> tuple[Batch, Hidden, Hidden]:
     """One window of the whole dataset, nothing hidden but what is NaN, and what is asked: every token with a NaN."""
-    record = record_of(dataset, model.config, model.scaling, model.grid)
-    batch = batch_of(record, np.zeros(1, np.int64), dataset.sizes["time"])
+    record = to_record_arrays(dataset, model.config, model.scaling, model.grid)
+    batch = cut_batch(record, np.zeros(1, np.int64), dataset.sizes["time"])
     return batch, nothing(batch), {name: (~seen).any(dim=-1) for name, seen in batch.observed.items()}
 
 

@@ -29,18 +29,18 @@ import torch.distributed as dist
 
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden, draw
-from hydromae.batching.record_arrays import record_of
+from hydromae.batching.record_arrays import to_record_arrays
 from hydromae.batching.windows import windows
 from hydromae.config import Config
 from hydromae.config.presets import PRESETS
-from hydromae.distributed import World, joined
+from hydromae.distributed import ProcessGroup, init_process_group
 from hydromae.grid import GridSpec
 from hydromae.losses import loss
 from hydromae.model.blocks import Block
 from hydromae.model.decoder import CrossBlock
 from hydromae.model.mae import HydroMAE
 from hydromae.store.scaling import Scaling
-from hydromae.train.engine import OwnEngine
+from hydromae.train.engine import TorchEngine
 from timed import invented, step
 
 BYTES_ACKED = 120
@@ -74,23 +74,23 @@ def sent_bytes() -> int:
     return total
 
 
-def bandwidth(world: World, numbers: int) -> float:
+def bandwidth(process_group: ProcessGroup, numbers: int) -> float:
     """Bytes that a process sends in a second while all add up so many numbers."""
     values, times = torch.zeros(numbers), []
     for _ in range(5):
-        world.wait()
+        process_group.barrier()
         began = time.perf_counter()
         dist.all_reduce(values)
         times.append(time.perf_counter() - began)
-    return 2 * (world.size - 1) / world.size * 4 * numbers / statistics.median(times)
+    return 2 * (process_group.size - 1) / process_group.size * 4 * numbers / statistics.median(times)
 
 
 def one_step(
-    engine: str, model: HydroMAE, config: Config, world: World, batch: Batch, hidden: Hidden
+    engine: str, model: HydroMAE, config: Config, process_group: ProcessGroup, batch: Batch, hidden: Hidden
 ) -> Callable[[], object]:
     """What an update is: with torch's engine of real runs, or with FSDP2 around each block and the whole."""
     if engine == "torch":
-        own = OwnEngine(model, config, world, 1)
+        own = TorchEngine(model, config, process_group, 1)
         return lambda: step(own, batch, hidden, config)
     from torch.distributed.fsdp import fully_shard
 
@@ -117,14 +117,14 @@ def worker(out: Path, engine: str, steps: int, quick: bool) -> None:
     weights = sum(p.numel() for p in model.parameters())
     dataset = invented(list(model.embeddings), 64, 20)
     scaling = Scaling.fit(dataset, PERIOD)
-    record = record_of(dataset, config, scaling, GridSpec())
-    with joined(torch.device("cpu")) as world:
-        batch = windows(record, config, PERIOD, seed=world.rank, augment=True, update=1)(range(1))
-        hidden = draw(batch, config.masks, torch.Generator().manual_seed(world.rank))
-        update = one_step(engine, model.know(scaling), config, world, batch, hidden)
+    record = to_record_arrays(dataset, config, scaling, GridSpec())
+    with init_process_group(torch.device("cpu")) as process_group:
+        batch = windows(record, config, PERIOD, seed=process_group.rank, augment=True, update=1)(range(1))
+        hidden = draw(batch, config.masks, torch.Generator().manual_seed(process_group.rank))
+        update = one_step(engine, model.set_scaling(scaling), config, process_group, batch, hidden)
         for _ in range(2):  # the first steps also agree on how to bundle gradients
             update()
-        world.wait()
+        process_group.barrier()
         time.sleep(SETTLED)
         before, times = sent_bytes(), []
         for _ in range(steps):
@@ -132,11 +132,11 @@ def worker(out: Path, engine: str, steps: int, quick: bool) -> None:
             update()
             times.append(time.perf_counter() - began)
         time.sleep(SETTLED)
-        sent = float(world.sum(torch.tensor([float(sent_bytes() - before)]))[0])
-        rate = bandwidth(world, weights) if world.size > 1 else None
-        if world.first:
-            found = {"engine": engine, "processes": world.size, "weights": weights, "step_s": min(times)}
-            found |= {"sent_bytes": sent / world.size / steps, "bandwidth": rate}
+        sent = float(process_group.sum(torch.tensor([float(sent_bytes() - before)]))[0])
+        rate = bandwidth(process_group, weights) if process_group.size > 1 else None
+        if process_group.is_main:
+            found = {"engine": engine, "processes": process_group.size, "weights": weights, "step_s": min(times)}
+            found |= {"sent_bytes": sent / process_group.size / steps, "bandwidth": rate}
             out.write_text(json.dumps(found), encoding="utf-8")
         del update, model
 

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from hydromae.batching.antecedent import width as antecedent_width
+from hydromae.batching.antecedent import antecedent_width as antecedent_width
 from hydromae.config import Config, ModelConfig
-from hydromae.model.estimators import Priors
+from hydromae.model.estimators import Estimators
 from hydromae.model.positional import SEPARATIONS, WAVELENGTHS
-from hydromae.model.rainfall_runoff import KNOWN, Memory
+from hydromae.model.rainfall_runoff import FLOW_FEATURES, CatchmentLSTM
 from hydromae.variables import ATTRIBUTES, MODALITIES
 from tally import Flops, Grid, Sizes
 
@@ -114,7 +114,7 @@ def formula(config: Config, sizes: Sizes) -> Flops:
 def _turns(model: ModelConfig, depth: int, back: bool = False) -> list[tuple[str, ...]]:
     """The mixers of each block; `back` begins with the last one where they alternate."""
     mixers = model.mixers[::-1] if back else model.mixers
-    return [(mixers[index % len(mixers)],) if model.alternate else model.mixers for index in range(depth)]
+    return [(mixers[index % len(mixers)],) if model.alternate_mixers else model.mixers for index in range(depth)]
 
 
 def _address(flops: Flops, sizes: Sizes, sites: int, slots: int, width: int) -> None:
@@ -124,8 +124,8 @@ def _address(flops: Flops, sizes: Sizes, sites: int, slots: int, width: int) -> 
     flops.linear(sizes.windows * sizes.days, SEASON, width, learns=False)
 
 
-def _priors(model: ModelConfig) -> Priors:
-    return Priors(SEPARATIONS, bool(model.runoff), bool(model.ahead))
+def _priors(model: ModelConfig) -> Estimators:
+    return Estimators(SEPARATIONS, bool(model.lstm_width), bool(model.lstm_ar_width))
 
 
 def _slots(config: Config, names: tuple[str, ...]) -> int:
@@ -138,12 +138,12 @@ def _embed(flops: Flops, config: Config, sizes: Sizes, names: tuple[str, ...]) -
     tokens = sizes.windows * sizes.days * sites * sizes.kept_of(names)
     maps = sum(MODALITIES[name].kind == "map" for name in model.modalities)
     _address(flops, sizes, sites, slots, width)
-    if model.runoff and "riverflow" in names:
+    if model.lstm_width and "riverflow" in names:
         _remember(flops, config, sizes, sites)
-        near = min(model.neighbours or sites, sites) if model.priors else 0
+        near = min(model.neighbours or sites, sites) if model.estimators else 0
         flops.forward += 2 * tokens * near * (near + 1)  # errors regressed on the neighbours', without a gradient
     for name in names:
-        prior = model.priors and name == "riverflow"
+        prior = model.estimators and name == "riverflow"
         channels = sizes.pixels if kind == "map" else len(MODALITIES[name].variables)
         doubts = _priors(model).features if prior else 0
         features = 2 * channels + doubts + (2 * maps if kind == "series" and model.footprints else 0)
@@ -161,14 +161,17 @@ def _embed(flops: Flops, config: Config, sizes: Sizes, names: tuple[str, ...]) -
 def _remember(flops: Flops, config: Config, sizes: Sizes, sites: int) -> None:
     """The memories: each an LSTM from what a day gives, started from the site and the time before the window."""
     model, channels = config.model, len(MODALITIES["weather"].variables)
-    before = antecedent_width(channels) if config.data.look_back_days else 0
+    before = antecedent_width(channels) if config.data.antecedent_days else 0
     places, tokens = sizes.windows * sites, sizes.windows * sizes.days * sites
-    for states, given in ((model.runoff, 2 * channels + SEASON), (model.ahead, 2 * channels + SEASON + KNOWN)):
+    for states, given in (
+        (model.lstm_width, 2 * channels + SEASON),
+        (model.lstm_ar_width, 2 * channels + SEASON + FLOW_FEATURES),
+    ):
         if states:
-            flops.linear(tokens, given, Memory.INPUT, learns=False)
-            flops.products(places, model.d_model, Memory.INPUT)
-            flops.products(places, Memory.INPUT + before, 2 * states)
-            flops.lstm(tokens, Memory.INPUT, states, directions=1)
+            flops.linear(tokens, given, CatchmentLSTM.INPUT_WIDTH, learns=False)
+            flops.products(places, model.d_model, CatchmentLSTM.INPUT_WIDTH)
+            flops.products(places, CatchmentLSTM.INPUT_WIDTH + before, 2 * states)
+            flops.lstm(tokens, CatchmentLSTM.INPUT_WIDTH, states, directions=1)
             flops.products(tokens, states, 1)
 
 
@@ -243,7 +246,7 @@ def _decode(flops: Flops, config: Config, sizes: Sizes, names: tuple[str, ...], 
         rows = sizes.share(name) * grid * slots
         channels = len(MODALITIES[name].variables) if kind == "series" else sizes.pixels
         spread = 3 * model.components if kind == "series" else 0
-        gates = len(_priors(model).names) + 1 if model.priors and name == "riverflow" else 0
+        gates = len(_priors(model).names) + 1 if model.estimators and name == "riverflow" else 0
         flops.products(sizes.windows * sites * slots, model.d_model, narrow)
         flops.whole += rows * narrow  # what the first GELU reads
         flops.linear(rows, narrow, 2 * narrow, channels + channels * spread + gates)

@@ -22,8 +22,8 @@ from hydromae.cli.scores import events_table, scores_table
 from hydromae.config import Config
 from hydromae.config.presets import RIVERS
 from hydromae.evaluate import protocol
-from hydromae.evaluate.baselines import for_questions
-from hydromae.evaluate.benchmark import ByModel
+from hydromae.evaluate.baselines import fitted_baselines
+from hydromae.evaluate.benchmark import ModelMethod
 from hydromae.evaluate.events import Thresholds
 from hydromae.evaluate.protocol import Question
 from hydromae.evaluate.score import evaluate, summary
@@ -62,7 +62,7 @@ class ByFold:
 
     def __init__(self, folder: Path) -> None:
         """All of them, which must have ended."""
-        self.models = [ByModel(load(folder / f"without-{group}" / "last", "cpu"), NAME) for group in range(MODELS)]
+        self.models = [ModelMethod(load(folder / f"without-{group}" / "last", "cpu"), NAME) for group in range(MODELS)]
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
         """Every NaN, by the model that saw no river of the fold that has no flow here.
@@ -90,7 +90,7 @@ def asked(record: xr.Dataset, period: protocol.Period) -> Iterator[Question]:
 def score(record: xr.Dataset, folder: Path, period: str, console: Console) -> None:
     """Score the models beside the donors; write the evaluation, print the medians."""
     training, names = protocol.training_record(record), record["catchment"].values
-    methods: list[Method] = [ByFold(folder), *for_questions(training)["ungauged"]]
+    methods: list[Method] = [ByFold(folder), *fitted_baselines(training)["ungauged"]]
     said = {"command": f"benchmarks/folds.py score --period {period}", "split": "ten folds, protocol.folds"}
     days = protocol.PERIODS[period]
     found = evaluate({"ungauged": methods}, record, asked(record, days), days, said, Thresholds.fit(training, names))
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where runs and scores lie")
     parser.add_argument("--group", type=int, action="append", choices=range(MODELS), help="all where none is named")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--period", choices=tuple(protocol.PERIODS), default="choose")
+    parser.add_argument("--period", choices=tuple(protocol.PERIODS), default="validation")
     options = parser.parse_args()
     record, console = load_store(options.store), Console()
     if options.what == "train":

@@ -62,9 +62,9 @@ def _sized(config: Config, days: int, sites: float, size: int, catchments: int) 
     warm = min(config.data.warm_up_days, days // 4)
     data = {"sequence_length": days, "stride": 1, "warm_up_days": warm}
     config = lasting(config.having(data=data, train={"batch_size": size}))
-    if config.data.sites is None:
+    if config.data.catchments_per_window is None:
         return Trial.invented(config, round(sites * catchments), land=sites)
-    return Trial.invented(config.having(data={"sites": int(sites)}), catchments)
+    return Trial.invented(config.having(data={"catchments_per_window": int(sites)}), catchments)
 
 
 def steps_in_turn(steps: dict[float, Callable[[], object]], times: int) -> dict[float, Spent]:

@@ -33,18 +33,18 @@ from rich.table import Table
 
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden
-from hydromae.batching.record_arrays import record_of
-from hydromae.batching.shared_arrays import Shared
+from hydromae.batching.record_arrays import to_record_arrays
+from hydromae.batching.shared_arrays import SharedFolder
 from hydromae.batching.windows import windows
 from hydromae.config import Config
 from hydromae.config.presets import PRESETS
-from hydromae.distributed import World
+from hydromae.distributed import ProcessGroup
 from hydromae.grid import GridSpec
 from hydromae.store.scaling import Scaling
 from hydromae.store.zarr_store import grid_of, open_store
-from hydromae.train.sampler import Masked, Share, batches
-from hydromae.train.trainer import begin
-from hydromae.train.updates import Beginning, Run
+from hydromae.train.sampler import DistributedWindowSampler, MaskedBatches, prefetched_batches
+from hydromae.train.trainer import start_run
+from hydromae.train.updates import TrainerSetup, TrainingRun
 from prepare import copy_rate
 from timed import invented, shrunk
 
@@ -55,7 +55,7 @@ PAIRS = 2
 YEARS_DAYS = 16436
 """Days of 45 years, 1970 to 2014."""
 MIB = 2**20
-HOST = World(0, 1, torch.device("cpu"))
+HOST = ProcessGroup(0, 1, torch.device("cpu"))
 
 
 def prepared(case: str, quick: bool, store: Path | None) -> tuple[Config, xr.Dataset, Scaling, GridSpec | None]:
@@ -89,7 +89,7 @@ def tensors(batch: Batch, hidden: Hidden) -> Iterator[torch.Tensor]:
         yield from held.values()
 
 
-def batch_seconds(masked: Masked, count: int) -> tuple[float, float]:
+def batch_seconds(masked: MaskedBatches, count: int) -> tuple[float, float]:
     """Median seconds and processor seconds of a batch with its masks, made in this process."""
     clock, worked = [], []
     for index in range(count + 1):
@@ -100,10 +100,10 @@ def batch_seconds(masked: Masked, count: int) -> tuple[float, float]:
     return statistics.median(clock[1:]), statistics.median(worked[1:])  # the first meets an empty cache
 
 
-def worker_seconds(masked: Masked, config: Config, count: int) -> tuple[float, float]:
+def worker_seconds(masked: MaskedBatches, config: Config, count: int) -> tuple[float, float]:
     """Seconds of the clock a batch that threads make, and seconds that this one works for it, once they are under way."""
     ahead = 4 * max(1, config.train.workers)
-    taken = batches(Masked(masked.windows, masked.share, config), 0, count + ahead, HOST.device)
+    taken = prefetched_batches(MaskedBatches(masked.windows, masked.sampler, config), 0, count + ahead, HOST.device)
     for _ in range(ahead):
         next(taken)
     began, work = time.perf_counter(), time.thread_time()
@@ -112,10 +112,10 @@ def worker_seconds(masked: Masked, config: Config, count: int) -> tuple[float, f
     return (time.perf_counter() - began) / count, (time.thread_time() - work) / count
 
 
-def step_seconds(run: Run, budget: float) -> tuple[list[float], list[float]]:
+def step_seconds(run: TrainingRun, budget: float) -> tuple[list[float], list[float]]:
     """Seconds of updates with the loader and without, one of each in turn, after one to warm up, for `budget` seconds."""
-    ready = itertools.repeat(run.learn[0])
-    loaded = batches(run.learn, 0, run.steps, HOST.device)
+    ready = itertools.repeat(run.training_batches[0])
+    loaded = prefetched_batches(run.training_batches, 0, run.steps, HOST.device)
     took: tuple[list[float], list[float]] = ([], [])
 
     def update(taken: Iterable[tuple[Batch, Hidden]]) -> float:
@@ -147,10 +147,14 @@ def resident(pids: list[int], folder: Path) -> dict[str, int]:
 def hold(case: str, quick: bool, store: Path | None, folder: Path, lays: bool) -> None:
     """Be one rank: hold the record, have two threads make batches, say so, and wait."""
     config, dataset, scaling, grid = prepared(case, quick, store)
-    record = record_of(dataset, config, scaling, grid, Shared(folder, lays, cached=True))
+    record = to_record_arrays(dataset, config, scaling, grid, SharedFolder(folder, lays, cached=True))
     cut = windows(record, config, config.data.training_period, seed=0, augment=True, update=config.train.batch_size)
-    masked = Masked(cut, Share.of(config.train.batch_size, HOST, config.train.batch_size), config)
-    taken = batches(Masked(cut, masked.share, config.having(train={"workers": 2})), 0, 10**6, HOST.device)
+    masked = MaskedBatches(
+        cut, DistributedWindowSampler.of(config.train.batch_size, HOST, config.train.batch_size), config
+    )
+    taken = prefetched_batches(
+        MaskedBatches(cut, masked.sampler, config.having(train={"workers": 2})), 0, 10**6, HOST.device
+    )
     for _ in range(2 if quick else 20):
         next(taken)
     print("holds", flush=True)
@@ -179,14 +183,16 @@ def measured(case: str, budget: float, quick: bool, store: Path | None) -> dict[
     rate = copy_rate()
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        run = begin(Beginning(config, dataset, scaling, out, grid, None, False, "torch", lambda line: None, {}), HOST)
+        run = start_run(
+            TrainerSetup(config, dataset, scaling, out, grid, None, False, "torch", lambda line: None, {}), HOST
+        )
         count, size = 5 if quick else 40 // config.train.batch_size + 5, config.train.batch_size
-        seconds, worked = batch_seconds(run.learn, count)
+        seconds, worked = batch_seconds(run.training_batches, count)
         two = config.having(train={"workers": 2})
-        ahead, taking = worker_seconds(run.learn, two, count)
+        ahead, taking = worker_seconds(run.training_batches, two, count)
         with_loader, without = step_seconds(run, 0.0 if quick else budget)
-        record = run.learn.windows.record
-        made = sum(tensor.nbytes for tensor in tensors(*run.learn[0])) / size
+        record = run.training_batches.windows.record
+        made = sum(tensor.nbytes for tensor in tensors(*run.training_batches[0])) / size
     held = sum(values.nbytes for values in record.values.values())
     step = statistics.median(without)
     return {

@@ -3,7 +3,7 @@
     python benchmarks/scaling.py --out scaling.json              # the model: the tables of docs/scaling.md
     python benchmarks/scaling.py --measure --out scaling.json    # and 1, 2 and 4 processes here against it
 
-Everything is arithmetic on stated assumptions (`Country`, `Cut`, `Machine`); FLOPs and activations come from the closed
+Everything is arithmetic on stated assumptions (`Session`, `Cut`, `Machine`); FLOPs and activations come from the closed
 formula of `flops.py`, which torch's counter confirms. Change an assumption here and the tables follow.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from countries import HUNDREDFOLD, MAPS, PIXELS, SEED, SERIES, Country, Cut, cuts
+from countries import HUNDREDFOLD, MAPS, PIXELS, SEED, SERIES, Cut, Session, cuts
 from exchange import check
 from flops import formula
 from hydromae.config import Config
@@ -90,7 +90,7 @@ def state_bytes(engine: str, weights: int, processes: int) -> float:
     return 8 * weights + 8 * weights / processes
 
 
-def activation_bytes(cut: Cut, country: Country, windows: int, precision: str = "bf16") -> float:
+def activation_bytes(cut: Cut, country: Session, windows: int, precision: str = "bf16") -> float:
     """What forward keeps for backward of a batch; with recomputation, what enters each block, and one block of the fusion."""
     kept = formula(cut.config, cut.sizes(country, windows)).saved_bytes(precision)
     if not cut.recomputed:
@@ -103,13 +103,13 @@ def activation_bytes(cut: Cut, country: Country, windows: int, precision: str = 
     return windows * sizes.days * sites * sizes.kept_of() * model.d_model * 4 + one_block
 
 
-def work_of(cut: Cut, country: Country, windows: int) -> float:
+def work_of(cut: Cut, country: Session, windows: int) -> float:
     """FLOPs of a batch; recomputed blocks go forward twice."""
     flops = formula(cut.config, cut.sizes(country, windows))
     return flops.total + cut.recomputed * flops.forward
 
 
-def step(cut: Cut, country: Country, machine: Machine, gpus: int, windows: int, engine: str) -> dict[str, float]:
+def step(cut: Cut, country: Session, machine: Machine, gpus: int, windows: int, engine: str) -> dict[str, float]:
     """One update on so many GPUs with so many windows on each; nothing overlaps, so it is the slowest it may be."""
     weights = parameters(cut.config)
     work = work_of(cut, country, windows)
@@ -134,7 +134,7 @@ def step(cut: Cut, country: Country, machine: Machine, gpus: int, windows: int, 
     }
 
 
-def fits(cut: Cut, country: Country, machine: Machine, gpus: int, engine: str) -> int:
+def fits(cut: Cut, country: Session, machine: Machine, gpus: int, engine: str) -> int:
     """Windows that a GPU holds at once, at nine tenths of its memory; 0 where not even one."""
     room = 0.9 * machine.memory - state_bytes(engine, parameters(cut.config), gpus)
     return max(0, int(room // activation_bytes(cut, country, 1)))

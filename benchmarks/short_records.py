@@ -1,12 +1,12 @@
 """Short records: how often intervals of flow hold where a record has few days or few rivers; factors that widen them.
 
     python benchmarks/short_records.py fit ../shared/data --out src/hydromae/assets/gb-rivers
-    python benchmarks/short_records.py score ../shared/data --period report
+    python benchmarks/short_records.py score ../shared/data --period test
 
 The folder holds `camels_gb_daily.nc` and the NRFA's attributes. A cell of the table has records of so many days and rivers,
 drawn with the seed 0 until 8 records, 60 rivers and 300 days are scored; every second record has a river and its nearest
-ones, the others have rivers from anywhere. `fill` hides 10-day gaps every 20 days, or the last third of records below 30
-days, of a third of the rivers (`fill-all`: of all of them at once); `simulate` hides all flow, `ungauged` that of a third
+ones, the others have rivers from anywhere. `gap` hides 10-day gaps every 20 days, or the last third of records below 30
+days, of a third of the rivers (`gap-all`: of all of them at once); `simulate` hides all flow, `ungauged` that of a third
 of the rivers, `forecast` that of the last days (a third of the record, 7 at most), `forecast-blind` their weather, too.
 `fit` asks the model without its factors on records of 2 to 180 days of the years that choose, writes factors by day of the
 record, and seals the folder; `score` prints each cell without and with them.
@@ -31,21 +31,21 @@ from hydromae.datasets import reader
 from hydromae.evaluate.protocol import PERIODS, Period
 from hydromae.inference import scenarios
 from hydromae.inference.predictor import Model, load
-from hydromae.inference.widening import Widening, text_of
-from hydromae.model.checksums import write_seal
+from hydromae.inference.widening import Widening, widening_files
+from hydromae.model.checksums import write_checksums
 
 DAYS = (2, 5, 10, 30, 60, 180, 365, 730)
 RIVERS = (1, 3, 10, 60)
-QUESTIONS = ("fill", "fill-all", "simulate", "ungauged", "forecast", "forecast-blind")
+QUESTIONS = ("gap", "gap-all", "simulate", "ungauged", "forecast", "forecast-blind")
 GAP, EVERY, THIRD, AHEAD = 10, 20, 3, 7
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-LEAST_RECORDS, LEAST_RIVERS, LEAST_DAYS = 8, 60, 300
+LEAST_RECORDS, MIN_RIVERS, LEAST_DAYS = 8, 60, 300
 """Of a cell that is scored; the factors, fitted on many cells, need half of the days."""
 SCORED = 30
 """Target days of a river from which its NSE counts."""
 FITTED = {
-    "gauged": ("fill",),
-    "gauged_alone": ("fill-all", "forecast"),
+    "gauged": ("gap",),
+    "gauged_alone": ("gap-all", "forecast"),
     "ungauged": ("ungauged",),
     "ungauged_alone": ("simulate",),
 }
@@ -78,7 +78,7 @@ def hidden_of(part: xr.Dataset, question: str, generator: np.random.Generator) -
     """Which flow a question hides; the first river's is always among it."""
     days, rivers = part.sizes["time"], part.sizes["catchment"]
     share = np.arange(rivers) % THIRD == 0
-    if question in ("fill-all", "simulate", "forecast", "forecast-blind"):
+    if question in ("gap-all", "simulate", "forecast", "forecast-blind"):
         share[:] = True
     if question in ("simulate", "ungauged"):
         return np.broadcast_to(share, (days, rivers))
@@ -86,7 +86,7 @@ def hidden_of(part: xr.Dataset, question: str, generator: np.random.Generator) -
     if question.startswith("forecast") or days < GAP * THIRD:
         ahead = min(AHEAD, last) if question.startswith("forecast") else last
         return (np.arange(days) >= days - ahead)[:, None] & share
-    start = generator.integers(0, EVERY, 1 if question == "fill-all" else rivers)
+    start = generator.integers(0, EVERY, 1 if question == "gap-all" else rivers)
     pattern = scenarios.gap_pattern(part["time"], part["catchment"], GAP, EVERY, np.broadcast_to(start, rivers))
     return pattern.values & share
 
@@ -112,7 +112,7 @@ def answers(
     generator = np.random.default_rng([0, cell.days, cell.rivers, QUESTIONS.index(cell.question)])
     tables, rivers, days = list[pd.DataFrame](), set[object](), 0
     begin, positions = np.datetime64(period[0]), np.stack(gauge_positions(record))
-    while len(tables) < LEAST_RECORDS or len(rivers) < LEAST_RIVERS or days < least:
+    while len(tables) < LEAST_RECORDS or len(rivers) < MIN_RIVERS or days < least:
         place = generator.integers(record.sizes["catchment"])
         away = np.hypot(*(positions - positions[:, [place]]))
         away[place] = -1.0
@@ -146,7 +146,7 @@ def fit(model: Model, record: xr.Dataset, days: Sequence[int], console: Console)
     edges = np.sqrt(np.array(KNOTS[1:]) * KNOTS[:-1])
     for kind, questions_of in FITTED.items():
         cells = [Cell(q, d, r) for q in questions_of for d in days for r in RIVERS if r > 1 or kind.endswith("alone")]
-        tables = [answers([plain], record, PERIODS["choose"], cell, LEAST_DAYS // 2) for cell in cells]
+        tables = [answers([plain], record, PERIODS["validation"], cell, LEAST_DAYS // 2) for cell in cells]
         rows = pd.concat(tables, keys=range(len(tables)), names=["cell"]).reset_index("cell")
         rows["knot"] = np.searchsorted(edges, rows["day"])
         near = [rows.query(f"knot == {knot}") for knot in range(len(KNOTS))]
@@ -208,8 +208,10 @@ def main() -> None:
     parser.add_argument("what", choices=("fit", "score"))
     parser.add_argument("data", type=Path, help="a folder with camels_gb_daily.nc and the NRFA's attributes")
     parser.add_argument("--model", default="gb-rivers", help="a shipped name or a folder")
-    parser.add_argument("--period", choices=("choose", "report"), default="choose", help="scored years; fit: choose")
-    parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=("fill",))
+    parser.add_argument(
+        "--period", choices=("validation", "test"), default="validation", help="scored years; fit: validation"
+    )
+    parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=("gap",))
     parser.add_argument("--days", nargs="+", type=int, default=DAYS, help="days of a record")
     parser.add_argument("--rivers", nargs="+", type=int, default=RIVERS, help="rivers of a record; 599 are all")
     parser.add_argument("--out", type=Path, help="fit: folder of a model, whose factors are replaced")
@@ -217,7 +219,7 @@ def main() -> None:
     record = reader.read(
         options.data / "camels_gb_daily.nc",
         options.data / "Catchment_attributes_nrfa.csv",
-        ("2009-01-01", PERIODS["report"][1]),
+        ("2009-01-01", PERIODS["test"][1]),
     ).load()
     model = load(options.model, "cpu")
     if options.what == "score":
@@ -225,9 +227,9 @@ def main() -> None:
         score(model, record, PERIODS[options.period], cells, console)
         return
     fitted = fit(model, record, [days for days in options.days if days < model.config.data.sequence_length], console)
-    for name, text in text_of(fitted).items():
+    for name, text in widening_files(fitted).items():
         (options.out / name).write_text(text, encoding="utf-8")
-    write_seal(options.out)
+    write_checksums(options.out)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from rich.console import Console
 
 from hydromae.cli.scores import events_table, scores_table
 from hydromae.evaluate import pretrained_lstm, protocol
-from hydromae.evaluate.benchmark import ByModel, run_protocol
+from hydromae.evaluate.benchmark import ModelMethod, run_protocol
 from hydromae.evaluate.lstm import RegionalLSTM
 from hydromae.evaluate.score import summary
 from hydromae.inference.predictor import load
@@ -55,14 +55,18 @@ class Shuffled:
 def train(record: xr.Dataset, folder: Path, names: Sequence[str], steps: int | None, console: Console) -> None:
     """Train the named networks that the folder lacks."""
     for name in names:
-        if pretrained_lstm.lies_in(folder, name):
+        if pretrained_lstm.has_network(folder, name):
             console.print(f"{name}: lies there", markup=False)
             continue
-        recipe = pretrained_lstm.RECIPES[name] if steps is None else replace(pretrained_lstm.RECIPES[name], steps=steps)
+        recipe = (
+            pretrained_lstm.LSTM_CONFIGS[name]
+            if steps is None
+            else replace(pretrained_lstm.LSTM_CONFIGS[name], steps=steps)
+        )
         losses: list[float] = []
         began, work = time.perf_counter(), time.process_time()
         fitted = RegionalLSTM.fit(
-            pretrained_lstm.learnt_from(record), recipe, name, lambda _, loss, seen=losses: seen.append(loss)
+            pretrained_lstm.training_subset(record), recipe, name, lambda _, loss, seen=losses: seen.append(loss)
         )
         fitted.save(folder / name)
         took = f"{(time.perf_counter() - began) / 60:.1f} min, {(time.process_time() - work) / 60:.1f} of the processor"
@@ -71,15 +75,15 @@ def train(record: xr.Dataset, folder: Path, names: Sequence[str], steps: int | N
 
 def score(record: xr.Dataset, options: argparse.Namespace, console: Console) -> None:
     """Score models, networks and donors; write the evaluation, print the medians."""
-    more = pretrained_lstm.methods_of(record, options.folder)
+    more = pretrained_lstm.load_methods(record, options.folder)
     for name in options.model:
-        model: Method = ByModel(load(name), Path(name).name)
+        model: Method = ModelMethod(load(name), Path(name).name)
         models = [model, Shuffled(model)] if options.shuffled else [model]
-        more = {question: [*models, *more[question]] for question in protocol.NAMES}
+        more = {question: [*models, *more[question]] for question in protocol.QUESTION_NAMES}
     period = protocol.PERIODS[options.period]
-    said = {"command": f"benchmarks/skill.py score --period {options.period} --every {options.every}"}
-    questions = options.questions or protocol.NAMES
-    found = run_protocol(None, record, period, questions, options.every, options.donors, said, more)
+    said = {"command": f"benchmarks/skill.py score --period {options.period} --issue-interval {options.issue_interval}"}
+    questions = options.questions or protocol.QUESTION_NAMES
+    found = run_protocol(None, record, period, questions, options.issue_interval, options.donors, said, more)
     out = options.folder / f"scores-{options.period}"
     found.save(out)
     medians = summary(found)
@@ -93,7 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("train", "score"))
     parser.add_argument(
-        "names", nargs="*", help=f"networks to train, all where none is named: {', '.join(networks.RECIPES)}"
+        "names", nargs="*", help=f"networks to train, all where none is named: {', '.join(networks.LSTM_CONFIGS)}"
     )
     parser.add_argument("--store", type=Path, required=True, help="a store of catchments")
     parser.add_argument("--folder", type=Path, required=True, help="where networks and scores lie")
@@ -101,18 +105,18 @@ def main() -> None:
     parser.add_argument(
         "--model", action="append", default=[], help="a shipped name, a run, a folder; may be given again"
     )
-    parser.add_argument("--period", choices=tuple(protocol.PERIODS), default="choose")
-    parser.add_argument("--every", type=int, default=30, help="days between two issues of a forecast")
-    parser.add_argument("--questions", action="append", choices=protocol.NAMES, help="all where none is named")
+    parser.add_argument("--period", choices=tuple(protocol.PERIODS), default="validation")
+    parser.add_argument("--issue-interval", type=int, default=30, help="days between two issues of a forecast")
+    parser.add_argument("--questions", action="append", choices=protocol.QUESTION_NAMES, help="all where none is named")
     parser.add_argument("--shuffled", action="store_true", help="score the models' answers for the wrong rivers, too")
     parser.add_argument("--donors", action="store_true", help="score the donor methods, too")
     options = parser.parse_intermixed_args()
-    unknown = sorted(set(options.names) - set(pretrained_lstm.RECIPES))
+    unknown = sorted(set(options.names) - set(pretrained_lstm.LSTM_CONFIGS))
     if unknown:
-        parser.error(f"{unknown[0]}: is no network; choose among {', '.join(networks.RECIPES)}")
+        parser.error(f"{unknown[0]}: is no network; choose among {', '.join(networks.LSTM_CONFIGS)}")
     record, console = load_store(options.store), Console()
     if options.what == "train":
-        train(record, options.folder, options.names or list(pretrained_lstm.RECIPES), options.steps, console)
+        train(record, options.folder, options.names or list(pretrained_lstm.LSTM_CONFIGS), options.steps, console)
     else:
         score(record, options, console)
 

@@ -14,8 +14,8 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.evaluate.score import Evaluation, summary
-from hydromae.report.chart import number
-from hydromae.report.labels import question
+from hydromae.report.chart import format_number
+from hydromae.report.labels import question_label
 
 
 def rows(found: pd.DataFrame, method: str) -> list[str]:
@@ -25,7 +25,7 @@ def rows(found: pd.DataFrame, method: str) -> list[str]:
     for name in dict.fromkeys(found.index.get_level_values("question")):
         asked = found.loc[name]
         own, others = asked.loc[method], asked.drop(index=method)
-        cells = [f"`{name}`: {question(name).title.lower()}", nse(own), "–", "–", "–"]
+        cells = [f"`{name}`: {question_label(name).title.lower()}", nse(own), "–", "–", "–"]
         if len(others):
             best = others["nse_median"].idxmax()
             cells[2] = f"{nse(others.loc[best])} {best}"
@@ -69,8 +69,8 @@ def deciles(scores: xr.Dataset, method: str) -> list[str]:
         own, best = asked.sel({"method": method}), asked["decile_crps"].where(asked["method"] != method).min("method")
         shares = [
             (own["decile_coverage90"], "observed"),
-            (own["decile_coverage90"], "said"),
-            (own["decile_coverage50"], "said"),
+            (own["decile_coverage90"], "predicted"),
+            (own["decile_coverage50"], "predicted"),
         ]
         cells = [" ".join(f"{100 * share:.0f}" for share in values.sel(by=by).values) for values, by in shares]
         ratio = (own["decile_crps"] / best).sel(by="observed").values
@@ -90,7 +90,7 @@ def methods(found: pd.DataFrame) -> list[str]:
                 f"`{name}`",
                 str(method),
                 nse(row),
-                number(row["nse_p25"]),
+                format_number(row["nse_p25"]),
                 f"{row['kge_median']:.3f}",
                 *told,
             ]
@@ -100,7 +100,7 @@ def methods(found: pd.DataFrame) -> list[str]:
 
 def nse(row: pd.Series) -> str:
     """Median and 10th percentile."""
-    return f"{number(row['nse_median'], 3)} ({number(row['nse_p10'])})"
+    return f"{format_number(row['nse_median'], 3)} ({format_number(row['nse_p10'])})"
 
 
 def main() -> None:

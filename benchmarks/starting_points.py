@@ -45,7 +45,7 @@ GAP, EVERY = 10, 60
 PERIOD = ("2011-01-01", "2014-09-30")
 """Of the real record: days that the shipped model was not trained on; it chose among its epochs on those to 2012-09-30."""
 BOUNDS = {"real": 0.8, "invented": 0.5, "seed": 0.3}
-"""Least median NSE of the days left out: the shipped model's 10th percentile of `fill` in docs/experiments.md is 0.86 with
+"""Least median NSE of the days left out: the shipped model's 10th percentile of `gap` in docs/experiments.md is 0.86 with
 all rivers around; on synthetic rivers, which training did not use, less; a model trained for a minute on the files of the
 reference specification, less again."""
 SEED_START, SEED_DAYS, SEED_RIVERS = "2009-06-01", 820, 24

@@ -98,7 +98,7 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, object]:
         "torch": torch.__version__,
         "days": config.data.sequence_length,
         "patches": len(trial.record.patches),
-        "catchments": int(trial.batch.places["series"].present[0].sum()),
+        "catchments": int(trial.batch.site_metadata["series"].valid[0].sum()),
         "tokens": trial.tokens,
         "parameters": sum(p.numel() for p in trial.model.parameters()),
         "forward_s": forward.s,

@@ -12,8 +12,8 @@ import torch
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden, visible
 from hydromae.config import ModelConfig
-from hydromae.model.attention import SHORT
-from hydromae.model.positional import SITES_TOGETHER
+from hydromae.model.attention import MAX_MATMUL_LENGTH
+from hydromae.model.positional import NEIGHBOURHOOD_SIZE
 from hydromae.variables import MODALITIES
 
 WIDTHS = {"fp32": 4, "bf16": 2, "fp16": 2}
@@ -21,7 +21,7 @@ WIDTHS = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 
 def drops(model: ModelConfig) -> bool:
-    """Whether hidden tokens are left out of encoders and fusion, as in `HydroMAE.drops`."""
+    """Whether hidden tokens are left out of encoders and fusion, as in `HydroMAE.packs_tokens`."""
     return bool(model.decoder_layers) and "recurrent" not in model.mixers and model.neighbours is None
 
 
@@ -70,7 +70,7 @@ class Sizes:
             size,
             days,
             maps[0].shape[2] if maps else 0,
-            batch.places["series"].present.shape[1],
+            batch.site_metadata["series"].valid.shape[1],
             maps[0].shape[3] if maps else 0,
             kept,
             {name: float(part.float().mean()) for name, part in hidden.items()},
@@ -142,7 +142,7 @@ class Flops:
         self.products(rows, into, out)
 
     def feed(self, rows: float, width: int, inner: int) -> None:
-        """`fused_ops.feed` and its residual: only what the norm read is kept, and the first of the two layers made again."""
+        """`fused_ops.feed_forward` and its residual: only the input of the norm is kept; the first layer is recomputed."""
         self.norm(rows, width)
         self.products(rows, width, inner, width)
         self.again += 2 * rows * width * inner
@@ -156,9 +156,9 @@ class Flops:
         self.halved += (2 * tokens + 2 * memory) * width
 
     def look(self, pairs: float, tokens: float, memory: float, width: int, heads: int, length: float) -> None:
-        """`attention.look` on a CPU: the fused kernel on lines longer than `attention.SHORT`, else plain products that
-        keep weights."""
-        fused = length > SHORT
+        """`attention.packed_attention` on a CPU: the fused kernel above `attention.MAX_MATMUL_LENGTH`,
+        else plain products that keep weights."""
+        fused = length > MAX_MATMUL_LENGTH
         self.attention(pairs, tokens, memory, width, fused)
         self.halved += 0 if fused else pairs * heads
 
@@ -224,4 +224,4 @@ def near_sites(sites: int, neighbours: int | None) -> float:
     if neighbours is None or neighbours >= sites:
         return sites
     seam = max(0.0, math.sqrt(neighbours / math.pi) - 0.5)
-    return min(sites, SITES_TOGETHER + 4 * math.sqrt(SITES_TOGETHER) * seam + math.pi * seam**2)
+    return min(sites, NEIGHBOURHOOD_SIZE + 4 * math.sqrt(NEIGHBOURHOOD_SIZE) * seam + math.pi * seam**2)

@@ -15,18 +15,18 @@ from clock import Spent
 from flops import counted, formula, lstm_flops
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden, draw
-from hydromae.batching.record_arrays import Record, record_of
+from hydromae.batching.record_arrays import RecordArrays, to_record_arrays
 from hydromae.batching.windows import windows
 from hydromae.config import Config, Precision
 from hydromae.config.presets import PRESETS
-from hydromae.distributed import World
+from hydromae.distributed import ProcessGroup
 from hydromae.grid import GridSpec
 from hydromae.losses import loss
 from hydromae.model.mae import HydroMAE
 from hydromae.runtime import pick_precision
 from hydromae.store.scaling import Scaling
 from hydromae.store.zarr_store import open_store
-from hydromae.train.engine import OwnEngine
+from hydromae.train.engine import TorchEngine
 from hydromae.variables import ATTRIBUTES, MODALITIES
 from tally import Flops, Sizes
 
@@ -70,8 +70,8 @@ def invented(modalities: list[str], catchments: int, days: int, land: float = 1.
 def shrunk(config: Config) -> Config:
     """A preset narrow and short enough for a test."""
     days = {"sequence_length": 6, "stride": 1, "warm_up_days": 0}
-    if config.data.sites is not None:
-        days["sites"] = 6
+    if config.data.catchments_per_window is not None:
+        days["catchments_per_window"] = 6
     return config.having(data=days, model={"d_model": 16, "decoder_dim": 16, "heads": 2})
 
 
@@ -79,7 +79,11 @@ def prepared(name: str, quick: bool, precision: Precision | None) -> Config:
     """A preset with a period just long enough, one window (of all sites) or two (of some) at a time."""
     config = shrunk(PRESETS[name]) if quick else PRESETS[name]
     used = pick_precision(precision or config.train.precision, torch.device("cpu"))
-    return lasting(config.having(train={"batch_size": 2 if config.data.sites is not None else 1, "precision": used}))
+    return lasting(
+        config.having(
+            train={"batch_size": 2 if config.data.catchments_per_window is not None else 1, "precision": used}
+        )
+    )
 
 
 def lasting(config: Config) -> Config:
@@ -93,8 +97,8 @@ class Trial:
     """A model, its optimizer, and one batch that it learns again and again."""
 
     config: Config
-    engine: OwnEngine
-    record: Record
+    engine: TorchEngine
+    record: RecordArrays
     batch: Batch
     hidden: Hidden
 
@@ -104,11 +108,11 @@ class Trial:
         torch.manual_seed(0)
         model, period = HydroMAE(config), config.data.training_period
         scaling = Scaling.fit(dataset, period)
-        record = record_of(dataset, config, scaling, GridSpec())
+        record = to_record_arrays(dataset, config, scaling, GridSpec())
         size = config.train.batch_size
         batch = windows(record, config, period, seed=0, augment=True, update=size)(range(size))
         hidden = draw(batch, config.masks, torch.Generator().manual_seed(0))
-        engine = OwnEngine(model.know(scaling), config, World(0, 1, torch.device("cpu")), 1)
+        engine = TorchEngine(model.set_scaling(scaling), config, ProcessGroup(0, 1, torch.device("cpu")), 1)
         return cls(config, engine, record, batch, hidden)
 
     @classmethod
@@ -173,7 +177,7 @@ def _days(config: Config) -> int:
     return config.data.sequence_length + 10
 
 
-def step(engine: OwnEngine, batch: Batch, hidden: Hidden, config: Config) -> tuple[Spent, Spent, Spent]:
+def step(engine: TorchEngine, batch: Batch, hidden: Hidden, config: Config) -> tuple[Spent, Spent, Spent]:
     """What forward (with the loss), backward and optimizer take."""
     began = Spent.now()
     total, _ = loss(engine.predict(batch, hidden), batch, hidden, config)

@@ -63,14 +63,14 @@ def prepared(preset: str, days: int, quick: bool) -> Any:
 
 def cut(config: Any, catchments: int) -> tuple[Any, Any]:
     """Windows of an invented record, and its scaling."""
-    from hydromae.batching.record_arrays import record_of
+    from hydromae.batching.record_arrays import to_record_arrays
     from hydromae.batching.windows import windows
     from hydromae.store.scaling import Scaling
 
     period = config.data.training_period
     dataset = record(config.model.modalities, catchments, config.data.sequence_length + 10)
     scaling = Scaling.fit(dataset, period)
-    held = record_of(dataset, config, scaling)
+    held = to_record_arrays(dataset, config, scaling)
     return windows(held, config, period, seed=0, augment=True, update=config.train.batch_size), scaling
 
 
@@ -85,7 +85,7 @@ def step(preset: str, days: int, catchments: int, batch: int, quick: bool) -> De
     taken = drawn(range(batch))
     hidden = draw(taken, config.masks, torch.Generator().manual_seed(0))
     torch.manual_seed(0)
-    model = HydroMAE(config).know(scaling)
+    model = HydroMAE(config).set_scaling(scaling)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     half = config.train.precision != "fp32"
 
@@ -132,7 +132,7 @@ def door(quick: bool) -> Deed:
     flow[np.random.default_rng(1).random(flow.shape) < 0.1] = np.nan
     flow[:, 0] = np.nan
     torch.manual_seed(0)
-    model = Model(HydroMAE(config).know(scaling).eval(), config, scaling, None, torch.device("cpu"))
+    model = Model(HydroMAE(config).set_scaling(scaling).eval(), config, scaling, None, torch.device("cpu"))
     return lambda: float(model.predict(dataset)["riverflow"].mean())
 
 

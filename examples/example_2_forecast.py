@@ -31,18 +31,18 @@ answers["observed"]
 truth = record["riverflow"].sel(time=answers["observed"]["valid_time"].values[0]).rename(time="lead")
 truth = truth.assign_coords(lead=answers["observed"]["lead"])
 rows = {}
-for weather, answer in answers.items():
+for future_weather, answer in answers.items():
     one = answer.isel(issue_time=0)
     wide = one["riverflow_quantile"].sel(quantile=0.95) - one["riverflow_quantile"].sel(quantile=0.05)
-    rows[f"width, {weather}"] = wide.mean("catchment").to_series()
-    rows[f"error, {weather}"] = abs(one["riverflow"] - truth).mean("catchment").to_series()
+    rows[f"width, {future_weather}"] = wide.mean("catchment").to_series()
+    rows[f"error, {future_weather}"] = abs(one["riverflow"] - truth).mean("catchment").to_series()
 pd.DataFrame(rows).loc[[1, 3, 7, 14]].round(2)
 
 # %%
 # One river: the interval opens quickly where nothing is known of the rain.
 river = record["catchment"].values[12]
 figure, axes = plt.subplots(1, 2, figsize=(9, 3), sharey=True, layout="constrained")
-for axis, (weather, answer) in zip(axes, answers.items(), strict=True):
+for axis, (future_weather, answer) in zip(axes, answers.items(), strict=True):
     one = answer.isel(issue_time=0).sel(catchment=river)
     low, high = (one["riverflow_quantile"].sel(quantile=level) for level in (0.05, 0.95))
     axis.fill_between(one["valid_time"], low, high, color="#1f6f9f", alpha=0.25, lw=0)
@@ -50,7 +50,7 @@ for axis, (weather, answer) in zip(axes, answers.items(), strict=True):
     before = record["riverflow"].sel(catchment=river, time=slice("2010-02-01", "2010-03-16"))
     axis.plot(before["time"], before, "k", lw=0.9, label="truth")
     axis.axvline(issue[0], color="grey", lw=0.6)
-    axis.set_title(f"future weather: {weather}", loc="left", fontsize=9)
+    axis.set_title(f"future weather: {future_weather}", loc="left", fontsize=9)
     axis.tick_params(axis="x", rotation=30, labelsize=7)
 axes[0].set_ylabel("river flow [mm/day]")
 axes[0].legend(frameon=False)

@@ -23,7 +23,7 @@ from pages import Block, blocks, spelled_out
 
 SERIES = ["riverflow", "precipitation", "temperature", "potential_evaporation"]
 TINY = (
-    "--preset tiny --data.sequence-length 60 --data.warm-up-days 10 --data.sites 6 --data.look-back-days 0 "
+    "--preset tiny --data.sequence-length 60 --data.warm-up-days 10 --data.catchments-per-window 6 --data.antecedent-days 0 "
     "--data.training-period 2009-01-01 2010-03-31 --data.validation-period 2010-04-01 2010-12-31 "
     "--model.d-model 16 --model.decoder-dim 16 --model.series-layers 1 --model.neighbours 6 "
     "--train.epochs 1 --train.steps-per-epoch 4 --train.validation-windows 2 --device cpu"
@@ -35,7 +35,7 @@ SHRUNK: tuple[tuple[str, str], ...] = (
     (r"(pretrain .*)--config configs/gb_rivers.py(.*)", rf"\1{TINY}\2"),
     (r"(evaluate FOLDER --protocol gb) --period \S+ \S+ (.*)", r"\1 \2"),
     (r"(evaluate FOLDER .*)", r"\1 --period 2010-07-01 2010-12-31 --questions fill forecast --no-baselines"),
-    (r"(--every 60 .*|gb --out .*)", r"\1 --every 90"),
+    (r"(--issue-interval 60 .*|gb --out .*)", r"\1 --issue-interval 90"),
     (r"(issues 2014-01-05/2014-09-20/)5", r"\g<1>120"),
     (r"(evaluate my.zarr .*)--period 2010-01-01 2010-12-31", r"\1--period 2010-07-01 2010-12-31"),
 )

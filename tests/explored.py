@@ -11,7 +11,7 @@ import xarray as xr
 
 from hydromae.config import Config
 from hydromae.explore.server import listening, server_of
-from hydromae.explore.session import Country
+from hydromae.explore.session import Session
 from hydromae.grid import GridSpec
 from hydromae.inference.predictor import Model
 from hydromae.model.mae import HydroMAE
@@ -24,31 +24,31 @@ def drawn(config: Config, dataset: xr.Dataset, grid: GridSpec | None = None) -> 
     """A model whose weights are drawn, in evaluation mode."""
     torch.manual_seed(1)
     scaling = scaling_of(dataset, config)
-    network = HydroMAE(config, 100 if grid is None else grid.patch**2).know(scaling).eval()
+    network = HydroMAE(config, 100 if grid is None else grid.patch**2).set_scaling(scaling).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
     return Model(network, config, scaling, grid, torch.device("cpu"))
 
 
-def small_country(dataset: xr.Dataset | None = None, scores: xr.Dataset | None = None) -> Country:
+def small_country(dataset: xr.Dataset | None = None, scores: xr.Dataset | None = None) -> Session:
     """Six rivers whose flow is filtered rain; the model looks at the nearest four."""
-    return Country(rivers(6, DAYS, seed=5) if dataset is None else dataset, None, MODEL, scores, "small.zarr", "drawn")
+    return Session(rivers(6, DAYS, seed=5) if dataset is None else dataset, None, MODEL, scores, "small.zarr", "drawn")
 
 
 MODEL = drawn(SMALL, rivers(6, DAYS, seed=5))
 
 
-def mapped_country() -> Country:
+def mapped_country() -> Session:
     """Eight rivers, three maps of 42 cells, 60 days."""
     record = country(8, 60)
     maps = ["precipitation", "soil_moisture", "temperature"]
     series = record.drop_dims("cell")
-    return Country(series, record[maps], drawn(SMALL_MAPS, record, GRID), None, "mapped.zarr", "drawn")
+    return Session(series, record[maps], drawn(SMALL_MAPS, record, GRID), None, "mapped.zarr", "drawn")
 
 
 @contextmanager
-def serving(country: Country) -> Iterator[str]:
+def serving(country: Session) -> Iterator[str]:
     """A server in a thread; gives its address."""
     taken = listening(0)
     server = server_of(country)

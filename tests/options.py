@@ -50,13 +50,13 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     "data.validation_period": ("tests/train/test_knobs.py::test_each_period_is_read_for_its_own_purpose",),
     "data.sequence_length": ("tests/data/test_windows.py::test_an_epoch_sees_every_window_once",),
     "data.stride": ("tests/data/test_windows.py::test_an_epoch_sees_every_window_once",),
-    "data.sites": ("tests/data/test_windows.py::test_a_window_of_rivers_is_a_neighbourhood",),
+    "data.catchments_per_window": ("tests/data/test_windows.py::test_a_window_of_rivers_is_a_neighbourhood",),
     "data.vector_patch_size": tuple(
         Switch(start, {"data": {"vector_patch_size": size}}) for start in ("base", "fast") for size in (1, 8)
     ),
     "data.held_out": ("tests/test_training.py::test_what_is_held_out_changes_nothing",),
     "data.warm_up_days": ("tests/test_losses.py::test_warm_up_days_are_not_scored",),
-    "data.trait_dropout": ("tests/data/test_windows.py::test_trait_dropout_keeps_latitude_longitude_and_area",),
+    "data.attribute_dropout": ("tests/data/test_windows.py::test_trait_dropout_keeps_latitude_longitude_and_area",),
     "data.position_jitter": ("tests/data/test_windows.py::test_jitter_moves_position_and_degrees_together",),
     "data.cache_images": (
         "tests/data/test_laid_record.py::test_cache_images_brings_all_of_it_into_memory_and_without_it_only_what_is_asked_for",
@@ -64,11 +64,11 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     "data.variable_dropout": (
         "tests/data/test_windows.py::test_variable_dropout_takes_one_variable_of_a_shared_modality",
     ),
-    "data.look_back_days": (
-        Switch("rivers", {"data": {"look_back_days": 0}}),
+    "data.antecedent_days": (
+        Switch("rivers", {"data": {"antecedent_days": 0}}),
         "tests/data/test_windows.py::test_a_window_brings_the_weather_before_it",
     ),
-    "data.longest_gap": ("tests/data/test_windows.py::test_gaps_and_views_have_the_lengths_that_were_drawn",),
+    "data.max_flow_gap": ("tests/data/test_windows.py::test_gaps_and_views_have_the_lengths_that_were_drawn",),
     "model.streams": (model("base", streams=("precipitation", "riverflow")), model("fast", streams=("riverflow",))),
     "model.d_model": (model("base", d_model=24), model("rivers", d_model=24)),
     "model.heads": (model("base", heads=4), model("fast", heads=1), model("rivers", heads=4)),
@@ -80,7 +80,10 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
         model("rivers", mixers=("time", "space")),
         model("rivers", mixers=("recurrent",)),
     ),
-    "model.alternate": (model("fast", alternate=True), model("rivers", alternate=True, series_layers=2)),
+    "model.alternate_mixers": (
+        model("fast", alternate_mixers=True),
+        model("rivers", alternate_mixers=True, series_layers=2),
+    ),
     "model.map_layers": (model("base", map_layers=2), model("fast", map_layers=3)),
     "model.series_layers": (model("base", series_layers=2), model("rivers", series_layers=2)),
     "model.fusion_layers": (
@@ -98,21 +101,24 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     ),
     "model.footprints": (model("base", footprints=False), model("fast", footprints=False)),
     "model.recurrent_width": (model("rivers", recurrent_width=5),),
-    "model.runoff": (
-        model("rivers", runoff=6),
-        Switch("rivers", {"model": {"runoff": 0, "ahead": 0}, "data": {"look_back_days": 0, "longest_gap": 0}}),
+    "model.lstm_width": (
+        model("rivers", lstm_width=6),
+        Switch(
+            "rivers",
+            {"model": {"lstm_width": 0, "lstm_ar_width": 0}, "data": {"antecedent_days": 0, "max_flow_gap": 0}},
+        ),
     ),
-    "model.ahead": (
-        model("rivers", ahead=5),
-        Switch("rivers", {"model": {"ahead": 0}, "data": {"longest_gap": 0}}),
+    "model.lstm_ar_width": (
+        model("rivers", lstm_ar_width=5),
+        Switch("rivers", {"model": {"lstm_ar_width": 0}, "data": {"max_flow_gap": 0}}),
     ),
-    "model.runoff_dropout": ("tests/model/test_runoff.py::test_dropout_is_of_the_states_in_training",),
-    "model.priors": (
+    "model.lstm_dropout": ("tests/model/test_rainfall_runoff.py::test_dropout_is_of_the_states_in_training",),
+    "model.estimators": (
         Switch(
             "rivers",
             {
-                "model": {"priors": False, "runoff": 0, "ahead": 0},
-                "data": {"look_back_days": 0, "longest_gap": 0},
+                "model": {"estimators": False, "lstm_width": 0, "lstm_ar_width": 0},
+                "data": {"antecedent_days": 0, "max_flow_gap": 0},
             },
         ),
     ),
@@ -158,15 +164,15 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
         Switch("base", {"masks": {"series_ratio": 0.8}}, "masks"),
         Switch("rivers", {"masks": {"series_ratio": 0.6}}, "masks"),
     ),
-    "masks.answered": (
-        "tests/test_masking.py::test_span_hides_runs_within_its_settings_of_the_answered_modality_only",
+    "masks.target_modalities": (
+        "tests/test_masking.py::test_gap_hides_runs_within_its_settings_of_the_target_modality_only",
         "tests/test_masking.py::test_without_answered_every_modality_is_asked",
     ),
-    "masks.span_days": (
-        "tests/test_masking.py::test_span_hides_runs_within_its_settings_of_the_answered_modality_only",
+    "masks.gap_days": (
+        "tests/test_masking.py::test_gap_hides_runs_within_its_settings_of_the_target_modality_only",
         "tests/test_masking.py::test_an_outage_hides_the_same_runs_of_every_modality_of_a_kind",
     ),
-    "masks.lead_days": ("tests/test_masking.py::test_future_and_blind_hide_what_comes_after_a_day",),
+    "masks.lead_days": ("tests/test_masking.py::test_forecast_and_forecast_blind_hide_what_comes_after_a_day",),
     "masks.mixture": ("tests/test_masking.py::test_mixture_draws_for_every_window_by_weight",),
     "optimizer.lr": ("tests/train/test_optim.py::test_two_steps_of_adamw_by_hand",),
     "optimizer.min_lr": ("tests/train/test_optim.py::test_training_warms_up_and_ends_near_the_least_rate",),
@@ -204,7 +210,7 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
         "tests/model/test_precision.py::test_loss_and_gradients_in_half_precision_are_those_of_fp32",
         "tests/test_training.py::test_a_device_without_the_precision_is_named_in_one_line",
     ),
-    "train.averaged_weights": ("tests/train/test_knobs.py::test_a_run_answers_with_the_average_of_its_weights",),
+    "train.ema_decay": ("tests/train/test_knobs.py::test_a_run_answers_with_the_average_of_its_weights",),
     "train.seed": ("tests/test_training.py::test_two_runs_are_the_same_and_another_seed_is_another_run",),
     "train.log_every": (
         "tests/train/test_knobs.py::test_how_often_a_run_logs_validates_and_saves",
@@ -218,12 +224,12 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     "train.checkpoint_every": ("tests/train/test_knobs.py::test_how_often_a_run_logs_validates_and_saves",),
     "train.keep_last": ("tests/test_resume.py::test_only_the_last_checkpoints_are_kept",),
     "train.task_weights": ("tests/train/test_optim.py::test_the_seeds_task_weights_enter_the_loss",),
-    "train.catchment_variance": ("tests/data/test_laid_record.py::test_variance_of_a_catchment_over_training_days",),
-    "train.flow_share": (
+    "train.nse_loss": ("tests/data/test_laid_record.py::test_variance_of_a_catchment_over_training_days",),
+    "train.flow_loss_weight": (
         "tests/test_losses.py::test_a_share_of_the_error_is_of_flow_itself",
         "tests/data/test_laid_record.py::test_variance_of_flow_is_of_training_days",
     ),
-    "train.memory_weight": ("tests/test_losses.py::test_memories_are_scored_on_every_day_that_they_were_not_shown",),
+    "train.lstm_loss_weight": ("tests/test_losses.py::test_memories_are_scored_on_every_day_that_they_were_not_shown",),
     "train.distribution_weight": ("tests/test_losses.py::test_distribution_weight_adds_the_negative_log_likelihood",),
 }
 

@@ -68,7 +68,7 @@ def config_of(preset: str, **data: object) -> Config:
     """A preset that trains on the first 30 days of these records in windows of 6 days."""
     periods = {"training_period": (FIRST, "2000-01-30"), "validation_period": ("2000-01-31", "2000-02-09")}
     plain = {"sequence_length": 6, "stride": 4, "warm_up_days": 0}
-    plain |= {"trait_dropout": 0.0, "position_jitter": 0.0, "variable_dropout": 0.0}
+    plain |= {"attribute_dropout": 0.0, "position_jitter": 0.0, "variable_dropout": 0.0}
     return PRESETS[preset].having(data={**periods, **plain, **data})
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from hydromae.cli import main
-from hydromae.train.metrics_log import Journal
+from hydromae.train.metrics_log import MetricsLog
 from hydromae.train.trainer import train
 from synthetic import SMALL, rivers, scaling_of
 
@@ -31,8 +31,8 @@ def trained(folder: Path, precision: str) -> tuple[list[str], list[dict]]:
     """What a short run of a small `rivers` says, and its journal."""
     config = SMALL.having(train={"precision": precision, "epochs": 1, "steps_per_epoch": 2, "warmup_epochs": 0})
     said, record, out = list[str](), rivers(), folder / f"run-{precision}"
-    train(config, record, scaling_of(record, config), out, device="cpu", say=said.append)
-    return said, Journal(out / "journal.jsonl").read()
+    train(config, record, scaling_of(record, config), out, device="cpu", log=said.append)
+    return said, MetricsLog(out / "journal.jsonl").read()
 
 
 if __name__ == "__main__":

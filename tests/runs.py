@@ -15,13 +15,13 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from hydromae.config import Config
 from hydromae.model.mae import HydroMAE
-from hydromae.train.metrics_log import Journal
+from hydromae.train.metrics_log import MetricsLog
 from hydromae.train.trainer import train
 from synthetic import SMALL, rivers, scaling_of
 
 RIVERS = rivers()
 STILL = SMALL.having(
-    data={"trait_dropout": 0.0, "position_jitter": 0.0, "variable_dropout": 0.0}, train={"averaged_weights": 0.0}
+    data={"attribute_dropout": 0.0, "position_jitter": 0.0, "variable_dropout": 0.0}, train={"ema_decay": 0.0}
 )
 """A very small `rivers` without augmentation and without an average of the weights."""
 
@@ -29,7 +29,7 @@ STILL = SMALL.having(
 def run(out: Path, config: Config, dataset: xr.Dataset = RIVERS, **options: Any) -> list[dict[str, Any]]:
     """Train on rivers that are scaled as `RIVERS` are; the lines of the journal."""
     train(config, dataset, scaling_of(RIVERS, config), out, device="cpu", **options)
-    return Journal(out / "journal.jsonl").read()
+    return MetricsLog(out / "journal.jsonl").read()
 
 
 @dataclass

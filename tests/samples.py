@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import torch
 
-from hydromae.batching.antecedent import width
-from hydromae.batching.batch import Batch, CellWeights, Places
+from hydromae.batching.antecedent import antecedent_width
+from hydromae.batching.batch import Batch, CellWeights, SiteMetadata
 from hydromae.config import Config
 from hydromae.config.presets import PRESETS
 from hydromae.model.mae import HydroMAE
@@ -29,7 +29,14 @@ SHRUNK: dict[str, dict[str, dict[str, object]]] = {
         "data": {"vector_patch_size": GROUP},
     },
     "rivers": {
-        "model": {**WIDTHS, "decoder_dim": 16, "neighbours": 3, "recurrent_width": 9, "runoff": 7, "ahead": 6},
+        "model": {
+            **WIDTHS,
+            "decoder_dim": 16,
+            "neighbours": 3,
+            "recurrent_width": 9,
+            "lstm_width": 7,
+            "lstm_ar_width": 6,
+        },
         "data": {"warm_up_days": 1},
     },
 }
@@ -74,26 +81,26 @@ def sample(
         variance[name] = 0.5 + torch.rand(size, count, channels, generator=draw)
         if series and slots > 1:
             seen[name][:, :, -1, -1] = False
-    places = {"series": _places(size, sites, slots, draw)}
+    metadata = {"series": _places(size, sites, slots, draw)}
     cells = None
     if names is NATIONAL:
-        places["map"] = replace(
-            _places(size, patches, 1, draw), known=torch.zeros(size, patches, 1, len(ATTRIBUTES)).bool()
+        metadata["map"] = replace(
+            _places(size, patches, 1, draw), is_known=torch.zeros(size, patches, 1, len(ATTRIBUTES)).bool()
         )
         cells = _cells(sites * slots - 1, patches, draw)
     start = torch.randint(10_000, 20_000, (size, 1), generator=draw)
-    before = None if names is NATIONAL else torch.randn(size, sites, width(3), generator=draw)
-    return Batch(values, seen, variance, start + torch.arange(days), places, cells, before)
+    before = None if names is NATIONAL else torch.randn(size, sites, antecedent_width(3), generator=draw)
+    return Batch(values, seen, variance, start + torch.arange(days), metadata, cells, before)
 
 
-def _places(size: int, sites: int, slots: int, draw: torch.Generator) -> Places:
+def _places(size: int, sites: int, slots: int, draw: torch.Generator) -> SiteMetadata:
     position = torch.rand(size, sites, slots, 2, generator=draw) * 300
     present = torch.ones(size, sites, slots, dtype=torch.bool)
     known = torch.rand(size, sites, slots, len(ATTRIBUTES), generator=draw) < 0.8
     if slots > 1:
         present[:, -1, -1], known[:, -1, -1], position[:, -1, -1] = False, False, 0.0
     traits = torch.where(known, torch.randn(known.shape, generator=draw), 0.0)
-    return Places(position, present, traits, known)
+    return SiteMetadata(position, present, traits, known)
 
 
 def _cells(slots: int, patches: int, draw: torch.Generator) -> CellWeights:

@@ -10,8 +10,8 @@ from samples import sample
 
 def tensors(batch: Batch) -> list[torch.Tensor]:
     held = [*batch.values.values(), *batch.observed.values(), *batch.variance.values(), batch.days]
-    for places in batch.places.values():
-        held += [places.position, places.present, places.traits, places.known]
+    for metadata in batch.site_metadata.values():
+        held += [metadata.position, metadata.valid, metadata.static_attributes, metadata.is_known]
     assert batch.cells is not None
     return [*held, batch.cells.slot, batch.cells.patch, batch.cells.pixel, batch.cells.weight]
 
@@ -31,5 +31,5 @@ def test_a_batch_without_footprints_moves_too() -> None:
 def test_size_and_places_of_a_modality() -> None:
     batch = sample("base", size=3, sites=4, patches=2)
     assert batch.size == 3
-    assert batch.at("temperature").position.shape == (3, 2, 1, 2)
-    assert batch.at("riverflow").position.shape == (3, 4, 3, 2)
+    assert batch.metadata_of("temperature").position.shape == (3, 2, 1, 2)
+    assert batch.metadata_of("riverflow").position.shape == (3, 4, 3, 2)

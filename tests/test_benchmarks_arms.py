@@ -11,7 +11,7 @@ import xarray as xr
 from rich.console import Console
 
 import arms
-from hydromae.batching.windows import KEPT_TRAITS
+from hydromae.batching.windows import ALWAYS_KNOWN_ATTRIBUTES
 from hydromae.evaluate import protocol
 from hydromae.evaluate.score import Evaluation
 from hydromae.store.zarr_store import load_store, write_store
@@ -49,7 +49,7 @@ def test_every_arm_goes_without_one_part() -> None:
 def test_without_traits_a_river_has_a_place_and_an_area(few: xr.Dataset) -> None:
     bare = arms.without_traits(few)
     known = {a.name for a in ATTRIBUTES if bool(bare[a.name].notnull().any())}
-    assert known == set(KEPT_TRAITS) and bare["riverflow"].equals(few["riverflow"])
+    assert known == set(ALWAYS_KNOWN_ATTRIBUTES) and bare["riverflow"].equals(few["riverflow"])
 
 
 @pytest.mark.parametrize("arm", ["maps", "traits"])
@@ -71,14 +71,14 @@ def test_an_arm_trains_without_what_is_held_out_and_answers(few: xr.Dataset, tmp
 
 def test_arms_that_have_ended_are_scored_side_by_side(few: xr.Dataset, tmp_path: Path, monkeypatch) -> None:
     days = np.datetime_as_string(few["time"].values, "D")
-    monkeypatch.setitem(protocol.PERIODS, "choose", (str(days[20]), str(days[-1])))  # pyright: ignore[reportArgumentType]
+    monkeypatch.setitem(protocol.PERIODS, "validation", (str(days[20]), str(days[-1])))  # pyright: ignore[reportArgumentType]
     monkeypatch.setattr(protocol, "TRAINING_END", str(days[19]))
     monkeypatch.setattr(arms, "QUESTIONS", ("ungauged", "simulate"))
     for arm in ("maps", "traits"):
         arms.teach(few, tmp_path, arm, 0, Console(file=StringIO()), 1)
     (tmp_path / "fusion-0").mkdir()  # one that has not ended
     printed = StringIO()
-    arms.score(few, tmp_path, "choose", 30, Console(file=printed, width=200))
+    arms.score(few, tmp_path, "validation", 30, Console(file=printed, width=200))
     scored = Evaluation.load(tmp_path / "scores-choose").scores
     assert set(scored["method"].values.tolist()) == {"maps-0", "traits-0"}
     assert set(scored["question"].values.tolist()) == {"ungauged", "simulate"}
@@ -89,7 +89,7 @@ def test_arms_that_have_ended_are_scored_side_by_side(few: xr.Dataset, tmp_path:
 def test_what_a_part_gives_is_the_difference_on_each_river() -> None:
     nse = np.array([[[0.9, 0.8, np.nan], [0.5, 0.9, 0.1], [0.7, 0.7, 0.7]]])
     names = ["whole-1", "maps-1", "maps-2"]
-    scores = xr.Dataset({"nse": (("question", "method", "catchment"), nse)}, {"question": ["fill"], "method": names})
+    scores = xr.Dataset({"nse": (("question", "method", "catchment"), nse)}, {"question": ["gap"], "method": names})
     header, row = arms.paired(scores).splitlines()
     assert header.split() == ["without", "question", "gives", "better"]
-    assert row.split() == ["maps-1", "fill", "0.150", "0.500"], "median of 0.4 and -0.1; no whole has the seed 2"
+    assert row.split() == ["maps-1", "gap", "0.150", "0.500"], "median of 0.4 and -0.1; no whole has the seed 2"

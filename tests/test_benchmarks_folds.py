@@ -24,7 +24,7 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> xr.Dataset:
     few = SMALL.having(train={"epochs": 1, "steps_per_epoch": 2, "validation_windows": 2})
     write_store(made, tmp_path / "store.zarr", scaling=scaling_of(made, few), sources=[])
     monkeypatch.setattr(folds, "FOLDED", few)
-    monkeypatch.setitem(protocol.PERIODS, "choose", few.data.validation_period)  # pyright: ignore[reportArgumentType]
+    monkeypatch.setitem(protocol.PERIODS, "validation", few.data.validation_period)  # pyright: ignore[reportArgumentType]
     monkeypatch.setattr(protocol, "TRAINING_END", few.data.training_period[1])
     return load_store(tmp_path / "store.zarr")
 
@@ -43,7 +43,7 @@ def test_each_fold_is_answered_by_the_model_that_never_saw_it(record: xr.Dataset
     weights = (runs[2] / "last" / "model.safetensors").read_bytes()
     folds.teach(record, tmp_path, 2, 2, Console(file=StringIO()))
     assert (runs[2] / "last" / "model.safetensors").read_bytes() == weights, "what has ended is not taught again"
-    together, questions = folds.ByFold(tmp_path), list(folds.asked(record, protocol.PERIODS["choose"]))
+    together, questions = folds.ByFold(tmp_path), list(folds.asked(record, protocol.PERIODS["validation"]))
     assert len(questions) == protocol.FOLDS and {m.model.config.train.seed for m in together.models} == {2}
     for question, group in ((questions[0], 0), (questions[5], 1), (questions[9], 2)):
         answer, own = together.predict(question.dataset), together.models[group].predict(question.dataset)
@@ -51,7 +51,7 @@ def test_each_fold_is_answered_by_the_model_that_never_saw_it(record: xr.Dataset
     with pytest.raises(LookupError, match="no fold is without flow"):
         together.predict(record)
     printed = StringIO()
-    folds.score(record, tmp_path, "choose", Console(file=printed, width=200))
+    folds.score(record, tmp_path, "validation", Console(file=printed, width=200))
     scored = Evaluation.load(tmp_path / "scores-choose")
     assert folds.NAME in printed.getvalue() and "weighted-donors" in scored.scores["method"].values
     asked = scored.scores.sel({"question": "ungauged", "method": folds.NAME})

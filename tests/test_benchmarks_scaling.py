@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from countries import HUNDREDFOLD, SEED, Country, cuts
+from countries import HUNDREDFOLD, SEED, Session, cuts
 from flops import counted, formula, lstm_flops, saved_bytes
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden, draw
 from hydromae.config.presets import PRESETS
 from hydromae.losses import loss
 from hydromae.model.mae import HydroMAE
-from hydromae.model.positional import nearest
+from hydromae.model.positional import nearest_context
 from hydromae.runtime import autocast
 from samples import built, sample, small
 from scaling import Machine, exchanged, fits, modelled, parameters, state_bytes, step, tables
@@ -49,7 +49,9 @@ def test_formula_is_what_the_counter_counts(preset, model):
     config = small(preset, **model)
     national = preset in ("base", "fast")
     if not national and model:
-        config = config.having(model={"runoff": 24, "ahead": 20, "recurrent_width": 6}, data={"look_back_days": 9})
+        config = config.having(
+            model={"lstm_width": 24, "lstm_ar_width": 20, "recurrent_width": 6}, data={"antecedent_days": 9}
+        )
     if not national and not model:
         config = config.having(
             model={"neighbours": 24}
@@ -137,16 +139,16 @@ def test_short_lines_keep_weights_and_long_ones_make_scores_again():
 
 def test_sites_that_a_block_looks_at():
     """The closed form against the neighbourhoods of the model, on 2,048 sites spread at random over a square."""
-    places = sample("rivers", size=1, days=1, sites=2048).places["series"]
-    near = nearest(places, 24).neighbourhoods
-    met = sum(len(block.sites) * len(block.seen) for block in near) / 2048
+    metadata = sample("rivers", size=1, days=1, sites=2048).site_metadata["series"]
+    near = nearest_context(metadata, 24).neighbourhoods
+    met = sum(len(block.query_sites) * len(block.key_sites) for block in near) / 2048
     assert near_sites(2048, 24) == pytest.approx(met, rel=0.15)
     assert near_sites(20, 24) == near_sites(20, None) == 20
 
 
 def test_bytes_of_a_record_by_hand():
     """A year of days, one patch of 100 cells in three maps at 2 bytes, 8 catchments in two series at 4 bytes."""
-    year = Country("a year", 1, 8, 1, years=365 / 365.2425)
+    year = Session("a year", 1, 8, 1, years=365 / 365.2425)
     assert year.steps == 365
     assert year.bytes_in_memory() == {"maps": 3 * 100 * 365 * 2, "series": 2 * 8 * 365 * 4}
     assert year.bytes_in_store() == (300 + 16) * 365 * 4

@@ -19,7 +19,7 @@ from test_predict import MODEL, RIVERS
 def record(monkeypatch: pytest.MonkeyPatch) -> xr.Dataset:
     """Six rivers, of which a few days are enough."""
     days = RIVERS.indexes["time"]
-    monkeypatch.setattr(short_records, "PERIODS", {"choose": (str(days[60])[:10], str(days[-1])[:10])})
+    monkeypatch.setattr(short_records, "PERIODS", {"validation": (str(days[60])[:10], str(days[-1])[:10])})
     for name, value in (("LEAST_RECORDS", 2), ("LEAST_RIVERS", 3), ("LEAST_DAYS", 6), ("RIVERS", (1, 3))):
         monkeypatch.setattr(short_records, name, value)
     return RIVERS
@@ -28,9 +28,9 @@ def record(monkeypatch: pytest.MonkeyPatch) -> xr.Dataset:
 @pytest.mark.parametrize(("days", "last"), [(1, 1), (2, 1), (5, 2), (10, 3), (29, 10)])
 def test_the_last_third_of_a_short_record_is_hidden_of_a_third_of_the_rivers(days: int, last: int) -> None:
     part = RIVERS.isel(time=slice(0, days))
-    hidden = short_records.hidden_of(part, "fill", np.random.default_rng(0))
+    hidden = short_records.hidden_of(part, "gap", np.random.default_rng(0))
     assert hidden.sum(axis=0).tolist() == [last, 0, 0, last, 0, 0] and hidden[days - last :, [0, 3]].all()
-    assert short_records.hidden_of(part, "fill-all", np.random.default_rng(0)).sum() == 6 * last
+    assert short_records.hidden_of(part, "gap-all", np.random.default_rng(0)).sum() == 6 * last
     assert short_records.hidden_of(part, "simulate", np.random.default_rng(0)).all()
     assert short_records.hidden_of(part, "ungauged", np.random.default_rng(0)).sum() == 2 * days
     assert short_records.hidden_of(part, "forecast", np.random.default_rng(0)).sum() == 6 * min(last, 7)
@@ -49,6 +49,6 @@ def test_factors_are_fitted_and_cells_are_scored(record: xr.Dataset) -> None:
     for by in (found.gauged, found.gauged_alone, found.ungauged, found.ungauged_alone):
         assert list(by) == sorted(by, reverse=True) and by[-1] == 1.0, "no day beyond 20 asks for a factor"
     with_factors = short_records.replace(MODEL, widening=found)
-    short_records.score(with_factors, record, short_records.PERIODS["choose"], [Cell("fill", 5, 3)], printed)
+    short_records.score(with_factors, record, short_records.PERIODS["validation"], [Cell("gap", 5, 3)], printed)
     last = printed.file.getvalue().splitlines()[-1]  # type: ignore[attr-defined]
     assert last.startswith("| fill | 5 | 3 | ") and last.count("%") == 2

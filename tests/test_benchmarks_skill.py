@@ -24,16 +24,16 @@ from synthetic import rivers
 
 @pytest.fixture
 def record(monkeypatch: pytest.MonkeyPatch) -> xr.Dataset:
-    small = {"units": 4, "days": 200, "warm_up": 20, "sequences": 8}
-    changed = {name: replace(recipe, **small) for name, recipe in pretrained_lstm.RECIPES.items()}
-    monkeypatch.setattr(pretrained_lstm, "RECIPES", changed)
+    small = {"hidden_size": 4, "sequence_length": 200, "warm_up": 20, "batch_size": 8}
+    changed = {name: replace(recipe, **small) for name, recipe in pretrained_lstm.LSTM_CONFIGS.items()}
+    monkeypatch.setattr(pretrained_lstm, "LSTM_CONFIGS", changed)
     monkeypatch.setattr(pretrained_lstm, "CORRECTION_DAYS", ("2010-01-01", "2010-12-31"))
     long = rivers(20, 900)
     return long.assign_coords(time=pd.date_range("2009-06-01", periods=900, unit="ns"))
 
 
 def test_networks_learn_from_training_days_of_rivers_that_are_not_held_out(record: xr.Dataset) -> None:
-    learnt = pretrained_lstm.learnt_from(record)
+    learnt = pretrained_lstm.training_subset(record)
     assert str(learnt["time"].values[-1])[:10] == "2010-12-31"
     held = set(protocol.held_out(record["catchment"].values).tolist())
     assert (
@@ -51,21 +51,21 @@ def test_what_is_trained_is_kept_and_asked_its_own_questions(record: xr.Dataset,
     assert {file: file.stat().st_mtime_ns for file in written} == written, "nothing is trained twice"
     found = {
         question: [m.name for m in methods]
-        for question, methods in pretrained_lstm.methods_of(record, tmp_path).items()
+        for question, methods in pretrained_lstm.load_methods(record, tmp_path).items()
     }
     assert found == {
-        "fill": [],
+        "gap": [],
         "ungauged": ["lstm", "lstm-ensemble"],
-        "ungauged-bare": ["lstm", "lstm-ensemble"],
+        "ungauged-limited": ["lstm", "lstm-ensemble"],
         "simulate": ["lstm", "lstm-ensemble"],
         "forecast": ["lstm-corrected", "lstm-ahead"],
         "forecast-blind": ["lstm-blind"],
     }
-    skill.train(record, tmp_path, [pretrained_lstm.BARE], 1, console)
-    with_bare = pretrained_lstm.methods_of(record, tmp_path)
-    assert [m.name for m in with_bare["ungauged-bare"]] == ["lstm-bare"]
+    skill.train(record, tmp_path, [pretrained_lstm.LIMITED], 1, console)
+    with_bare = pretrained_lstm.load_methods(record, tmp_path)
+    assert [m.name for m in with_bare["ungauged-limited"]] == ["lstm-limited"]
     assert [m.name for m in with_bare["ungauged"]] == found["ungauged"]
-    assert set(pretrained_lstm.methods_of(record, tmp_path, ("simulate",))) == {"simulate"}, (
+    assert set(pretrained_lstm.load_methods(record, tmp_path, ("simulate",))) == {"simulate"}, (
         "what is not asked is not fitted"
     )
 
@@ -108,13 +108,13 @@ def test_the_table_sets_a_method_beside_the_best_of_the_others(
 
 
 def test_tenths_of_flow_stand_beside_the_best_of_the_others() -> None:
-    dims, coords = ("question", "method", "by", "decile"), {"question": ["fill"], "method": ["ours", "lstm", "donors"]}
+    dims, coords = ("question", "method", "by", "decile"), {"question": ["gap"], "method": ["ours", "lstm", "donors"]}
     values = np.ones((1, 3, 2, 10)) * np.array([0.2, 0.4, np.nan])[None, :, None, None]
     held = np.full((1, 3, 2, 10), 0.9)
     held[:, :, 0, 9], held[:, :, 1, 0] = 0.8, 0.95
     tables = {"decile_crps": values, "decile_coverage90": held, "decile_coverage50": held - 0.4}
     scores = xr.Dataset({name: (dims, value) for name, value in tables.items()})
-    scores = scores.assign_coords(**coords, by=["observed", "said"], decile=np.arange(1, 11))
+    scores = scores.assign_coords(**coords, by=["observed", "predicted"], decile=np.arange(1, 11))
     *_, line = skill_table.deciles(scores, "ours")
     cells = [" ".join(["90"] * 9 + ["80"]), " ".join(["95"] + ["90"] * 9), " ".join(["55"] + ["50"] * 9)]
     assert line == "| `fill` | " + " | ".join([*cells, " ".join(["0.50"] * 10)]) + " |"
@@ -128,13 +128,13 @@ def test_the_picture_shows_the_rows_that_are_named_and_groups_of_rivers(
 ) -> None:
     places = {name: ("catchment", 1e3 * np.arange(20.0)) for name in ("easting", "northing")}
     record, period = record.assign_coords(places), ("2011-01-01", "2011-06-30")
-    run_protocol(None, record, period, ("fill", "simulate"), 30, True, {}).save(tmp_path / "scores")
+    run_protocol(None, record, period, ("gap", "simulate"), 30, True, {}).save(tmp_path / "scores")
     days = ("2009-06-01", "2010-12-31")
     write_store(record, tmp_path / "r.zarr", scaling=Scaling.fit(record, days), sources=[], training_period=days)
-    given = ["--store", str(tmp_path / "r.zarr"), "--out", str(tmp_path / "p.png"), "--questions", "fill"]
+    given = ["--store", str(tmp_path / "r.zarr"), "--out", str(tmp_path / "p.png"), "--questions", "gap"]
     words = ["skill_picture.py", str(tmp_path / "scores"), "--method", "log-interpolation", *given]
     monkeypatch.setattr("sys.argv", words)
     skill_picture.main()
     told = capsys.readouterr().out
-    assert "fill" in told and "simulate" not in told and "bfihost" in told
+    assert "gap" in told and "simulate" not in told and "bfihost" in told
     assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"

@@ -12,7 +12,7 @@ from hydromae.cli import main
 from hydromae.cli.configuration import read_config
 from hydromae.cli.convert import conversion
 from hydromae.cli.experiment import main as train_mae
-from hydromae.cli.reference import ELSEWHERE, FIELDS, ONLY, PARTS, TASKS
+from hydromae.cli.reference import FIELDS, FIXED_VALUES, NO_COUNTERPART, PARTS, TASKS
 from hydromae.config import Config
 from hydromae.config.presets import SEED
 
@@ -339,6 +339,6 @@ def test_the_documentation_lists_every_name():
         assert f"|{', '.join(f'`{name}`' for name in names)}|`{target}`|" in lines
     for (target, _), names in PARTS.items():
         assert all(shown[name].startswith(f"`{target}`, the ") for name in names)
-    assert all(shown[name] == f"no field; here always `{values[0]!r}`" for name, values in ONLY.items())
-    assert all(shown[name] == f"no field; {place}" for name, place in ELSEWHERE.items())
+    assert all(shown[name] == f"no field; here always `{values[0]!r}`" for name, values in FIXED_VALUES.items())
+    assert all(shown[name] == f"no field; {place}" for name, place in NO_COUNTERPART.items())
     assert {TASKS[one.removesuffix("_loss")] for one in shown if one.endswith("_loss")} == set(SEED.model.modalities)

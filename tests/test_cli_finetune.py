@@ -12,7 +12,7 @@ from hydromae.cli import main
 from hydromae.config import Config
 from hydromae.store.scaling import Scaling
 from hydromae.store.zarr_store import write_store
-from hydromae.train.metrics_log import Journal
+from hydromae.train.metrics_log import MetricsLog
 from hydromae.train.trainer import train
 from synthetic import SMALL, TRAINING, rivers, scaling_of
 
@@ -46,7 +46,13 @@ def config_of(run: Path) -> Config:
 
 @pytest.mark.parametrize(
     ("question", "kind"),
-    [("fill", "span"), ("ungauged", "site"), ("simulate", "modality"), ("forecast", "future"), ("blind", "blind")],
+    [
+        ("gap", "gap"),
+        ("ungauged", "ungauged"),
+        ("simulate", "simulate"),
+        ("forecast", "forecast"),
+        ("blind", "forecast-blind"),
+    ],
 )
 def test_a_question_is_a_mask_on_river_flow(folder, tmp_path, question, kind):
     assert finetune(folder, tmp_path / "run", "--question", question, "--stop-after", "1") == 0
@@ -57,11 +63,15 @@ def test_a_question_is_a_mask_on_river_flow(folder, tmp_path, question, kind):
 
 
 def test_a_mixture_of_masks_is_drawn_from_instead_of_the_runs(folder, tmp_path):
-    assert finetune(folder, tmp_path / "run", "--stop-after", "1", "--mixture", "outage", "0.6", "blind", "0.4") == 0
+    assert (
+        finetune(folder, tmp_path / "run", "--stop-after", "1", "--mixture", "outage", "0.6", "forecast-blind", "0.4")
+        == 0
+    )
     config = config_of(tmp_path / "run")
-    assert config.masks.drawn == {"outage", "blind"}
+    assert config.masks.drawn == {"outage", "forecast-blind"}
     assert config == HELD.having(
-        masks={"kind": "mixture", "mixture": (("outage", 0.6), ("blind", 0.4))}, optimizer={"lr": config.optimizer.lr}
+        masks={"kind": "mixture", "mixture": (("outage", 0.6), ("forecast-blind", 0.4))},
+        optimizer={"lr": config.optimizer.lr},
     )
 
 
@@ -74,25 +84,25 @@ def test_options_reach_the_configuration_and_what_is_not_given_is_the_runs(folde
         data={
             "training_period": ("2001-02-01", "2001-08-31"),
             "validation_period": ("2001-09-01", "2001-12-31"),
-            "sites": 3,
+            "catchments_per_window": 3,
         },
         optimizer={"lr": 3e-3},
         train={"epochs": 1, "warmup_epochs": 0.25, "steps_per_epoch": 2, "batch_size": 3, "accumulation": 2, "seed": 5},
     )
 
 
-@pytest.mark.parametrize("weights", ["frozen", "lora", "memories"])
+@pytest.mark.parametrize("weights", ["frozen", "lora", "lstm"])
 def test_what_learns_is_said_and_lora_keeps_the_learning_rate(folder, tmp_path, capsys, weights):
     capsys.readouterr()
     rank = ["--rank", "2"] if weights == "lora" else []
-    options = ["--weights", weights, *rank, "--stop-after", "2", "--json"]
+    options = ["--trainable", weights, *rank, "--stop-after", "2", "--json"]
     assert finetune(folder, tmp_path / "run", *options) == 0
     result = json.loads(capsys.readouterr().out)
     total = sum(value.numel() for name, value in load_file(folder / "run" / "best" / "model.safetensors").items())
     assert result["pretrained"] == total - 6  # the priors' constants are no parameters
     assert 0 < result["learned"] < result["pretrained"]
     held = json.loads((tmp_path / "run" / "finetune.json").read_text())
-    assert (held["weights"], held["rank"]) == (weights, 2 if weights == "lora" else None)
+    assert (held["trainable"], held["rank"]) == (weights, 2 if weights == "lora" else None)
     assert (held["learned"], held["pretrained"]) == (result["learned"], result["pretrained"])
     assert config_of(tmp_path / "run").optimizer.lr == SMALL.optimizer.lr
 
@@ -120,34 +130,37 @@ def test_the_rest_is_taught_beside_memories_that_were_kept_from_its_rivers(folde
     """Two halves, begun anew without the rivers that the pretrained run held out; then the rest, with no river left out."""
     halves = [tmp_path / "first", tmp_path / "second"]
     for part, half in enumerate(halves, 1):
-        options = ["--weights", "memories", "--anew", "--leave-out", str(part), "2", "--stop-after", "2"]
+        options = ["--trainable", "lstm", "--reinit-lstm", "--fold", str(part), "2", "--stop-after", "2"]
         assert finetune(folder, half, *options) == 0
     names = {str(name) for name in rivers()["catchment"].values}
     kept = [set(config_of(half).data.held_out) for half in halves]
     assert kept[0] & kept[1] == set(HELD.data.held_out) and kept[0] | kept[1] == names and len(kept[0]) == len(kept[1])
     runs = [str(half) for half in halves]
-    assert finetune(folder, tmp_path / "rest", "--weights", "rest", "--stop-after", "2", "--stand-ins", *runs) == 0
+    assert (
+        finetune(folder, tmp_path / "rest", "--trainable", "all-but-lstm", "--stop-after", "2", "--oof-runs", *runs)
+        == 0
+    )
     held = json.loads((tmp_path / "rest" / "finetune.json").read_text())
-    assert held["stand_ins"] == runs and config_of(tmp_path / "rest").data.held_out == HELD.data.held_out
+    assert held["oof_runs"] == runs and config_of(tmp_path / "rest").data.held_out == HELD.data.held_out
     first, last = (
         load_file(run / "model.safetensors") for run in (folder / "run" / "best", tmp_path / "rest" / "last")
     )
     assert set(first) == set(last)
     moved = {name.split(".")[0] for name in first if not (first[name] == last[name]).all()}
-    assert moved and not moved & {"runoff", "addresses"}
+    assert moved and not moved & {"rainfall_runoff", "positional"}
 
 
 def test_what_stand_ins_cannot_do_is_one_line_each(folder, tmp_path, capsys):
-    memories = ["--weights", "memories", "--anew", "--stop-after", "1"]
-    assert finetune(folder, tmp_path / "first", *memories, "--leave-out", "1", "2") == 0
-    rest, first = ["--weights", "rest", "--stand-ins"], str(tmp_path / "first")
+    memories = ["--trainable", "lstm", "--reinit-lstm", "--stop-after", "1"]
+    assert finetune(folder, tmp_path / "first", *memories, "--fold", "1", "2") == 0
+    rest, first = ["--trainable", "all-but-lstm", "--oof-runs"], str(tmp_path / "first")
     mistakes = {
         "all of them were taught on": [*rest, first],
         "is no run of memories": [*rest, str(tmp_path / "full")],
-        "add --weights memories": ["--anew"],
-        "add --weights rest": ["--stand-ins", first],
-        "--leave-out 3 2": [*memories, "--leave-out", "3", "2"],
-        "--leave-out 1 1": [*memories, "--leave-out", "1", "1"],
+        "add --trainable lstm": ["--reinit-lstm"],
+        "add --trainable all-but-lstm": ["--oof-runs", first],
+        "--fold 3 2": [*memories, "--fold", "3", "2"],
+        "--fold 1 1": [*memories, "--fold", "1", "1"],
     }
     assert finetune(folder, tmp_path / "full", "--stop-after", "1") == 0
     for named, options in mistakes.items():
@@ -161,12 +174,14 @@ def test_what_stand_ins_cannot_do_is_one_line_each(folder, tmp_path, capsys):
 def test_it_starts_from_the_pretrained_model(folder, tmp_path):
     """Without learning, the first validation is that of the pretrained model under the same masks."""
     for name in ("one", "two"):
-        assert finetune(folder, tmp_path / name, "--lr", "0", "--epochs", "1", "--weights", "lora") == 0
+        assert finetune(folder, tmp_path / name, "--lr", "0", "--epochs", "1", "--trainable", "lora") == 0
     best, before = (load_file(run / "best" / "model.safetensors") for run in (tmp_path / "one", folder / "run"))
     assert all((best[name] == value).all() for name, value in before.items())
-    one, two = (Journal(tmp_path / name / "journal.jsonl").read()[-1]["validation_loss"] for name in ("one", "two"))
+    one, two = (MetricsLog(tmp_path / name / "journal.jsonl").read()[-1]["validation_loss"] for name in ("one", "two"))
     lowest = min(
-        line["validation_loss"] for line in Journal(folder / "run" / "journal.jsonl").read() if line["validation_loss"]
+        line["validation_loss"]
+        for line in MetricsLog(folder / "run" / "journal.jsonl").read()
+        if line["validation_loss"]
     )
     assert one == two == lowest
 
@@ -178,11 +193,11 @@ def test_a_longer_run_goes_on_with_the_warm_up_it_began_with(folder, tmp_path, c
     told = capsys.readouterr().out
     assert "train.epochs was 1, is 2 from step 3" in told and "the cosine that ends at step 4" in told
     assert config_of(tmp_path / "run").train.warmup_epochs == 0.25
-    assert [line["step"] for line in Journal(tmp_path / "run" / "journal.jsonl").read()] == [1, 2, 3, 4]
+    assert [line["step"] for line in MetricsLog(tmp_path / "run" / "journal.jsonl").read()] == [1, 2, 3, 4]
 
 
 def test_stop_and_resume_end_as_an_undisturbed_run(folder, tmp_path):
-    options = ["--weights", "lora", "--rank", "2", "--question", "fill", "--epochs", "1"]
+    options = ["--trainable", "lora", "--rank", "2", "--question", "gap", "--epochs", "1"]
     assert finetune(folder, tmp_path / "straight", *options) == 0
     assert finetune(folder, tmp_path / "broken", *options, "--stop-after", "3") == 0
     assert finetune(folder, tmp_path / "broken", *options, "--resume") == 0
@@ -191,20 +206,20 @@ def test_stop_and_resume_end_as_an_undisturbed_run(folder, tmp_path):
 
 
 def test_mistakes_are_one_line_each(folder, tmp_path, capsys):
-    assert finetune(folder, tmp_path / "run", "--weights", "lora", "--rank", "2", "--stop-after", "1") == 0
-    lora = ["--weights", "lora", "--resume"]
+    assert finetune(folder, tmp_path / "run", "--trainable", "lora", "--rank", "2", "--stop-after", "1") == 0
+    lora = ["--trainable", "lora", "--resume"]
     mistakes = {
-        "weights was lora, is frozen": ["--weights", "frozen", "--resume"],
+        "trainable was lora, is frozen": ["--trainable", "frozen", "--resume"],
         "rank was 2, is 3": [*lora, "--rank", "3"],
-        "masks.kind is mixture in the run, span given": [*lora, "--rank", "2", "--question", "fill"],
-        "holds a run already": ["--weights", "lora", "--rank", "2"],
+        "masks.kind is mixture in the run, span given": [*lora, "--rank", "2", "--question", "gap"],
+        "holds a run already": ["--trainable", "lora", "--rank", "2"],
         "rank 0": [*lora, "--rank", "0"],
         "--rank 4: is of adapters": ["--rank", "4"],
         "train.batch_size has the value 0": ["--out", str(tmp_path / "zero"), "--batch-size", "0"],
         "is read as the input": [*lora, "--rank", "2", "--model", str(tmp_path / "run")],
         "nowhere": ["--model", "nowhere"],
-        "--question fill and --mixture": ["--question", "fill", "--mixture", "span", "1"],
-        "no weight above 0": ["--mixture", "span", "0"],
+        "--question gap and --mixture": ["--question", "gap", "--mixture", "gap", "1"],
+        "no weight above 0": ["--mixture", "gap", "0"],
         "1950": ["--out", str(tmp_path / "new"), "--training-period", "1950-01-01", "1950-12-31"],
     }
     for named, options in mistakes.items():

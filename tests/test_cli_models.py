@@ -18,7 +18,16 @@ from hydromae.inference.predictor import load
 from hydromae.virtual import virtual_catchments
 
 SMALL = [
-    *("--preset", "tiny", "--data.sequence-length", "60", "--data.warm-up-days", "10", "--data.sites", "6"),
+    *(
+        "--preset",
+        "tiny",
+        "--data.sequence-length",
+        "60",
+        "--data.warm-up-days",
+        "10",
+        "--data.catchments-per-window",
+        "6",
+    ),
     *("--data.training-period", "2009-01-01", "2010-12-31", "--data.validation-period", "2011-01-01", "2011-12-30"),
     *("--model.d-model", "16", "--model.decoder-dim", "16", "--model.series-layers", "1", "--model.neighbours", "6"),
     *("--train.epochs", "1", "--train.steps-per-epoch", "12", "--train.validation-windows", "2", "--device", "cpu"),
@@ -122,7 +131,7 @@ def test_blind_forecast_does_not_know_the_weather(country: Path, tmp_path: Path)
 def test_evaluate_scores_model_and_baselines(country: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["evaluate", str(country / "rivers.zarr"), "--model", str(country / "run"), "--out", str(tmp_path / "e")]
     capsys.readouterr()
-    assert main([*command, "--period", "2011-06-01", "2011-12-30", "--questions", "fill", "ungauged", "--json"]) == 0
+    assert main([*command, "--period", "2011-06-01", "2011-12-30", "--questions", "gap", "ungauged", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     rows = told["scores"]
     assert told["seen_in_training"] == [
@@ -130,14 +139,14 @@ def test_evaluate_scores_model_and_baselines(country: Path, tmp_path: Path, caps
         "period (which chooses the epoch), 2011-01-01 to 2011-12-30, has 213 of the 213 days."
     ]
     assert [row["few"] for row in rows] == [row["days"] < 30 or row["catchments"] < 3 for row in rows]
-    assert {row["question"] for row in rows} == {"fill", "ungauged"}
+    assert {row["question"] for row in rows} == {"gap", "ungauged"}
     assert {"hydromae", "log-interpolation"} <= {row["method"] for row in rows}
     assert all(0 <= row["coverage90"] <= 1 for row in rows if row["method"] == "hydromae")
 
 
 def test_the_protocol_names_model_years_and_issues_and_raw_files_are_prepared(country: Path, tmp_path: Path) -> None:
     file, out = country / "virtual.nc", tmp_path / "gb"
-    command = ["evaluate", str(file), "--protocol", "gb", "--no-baselines", "--questions", "fill", "--out", str(out)]
+    command = ["evaluate", str(file), "--protocol", "gb", "--no-baselines", "--questions", "gap", "--out", str(out)]
     assert main(command) == 2, "the record ends before the years of the report"
     assert main([*command, "--period", "2011-06-01", "2011-12-30"]) == 0
     found = Evaluation.load(out)
@@ -208,7 +217,7 @@ def test_config_files_are_read_and_refused_with_their_name(tmp_path: Path) -> No
 
 def test_demo_writes_a_report(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    assert main(["demo", str(folder), "--catchments", "20", "--epochs", "0.04", "--every", "360"]) == 0
+    assert main(["demo", str(folder), "--catchments", "20", "--epochs", "0.04", "--issue-interval", "360"]) == 0
     assert (folder / "report.html").stat().st_size > 100_000
     answer = xr.load_dataset(folder / "answer.nc", engine="h5netcdf")
     assert set(np.unique(answer["riverflow_origin"])) == {0, 1, 2, 3}

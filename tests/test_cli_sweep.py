@@ -15,7 +15,16 @@ from synthetic import SMALL, TRAINING, VALIDATION, rivers, scaling_of
 pytest.importorskip("optuna")
 OPTIONS = [
     *("--preset", "tiny", "--data.training-period", *TRAINING, "--data.validation-period", *VALIDATION),
-    *("--data.sequence-length", "40", "--data.warm-up-days", "5", "--data.sites", "4", "--model.d-model", "16"),
+    *(
+        "--data.sequence-length",
+        "40",
+        "--data.warm-up-days",
+        "5",
+        "--data.catchments-per-window",
+        "4",
+        "--model.d-model",
+        "16",
+    ),
     *("--model.decoder-dim", "16", "--model.heads", "2", "--train.epochs", "1", "--train.steps-per-epoch", "2"),
     *("--train.validation-windows", "2", "--device", "cpu", "--data.held-out", "1003"),
 ]

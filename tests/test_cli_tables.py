@@ -11,7 +11,7 @@ import xarray as xr
 
 from hydromae.cli import main
 from hydromae.inference.predictor import Model, load
-from hydromae.io.csv_parquet import dialect_of, read_text
+from hydromae.io.csv_parquet import detect_dialect, read_csv_as_text
 from hydromae.io.table import open_zarr
 from hydromae.virtual import virtual_catchments
 
@@ -61,7 +61,9 @@ def test_the_promise_of_the_ten_minutes(model: Model, record: xr.Dataset, gauges
     for kind in (".csv", ".parquet"):
         run("predict", tmp_path / f"my{kind}", "--attributes", gauges, "--out", tmp_path / f"filled{kind}")
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "filled.parquet"), python)
-    asked, told = (read_text(file, dialect_of(file)) for file in (tmp_path / "my.csv", tmp_path / "filled.csv"))
+    asked, told = (
+        read_csv_as_text(file, detect_dialect(file)) for file in (tmp_path / "my.csv", tmp_path / "filled.csv")
+    )
     own = list(asked.columns)
     assert list(told.columns[: len(own) + 6]) == [*own, *ADDED, "riverflow_origin"] and len(told) == len(asked)
     seen = asked["riverflow [m3/s]"] != ""

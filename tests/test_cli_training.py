@@ -15,7 +15,7 @@ from hydromae.config import Config, MaskConfig, ModelConfig
 from hydromae.config.presets import RIVERS, SEED, TINY
 from hydromae.errors import InputError
 from hydromae.store.zarr_store import write_store
-from hydromae.train.metrics_log import Journal
+from hydromae.train.metrics_log import MetricsLog
 from hydromae.train.trainer import train
 from synthetic import SMALL, TRAINING, VALIDATION, rivers, scaling_of
 
@@ -49,7 +49,7 @@ REFUSED = {
     "--masks.series-ratio 0.9": "masks.series_ratio 0.9: changes nothing in this configuration",
     "--masks.lead-days 5 --masks.kind span": "masks.lead_days 5: changes nothing",
     "--masks.kind random --masks.mixture span 1": "masks.mixture span 1: changes nothing",
-    "--masks.kind random --masks.answered weather": "masks.answered weather: changes nothing",
+    "--masks.kind random --masks.target-modalities weather": "masks.target_modalities weather: changes nothing",
     "--model.use-input": "model.use_input True: changes nothing in this configuration (model.use_weighted_fm is off)",
     "--model.use-fm-layers 0": "model.use_fm_layers 0: changes nothing",
     "--model.map-layers 3": "model.map_layers 3: changes nothing",
@@ -101,8 +101,8 @@ def test_one_mechanism_refuses_in_files_in_python_and_in_sweeps(folder, tmp_path
 
 def test_what_a_preset_or_a_run_carries_without_effect_is_taken(tmp_path):
     """Other masks than a preset's leave its mixture behind; a run of before may say `footprints` of a model without maps."""
-    asked = RIVERS.having(masks={"kind": "span"})
-    assert asked.masks == MaskConfig(kind="span", answered=("riverflow",))
+    asked = RIVERS.having(masks={"kind": "gap"})
+    assert asked.masks == MaskConfig(kind="gap", target_modalities=("riverflow",))
     for config in (asked, TINY.having(model={"mixers": ("time", "space")}), TINY.having(masks={"kind": "random"})):
         (tmp_path / "c.json").write_text(config.to_json())
         assert read_config(tmp_path / "c.json") == config
@@ -139,7 +139,7 @@ def test_modalities_that_the_store_lacks_are_named_and_have_no_error(folder, tmp
     told = capsys.readouterr().out
     assert "no observed precipitation, soil_moisture, temperature, evaporation in 2001-01-01..2001-10-27" in told
     assert f"{tmp_path / 'run' / 'last'}: the model of the last step" in told and "best" not in told
-    mse = Journal(tmp_path / "run" / "journal.jsonl").read()[0]["mse"]
+    mse = MetricsLog(tmp_path / "run" / "journal.jsonl").read()[0]["mse"]
     assert mse.pop("riverflow") > 0 and set(mse.values()) == {None}
     assert pretrain(folder, tmp_path / "json", *BASE, "--stop-after", "1", "--json") == 0
     result = json.loads(capsys.readouterr().out)

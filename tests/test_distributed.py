@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 import hydromae.train.updates as under_way
 from hydromae.config import Config
 from hydromae.errors import InputError
-from hydromae.model.serialization import newest
+from hydromae.model.serialization import latest_checkpoint
 from hydromae.train import extension
-from hydromae.train.metrics_log import Journal
+from hydromae.train.metrics_log import MetricsLog
 from hydromae.train.trainer import train
 from processes import LIMIT, together
 from synthetic import SMALL, rivers, scaling_of
@@ -55,7 +55,7 @@ def sized(config: Config, batch: int) -> Config:
 
 
 def story(run: Path) -> list[dict[str, object]]:
-    return [{**line, "seconds": 0} for line in Journal(run / "journal.jsonl").read()]
+    return [{**line, "seconds": 0} for line in MetricsLog(run / "journal.jsonl").read()]
 
 
 def losses(run: Path) -> torch.Tensor:
@@ -64,7 +64,10 @@ def losses(run: Path) -> torch.Tensor:
 
 def held(run: Path) -> dict[str, torch.Tensor]:
     """Everything that the last checkpoint and the models that answer hold."""
-    files = [*sorted(newest(run).glob("*.safetensors")), *(run / n / "model.safetensors" for n in ("best", "last"))]
+    files = [
+        *sorted(latest_checkpoint(run).glob("*.safetensors")),
+        *(run / n / "model.safetensors" for n in ("best", "last")),
+    ]
     return {f"{file.parent.name}/{file.name}/{n}": value for file in files for n, value in load_file(file).items()}
 
 
@@ -127,7 +130,7 @@ def test_a_run_goes_on_in_another_number_of_processes_and_under_another_engine(t
     said = tmp_path / "said.txt"
     well(together(before, deed(tmp_path / "straight", config, engine=first), tmp_path / "words"))
     well(together(before, deed(tmp_path / "moved", config, engine=first, stop_after=3), tmp_path / "words"))
-    again = deed(tmp_path / "moved", config, engine=second, resume=True, say=lambda line: said.open("a").write(line))
+    again = deed(tmp_path / "moved", config, engine=second, resume=True, log=lambda line: said.open("a").write(line))
     well(together(after, again, tmp_path / "words"))
     close = 1e-5 if first == second else 1e-3
     torch.testing.assert_close(losses(tmp_path / "moved"), losses(tmp_path / "straight"), rtol=close, atol=0)
@@ -203,7 +206,7 @@ def test_a_full_disk_in_one_process_ends_all_with_a_line_and_loses_nothing(tmp_p
     assert [code for code, _ in told] == [2, 2], told
     assert all("\n" not in words for _, words in told)
     assert "cannot be written" in told[rank][1] and "--resume" in told[rank][1]
-    assert newest(tmp_path / "run").name == "step-0000003"
+    assert latest_checkpoint(tmp_path / "run").name == "step-0000003"
     assert not list((tmp_path / "run").rglob("*.partial"))
     well(together(2, deed(tmp_path / "run", SMALL, engine="torch", resume=True), tmp_path / "words"))
     well(together(2, deed(tmp_path / "straight", SMALL, engine="torch"), tmp_path / "words"))
@@ -270,9 +273,9 @@ def test_a_stale_lock_of_a_build_ends_all_processes_with_a_line_and_changes_noth
     lock.parent.mkdir(parents=True)
     lock.touch()
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "chosen"))
-    out, build = stopped if resume else tmp_path / "new", extension.build
+    out, build = stopped if resume else tmp_path / "new", extension.build_extension
     before = files_of(out)
-    monkeypatch.setattr(extension, "build", lambda load, timeout, say: build(load, 0.2, say))
+    monkeypatch.setattr(extension, "build_extension", lambda load, timeout, say: build(load, 0.2, say))
     told = together(2, deed(out, SMALL, engine="deepspeed", resume=resume), tmp_path / "words")
     assert [code for code, _ in told] == [2, 2], told
     assert all(words.startswith(f"{lock}: there for ") and "\n" not in words for _, words in told)

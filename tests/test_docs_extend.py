@@ -17,7 +17,7 @@ from docs_record import TINY, prepare_folder
 from hydromae.cli import main
 from hydromae.datasets.products import PRODUCTS
 from hydromae.store.zarr_store import load_store
-from hydromae.train.metrics_log import Journal
+from hydromae.train.metrics_log import MetricsLog
 from pages import ROOT, blocks, commands
 
 EDIT = re.compile(r"# src/(hydromae/[\w/]+\.py), (?:in \w+, )?(above|below|replaces): ([^\n]*)\n(.*)", re.DOTALL)
@@ -88,7 +88,7 @@ def test_a_mask_is_added_as_the_page_says(given: Path, tmp_path: Path) -> None:
     assert edited(page, tmp_path) == 3
     run_edited(page, tmp_path)
     for run in ("weekly", "mixed"):
-        losses = [line["loss"] for line in Journal(tmp_path / run / "journal.jsonl").read() if "loss" in line]
+        losses = [line["loss"] for line in MetricsLog(tmp_path / run / "journal.jsonl").read() if "loss" in line]
         assert losses and np.isfinite(losses).all()
     script = (
         "import torch\nfrom hydromae.batching.masking import draw\nfrom hydromae.config import MaskConfig\n"

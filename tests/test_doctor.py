@@ -62,8 +62,8 @@ def test_a_check_that_fails_is_named_and_the_others_go_on(monkeypatch: pytest.Mo
 
 
 def test_it_says_which_precision_is_used_and_what_has_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtime, "emulation", lambda kind, dtype: None)
-    monkeypatch.setattr(runtime, "missing", lambda dtype, device: {"LSTM": "no primitive"})
+    monkeypatch.setattr(runtime, "emulation_reason", lambda kind, dtype: None)
+    monkeypatch.setattr(runtime, "unsupported_operations", lambda dtype, device: {"LSTM": "no primitive"})
     monkeypatch.setitem(kernels.PRIVATE, "gelu_backward", None)
     rows = doctor._precision()
     assert rows["precision on cpu"] == "fp32; bf16 is not native to this device (no kernel for LSTM: no primitive)"

@@ -15,17 +15,17 @@ import torch
 import xarray as xr
 
 import hydromae
-from hydromae.batching.record_arrays import record_of
+from hydromae.batching.record_arrays import to_record_arrays
 from hydromae.cli import main
 from hydromae.errors import InputError
 from hydromae.inference.assemble import largest_flow
 from hydromae.inference.predictor import SHIPPED
 from hydromae.inference.scenarios import forecast
-from hydromae.inference.sliding_window import within_span
-from hydromae.io.names import OUTSIDE
-from hydromae.model.mixture import Gaussians
+from hydromae.inference.sliding_window import clip_to_quantiles
+from hydromae.io.names import OUTSIDE_TRAINING
+from hydromae.model.mixture import GaussianMixture
 from hydromae.store.scaling import Scaling, VariableScaling
-from hydromae.store.training_domain import NAMES, Domain, beyond, joined
+from hydromae.store.training_domain import ATTRIBUTE_NAMES, TrainingDomain, is_outside_range, merge_outside
 from hydromae.virtual import virtual_catchments
 from synthetic import SMALL, rivers, scaling_of
 
@@ -38,7 +38,7 @@ SOBER = 40.0
 def question() -> xr.Dataset:
     """Four British rivers for 80 days, ten of the second one hidden; it has all attributes."""
     record = virtual_catchments(80, 5, "2001-01-01", 4, missing=False)
-    record = record[[n for n in record.data_vars if record[n].dims != ("catchment",) or n in NAMES]]
+    record = record[[n for n in record.data_vars if record[n].dims != ("catchment",) or n in ATTRIBUTE_NAMES]]
     record = record.drop_vars(
         [n for n in ("easting", "northing", "centroid_easting", "centroid_northing") if n in record]
     )
@@ -61,8 +61,8 @@ def test_rivers_of_another_continent_are_answered_soberly_and_said(question, pla
         answer = MODEL.predict(at(question, place[0] + STEP, place[1] + STEP))
     truth = question["riverflow"].isel(catchment=1).mean().item()
     assert answer["riverflow"].values[40:50, 1] == pytest.approx(truth, abs=SOBER)
-    assert answer[OUTSIDE].dims == ("catchment",)
-    assert answer[OUTSIDE].values.tolist() == ["latitude, longitude" if abs(place[1]) > 3 else "latitude"] * 4
+    assert answer[OUTSIDE_TRAINING].dims == ("catchment",)
+    assert answer[OUTSIDE_TRAINING].values.tolist() == ["latitude, longitude" if abs(place[1]) > 3 else "latitude"] * 4
     (line,) = [record.getMessage() for record in caplog.records]
     assert line.startswith("4 of 4 catchments are outside what the model was trained on, such as ")
     assert (
@@ -84,14 +84,16 @@ def test_swapped_latitude_and_longitude_are_asked_about(question, caplog):
     with caplog.at_level(logging.WARNING, logger="hydromae"):
         answer = MODEL.predict(swapped)
     assert "are latitude and longitude swapped?" in caplog.text
-    assert float(answer["riverflow"][40:50, 1].max()) < SOBER and (answer[OUTSIDE] == "latitude, longitude").all()
+    assert (
+        float(answer["riverflow"][40:50, 1].max()) < SOBER and (answer[OUTSIDE_TRAINING] == "latitude, longitude").all()
+    )
 
 
 def test_a_clean_answer_is_as_it_was_and_nothing_is_said(question, caplog):
     with caplog.at_level(logging.WARNING, logger="hydromae"):
         answer = MODEL.predict(question)
         bare = replace(MODEL, scaling=Scaling(MODEL.scaling.variables)).predict(question)
-    assert OUTSIDE not in answer and not caplog.records
+    assert OUTSIDE_TRAINING not in answer and not caplog.records
     xr.testing.assert_identical(answer, bare)
 
 
@@ -101,7 +103,7 @@ def test_one_river_outside_is_named_alone_and_is_no_neighbour(question, caplog):
     latitude[3], longitude[3] = -27.0, 152.0
     with caplog.at_level(logging.WARNING, logger="hydromae"):
         answer = MODEL.predict(at(question, latitude, longitude))
-    assert answer[OUTSIDE].values.tolist() == ["", "", "", "latitude, longitude"]
+    assert answer[OUTSIDE_TRAINING].values.tolist() == ["", "", "", "latitude, longitude"]
     assert (
         "1 of 4 catchments are outside" in caplog.text
         and f"such as {question['catchment'].values[3]} with" in caplog.text
@@ -132,7 +134,7 @@ SCALE = Scaling(
     ],
 )
 def test_the_margin_is_half_a_standard_deviation_of_scaled_values(name, value, outside):
-    assert beyond(SCALE, name, np.array([value])).item() is outside
+    assert is_outside_range(SCALE, name, np.array([value])).item() is outside
 
 
 def test_an_attribute_outside_counts_as_unknown_of_its_river_alone(question, caplog):
@@ -145,23 +147,23 @@ def test_an_attribute_outside_counts_as_unknown_of_its_river_alone(question, cap
     with caplog.at_level(logging.WARNING, logger="hydromae"):
         answer = MODEL.predict(far)
     np.testing.assert_array_equal(answer["riverflow"].values, MODEL.predict(unknown)["riverflow"].values)
-    assert answer[OUTSIDE].values.tolist() == ["", "catchment-area", "", ""]
+    assert answer[OUTSIDE_TRAINING].values.tolist() == ["", "catchment-area", "", ""]
     assert "with catchment-area 60000 (trained on 1.5 … 9948)" in caplog.text
-    places = record_of(far, MODEL.config, MODEL.scaling).places["series"]
-    lost = np.argwhere(~places.known[0, :, 0].numpy()).tolist()
-    assert lost == [[1, NAMES.index("catchment-area")]] and places.placed is None
+    metadata = to_record_arrays(far, MODEL.config, MODEL.scaling).site_metadata["series"]
+    lost = np.argwhere(~metadata.is_known[0, :, 0].numpy()).tolist()
+    assert lost == [[1, ATTRIBUTE_NAMES.index("catchment-area")]] and metadata.is_located is None
 
 
 def test_easting_and_northing_outside_are_found_beside_degrees_inside(question):
     """52 N, 1 W beside the metres of another country's grid."""
     record = question.assign_coords(easting=("catchment", np.full(4, 8e5)), northing=("catchment", np.full(4, 6.5e6)))
-    domain = Domain.of(record, MODEL.scaling)
-    assert domain.place.all() and not domain.attributes.any() and domain.names(0) == ["easting", "northing"]
+    domain = TrainingDomain.of(record, MODEL.scaling)
+    assert domain.position.all() and not domain.attributes.any() and domain.outside_names(0) == ["easting", "northing"]
 
 
 def test_a_model_without_ranges_loads_and_cannot_say(question, tmp_path: Path, caplog):
     folder = copytree(SHIPPED / "gb-rivers", tmp_path / "m")
-    (folder / "seal.json").unlink()
+    (folder / "checksums.json").unlink()
     entries = json.loads((folder / "scaling.json").read_text())
     bare = {name: {k: entry[k] for k in ("transform", "mean", "std")} for name, entry in entries.items()}
     (folder / "scaling.json").write_text(json.dumps(bare))
@@ -171,13 +173,13 @@ def test_a_model_without_ranges_loads_and_cannot_say(question, tmp_path: Path, c
     with caplog.at_level(logging.WARNING, logger="hydromae"):
         xr.testing.assert_equal(model.predict(question), MODEL.predict(question))
     assert not caplog.records
-    assert not Domain.of(at(question, -27 + STEP, 152 + STEP), scaling).unknown.any()
+    assert not TrainingDomain.of(at(question, -27 + STEP, 152 + STEP), scaling).unknown.any()
 
 
 def test_the_shipped_model_says_what_it_was_trained_on_and_its_rivers_are_inside():
     """From the NRFA catalogue of the 539; the extremes of three attributes by hand from it."""
     ranges = MODEL.scaling.ranges
-    assert set(ranges) == set(NAMES)
+    assert set(ranges) == set(ATTRIBUTE_NAMES)
     assert ranges["catchment-area"] == (1.5, 9948.0) and ranges["bfihost"] == (0.182, 0.968)
     assert ranges["propwet"] == (0.21, 0.85)
 
@@ -186,7 +188,7 @@ def test_ranges_are_those_of_the_training_catchments_there_and_back():
     record = rivers(6, 400)
     fitted = scaling_of(record.isel(catchment=[0, 1, 2]), SMALL)
     values = record["bfihost"].values[:3]
-    assert fitted.ranges["bfihost"] == (values.min(), values.max()) and set(fitted.ranges) == set(NAMES)
+    assert fitted.ranges["bfihost"] == (values.min(), values.max()) and set(fitted.ranges) == set(ATTRIBUTE_NAMES)
     assert Scaling.from_json(fitted.to_json()).ranges == fitted.ranges
     wider = fitted.with_ranges(record)
     assert wider.ranges["bfihost"] == (record["bfihost"].values.min(), record["bfihost"].values.max())
@@ -213,15 +215,15 @@ def test_the_envelope_of_floods_by_hand():
 def test_a_mean_beyond_its_own_distribution_is_cut_to_its_end():
     """Flow is the square of N(0, 0.1²) but for a weight of 10⁻⁴ of spread 100: the mean is 0.01 + 1, the 99.9 % quantile of
     the roots about 3.1 × 0.1 (0.9991 of 0.9999 lie below 3.12 spreads)."""
-    wide = Gaussians(torch.tensor([[[0.9999, 0.0001]]]), torch.zeros(1, 1, 2), torch.tensor([[[0.1, 100.0]]]))
+    wide = GaussianMixture(torch.tensor([[[0.9999, 0.0001]]]), torch.zeros(1, 1, 2), torch.tensor([[[0.1, 100.0]]]))
     mean, scale = np.array([[1.01]], np.float32), [VariableScaling("root", 0.0, 1.0)]
-    (inside,), (cut,) = within_span(mean, wide, scale)
+    (inside,), (cut,) = clip_to_quantiles(mean, wide, scale)
     assert cut.all() and inside[0] == pytest.approx(0.312**2, rel=0.02) and inside.dtype == np.float32
-    narrow = Gaussians(torch.tensor([[[1.0]]]), torch.tensor([[[1.0]]]), torch.tensor([[[0.1]]]))
-    same, uncut = within_span(mean, narrow, scale)
+    narrow = GaussianMixture(torch.tensor([[[1.0]]]), torch.tensor([[[1.0]]]), torch.tensor([[[0.1]]]))
+    same, uncut = clip_to_quantiles(mean, narrow, scale)
     assert same is mean and not uncut.any()
-    dry = Gaussians(torch.tensor([[[1.0]]]), torch.tensor([[[-0.4]]]), torch.tensor([[[0.05]]]))
-    same, uncut = within_span(np.array([[0.0025]], np.float32), dry, scale)
+    dry = GaussianMixture(torch.tensor([[[1.0]]]), torch.tensor([[[-0.4]]]), torch.tensor([[[0.05]]]))
+    same, uncut = clip_to_quantiles(np.array([[0.0025]], np.float32), dry, scale)
     assert same.item() == np.float32(0.0025) and not uncut.any(), "a nearly dry river: by less than 0.01 mm/day"
 
 
@@ -235,7 +237,7 @@ def test_what_no_river_carries_is_cut_and_said(question, caplog):
     limit = largest_flow(question)
     assert (answer["riverflow"].values <= limit).all() and (answer["riverflow_quantile"].values <= limit).all()
     assert (answer["riverflow"].values == limit).any()
-    assert "riverflow" in set(answer[OUTSIDE].values) and "is cut to what its own distribution" in caplog.text
+    assert "riverflow" in set(answer[OUTSIDE_TRAINING].values) and "is cut to what its own distribution" in caplog.text
 
 
 # ---------------------------------------------------------------- in every form of an answer
@@ -247,19 +249,19 @@ def test_tables_have_a_column_that_a_later_answer_replaces(question, caplog):
     outside = at(question, latitude, question["longitude"].values)
     frame = outside.to_dataframe().reset_index()
     answer = MODEL.predict(frame)
-    names = answer.groupby("catchment", sort=False)[OUTSIDE].unique()
+    names = answer.groupby("catchment", sort=False)[OUTSIDE_TRAINING].unique()
     assert [one.tolist() for one in names] == [[""], [""], [""], ["latitude"]]
     assert list(answer.columns)[: len(frame.columns)] == list(frame.columns)
     inside = np.tile(question["latitude"].values, question.sizes["time"])
     again = MODEL.predict(answer.assign(latitude=inside))
-    assert OUTSIDE not in again.columns
+    assert OUTSIDE_TRAINING not in again.columns
     wide = pd.DataFrame(outside["riverflow"].values, outside.indexes["time"], outside.indexes["catchment"])
     wide.attrs["units"] = "mm/day"
     traits = outside[["latitude", "longitude"]].to_dataframe()
     told = MODEL.predict(wide, attributes=traits)
     name = outside["catchment"].values[3]
-    assert [c for c in told.columns if OUTSIDE in str(c)] == [f"{name}_{OUTSIDE}"]
-    assert set(told[f"{name}_{OUTSIDE}"]) == {"latitude"}
+    assert [c for c in told.columns if OUTSIDE_TRAINING in str(c)] == [f"{name}_{OUTSIDE_TRAINING}"]
+    assert set(told[f"{name}_{OUTSIDE_TRAINING}"]) == {"latitude"}
     told.attrs["units"] = "mm/day"
     assert MODEL.predict(told, attributes=traits).columns.tolist() == told.columns.tolist()
 
@@ -271,10 +273,10 @@ def test_files_hold_it_and_the_command_line_says_one_line(question, tmp_path: Pa
         assert main(words) == 0
         held = capsys.readouterr()
         assert held.err.count("4 of 4 catchments are outside what the model was trained on") == 1
-        assert OUTSIDE not in held.out and json.loads(held.out)["path"].endswith(name)
+        assert OUTSIDE_TRAINING not in held.out and json.loads(held.out)["path"].endswith(name)
     answer = xr.open_dataset(tmp_path / "a.nc", engine="h5netcdf")
-    assert answer[OUTSIDE].values.tolist() == ["latitude, longitude"] * 4
-    assert set(pd.read_csv(tmp_path / "a.csv")[OUTSIDE]) == {"latitude, longitude"}
+    assert answer[OUTSIDE_TRAINING].values.tolist() == ["latitude, longitude"] * 4
+    assert set(pd.read_csv(tmp_path / "a.csv")[OUTSIDE_TRAINING]) == {"latitude, longitude"}
     assert main(["predict", str(tmp_path / "a.nc"), "--model", "gb-rivers", "--out", str(tmp_path / "b.nc")]) == 0
 
 
@@ -282,7 +284,7 @@ def test_a_forecast_of_many_issue_days_says_it_once(question, caplog):
     outside = at(question, -27 + STEP, 152 + STEP)
     with caplog.at_level(logging.WARNING, logger="hydromae"):
         answer = forecast(MODEL, outside, pd.DatetimeIndex(outside["time"].values[[30, 35, 60]]), 3)
-    assert len(caplog.records) == 1 and answer[OUTSIDE].values.tolist() == ["latitude, longitude"] * 4
+    assert len(caplog.records) == 1 and answer[OUTSIDE_TRAINING].values.tolist() == ["latitude, longitude"] * 4
     assert answer["riverflow"].dims == ("issue_time", "lead", "catchment")
 
 
@@ -291,4 +293,4 @@ def test_what_several_answers_name_is_named_once():
         xr.DataArray(["", "latitude"], dims="catchment"),
         xr.DataArray(["riverflow", "latitude, riverflow"], dims="catchment"),
     ]
-    assert joined(parts).values.tolist() == ["riverflow", "latitude, riverflow"]
+    assert merge_outside(parts).values.tolist() == ["riverflow", "latitude, riverflow"]

@@ -9,16 +9,16 @@ import pytest
 import torch
 import xarray as xr
 
-from hydromae.batching.record_arrays import record_of
+from hydromae.batching.record_arrays import to_record_arrays
 from hydromae.batching.windows import windows
 from hydromae.config import Config
-from hydromae.config.effects import FIELDS, idle, refuse_idle, replaced, value_of
+from hydromae.config.effects import FIELD_RULES, idle_fields, refuse_idle_fields, value_of, with_values
 from hydromae.config.presets import BASE, FAST, TINY
-from hydromae.distributed import ALONE
+from hydromae.distributed import SINGLE_PROCESS
 from hydromae.errors import InputError
 from hydromae.losses import loss
 from hydromae.model.mae import HydroMAE
-from hydromae.train.sampler import Masked, Share
+from hydromae.train.sampler import DistributedWindowSampler, MaskedBatches
 from synthetic import GRID, TRAINING, country, rivers, scaling_of
 
 NARROW = {"d_model": 16, "heads": 2, "decoder_dim": 16, "mlp_ratio": 0.5}
@@ -32,8 +32,21 @@ SHALLOW = {
 }
 STARTS: dict[str, Config] = {
     "tiny": TINY.having(
-        data={"training_period": TRAINING, "sequence_length": 32, "sites": 3, "warm_up_days": 2, "look_back_days": 30},
-        model={**NARROW, "neighbours": 3, "recurrent_width": 8, "runoff": 6, "ahead": 4, "runoff_dropout": 0.1},
+        data={
+            "training_period": TRAINING,
+            "sequence_length": 32,
+            "catchments_per_window": 3,
+            "warm_up_days": 2,
+            "antecedent_days": 30,
+        },
+        model={
+            **NARROW,
+            "neighbours": 3,
+            "recurrent_width": 8,
+            "lstm_width": 6,
+            "lstm_ar_width": 4,
+            "lstm_dropout": 0.1,
+        },
         train={"batch_size": 6},
     ),
     "base": BASE.having(**SHALLOW),
@@ -42,11 +55,11 @@ STARTS: dict[str, Config] = {
 """The presets, small, with every part that they have."""
 OTHER: dict[str, Any] = {
     "data.vector_patch_size": 2,
-    "data.trait_dropout": 0.5,
+    "data.attribute_dropout": 0.5,
     "data.position_jitter": 2.0,
     "data.variable_dropout": 0.9,
     "model.heads": 4,
-    "model.alternate": True,
+    "model.alternate_mixers": True,
     "model.map_layers": 2,
     "model.series_layers": 3,
     "model.mlp_ratio": 1.0,
@@ -55,7 +68,7 @@ OTHER: dict[str, Any] = {
     "model.static_tokens": False,
     "model.footprints": False,
     "model.recurrent_width": 5,
-    "model.runoff_dropout": 0.5,
+    "model.lstm_dropout": 0.5,
     "model.neighbours": 2,
     "model.decoder_self_attn": True,
     "model.use_weighted_fm": True,
@@ -66,8 +79,8 @@ OTHER: dict[str, Any] = {
     "model.components": 2,
     "masks.map_ratio": 0.9,
     "masks.series_ratio": 0.9,
-    "masks.answered": ("riverflow",),
-    "masks.span_days": (2, 3),
+    "masks.target_modalities": ("riverflow",),
+    "masks.gap_days": (2, 3),
     "masks.lead_days": 1,
     "masks.mixture": (("tube", 1.0),),
     "train.loss_scale": 4.0,
@@ -76,17 +89,17 @@ OTHER: dict[str, Any] = {
     "train.min_loss_scale": 2.0,
     "train.wandb_project": "another",
     "train.wandb_entity": "another",
-    "train.catchment_variance": True,
-    "train.flow_share": 0.3,
-    "train.memory_weight": 0.2,
+    "train.nse_loss": True,
+    "train.flow_loss_weight": 0.3,
+    "train.lstm_loss_weight": 0.2,
     "train.distribution_weight": 0.7,
 }
 """Another value of every field that needs another one."""
 OF_THE_LOOP = {name for name in OTHER if name.startswith(("train.loss_scale", "train.min_loss_scale", "train.wandb"))}
 """What is not seen in an update: the loss scale is of fp16 alone (`test_engine.py`), the rest of a tracker."""
 OWN = {
-    "tiny": {"model.footprints": True, "masks.answered": ("weather",), "train.catchment_variance": False},
-    "fast": {"model.alternate": False},
+    "tiny": {"model.footprints": True, "masks.target_modalities": ("weather",), "train.nse_loss": False},
+    "fast": {"model.alternate_mixers": False},
 }
 """Where the value above is the start's own."""
 
@@ -105,11 +118,11 @@ def update(start: str, config: Config) -> tuple[float, float]:
     """Loss of the second update of training, and the sum of its gradients."""
     dataset, grid = recorded(start)
     scaling = scaling_of(dataset, config)
-    record, size = record_of(dataset, config, scaling, grid), config.train.batch_size
+    record, size = to_record_arrays(dataset, config, scaling, grid), config.train.batch_size
     cut = windows(record, config, config.data.training_period, seed=0, augment=True, update=size)
     torch.manual_seed(0)
-    model = HydroMAE(config, pixels=GRID.patch**2).know(scaling)
-    batch, hidden = Masked(cut, Share.of(size, ALONE, size), config)[1]
+    model = HydroMAE(config, pixels=GRID.patch**2).set_scaling(scaling)
+    batch, hidden = MaskedBatches(cut, DistributedWindowSampler.of(size, SINGLE_PROCESS, size), config)[1]
     total, _ = loss(model(batch, hidden), batch, hidden, config)
     total.backward()
     return float(total.detach()), float(sum(p.grad.abs().sum() for p in model.parameters() if p.grad is not None))
@@ -123,13 +136,13 @@ def plain(start: str) -> tuple[float, float]:
 def turned(start: str, field: str) -> Config | None:
     """The start with another value of a field; None where that is a contradiction, which is refused by its own line."""
     try:
-        return Config(**vars(replaced(STARTS[start], {field: other(start, field)})))
+        return Config(**vars(with_values(STARTS[start], {field: other(start, field)})))
     except InputError:
         return None
 
 
 def test_every_field_that_needs_another_has_a_value_here() -> None:
-    assert set(OTHER) == {name for name, field in FIELDS.items() if field.need is not None}
+    assert set(OTHER) == {name for name, field in FIELD_RULES.items() if field.requirement is not None}
 
 
 @pytest.mark.parametrize("start", STARTS)
@@ -140,11 +153,11 @@ def test_what_is_refused_changes_nothing_and_what_is_taken_changes_training(star
         if config is None or value_of(config, field) == value_of(STARTS[start], field):
             continue
         same = field in OF_THE_LOOP or update(start, config) == plain(start)
-        if field in idle(STARTS[start]):
+        if field in idle_fields(STARTS[start]):
             loud += [] if same else [field]
             with pytest.raises(InputError, match=f"config: {field} .*: changes nothing in this configuration"):
-                refuse_idle(config, STARTS[start])
+                refuse_idle_fields(config, STARTS[start])
         else:
             silent += [field] if same else []
-            refuse_idle(config, STARTS[start])
+            refuse_idle_fields(config, STARTS[start])
     assert (silent, loud) == ([], [])

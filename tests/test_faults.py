@@ -15,12 +15,12 @@ from torch import nn
 
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import MASKS, Hidden, draw, targets, visible
-from hydromae.batching.record_arrays import record_of
-from hydromae.batching.windows import batch_of, windows
+from hydromae.batching.record_arrays import to_record_arrays
+from hydromae.batching.windows import cut_batch, windows
 from hydromae.losses import loss
 from hydromae.model.blocks import Context
 from hydromae.model.mae import HydroMAE
-from hydromae.model.positional import nearest
+from hydromae.model.positional import nearest_context
 from hydromae.train.trainer import train
 from hydromae.variables import MODALITIES
 from options import STARTS
@@ -79,7 +79,7 @@ def test_each_fault_has_tests_that_exist(fault: str) -> None:
 def grouped(seed: int = 0) -> tuple[HydroMAE, Batch]:
     """The seed's model with 8 catchments in a token, the last 6 slots of the second group empty."""
     config = STARTS["base"].having(data={"vector_patch_size": 8})
-    record = record_of(country(), config, scaling_of(country(), config), GRID)
+    record = to_record_arrays(country(), config, scaling_of(country(), config), GRID)
     cut = windows(record, config, config.data.training_period, seed=0, augment=False, update=2)
     torch.manual_seed(seed)
     model = HydroMAE(config, pixels=GRID.patch**2).eval()
@@ -97,7 +97,11 @@ def flow_of_first_group(model: HydroMAE, batch: Batch) -> torch.Tensor:
 
 
 def with_traits(batch: Batch, traits: torch.Tensor) -> Batch:
-    return replace(batch, places=batch.places | {"series": replace(batch.places["series"], traits=traits)})
+    return replace(
+        batch,
+        site_metadata=batch.site_metadata
+        | {"series": replace(batch.site_metadata["series"], static_attributes=traits)},
+    )
 
 
 def apart(rows: torch.Tensor) -> torch.Tensor:
@@ -112,7 +116,7 @@ def test_each_catchment_of_a_group_has_its_own_answer() -> None:
     for one, other in itertools.combinations(range(8), 2):
         assert float((before[:, one] - before[:, other]).abs().max()) > 1e-3
     for river in range(8):
-        traits = batch.places["series"].traits.clone()
+        traits = batch.site_metadata["series"].static_attributes.clone()
         traits[:, 0, river] += 3.0
         change = apart(flow_of_first_group(model, with_traits(batch, traits)) - before)
         assert int(change.argmax()) == river and float(change[river]) > 0.01
@@ -123,9 +127,9 @@ def test_traits_are_not_averaged_over_a_group() -> None:
     change = torch.zeros(8)
     for seed in range(8):  # of one model drawn at random the other six may happen to change much
         model, batch = grouped(seed)
-        traits = batch.places["series"].traits.clone()
+        traits = batch.site_metadata["series"].static_attributes.clone()
         traits[:, 0, :2] = traits[:, 0, :2].flip(1)
-        assert torch.allclose(traits.mean(dim=2), batch.places["series"].traits.mean(dim=2))
+        assert torch.allclose(traits.mean(dim=2), batch.site_metadata["series"].static_attributes.mean(dim=2))
         change += apart(flow_of_first_group(model, with_traits(batch, traits)) - flow_of_first_group(model, batch))
     assert set(change.topk(2).indices.tolist()) == {0, 1}
     assert float(change[:2].min()) > 3 * float(change[2:].max()) > 0
@@ -149,9 +153,9 @@ def test_missing_flow_is_not_a_dry_river() -> None:
     gone = rivers(days=40)
     gone["riverflow"][:15] = float("nan")
     dry = gone.fillna({"riverflow": 0.0})
-    config = SMALL.having(data={"warm_up_days": 0}, train={"flow_share": 0.0})
+    config = SMALL.having(data={"warm_up_days": 0}, train={"flow_loss_weight": 0.0})
     missing, measured = (
-        batch_of(record_of(dataset, config, scaling_of(rivers(), config)), torch.tensor([0]).numpy(), 40)
+        cut_batch(to_record_arrays(dataset, config, scaling_of(rivers(), config)), torch.tensor([0]).numpy(), 40)
         for dataset in (gone, dry)
     )
     assert not missing.observed["riverflow"][:, :15].any() and measured.observed["riverflow"][:, :15].all()
@@ -232,9 +236,9 @@ def test_every_static_token_is_in_the_memory_of_the_decoders(preset: str) -> Non
     """One a site, after fusion and never hidden; other traits of a site change its own token there."""
     batch, model = sample(preset, size=1, sites=2, patches=3), built(small(preset))
     hidden = all_tokens(batch)
-    series = batch.places["series"]
-    moved = series.traits.clone()
-    moved[:, 1] += 2.0 * series.known[:, 1]
+    series = batch.site_metadata["series"]
+    moved = series.static_attributes.clone()
+    moved[:, 1] += 2.0 * series.is_known[:, 1]
     memories = [memory_of(model, one, hidden) for one in (batch, with_traits(batch, moved))]
     # nothing is visible: of maps the static tokens of 3 patches (in `fast` alone), of evaporation and flow two each
     maps = 0 if preset == "base" else 3 * 3
@@ -247,9 +251,9 @@ def test_every_static_token_is_in_the_memory_of_the_decoders(preset: str) -> Non
 def memory_of(model: HydroMAE, batch: Batch, hidden: Hidden) -> torch.Tensor:
     """What the decoders read."""
     with torch.no_grad():
-        contexts = {kind: nearest(p, model.config.model.neighbours) for kind, p in batch.places.items()}
+        contexts = {kind: nearest_context(p, model.config.model.neighbours) for kind, p in batch.site_metadata.items()}
         streams = model.embed(batch, visible(batch, hidden), contexts)
-        return model.fuse(streams, model.encode(streams, contexts), batch)[0][-1]
+        return model.fuse(streams, model.encode_streams(streams, contexts), batch)[0][-1]
 
 
 @pytest.mark.parametrize("preset", ["base", "fast"])
@@ -257,13 +261,13 @@ def test_what_is_encoded_and_what_is_answered_are_the_days_and_sites_of_the_mask
     """Tokens are the visible (day, site), no other, and answers stand at the hidden ones, no other."""
     batch, model = sample(preset, size=3, days=6, sites=4), built(small(preset))
     hidden = some_tokens(batch)
-    seen, contexts = visible(batch, hidden), dict.fromkeys(batch.places, Context())
+    seen, contexts = visible(batch, hidden), dict.fromkeys(batch.site_metadata, Context())
     with torch.no_grad():
         streams, answers = model.embed(batch, seen, contexts), model(batch, hidden)
     for stream in streams:
         name = stream.names[0]
-        assert torch.equal(stream.seats.flat, seen[name].any(dim=-1).flatten().nonzero()[:, 0])
-        assert len(stream.tokens) == len(stream.seats.flat)
+        assert torch.equal(stream.layout.flat_index, seen[name].any(dim=-1).flatten().nonzero()[:, 0])
+        assert len(stream.tokens) == len(stream.layout.flat_index)
         assert torch.equal(answers.decoded[name], hidden[name])
         assert torch.equal(answers.mean[name].ne(0).any(dim=-1), hidden[name])
 
@@ -279,7 +283,9 @@ def test_days_and_masks_in_another_order_give_the_answers_in_that_order(
     preset: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once the place of a day in its window is taken out, a model knows a day by its date and what was measured on it."""
-    monkeypatch.setattr("hydromae.model.positional.order", lambda days, width, device: torch.zeros(days, width))
+    monkeypatch.setattr(
+        "hydromae.model.positional.sinusoidal_encoding", lambda days, width, device: torch.zeros(days, width)
+    )
     batch, model = sample(preset, size=2, days=6), built(small(preset))
     hidden, order = some_tokens(batch), torch.tensor([3, 0, 5, 1, 4, 2])
     with torch.no_grad():

@@ -299,4 +299,4 @@ def test_mistakes_are_one_line(server: Server, tmp_path: Path, capsys: pytest.Ca
         assert len(lines) == 1 and words in lines[0], lines
     server.files["/odd/station-info"] = b"<html>"
     with client() as one, pytest.raises(InputError, match="is not what the NRFA gives"):
-        nrfa.fetch(["1"], tmp_path, one, url=f"{server.url}/odd")
+        nrfa.fetch_nrfa(["1"], tmp_path, one, url=f"{server.url}/odd")

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from hydromae.errors import InputError
-from hydromae.io.atomic import sha256, write_whole
+from hydromae.io.atomic import sha256, write_text_atomic
 
 
 def test_text_is_written_whole_in_a_folder_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "new" / "note.json"
-    write_whole(file, "first", "mend that")
-    write_whole(file, "zweites, ä", "mend that")
+    write_text_atomic(file, "first", "mend that")
+    write_text_atomic(file, "zweites, ä", "mend that")
     assert file.read_bytes() == "zweites, ä".encode()
     assert [held.name for held in file.parent.iterdir()] == ["note.json"], "nothing is left aside"
 
@@ -25,7 +25,7 @@ def test_a_disk_that_refuses_leaves_what_lay_there(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"note\.json: the note cannot be kept \(No space left on device\); mend that$"
     ):
-        write_whole(file, "after", "mend that", "the note cannot be kept")
+        write_text_atomic(file, "after", "mend that", "the note cannot be kept")
     assert file.read_text() == "before"
 
 

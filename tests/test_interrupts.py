@@ -13,11 +13,11 @@ import pytest
 import hydromae.train.updates as under_way
 from hydromae.cli import Sweep, main, models
 from hydromae.errors import InputError, Interrupted
-from hydromae.model.serialization import newest
+from hydromae.model.serialization import latest_checkpoint
 from hydromae.store.zarr_store import write_store
-from hydromae.train.interrupts import Interrupts, line_on
+from hydromae.train.interrupts import SignalHandler, interruption_message
 from hydromae.train.trainer import train
-from hydromae.train.updates import Progress
+from hydromae.train.updates import StepProgress
 from processes import together
 from synthetic import SMALL, TRAINING, rivers, scaling_of
 from test_distributed import same as same_of_two
@@ -28,14 +28,14 @@ SHORT = SMALL.having(train={"epochs": 1, "checkpoint_every": 5})
 """Four updates, and no checkpoint before the last one."""
 
 
-def at(step: int, *signals: int) -> Callable[[Progress], None]:
+def at(step: int, *signals: int) -> Callable[[StepProgress], None]:
     """A watch that receives signals in an update."""
 
-    def watch(progress: Progress) -> None:
+    def progress(progress: StepProgress) -> None:
         for number in signals if progress.step == step else ():
             signal.raise_signal(number)
 
-    return watch
+    return progress
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def at(step: int, *signals: int) -> Callable[[Progress], None]:
 def test_a_signal_ends_a_run_with_a_checkpoint_from_which_it_goes_on(tmp_path, signals, name):
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(tmp_path / "broken", SHORT, watch=at(2, *signals))
+        run(tmp_path / "broken", SHORT, progress=at(2, *signals))
     assert isinstance(caught.value, Interrupted)
     assert (caught.value.signal, caught.value.step) == (signals[0], 2)
     assert str(caught.value) == (
@@ -60,29 +60,32 @@ def test_a_signal_ends_a_run_with_a_checkpoint_from_which_it_goes_on(tmp_path, s
 
 def test_a_signal_in_the_last_update_says_that_the_run_is_complete(tmp_path):
     with pytest.raises(Interrupted, match=r"checkpoint of step 4, which was its last; the run is complete"):
-        run(tmp_path / "run", SHORT, watch=at(4, signal.SIGTERM))
+        run(tmp_path / "run", SHORT, progress=at(4, signal.SIGTERM))
     assert (tmp_path / "run" / "last" / "model.safetensors").is_file()
 
 
 def test_a_second_ctrl_c_ends_at_once_and_promises_nothing(tmp_path):
     out = tmp_path / "run"
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(out, SHORT, watch=at(2, signal.SIGINT, signal.SIGINT))
-    assert newest(out) is None
-    assert line_on(caught.value, out) == f"stopped by Ctrl+C; {out} has no checkpoint yet: --resume starts at step 1"
+        run(out, SHORT, progress=at(2, signal.SIGINT, signal.SIGINT))
+    assert latest_checkpoint(out) is None
+    assert (
+        interruption_message(caught.value, out)
+        == f"stopped by Ctrl+C; {out} has no checkpoint yet: --resume starts at step 1"
+    )
     run(out, SHORT, stop_after=3, resume=True)
     with pytest.raises(KeyboardInterrupt) as caught:
-        run(out, SHORT, watch=at(4, signal.SIGINT, signal.SIGINT), resume=True)
-    assert line_on(caught.value, out) == (
+        run(out, SHORT, progress=at(4, signal.SIGINT, signal.SIGINT), resume=True)
+    assert interruption_message(caught.value, out) == (
         f"stopped by Ctrl+C; with --resume {out} goes on from its last checkpoint, step-0000003"
     )
 
 
 def test_before_the_first_update_a_signal_ends_at_once():
-    with Interrupts(), pytest.raises(Interrupted) as caught:
+    with SignalHandler(), pytest.raises(Interrupted) as caught:
         signal.raise_signal(signal.SIGTERM)
     assert (caught.value.signal, caught.value.step) == (signal.SIGTERM, None)
-    with Interrupts(), pytest.raises(KeyboardInterrupt):
+    with SignalHandler(), pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
 
 
@@ -90,7 +93,7 @@ def test_signals_are_left_alone_in_another_thread_and_where_the_shell_ignores_th
     before, inside = signal.getsignal(signal.SIGINT), []
 
     def enter() -> None:
-        with Interrupts():
+        with SignalHandler():
             inside.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=enter)
@@ -99,7 +102,7 @@ def test_signals_are_left_alone_in_another_thread_and_where_the_shell_ignores_th
     assert inside == [before]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        with Interrupts():
+        with SignalHandler():
             assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
@@ -146,7 +149,7 @@ def test_the_command_says_one_true_line_and_gives_the_code_of_the_signal(tmp_pat
     record = rivers()
     write_store(record, tmp_path / "s.zarr", scaling=scaling_of(record, SMALL), sources=[], training_period=TRAINING)
     (tmp_path / "c.json").write_text(SHORT.to_json())
-    monkeypatch.setattr(models, "losses", lambda: at(1, number))
+    monkeypatch.setattr(models, "loss_progress", lambda: at(1, number))
     out = tmp_path / "run"
     capsys.readouterr()
     command = ["pretrain", str(tmp_path / "s.zarr"), "--out", str(out), "--config", str(tmp_path / "c.json")]

@@ -16,7 +16,7 @@ import pytest
 from hydromae.config import Config
 from hydromae.store.scaling import Scaling
 from hydromae.store.zarr_store import write_store
-from hydromae.train.metrics_log import Journal
+from hydromae.train.metrics_log import MetricsLog
 from hydromae.train.trainer import train
 from processes import LIMIT, free_port, program
 from synthetic import GRID, SMALL_MAPS, country
@@ -70,7 +70,7 @@ def ended(launch: subprocess.Popen[str], code: int = 0) -> str:
 
 
 def losses(out: Path) -> list[float]:
-    return [line["loss"] for line in Journal(out / "journal.jsonl").read()]
+    return [line["loss"] for line in MetricsLog(out / "journal.jsonl").read()]
 
 
 def entry(config: Path, out: Path, *options: object) -> list[object]:

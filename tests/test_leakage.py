@@ -53,8 +53,11 @@ def garbled(batch: Batch, where: dict[str, torch.Tensor], seed: int) -> Batch:
         return torch.where(gone, torch.tensor(GARBAGE)[pick], values)
 
     values = {name: spoiled(held, where[name]) for name, held in batch.values.items()}
-    places = {kind: replace(p, traits=spoiled(p.traits, ~p.known)) for kind, p in batch.places.items()}
-    return replace(batch, values=values, places=places)
+    places = {
+        kind: replace(p, static_attributes=spoiled(p.static_attributes, ~p.is_known))
+        for kind, p in batch.site_metadata.items()
+    }
+    return replace(batch, values=values, site_metadata=places)
 
 
 def assert_same(one: Predictions, other: Predictions) -> None:
@@ -146,7 +149,7 @@ def test_a_footprint_carries_only_visible_cells() -> None:
     """A map that is hidden reaches the catchments below neither by its values nor by its share."""
     batch, model = sample("base", size=1, observed=1.0), model_of("base")
     hidden = no_tokens(batch) | {"precipitation": all_tokens(batch)["precipitation"]}
-    contexts = {kind: Context() for kind in batch.places}
+    contexts = {kind: Context() for kind in batch.site_metadata}
     seen = visible(batch, hidden)
     before = model.embed(batch, seen, contexts)
     spoiled = garbled(batch, {n: hidden[n][..., None].expand(v.shape) for n, v in batch.values.items()}, 5)

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from hydromae.batching.batch import Batch, Natural
+from hydromae.batching.batch import Batch, FlowTransform
 from hydromae.config import Config
 from hydromae.losses import loss
-from hydromae.model.mixture import Gaussians
+from hydromae.model.mixture import GaussianMixture
 from hydromae.model.outputs import Predictions
-from hydromae.model.rainfall_runoff import Told
+from hydromae.model.rainfall_runoff import LSTMPrediction
 from samples import all_tokens, built, no_tokens, sample, small, some_tokens
 
 PLAIN = Config().having(train={"distribution_weight": 0.0})
@@ -33,7 +33,9 @@ def flow_only(values: list[list[float]], variance: float = 1.0) -> Batch:
 
 def answers(batch: Batch, mean: torch.Tensor | float = 0.0, spread: float = 1.0) -> Predictions:
     means = torch.zeros_like(batch.values["riverflow"]) + mean
-    gaussian = Gaussians(torch.ones_like(means)[..., None], means[..., None], torch.full_like(means, spread)[..., None])
+    gaussian = GaussianMixture(
+        torch.ones_like(means)[..., None], means[..., None], torch.full_like(means, spread)[..., None]
+    )
     return Predictions({"riverflow": means}, {"riverflow": gaussian}, all_tokens(batch), None)
 
 
@@ -106,7 +108,7 @@ def test_the_likelihood_shapes_the_distribution_but_does_not_move_the_mean() -> 
     batch = flow_only([[1.0, 3.0]])
     mean = torch.zeros_like(batch.values["riverflow"], requires_grad=True)
     offset, spread = (torch.ones(1, 2, 1, 1, 1, requires_grad=True) for _ in range(2))
-    gaussian = Gaussians(torch.ones(1, 2, 1, 1, 1), mean[..., None] + offset, spread)
+    gaussian = GaussianMixture(torch.ones(1, 2, 1, 1, 1), mean[..., None] + offset, spread)
     predictions = Predictions({"riverflow": mean}, {"riverflow": gaussian}, all_tokens(batch), None)
     total, _ = loss(predictions, batch, all_tokens(batch), PLAIN.having(train={"distribution_weight": 5.0}))
     total.backward()
@@ -120,41 +122,43 @@ def test_memories_are_scored_on_every_day_that_they_were_not_shown() -> None:
     batch = flow_only([[9.0, 1.0, 2.0, 3.0, 4.0]], variance=2.0)
     batch.observed["riverflow"][0, 3] = False
     mean = torch.zeros(1, 5, 1)
-    runoff = Told(mean, torch.ones_like(mean).bool())
-    ahead = Told(mean, torch.tensor([[True, False, True, True, False]])[..., None])
-    said = replace(answers(batch), told=[runoff, ahead])
+    runoff = LSTMPrediction(mean, torch.ones_like(mean).bool())
+    ahead = LSTMPrediction(mean, torch.tensor([[True, False, True, True, False]])[..., None])
+    predictions = replace(answers(batch), lstm_predictions=[runoff, ahead])
     for weight in (0.0, 1.0, 3.0):
-        config = PLAIN.having(train={"memory_weight": weight}, data={"warm_up_days": 1})
+        config = PLAIN.having(train={"lstm_loss_weight": weight}, data={"warm_up_days": 1})
         expected = weight * ((1 + 4 + 16) / 2 / 3 + 4 / 2)  # days 1, 2 and 4, and day 2 alone
-        assert float(loss(said, batch, no_tokens(batch), config)[0]) == pytest.approx(expected)
+        assert float(loss(predictions, batch, no_tokens(batch), config)[0]) == pytest.approx(expected)
 
 
 def test_a_share_of_the_error_is_of_flow_itself() -> None:
     """Roots of 3 and 5 times the deviation 2, and the mean 1: flows 49 and 121; the answer 2, spread 1.5, says 25 + 9."""
     batch = flow_only([[3.0, 5.0]], variance=4.0)
-    natural = Natural(torch.tensor([1.0]), torch.tensor([2.0]), torch.full((1, 1, 1), 10.0))
-    batch = replace(batch, flow=natural)
+    natural = FlowTransform(torch.tensor([1.0]), torch.tensor([2.0]), torch.full((1, 1, 1), 10.0))
+    batch = replace(batch, flow_transform=natural)
     root, flow = (1 / 4 + 9 / 4) / 2, ((34 - 49) ** 2 / 10 + (34 - 121) ** 2 / 10) / 2
     for share in (0.0, 0.25, 1.0):
-        config = PLAIN.having(train={"flow_share": share})
+        config = PLAIN.having(train={"flow_loss_weight": share})
         total, parts = loss(answers(batch, 2.0, 1.5), batch, all_tokens(batch), config)
         assert float(total) == pytest.approx((1 - share) * root + share * flow)
         assert float(parts["riverflow"][0]) == pytest.approx(float(total))
     mean = torch.full((1, 2, 1), 2.0)
-    memory = Told(mean, torch.ones(1, 2, 1, dtype=torch.bool))
-    said = replace(answers(batch, 3.0), told=[memory])
-    config = PLAIN.having(train={"flow_share": 1.0})
+    memory = LSTMPrediction(mean, torch.ones(1, 2, 1, dtype=torch.bool))
+    predictions = replace(answers(batch, 3.0), lstm_predictions=[memory])
+    config = PLAIN.having(train={"flow_loss_weight": 1.0})
     expected = ((25 - 49) ** 2 + (25 - 121) ** 2) / 10 / 2  # a memory says no spread
-    assert float(loss(said, batch, no_tokens(batch), config)[0]) == pytest.approx(expected)
+    assert float(loss(predictions, batch, no_tokens(batch), config)[0]) == pytest.approx(expected)
 
 
 def test_the_spread_is_not_widened_to_mend_the_flow() -> None:
-    batch = replace(flow_only([[3.0]]), flow=Natural(torch.zeros(1), torch.ones(1), torch.ones(1, 1, 1)))
+    batch = replace(
+        flow_only([[3.0]]), flow_transform=FlowTransform(torch.zeros(1), torch.ones(1), torch.ones(1, 1, 1))
+    )
     spread = torch.ones(1, 1, 1, 1, 1, requires_grad=True)
     mean = torch.full((1, 1, 1, 1), 1.0, requires_grad=True)
-    told = Gaussians(torch.ones(1, 1, 1, 1, 1), mean[..., None], spread)
+    told = GaussianMixture(torch.ones(1, 1, 1, 1, 1), mean[..., None], spread)
     predictions = Predictions({"riverflow": mean}, {"riverflow": told}, all_tokens(batch), None)
-    loss(predictions, batch, all_tokens(batch), PLAIN.having(train={"flow_share": 1.0}))[0].backward()
+    loss(predictions, batch, all_tokens(batch), PLAIN.having(train={"flow_loss_weight": 1.0}))[0].backward()
     assert spread.grad is None and float(mean.grad) == pytest.approx(2 * (1 + 1 - 9) * 2)
 
 
@@ -165,7 +169,7 @@ def test_without_targets_the_loss_is_zero_and_finite() -> None:
 
 @pytest.mark.parametrize("preset", ["base", "rivers"])
 def test_the_loss_is_the_weighted_sum_of_its_parts(preset: str) -> None:
-    config = small(preset).having(train={"distribution_weight": 0.0, "memory_weight": 0.0})
+    config = small(preset).having(train={"distribution_weight": 0.0, "lstm_loss_weight": 0.0})
     batch = sample(preset)
     hidden = some_tokens(batch)
     with torch.no_grad():

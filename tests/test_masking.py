@@ -15,7 +15,7 @@ from hydromae.errors import InputError
 from samples import NAMES, NATIONAL, sample, small
 
 SETTINGS = MaskConfig()
-FLOW = MaskConfig(answered=("riverflow",))
+FLOW = MaskConfig(target_modalities=("riverflow",))
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -39,7 +39,7 @@ def suffix_start(hidden: torch.Tensor) -> int:
 @pytest.mark.parametrize("preset", NAMES)
 @pytest.mark.parametrize("kind", MASKS)
 def test_the_same_generator_state_gives_the_same_masks(preset: str, kind: str) -> None:
-    batch, settings = sample(preset, size=9, days=40), replace(small(preset).masks, kind=kind, answered=())
+    batch, settings = sample(preset, size=9, days=40), replace(small(preset).masks, kind=kind, target_modalities=())
     one, same, other = (draw(batch, settings, generator(seed)) for seed in (3, 3, 4))
     assert set(one) == set(batch.values)
     assert all(torch.equal(one[name], same[name]) for name in one)
@@ -123,9 +123,9 @@ def test_tube_hides_whole_windows_of_the_ratio_of_sites() -> None:
         assert (held == held[:, :1]).all() and held[:, 0].sum(dim=1).tolist() == [sites, sites]
 
 
-def test_span_hides_runs_within_its_settings_of_the_answered_modality_only() -> None:
+def test_gap_hides_runs_within_its_settings_of_the_target_modality_only() -> None:
     batch = sample("rivers", size=40, days=59, sites=6)  # shorter than 60 days: one run at most
-    hidden = draw(batch, replace(FLOW, kind="span", span_days=(4, 9)), generator())
+    hidden = draw(batch, replace(FLOW, kind="gap", gap_days=(4, 9)), generator())
     assert not hidden["weather"].any()
     found = [run for window in hidden["riverflow"] for site in window.T for run in runs(site)]
     inner = [length for first, length in found if first > 0 and first + length < 59]
@@ -137,25 +137,25 @@ def test_span_hides_runs_within_its_settings_of_the_answered_modality_only() -> 
 
 
 def test_an_outage_hides_the_same_runs_of_every_modality_of_a_kind() -> None:
-    settings = replace(FLOW, kind="outage", span_days=(4, 9))
+    settings = replace(FLOW, kind="outage", gap_days=(4, 9))
     hidden = draw(sample("rivers", size=40, days=59, sites=6), settings, generator())
     assert torch.equal(hidden["weather"], hidden["riverflow"])
     assert torch.equal(
         hidden["riverflow"],
-        draw(sample("rivers", size=40, days=59, sites=6), replace(settings, kind="span"), generator())["riverflow"],
+        draw(sample("rivers", size=40, days=59, sites=6), replace(settings, kind="gap"), generator())["riverflow"],
     )
     national = draw(sample("base", size=9, days=40), settings, generator())
     assert torch.equal(national["precipitation"], national["temperature"]) and national["precipitation"].any()
     assert torch.equal(national["evaporation"], national["riverflow"]) and national["riverflow"].any()
 
 
-@pytest.mark.parametrize("kind", ["future", "blind"])
-def test_future_and_blind_hide_what_comes_after_a_day(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["forecast", "forecast-blind"])
+def test_forecast_and_forecast_blind_hide_what_comes_after_a_day(kind: str) -> None:
     batch = sample("rivers", size=200, days=40, sites=2)
     hidden = draw(batch, replace(FLOW, kind=kind, lead_days=5), generator())
     flow = hidden["riverflow"]
     assert (flow == flow[:, :, :1]).all()
-    assert torch.equal(hidden["weather"], flow) if kind == "blind" else not hidden["weather"].any()
+    assert torch.equal(hidden["weather"], flow) if kind == "forecast-blind" else not hidden["weather"].any()
     starts = torch.tensor([suffix_start(window[:, 0]) for window in flow])
     assert int(starts.min()) >= 11 and int(starts.max()) == 39  # never before a quarter; at least one day hidden
     near = float((starts >= 35).float().mean())  # half of them, and 4 in 29 of the others
@@ -163,12 +163,12 @@ def test_future_and_blind_hide_what_comes_after_a_day(kind: str) -> None:
 
 
 def test_lead_days_may_exceed_the_window() -> None:
-    hidden = draw(sample("rivers", size=20, days=3), replace(FLOW, kind="future", lead_days=100), generator())
+    hidden = draw(sample("rivers", size=20, days=3), replace(FLOW, kind="forecast", lead_days=100), generator())
     assert all(suffix_start(window[:, 0]) in (1, 2) for window in hidden["riverflow"])
 
 
-def test_site_hides_whole_windows_of_the_answered_modality_only() -> None:
-    hidden = draw(sample("rivers", size=50, days=6, sites=40), replace(FLOW, kind="site"), generator())
+def test_ungauged_hides_whole_windows_of_the_target_modality_only() -> None:
+    hidden = draw(sample("rivers", size=50, days=6, sites=40), replace(FLOW, kind="ungauged"), generator())
     assert not hidden["weather"].any()
     assert (hidden["riverflow"] == hidden["riverflow"][:, :1]).all()
     share = hidden["riverflow"][:, 0].float().mean(dim=1)
@@ -178,7 +178,7 @@ def test_site_hides_whole_windows_of_the_answered_modality_only() -> None:
 def test_modality_hides_one_answered_modality_whole() -> None:
     batch = sample("base", size=60)
     answered = ("evaporation", "riverflow")
-    hidden = draw(batch, MaskConfig(kind="modality", answered=answered), generator())
+    hidden = draw(batch, MaskConfig(kind="simulate", target_modalities=answered), generator())
     gone = torch.stack([hidden[name].flatten(1).all(dim=1) for name in NATIONAL])
     some = torch.stack([hidden[name].flatten(1).any(dim=1) for name in NATIONAL])
     assert torch.equal(gone, some) and not gone[:3].any() and (gone.sum(dim=0) == 1).all()
@@ -186,24 +186,24 @@ def test_modality_hides_one_answered_modality_whole() -> None:
 
 
 def test_without_answered_every_modality_is_asked() -> None:
-    hidden = draw(sample("base", size=60), MaskConfig(kind="modality"), generator())
+    hidden = draw(sample("base", size=60), MaskConfig(kind="simulate"), generator())
     assert all(hidden[name].any() for name in NATIONAL)
 
 
 def kind_of(hidden: Hidden, window: int) -> str:
     flow, weather = hidden["riverflow"][window], hidden["weather"][window]
     if weather.any():
-        return "blind"
-    return "modality" if flow.all() else "site" if (flow == flow[:1]).all() else "future"
+        return "forecast-blind"
+    return "simulate" if flow.all() else "ungauged" if (flow == flow[:1]).all() else "forecast"
 
 
 def test_mixture_draws_for_every_window_by_weight() -> None:
     batch = sample("rivers", size=400, days=12, sites=8)
-    mixture = (("modality", 0.5), ("blind", 0.2), ("future", 0.3), ("site", 0.0))
+    mixture = (("simulate", 0.5), ("forecast-blind", 0.2), ("forecast", 0.3), ("ungauged", 0.0))
     hidden = draw(batch, replace(FLOW, kind="mixture", mixture=mixture), generator())
     drawn = [kind_of(hidden, window) for window in range(400)]
     share = {name: drawn.count(name) / 400 for name, _ in mixture}
-    assert all(abs(share[name] - weight) < 0.07 for name, weight in mixture) and share["site"] == 0
+    assert all(abs(share[name] - weight) < 0.07 for name, weight in mixture) and share["ungauged"] == 0
     following = sum(a == b for a, b in itertools.pairwise(drawn)) / 399
     assert abs(following - (0.5**2 + 0.2**2 + 0.3**2)) < 0.08  # as often as two independent draws agree
 
@@ -211,7 +211,7 @@ def test_mixture_draws_for_every_window_by_weight() -> None:
 def test_a_window_of_a_mixture_is_whole() -> None:
     """Each window follows one mask, not a patchwork of several."""
     batch = sample("rivers", size=30, days=12, sites=5)
-    settings = replace(FLOW, kind="mixture", mixture=(("future", 1.0), ("blind", 1.0)))
+    settings = replace(FLOW, kind="mixture", mixture=(("forecast", 1.0), ("forecast-blind", 1.0)))
     hidden = draw(batch, settings, generator())
     for window in range(30):
         start = suffix_start(hidden["riverflow"][window, :, 0])
@@ -219,7 +219,7 @@ def test_a_window_of_a_mixture_is_whole() -> None:
             assert suffix_start(hidden["weather"][window, :, 0]) == start
 
 
-@pytest.mark.parametrize("mixture", [(("mixture", 1.0),), (("gap", 1.0),), (("span", -1.0),), (("span", 0.0),), ()])
+@pytest.mark.parametrize("mixture", [(("mixture", 1.0),), (("hole", 1.0),), (("gap", -1.0),), (("gap", 0.0),), ()])
 def test_a_mixture_that_cannot_be_drawn_is_refused(mixture: tuple[tuple[str, float], ...]) -> None:
     with pytest.raises(InputError, match=r"masks\.mixture"):
         Config().having(masks={"mixture": mixture})

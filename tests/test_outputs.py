@@ -16,7 +16,14 @@ from hydromae.cli import COMMANDS, main
 from hydromae.errors import InputError
 from hydromae.io import outputs
 from hydromae.io.folders import EVALUATION, MODEL, RUN, SWEEP
-from hydromae.io.outputs import answer_place, folder_of, holding, new_place, replaced_file, writing
+from hydromae.io.outputs import (
+    answer_output,
+    new_output,
+    output_folder,
+    replaceable_file,
+    reserve_output,
+    reserve_outputs,
+)
 
 WRITES = {
     "demo": ("out",),
@@ -47,7 +54,7 @@ READS = {
     "missing": ("source",),
     "convert-config": ("original",),
     "pretrain": ("store", "config", "held_out"),
-    "finetune": ("store", "model", "stand_ins"),
+    "finetune": ("store", "model", "oof_runs"),
     "sweep": ("store", "config"),
     "predict": ("question", "model", "attributes"),
     "forecast": ("record", "model", "attributes"),
@@ -148,7 +155,10 @@ def test_a_folder_of_the_users_own_is_never_written(name: str, here: Path, capsy
     place.mkdir()
     (place / "thesis.tex").write_text("three years")
     if name in SHARED:
-        with holding(outputs.shared_folder(place, alone=False)), holding(outputs.shared_folder(place)):
+        with (
+            reserve_output(outputs.shared_folder(place, is_exclusive=False)),
+            reserve_output(outputs.shared_folder(place)),
+        ):
             assert {"thesis.tex", ".lock"} == {file.name for file in place.iterdir()}
         assert [file.name for file in place.iterdir()] == ["thesis.tex"]
         return
@@ -228,19 +238,22 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(
 def test_two_processes_never_write_one_place(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = here / written(name)
     inside = name in ("fetch", "pretrain", "finetune", "sweep", "evaluate")
-    folder, file = outputs._place_of(outputs.Output(place, lambda path: None, inside))
+    folder, file = outputs._lock_location(outputs.Output(place, lambda path: None, inside))
     folder.mkdir(exist_ok=True)
     with FileLock(folder / file):
         refused(line(name, "read", "out"), "another process of hydromae writes there", here, capsys)
     (folder / file).unlink()
-    with holding(new_place(here / "other")):
+    with reserve_output(new_output(here / "other")):
         assert content(here).keys() - {"read/measured.csv"}  # the lock, while it is held
     assert set(content(here)) == {"read/measured.csv"}
 
 
 def test_nothing_is_written_into_the_package(here: Path) -> None:
     for place in (outputs.PACKAGE / "assets" / "gb-rivers", outputs.PACKAGE, outputs.PACKAGE / "assets" / "new"):
-        with pytest.raises(InputError, match="inside the installed package"), writing([folder_of(place, RUN)]):
+        with (
+            pytest.raises(InputError, match="inside the installed package"),
+            reserve_outputs([output_folder(place, RUN)]),
+        ):
             pass
 
 
@@ -276,7 +289,7 @@ def test_a_folder_is_recognised_by_what_the_command_itself_writes(kind, tmp_path
         assert "name an empty or a new folder" in str(kind.fault(tmp_path))
     (tmp_path / sign).write_text(text)
     assert kind.fault(tmp_path) is None  # what lies beside it stays
-    for name in kind.never:
+    for name in kind.forbidden:
         (tmp_path / name).write_text("")
         assert name in str(kind.fault(tmp_path))
         (tmp_path / name).unlink()
@@ -294,21 +307,21 @@ def test_a_run_is_known_by_its_checkpoint_where_its_configuration_is_gone(tmp_pa
 def test_a_file_that_is_replaced_is_an_ordinary_one_of_its_kind(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("old")
     (tmp_path / "thesis.tex").write_text("three years")
-    assert replaced_file(tmp_path / "page.html", outputs.PAGES).fault(tmp_path / "page.html") is None
+    assert replaceable_file(tmp_path / "page.html", outputs.PAGES).fault(tmp_path / "page.html") is None
     for place, why in (
         (tmp_path / "thesis.tex", "is no .html"),
         (tmp_path, "is a folder"),
         (Path("/dev/null"), "ordinary"),
     ):
-        assert why in str(replaced_file(place, outputs.PAGES).fault(place))
+        assert why in str(replaceable_file(place, outputs.PAGES).fault(place))
 
 
 def test_a_lock_leaves_no_litter_and_may_be_entered_again(tmp_path: Path) -> None:
-    run = folder_of(tmp_path / "deep" / "run", RUN)
-    with holding(run), holding(run):
+    run = output_folder(tmp_path / "deep" / "run", RUN)
+    with reserve_output(run), reserve_output(run):
         assert (tmp_path / "deep" / "run" / ".lock").is_file()
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(KeyError), holding(run):
+    with pytest.raises(KeyError), reserve_output(run):
         raise KeyError
     assert list(tmp_path.iterdir()) == []
 
@@ -321,7 +334,7 @@ def test_a_zarr_folder_is_replaced_only_where_it_is_an_answer(arrays: tuple[str,
     for name in ("zarr.json", *arrays):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text('{"attributes": {}}')
-    assert "no answer of hydromae" in str(answer_place(place).fault(place))
+    assert "no answer of hydromae" in str(answer_output(place).fault(place))
 
 
 @pytest.mark.parametrize(("stamp", "safe"), [({}, False), ({"hydromae_format": "hydromae-store-1"}, True)])
@@ -330,5 +343,5 @@ def test_an_answer_that_is_a_store_is_not_replaced(stamp: dict[str, str], safe: 
     (place / "riverflow_origin").mkdir(parents=True)
     (place / "riverflow_origin" / "zarr.json").write_text("{}")
     (place / "zarr.json").write_text(json.dumps({"attributes": stamp}))
-    with pytest.raises(InputError, match="no answer") if safe else nullcontext(), holding(answer_place(place)):
+    with pytest.raises(InputError, match="no answer") if safe else nullcontext(), reserve_output(answer_output(place)):
         pass

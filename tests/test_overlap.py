@@ -55,7 +55,7 @@ def test_without_names_that_were_held_out_none_was() -> None:
 
 def test_an_evaluation_its_files_and_its_page_say_it(tmp_path: Path) -> None:
     period, record = ("2001-05-01", "2001-05-31"), rivers(6, 200, seed=5)
-    found = run_protocol(MODEL, record, period, ("fill",), 30, True, {})
+    found = run_protocol(MODEL, record, period, ("gap",), 30, True, {})
     line = f"hydromae: {SAID}it held none out; its training period, 2001-01-01 to 2001-10-27, has 31 of the 31 days."
     assert found.settings["seen_in_training"] == [line] and "never" not in str(found.settings)
     found.save(tmp_path / "scores")
@@ -65,9 +65,9 @@ def test_an_evaluation_its_files_and_its_page_say_it(tmp_path: Path) -> None:
     assert page.count(line) == 1 and "never seen" not in page
 
     config = MODEL.config.having(data={"held_out": tuple(str(1001 + k) for k in range(6))})
-    held = run_protocol(replace(MODEL, config=config), record, period, ("fill",), 30, False, {})
+    held = run_protocol(replace(MODEL, config=config), record, period, ("gap",), 30, False, {})
     assert "seen_in_training" not in held.settings and "comment" not in held.scores.attrs
-    beside = run_protocol(None, record, period, ("fill",), 30, True, {}, more_data={"LSTMs": MODEL.config.data})
+    beside = run_protocol(None, record, period, ("gap",), 30, True, {}, more_data={"LSTMs": MODEL.config.data})
     assert beside.settings["seen_in_training"] == [line.replace("hydromae:", "LSTMs:")]
 
 
@@ -105,10 +105,10 @@ def test_scores_from_few_rivers_or_days_are_marked(nse: list[float], days: list[
     values["target_days"] = np.full((1, 1, 4), 40.0)
     scores = xr.Dataset(
         {name: (dims, array) for name, array in values.items()},
-        {"question": ["fill"], "method": ["mine"], "catchment": [1, 2, 3, 4]},
+        {"question": ["gap"], "method": ["mine"], "catchment": [1, 2, 3, 4]},
     )
     found = summary(Evaluation(scores, xr.Dataset(), {}))
-    row = found.loc[("fill", "mine")]
+    row = found.loc[("gap", "mine")]
     assert (row["catchments"], row["days"], row["few"]) == expected
     table = scores_table(found)
     assert "".join(map(str, table.columns[2].cells)).endswith("*") is (expected[2] and expected[0] > 0)

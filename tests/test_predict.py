@@ -19,8 +19,8 @@ from hydromae.cli import main
 from hydromae.cli.scores import Evaluate
 from hydromae.errors import InputError
 from hydromae.inference.predictor import LEVELS, SHIPPED, Model, load
-from hydromae.inference.sliding_window import overlapping
-from hydromae.io.conventions import positions
+from hydromae.inference.sliding_window import overlapping_windows
+from hydromae.io.conventions import with_positions
 from hydromae.model.mae import HydroMAE
 from hydromae.train.checkpoint import save_model
 from hydromae.train.trainer import train
@@ -37,7 +37,7 @@ def untrained(config=SMALL, dataset=RIVERS, grid=None) -> Model:
     torch.manual_seed(1)
     fit = config.having(data={"training_period": ("2001-01-01", "2001-02-20")})
     scaling = scaling_of(dataset, fit)
-    network = HydroMAE(config, 100 if grid is None else grid.patch**2).know(scaling).eval()
+    network = HydroMAE(config, 100 if grid is None else grid.patch**2).set_scaling(scaling).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -399,7 +399,7 @@ def test_weights_of_overlapping_windows_sum_to_one(preset, times):
     """After division by their sum they always do; here: every day has a weight, and it does not jump from day to day."""
     longest, warm_up = preset
     total = round(longest * times)
-    length, starts, weights = overlapping(total, longest, warm_up)
+    length, starts, weights = overlapping_windows(total, longest, warm_up)
     assert starts[0] == 0 and starts[-1] + length == total and length <= longest + longest // 4
     laid = np.zeros((len(starts), total))
     for row, start, weight in zip(laid, starts, weights, strict=True):
@@ -415,7 +415,7 @@ def test_weights_of_overlapping_windows_sum_to_one(preset, times):
 
 def test_two_windows_that_meet_fade_into_each_other_in_a_line():
     """200 days in windows of 60 without warm-up: they start 50 days apart and share 10."""
-    length, starts, weights = overlapping(200, 60, 0)
+    length, starts, weights = overlapping_windows(200, 60, 0)
     assert length == 60 and list(starts) == [0, 50, 100, 140]
     falling, rising = weights[0][50:], weights[1][:10]
     np.testing.assert_allclose(falling / (falling + rising), 1 - np.arange(1, 11) / 11)
@@ -431,7 +431,7 @@ def test_a_record_answered_in_pieces_is_continuous():
         [calm, calm.assign_coords(time=calm["time"] + np.timedelta64(120, "D"))], "time", data_vars="minimal"
     )
     # untrained memories are longer than five days of warm-up
-    bare = SMALL.having(data={"look_back_days": 0, "longest_gap": 0}, model={"runoff": 0, "ahead": 0})
+    bare = SMALL.having(data={"antecedent_days": 0, "max_flow_gap": 0}, model={"lstm_width": 0, "lstm_ar_width": 0})
     flow = untrained(bare).predict(calm)["riverflow"].values
     steps = np.abs(np.diff(flow, axis=0)).max(axis=1)[5:]  # the start of the record is no seam
     assert steps.max() <= 4 * np.median(steps)  # at a seam without blend it is six to ten times the median
@@ -443,7 +443,7 @@ def test_what_stands_in_later_windows_changes_an_answer_only_through_the_blend()
     for name in SERIES[:2]:
         later[name][80:] = 2 * later[name][80:]
     one, two = MODEL.predict(question), MODEL.predict(later)
-    length, starts, weights = overlapping(120, 40, 5)
+    length, starts, weights = overlapping_windows(120, 40, 5)
     first = min(
         start + np.flatnonzero(weight > 0)[0]
         for start, weight in zip(starts, weights, strict=True)
@@ -617,22 +617,24 @@ def test_a_model_folder_answers_as_the_model_that_was_saved(tmp_path: Path):
 
 def test_the_mean_is_that_of_the_distribution():
     """Root of flow ~ N(m, s²) has flow's mean m² + s²; a mixture likewise."""
-    from hydromae.inference.sliding_window import natural_mean
-    from hydromae.model.mixture import Gaussians
+    from hydromae.inference.sliding_window import mean_in_units
+    from hydromae.model.mixture import GaussianMixture
     from hydromae.store.scaling import VariableScaling
 
-    mixture = Gaussians(torch.tensor([[[0.25, 0.75]]]), torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[0.5, 0.1]]]))
+    mixture = GaussianMixture(
+        torch.tensor([[[0.25, 0.75]]]), torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[0.5, 0.1]]])
+    )
     mean = torch.tensor([[1.75]])
-    told = natural_mean(mean, mixture, [VariableScaling("root", 3.0, 2.0)])
+    told = mean_in_units(mean, mixture, [VariableScaling("root", 3.0, 2.0)])
     # root = 3 + 2 z: E[root²] = Σ weight × ((3 + 2 centre)² + 4 spread²)
     assert told[0, 0] == pytest.approx(0.25 * (25 + 1.0) + 0.75 * (49 + 0.04), rel=1e-5)
-    assert natural_mean(mean, None, [VariableScaling("none", 3.0, 2.0)])[0, 0] == pytest.approx(6.5)
+    assert mean_in_units(mean, None, [VariableScaling("none", 3.0, 2.0)])[0, 0] == pytest.approx(6.5)
     assert VARIABLES["riverflow"].transform == "root"
 
 
 def wide(units: str | None = "m3 s-1") -> tuple[pd.DataFrame, pd.DataFrame]:
     """Flow of RIVERS with holes as a table with a column for each river, and the attributes of the rivers."""
-    held = positions(with_holes(RIVERS))
+    held = with_positions(with_holes(RIVERS))
     flow = held["riverflow"] * held["catchment-area"] / 86.4
     frame = pd.DataFrame(flow.values, index=pd.DatetimeIndex(held["time"].values), columns=held["catchment"].values)
     if units is not None:
@@ -773,7 +775,7 @@ def test_a_saved_model_has_a_card_with_what_is_known(tmp_path: Path) -> None:
 
 def test_a_card_says_what_its_maker_adds(tmp_path: Path) -> None:
     data = ["Rivers: of mine (doi:1/2)", "- another"]
-    MODEL.save_pretrained(tmp_path / "mine", datasets=data, licence="cc-by-4.0", scores={"fill": 0.8125})
+    MODEL.save_pretrained(tmp_path / "mine", datasets=data, licence="cc-by-4.0", scores={"gap": 0.8125})
     told = head_of(tmp_path / "mine" / "README.md")
     assert told["datasets"] == data and told["license"] == "cc-by-4.0" and told["metrics"] == ["nse"]
     assert "| fill | 0.812 |" in (tmp_path / "mine" / "README.md").read_text(encoding="utf-8")
@@ -792,7 +794,7 @@ def test_a_saved_model_leaves_what_lies_beside_it(tmp_path: Path, monkeypatch: p
     for name in ("other/model.safetensors", ".git/HEAD", "mine.old/thesis.tex"):
         assert (tmp_path / name).read_text() == "mine"
     assert (tmp_path / "README.md").read_text() == "my repository"
-    files = {"README.md", "config.json", "model.safetensors", "scaling.json", "seal.json"}
+    files = {"README.md", "config.json", "model.safetensors", "scaling.json", "checksums.json"}
     assert {file.name for file in (tmp_path / "mine").iterdir()} == files
     assert {file.name for file in tmp_path.iterdir()} == {*files, "other", ".git", "mine", "mine.old"}
     load("."), load("mine")
@@ -832,7 +834,7 @@ def test_a_model_is_replaced_whole_or_not_at_all(moves: int, tmp_path: Path, mon
         assert "(No space left on device); make room there" in str(error)
         expected = MODEL
     monkeypatch.undo()
-    assert {file.name for file in (tmp_path / "m").iterdir()} >= {"model.safetensors", "seal.json"}
+    assert {file.name for file in (tmp_path / "m").iterdir()} >= {"model.safetensors", "checksums.json"}
     assert not list((tmp_path / "m").glob(".*"))
     assert load(tmp_path / "m").config == expected.config
     if moves == 0:  # nothing was moved when the process ended
@@ -850,7 +852,7 @@ def test_the_card_of_the_shipped_model_parses() -> None:
 def test_who_watches_is_told_of_every_window() -> None:
     told: list[tuple[int, int]] = []
     long = rivers(3, 400, seed=2)
-    MODEL.predict(with_holes(long), watch=lambda done, of: told.append((done, of)))
+    MODEL.predict(with_holes(long), progress=lambda done, of: told.append((done, of)))
     assert told[-1][0] == told[-1][1] > 1 and [done for done, _ in told] == sorted({done for done, _ in told})
 
 

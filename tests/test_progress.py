@@ -17,10 +17,10 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from hydromae.cli import STOPPED, display, main, scores
+from hydromae.cli import INTERRUPTED_CODE, display, main, scores
 from hydromae.cli.display import Display, duration
 from hydromae.config import Config
-from hydromae.progress import counted, heard_by, over, tell, telling
+from hydromae.progress import finish_progress, progress_callback, report_progress, show_progress_with, track
 from processes import LIMIT, program
 
 CONTROL = re.compile(r"\x1b")
@@ -28,11 +28,11 @@ CONTROL = re.compile(r"\x1b")
 
 def test_nobody_hears_unless_somebody_listens() -> None:
     told: list[tuple[object, ...]] = []
-    tell("days", 1, 2)
-    with heard_by(lambda *words: told.append(words)):
-        assert list(counted("ab", "letters", 2)) == ["a", "b"]
-        telling("windows")(3, 4)
-    tell("days", 2, 2)
+    report_progress("days", 1, 2)
+    with show_progress_with(lambda *words: told.append(words)):
+        assert list(track("ab", "letters", 2)) == ["a", "b"]
+        progress_callback("windows")(3, 4)
+    report_progress("days", 2, 2)
     assert told == [
         ("letters", 0, 2, None),
         ("letters", 1, 2, None),
@@ -43,8 +43,8 @@ def test_nobody_hears_unless_somebody_listens() -> None:
 
 def test_a_part_that_stops_early_is_not_told_as_done() -> None:
     told: list[float] = []
-    with heard_by(lambda what, done, of, said: told.append(done)):
-        for item in counted(range(9), "items", 9):
+    with show_progress_with(lambda what, done, of, said: told.append(done)):
+        for item in track(range(9), "items", 9):
             if item == 2:
                 break
     assert told == [0, 1, 2]
@@ -53,12 +53,12 @@ def test_a_part_that_stops_early_is_not_told_as_done() -> None:
 def test_without_a_terminal_a_line_comes_now_and_then(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
     clock = iter([0.0, 0.0, 10.0, 40.0, 41.0, 80.0])
     monkeypatch.setattr(display.time, "monotonic", lambda: next(clock))
-    with Display("prepare") as shown, heard_by(shown.hear):
-        tell("days", 0, 400)
-        tell("days", 100, 400)
-        tell("days", 200, 400)  # 30 s after the start: said
-        tell("windows", 1, 3)  # a part of a part is not
-        tell("days", 300, 400, "loss 0.5")
+    with Display("prepare") as shown, show_progress_with(shown.update):
+        report_progress("days", 0, 400)
+        report_progress("days", 100, 400)
+        report_progress("days", 200, 400)  # 30 s after the start: said
+        report_progress("windows", 1, 3)  # a part of a part is not
+        report_progress("days", 300, 400, "loss 0.5")
     said = capsys.readouterr()
     assert said.out == "" and not CONTROL.search(said.err)
     assert said.err.splitlines() == [
@@ -68,17 +68,17 @@ def test_without_a_terminal_a_line_comes_now_and_then(capsys: pytest.CaptureFixt
 
 
 def test_after_all_work_nothing_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    monkeypatch.setattr(display, "BETWEEN_LINES", 0.0)
-    with Display("explore") as shown, heard_by(shown.hear):
-        over()
-        tell("windows", 1, 2)
+    monkeypatch.setattr(display, "LINE_INTERVAL", 0.0)
+    with Display("explore") as shown, show_progress_with(shown.update):
+        finish_progress()
+        report_progress("windows", 1, 2)
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_quiet_display_says_nothing(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
-    monkeypatch.setattr(display, "BETWEEN_LINES", 0.0)
-    with Display("prepare", quiet=True) as shown, heard_by(shown.hear):
-        tell("days", 1, 2)
+    monkeypatch.setattr(display, "LINE_INTERVAL", 0.0)
+    with Display("prepare", quiet=True) as shown, show_progress_with(shown.update):
+        report_progress("days", 1, 2)
     assert capsys.readouterr() == ("", "")
 
 
@@ -114,7 +114,7 @@ def on_a_terminal(arguments: list[str], stop_at: str = "") -> tuple[int, str, st
 def test_ctrl_c_takes_the_bars_away_is_one_line_and_130_and_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "long.nc"
     code, said, seen = on_a_terminal(["virtual", str(out), "--days", "9999"], stop_at="months invented")
-    assert code == STOPPED and said == "" and "Traceback" not in seen
+    assert code == INTERRUPTED_CODE and said == "" and "Traceback" not in seen
     assert re.search(r"months invented.* of \d+ .*left", seen)
     assert seen.count("hydromae: stopped by Ctrl+C") == 1 and list(tmp_path.iterdir()) == []
 
@@ -122,8 +122,8 @@ def test_ctrl_c_takes_the_bars_away_is_one_line_and_130_and_leaves_nothing(tmp_p
 def test_with_bars_stdout_is_one_document(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # counts as a terminal
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(display, "SILENCE", 0.01)
-    monkeypatch.setattr(display, "BRIEF", 0.0)
+    monkeypatch.setattr(display, "BAR_DELAY", 0.01)
+    monkeypatch.setattr(display, "MIN_TASK_SECONDS", 0.0)
     assert main(["virtual", str(tmp_path / "short.nc"), "--days", "200", "--catchments", "5", "--json"]) == 0
     said = capsys.readouterr()
     assert json.loads(said.out)["days"] == 200 and "months invented" in said.err
@@ -142,7 +142,7 @@ def test_ctrl_c_in_training_says_how_to_go_on(capsys: pytest.CaptureFixture[str]
         if last is not None:
             (out / "checkpoints" / last).mkdir(parents=True)
             (out / "checkpoints" / last / "config.json").write_text(Config().to_json())
-        assert main(["pretrain", str(tmp_path / "store.zarr"), "--out", str(out)]) == STOPPED
+        assert main(["pretrain", str(tmp_path / "store.zarr"), "--out", str(out)]) == INTERRUPTED_CODE
         assert capsys.readouterr().err == f"hydromae: stopped by Ctrl+C; {said}\n"
 
 
@@ -154,7 +154,7 @@ def test_a_demo_that_is_stopped_leaves_no_folder(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hydromae.virtual.virtual_catchments", interrupted)
-    assert main(["demo", str(tmp_path / "demo")]) == STOPPED
+    assert main(["demo", str(tmp_path / "demo")]) == INTERRUPTED_CODE
     assert list(tmp_path.iterdir()) == [] and capsys.readouterr().err == "hydromae: stopped by Ctrl+C\n"
 
 
@@ -163,14 +163,14 @@ def test_results_are_printed_above_the_bars(
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr(display, "SILENCE", 0.01)
-    monkeypatch.setattr(display, "BRIEF", 0.0)
-    with Display("inspect") as shown, heard_by(shown.hear):
+    monkeypatch.setattr(display, "BAR_DELAY", 0.01)
+    monkeypatch.setattr(display, "MIN_TASK_SECONDS", 0.0)
+    with Display("inspect") as shown, show_progress_with(shown.update):
         time.sleep(0.2)
-        tell("blocks", 1, 2)
-        shown.say(Console(force_terminal=False), "a result")
+        report_progress("blocks", 1, 2)
+        shown.print_line(Console(force_terminal=False), "a result")
         time.sleep(0.3)
-        tell("blocks", 2, 2)
+        report_progress("blocks", 2, 2)
     said = capsys.readouterr()
     assert said.out == "a result\n" and "blocks" in said.err and "1 of 2" in said.err
 

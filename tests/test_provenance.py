@@ -20,10 +20,10 @@ from hydromae.errors import InputError
 from hydromae.explore.export import export
 from hydromae.inference.predictor import SHIPPED, load
 from hydromae.io.locate import files_in
-from hydromae.io.provenance import stamped
-from hydromae.io.table import open_file, open_zarr
+from hydromae.io.provenance import with_provenance
+from hydromae.io.table import open_netcdf, open_zarr
 from hydromae.io.write import write_answer
-from hydromae.model.checksums import SEAL, sum_of, write_seal
+from hydromae.model.checksums import CHECKSUMS, checksum_of, write_checksums
 from hydromae.virtual import virtual_catchments
 from synthetic import rivers
 
@@ -145,7 +145,7 @@ def test_files_and_folders_are_read_as_if_it_was_not_there(tmp_path: Path) -> No
     for out in ("a.csv", "b.nc", "c.zarr"):
         words = ["predict", str(tmp_path / "my.csv"), "--model", "gb-rivers", "--out", str(tmp_path / "out" / out)]
         assert main(words) == 0
-    for opened in (open_file(tmp_path / "out" / "b.nc"), open_zarr(tmp_path / "out" / "c.zarr")):
+    for opened in (open_netcdf(tmp_path / "out" / "b.nc"), open_zarr(tmp_path / "out" / "c.zarr")):
         assert opened.attrs["source"] == BY
         told = json.loads(opened.attrs["provenance"])
         assert told["values"]["riverflow"] == FLOW and opened.attrs["history"].startswith(
@@ -174,7 +174,7 @@ def test_a_forecast_says_it_too(kind: str, tmp_path: Path) -> None:
     if kind == ".csv":
         told = json.loads((tmp_path / "ahead.csv.provenance.json").read_text(encoding="utf-8"))
     else:
-        told = json.loads(open_file(out).attrs["provenance"])
+        told = json.loads(open_netcdf(out).attrs["provenance"])
     assert told["history"][0] == f"{SECOND_DAY}hydromae {' '.join(words)}" and told["source"] == BY
     # the last day with flow is the last but three: two days of it are known to the weather, not to flow
     assert told["values"] == {"riverflow": {**dict.fromkeys(FLOW, 0), "forecast": 10, "ungauged": 2}}
@@ -182,7 +182,7 @@ def test_a_forecast_says_it_too(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_table_and_its_provenance_are_written_together_or_not_at_all(tmp_path: Path) -> None:
-    answer = stamped(pd.DataFrame({"a": [1.0]}), {"history": ["one"], "hydromae": "0", "values": {}})
+    answer = with_provenance(pd.DataFrame({"a": [1.0]}), {"history": ["one"], "hydromae": "0", "values": {}})
     write_answer(answer, tmp_path / "a.csv")
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     assert set(before) == {"a.csv", "a.csv.provenance.json"}
@@ -195,21 +195,23 @@ def test_a_table_and_its_provenance_are_written_together_or_not_at_all(tmp_path:
 
 
 def test_the_sum_of_the_weights_is_that_of_the_seal_or_of_the_file(tmp_path: Path) -> None:
-    assert load("gb-rivers").maker == {
+    assert load("gb-rivers").identity == {
         "model": "gb-rivers",
         "sha256": WEIGHTS,
         "precision": load("gb-rivers").precision_used,
     }
     (tmp_path / "model.safetensors").write_bytes(b"abc")  # the example of FIPS 180-2
     abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert sum_of(tmp_path, "model.safetensors") == abc
-    write_seal(tmp_path)
+    assert checksum_of(tmp_path, "model.safetensors") == abc
+    write_checksums(tmp_path)
     assert (
-        json.loads((tmp_path / SEAL).read_text())["model.safetensors"] == abc == sum_of(tmp_path, "model.safetensors")
+        json.loads((tmp_path / CHECKSUMS).read_text())["model.safetensors"]
+        == abc
+        == checksum_of(tmp_path, "model.safetensors")
     )
     MODEL.save_pretrained(tmp_path / "mine")
     sum_mine = hashlib.sha256((tmp_path / "mine" / "model.safetensors").read_bytes()).hexdigest()
-    assert load(tmp_path / "mine", "cpu").maker == {"model": "mine", "sha256": sum_mine, "precision": "fp32"}
+    assert load(tmp_path / "mine", "cpu").identity == {"model": "mine", "sha256": sum_mine, "precision": "fp32"}
 
 
 def test_the_explorer_and_its_file_say_it(tmp_path: Path) -> None:

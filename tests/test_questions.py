@@ -122,11 +122,11 @@ def test_forecast_counts_leads_from_one_and_runs_past_the_end():
     issue=st.integers(0, 29),
     days=st.integers(1, 9),
     context=st.integers(1, 40),
-    weather=st.sampled_from(["observed", "none"]),
+    future_weather=st.sampled_from(["observed", "none"]),
 )
-def test_nothing_after_the_issue_day_is_seen_but_known_weather(issue, days, context, weather):
+def test_nothing_after_the_issue_day_is_seen_but_known_weather(issue, days, context, future_weather):
     day = DAYS[issue]
-    asked = scenarios.issue_question(record(), day, days, weather, context)
+    asked = scenarios.forecast_input(record(), day, days, future_weather, context)
     assert asked.sizes["time"] == min(context, issue + 1) + days
     assert asked["time"].values[-1] == (day + pd.Timedelta(days=days)).to_datetime64()
     after = asked.sel(time=slice(day + pd.Timedelta(days=1), None))
@@ -134,7 +134,7 @@ def test_nothing_after_the_issue_day_is_seen_but_known_weather(issue, days, cont
     assert after["evaporation"].isnull().all()
     assert "riverflow_origin" not in asked
     inside = min(days, 29 - issue)
-    assert int(after["precipitation"].notnull().sum()) == (3 * inside if weather == "observed" else 0)
+    assert int(after["precipitation"].notnull().sum()) == (3 * inside if future_weather == "observed" else 0)
     before = asked.sel(time=slice(None, day))
     xr.testing.assert_equal(before["riverflow"], record()["riverflow"].sel(time=before["time"]))
 
@@ -153,8 +153,8 @@ def test_forecasts_that_cannot_be_asked_are_refused():
     with pytest.raises(InputError, match="2010-02-01 lies outside the record, 2010-01-01 to 2010-01-30"):
         scenarios.forecast(Spy(), record(), scenarios.parse_issues("2010-02-01"), 3)
     with pytest.raises(InputError, match="at least 1"):
-        scenarios.issue_question(record(), DAYS[3], 0)
+        scenarios.forecast_input(record(), DAYS[3], 0)
     with pytest.raises(InputError, match="neither observed nor none"):
-        scenarios.issue_question.__wrapped__(record(), DAYS[3], 1, "blind")  # without the tests' own checks of types
+        scenarios.forecast_input.__wrapped__(record(), DAYS[3], 1, "none")  # without the tests' own checks of types
     with pytest.raises(InputError, match="no issue day"):
         scenarios.forecast(Spy(), record(), pd.DatetimeIndex([]), 3)

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 
 from hydromae.config import Config
 from hydromae.errors import InputError
-from hydromae.model.serialization import newest
-from hydromae.train.metrics_log import Journal
-from hydromae.train.sampler import Masked
+from hydromae.model.serialization import latest_checkpoint
+from hydromae.train.metrics_log import MetricsLog
+from hydromae.train.sampler import MaskedBatches
 from hydromae.train.trainer import train
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
 
@@ -31,7 +31,7 @@ def run(out: Path, config: Config = SMALL, **options: object) -> Path:
 
 def tensors(run: Path) -> dict[str, torch.Tensor]:
     """Weights, averaged weights and optimizer of the last checkpoint, and the models that answer."""
-    found = newest(run)
+    found = latest_checkpoint(run)
     assert found is not None
     files = [found / f"{name}.safetensors" for name in ("model", "average", "optimizer-0")]
     files += [run / name / "model.safetensors" for name in ("best", "last")]
@@ -40,12 +40,12 @@ def tensors(run: Path) -> dict[str, torch.Tensor]:
 
 def story(run: Path) -> list[dict[str, object]]:
     """The journal but for the clock."""
-    return [{k: v for k, v in line.items() if k != "seconds"} for line in Journal(run / "journal.jsonl").read()]
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in MetricsLog(run / "journal.jsonl").read()]
 
 
 def state(run: Path) -> dict[str, object]:
     """Step, best loss and counters of the last checkpoint, but for the clock."""
-    return {k: v for k, v in json.loads((newest(run) / "state.json").read_text()).items() if k != "seconds"}
+    return {k: v for k, v in json.loads((latest_checkpoint(run) / "state.json").read_text()).items() if k != "seconds"}
 
 
 def same(one: Path, two: Path) -> None:
@@ -86,8 +86,10 @@ def test_workers_prepare_the_batches_ahead(tmp_path, monkeypatch):
     def here(*_: object) -> None:
         raise AssertionError("a batch was cut in the thread that trains")
 
-    trains, cut = threading.get_ident(), Masked.__getitem__
-    monkeypatch.setattr(Masked, "__getitem__", lambda s, i: here() if threading.get_ident() == trains else cut(s, i))
+    trains, cut = threading.get_ident(), MaskedBatches.__getitem__
+    monkeypatch.setattr(
+        MaskedBatches, "__getitem__", lambda s, i: here() if threading.get_ident() == trains else cut(s, i)
+    )
     with pytest.raises(AssertionError, match="was cut"):
         run(tmp_path / "alone")
     ahead = run(tmp_path / "ahead", SMALL.having(train={"workers": 2}))
@@ -104,8 +106,8 @@ def test_a_crash_between_two_checkpoints_goes_on_from_the_last_one(tmp_path):
 
     straight = run(tmp_path / "straight")
     with pytest.raises(Crash):
-        run(tmp_path / "broken", watch=crash)
-    assert newest(tmp_path / "broken").name == "step-0000003"
+        run(tmp_path / "broken", progress=crash)
+    assert latest_checkpoint(tmp_path / "broken").name == "step-0000003"
     run(tmp_path / "broken", resume=True)
     same(straight, tmp_path / "broken")
 
@@ -115,7 +117,7 @@ def test_a_crash_before_the_first_checkpoint_begins_anew(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "broken", watch=crash)
+        run(tmp_path / "broken", progress=crash)
     with (tmp_path / "broken" / "journal.jsonl").open("a") as file:
         file.write('{"step": 2, "lo')
     run(tmp_path / "broken", resume=True)
@@ -125,7 +127,7 @@ def test_a_crash_before_the_first_checkpoint_begins_anew(tmp_path):
 def test_maps_resume_too(tmp_path):
     dataset = country()
     scaling = scaling_of(dataset, SMALL_MAPS)
-    config = SMALL_MAPS.having(train={"epochs": 2, "averaged_weights": 0.5})
+    config = SMALL_MAPS.having(train={"epochs": 2, "ema_decay": 0.5})
     for name, stops in (("straight", (None,)), ("broken", (3, None))):
         for stop in stops:
             train(config, dataset, scaling, tmp_path / name, grid=GRID, resume=True, device="cpu", stop_after=stop)
@@ -169,11 +171,11 @@ def test_what_does_not_touch_the_result_may_change_and_is_kept(tmp_path):
     """Other workers, another interval of the journal, other checkpoints: the last model is the undisturbed run's."""
     straight, broken, told = run(tmp_path / "straight"), run(tmp_path / "broken", stop_after=3), []
     first = (broken / "config.json").read_text()
-    run(broken, SMALL.having(**FREE), resume=True, say=told.append)
+    run(broken, SMALL.having(**FREE), resume=True, log=told.append)
     assert f"{broken}: train.log_every was 1, is 2 from step 4" in told
     assert (broken / "config-step-0000003.json").read_text() == first
     assert Config.from_json((broken / "config.json").read_text()) == SMALL.having(**FREE)
-    ours, theirs = (load_file(newest(out) / "model.safetensors") for out in (straight, broken))
+    ours, theirs = (load_file(latest_checkpoint(out) / "model.safetensors") for out in (straight, broken))
     assert all(torch.equal(held, theirs[name]) for name, held in ours.items())
 
 
@@ -181,7 +183,7 @@ def test_a_longer_run_takes_the_rate_of_the_longer_schedule(tmp_path):
     """A run of 4 steps becomes one of 8: steps 5 to 8 have the rates of a run of 8, on whose cosine they lie."""
     straight, told = run(tmp_path / "straight"), []
     out = run(tmp_path / "longer", SMALL.having(train={"epochs": 1}))
-    run(out, SMALL, resume=True, say=told.append)
+    run(out, SMALL, resume=True, log=told.append)
     assert told == [
         f"{out}: train.epochs was 1, is 2 from step 5",
         f"{out}: from step 5 the learning rate follows the cosine that ends at step 8",
@@ -189,16 +191,16 @@ def test_a_longer_run_takes_the_rate_of_the_longer_schedule(tmp_path):
     rates = [line["lr"] for line in story(out)]
     assert rates[4:] == [line["lr"] for line in story(straight)][4:] and rates[3] < rates[4]
     told.clear()
-    run(out, SMALL.having(train={"epochs": 1}), resume=True, say=told.append)
+    run(out, SMALL.having(train={"epochs": 1}), resume=True, log=told.append)
     assert told == [f"{out}: complete, 8 of 8 steps; a larger --train.epochs makes it longer"]
     assert Config.from_json((out / "config.json").read_text()) == SMALL
 
 
 def test_a_run_without_a_checkpoint_starts_at_step_1_and_says_so(tmp_path):
     told = []
-    run(tmp_path / "typo", stop_after=1, resume=True, say=told.append)
+    run(tmp_path / "typo", stop_after=1, resume=True, log=told.append)
     shutil.rmtree(tmp_path / "typo" / "checkpoints")
-    run(tmp_path / "typo", stop_after=1, resume=True, say=told.append)
+    run(tmp_path / "typo", stop_after=1, resume=True, log=told.append)
     assert told == [
         f"{tmp_path / 'typo'}: nothing to resume: starting at step 1",
         f"{tmp_path / 'typo'}: nothing to resume (the run there has no checkpoint): starting at step 1",

@@ -9,10 +9,10 @@ import torch
 
 from hydromae import runtime
 from hydromae.errors import InputError
-from hydromae.runtime import autocast, fallback, pick_device, pick_precision
+from hydromae.runtime import autocast, fallback_message, pick_device, pick_precision
 
 CPU, BF16, FP16 = torch.device("cpu"), torch.bfloat16, torch.float16
-CACHED = (runtime.probe, runtime.emulation, runtime.fault_of)
+CACHED = (runtime.unsupported_reason, runtime.emulation_reason, runtime.device_fault)
 
 
 @pytest.fixture(autouse=True)
@@ -42,18 +42,18 @@ def device_with(monkeypatch: pytest.MonkeyPatch, native: bool, *lacking: str) ->
 
 def test_auto_is_bf16_where_the_device_has_it_and_fp32_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     device_with(monkeypatch, native=True)
-    assert pick_precision("auto", CPU) == "bf16" and fallback("auto", CPU) is None
-    runtime.probe.cache_clear()
+    assert pick_precision("auto", CPU) == "bf16" and fallback_message("auto", CPU) is None
+    runtime.unsupported_reason.cache_clear()
     device_with(monkeypatch, True, "LSTM")
     assert pick_precision("auto", CPU) == "fp32"
-    assert fallback("auto", CPU) == (
+    assert fallback_message("auto", CPU) == (
         "precision on cpu: fp32; bf16 is not native to this device (no kernel for LSTM: could not create a primitive)"
     )
-    runtime.probe.cache_clear(), runtime.emulation.cache_clear()
+    runtime.unsupported_reason.cache_clear(), runtime.emulation_reason.cache_clear()
     device_with(monkeypatch, native=False)
     monkeypatch.setattr(runtime, "cpu_capability", lambda: "AVX2")
     assert pick_precision("auto", CPU) == "fp32"
-    said = fallback("auto", CPU)
+    said = fallback_message("auto", CPU)
     assert said is not None and said.endswith("(this CPU, AVX2, emulates it)") and "\n" not in said
 
 
@@ -61,27 +61,27 @@ def test_what_a_model_was_trained_in_is_used_where_it_is_native(monkeypatch: pyt
     device_with(monkeypatch, native=True)
     given = {trained: pick_precision("auto", CPU, trained) for trained in ("auto", "fp32", "bf16", "fp16")}
     assert given == {"auto": "bf16", "fp32": "fp32", "bf16": "bf16", "fp16": "fp16"}
-    runtime.probe.cache_clear()
+    runtime.unsupported_reason.cache_clear()
     device_with(monkeypatch, True, "LSTM")
     assert {pick_precision("auto", CPU, trained) for trained in given} == {"fp32"}
-    assert fallback("auto", CPU, "fp32") is None, "fp32 is what was wished for"
+    assert fallback_message("auto", CPU, "fp32") is None, "fp32 is what was wished for"
 
 
 def test_what_is_forced_is_obeyed_and_what_has_no_kernel_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     device_with(monkeypatch, True, "LSTM", "attention")
     assert pick_precision("bf16", CPU, "fp32") == "bf16" and pick_precision("fp16", CPU) == "fp16"
-    assert pick_precision("fp32", CPU, "bf16") == "fp32" and fallback("fp32", CPU) is None
-    said = fallback("fp16", CPU)
+    assert pick_precision("fp32", CPU, "bf16") == "fp32" and fallback_message("fp32", CPU) is None
+    said = fallback_message("fp16", CPU)
     assert said is not None and "fp16; as asked for" in said and "LSTM" in said and "attention" in said
-    assert runtime.lacks("LSTM", "cpu", BF16) and not runtime.lacks("products", "cpu", BF16)
-    assert not runtime.lacks("LSTM", "cpu", torch.float32)
-    runtime.probe.cache_clear()
+    assert runtime.is_unsupported("LSTM", "cpu", BF16) and not runtime.is_unsupported("products", "cpu", BF16)
+    assert not runtime.is_unsupported("LSTM", "cpu", torch.float32)
+    runtime.unsupported_reason.cache_clear()
     device_with(monkeypatch, True, "products")
     assert pick_precision("bf16", CPU) == "fp32", "nothing is left that could run in bf16"
     with autocast(CPU, "bf16"):
         assert not torch.is_autocast_enabled("cpu")
     with pytest.raises(InputError, match=r"precision 'half'.*auto, fp32, bf16, fp16"):
-        runtime.precision_named("half")
+        runtime.parse_precision("half")
 
 
 def test_autocast_is_of_the_precision() -> None:
@@ -98,13 +98,19 @@ def test_a_probe_moves_no_random_number_and_stands_apart_from_what_is_around_it(
     """The first call may come inside a forward pass: under autocast, without gradients."""
     torch.manual_seed(3)
     drawn = torch.rand(4)
-    outside = [runtime.probe(operation, "cpu", dtype) for operation in runtime.PROBES for dtype in (BF16, FP16)]
-    runtime.probe.cache_clear()
+    outside = [
+        runtime.unsupported_reason(operation, "cpu", dtype) for operation in runtime.PROBES for dtype in (BF16, FP16)
+    ]
+    runtime.unsupported_reason.cache_clear()
     torch.manual_seed(3)
     with torch.inference_mode(), torch.autocast("cpu", FP16):
-        inside = [runtime.probe(operation, "cpu", dtype) for operation in runtime.PROBES for dtype in (BF16, FP16)]
+        inside = [
+            runtime.unsupported_reason(operation, "cpu", dtype)
+            for operation in runtime.PROBES
+            for dtype in (BF16, FP16)
+        ]
     assert torch.equal(torch.rand(4), drawn) and inside == outside
-    assert runtime.probe("products", "cpu", BF16) is None, "every CPU of torch has products in bf16"
+    assert runtime.unsupported_reason("products", "cpu", BF16) is None, "every CPU of torch has products in bf16"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +131,7 @@ def test_bf16_is_native_to_a_cpu_by_onednn_and_its_instructions(
     monkeypatch.setattr(runtime.platform, "machine", lambda: machine)
     monkeypatch.delenv("DNNL_MAX_CPU_ISA", raising=False)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", isa)
-    assert (runtime.emulation("cpu", BF16) is None) == native
+    assert (runtime.emulation_reason("cpu", BF16) is None) == native
 
 
 def test_a_torch_without_onednn_has_no_native_half_precision_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +140,7 @@ def test_a_torch_without_onednn_has_no_native_half_precision_on_a_cpu(monkeypatc
 
     for name in ("_is_mkldnn_bf16_supported", "_is_mkldnn_fp16_supported"):
         monkeypatch.setattr(torch.ops.mkldnn, name, absent, raising=False)
-    assert runtime.emulation("cpu", BF16) and runtime.emulation("cpu", FP16)
+    assert runtime.emulation_reason("cpu", BF16) and runtime.emulation_reason("cpu", FP16)
 
 
 @pytest.mark.parametrize(("bf16", "capability"), [(True, (9, 0)), (False, (7, 5)), (False, (6, 1))])
@@ -148,15 +154,15 @@ def test_cuda_is_asked_for_what_it_has_without_emulation(
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    assert (runtime.emulation("cuda", BF16) is None) == bf16
-    assert (runtime.emulation("cuda", FP16) is None) == (capability >= (7, 0))
+    assert (runtime.emulation_reason("cuda", BF16) is None) == bf16
+    assert (runtime.emulation_reason("cuda", FP16) is None) == (capability >= (7, 0))
 
 
 def test_mps_computes_in_fp32_unless_it_is_forced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime, "PROBES", without())
     mps = torch.device("mps")
-    assert pick_precision("auto", mps) == "fp32" and "not tried on mps" in str(fallback("auto", mps))
-    assert runtime.widest(mps) == torch.float32 and runtime.widest(CPU) == torch.float64
+    assert pick_precision("auto", mps) == "fp32" and "not tried on mps" in str(fallback_message("auto", mps))
+    assert runtime.widest_dtype(mps) == torch.float32 and runtime.widest_dtype(CPU) == torch.float64
 
 
 def test_pick_device() -> None:
@@ -170,9 +176,11 @@ def test_pick_device() -> None:
 
 def test_a_gpu_that_this_torch_cannot_use_is_passed_over_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch finds the GPU, its first kernel fails."""
-    monkeypatch.setattr(runtime, "present", lambda kind: kind in ("cpu", "cuda"))
-    monkeypatch.setattr(runtime, "fault_of", lambda kind: "no kernel image is available" if kind == "cuda" else None)
+    monkeypatch.setattr(runtime, "is_available", lambda kind: kind in ("cpu", "cuda"))
+    monkeypatch.setattr(
+        runtime, "device_fault", lambda kind: "no kernel image is available" if kind == "cuda" else None
+    )
     assert pick_device() == CPU
-    assert runtime.fault_lines() == ["device cuda: fails, and is not used (no kernel image is available)"]
+    assert runtime.device_fault_lines() == ["device cuda: fails, and is not used (no kernel image is available)"]
     with pytest.raises(InputError, match=r"device 'cuda:1': fails \(no kernel image.*--device cpu"):
         pick_device("cuda:1")

@@ -28,7 +28,7 @@ ROWS = [
 
 
 @functools.cache
-def names_in(file: Path) -> set[str]:
+def variables_in_file(file: Path) -> set[str]:
     return {node.name for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.FunctionDef)}
 
 
@@ -42,7 +42,7 @@ def test_a_row_names_a_test_that_exists(row: str) -> None:
     named = NAMED.findall(last)
     assert named, "a row without a test is open"
     for file, test in named:
-        assert test in names_in(ROOT / "tests" / file), f"{file} has no {test}"
+        assert test in variables_in_file(ROOT / "tests" / file), f"{file} has no {test}"
 
 
 def test_every_file_that_the_names_map_to_is_there() -> None:

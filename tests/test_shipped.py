@@ -38,11 +38,13 @@ def test_shipped_model_answers_gaps_of_an_invented_country(tmp_path: Path, monke
 
 def test_networks_that_come_with_the_package_answer_each_its_own_question() -> None:
     """The LSTM baselines of the protocol: small, of rivers that the model did not learn from either, and they simulate."""
-    there = [name for name in pretrained_lstm.RECIPES if pretrained_lstm.lies_in(pretrained_lstm.SHIPPED, name)]
-    assert there and sum(file.stat().st_size for file in pretrained_lstm.SHIPPED.rglob("*") if file.is_file()) < 6e6
-    assert {folder.name for folder in pretrained_lstm.SHIPPED.iterdir() if folder.is_dir()} == set(there)
+    there = [
+        name for name in pretrained_lstm.LSTM_CONFIGS if pretrained_lstm.has_network(pretrained_lstm.NETWORKS, name)
+    ]
+    assert there and sum(file.stat().st_size for file in pretrained_lstm.NETWORKS.rglob("*") if file.is_file()) < 6e6
+    assert {folder.name for folder in pretrained_lstm.NETWORKS.iterdir() if folder.is_dir()} == set(there)
     truth = virtual_catchments(700, 5, "2001-01-01", 20, missing=False)
-    (simulator, *_) = pretrained_lstm.methods_of(truth, pretrained_lstm.SHIPPED)["simulate"]
+    (simulator, *_) = pretrained_lstm.load_methods(truth, pretrained_lstm.NETWORKS)["simulate"]
     answer = simulator.predict(scenarios.simulate(truth)).isel(time=slice(365, None))
     assert float(metrics.nse(answer["riverflow"], truth["riverflow"].isel(time=slice(365, None))).median()) > 0.3
 

@@ -13,15 +13,15 @@ from safetensors.torch import load_file
 
 from hydromae import runtime
 from hydromae.batching import record_arrays
-from hydromae.batching.record_arrays import record_of
+from hydromae.batching.record_arrays import to_record_arrays
 from hydromae.batching.windows import windows
 from hydromae.config import Config
-from hydromae.distributed import World
+from hydromae.distributed import ProcessGroup
 from hydromae.errors import InputError
 from hydromae.train import setup
-from hydromae.train.metrics_log import Journal
+from hydromae.train.metrics_log import MetricsLog
 from hydromae.train.trainer import train
-from hydromae.train.updates import Beginning
+from hydromae.train.updates import TrainerSetup
 from hydromae.variables import ATTRIBUTES
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
 
@@ -38,7 +38,7 @@ def trained(out: Path, config: Config, dataset: xr.Dataset, like: xr.Dataset | N
 
 
 def lines(run: Path) -> list[dict]:
-    return Journal(run / "journal.jsonl").read()
+    return MetricsLog(run / "journal.jsonl").read()
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -47,11 +47,11 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 def test_loss_falls_and_the_best_model_is_that_of_the_lowest_validation_loss(tmp_path):
     config = SMALL.having(
-        data={"trait_dropout": 0.0, "variable_dropout": 0.0, "position_jitter": 0.0},
+        data={"attribute_dropout": 0.0, "variable_dropout": 0.0, "position_jitter": 0.0},
         model={"dropout": 0.0},
         masks={"kind": "random"},
         optimizer={"lr": 2e-2},
-        train={"epochs": 6, "steps_per_epoch": 10, "averaged_weights": 0.5},
+        train={"epochs": 6, "steps_per_epoch": 10, "ema_decay": 0.5},
     )
     out = trained(tmp_path / "run", config, RIVERS)
     found = lines(out)
@@ -79,7 +79,7 @@ def test_two_runs_are_the_same_and_another_seed_is_another_run(tmp_path):
 
 def test_validation_has_the_same_windows_and_masks_whatever_the_seed_and_moves_nothing(tmp_path):
     still = {"lr": 0.0}
-    config = SMALL.having(optimizer=still, model={"dropout": 0.5}, train={"averaged_weights": 0.0})
+    config = SMALL.having(optimizer=still, model={"dropout": 0.5}, train={"ema_decay": 0.0})
     checks = [
         line["validation_loss"] for line in lines(trained(tmp_path / "run", config, RIVERS)) if line["validation_loss"]
     ]
@@ -90,7 +90,7 @@ def test_validation_has_the_same_windows_and_masks_whatever_the_seed_and_moves_n
     ("config", "dataset"),
     [
         (SMALL, RIVERS),
-        (SMALL.having(data={"sites": None}), RIVERS),
+        (SMALL.having(data={"catchments_per_window": None}), RIVERS),
         (SMALL_MAPS, COUNTRY),
         (SMALL_MAPS.having(model={"mixers": ("time", "space")}), COUNTRY),
     ],
@@ -152,7 +152,7 @@ def test_two_gauges_at_one_place_are_two_catchments_in_a_window():
     for name in ("latitude", "longitude"):
         together[name][:] = together[name][0]
     cut = windows(
-        record_of(together, SMALL, scaling_of(together, SMALL)),
+        to_record_arrays(together, SMALL, scaling_of(together, SMALL)),
         SMALL,
         SMALL.data.training_period,
         seed=0,
@@ -179,7 +179,7 @@ def test_an_epoch_is_one_pass_over_the_windows_also_when_batches_are_added_up(tm
 def test_the_journal_says_the_mean_loss_of_the_batches_of_an_update(tmp_path):
     """Without learning, the loss of an update of two batches is the mean of the losses of the two."""
     still = SMALL.having(
-        optimizer={"lr": 0.0}, model={"dropout": 0.0}, train={"averaged_weights": 0.0, "steps_per_epoch": None}
+        optimizer={"lr": 0.0}, model={"dropout": 0.0}, train={"ema_decay": 0.0, "steps_per_epoch": None}
     )
     single = [line["loss"] for line in lines(trained(tmp_path / "one", still, RIVERS))]
     pairs = trained(tmp_path / "two", still.having(train={"accumulation": 2}), RIVERS)
@@ -198,7 +198,7 @@ def test_a_record_without_flow_to_learn_from_is_refused(tmp_path):
 
 def test_a_run_says_what_it_is(tmp_path):
     seen = []
-    out = trained(tmp_path / "run", SMALL, RIVERS, watch=seen.append)
+    out = trained(tmp_path / "run", SMALL, RIVERS, progress=seen.append)
     assert [progress.step for progress in seen] == list(range(1, 9))
     assert {progress.steps for progress in seen} == {8}
     assert Config.from_json((out / "config.json").read_text()) == SMALL
@@ -233,10 +233,10 @@ def test_a_device_without_the_precision_is_named_in_one_line(
     asked: str, used: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run goes on, in fp32 or as forced; the journal has what was used, the configuration what was asked for."""
-    monkeypatch.setattr(runtime, "emulation", lambda kind, dtype: "emulated here")
+    monkeypatch.setattr(runtime, "emulation_reason", lambda kind, dtype: "emulated here")
     said: list[str] = []
     short = SMALL.having(train={"precision": asked, "epochs": 0.5})
-    out = trained(tmp_path / "run", short, RIVERS, say=said.append)
+    out = trained(tmp_path / "run", short, RIVERS, log=said.append)
     assert len(said) == 1 and said[0].startswith(f"precision on cpu: {used}; ") and "emulated here" in said[0]
     assert {line["precision"] for line in lines(out)} == {used}
     assert Config.from_json((out / "config.json").read_text(), "config.json").train.precision == asked
@@ -248,23 +248,23 @@ def test_a_device_without_the_precision_is_named_in_one_line(
 
 def test_a_run_that_goes_on_in_another_precision_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, said = SMALL.having(train={"precision": "auto", "epochs": 1}), list[str]()
-    monkeypatch.setattr(runtime, "shortfalls", lambda precision, device: [])
-    trained(tmp_path / "run", config, RIVERS, stop_after=2, say=said.append)
+    monkeypatch.setattr(runtime, "half_precision_faults", lambda precision, device: [])
+    trained(tmp_path / "run", config, RIVERS, stop_after=2, log=said.append)
     assert said == []
-    monkeypatch.setattr(runtime, "shortfalls", lambda precision, device: ["emulated here"])
-    trained(tmp_path / "run", config, RIVERS, resume=True, say=said.append)
+    monkeypatch.setattr(runtime, "half_precision_faults", lambda precision, device: ["emulated here"])
+    trained(tmp_path / "run", config, RIVERS, resume=True, log=said.append)
     assert said[-1] == "precision: fp32 from here on, bf16 before: not the same to the last bit"
     assert [line["precision"] for line in lines(tmp_path / "run")] == ["bf16", "bf16", "fp32", "fp32"]
 
 
 def test_processes_compute_in_fp32_where_the_device_of_one_lacks_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Two(World):
+    class Two(ProcessGroup):
         def sum(self, values: torch.Tensor) -> torch.Tensor:
             return values + 1  # the other process, whose device has fp32 alone
 
-    monkeypatch.setattr(runtime, "shortfalls", lambda precision, device: [])
+    monkeypatch.setattr(runtime, "half_precision_faults", lambda precision, device: [])
     said, config = list[str](), SMALL.having(train={"precision": "auto"})
-    made = Beginning(
+    made = TrainerSetup(
         config, RIVERS, scaling_of(RIVERS, SMALL), Path("run"), None, None, False, "torch", said.append, {}
     )
-    assert setup.precision_of(made, Two(0, 2, torch.device("cpu"))) == "fp32" and "another process" in said[0]
+    assert setup.common_precision(made, Two(0, 2, torch.device("cpu"))) == "fp32" and "another process" in said[0]

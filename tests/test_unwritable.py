@@ -15,12 +15,12 @@ import xarray as xr
 
 from hydromae import cli
 from hydromae.cli import main
-from hydromae.cli.streams import Screen, open_closed, show, silence
+from hydromae.cli.streams import Screen, redirect_to_null, reopen_closed_streams, show
 from hydromae.errors import InputError
-from hydromae.io.atomic import HDF5Stream, replacing, write_netcdf
+from hydromae.io.atomic import HDF5Stream, atomic_path, write_netcdf
 from hydromae.io.seed_layout import MergedFile, write_months
 from hydromae.io.write import write_answer
-from hydromae.store.zarr_store import building
+from hydromae.store.zarr_store import atomic_output
 
 SMALL = 2**15
 
@@ -78,7 +78,7 @@ def test_what_is_built_aside_finds_no_room(suffix: str, answer: xr.Dataset, smal
     out = small_disk / f"a{suffix}"
     with (
         pytest.raises(InputError, match=r"a\..*: cannot be written \(.*; make room there"),
-        building(out) as aside,
+        atomic_output(out) as aside,
     ):
         if suffix == ".nc":
             write_netcdf(answer, Path(aside))
@@ -101,13 +101,13 @@ def test_a_file_that_fails_half_way_leaves_no_trace(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_text("old")
     with (
         pytest.raises(InputError, match=r"a\.png: cannot be written \(No space"),
-        replacing(tmp_path / "a.png") as aside,
+        atomic_path(tmp_path / "a.png") as aside,
     ):
         aside.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"] and (tmp_path / "a.png").read_text() == "old"
     (tmp_path / "link.png").symlink_to("a.png")
-    with replacing(tmp_path / "link.png") as aside:
+    with atomic_path(tmp_path / "link.png") as aside:
         aside.write_text("new")
     assert (tmp_path / "link.png").is_symlink() and (tmp_path / "a.png").read_text() == "new"
 
@@ -167,7 +167,7 @@ def test_streams_that_cannot_be_written(command: str, code: int, said: str, tmp_
     assert said in error and error.count("\n") == bool(said)
 
 
-@pytest.mark.parametrize("act", [open_closed, lambda: silence(sys.stdout)])
+@pytest.mark.parametrize("act", [reopen_closed_streams, lambda: redirect_to_null(sys.stdout)])
 def test_streams_that_are_no_files_are_left_alone(act: Callable[[], None], capsys: pytest.CaptureFixture[str]) -> None:
     act()
     show(Screen(), "still here")
@@ -176,6 +176,6 @@ def test_streams_that_are_no_files_are_left_alone(act: Callable[[], None], capsy
 
 def test_a_stream_that_is_gone_before_python_starts_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
-    open_closed()
+    reopen_closed_streams()
     with sys.stdout as stream:
         assert stream.write("nothing") == 7

@@ -12,14 +12,14 @@ import pytest
 import torch
 import xarray as xr
 
-from hydromae.batching.record_arrays import record_of
+from hydromae.batching.record_arrays import to_record_arrays
 from hydromae.cli import main
 from hydromae.errors import InputError
 from hydromae.inference.predictor import SHIPPED, Model, load
-from hydromae.inference.sliding_window import Sums
-from hydromae.inference.widening import FILE, Widening, factors_of, read_widening, text_of
-from hydromae.model.checksums import check_seal
-from hydromae.model.mixture import Gaussians
+from hydromae.inference.sliding_window import WindowAverager
+from hydromae.inference.widening import CALIBRATION_FILE, Widening, read_widening, widening_factors, widening_files
+from hydromae.model.checksums import verify_checksums
+from hydromae.model.mixture import GaussianMixture
 from hydromae.store.scaling import Scaling, VariableScaling
 from test_predict import MODEL, RIVERS, with_holes
 
@@ -38,27 +38,27 @@ def test_factors_by_hand() -> None:
     assert record["riverflow"].notnull().all()
     record["riverflow"][:, 1] = np.nan
     record["riverflow"][19, 0] = np.nan
-    laid = record_of(record, MODEL.config, MODEL.scaling)
-    factors = factors_of(FACTORS, laid, LENGTH)
+    laid = to_record_arrays(record, MODEL.config, MODEL.scaling)
+    factors = widening_factors(FACTORS, laid, LENGTH)
     assert factors is not None and factors.shape == (20, 2, 1)
     assert factors[[0, 1, 3, 7, 15, 19], 0, 0] == pytest.approx([3.0, 2.5, 2.0, 1.5, 1.0, 1.5])
     assert factors[[0, 1, 3, 7, 15, 19], 1, 0] == pytest.approx([6.0, 5.0, 4.0, 3.0, 2.0, 3.0])
     record["riverflow"][:] = np.nan
-    factors = factors_of(FACTORS, record_of(record, MODEL.config, MODEL.scaling), LENGTH)
+    factors = widening_factors(FACTORS, to_record_arrays(record, MODEL.config, MODEL.scaling), LENGTH)
     assert factors is not None and factors[[0, 1, 3, 15], 0, 0] == pytest.approx([9.0, 7.5, 6.0, 3.0])
-    long = record_of(RIVERS.isel(time=slice(0, LENGTH)), MODEL.config, MODEL.scaling)
-    assert factors_of(FACTORS, long, LENGTH) is None and factors_of(None, laid, LENGTH) is None
+    long = to_record_arrays(RIVERS.isel(time=slice(0, LENGTH)), MODEL.config, MODEL.scaling)
+    assert widening_factors(FACTORS, long, LENGTH) is None and widening_factors(None, laid, LENGTH) is None
 
 
 def test_quantiles_of_a_known_distribution_move_from_their_median() -> None:
     """N(1, 0.5²) of the scaled root, root = 3 + 2 z, widened by 2: the root is N(5, (2 × 0.5 × 2)²) by its quantiles."""
-    gaussians = Gaussians(torch.tensor([[[1.0]]]), torch.tensor([[[1.0]]]), torch.tensor([[[0.5]]]))
+    gaussians = GaussianMixture(torch.tensor([[[1.0]]]), torch.tensor([[[1.0]]]), torch.tensor([[[0.5]]]))
     asked, mean = torch.ones(1, 1, 1, dtype=torch.bool), torch.tensor([[1.0]])
     found = {}
     for factor in (None, 1.0, 2.0):
         widening = None if factor is None else np.full((1, 1, 1), factor)
         values = {"riverflow": np.full((1, 1, 1), np.nan, np.float32)}
-        sums = Sums(values, Scaling({"riverflow": VariableScaling("root", 3.0, 2.0)}), LEVELS, widening)
+        sums = WindowAverager(values, Scaling({"riverflow": VariableScaling("root", 3.0, 2.0)}), LEVELS, widening)
         sums.add({"riverflow": (asked, mean, gaussians)}, np.ones((1, 1)), np.array([0]))
         assert sums.quantile is not None
         found[factor] = (sums.quantile[:, 0, 0, 0], sums.mean["riverflow"][0, 0, 0])
@@ -124,14 +124,14 @@ def test_a_table_and_the_command_line_say_it_too(tmp_path: Path, capsys: pytest.
 def test_factors_are_saved_sealed_and_read(tmp_path: Path) -> None:
     question = with_holes(RIVERS).isel(time=slice(0, 10))
     WIDE.save_pretrained(tmp_path / "m")
-    assert FILE in json.loads((tmp_path / "m" / "seal.json").read_text())
+    assert CALIBRATION_FILE in json.loads((tmp_path / "m" / "checksums.json").read_text())
     again = load(tmp_path / "m", "cpu")
     assert again.widening == FACTORS and np.array_equal(held(again, question), held(WIDE, question))
-    (tmp_path / "m" / FILE).write_text("{}")
-    with pytest.raises(InputError, match=rf"{FILE}: is not what was written here"):
+    (tmp_path / "m" / CALIBRATION_FILE).write_text("{}")
+    with pytest.raises(InputError, match=rf"{CALIBRATION_FILE}: is not what was written here"):
         load(tmp_path / "m")
     MODEL.save_pretrained(tmp_path / "m")
-    assert not (tmp_path / "m" / FILE).exists() and load(tmp_path / "m", "cpu").widening is None
+    assert not (tmp_path / "m" / CALIBRATION_FILE).exists() and load(tmp_path / "m", "cpu").widening is None
 
 
 @pytest.mark.parametrize(
@@ -145,17 +145,17 @@ def test_factors_are_saved_sealed_and_read(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_factors_are_refused_in_one_line(change: dict, tmp_path: Path) -> None:
-    (tmp_path / FILE).write_text(text_of(FACTORS)[FILE])
+    (tmp_path / CALIBRATION_FILE).write_text(widening_files(FACTORS)[CALIBRATION_FILE])
     assert read_widening(tmp_path) == FACTORS
-    text = json.loads((tmp_path / FILE).read_text())
-    (tmp_path / FILE).write_text(json.dumps(text | change))
-    with pytest.raises(InputError, match=FILE) as caught:
+    text = json.loads((tmp_path / CALIBRATION_FILE).read_text())
+    (tmp_path / CALIBRATION_FILE).write_text(json.dumps(text | change))
+    with pytest.raises(InputError, match=CALIBRATION_FILE) as caught:
         read_widening(tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_the_shipped_model_has_its_factors_and_its_seal_holds() -> None:
-    check_seal(SHIPPED / "gb-rivers")
+    verify_checksums(SHIPPED / "gb-rivers")
     found = load("gb-rivers", "cpu").widening
     assert found is not None
     for by in (found.gauged, found.gauged_alone, found.ungauged, found.ungauged_alone):

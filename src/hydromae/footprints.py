@@ -41,11 +41,13 @@ def disc_footprints(
         Footprints: Every cell whose centre lies in the disc weighs the same; a disc that holds no centre takes the nearest
             cell. An estimate: real boundaries, where they exist, are better.
     """
-    known = np.where(np.isfinite(area), area, cell_size**2 / 1e6)
-    radius = np.sqrt(known * 1e6 / np.pi)
-    squared = (cell_easting[None, :] - easting[:, None]) ** 2 + (cell_northing[None, :] - northing[:, None]) ** 2
-    inside = squared <= radius[:, None] ** 2
-    inside[np.arange(len(easting)), squared.argmin(axis=1)] = True
+    area_or_cell = np.where(np.isfinite(area), area, cell_size**2 / 1e6)
+    radius = np.sqrt(area_or_cell * 1e6 / np.pi)
+    squared_distance = (cell_easting[None, :] - easting[:, None]) ** 2 + (
+        cell_northing[None, :] - northing[:, None]
+    ) ** 2
+    inside = squared_distance <= radius[:, None] ** 2
+    inside[np.arange(len(easting)), squared_distance.argmin(axis=1)] = True
     catchment, cell = np.nonzero(inside)
     weight = 1.0 / inside.sum(axis=1)[catchment]
     return Footprints(catchment, cell, weight)
@@ -54,30 +56,30 @@ def disc_footprints(
 def footprint_mean(footprints: Footprints, maps: Float[np.ndarray, "T N"], catchments: int) -> Float[np.ndarray, "T C"]:
     """Weighted mean of each catchment's cells on each day; NaN cells are left out, NaN where none is left."""
     values = maps[:, footprints.cell]
-    seen = np.isfinite(values)
+    is_finite = np.isfinite(values)
     bins = np.arange(catchments + 1)
     start = np.searchsorted(footprints.catchment, bins[:-1])
-    total = np.add.reduceat(np.where(seen, values, 0.0) * footprints.weight, start, axis=1)
-    share = np.add.reduceat(seen * footprints.weight, start, axis=1)
+    total = np.add.reduceat(np.where(is_finite, values, 0.0) * footprints.weight, start, axis=1)
+    share = np.add.reduceat(is_finite * footprints.weight, start, axis=1)
     return np.where(share > 0, total / np.maximum(share, 1e-12), np.nan)
 
 
-def halved(
+def bisect_sites(
     easting: Float[np.ndarray, " C"], northing: Float[np.ndarray, " C"], size: int
 ) -> list[Int[np.ndarray, " N"]]:
     """Places in groups of at most `size` neighbours: the country halved along its longer side again and again.
 
     Every group but one holds exactly `size` places. The cost grows as C log² C.
     """
-    where = np.stack([easting, northing])
+    position = np.stack([easting, northing])
 
-    def halve(members: np.ndarray) -> list[np.ndarray]:
+    def bisect(members: np.ndarray) -> list[np.ndarray]:
         if len(members) <= size:
             return [members]
-        along = where[:, members]
+        along = position[:, members]
         axis = int(np.ptp(along[1]) > np.ptp(along[0]))
         ordered = members[np.argsort(along[axis], kind="stable")]
         half = max(size, len(members) // 2 // size * size)
-        return halve(ordered[:half]) + halve(ordered[half:])
+        return bisect(ordered[:half]) + bisect(ordered[half:])
 
-    return halve(np.arange(len(easting)))
+    return bisect(np.arange(len(easting)))

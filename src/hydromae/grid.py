@@ -38,7 +38,7 @@ class GridSpec:
         """Patches northward and eastward (29 × 18 on the 5 km grid)."""
         return self.rows // self.patch, self.columns // self.patch
 
-    def lies_as(self, other: GridSpec) -> bool:
+    def same_cells_as(self, other: GridSpec) -> bool:
         """Whether the cells are the same, however they are cut into patches."""
         same = (self.shape, self.cell_size, self.northing, self.easting)
         return same == (other.shape, other.cell_size, other.northing, other.easting)
@@ -57,8 +57,10 @@ class GridSpec:
 
     def land_patches(self, land: Bool[np.ndarray, "rows columns"]) -> Int[np.ndarray, " P"]:
         """Flat numbers of the patches whose share of land cells is at least `land_threshold`, ascending."""
-        high, wide = self.patch_shape
-        blocks = land[: high * self.patch, : wide * self.patch].reshape(high, self.patch, wide, self.patch)
+        patch_rows, patch_columns = self.patch_shape
+        blocks = land[: patch_rows * self.patch, : patch_columns * self.patch].reshape(
+            patch_rows, self.patch, patch_columns, self.patch
+        )
         return np.flatnonzero(blocks.mean(axis=(1, 3)).ravel() >= self.land_threshold)
 
     def patch_position(self, patch: Int[np.ndarray, " P"]) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:

@@ -9,16 +9,17 @@ from torch import Tensor
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden, targets
 from hydromae.config import Config
-from hydromae.model.mixture import Gaussians
+from hydromae.model.mixture import GaussianMixture
 from hydromae.model.outputs import Predictions
-from hydromae.model.rainfall_runoff import Told
+from hydromae.model.rainfall_runoff import LSTMPrediction
 
 
 def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum over modalities of squared error and, for series, negative log-likelihood; its mean over the windows.
 
-    The squared error is that of scaled values over `batch.variance`; of river flow, a share of it (`train.flow_share`) is
-    that of flow itself over its variance: 1 − NSE, where a catchment's own variance is divided by.
+    The squared error is that of scaled values over `batch.variance`; of river flow, a share of it
+    (`train.flow_loss_weight`) is that of flow itself over its variance: 1 − NSE, where a catchment's own variance is
+    divided by.
 
     Targets are observed, hidden, decoded, and after `data.warm_up_days`. Every window counts the same, however many
     targets it has, so that a forecast of a week teaches as much as a simulated year; one without any adds nothing. So the
@@ -35,27 +36,38 @@ def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config)
     for name, wanted in targets(batch, hidden).items():
         wanted = wanted & predictions.decoded[name][..., None]
         if batch.days.shape[1] > config.data.warm_up_days:
-            wanted = wanted & _late(wanted, config.data.warm_up_days)
+            wanted = wanted & _after_warm_up(wanted, config.data.warm_up_days)
         truth = torch.where(wanted, batch.values[name], 0.0)
-        share = config.train.flow_share if name == "riverflow" else 0.0
-        each = _squared(name, predictions.mean[name], predictions.gaussians.get(name), batch, wanted, share)
-        parts[name] = torch.stack([each.detach().sum(), wanted.flatten(1).any(dim=1).sum()])
+        flow_weight = config.train.flow_loss_weight if name == "riverflow" else 0.0
+        window_loss = _squared_error(
+            name, predictions.mean[name], predictions.gaussians.get(name), batch, wanted, flow_weight
+        )
+        parts[name] = torch.stack([window_loss.detach().sum(), wanted.flatten(1).any(dim=1).sum()])
         if name in predictions.gaussians and config.train.distribution_weight:
-            around_mean = predictions.gaussians[name]
+            mixture = predictions.gaussians[name]
             shift = (predictions.mean[name] - predictions.mean[name].detach())[..., None]
-            likely = type(around_mean)(around_mean.weight, around_mean.centre - shift, around_mean.spread)
-            doubt = torch.where(wanted, -likely.log_likelihood(truth), 0.0)
-            each = each + config.train.distribution_weight * _mean(doubt, wanted)
-        for told in predictions.told if name == "riverflow" else ():
-            each = each + config.train.memory_weight * _of_memory(told, batch, config.data.warm_up_days, share)
-        total = total + weights[name] * each.mean()
-    if predictions.contrast is not None:
-        total = total + model.contrastive_weight * predictions.contrast
+            detached_mixture = type(mixture)(mixture.weight, mixture.centre - shift, mixture.spread)
+            negative_log_likelihood = torch.where(wanted, -detached_mixture.log_likelihood(truth), 0.0)
+            window_loss = window_loss + config.train.distribution_weight * _mean_over_targets(
+                negative_log_likelihood, wanted
+            )
+        for prediction in predictions.lstm_predictions if name == "riverflow" else ():
+            window_loss = window_loss + config.train.lstm_loss_weight * _lstm_error(
+                prediction, batch, config.data.warm_up_days, flow_weight
+            )
+        total = total + weights[name] * window_loss.mean()
+    if predictions.contrastive_loss is not None:
+        total = total + model.contrastive_weight * predictions.contrastive_loss
     return total, parts
 
 
-def _squared(
-    name: str, mean: Float[Tensor, "B T S F"], around: Gaussians | None, batch: Batch, wanted: Tensor, share: float
+def _squared_error(
+    name: str,
+    mean: Float[Tensor, "B T S F"],
+    mixture: GaussianMixture | None,
+    batch: Batch,
+    wanted: Tensor,
+    flow_weight: float,
 ) -> Float[Tensor, " B"]:
     """Mean squared error of the targets of each window; `share` of it in units of flow, by the mean of its distribution.
 
@@ -63,25 +75,27 @@ def _squared(
     """
     truth = batch.values[name]
     error = torch.where(wanted, mean - truth, 0.0).square() / batch.variance[name][:, None]
-    if share and batch.flow is not None:
-        spread = 0.0 if around is None else around.variance.detach()
-        flow = torch.where(wanted, batch.flow.flow(mean, spread) - batch.flow.flow(truth), 0.0)
-        error = (1 - share) * error + share * flow.square() / batch.flow.variance[:, None]
-    return _mean(error, wanted)
+    if flow_weight and batch.flow_transform is not None:
+        variance = 0.0 if mixture is None else mixture.variance.detach()
+        flow = torch.where(
+            wanted, batch.flow_transform.to_flow(mean, variance) - batch.flow_transform.to_flow(truth), 0.0
+        )
+        error = (1 - flow_weight) * error + flow_weight * flow.square() / batch.flow_transform.variance[:, None]
+    return _mean_over_targets(error, wanted)
 
 
-def _of_memory(told: Told, batch: Batch, warm_up: int, share: float) -> Float[Tensor, " B"]:
+def _lstm_error(prediction: LSTMPrediction, batch: Batch, warm_up: int, flow_weight: float) -> Float[Tensor, " B"]:
     """Squared error of what a memory says, on every observed day that it was not shown."""
-    wanted = batch.observed["riverflow"] & told.asked[..., None]
+    wanted = batch.observed["riverflow"] & prediction.is_target[..., None]
     if wanted.shape[1] > warm_up:
-        wanted = wanted & _late(wanted, warm_up)
-    return _squared("riverflow", told.mean[..., None], None, batch, wanted, share)
+        wanted = wanted & _after_warm_up(wanted, warm_up)
+    return _squared_error("riverflow", prediction.mean[..., None], None, batch, wanted, flow_weight)
 
 
-def _late(wanted: Tensor, warm_up: int) -> Tensor:
+def _after_warm_up(wanted: Tensor, warm_up: int) -> Tensor:
     return (torch.arange(wanted.shape[1], device=wanted.device) >= warm_up)[None, :, None, None]
 
 
-def _mean(values: Tensor, wanted: Tensor) -> Float[Tensor, " B"]:
+def _mean_over_targets(values: Tensor, wanted: Tensor) -> Float[Tensor, " B"]:
     """Mean over the targets of each window, 0 where it has none."""
     return values.flatten(1).sum(dim=1) / wanted.flatten(1).sum(dim=1).clamp(min=1)

@@ -117,10 +117,10 @@ def coverage(quantiles: xr.DataArray, truth: xr.DataArray, share: float) -> xr.D
     References:
         Gneiting, Balabdaoui and Raftery (2007), J. R. Stat. Soc. B 69, 243–268, section 3.
     """
-    return held(quantiles, truth, share).mean("time")
+    return covered(quantiles, truth, share).mean("time")
 
 
-def held(quantiles: xr.DataArray, truth: xr.DataArray, share: float) -> xr.DataArray:
+def covered(quantiles: xr.DataArray, truth: xr.DataArray, share: float) -> xr.DataArray:
     """Whether the interval of `coverage` held the observation (time, ...): 1 or 0, NaN where one of them is not known."""
     ends = [(1 - share) / 2, (1 + share) / 2]
     interval = quantiles.sel(quantile=ends, method="nearest", tolerance=LEVEL_TOLERANCE)

@@ -1,6 +1,6 @@
 """How far long work is: told where it is done, heard by the command line. A call from Python hears nothing.
 
-Beside that, what a user must know of an answer: `remark` logs it in a line.
+Beside that, what a user must know of an answer: `warn_user` logs it in a line.
 """
 
 from __future__ import annotations
@@ -11,56 +11,56 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TypeVar
 
-Hear = Callable[[str, float, float | None, str | None], None]
+ProgressHandler = Callable[[str, float, float | None, str | None], None]
 """What is counted, how much is done, of how much (None where nobody knows), and what else is to be said."""
 Item = TypeVar("Item")
 
 
-def _unheard(what: str, done: float, of: float | None, said: str | None) -> None:
+def _ignore(what: str, done: float, of: float | None, said: str | None) -> None:
     """Nobody listens."""
 
 
 LOG = logging.getLogger("hydromae")
-_remarked: ContextVar[set[str] | None] = ContextVar("remarked", default=None)
-_hear: ContextVar[Hear] = ContextVar("hear", default=_unheard)
+_warned_kinds: ContextVar[set[str] | None] = ContextVar("warned_kinds", default=None)
+_handler: ContextVar[ProgressHandler] = ContextVar("handler", default=_ignore)
 
 
-def tell(what: str, done: float, of: float | None = None, said: str | None = None) -> None:
+def report_progress(what: str, done: float, of: float | None = None, said: str | None = None) -> None:
     """Tell how far work is; at `done == of` it is over. `said` stays until something else is said."""
-    _hear.get()(what, done, of, said)
+    _handler.get()(what, done, of, said)
 
 
-def over() -> None:
+def finish_progress() -> None:
     """Tell that all work is done: what follows, such as a server that waits, takes no bar."""
-    tell("", 1, 1)
+    report_progress("", 1, 1)
 
 
-def telling(what: str) -> Callable[[int, int], None]:
-    """`tell` as what functions with a `watch` call."""
-    return lambda done, of: tell(what, done, of)
+def progress_callback(what: str) -> Callable[[int, int], None]:
+    """`report_progress` as what functions with a `progress` argument call."""
+    return lambda done, of: report_progress(what, done, of)
 
 
-def counted(items: Iterable[Item], what: str, of: int) -> Iterator[Item]:
+def track(items: Iterable[Item], what: str, of: int) -> Iterator[Item]:
     """The items; each is told as done when the next one is asked for."""
-    tell(what, 0, of)
+    report_progress(what, 0, of)
     for done, item in enumerate(items, 1):
         yield item
-        tell(what, done, of)
+        report_progress(what, done, of)
 
 
 @contextmanager
-def heard_by(hear: Hear) -> Iterator[None]:
+def show_progress_with(handler: ProgressHandler) -> Iterator[None]:
     """Whoever is told inside."""
-    before = _hear.set(hear)
+    token = _handler.set(handler)
     try:
         yield
     finally:
-        _hear.reset(before)
+        _handler.reset(token)
 
 
-def remark(kind: str, line: str) -> None:
+def warn_user(kind: str, line: str) -> None:
     """Log a line as a warning of the logger `hydromae`: on stderr, where a program does not say otherwise."""
-    said = _remarked.get()
+    said = _warned_kinds.get()
     if said is None or kind not in said:
         LOG.warning("%s", line)
     if said is not None:
@@ -68,10 +68,10 @@ def remark(kind: str, line: str) -> None:
 
 
 @contextmanager
-def remarked_once() -> Iterator[None]:
+def warn_once() -> Iterator[None]:
     """One remark of a kind and no more, for one question that is answered in many pieces."""
-    before = _remarked.set(set())
+    token = _warned_kinds.set(set())
     try:
         yield
     finally:
-        _remarked.reset(before)
+        _warned_kinds.reset(token)

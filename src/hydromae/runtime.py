@@ -23,7 +23,7 @@ from hydromae.config.schema import Precision
 from hydromae.errors import InputError, first_line
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-X86 = ("x86_64", "amd64")
+X86_MACHINES = ("x86_64", "amd64")
 EMULATED_ISA = ("AVX512_CORE", "AVX512_CORE_VNNI")
 """Instruction sets to which oneDNN can be restricted, and on which it emulates bf16."""
 TENSOR_CORES = (7, 0)
@@ -38,24 +38,26 @@ def pick_device(name: str | torch.device | None = "auto") -> torch.device:
     """
     name = "auto" if name is None else str(name)
     if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if present(kind) and not fault_of(kind)))
-    plain, _, number = name.partition(":")
-    kinds = [kind for kind in ("cpu", "cuda", "mps") if present(kind)]
-    if plain not in kinds or (number and not number.isdecimal()):
+        return torch.device(
+            next(kind for kind in ("cuda", "mps", "cpu") if is_available(kind) and not device_fault(kind))
+        )
+    kind_of_device, _, number = name.partition(":")
+    kinds = [kind for kind in ("cpu", "cuda", "mps") if is_available(kind)]
+    if kind_of_device not in kinds or (number and not number.isdecimal()):
         known = ", ".join(kinds)
         raise InputError(f"device '{name}': not on this machine, which has {known}; name one of them, or auto")
-    if fault := fault_of(plain):
+    if fault := device_fault(kind_of_device):
         raise InputError(f"device '{name}': fails ({fault}); install a torch that is built for it, or use --device cpu")
     return torch.device(name)
 
 
-def present(kind: str) -> bool:
+def is_available(kind: str) -> bool:
     """Whether torch finds a device of a kind: "cpu", "cuda" or "mps"."""
     return {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}.get(kind, lambda: True)()
 
 
 @cache
-def fault_of(kind: str) -> str | None:
+def device_fault(kind: str) -> str | None:
     """Why a kind of device that torch finds does not compute (a driver or a GPU that this torch was not built for)."""
     try:
         (torch.ones(2, 2, device=kind) @ torch.ones(2, 2, device=kind)).sum().item()
@@ -64,18 +66,18 @@ def fault_of(kind: str) -> str | None:
     return None
 
 
-def fault_lines() -> list[str]:
+def device_fault_lines() -> list[str]:
     """A line for each device that torch finds and that does not compute."""
-    faults = {kind: fault_of(kind) for kind in ("cuda", "mps") if present(kind)}
+    faults = {kind: device_fault(kind) for kind in ("cuda", "mps") if is_available(kind)}
     return [f"device {kind}: fails, and is not used ({fault})" for kind, fault in faults.items() if fault]
 
 
-def widest(device: torch.device) -> torch.dtype:
+def widest_dtype(device: torch.device) -> torch.dtype:
     """The most exact dtype of a device: float64, which MPS lacks."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def precision_named(name: str) -> Precision:
+def parse_precision(name: str) -> Precision:
     """The precision of that name.
 
     Raises:
@@ -87,7 +89,7 @@ def precision_named(name: str) -> Precision:
     raise InputError(f"precision '{name}': there is none of that name; choose among {', '.join(get_args(Precision))}")
 
 
-def pick_precision(asked: Precision, device: torch.device, trained: Precision = "auto") -> Precision:
+def pick_precision(requested: Precision, device: torch.device, trained: Precision = "auto") -> Precision:
     """The precision to compute in: "fp32", "bf16" or "fp16".
 
     Args:
@@ -95,32 +97,34 @@ def pick_precision(asked: Precision, device: torch.device, trained: Precision = 
         trained: What a model that answers was trained in: with "auto", it is used where it is native to the device, else
             fp32. A model trained in "auto" answers in bf16 where that is native.
     """
-    if asked != "auto":
-        return "fp32" if lacks("products", device.type, DTYPES[asked]) else asked
-    wish: Precision = "bf16" if trained == "auto" else trained
-    return "fp32" if shortfalls(wish, device) else wish
+    if requested != "auto":
+        return "fp32" if is_unsupported("products", device.type, DTYPES[requested]) else requested
+    preferred: Precision = "bf16" if trained == "auto" else trained
+    return "fp32" if half_precision_faults(preferred, device) else preferred
 
 
-def shortfalls(precision: Precision, device: torch.device) -> list[str]:
+def half_precision_faults(precision: Precision, device: torch.device) -> list[str]:
     """Why a half precision is not native to a device: that it is emulated, and each operation without a kernel."""
     dtype = DTYPES[precision]
     if dtype == torch.float32:
         return []
-    emulated = emulation(device.type, dtype)
+    emulated = emulation_reason(device.type, dtype)
     return ([emulated] if emulated else []) + [
-        f"no kernel for {name}: {why}" for name, why in missing(dtype, device).items()
+        f"no kernel for {name}: {why}" for name, why in unsupported_operations(dtype, device).items()
     ]
 
 
-def fallback(asked: Precision, device: torch.device, trained: Precision = "auto") -> str | None:
+def fallback_message(requested: Precision, device: torch.device, trained: Precision = "auto") -> str | None:
     """One line that says what `pick_precision` gives where it is not what was wished for, or not native; else None."""
-    used = pick_precision(asked, device, trained)
-    wish: Precision = asked if asked != "auto" else "bf16" if trained == "auto" else trained
-    reasons = shortfalls(wish, device)
+    used = pick_precision(requested, device, trained)
+    preferred: Precision = requested if requested != "auto" else "bf16" if trained == "auto" else trained
+    reasons = half_precision_faults(preferred, device)
     if not reasons:
         return None
     because = (
-        f"{wish} is not native to this device" if asked == "auto" else "as asked for; what has no kernel runs in fp32"
+        f"{preferred} is not native to this device"
+        if requested == "auto"
+        else "as asked for; what has no kernel runs in fp32"
     )
     return f"precision on {device.type}: {used}; {because} ({'; '.join(reasons)})"
 
@@ -128,32 +132,32 @@ def fallback(asked: Precision, device: torch.device, trained: Precision = "auto"
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """The context in which a model computes in a precision; "auto" is what `pick_precision` gives.
 
-    An operation that lacks the precision runs in fp32 inside it (`lacks`).
+    An operation that lacks the precision runs in fp32 inside it (`is_unsupported`).
     """
     dtype = DTYPES[pick_precision(precision, device)]
     if dtype == torch.float32:
         return contextlib.nullcontext()
-    missing(dtype, device)  # probed here, outside the context and whatever else counts operations
+    unsupported_operations(dtype, device)  # probed here, outside the context and whatever else counts operations
     return torch.autocast(device.type, dtype)
 
 
-def lacks(operation: str, kind: str, dtype: torch.dtype) -> bool:
+def is_unsupported(operation: str, kind: str, dtype: torch.dtype) -> bool:
     """Whether an operation of `PROBES` does not run in a dtype on a kind of device, forward and backward."""
-    return dtype.itemsize < 4 and probe(operation, kind, dtype) is not None
+    return dtype.itemsize < 4 and unsupported_reason(operation, kind, dtype) is not None
 
 
-def missing(dtype: torch.dtype, device: torch.device) -> dict[str, str]:
+def unsupported_operations(dtype: torch.dtype, device: torch.device) -> dict[str, str]:
     """The operations that do not run in a half precision on a device, each with the reason."""
-    reasons = {operation: probe(operation, device.type, dtype) for operation in PROBES}
+    reasons = {operation: unsupported_reason(operation, device.type, dtype) for operation in PROBES}
     return {operation: reason for operation, reason in reasons.items() if reason}
 
 
 @cache
-def probe(operation: str, kind: str, dtype: torch.dtype) -> str | None:
+def unsupported_reason(operation: str, kind: str, dtype: torch.dtype) -> str | None:
     """Why an operation does not run in a half precision, tried once on a few zeros; None where it does."""
-    plain = torch.inference_mode(False), torch.enable_grad(), torch.autocast(kind, enabled=False)
+    kind_of_device = torch.inference_mode(False), torch.enable_grad(), torch.autocast(kind, enabled=False)
     try:
-        with plain[0], plain[1], plain[2], warnings.catch_warnings():
+        with kind_of_device[0], kind_of_device[1], kind_of_device[2], warnings.catch_warnings():
             warnings.simplefilter("ignore")  # autocast warns of a dtype that it does not know, and is then fp32
             out = PROBES[operation](torch.device(kind), dtype)
             out.sum().backward()
@@ -164,9 +168,9 @@ def probe(operation: str, kind: str, dtype: torch.dtype) -> str | None:
 
 def _products(device: torch.device, dtype: torch.dtype) -> Tensor:
     """A linear layer under autocast; product, softmax and GELU of values in half precision."""
-    given, weight = (torch.zeros(4, 4, device=device, requires_grad=True) for _ in range(2))
+    inputs, weight = (torch.zeros(4, 4, device=device, requires_grad=True) for _ in range(2))
     with torch.autocast(device.type, dtype):
-        out = functional.linear(given, weight)
+        out = functional.linear(inputs, weight)
     return functional.gelu(torch.matmul(out, out.softmax(dim=-1)))
 
 
@@ -193,7 +197,7 @@ PROBES: dict[str, Callable[[torch.device, torch.dtype], Tensor]] = {
 
 
 @cache
-def emulation(kind: str, dtype: torch.dtype) -> str | None:
+def emulation_reason(kind: str, dtype: torch.dtype) -> str | None:
     """Why a kind of device does not compute natively in a half precision; None where it does."""
     if kind == "cpu":
         native = _cpu_native(dtype)
@@ -217,7 +221,7 @@ def _cpu_native(dtype: torch.dtype) -> bool:
     name = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}[dtype]
     try:
         supported = bool(getattr(torch.ops.mkldnn, name)())
-        if dtype != torch.bfloat16 or platform.machine().lower() not in X86:
+        if dtype != torch.bfloat16 or platform.machine().lower() not in X86_MACHINES:
             return supported
         has_instructions = bool(torch.cpu._is_avx512_bf16_supported())
     except (AttributeError, RuntimeError):  # a torch without oneDNN, or with other names

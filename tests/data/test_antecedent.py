@@ -5,22 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hydromae.batching.antecedent import MEMORIES, antecedent, width
+from hydromae.batching.antecedent import DECAY_DAYS, antecedent_features, antecedent_width
 
 MEAN, SQUARE, SHARE = range(3)
 
 
-def features(held: np.ndarray, start: int, look_back: int, sites: np.ndarray | None = None) -> np.ndarray:
+def features(held: np.ndarray, start: int, antecedent_days: int, sites: np.ndarray | None = None) -> np.ndarray:
     """Site, memory, what, channel."""
-    found = antecedent(held, start, look_back, sites)
-    assert found.shape[1] == width(held.shape[2])
-    return found.reshape(found.shape[0], len(MEMORIES), 3, held.shape[2])
+    found = antecedent_features(held, start, antecedent_days, sites)
+    assert found.shape[1] == antecedent_width(held.shape[2])
+    return found.reshape(found.shape[0], len(DECAY_DAYS), 3, held.shape[2])
 
 
 def test_a_constant_past_has_its_own_mean() -> None:
     found = features(np.full((9000, 2, 1), 3.0, dtype=np.float32), 9000, 9000)
-    for index, memory in enumerate(MEMORIES):
-        more = (memory / MEMORIES[0]) ** 0.5
+    for index, memory in enumerate(DECAY_DAYS):
+        more = (memory / DECAY_DAYS[0]) ** 0.5
         assert found[0, index, :, 0] == pytest.approx([3 * more, 9 * more, 1], rel=1e-4)
 
 

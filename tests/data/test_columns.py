@@ -10,10 +10,10 @@ import pytest
 import xarray as xr
 
 from hydromae.datasets import reader
-from hydromae.datasets.gauges import Gauge, Product, side_by_side
+from hydromae.datasets.gauges import Gauge, Product, concat_gauges
 from hydromae.errors import InputError
 from hydromae.io.dataframe import FrameLayout
-from hydromae.io.names import named
+from hydromae.io.names import parse_column_name
 from hydromae.io.table import from_frame, read_frame
 
 DAYS = pd.date_range("2001-01-01", periods=3)
@@ -112,7 +112,7 @@ def test_what_is_no_variable_stays_so() -> None:
         "station_name",
         "Quality",
     ]
-    assert [name for name in names if named(name) is not None] == []
+    assert [name for name in names if parse_column_name(name) is not None] == []
     from_frame(rivers(riverflow=[1.0] * 6).assign(**dict.fromkeys(names, 1.0)))
 
 
@@ -162,7 +162,7 @@ def test_an_answer_holds_what_the_second_column_said(tmp_path: Path) -> None:
     whole = layout.to_dataset(answer, record)
     np.testing.assert_allclose(whole["riverflow"].sel(catchment=2), [0.5, 0.5, 7.0], rtol=1e-6)
     given.to_csv(tmp_path / "a.csv", index=False)
-    asked = reader.question(tmp_path / "a.csv", as_text=True)
+    asked = reader.read_for_prediction(tmp_path / "a.csv", as_text=True)
     assert isinstance(asked.layout, FrameLayout)
     text = asked.layout.restore(answer, asked.record)
     assert text["discharge_spec"].tolist() == ["1.0", "0.5", "1.0", "0.5", "1.0", "7.0"]
@@ -204,7 +204,7 @@ def test_gauges_of_a_product_have_the_best_series_that_holds_a_value() -> None:
         "precipitation": (("rain_a", "mm day-1"), ("rain_b", "mm day-1")),
     }
     product = Product("x", "y", columns, lambda path: True, lambda path: held[1][0], lambda folder: None)
-    raw = side_by_side(held, product, "here")
+    raw = concat_gauges(held, product, "here")
     xr.testing.assert_equal(raw["precipitation"], xr.ones_like(raw["precipitation"]))
     assert raw["precipitation"].attrs["processing"].startswith("read from rain_b for 2")
     np.testing.assert_array_equal(raw["vol"].sel(catchment=2), [5.0, 6.0, 7.0])

@@ -13,11 +13,11 @@ from explored import small_country
 from hydromae.cli import main
 from hydromae.datasets import reader
 from hydromae.evaluate.benchmark import run_protocol
-from hydromae.io.credits import MAP_CREDITS, credit_of, credits_in
+from hydromae.io.credits import MAP_CREDITS, credit_line, list_credits
 from hydromae.preprocess.prepare import prepare
 from hydromae.report.page import write_report
 from hydromae.store.scaling import Scaling
-from hydromae.store.zarr_store import load_store, source_of, write_store
+from hydromae.store.zarr_store import describe_source, load_store, write_store
 from hydromae.virtual import virtual_catchments
 from hydromae.virtual.downloads import LAYOUTS
 from synthetic import rivers
@@ -32,9 +32,9 @@ def virtual() -> xr.Dataset:
 
 
 def test_a_credit_is_what_the_attributes_say() -> None:
-    assert credit_of(OWN) == "Office of Rivers; CC-BY 4.0"
-    assert credit_of({"source": "a", "references": "a", "institution": " "}) == "a"
-    assert credit_of({"title": "Mine", "source": 3}) == ""
+    assert credit_line(OWN) == "Office of Rivers; CC-BY 4.0"
+    assert credit_line({"source": "a", "references": "a", "institution": " "}) == "a"
+    assert credit_line({"title": "Mine", "source": 3}) == ""
 
 
 @pytest.mark.parametrize(("own", "credit"), [(OWN, "Office of Rivers; CC-BY 4.0"), ({"title": "Mine"}, None)])
@@ -42,8 +42,8 @@ def test_a_report_credits_whoever_made_the_data_or_nobody(own: dict, credit: str
     rivers(3, 60, seed=5).assign_attrs(own).to_netcdf(tmp_path / "mine.nc", engine="h5netcdf")
     prepare(tmp_path / "mine.nc", tmp_path / "mine.zarr", training_period=("2001-01-01", "2001-01-31"))
     record = load_store(tmp_path / "mine.zarr")
-    assert credits_in(record) == ([credit] if credit else [])
-    assert small_country(record).overview()["sources"] == credits_in(record)
+    assert list_credits(record) == ([credit] if credit else [])
+    assert small_country(record).overview()["sources"] == list_credits(record)
     found = run_protocol(None, record, ("2001-02-01", "2001-02-28"), ("simulate",), 30, True, {})
     page = write_report(found, None, tmp_path / "page.html", title="Mine", model_card={}).read_text(encoding="utf-8")
     assert "CAMELS" not in page and page.count("<dt>data</dt>") == (1 if credit else 0)
@@ -54,7 +54,7 @@ def test_a_table_says_it_by_its_attributes() -> None:
     frame = pd.DataFrame({"date": ["2001-01-01"], "catchment": [1], "riverflow": [1.0]})
     assert reader.read(frame).attrs == {}
     frame.attrs = {"source": "Office of Rivers", "units": "mm/day", "license": ["none"]}
-    assert credits_in(reader.read(frame)) == ["Office of Rivers"]
+    assert list_credits(reader.read(frame)) == ["Office of Rivers"]
 
 
 @pytest.mark.parametrize(
@@ -78,12 +78,12 @@ def test_files_of_a_product_are_its_own_unless_they_were_invented(
 def test_a_store_of_several_sources_names_each_once(virtual: xr.Dataset, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"a")
     sources = [
-        source_of(tmp_path / "a", credit=one) for one in (MAP_CREDITS["CHESS"], "", "Mine", MAP_CREDITS["CHESS"])
+        describe_source(tmp_path / "a", credit=one) for one in (MAP_CREDITS["CHESS"], "", "Mine", MAP_CREDITS["CHESS"])
     ]
     record = virtual[["riverflow"]].astype(np.float32)
     write_store(record, tmp_path / "s.zarr", scaling=Scaling.fit(record, ("2001-01-01", "2001-01-31")), sources=sources)
     stored = load_store(tmp_path / "s.zarr")
     assert (
-        credits_in(stored) == [MAP_CREDITS["CHESS"], "Mine"]
+        list_credits(stored) == [MAP_CREDITS["CHESS"], "Mine"]
         and stored.attrs["source"] == f"{MAP_CREDITS['CHESS']}; Mine"
     )

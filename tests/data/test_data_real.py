@@ -7,7 +7,7 @@ import xarray as xr
 
 from hydromae.datasets import camels_gb, derived, evaporation, haduk, land, reader
 from hydromae.io import attributes
-from hydromae.io.conventions import positions
+from hydromae.io.conventions import with_positions
 from hydromae.preprocess.national import MapMaker
 
 pytestmark = pytest.mark.real
@@ -98,7 +98,7 @@ def test_every_attribute_row_of_the_catalogue_is_read(real_data):
     known = np.isfinite(catalogue["centroid_easting"].values)
     assert known.sum() == 464
     # positions worked out from latitude and longitude agree with the catalogue's own to a few metres
-    again = positions(catalogue.drop_vars(["easting", "northing"]))
+    again = with_positions(catalogue.drop_vars(["easting", "northing"]))
     apart = np.hypot(again["easting"] - catalogue["easting"], again["northing"] - catalogue["northing"])
     assert float(apart.median()) < 10
 

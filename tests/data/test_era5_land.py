@@ -11,10 +11,10 @@ import xarray as xr
 
 from hydromae.datasets import era5_land
 from hydromae.datasets.reader import read
-from hydromae.datasets.target_grid import Onto
+from hydromae.datasets.target_grid import TargetGrid
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
-from hydromae.io.options import reading_with
+from hydromae.io.options import use_reading_options
 from hydromae.io.value_ranges import PROCESSING
 
 LATITUDE, LONGITUDE = np.round(np.arange(54, 50.9, -0.5), 1), np.round(np.arange(-3, 1.01, 0.5), 1)
@@ -34,7 +34,7 @@ def rain(values: np.ndarray | tuple, times: pd.DatetimeIndex, history: str = "",
 
 def days(data: xr.Dataset, path: Path) -> dict[str, float]:
     data.to_netcdf(path / "x.nc", engine="h5netcdf")
-    record = era5_land.read(path / "x.nc", Onto(GRID))["precipitation"]
+    record = era5_land.read(path / "x.nc", TargetGrid(GRID))["precipitation"]
     return {
         str(day)[:10]: round(float(value), 4) for day, value in zip(record["time"].values, record[:, 0], strict=True)
     }
@@ -64,9 +64,9 @@ def test_a_sum_whose_day_nothing_says_is_refused_with_the_option_that_does(tmp_p
     for times, history in ((OWN, ""), (AFTER, ""), (AFTER, "fetched by the daily job")):
         with pytest.raises(InputError, match=r"one value a day, at 00:00.*--daily-sums day-before .* or same-day"):
             days(rain(SUMS, times, history), tmp_path)
-    with reading_with(daily_sums="same-day"):
+    with use_reading_options(daily_sums="same-day"):
         assert days(rain(SUMS, OWN), tmp_path) == RIGHT
-    with reading_with(daily_sums="day-before"):
+    with use_reading_options(daily_sums="day-before"):
         assert days(rain(SUMS, AFTER), tmp_path) == RIGHT
     with pytest.raises(InputError, match=r"no value at 00:00.*--daily-sums same-day"):
         days(rain(SUMS, OWN + pd.Timedelta("12h")), tmp_path)

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 import torch
 
-from hydromae.batching.record_arrays import VARIANCE_FLOOR, neighbour_groups, record_of
-from hydromae.batching.shared_arrays import Shared, held_in
-from hydromae.batching.windows import batch_of
+from hydromae.batching.record_arrays import VARIANCE_FLOOR, neighbour_groups, to_record_arrays
+from hydromae.batching.shared_arrays import SharedFolder, materialize
+from hydromae.batching.windows import cut_batch
 from hydromae.config.presets import PRESETS
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
@@ -60,42 +60,42 @@ def test_the_real_catchments_and_the_shipped_land_make_76_groups_and_94_patches(
 
 
 def test_values_stand_at_their_day_and_catchment() -> None:
-    record = record_of(catchments(5, 40), config_of("rivers"), SCALING)
+    record = to_record_arrays(catchments(5, 40), config_of("rivers"), SCALING)
     assert record.days[0] == np.datetime64("2000-01-01", "D").astype(int) and len(record.days) == 40
     assert record.values["riverflow"].shape == (40, 5, 1) and record.values["weather"].shape == (40, 5, 3)
     assert record.values["riverflow"][7, 3, 0] == 3007.0
     assert record.values["weather"][7, 3].tolist() == [3007.25, 3007.5, 3007.75]
     assert record.values["riverflow"].dtype == np.float32
-    series = record.places["series"]
+    series = record.site_metadata["series"]
     assert series.position[0, 2, 0].tolist() == [7.5, 1.5], "easting and northing in km"
-    assert series.traits[0, 2, 0, 7] == 72.0 and series.known.all()
+    assert series.static_attributes[0, 2, 0, 7] == 72.0 and series.is_known.all()
 
 
 def test_a_variable_that_is_absent_is_unobserved() -> None:
     dataset = catchments().drop_vars(["potential_evaporation", "bfihost"])
     dataset["latitude"][1] = np.nan
-    record = record_of(dataset, config_of("rivers"), SCALING)
+    record = to_record_arrays(dataset, config_of("rivers"), SCALING)
     assert np.isnan(record.values["weather"][..., 2]).all() and np.isfinite(record.values["weather"][..., :2]).all()
-    known = record.places["series"].known[0, :, 0]
+    known = record.site_metadata["series"].is_known[0, :, 0]
     assert known[:, 10].tolist() == [False] * 5 and known[:, 0].tolist() == [True, False, True, True, True]
-    assert torch.isfinite(record.places["series"].traits).all()
+    assert torch.isfinite(record.site_metadata["series"].static_attributes).all()
 
 
 def test_groups_lay_catchments_into_slots() -> None:
-    record = record_of(national(5), config_of("base", vector_patch_size=2), SCALING, GRID)
+    record = to_record_arrays(national(5), config_of("base", vector_patch_size=2), SCALING, GRID)
     for site, group in enumerate(record.groups):
         for slot, catchment in enumerate(group):
             value = record.values["riverflow"][3, site, slot]
             if catchment < 0:
-                assert np.isnan(value) and not record.places["series"].present[0, site, slot]
-                assert not record.places["series"].known[0, site, slot].any()
+                assert np.isnan(value) and not record.site_metadata["series"].valid[0, site, slot]
+                assert not record.site_metadata["series"].is_known[0, site, slot].any()
             else:
                 assert value == 1000.0 * catchment + 3
-                assert record.places["series"].position[0, site, slot, 0] == 1.5 + 3 * catchment
+                assert record.site_metadata["series"].position[0, site, slot, 0] == 1.5 + 3 * catchment
 
 
 def test_cells_land_in_the_right_pixel_of_the_right_patch() -> None:
-    record = record_of(national(), config_of("base", vector_patch_size=2), SCALING, GRID)
+    record = to_record_arrays(national(), config_of("base", vector_patch_size=2), SCALING, GRID)
     assert record.patches.tolist() == [0, 1, 2, 3, 4], "the sea in the north east is no site"
     assert record.values["precipitation"].shape == (12, 5, 16) and record.values["precipitation"].dtype == np.float16
     for patch in range(5):
@@ -104,9 +104,9 @@ def test_cells_land_in_the_right_pixel_of_the_right_patch() -> None:
             flat = (south + pixel // 4) * 12 + west + pixel % 4
             assert record.values["precipitation"][5, patch, pixel] == flat
             assert record.values["temperature"][5, patch, pixel] == flat + 200
-    assert record.places["map"].position[0, 4, 0].tolist() == [6.0, 6.0], "the middle of patch 4 [km]"
-    assert record.laid is not None
-    patch, pixel, inside = record.laid
+    assert record.site_metadata["map"].position[0, 4, 0].tolist() == [6.0, 6.0], "the middle of patch 4 [km]"
+    assert record.cell_layout is not None
+    patch, pixel, inside = record.cell_layout
     back = record.values["precipitation"][0, patch, pixel]
     assert np.array_equal(back, national()["precipitation"].values[0, inside])
 
@@ -116,9 +116,9 @@ def test_patches_with_land_alone_are_sites_and_have_their_own_positions() -> Non
     dataset = national()
     row, column = np.divmod(dataset["cell"].values, GRID.columns)
     kept = ((row < 4) & (column >= 8)) | ((row >= 4) & (column < 4))
-    record = record_of(dataset.isel(cell=kept), config_of("base", vector_patch_size=2), SCALING, GRID)
+    record = to_record_arrays(dataset.isel(cell=kept), config_of("base", vector_patch_size=2), SCALING, GRID)
     assert record.patches.tolist() == [2, 3] and record.values["temperature"].shape == (12, 2, 16)
-    assert record.places["map"].position[0, :, 0].tolist() == [[10.0, 2.0], [2.0, 6.0]]
+    assert record.site_metadata["map"].position[0, :, 0].tolist() == [[10.0, 2.0], [2.0, 6.0]]
 
 
 def test_float16_keeps_scaled_maps_to_a_thousandth() -> None:
@@ -126,9 +126,9 @@ def test_float16_keeps_scaled_maps_to_a_thousandth() -> None:
     dataset["temperature"] = dataset["temperature"] * 0 + np.random.default_rng(0).normal(
         size=(12, dataset.sizes["cell"])
     )
-    record = record_of(dataset, config_of("base", vector_patch_size=2), SCALING, GRID)
-    assert record.laid is not None
-    patch, pixel, inside = record.laid
+    record = to_record_arrays(dataset, config_of("base", vector_patch_size=2), SCALING, GRID)
+    assert record.cell_layout is not None
+    patch, pixel, inside = record.cell_layout
     back = record.values["temperature"][:, patch, pixel].astype(np.float64)
     truth = dataset["temperature"].values[:, inside]
     assert np.abs(back - truth).max() <= 2**-11 * np.abs(truth).max()
@@ -137,7 +137,7 @@ def test_float16_keeps_scaled_maps_to_a_thousandth() -> None:
 def test_sea_and_gaps_in_a_map_are_unobserved() -> None:
     dataset = national().isel(cell=slice(1, None))  # the cell in the south west is sea
     dataset["temperature"][3, 10] = np.nan
-    record = record_of(dataset, config_of("base", vector_patch_size=2), SCALING, GRID)
+    record = to_record_arrays(dataset, config_of("base", vector_patch_size=2), SCALING, GRID)
     assert np.isnan(record.values["temperature"][:, 0, 0]).all()
     assert np.isnan(record.values["temperature"]).sum() == 12 + 1
 
@@ -146,7 +146,7 @@ def test_footprints_point_to_the_cells_above_the_catchment() -> None:
     dataset = national()
     dataset["catchment-area"] = ("catchment", np.array([1.0, np.nan, 5.0, 1.0]))
     config = config_of("base", vector_patch_size=2)
-    record = record_of(dataset, config, SCALING, GRID)
+    record = to_record_arrays(dataset, config, SCALING, GRID)
     assert record.cells is not None
     above = record.values["precipitation"][0][record.cells.patch.numpy(), record.cells.pixel.numpy()]
     owner = record.groups.ravel()[record.cells.slot.numpy()]
@@ -164,7 +164,7 @@ def test_a_centroid_moves_the_footprint_where_it_is_known() -> None:
         centroid_easting=("catchment", [4500.0, np.nan, np.nan, np.nan]),
         centroid_northing=("catchment", [2500.0, np.nan, np.nan, np.nan]),
     )
-    record = record_of(dataset, config_of("base", vector_patch_size=2), SCALING, GRID)
+    record = to_record_arrays(dataset, config_of("base", vector_patch_size=2), SCALING, GRID)
     assert record.cells is not None
     above = record.values["precipitation"][0][record.cells.patch.numpy(), record.cells.pixel.numpy()]
     owner = record.groups.ravel()[record.cells.slot.numpy()]
@@ -174,19 +174,19 @@ def test_a_centroid_moves_the_footprint_where_it_is_known() -> None:
 def test_a_record_without_maps_or_without_land_patches_can_be_laid() -> None:
     config = config_of("base", vector_patch_size=2)
     for dataset in (national().drop_dims("cell"), national().isel(cell=slice(0, 3))):
-        record = record_of(dataset, config, SCALING, GRID)
+        record = to_record_arrays(dataset, config, SCALING, GRID)
         assert record.values["precipitation"].shape == (12, 1, 16) and np.isnan(record.values["precipitation"]).all()
         assert record.cells is None and len(record.patches) == 0
 
 
 def test_variance_of_a_catchment_over_training_days() -> None:
     config = config_of("rivers")
-    assert config.train.catchment_variance
-    record = record_of(catchments(3, 40), config, SCALING)
+    assert config.train.nse_loss
+    record = to_record_arrays(catchments(3, 40), config, SCALING)
     # 30 consecutive numbers have the variance (30² − 1) / 12
     assert record.variance["riverflow"][:, 0] == pytest.approx([899 / 12 + VARIANCE_FLOOR] * 3, rel=1e-4)
     assert (record.variance["weather"] == 1).all()
-    plain = record_of(catchments(3), replace(config, train=PRESETS["base"].train), SCALING)
+    plain = to_record_arrays(catchments(3), replace(config, train=PRESETS["base"].train), SCALING)
     assert (plain.variance["riverflow"] == 1).all()
 
 
@@ -194,71 +194,71 @@ def test_variance_of_flow_is_of_training_days() -> None:
     config = config_of("rivers")
     scaling = Scaling({**SCALING.variables, "riverflow": VariableScaling("root", 1.0, 2.0)})
     held = catchments(3, 40)
-    assert config.train.flow_share
-    natural = record_of(held, config, scaling).flow
+    assert config.train.flow_loss_weight
+    natural = to_record_arrays(held, config, scaling).flow_transform
     assert natural is not None and natural.mean.tolist() == [1.0] and natural.std.tolist() == [2.0]
     expected = held["riverflow"].values[:30].astype(np.float64).var(axis=0) + VARIANCE_FLOOR
     assert natural.variance[0, :, 0].tolist() == pytest.approx(expected, rel=1e-3)
-    cut = batch_of(record_of(held, config, scaling), np.array([0, 5]), 4, np.array([[2], [0]])).flow
+    cut = cut_batch(to_record_arrays(held, config, scaling), np.array([0, 5]), 4, np.array([[2], [0]])).flow_transform
     assert cut is not None and torch.equal(cut.variance[:, 0], natural.variance[0, [2, 0]]) and cut.std.shape == (2,)
-    assert record_of(held, config.having(train={"flow_share": 0.0}), scaling).flow is None
+    assert to_record_arrays(held, config.having(train={"flow_loss_weight": 0.0}), scaling).flow_transform is None
 
 
 def test_a_catchment_without_training_days_has_the_variance_one() -> None:
     dataset = catchments(2, 40)
     dataset["riverflow"][:30, 1] = np.nan
-    assert record_of(dataset, config_of("rivers"), SCALING).variance["riverflow"][1, 0] == 1.0
+    assert to_record_arrays(dataset, config_of("rivers"), SCALING).variance["riverflow"][1, 0] == 1.0
 
 
 def test_an_unknown_position_is_refused() -> None:
     dataset = catchments()
     dataset["easting"][2] = dataset["latitude"][2] = np.nan
     with pytest.raises(InputError, match="catchment c2: its position is unknown"):
-        record_of(dataset, config_of("rivers"), SCALING)
+        to_record_arrays(dataset, config_of("rivers"), SCALING)
     bare = catchments().drop_vars(["easting", "northing", "latitude", "longitude"])
     with pytest.raises(InputError, match="does not say where its catchments are"):
-        record_of(bare, config_of("rivers"), SCALING)
+        to_record_arrays(bare, config_of("rivers"), SCALING)
 
 
 def test_span_of_a_period() -> None:
-    record = record_of(catchments(2, 40), config_of("rivers"), SCALING)
-    assert record.span(("2000-01-03", "2000-01-10")) == (2, 9)
-    assert record.span(("1990-01-01", "2030-01-01")) == (0, 39)
-    first, last = record.span(("1990-01-01", "1991-01-01"))
+    record = to_record_arrays(catchments(2, 40), config_of("rivers"), SCALING)
+    assert record.day_range(("2000-01-03", "2000-01-10")) == (2, 9)
+    assert record.day_range(("1990-01-01", "2030-01-01")) == (0, 39)
+    first, last = record.day_range(("1990-01-01", "1991-01-01"))
     assert last < first
-    first, last = record.span(("2010-01-01", "2011-01-01"))
+    first, last = record.day_range(("2010-01-01", "2011-01-01"))
     assert last < first
 
 
-def shared(folder: Path, lays: bool = True, cached: bool = True) -> Shared:
-    return Shared(folder / "record-0", lays, cached)
+def shared(folder: Path, lays: bool = True, cached: bool = True) -> SharedFolder:
+    return SharedFolder(folder / "record-0", lays, cached)
 
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_shared_values_are_those_in_memory_and_one_process_reads_for_all(tmp_path: Path, cached: bool) -> None:
     """The same batch to the last bit, also where the values themselves are out of reach; the files have no name after it."""
     config, dataset = config_of("base", vector_patch_size=2), national(5, 40)
-    own = record_of(dataset, config, SCALING, GRID)
-    laid = record_of(dataset, config, SCALING, GRID, shared(tmp_path, cached=cached))
+    own = to_record_arrays(dataset, config, SCALING, GRID)
+    laid = to_record_arrays(dataset, config, SCALING, GRID, shared(tmp_path, cached=cached))
     assert {file.name for file in (tmp_path / "record-0").iterdir()} == set(own.values)
     unread = dataset.map(lambda held: held * np.nan if "time" in held.dims else held)
-    mapped = record_of(unread, config, SCALING, GRID, shared(tmp_path, False, cached))
+    mapped = to_record_arrays(unread, config, SCALING, GRID, shared(tmp_path, False, cached))
     shared(tmp_path).remove()
     assert list(tmp_path.iterdir()) == []
-    for name, value in batch_of(own, np.array([3, 20]), 6).values.items():
+    for name, value in cut_batch(own, np.array([3, 20]), 6).values.items():
         for record in (laid, mapped):
             assert not record.values[name].flags.writeable and record.values[name].dtype == own.values[name].dtype
-            assert torch.equal(batch_of(record, np.array([3, 20]), 6).values[name], value)
+            assert torch.equal(cut_batch(record, np.array([3, 20]), 6).values[name], value)
             assert np.array_equal(record.variance[name], own.variance[name])
 
 
 def test_what_an_earlier_start_laid_is_never_taken(tmp_path: Path) -> None:
     """A start that was killed left its files: the next lays its own, of the same shape, and whoever maps the old keeps it."""
     config, dataset = config_of("base", vector_patch_size=2), national(5, 40)
-    old = record_of(dataset, config, SCALING, GRID, shared(tmp_path))
+    old = to_record_arrays(dataset, config, SCALING, GRID, shared(tmp_path))
     before = old.values["temperature"].copy()
     warmer = dataset.assign(temperature=dataset["temperature"] + 100)
-    new = record_of(warmer, config, SCALING, GRID, shared(tmp_path))
+    new = to_record_arrays(warmer, config, SCALING, GRID, shared(tmp_path))
     assert np.array_equal(old.values["temperature"], before, equal_nan=True)
     seen = np.isfinite(before)
     assert (new.values["temperature"][seen] > before[seen]).all()
@@ -275,7 +275,7 @@ def test_cache_images_brings_all_of_it_into_memory_and_without_it_only_what_is_a
     for cached in (True, False):
         place = shared(tmp_path, cached=cached)
         blocks = (np.full((512, sites, pixels), number, np.float16) for number in range(4))
-        held = held_in(place, f"cached-{cached}", (days, sites, pixels), np.float16, blocks)
+        held = materialize(place, f"cached-{cached}", (days, sites, pixels), np.float16, blocks)
         if cached:
             assert resident(f"cached-{cached}") == held.nbytes == days * sites * pixels * 2
         else:
@@ -287,4 +287,4 @@ def test_cache_images_brings_all_of_it_into_memory_and_without_it_only_what_is_a
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "record-0").write_text("")
     with pytest.raises(InputError, match=r"record-0.*cannot be written or read.*; make room there$"):
-        record_of(national(5, 40), config_of("base", vector_patch_size=2), SCALING, GRID, shared(tmp_path))
+        to_record_arrays(national(5, 40), config_of("base", vector_patch_size=2), SCALING, GRID, shared(tmp_path))

@@ -15,7 +15,7 @@ from hydromae.datasets import reader
 from hydromae.errors import InputError
 from hydromae.io import attributes as nrfa
 from hydromae.io import table
-from hydromae.io.csv_parquet import dialect_of, read_text
+from hydromae.io.csv_parquet import detect_dialect, read_csv_as_text
 from hydromae.io.dataframe import FrameLayout
 from hydromae.io.names import quantile_suffix
 from hydromae.io.write import write_answer
@@ -41,13 +41,13 @@ def answered(record: xr.Dataset) -> xr.Dataset:
 
 def ask(file: Path, out: Path, **options: str) -> pd.DataFrame | xr.Dataset:
     """What the command line does with a file, with the stand-in for a model; the answer as it is read from its file."""
-    question = reader.question(file, as_text=out.suffix == ".csv", **options)
+    question = reader.read_for_prediction(file, as_text=out.suffix == ".csv", **options)
     is_table = out.suffix in (".csv", ".parquet")
     form = question.layout.to_frame if is_table else question.layout.to_dataset
     write_answer(form(answered(question.record), question.record), out, question.dialect)
     if out.suffix == ".parquet":
         return pd.read_parquet(out)
-    return read_text(out, dialect_of(out)) if is_table else table.open_file(out)
+    return read_csv_as_text(out, detect_dialect(out)) if is_table else table.open_netcdf(out)
 
 
 def ask_python(frame: pd.DataFrame) -> pd.DataFrame:
@@ -106,7 +106,7 @@ def test_a_wide_csv_says_its_units_or_is_asked_for_them(tmp_path: Path) -> None:
     lines = [line.split(",") for line in (tmp_path / "a.csv").read_text().splitlines()]
     assert lines[0] == header
     assert lines[1] == ["1/2/2009", "1.5", "2.0", "x", "1.5", "1.5", "1.5", "0", "1.0", "2.0", "4.0", "1"]
-    record = reader.question(tmp_path / "q.csv", units="mm/day").record
+    record = reader.read_for_prediction(tmp_path / "q.csv", units="mm/day").record
     assert record["catchment"].values.tolist() == ["01013500", "2"]
     assert [str(day)[:10] for day in record["time"].values] == ["2009-02-01", "2009-02-02"]
     (tmp_path / "q.csv").write_text("time,1 [l]\n2009-02-01,1.5\n")
@@ -157,7 +157,7 @@ def test_names_match_whatever_their_type(tmp_path: Path) -> None:
             np.testing.assert_allclose(record["riverflow"].values, [[2.0, 1.0]])
     both = pd.DataFrame({"id": ["0123", "123"], "catchment-area": [1.0, 2.0]}).set_index("id")
     frame = pd.DataFrame({"date": "2009-01-01", "catchment": ["0123", "00123"], "riverflow": 1.0})
-    areas = table.from_frame(frame, nrfa.of_frame(both))["catchment-area"].values
+    areas = table.from_frame(frame, nrfa.attributes_from_frame(both))["catchment-area"].values
     np.testing.assert_array_equal(areas, [1.0, np.nan])
 
 
@@ -242,11 +242,11 @@ def test_quantiles_have_one_name_each() -> None:
 def test_a_folder_is_read_as_prepare_reads_it(tmp_path: Path) -> None:
     (tmp_path / "my.csv").write_text("date,catchment,riverflow\n2009-01-01,5,\n2009-01-02,5,1.5\n")
     (tmp_path / "my_attributes.csv").write_text("id,latitude,longitude\n5,51,-1\n")
-    question = reader.question(tmp_path)
+    question = reader.read_for_prediction(tmp_path)
     assert isinstance(question.layout, FrameLayout) and question.record["latitude"].item() == 51.0
     (tmp_path / "other.csv").write_text("date,catchment,riverflow\n2009-01-01,5,\n")
     with pytest.raises(InputError, match=r"2 files match \*\.csv"):
-        reader.question(tmp_path)
+        reader.read_for_prediction(tmp_path)
 
 
 # ---------------------------------------------------------------- Python and the command line, in every container

@@ -13,7 +13,7 @@ import xarray as xr
 
 from hydromae.cli import main
 from hydromae.errors import InputError
-from hydromae.io.credits import credits_in
+from hydromae.io.credits import list_credits
 from hydromae.preprocess.prepare import prepare
 from hydromae.store.zarr_store import grid_of, load_store, sources_of
 from hydromae.virtual.downloads import nrfa_csv
@@ -87,7 +87,7 @@ def test_maps_and_gauges_become_a_national_store(folder: Path, capsys: pytest.Ca
     assert "soil_moisture" not in record and "derived" not in record["precipitation"].attrs
     files = {source["file"] for source in sources_of(record)}
     assert {"raw", "chess-met_tas_gb_1km_daily_20210101-20210103.nc", "era5-land_pev_202101.nc"} < files
-    whose = [credit.partition(":")[0] for credit in credits_in(record)]
+    whose = [credit.partition(":")[0] for credit in list_credits(record)]
     assert sorted(whose) == ["CHESS", "ERA5-Land", "HadUK-Grid", "NRFA"], "each once"
 
 
@@ -113,7 +113,7 @@ def test_days_at_the_edges_that_only_some_maps_have_are_left_out(folder: Path) -
     late = late.assign_coords(time=late["time"].values + np.timedelta64(3, "D"))
     save(late, folder / "rainfall_hadukgrid_uk_20km_day_later.nc")
     told: list[str] = []
-    record = load_store(prepare(folder, folder.parent / "national.zarr", say=told.append))
+    record = load_store(prepare(folder, folder.parent / "national.zarr", progress=told.append))
     assert [str(day)[:10] for day in record["time"].values] == DAYS
     (line,) = [line for line in told if "at the edges" in line]
     assert "precipitation 2021-01-01 … 2021-01-06" in line and "temperature" not in line
@@ -153,12 +153,12 @@ def test_of_pet_and_peti_of_chess_peti_is_taken(folder: Path) -> None:
         demand[name] = xr.full_like(demand[name], amount).assign_attrs(units="mm/day")
         save(demand, folder / f"chess-pe_{name}.nc")
     told: list[str] = []
-    record = load_store(prepare(folder, folder.parent / "national.zarr", say=told.append))
+    record = load_store(prepare(folder, folder.parent / "national.zarr", progress=told.append))
     np.testing.assert_allclose(record["evaporation"].values, 2.0)
     assert any("potential_evaporation (CHESS peti, not pet, 1 files)" in line for line in told)
     later = xr.load_dataset(folder / "chess-pe_peti.nc", engine="h5netcdf").isel(time=[1, 2])
     save(later, folder / "chess-pe_peti.nc")
-    mixed = load_store(prepare(folder, folder.parent / "mixed.zarr", say=told.append))
+    mixed = load_store(prepare(folder, folder.parent / "mixed.zarr", progress=told.append))
     np.testing.assert_allclose(mixed["evaporation"].values[:, 0], [5, 2, 2])
     assert any("potential_evaporation (CHESS peti and pet, 2 files)" in line for line in told)
 

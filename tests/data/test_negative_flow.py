@@ -12,8 +12,8 @@ import xarray as xr
 from hydromae.cli import main
 from hydromae.errors import InputError
 from hydromae.io import table
-from hydromae.io.options import reading_with
-from hydromae.io.value_ranges import processing_of
+from hydromae.io.options import use_reading_options
+from hydromae.io.value_ranges import processing_notes
 from hydromae.store.zarr_store import load_store
 
 DAYS = pd.date_range("2001-01-01", periods=4)
@@ -45,17 +45,20 @@ def test_what_is_really_negative_is_refused() -> None:
         table.from_frame(frame(precipitation=-0.3))
     with pytest.raises(InputError, match=rf"riverflow has the value -0.3, outside .*{REMEDY}.*on 2001-01-03"):
         table.from_frame(frame(riverflow=-0.3))
-    with reading_with("missing"), pytest.raises(InputError, match=r"precipitation has the value -0.3"):
+    with use_reading_options("missing"), pytest.raises(InputError, match=r"precipitation has the value -0.3"):
         table.from_frame(frame(precipitation=-0.3))
-    with pytest.raises(InputError, match="negative_flow 'zero': is neither refuse nor missing"), reading_with("zero"):
+    with (
+        pytest.raises(InputError, match="negative_flow 'zero': is neither refuse nor missing"),
+        use_reading_options("zero"),
+    ):
         pass
 
 
 def test_negative_flow_is_missing_on_a_word_and_counted() -> None:
-    with reading_with("missing"):
+    with use_reading_options("missing"):
         record = table.from_frame(frame(riverflow=-0.3))
     np.testing.assert_array_equal(record["riverflow"].values[:, 0], [2, 2, np.nan, 2])
-    assert processing_of(record, "x.csv") == ["x.csv: riverflow: 1 negative values are missing"]
+    assert processing_notes(record, "x.csv") == ["x.csv: riverflow: 1 negative values are missing"]
     with pytest.raises(InputError, match=REMEDY):  # the word holds for what was read under it
         table.from_frame(frame(riverflow=-0.3))
 

@@ -14,7 +14,7 @@ from hydromae.datasets.reader import read
 from hydromae.errors import InputError
 from hydromae.io import attributes, table
 from hydromae.io.attribute_ranges import check_attribute
-from hydromae.io.memory import attributes_of
+from hydromae.io.memory import read_attributes
 from hydromae.store.scaling import Scaling
 from hydromae.store.zarr_store import open_store, write_store
 from synthetic import TRAINING, rivers
@@ -55,7 +55,7 @@ def test_a_value_that_nothing_can_have_is_refused_by_every_reader(name, value, l
     with pytest.raises(InputError, match=rf"gauges\.csv: {said}"):
         attributes.read(tmp_path / "gauges.csv")
     with pytest.raises(InputError, match=f"the attributes: {said}"):
-        attributes_of(traits)
+        read_attributes(traits)
     with pytest.raises(InputError, match=f"the attributes: {said}"):
         table.from_dataset(series, traits.to_xarray())
     with pytest.raises(InputError, match=f"the dataset: {said}"):
@@ -105,8 +105,8 @@ def test_codes_that_readers_know_stay_missing():
 
 def test_an_attribute_given_as_text_is_read_or_refused():
     traits = RIVERS[["latitude", "longitude"]].to_dataframe().assign(propwet=["0.3", "", "0.4"])
-    assert attributes.of_frame(traits)["propwet"].values[[0, 2]].tolist() == [0.3, 0.4]
+    assert attributes.attributes_from_frame(traits)["propwet"].values[[0, 2]].tolist() == [0.3, 0.4]
     with pytest.raises(InputError, match="propwet holds '35 %'; write a number, or leave it empty"):
-        attributes_of(traits.assign(propwet=["35 %", "", "0.4"]))
+        read_attributes(traits.assign(propwet=["35 %", "", "0.4"]))
     with pytest.raises(InputError, match="propwet has type"):
         table.from_dataset(RIVERS.assign(propwet=("catchment", ["0.3", "0.3", "0.4"])))

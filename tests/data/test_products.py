@@ -11,11 +11,11 @@ import pytest
 import xarray as xr
 
 from hydromae.cli import main
-from hydromae.datasets.discovery import find
+from hydromae.datasets.discovery import find_product
 from hydromae.datasets.products import PRODUCTS
 from hydromae.datasets.reader import read
 from hydromae.errors import InputError
-from hydromae.preprocess.describe import unmatched
+from hydromae.preprocess.describe import unmatched_lines
 from hydromae.preprocess.prepare import prepare
 from hydromae.store.zarr_store import load_store
 from hydromae.variables import ATTRIBUTES
@@ -135,13 +135,13 @@ def test_caravan_takes_attributes_by_the_number_of_the_nrfa(tmp_path: Path) -> N
     ]
     table, told = tmp_path / "attributes.csv", list[str]()
     pd.DataFrame(rows).to_csv(table, index=False)
-    record = load_store(prepare(tmp_path / "raw", tmp_path / "a.zarr", attributes=table, say=told.append))
+    record = load_store(prepare(tmp_path / "raw", tmp_path / "a.zarr", attributes=table, progress=told.append))
     assert record["catchment"].values.tolist() == ["camelsgb_1001", "camelsgb_39001"]
     assert record["latitude"].values.tolist() == [58.0, 51.0] and not any("of the 2" in line for line in told)
     pd.DataFrame(rows[:1]).to_csv(table, index=False)
     rivers = read(tmp_path / "raw", table)
     assert rivers["dpsbar"].values[0] == 58.0 and np.isnan(rivers["bfihost"].values[1])
-    (line,) = unmatched(rivers, table)
+    (line,) = unmatched_lines(rivers, table)
     assert line.endswith("attributes.csv: has 1 of the 2 catchments; the first it lacks is camelsgb_39001")
     pd.DataFrame(rows[:1]).assign(id=7).to_csv(table, index=False)
     with pytest.raises(InputError, match=r"none of its 2 catchments \(first: camelsgb_1001\) is in the attributes"):
@@ -186,7 +186,7 @@ def test_nrfa_csv_by_hand_with_the_catalogue_beside(tmp_path: Path) -> None:
     np.testing.assert_allclose(flows[[0, 3]], np.array([1.552, 7.232]) * 86.4 / 161.9, rtol=1e-6)
     assert np.isnan(flows[[1, 2]]).all() and record["precipitation"].values[1, 0] == np.float32(1.7)
     assert float(record["bfihost"][0]) == 0.36 and np.isnan(record["propwet"]).all()
-    found = find(tmp_path, PRODUCTS)
+    found = find_product(tmp_path, PRODUCTS)
     assert found is not None
     plan = " ".join(found.plan())
     assert "riverflow (gdf)" in plan and "missing: temperature, potential_evaporation" in plan and "propwet" in plan
@@ -217,7 +217,7 @@ def test_other_series_of_the_nrfa_are_listed_and_change_nothing(
         ),
     )
     xr.testing.assert_identical(read(tmp_path), alone)
-    found = find(tmp_path, PRODUCTS)
+    found = find_product(tmp_path, PRODUCTS)
     assert found is not None and f"not read: 2 files: 1001_{kind}.csv, 1001_{kind}.json" in " ".join(found.plan())
 
 
@@ -329,8 +329,8 @@ def test_a_folder_of_downloads_is_read_past_what_else_lies_there(tmp_path: Path)
     write(place / "__MACOSX" / "._rain.nc", "no NetCDF")
     write(place / "CAMELS GB" / "._hidden.csv", "x")
     write(place / "catalogue.csv", f"id,{','.join(a.name for a in ATTRIBUTES)}\n1001,{','.join(['0.5'] * 11)}\n")
-    found = find(place, PRODUCTS)
-    assert found is not None and len(found.files) == 2 and len(found.twice) == 2
+    found = find_product(place, PRODUCTS)
+    assert found is not None and len(found.files) == 2 and len(found.duplicates) == 2
     plan = " ".join(found.plan())
     assert "held twice, read once: 2 files: copy of it" in plan and "package.json" in plan and "missing" not in plan
     record = load_store(prepare(place, tmp_path / "out.zarr"))
@@ -352,8 +352,8 @@ def test_caravan_in_two_formats_is_read_once_and_the_folder_of_a_source_is_known
     assert read(tmp_path)["riverflow"].values[0, 0] == 1.0
     packed = frame.assign(date=DAYS, streamflow=7.0).set_index("date").to_xarray()
     packed.to_netcdf(tmp_path / "camelsgb" / "camelsgb_1001.nc", engine="h5netcdf")
-    found = find(tmp_path, PRODUCTS)
-    assert found is not None and [file.suffix for file in found.twice] == [".csv"]
+    found = find_product(tmp_path, PRODUCTS)
+    assert found is not None and [file.suffix for file in found.duplicates] == [".csv"]
     assert found.read()["riverflow"].values[0, 0] == 7.0
 
 
@@ -387,7 +387,7 @@ def test_a_table_of_ones_own_is_described_before_it_is_written(tmp_path: Path) -
     frame = pd.DataFrame({"date": DAYS, "catchment": 7, "riverflow": 1.0, "latitude": 52.0, "longitude": -1.0})
     frame.to_csv(tmp_path / "mine.csv", index=False)
     said: list[str] = []
-    prepare(tmp_path, tmp_path / "out.zarr", say=said.append)
+    prepare(tmp_path, tmp_path / "out.zarr", progress=said.append)
     assert said[0].endswith("mine.csv: 1 catchments, 2010-01-01 … 2010-12-31") and said[1] == "uses riverflow"
     assert said[2].startswith("missing: precipitation, temperature, potential_evaporation, minimum-altitude")
 

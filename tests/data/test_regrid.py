@@ -13,7 +13,7 @@ from pyproj import Transformer
 
 from hydromae.datasets import chess as regrid
 from hydromae.datasets import era5_land
-from hydromae.datasets.chess import Onto
+from hydromae.datasets.chess import TargetGrid
 from hydromae.datasets.reader import read
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
@@ -37,7 +37,7 @@ def chess(path: Path, name: str = "precip", units: str = "kg m-2 s-1", scale: fl
 
 
 def test_chess_is_averaged_over_the_cells_that_hold_it(tmp_path: Path) -> None:
-    record = regrid.read_chess(chess(tmp_path / "p.nc"), Onto(GRID, LAND))
+    record = regrid.read_chess(chess(tmp_path / "p.nc"), TargetGrid(GRID, LAND))
     assert record["cell"].values.tolist() == [0, 1, 3, 4] and record["precipitation"].shape == (2, 4)
     first = record["precipitation"].values[0]
     mean = (np.arange(5).sum() * 5 - 0) / 24  # one of 25 is sea
@@ -51,9 +51,11 @@ def test_chess_in_kelvin_and_without_units(tmp_path: Path) -> None:
     warm = xr.load_dataset(chess(tmp_path / "w.nc", "tas", "K"), engine="h5netcdf")
     warm["tas"] = xr.full_like(warm["tas"], 283.15).assign_attrs(units="K")
     warm.to_netcdf(tmp_path / "w.nc", engine="h5netcdf")
-    np.testing.assert_allclose(regrid.read_chess(tmp_path / "w.nc", Onto(GRID, LAND))["temperature"], 10.0, atol=1e-4)
+    np.testing.assert_allclose(
+        regrid.read_chess(tmp_path / "w.nc", TargetGrid(GRID, LAND))["temperature"], 10.0, atol=1e-4
+    )
     with pytest.raises(InputError, match="has no units attribute"):
-        regrid.read_chess(chess(tmp_path / "n.nc", "peti", ""), Onto(GRID, LAND))
+        regrid.read_chess(chess(tmp_path / "n.nc", "peti", ""), TargetGrid(GRID, LAND))
 
 
 def era5(path: Path, column: str, units: str, dim: str = "time") -> Path:
@@ -84,16 +86,16 @@ def plane() -> np.ndarray:
 
 @pytest.mark.parametrize("dim", ["time", "valid_time"])
 def test_rain_of_era5_land_is_the_sum_at_the_midnight_after(tmp_path: Path, dim: str) -> None:
-    record = era5_land.read(era5(tmp_path / "tp.nc", "tp", "m", dim), Onto(GRID, LAND))
+    record = era5_land.read(era5(tmp_path / "tp.nc", "tp", "m", dim), TargetGrid(GRID, LAND))
     days = [str(day)[:10] for day in record["time"].values]
     assert days == ["2010-05-31", "2010-06-01", "2010-06-02"]
     np.testing.assert_allclose(record["precipitation"].values[1], plane(), rtol=1e-4)
-    evaporated = era5_land.read(era5(tmp_path / "pev.nc", "pev", "m", dim), Onto(GRID, LAND))
+    evaporated = era5_land.read(era5(tmp_path / "pev.nc", "pev", "m", dim), TargetGrid(GRID, LAND))
     np.testing.assert_allclose(evaporated["potential_evaporation"].values[1], 0.1 * plane(), rtol=1e-4)
 
 
 def test_temperature_and_soil_of_era5_land_are_means_of_the_day(tmp_path: Path) -> None:
-    warm = era5_land.read(era5(tmp_path / "t.nc", "t2m", "K"), Onto(GRID, LAND))
+    warm = era5_land.read(era5(tmp_path / "t.nc", "t2m", "K"), TargetGrid(GRID, LAND))
     np.testing.assert_allclose(warm["temperature"].values[1], 2.6 * plane() - 273.15, atol=0.01)
     assert [str(day)[:10] for day in warm["time"].values] == ["2010-06-01", "2010-06-02"], "an hour is no day"
     wet = read(era5(tmp_path / "s.nc", "swvl1", "m**3 m**-3"))
@@ -106,7 +108,7 @@ def test_rain_without_midnights_is_refused(tmp_path: Path) -> None:
     noon = xr.load_dataset(file, engine="h5netcdf")
     noon.isel(time=noon["time"].dt.hour.values == 12).to_netcdf(tmp_path / "noon.nc", engine="h5netcdf")
     with pytest.raises(InputError, match="no value at 00:00"):
-        era5_land.read(tmp_path / "noon.nc", Onto(GRID, LAND))
+        era5_land.read(tmp_path / "noon.nc", TargetGrid(GRID, LAND))
 
 
 def hourly_rain(path: Path, amounts: np.ndarray, **attrs: str) -> Path:
@@ -126,16 +128,16 @@ def hourly_rain(path: Path, amounts: np.ndarray, **attrs: str) -> Path:
 def test_rain_of_single_hours_is_told_from_sums_and_summed(tmp_path: Path) -> None:
     amounts = np.random.default_rng(0).gamma(0.3, 0.001, 50)  # two days and two hours
     days = amounts[:48].reshape(2, 24)
-    record = era5_land.read(hourly_rain(tmp_path / "era5.nc", amounts), Onto(GRID, LAND))
+    record = era5_land.read(hourly_rain(tmp_path / "era5.nc", amounts), TargetGrid(GRID, LAND))
     assert [str(day)[:10] for day in record["time"].values] == ["2010-06-01", "2010-06-02"]
     np.testing.assert_allclose(record["precipitation"].values[:, 0], 1000 * days.sum(axis=1), rtol=1e-4)
-    sums = era5_land.read(hourly_rain(tmp_path / "land.nc", np.cumsum(days, axis=1).ravel()), Onto(GRID, LAND))
+    sums = era5_land.read(hourly_rain(tmp_path / "land.nc", np.cumsum(days, axis=1).ravel()), TargetGrid(GRID, LAND))
     np.testing.assert_allclose(sums["precipitation"].values, record["precipitation"].values, rtol=1e-4)
     with pytest.raises(InputError, match=r"amounts of single hours, as ERA5 has, and of no day all 24"):
-        era5_land.read(hourly_rain(tmp_path / "few.nc", amounts[:20]), Onto(GRID, LAND))
+        era5_land.read(hourly_rain(tmp_path / "few.nc", amounts[:20]), TargetGrid(GRID, LAND))
     odd = np.concatenate([np.linspace(0, 0.01, 18), np.linspace(0.01, 0.007, 6)])
     with pytest.raises(InputError, match=r"falls within days by 30% of what it rises"):
-        era5_land.read(hourly_rain(tmp_path / "odd.nc", odd), Onto(GRID, LAND))
+        era5_land.read(hourly_rain(tmp_path / "odd.nc", odd), TargetGrid(GRID, LAND))
 
 
 def test_sums_of_days_stand_at_their_own_day_where_the_file_says_so(tmp_path: Path) -> None:
@@ -143,7 +145,7 @@ def test_sums_of_days_stand_at_their_own_day_where_the_file_says_so(tmp_path: Pa
     midnights = hourly.isel(time=hourly["time"].dt.hour.values == 0)
     for history, first in (("daily_reduce of earthkit", "2010-06-01"), ("GRIB to CF", "2010-05-31")):
         midnights.assign_attrs(history=history).to_netcdf(tmp_path / "days.nc", engine="h5netcdf")
-        record = era5_land.read(tmp_path / "days.nc", Onto(GRID, LAND))
+        record = era5_land.read(tmp_path / "days.nc", TargetGrid(GRID, LAND))
         assert str(record["time"].values[0])[:10] == first and record.sizes["time"] == 3
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from hydromae.io.seed_layout import MISSING, MergedFile, on_grid
+from hydromae.io.seed_layout import MISSING, MergedFile, to_grid
 from hydromae.variables import ATTRIBUTES
 from hydromae.virtual import virtual_record
 from hydromae.virtual.land import land_percent
@@ -21,17 +21,21 @@ def truth():
     return virtual_record(40, 0, "1988-12-20", 24)
 
 
-def names_in(folder):
+def variables_in_file(folder):
     return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_files_are_the_seeds_and_only_those_whose_period_is_touched(seed_folder, seed_604):
     months = {f"{v}_processed/{v}_{month}.h5" for v in MAPS for month in ("1988_12", "1989_01")}
     merged = {f"{v}_train_{first}_2010.h5" for v in MAPS for first in (1970, 1989)}
-    assert names_in(seed_folder) == EVER | months | merged | {"riverflow_evaporation_24catchments_1970_2015.parquet"}
+    assert variables_in_file(seed_folder) == EVER | months | merged | {
+        "riverflow_evaporation_24catchments_1970_2015.parquet"
+    }
     months = {f"{v}_processed/{v}_{month}.h5" for v in MAPS for month in ("2010_12", "2011_01")}
     merged |= {"precipitation_val_2011_2015.h5", "soil_val_2011_2015.h5", "temperature_val_2011_2015.h5"}
-    assert names_in(seed_604) == EVER | months | merged | {"riverflow_evaporation_604catchments_1970_2015.parquet"}
+    assert variables_in_file(seed_604) == EVER | months | merged | {
+        "riverflow_evaporation_604catchments_1970_2015.parquet"
+    }
 
 
 def test_the_default_period_is_the_seeds():
@@ -96,7 +100,7 @@ def test_attributes_have_the_11_columns_and_a_few_gaps(seed_604):
 
 
 def test_on_grid_writes_the_sentinel_for_what_is_not_finite():
-    laid = on_grid(np.array([[1.0, np.nan, np.inf]]), np.array([0, 3, 5]), (2, 3))
+    laid = to_grid(np.array([[1.0, np.nan, np.inf]]), np.array([0, 3, 5]), (2, 3))
     np.testing.assert_array_equal(laid, [[[1, MISSING, MISSING], [MISSING, MISSING, MISSING]]])
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from hydromae.batching.record_arrays import record_of
+from hydromae.batching.record_arrays import to_record_arrays
 from hydromae.cli import main
 from hydromae.config.presets import PRESETS
 from hydromae.datasets.seed import SeedFolder
@@ -84,7 +84,7 @@ def test_94_patches_of_522_and_604_catchments_in_76_groups_of_8(seed_604, tmp_pa
     assert store.sizes["catchment"] == 604 and store.sizes["cell"] == 10083
     grid = grid_of(store)
     assert grid.patch_shape == (29, 18) and grid.land_threshold == 0.5
-    record = record_of(store.load(), PRESETS["base"], scaling_of(store), grid)
+    record = to_record_arrays(store.load(), PRESETS["base"], scaling_of(store), grid)
     assert len(record.patches) == 94 and record.values["temperature"].shape == (4, 94, 100)
     assert record.groups.shape == (76, 8) and (record.groups < 0).sum() == 4 and (record.groups[:-1] >= 0).all()
     # both sides of New Year 2011 come from their own files

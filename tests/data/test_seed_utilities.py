@@ -16,10 +16,10 @@ from hydromae.cli import main
 from hydromae.datasets import reader
 from hydromae.errors import InputError
 from hydromae.io import attributes
-from hydromae.preprocess.fill import fill, filled_in
+from hydromae.preprocess.fill import fill, fill_gaps_linearly
 from hydromae.preprocess.merge import merge
-from hydromae.preprocess.missing import Held, Missing, codes_of, longest_runs
-from hydromae.preprocess.missing_sources import held_in
+from hydromae.preprocess.missing import MissingSummary, VariableSource, codes_of, longest_runs
+from hydromae.preprocess.missing_sources import list_variables
 from hydromae.preprocess.patches import spatial_patches
 from hydromae.preprocess.prepare import prepare_seed
 from hydromae.store.zarr_store import open_store
@@ -159,7 +159,7 @@ def test_runs_go_across_blocks_and_decades():
     def blocks():
         return (codes[first : first + 2] for first in range(0, 7, 2))
 
-    found = Missing.of(Held("riverflow", "series", np.array([7, 8, 9]), days, blocks))
+    found = MissingSummary.of(VariableSource("riverflow", "series", np.array([7, 8, 9]), days, blocks))
     assert found.runs().to_dict("list") == {
         "variable": ["riverflow"] * 3,
         "site": [7, 7, 9],
@@ -174,7 +174,7 @@ def test_runs_go_across_blocks_and_decades():
     }
     assert (told["sites"], told["never_observed"], told["values"], told["missing"]) == (3, 1, 21, 11)
     assert longest_runs([found], 1)["days"].tolist() == [7]
-    sea = Missing.of(Held("temperature", "map", np.array([7, 8, 9]), days, blocks))
+    sea = MissingSummary.of(VariableSource("temperature", "map", np.array([7, 8, 9]), days, blocks))
     told = sea.report()
     assert (told["sites"], told["never_observed"], told["values"], told["missing"]) == (2, 1, 14, 4)
     assert sea.runs()["site"].tolist() == [7, 7]
@@ -202,14 +202,16 @@ def test_missing_in_every_kind_of_source(tiny, tmp_path):
     with h5py.File(tiny / "temperature_processed" / "temperature_2001_01.h5", "r+") as file:
         del file["2001-01-31"]
     counts = {"values": 36, "nan": 1, "sentinel": 1, "infinite": 1, "filled": 0}
-    (held,) = held_in(tiny / "temperature_train_1989_2010.h5")
-    assert Missing.of(held).report()["by_decade"] == {"2000s": counts}
-    (held,) = held_in(tiny / "temperature_processed")
+    (held,) = list_variables(tiny / "temperature_train_1989_2010.h5")
+    assert MissingSummary.of(held).report()["by_decade"] == {"2000s": counts}
+    (held,) = list_variables(tiny / "temperature_processed")
     # a day between two that the months hold, and that none does, is missing in each of 12 cells
-    assert Missing.of(held).report()["by_decade"]["2000s"]["nan"] == 12
-    assert set(Missing.of(held).runs()["first"]) == {"2001-01-31"}
+    assert MissingSummary.of(held).report()["by_decade"]["2000s"]["nan"] == 12
+    assert set(MissingSummary.of(held).runs()["first"]) == {"2001-01-31"}
     store = prepare_seed(tiny, tmp_path / "s.zarr")
-    found = {one.held.variable: one for one in map(Missing.of, held_in(store, ("temperature", "riverflow")))}
+    found = {
+        one.source.variable: one for one in map(MissingSummary.of, list_variables(store, ("temperature", "riverflow")))
+    }
     # the store keeps 11 land cells; cell 0, of 4 % land, is none of them
     assert found["temperature"].report()["by_decade"] == {
         "2000s": counts | {"values": 33, "nan": 1, "sentinel": 0, "infinite": 0}
@@ -220,8 +222,8 @@ def test_missing_in_every_kind_of_source(tiny, tmp_path):
     opened.to_netcdf(tmp_path / "flow.nc", engine="h5netcdf")
     opened.to_zarr(tmp_path / "flow.zarr", zarr_format=3, consolidated=False)
     for path in (tmp_path / "flow.nc", tmp_path / "flow.zarr"):
-        (held,) = held_in(path)
-        assert Missing.of(held).runs().values.tolist() == [["riverflow", 1001, "2001-01-31", "2001-01-31", 1]]
+        (held,) = list_variables(path)
+        assert MissingSummary.of(held).runs().values.tolist() == [["riverflow", 1001, "2001-01-31", "2001-01-31", 1]]
 
 
 def test_missing_refuses(tiny, tmp_path, capsys):
@@ -256,17 +258,17 @@ def test_missing_refuses(tiny, tmp_path, capsys):
 
 def test_gaps_are_filled_in_a_straight_line_up_to_a_length():
     values = np.array([[S, 1.0], [2.0, np.nan], [np.nan, np.inf], [np.nan, np.nan], [8.0, 9.0], [1.0, S]])
-    filled, new = filled_in(values, np.zeros(values.shape, dtype=bool), 2)
+    filled, new = fill_gaps_linearly(values, np.zeros(values.shape, dtype=bool), 2)
     # site 0: 2, 4, 6, 8; site 1: its gap of 3 days stays, and so do the ends
     np.testing.assert_array_equal(filled[:, 0], [S, 2, 4, 6, 8, 1])
     np.testing.assert_array_equal(filled[:, 1], values[:, 1])
     assert new[:, 0].tolist() == [False, False, True, True, False, False] and not new[:, 1].any()
-    filled, new = filled_in(values, np.zeros(values.shape, dtype=bool), 3)
+    filled, new = fill_gaps_linearly(values, np.zeros(values.shape, dtype=bool), 3)
     np.testing.assert_array_equal(filled[:, 1], [1, 3, 5, 7, 9, S])
     # a value that was filled in before is no ground to stand on
     marked = np.zeros(values.shape, dtype=bool)
     marked[4, 0] = True
-    filled, new = filled_in(values, marked, 3)
+    filled, new = fill_gaps_linearly(values, marked, 3)
     np.testing.assert_array_equal(filled[:, 0], [S, 2, 1.75, 1.5, 1.25, 1])
     assert new[2:5, 0].all()
 
@@ -303,7 +305,7 @@ def test_what_was_filled_is_marked_and_comes_back_as_nan(gappy, tmp_path, capsys
         np.testing.assert_array_equal(record["evaporation"].sel(catchment=5).values, [0.5, 0.5, 0.5, np.nan, 0.5])
         # the record of the filled table is that of the table before it was filled
         xr.testing.assert_identical(record, reader.read(gappy))
-    (found,) = map(Missing.of, held_in(out, ("discharge_vol",)))
+    (found,) = map(MissingSummary.of, list_variables(out, ("discharge_vol",)))
     assert found.report()["by_decade"]["2000s"] == {"values": 10, "nan": 3, "sentinel": 0, "infinite": 0, "filled": 2}
     # filled again with more patience: the marks of before stay
     assert fill(out, tmp_path / "more.parquet", 3)["filled"] == {"discharge_vol": 5, "evaporation": 3}

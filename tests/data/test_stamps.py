@@ -19,8 +19,8 @@ from hydromae.datasets.reader import read
 from hydromae.datasets.seed_flow_table import FlowTable
 from hydromae.errors import InputError
 from hydromae.io import table
-from hydromae.io.conventions import daily
-from hydromae.io.timestamps import step_of, whole_days
+from hydromae.io.conventions import to_daily
+from hydromae.io.timestamps import infer_step, to_days
 from records import rain_maps
 
 DAYS = pd.date_range("1999-09-01", periods=40)
@@ -41,7 +41,7 @@ def test_a_rounding_error_before_midnight_is_that_midnight(early: str) -> None:
     stamps = DAYS - pd.Timedelta(early)
     some = DAYS.as_unit("ns") - pd.to_timedelta(np.where(np.arange(40) % 7 == 3, pd.Timedelta(early).value, 0))
     for one in (stamps, some):
-        assert daily(flow(one), "x")["time"].values.tolist() == DAYS.as_unit("ns").to_numpy().tolist()
+        assert to_daily(flow(one), "x")["time"].values.tolist() == DAYS.as_unit("ns").to_numpy().tolist()
         assert table.from_frame(frame(one)).indexes["time"].equals(DAYS)
         written = one.strftime("%Y-%m-%dT%H:%M:%S.%f").tolist()
         assert table.from_frame(frame(written)).indexes["time"].equals(DAYS)
@@ -49,7 +49,7 @@ def test_a_rounding_error_before_midnight_is_that_midnight(early: str) -> None:
 
 @pytest.mark.parametrize("hour", ["0h", "9h", "12h", "23h", "23h59min59s"])
 def test_other_hours_stand_for_the_day_that_is_written(hour: str) -> None:
-    assert whole_days(DAYS + pd.Timedelta(hour), "x").equals(DAYS.as_unit("ns"))
+    assert to_days(DAYS + pd.Timedelta(hour), "x").equals(DAYS.as_unit("ns"))
 
 
 @pytest.mark.parametrize(
@@ -127,9 +127,9 @@ DAILY = {
 
 @pytest.mark.parametrize("days", DAILY.values(), ids=DAILY)
 def test_days_with_gaps_are_read(days: pd.DatetimeIndex) -> None:
-    assert step_of(days) is None
+    assert infer_step(days) is None
     assert table.from_frame(frame(days).assign(riverflow=1.0)).indexes["time"].isin(days.floor("D")).sum() == len(days)
-    assert daily(flow(days), "x").sizes["time"] >= len(days)
+    assert to_daily(flow(days), "x").sizes["time"] >= len(days)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_days_with_gaps_are_read(days: pd.DatetimeIndex) -> None:
     [["2001-01-16T12", "2001-02-15T00", "2001-03-16T12"], ["2001-01-31", "2001-02-28"], ["2001-07-01", "2002-07-01"]],
 )
 def test_middles_and_ends_of_months_are_months(middle: list[str]) -> None:
-    assert step_of(pd.DatetimeIndex(middle)) in ("monthly values", "yearly values")
+    assert infer_step(pd.DatetimeIndex(middle)) in ("monthly values", "yearly values")
 
 
 def test_what_a_dataset_says_of_its_step_counts() -> None:
@@ -145,8 +145,8 @@ def test_what_a_dataset_says_of_its_step_counts() -> None:
         table.from_dataset(flow(DAYS[:1]).assign_attrs(frequency="mon"))
     bounds = xr.DataArray([[DAYS[0], DAYS[30]]], dims=("time", "bnds"))
     with pytest.raises(InputError, match="holds monthly values"):
-        daily(flow(DAYS[:1]).assign(time_bnds=bounds), "x")
-    assert daily(flow(DAYS[:1]).assign_attrs(frequency="day"), "x").sizes["time"] == 1
+        to_daily(flow(DAYS[:1]).assign(time_bnds=bounds), "x")
+    assert to_daily(flow(DAYS[:1]).assign_attrs(frequency="day"), "x").sizes["time"] == 1
 
 
 def one_map(said: str | None, day: str = "2023-07-02") -> xr.Dataset:

@@ -87,7 +87,7 @@ def test_nothing_is_left_when_writing_fails(record, tmp_path):
         yield record.isel(time=slice(0, 900))
         raise RuntimeError("the disk is full")
 
-    with pytest.raises(RuntimeError, match="disk"), zarr_store.building(tmp_path / "a.zarr") as aside:
+    with pytest.raises(RuntimeError, match="disk"), zarr_store.atomic_output(tmp_path / "a.zarr") as aside:
         zarr_store.write_blocks(aside, record, failing())
     assert list(tmp_path.iterdir()) == []
 
@@ -110,17 +110,17 @@ def test_what_a_user_named_alike_is_not_cleared(record, tmp_path):
 
 def test_a_store_that_is_being_written_is_left_alone(record, tmp_path):
     """Two at once would clear each other's work."""
-    with zarr_store.building(tmp_path / "a.zarr") as aside:
-        folder, name = outputs._place_of(outputs.new_place(tmp_path / "a.zarr"))
-        assert not outputs._held.isdisjoint({folder / name})
+    with zarr_store.atomic_output(tmp_path / "a.zarr") as aside:
+        folder, name = outputs._lock_location(outputs.new_output(tmp_path / "a.zarr"))
+        assert not outputs._locked_files.isdisjoint({folder / name})
         with pytest.raises(Timeout):
             FileLock(folder / name, timeout=0).acquire()
-        zarr_store.write_blocks(aside, record, zarr_store.blocks_of(record))
+        zarr_store.write_blocks(aside, record, zarr_store.iter_blocks(record))
     assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
 
 
 def test_blocks_must_cover_the_days(record, tmp_path):
-    with pytest.raises(ValueError, match="900 of 1000 days"), zarr_store.building(tmp_path / "a.zarr") as aside:
+    with pytest.raises(ValueError, match="900 of 1000 days"), zarr_store.atomic_output(tmp_path / "a.zarr") as aside:
         zarr_store.write_blocks(aside, record, [record.isel(time=slice(0, 900))])
 
 
@@ -143,9 +143,9 @@ def test_what_is_no_store_is_refused(record, tmp_path):
 def test_sources_carry_the_hash_of_file_and_folder(tmp_path, record):
     """SHA-256 of the three bytes "abc" is the example of FIPS 180-2."""
     (tmp_path / "a.nc").write_bytes(b"abc")
-    source = zarr_store.source_of(tmp_path / "a.nc", record)
+    source = zarr_store.describe_source(tmp_path / "a.nc", record)
     assert source["sha256"] == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert source["units"] == {"riverflow": "mm day-1", "precipitation": "mm day-1"}
-    before = zarr_store.source_of(tmp_path)["sha256"]
+    before = zarr_store.describe_source(tmp_path)["sha256"]
     (tmp_path / "a.nc").write_bytes(b"abd")
-    assert zarr_store.source_of(tmp_path)["sha256"] != before
+    assert zarr_store.describe_source(tmp_path)["sha256"] != before

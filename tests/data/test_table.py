@@ -56,7 +56,7 @@ def test_index_levels_serve_as_columns(long_table):
 )
 def test_bad_tables_are_refused(long_table, change, line):
     with pytest.raises(InputError, match=line):
-        table.from_frame(change(long_table), where="mine.csv")
+        table.from_frame(change(long_table), source="mine.csv")
 
 
 def test_parquet_of_the_seed_layout(tmp_path, long_table):

@@ -12,21 +12,21 @@ import xarray as xr
 import zarr
 
 from hydromae.datasets.map_file import MapFile
-from hydromae.datasets.map_files import Maps
+from hydromae.datasets.map_files import MapSeries
 from hydromae.datasets.reader import load
 from hydromae.datasets.seed_flow_table import FlowTable
 from hydromae.errors import InputError
 from hydromae.io import table
 from hydromae.io.long_table import LongTable
-from hydromae.io.unobserved import is_code, marks_of
-from hydromae.preprocess.missing import Missing
-from hydromae.preprocess.missing_sources import held_in
+from hydromae.io.unobserved import is_missing_code, mark_columns
+from hydromae.preprocess.missing import MissingSummary
+from hydromae.preprocess.missing_sources import list_variables
 from hydromae.preprocess.prepare import prepare
 from hydromae.store.zarr_store import FORMAT, is_store, load_store, open_store
 
 DAYS = pd.date_range("2001-01-01", periods=5)
 PLACE = {"latitude": 52.0, "longitude": -1.0, "catchment-area": 86.4}
-CODES = (np.nan, -99999.0, 1e20, -1e20, 9.969209968386869e36, np.inf, -np.inf, -32767.0, -2147483647.0, -9.2e18)
+MISSING_CODES = (np.nan, -99999.0, 1e20, -1e20, 9.969209968386869e36, np.inf, -np.inf, -32767.0, -2147483647.0, -9.2e18)
 
 
 def answered() -> xr.Dataset:
@@ -67,7 +67,7 @@ def test_an_answer_read_again_is_unobserved_where_it_was_answered(kind: str, tmp
     assert "riverflow_quantile" not in record and "riverflow_origin" not in record
     store = load_store(prepare(place, tmp_path / "store.zarr"))
     np.testing.assert_array_equal(store["riverflow"].values[:, 0], [1, 2, np.nan, 4, 5])
-    counts = {h.variable: Missing.of(h).report()["by_decade"]["2000s"]["filled"] for h in held_in(place)}
+    counts = {h.variable: MissingSummary.of(h).report()["by_decade"]["2000s"]["filled"] for h in list_variables(place)}
     assert counts == {"riverflow": 1, "precipitation": 1}
 
 
@@ -122,30 +122,30 @@ def test_a_mark_that_is_none_is_refused() -> None:
 
 
 def test_marks_of_filled_values_count_in_datasets_too() -> None:
-    marked = answered()[["riverflow", *PLACE]].assign(
+    is_filled = answered()[["riverflow", *PLACE]].assign(
         riverflow_filled=(("time", "catchment"), answered()["riverflow"].values > 3)
     )
-    np.testing.assert_array_equal(table.from_dataset(marked)["riverflow"].values[:, 0], [1, 2, 3, np.nan, np.nan])
-    assert marks_of("riverflow [m3/s]") == ("riverflow [m3/s]_filled", "riverflow_filled", "riverflow_origin")
+    np.testing.assert_array_equal(table.from_dataset(is_filled)["riverflow"].values[:, 0], [1, 2, 3, np.nan, np.nan])
+    assert mark_columns("riverflow [m3/s]") == ("riverflow [m3/s]_filled", "riverflow_filled", "riverflow_origin")
 
 
 def test_numbers_that_are_codes() -> None:
-    assert is_code(np.array(CODES)).all() and is_code(np.array(CODES, np.float32)).all()
-    assert not is_code(np.array([-9999.0, -999.0, 0.0, -0.0, 1e6, -40000.0, 9999.0])).any(), (
+    assert is_missing_code(np.array(MISSING_CODES)).all() and is_missing_code(np.array(MISSING_CODES, np.float32)).all()
+    assert not is_missing_code(np.array([-9999.0, -999.0, 0.0, -0.0, 1e6, -40000.0, 9999.0])).any(), (
         "a file has to declare these"
     )
     for kind, code in (("i1", -127), ("i2", -32767), ("i4", -2147483647), ("i8", -9223372036854775806)):
-        assert is_code(np.array([0, code], kind)).tolist() == [False, True]
+        assert is_missing_code(np.array([0, code], kind)).tolist() == [False, True]
     for kind, code in (("u1", 255), ("u2", 65535), ("u4", 4294967295), ("u8", 18446744073709551614)):
-        assert is_code(np.array([0, code], kind)).tolist() == [False, True]
-    assert is_code(np.array([-127.0, 255.0])).tolist() == [False, False]
+        assert is_missing_code(np.array([0, code], kind)).tolist() == [False, True]
+    assert is_missing_code(np.array([-127.0, 255.0])).tolist() == [False, False]
     signalling = np.array([0x7FA00000, 0x3F800000], np.uint32).view(
         np.float32
     )  # a NaN that warns where it is converted
-    assert is_code(signalling).tolist() == [True, False]
+    assert is_missing_code(signalling).tolist() == [True, False]
 
 
-@pytest.mark.parametrize("code", [*CODES, "NaN", "NA", "M", "---", "", "null", "n/a"])
+@pytest.mark.parametrize("code", [*MISSING_CODES, "NaN", "NA", "M", "---", "", "null", "n/a"])
 @pytest.mark.parametrize("kind", ["frame", "csv", "parquet", "wide"])
 def test_a_code_is_the_same_in_every_table(code: object, kind: str, tmp_path: Path) -> None:
     frame = long_frame().drop(columns=["riverflow_origin", "precipitation_origin"])
@@ -171,15 +171,15 @@ def test_a_code_is_the_same_in_every_table(code: object, kind: str, tmp_path: Pa
 @pytest.mark.parametrize("kind", ["nc", "zarr", "memory"])
 def test_a_code_is_the_same_in_every_dataset(kind: str, tmp_path: Path) -> None:
     """A river for each code, one whose file declares −9999, and one of packed integers that declare nothing."""
-    flow = np.repeat(answered()["riverflow"].values, len(CODES), axis=1)
-    flow[2] = CODES
+    flow = np.repeat(answered()["riverflow"].values, len(MISSING_CODES), axis=1)
+    flow[2] = MISSING_CODES
     held = xr.Dataset({"riverflow": (("time", "catchment"), flow, {"units": "mm/day"})}, {"time": DAYS})
     held["precipitation"] = (held["riverflow"].dims, np.where(flow == flow[0], -9999.0, 1.0), {"units": "mm/day"})
     held["precipitation"].attrs["missing_value" if kind == "memory" else "_FillValue"] = -9999.0
     rain = np.where(flow == flow[0], -32767, 20).astype(np.int16)
     packed = {"units": "degC", "scale_factor": 0.5, "add_offset": 0.25}
     held["temperature"] = (held["riverflow"].dims, rain, packed)
-    held = held.assign_coords(catchment=np.arange(len(CODES)))
+    held = held.assign_coords(catchment=np.arange(len(MISSING_CODES)))
     if kind == "nc":
         held.to_netcdf(tmp_path / "t.nc", engine="h5netcdf")
     elif kind == "zarr":
@@ -201,7 +201,7 @@ def test_hdf5_maps_have_codes_and_declare_others(tmp_path: Path) -> None:
         file["data"] = np.array([[[1.0, -9999.0]], [[9.969209968386869e36, -32767.0]]], np.float32)
         file["data"].attrs["_FillValue"] = np.float32(-9999.0)
         file["dates"] = np.array(days.astype(str), dtype="S10")
-    maps = Maps.over((MapFile.open(tmp_path / "precipitation_a.h5", "precipitation"),), days)
+    maps = MapSeries.over((MapFile.open(tmp_path / "precipitation_a.h5", "precipitation"),), days)
     np.testing.assert_array_equal(maps.block(0, 2, np.arange(2)), [[1, np.nan], [np.nan, np.nan]])
 
 

@@ -9,27 +9,27 @@ import numpy as np
 import pytest
 import torch
 
-from hydromae.batching.antecedent import antecedent
+from hydromae.batching.antecedent import antecedent_features
 from hydromae.batching.batch import Batch
-from hydromae.batching.record_arrays import Record, record_of
-from hydromae.batching.windows import KM_PER_DEGREE, augmented, batch_of, windows
+from hydromae.batching.record_arrays import RecordArrays, to_record_arrays
+from hydromae.batching.windows import KM_PER_DEGREE, augment_batch, cut_batch, windows
 from hydromae.config import Config
 from hydromae.errors import InputError
-from hydromae.store.scaling import without
+from hydromae.store.scaling import exclude_catchments
 from hydromae.variables import ATTRIBUTES
 from records import FIRST, GRID, SCALING, catchments, config_of, national
 
 PERIOD = (FIRST, "2000-01-30")
 
 
-def rivers(**data: object) -> tuple[Record, Config]:
-    config = config_of("rivers", **{"sites": 3, **data})
-    return record_of(without(catchments(8, 40), config.data.held_out), config, SCALING), config
+def rivers(**data: object) -> tuple[RecordArrays, Config]:
+    config = config_of("rivers", **{"catchments_per_window": 3, **data})
+    return to_record_arrays(exclude_catchments(catchments(8, 40), config.data.held_out), config, SCALING), config
 
 
-def base(**data: object) -> tuple[Record, Config]:
+def base(**data: object) -> tuple[RecordArrays, Config]:
     config = config_of("base", **{"vector_patch_size": 2, **data})
-    return record_of(national(5, 40), config, SCALING, GRID), config
+    return to_record_arrays(national(5, 40), config, SCALING, GRID), config
 
 
 def generators(batch: Batch) -> list[np.random.Generator]:
@@ -38,14 +38,21 @@ def generators(batch: Batch) -> list[np.random.Generator]:
 
 
 def everything(batch: Batch) -> list[torch.Tensor]:
-    series = batch.places["series"]
-    return [*batch.values.values(), *batch.observed.values(), batch.days, series.position, series.traits, series.known]
+    series = batch.site_metadata["series"]
+    return [
+        *batch.values.values(),
+        *batch.observed.values(),
+        batch.days,
+        series.position,
+        series.static_attributes,
+        series.is_known,
+    ]
 
 
 def test_values_of_a_batch_are_the_record_at_start_and_site() -> None:
     record, _ = rivers()
     sites = np.array([[4, 0], [7, 7]])
-    batch = batch_of(record, np.array([3, 20]), 5, sites)
+    batch = cut_batch(record, np.array([3, 20]), 5, sites)
     for window, start in enumerate((3, 20)):
         assert batch.days[window].tolist() == [10957 + start + day for day in range(5)]  # 2000-01-01 is day 10957
         for place, site in enumerate(sites[window]):
@@ -53,24 +60,24 @@ def test_values_of_a_batch_are_the_record_at_start_and_site() -> None:
             assert batch.values["riverflow"][window, :, place, 0].tolist() == expected
             assert batch.values["weather"][window, 2, place].tolist() == [expected[2] + o for o in (0.25, 0.5, 0.75)]
             assert batch.variance["riverflow"][window, place, 0] == record.variance["riverflow"][site, 0]
-            assert batch.places["series"].position[window, place, 0, 0] == 1.5 + 3 * site
-            assert batch.places["series"].traits[window, place, 0, 1] == 10 + site
+            assert batch.site_metadata["series"].position[window, place, 0, 0] == 1.5 + 3 * site
+            assert batch.site_metadata["series"].static_attributes[window, place, 0, 1] == 10 + site
     assert all(seen.all() for seen in batch.observed.values())
 
 
 def test_maps_come_with_every_window() -> None:
     record, _ = base()
-    batch = batch_of(record, np.array([2, 9]), 4)
+    batch = cut_batch(record, np.array([2, 9]), 4)
     assert batch.values["temperature"].dtype == torch.float32 and batch.values["temperature"].shape == (2, 4, 5, 16)
     expected = torch.from_numpy(record.values["temperature"][9:13].astype(np.float32))
     seen = batch.observed["temperature"][1]
     assert torch.equal(batch.values["temperature"][1][seen], expected[seen])
-    assert batch.places["map"].position.shape == (2, 5, 1, 2) and batch.cells is record.cells
+    assert batch.site_metadata["map"].position.shape == (2, 5, 1, 2) and batch.cells is record.cells
 
 
 def test_days_beyond_the_record_are_unobserved() -> None:
     record, _ = rivers()
-    batch = batch_of(record, np.array([-2, 37]), 5)
+    batch = cut_batch(record, np.array([-2, 37]), 5)
     assert batch.observed["riverflow"][0, :, 0, 0].tolist() == [False, False, True, True, True]
     assert batch.observed["riverflow"][1, :, 0, 0].tolist() == [True, True, True, False, False]
     assert (batch.values["riverflow"][~batch.observed["riverflow"]] == 0).all()
@@ -78,29 +85,33 @@ def test_days_beyond_the_record_are_unobserved() -> None:
 
 
 def test_a_window_brings_the_weather_before_it() -> None:
-    config = config_of("rivers", sites=3, sequence_length=10).having(model={"runoff": 4}, data={"look_back_days": 15})
-    record = record_of(catchments(8, 40), config, SCALING)
+    config = config_of("rivers", catchments_per_window=3, sequence_length=10).having(
+        model={"lstm_width": 4}, data={"antecedent_days": 15}
+    )
+    record = to_record_arrays(catchments(8, 40), config, SCALING)
     sites, weather = np.array([[4, 0], [7, 7]]), record.values["weather"]
-    batch = batch_of(record, np.array([3, 20]), 5, sites, [15, 4])
-    assert batch.before is not None
+    batch = cut_batch(record, np.array([3, 20]), 5, sites, [15, 4])
+    assert batch.antecedent is not None
     for window, (start, days) in enumerate(((3, 15), (20, 4))):
-        expected = antecedent(weather, start, days, sites[window])
-        assert torch.equal(batch.before[window], torch.from_numpy(expected)) and expected.any()
-    assert batch_of(record, np.array([3]), 5).before is None
+        expected = antecedent_features(weather, start, days, sites[window])
+        assert torch.equal(batch.antecedent[window], torch.from_numpy(expected)) and expected.any()
+    assert cut_batch(record, np.array([3]), 5).antecedent is None
     cut = windows(record, config, PERIOD, seed=0, augment=False, update=1)
-    assert [cut._look_back(np.random.default_rng(number)) for number in range(50)] == [15] * 50
-    shorter = [replace(cut, augment=True)._look_back(np.random.default_rng(number)) for number in range(400)]
+    assert [cut._draw_antecedent_days(np.random.default_rng(number)) for number in range(50)] == [15] * 50
+    shorter = [replace(cut, augment=True)._draw_antecedent_days(np.random.default_rng(number)) for number in range(400)]
     assert 150 < shorter.count(15) < 290 and min(shorter) >= 0 and len(set(shorter)) > 10
 
 
 def test_gaps_and_views_have_the_lengths_that_were_drawn() -> None:
-    config = config_of("rivers", sites=3, sequence_length=30).having(data={"longest_gap": 4})
-    record = record_of(catchments(8, 40), config, SCALING)
+    config = config_of("rivers", catchments_per_window=3, sequence_length=30).having(data={"max_flow_gap": 4})
+    record = to_record_arrays(catchments(8, 40), config, SCALING)
     cut = windows(record, config, PERIOD, seed=0, augment=True, update=1)
-    hidden = cut(range(20)).gaps
+    hidden = cut(range(20)).flow_dropout
     assert hidden is not None and hidden.shape == (20, 30, 3)
-    assert torch.equal(torch.cat([cut(range(n, n + 1)).gaps for n in range(20)]), hidden), "each window has its own"
-    assert replace(cut, augment=False)(range(2)).gaps is None
+    assert torch.equal(torch.cat([cut(range(n, n + 1)).flow_dropout for n in range(20)]), hidden), (
+        "each window has its own"
+    )
+    assert replace(cut, augment=False)(range(2)).flow_dropout is None
     lengths = {True: set(), False: set()}
     for line in hidden.transpose(1, 2).flatten(0, 1).tolist():
         runs = [(gone, len(list(days))) for gone, days in groupby(line)][1:-1]  # those at the edges may be cut
@@ -114,14 +125,14 @@ def test_gaps_and_views_have_the_lengths_that_were_drawn() -> None:
 def test_nan_is_unobserved_and_stands_as_zero() -> None:
     dataset = catchments(2, 10)
     dataset["riverflow"][4, 1] = np.nan
-    batch = batch_of(record_of(dataset, config_of("rivers"), SCALING), np.array([0]), 10)
+    batch = cut_batch(to_record_arrays(dataset, config_of("rivers"), SCALING), np.array([0]), 10)
     assert (~batch.observed["riverflow"]).nonzero().tolist() == [[0, 4, 1, 0]]
     assert batch.values["riverflow"][0, 4, 1, 0] == 0
 
 
 @pytest.mark.parametrize("build", [rivers, base])
 def test_a_window_depends_on_seed_and_number_alone(build) -> None:
-    record, config = build(trait_dropout=0.3, position_jitter=2.0, variable_dropout=0.5)
+    record, config = build(attribute_dropout=0.3, position_jitter=2.0, variable_dropout=0.5)
 
     def fresh(seed: int, augment: bool = True):
         return windows(record, config, PERIOD, seed=seed, augment=augment, update=2)
@@ -165,7 +176,7 @@ def test_windows_stay_inside_their_period(build) -> None:
 
 
 def test_a_window_of_rivers_is_a_neighbourhood() -> None:
-    record, config = rivers(sites=4)
+    record, config = rivers(catchments_per_window=4)
     learn = windows(record, config, PERIOD, seed=0, augment=False, update=4)
     for step in range(10):
         flow = learn(range(4 * step, 4 * step + 4)).values["riverflow"]
@@ -189,21 +200,21 @@ def test_held_out_catchments_leave_a_record_with_maps() -> None:
     """Neither value, trait, position nor footprint of a held-out catchment is left; the maps and the others stay."""
     config = config_of("base", vector_patch_size=2)
     whole = national(5, 40)
-    record = record_of(without(whole, ("c0", "c4")), config, SCALING, GRID)
+    record = to_record_arrays(exclude_catchments(whole, ("c0", "c4")), config, SCALING, GRID)
     assert record.catchments.tolist() == ["c1", "c2", "c3"] and record.cells is not None
     assert float(record.cells.weight.sum()) == pytest.approx(3)
-    kept = record_of(whole.isel(catchment=[1, 2, 3]), config, SCALING, GRID)
+    kept = to_record_arrays(whole.isel(catchment=[1, 2, 3]), config, SCALING, GRID)
     for one, two in zip(
-        everything(batch_of(record, np.array([3]), 6)), everything(batch_of(kept, np.array([3]), 6)), strict=True
+        everything(cut_batch(record, np.array([3]), 6)), everything(cut_batch(kept, np.array([3]), 6)), strict=True
     ):
         assert torch.equal(one, two)
 
 
 def test_unknown_held_out_catchment_is_refused() -> None:
     with pytest.raises(InputError, match="no catchment 'nowhere'"):
-        without(catchments(3, 4), ("c1", "nowhere"))
+        exclude_catchments(catchments(3, 4), ("c1", "nowhere"))
     with pytest.raises(InputError, match="all 3 catchments"):
-        without(catchments(3, 4), ("c0", "c1", "c2"))
+        exclude_catchments(catchments(3, 4), ("c0", "c1", "c2"))
 
 
 @pytest.mark.parametrize("period", [("1990-01-01", "1991-01-01"), ("2020-01-01", "2021-01-01"), (FIRST, "2000-01-05")])
@@ -214,9 +225,9 @@ def test_a_period_without_a_window_is_refused(period: tuple[str, str]) -> None:
 
 
 def test_trait_dropout_keeps_latitude_longitude_and_area() -> None:
-    record, config = rivers(trait_dropout=0.4)
-    batch = batch_of(record, np.zeros(200, dtype=np.int64), 3)
-    known = augmented(batch, config.data, (1.0, 1.0), generators(batch)).places["series"].known[:, :, 0]
+    record, config = rivers(attribute_dropout=0.4)
+    batch = cut_batch(record, np.zeros(200, dtype=np.int64), 3)
+    known = augment_batch(batch, config.data, (1.0, 1.0), generators(batch)).site_metadata["series"].is_known[:, :, 0]
     kept = torch.tensor([a.name in ("latitude", "longitude", "catchment-area") for a in ATTRIBUTES])
     assert known[..., kept].all()
     bare = ~known[..., ~kept].any(dim=-1)
@@ -227,10 +238,12 @@ def test_trait_dropout_keeps_latitude_longitude_and_area() -> None:
 
 def test_jitter_moves_position_and_degrees_together() -> None:
     record, config = rivers(position_jitter=3.0)
-    batch = batch_of(record, np.zeros(50, dtype=np.int64), 3)
-    moved = augmented(batch, config.data, (2.0, 4.0), generators(batch))
-    shift = (moved.places["series"].position - batch.places["series"].position)[:, :, 0]
-    traits = (moved.places["series"].traits - batch.places["series"].traits)[:, :, 0]
+    batch = cut_batch(record, np.zeros(50, dtype=np.int64), 3)
+    moved = augment_batch(batch, config.data, (2.0, 4.0), generators(batch))
+    shift = (moved.site_metadata["series"].position - batch.site_metadata["series"].position)[:, :, 0]
+    traits = (moved.site_metadata["series"].static_attributes - batch.site_metadata["series"].static_attributes)[
+        :, :, 0
+    ]
     assert 2.9 < float(shift.abs().max()) <= 3.0001
     assert torch.allclose(traits[..., 0] * 2.0 * KM_PER_DEGREE, shift[..., 1], atol=2e-2)
     assert torch.allclose(traits[..., 1] * 4.0 * KM_PER_DEGREE * 0.6, shift[..., 0], atol=2e-2)
@@ -239,8 +252,8 @@ def test_jitter_moves_position_and_degrees_together() -> None:
 
 def test_variable_dropout_takes_one_variable_of_a_shared_modality() -> None:
     record, config = rivers(variable_dropout=0.5)
-    batch = batch_of(record, np.zeros(200, dtype=np.int64), 3)
-    seen = augmented(batch, config.data, (1.0, 1.0), generators(batch)).observed
+    batch = cut_batch(record, np.zeros(200, dtype=np.int64), 3)
+    seen = augment_batch(batch, config.data, (1.0, 1.0), generators(batch)).observed
     assert seen["riverflow"].all()
     lost = ~seen["weather"].flatten(1, 2).any(dim=1)
     assert torch.equal(~seen["weather"], lost[:, None, None].expand_as(seen["weather"])), "everywhere and always"
@@ -250,13 +263,13 @@ def test_variable_dropout_takes_one_variable_of_a_shared_modality() -> None:
 
 def test_variable_dropout_knows_a_variable_from_a_catchment_of_a_group() -> None:
     record, config = base(variable_dropout=1.0)
-    batch = batch_of(record, np.zeros(20, dtype=np.int64), 3)
-    seen = augmented(batch, config.data, (1.0, 1.0), generators(batch)).observed
+    batch = cut_batch(record, np.zeros(20, dtype=np.int64), 3)
+    seen = augment_batch(batch, config.data, (1.0, 1.0), generators(batch)).observed
     assert all(torch.equal(seen[name], batch.observed[name]) for name in seen)
 
 
 def test_nothing_drops_out_unless_asked() -> None:
     record, config = rivers()
-    batch = batch_of(record, np.zeros(4, dtype=np.int64), 3)
-    same = augmented(batch, config.data, (1.0, 1.0), generators(batch))
+    batch = cut_batch(record, np.zeros(4, dtype=np.int64), 3)
+    same = augment_batch(batch, config.data, (1.0, 1.0), generators(batch))
     assert all(torch.equal(a, b) for a, b in zip(everything(batch), everything(same), strict=True))

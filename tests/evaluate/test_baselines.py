@@ -7,8 +7,8 @@ import xarray as xr
 
 from hydromae.errors import InputError
 from hydromae.evaluate import baselines
-from hydromae.evaluate.donor_regression import DonorRidge, bridged
-from hydromae.evaluate.donors import WeightedDonors, nearest_gauge, positions
+from hydromae.evaluate.donor_regression import DonorRidge, interpolated_residual
+from hydromae.evaluate.donors import WeightedDonors, gauge_positions, nearest_gauge
 from hydromae.io.origin import Origin
 
 NAN = float("nan")
@@ -129,13 +129,13 @@ def test_residual_decays_from_both_ends_of_a_gap():
     # One end known: 0.8 a day. Both known with residual 1: symmetric, and the middle of 3 days is 2a/(1 + a²), where a
     # is 0.64.
     one = np.array([1.0, NAN, NAN])
-    np.testing.assert_allclose(bridged(one, np.array([1, 2]), 0.8), [0.8, 0.64])
-    np.testing.assert_allclose(bridged(one[::-1], np.array([0, 1]), 0.8), [0.64, 0.8])
+    np.testing.assert_allclose(interpolated_residual(one, np.array([1, 2]), 0.8), [0.8, 0.64])
+    np.testing.assert_allclose(interpolated_residual(one[::-1], np.array([0, 1]), 0.8), [0.64, 0.8])
     both = np.array([1.0, NAN, NAN, NAN, 1.0])
-    inside = bridged(both, np.array([1, 2, 3]), 0.8)
+    inside = interpolated_residual(both, np.array([1, 2, 3]), 0.8)
     np.testing.assert_allclose(inside[1], 2 * 0.64 / (1 + 0.64**2))
     np.testing.assert_allclose(inside[0], inside[2])
-    np.testing.assert_array_equal(bridged(np.full(3, NAN), np.array([0, 1, 2]), 0.8), [0, 0, 0])
+    np.testing.assert_array_equal(interpolated_residual(np.full(3, NAN), np.array([0, 1, 2]), 0.8), [0, 0, 0])
 
 
 def transfer_record() -> xr.Dataset:
@@ -152,14 +152,14 @@ def test_nearest_gauge_scales_by_rain_and_skips_gauges_without_flow():
 
 
 def test_weighted_donors_by_hand():
-    answer = WeightedDonors(donors=2, traits=()).predict(transfer_record())["riverflow"].values[:, 0]
+    answer = WeightedDonors(donors=2, attributes=()).predict(transfer_record())["riverflow"].values[:, 0]
     # Distances 1, 2, 3: day 0 takes 2 (weight 1) and 8 (1/4); day 1 takes 8 (1/4) and 4 (1/9).
     np.testing.assert_allclose(answer, [4 / 1.25, (8 / 4 + 4 / 9) / (1 / 4 + 1 / 9), NAN])
 
 
 def test_traits_outweigh_distance_and_missing_ones_are_left_out():
     dataset = transfer_record().assign({"bfihost": ("catchment", [0.0, 1.0, 0.0, 1.0])})
-    donors = WeightedDonors(donors=1, traits=("bfihost", "propwet"), length=1e6)
+    donors = WeightedDonors(donors=1, attributes=("bfihost", "propwet"), length=1e6)
     # Gauge 3 has the same trait: 4 mm scaled by 2.
     np.testing.assert_allclose(donors.predict(dataset)["riverflow"].values[0, 0], 8.0)
     unknown = dataset.assign({"bfihost": ("catchment", [0.0, 1.0, NAN, 1.0])})
@@ -186,14 +186,14 @@ def test_positions_come_from_latitude_and_longitude_where_the_grid_is_missing():
     # from OSGB36 by about 100 m, which EPSG:27700 from EPSG:4326 accounts for.
     bare = transfer_record().drop_vars(["easting", "northing"])
     dataset = bare.assign(latitude=("catchment", [52.657977] * 4), longitude=("catchment", [1.716038] * 4))
-    np.testing.assert_allclose(positions(dataset)[0], [651_409.8, 313_177.4], atol=10)
+    np.testing.assert_allclose(gauge_positions(dataset)[0], [651_409.8, 313_177.4], atol=10)
     with pytest.raises(InputError, match="neither easting and northing nor latitude and longitude"):
-        positions(bare)
+        gauge_positions(bare)
 
 
 def test_every_question_has_baselines_and_names_are_unique():
-    chosen = baselines.for_questions(ridge_record())
-    assert set(chosen) == {"fill", "ungauged", "ungauged-bare", "simulate", "forecast", "forecast-blind"}
+    chosen = baselines.fitted_baselines(ridge_record())
+    assert set(chosen) == {"gap", "ungauged", "ungauged-limited", "simulate", "forecast", "forecast-blind"}
     for methods in chosen.values():
         names = [method.name for method in methods]
         assert len(set(names)) == len(names) > 0

@@ -7,7 +7,7 @@ import xarray as xr
 from scipy import stats
 
 from hydromae import metrics
-from hydromae.evaluate.flow_deciles import by_decile, tenths
+from hydromae.evaluate.flow_deciles import by_decile, decile_index
 
 EDGES = np.arange(1.0, 10.0)[:, None] * np.ones(2)
 
@@ -20,7 +20,7 @@ def test_a_day_stands_in_the_tenth_of_its_river() -> None:
     edges = EDGES * np.array([1.0, 10.0])
     edges = np.column_stack([edges, np.full(9, np.nan)])
     flow = np.array([[0.5, 0.5, 1.0], [9.5, 95.0, 1.0], [1.0, np.nan, 1.0]])
-    assert tenths(flow, edges).tolist() == [[0, 0, -1], [9, 9, -1], [0, -1, -1]]
+    assert decile_index(flow, edges).tolist() == [[0, 0, -1], [9, 9, -1], [0, -1, -1]]
 
 
 def test_scores_by_hand() -> None:
@@ -35,7 +35,7 @@ def test_scores_by_hand() -> None:
     assert float(low["decile_coverage90"]) == pytest.approx(2 / 3) and float(low["decile_coverage50"]) == 0
     assert float(low["decile_crps"]) == pytest.approx(np.median([(1 + 3) / 2, 6.0]))
     assert float(high["decile_crps"]) == pytest.approx(np.median([5.0, 7.0]))
-    said_high = found.sel(by="said", decile=10)
+    said_high = found.sel(by="predicted", decile=10)
     assert float(said_high["decile_days"]) == 3 and float(said_high["decile_coverage90"]) == pytest.approx(2 / 3)
     assert found["decile_crps"].sel(decile=5).isnull().all() and (found["decile_days"].sel(decile=5) == 0).all()
 
@@ -50,11 +50,11 @@ def test_a_perfect_forecast_holds_what_it_says_by_what_it_said_and_less_of_what_
     quantiles = xr.DataArray(shape * mean, coords, ("quantile", "time", "catchment"))
     truth = xr.DataArray(observed, {"time": coords["time"]}, ("time", "catchment"))
     crps = metrics.crps_of_days(quantiles, truth)
-    held = {f"coverage{share}": metrics.held(quantiles, truth, share / 100) for share in (50, 90)}
+    held = {f"coverage{share}": metrics.covered(quantiles, truth, share / 100) for share in (50, 90)}
     days = xr.Dataset({"crps": crps, **held})
     edges = np.quantile(observed, np.arange(1, 10) / 10, axis=0)
     found = by_decile(dataset(observed=observed, said=mean), days, edges)
-    np.testing.assert_allclose(found["decile_coverage90"].sel(by="said"), 0.9, atol=0.02)
-    np.testing.assert_allclose(found["decile_coverage50"].sel(by="said"), 0.5, atol=0.03)
+    np.testing.assert_allclose(found["decile_coverage90"].sel(by="predicted"), 0.9, atol=0.02)
+    np.testing.assert_allclose(found["decile_coverage50"].sel(by="predicted"), 0.5, atol=0.03)
     assert found["decile_coverage90"].sel(by="observed", decile=10) < 0.8
-    assert float(found["decile_days"].sel(by="said").sum()) == mean.size
+    assert float(found["decile_days"].sel(by="predicted").sum()) == mean.size

@@ -9,7 +9,7 @@ import xarray as xr
 from scipy import stats
 
 from hydromae.evaluate import events
-from hydromae.evaluate.events import Thresholds, counted, exceedance, scores_of
+from hydromae.evaluate.events import Thresholds, event_counts, event_scores, exceedance
 
 LEVELS = np.array([0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95])
 
@@ -84,10 +84,10 @@ def test_floods_by_hand() -> None:
     target[40] = False
     mean[10, 0], mean[20, 0] = 4.0, 6.0  # one missed, one false
     mean[30] = np.nan
-    found = counted(time, truth, target, mean, None, None, thresholds)
+    found = event_counts(time, truth, target, mean, None, None, thresholds)
     counts = [found[f"flood_{name}"].tolist() for name in events.COUNTS]
     assert counts == [[57, 0], [2, 0], [1, 0], [1, 0], [2, 0]]  # a river without a threshold does not count
-    told = scores_of({name: float(value.sum()) for name, value in found.items()}, "flood")
+    told = event_scores({name: float(value.sum()) for name, value in found.items()}, "flood")
     assert told == {"flood_events": 2, "flood_csi": 1 / 3, "flood_pod": 0.5, "flood_far": 0.5, "flood_brier": 2 / 57}
 
 
@@ -95,10 +95,10 @@ def test_a_distribution_warns_before_its_mean_does() -> None:
     time, truth, target, mean, thresholds = arrays()
     mean[10, 0] = 4.0
     spread = np.array([0.2, 0.4, 0.7, 1.0, 1.5, 2.0, 3.0])[:, None, None]
-    found = counted(time, truth, target, mean, LEVELS, mean * spread, thresholds)
+    found = event_counts(time, truth, target, mean, LEVELS, mean * spread, thresholds)
     assert found["flood_hits"][0] == 3  # 5 lies halfway from the median, 4, to the upper quartile, 6: a chance of 0.375
     assert 0 < found["flood_brier"][0] < 1
-    sure = counted(time, truth, target, mean, None, None, thresholds)
+    sure = event_counts(time, truth, target, mean, None, None, thresholds)
     assert sure["flood_hits"][0] == 2
 
 
@@ -106,21 +106,21 @@ def test_droughts_are_of_months_of_the_completed_record() -> None:
     time, truth, target, mean, thresholds = arrays()
     truth[:31, 1] = 0.5  # a dry January
     mean[:31, 1] = 0.7
-    found = counted(time, truth, target, mean, None, None, thresholds)
+    found = event_counts(time, truth, target, mean, None, None, thresholds)
     counts = [found[f"drought_{name}"].tolist() for name in events.COUNTS]
     assert counts == [[2, 2], [0, 1], [0, 1], [0, 0], [0, 0]]
     target[:25] = False  # six of 31 days asked: not a third
-    assert counted(time, truth, target, mean, None, None, thresholds)["drought_cases"].tolist() == [1, 1]
+    assert event_counts(time, truth, target, mean, None, None, thresholds)["drought_cases"].tolist() == [1, 1]
     target[:] = True
     truth[:10, 1] = np.nan  # 21 days of truth are too few
-    assert counted(time, truth, target, mean, None, None, thresholds)["drought_cases"].tolist() == [2, 1]
+    assert event_counts(time, truth, target, mean, None, None, thresholds)["drought_cases"].tolist() == [2, 1]
     target[5:] = False
-    assert counted(time, truth, target, mean, None, None, thresholds)["drought_cases"].tolist() == [0, 0]
+    assert event_counts(time, truth, target, mean, None, None, thresholds)["drought_cases"].tolist() == [0, 0]
 
 
 def test_without_events_there_is_no_score() -> None:
     time, truth, target, _, thresholds = arrays()
     calm = np.minimum(truth, 1.0)
-    found = counted(time, calm, target, calm, None, None, thresholds)
-    told = scores_of({name: float(value.sum()) for name, value in found.items()}, "flood")
+    found = event_counts(time, calm, target, calm, None, None, thresholds)
+    told = event_scores({name: float(value.sum()) for name, value in found.items()}, "flood")
     assert np.isnan([told["flood_csi"], told["flood_pod"], told["flood_far"]]).all() and told["flood_brier"] == 0

@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from hydromae.batching.windows import KEPT_TRAITS
-from hydromae.evaluate.lstm import LEVELS, Ensemble, Recipe, RegionalLSTM, known_traits
-from hydromae.evaluate.lstm_forecast import ByLead, ErrorCorrected
-from hydromae.inference.scenarios import issue_question
+from hydromae.batching.windows import ALWAYS_KNOWN_ATTRIBUTES
+from hydromae.evaluate.lstm import LEVELS, LSTMConfig, LSTMEnsemble, RegionalLSTM, drop_attributes
+from hydromae.evaluate.lstm_forecast import ErrorCorrectedLSTM, LSTMByLead
+from hydromae.inference.scenarios import forecast_input
 from hydromae.variables import ATTRIBUTES
 
 DAYS, RIVERS = 500, 6
-RECIPE = Recipe(units=12, dropout=0.0, days=120, warm_up=30, sequences=8, steps=120, lr=1e-2)
+RECIPE = LSTMConfig(hidden_size=12, dropout=0.0, sequence_length=120, warm_up=30, batch_size=8, steps=120, lr=1e-2)
 
 
 def record() -> xr.Dataset:
@@ -99,8 +99,8 @@ def test_a_lagged_network_sees_nothing_newer_than_its_lags(flow_lag: int, weathe
 
 def test_days_are_answered_by_the_shortest_lead_that_reaches_them() -> None:
     leads = {lag: RegionalLSTM.fit(record(), replace(RECIPE, flow_lag=lag, steps=1, seed=lag)) for lag in (1, 3)}
-    asked = issue_question(record(), pd.Timestamp("2000-12-31"), 5, context_days=50)
-    both = ByLead(leads).predict(asked)["riverflow"].values
+    asked = forecast_input(record(), pd.Timestamp("2000-12-31"), 5, context_days=50)
+    both = LSTMByLead(leads).predict(asked)["riverflow"].values
     for day, lag in ((-5, 1), (-4, 3), (-3, 3), (-2, 3), (-1, 3)):
         assert np.array_equal(both[day], leads[lag].predict(asked)["riverflow"].values[day])
 
@@ -108,9 +108,9 @@ def test_days_are_answered_by_the_shortest_lead_that_reaches_them() -> None:
 def test_an_error_is_carried_on_and_decays(trained: RegionalLSTM) -> None:
     wrong = record()
     wrong["riverflow"] = wrong["riverflow"] * 1.5 + 0.2
-    corrected = ErrorCorrected.fit(trained, wrong)
+    corrected = ErrorCorrectedLSTM.fit(trained, wrong)
     assert (corrected.decay > 0.3).all() and (corrected.decay < 1).all()
-    asked = issue_question(wrong, pd.Timestamp("2000-12-31"), 60, context_days=200)
+    asked = forecast_input(wrong, pd.Timestamp("2000-12-31"), 60, context_days=200)
     root, plain = (np.sqrt(m.predict(d)["riverflow"].values) for m, d in ((corrected, asked), (trained, hidden(asked))))
     error = np.sqrt(asked["riverflow"].values[-61]) - plain[-61]
     for day in (-60, -58, -50):
@@ -123,7 +123,7 @@ def test_an_ensemble_is_the_mean_of_its_members(trained: RegionalLSTM) -> None:
     other = RegionalLSTM.fit(record(), replace(RECIPE, seed=1, steps=3))
     asked = hidden(record().isel(time=slice(0, 60)))
     one, two, both = (
-        m.predict(asked)["riverflow_quantile"].values for m in (trained, other, Ensemble([trained, other]))
+        m.predict(asked)["riverflow_quantile"].values for m in (trained, other, LSTMEnsemble([trained, other]))
     )
     assert np.allclose((one + two) / 2, both, atol=1e-5)
 
@@ -138,17 +138,17 @@ def test_traits_drop_out_as_in_the_models_own_training() -> None:
     """A share of the sequences keeps position and area alone; flags tell; without dropout nothing is drawn."""
     count = 4000
     traits = np.concatenate([np.full((count, len(ATTRIBUTES)), 3.0), np.ones((count, len(ATTRIBUTES)))], axis=1)
-    left = known_traits(traits, 0.2, np.random.default_rng(0))
+    left = drop_attributes(traits, 0.2, np.random.default_rng(0))
     values, flags = np.split(left, 2, axis=1)
     assert np.array_equal(values, 3.0 * flags)
-    always = np.array([a.name in KEPT_TRAITS for a in ATTRIBUTES])
+    always = np.array([a.name in ALWAYS_KNOWN_ATTRIBUTES for a in ATTRIBUTES])
     assert flags[:, always].all()
     bare = ~flags[:, ~always].any(axis=1)
     assert abs(bare.mean() - 0.2) < 0.03 and abs(flags[~bare][:, ~always].mean() - 0.9) < 0.01
     generator = np.random.default_rng(0)
-    assert known_traits(traits, 0.0, generator) is traits and generator.random() == np.random.default_rng(0).random()
+    assert drop_attributes(traits, 0.0, generator) is traits and generator.random() == np.random.default_rng(0).random()
     plain, dropping = (
-        RegionalLSTM.fit(record(), replace(RECIPE, steps=2, trait_dropout=share)) for share in (0.0, 0.9)
+        RegionalLSTM.fit(record(), replace(RECIPE, steps=2, attribute_dropout=share)) for share in (0.0, 0.9)
     )
     asked = hidden(record().isel(time=slice(0, 60)))
     assert not plain.predict(asked).identical(dropping.predict(asked))

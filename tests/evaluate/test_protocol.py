@@ -49,15 +49,15 @@ def test_no_question_shows_what_it_asks_for_and_only_observed_days_are_targets()
 
 def test_fill_hides_each_third_in_turn():
     full = record()
-    asked = list(protocol.fill(full, PERIOD))
+    asked = list(protocol.gaps(full, PERIOD))
     assert len(asked) == 3
-    hidden = [question.targets["fill"].any("time").values for question in asked]
+    hidden = [question.targets["gap"].any("time").values for question in asked]
     assert [np.flatnonzero(one).tolist() for one in hidden] == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
     # 59 days: whole gaps open on days 0 and 20 and 40.
-    assert int(asked[0].targets["fill"].sel(catchment=1).sum()) == 30
+    assert int(asked[0].targets["gap"].sel(catchment=1).sum()) == 30
     # Flow before the period stays, and so does the weather.
     assert asked[0].dataset["riverflow"].sel(time=slice(None, "2011-01-31")).notnull().sel(catchment=1).all()
-    xr.testing.assert_identical(asked[0].dataset["precipitation"], protocol.around(full, PERIOD)["precipitation"])
+    xr.testing.assert_identical(asked[0].dataset["precipitation"], protocol.with_context(full, PERIOD)["precipitation"])
 
 
 def test_a_barely_known_river_has_moved_and_kept_its_area_alone():
@@ -65,8 +65,8 @@ def test_a_barely_known_river_has_moved_and_kept_its_area_alone():
     full = full.assign({name: ("catchment", 50.0 + np.arange(12)) for name in names})
     places = ("easting", "northing", "centroid_easting")
     full = full.assign_coords({name: ("catchment", np.full(12, 3e5)) for name in places})
-    (whole,), (bare,) = protocol.ungauged(full, PERIOD), protocol.ungauged_bare(full, PERIOD)
-    xr.testing.assert_identical(bare.targets["ungauged-bare"], whole.targets["ungauged"])
+    (whole,), (bare,) = protocol.ungauged(full, PERIOD), protocol.ungauged_limited(full, PERIOD)
+    xr.testing.assert_identical(bare.targets["ungauged-limited"], whole.targets["ungauged"])
     out = np.isin(full["catchment"].values, protocol.held_out(full["catchment"].values))
     before, after = whole.dataset, bare.dataset
     assert np.isnan(after["bfihost"].values[out]).all() and np.isnan(after["centroid_easting"].values[out]).all()
@@ -95,12 +95,12 @@ def test_ungauged_and_simulate_hide_the_year_before_too():
     assert int(question.targets["simulate"].sum()) == 59 * 12 - 10
 
 
-@pytest.mark.parametrize("weather", ["observed", "none"])
-def test_forecast_targets_lie_at_their_lead(weather):
-    asked = list(protocol.forecast(record(), PERIOD, weather, every=10, leads=(1, 3)))
+@pytest.mark.parametrize("future_weather", ["observed", "none"])
+def test_forecast_targets_lie_at_their_lead(future_weather):
+    asked = list(protocol.forecast(record(), PERIOD, future_weather, every=10, leads=(1, 3)))
     # 59 days: the last issue with 3 days after it is day 55, so issues on days 0, 10, 20, 30, 40, 50.
     assert len(asked) == 6
-    name = "forecast" if weather == "observed" else "forecast-blind"
+    name = "forecast" if future_weather == "observed" else "forecast-blind"
     for turn, question in enumerate(asked):
         issue = np.datetime64("2011-02-01") + 10 * turn
         for lead in (1, 3):
@@ -108,17 +108,17 @@ def test_forecast_targets_lie_at_their_lead(weather):
             assert target["time"].values == [issue + lead]
         after = question.dataset.sel(time=slice(issue + 1, None))
         assert after["riverflow"].isnull().all()
-        assert bool(after["precipitation"].isnull().all()) == (weather == "none")
+        assert bool(after["precipitation"].isnull().all()) == (future_weather == "none")
 
 
 def test_gap_lengths_open_on_their_own_day_in_each_river():
     full = record()
     long = ("2010-03-01", "2011-06-30")
-    rows = {row: target for question in protocol.gap_lengths(full, long) for row, target in question.targets.items()}
-    assert list(rows) == ["fill-3", "fill-10", "fill-30"]
-    first = rows["fill-10"].argmax("time").values
+    rows = {row: target for question in protocol.gaps_by_length(full, long) for row, target in question.targets.items()}
+    assert list(rows) == ["gap-3", "gap-10", "gap-30"]
+    first = rows["gap-10"].argmax("time").values
     assert len(set(first.tolist())) > 6
-    days = rows["fill-10"].sel(catchment=1).values
+    days = rows["gap-10"].sel(catchment=1).values
     assert set(np.diff(np.flatnonzero(np.diff(days.astype(int)) == 1))) <= {100}
 
 

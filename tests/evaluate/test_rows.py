@@ -9,7 +9,7 @@ import xarray as xr
 from hydromae.evaluate import protocol, score
 from hydromae.evaluate.baselines import Climatology, LogInterpolation
 from hydromae.evaluate.donor_regression import DonorRidge
-from hydromae.evaluate.donors import WeightedDonors, nearest_gauge, two_trait_donors
+from hydromae.evaluate.donors import WeightedDonors, nearest_gauge, two_attribute_donors
 from hydromae.variables import ATTRIBUTES
 
 pytestmark = pytest.mark.real
@@ -37,23 +37,23 @@ def medians(methods: dict, record: xr.Dataset, asked) -> pd.DataFrame:
 
 def test_rows_of_ungauged_rivers(rivers):
     # The protocol's row of weighted donors is that of two traits; the default of four is better.
-    methods = {"ungauged": [nearest_gauge(), two_trait_donors(), WeightedDonors()]}
+    methods = {"ungauged": [nearest_gauge(), two_attribute_donors(), WeightedDonors()]}
     table = medians(methods, rivers, protocol.ungauged(rivers, PERIOD))
     assert table["catchments"].tolist() == [60, 60, 60]
     assert table.loc[("ungauged", "nearest-gauge"), "nse_median"] == pytest.approx(0.743, abs=0.02)
-    assert table.loc[("ungauged", "two-trait-donors"), "nse_median"] == pytest.approx(0.825, abs=0.02)
-    assert table.loc[("ungauged", "two-trait-donors"), "nse_p10"] == pytest.approx(0.36, abs=0.05)
+    assert table.loc[("ungauged", "two-attribute-donors"), "nse_median"] == pytest.approx(0.825, abs=0.02)
+    assert table.loc[("ungauged", "two-attribute-donors"), "nse_p10"] == pytest.approx(0.36, abs=0.05)
     assert table.loc[("ungauged", "weighted-donors"), "nse_median"] == pytest.approx(0.851, abs=0.01)
     assert table.loc[("ungauged", "weighted-donors"), "nse_p10"] == pytest.approx(0.668, abs=0.02)
 
 
 def test_rows_of_filled_gaps(rivers):
     ridge = DonorRidge.fit(protocol.training_record(rivers))
-    first_third = [next(protocol.fill(rivers, PERIOD))]
-    table = medians({"fill": [ridge, ridge.with_residual()]}, rivers, first_third)
-    assert table.loc[("fill", "donor-ridge"), "nse_median"] == pytest.approx(0.898, abs=0.02)
-    assert table.loc[("fill", "donor-ridge-residual"), "nse_median"] == pytest.approx(0.920, abs=0.02)
-    table = medians({"fill": [LogInterpolation()]}, rivers, protocol.gap_lengths(rivers, PERIOD, (3, 10)))
+    first_third = [next(protocol.gaps(rivers, PERIOD))]
+    table = medians({"gap": [ridge, ridge.with_residual()]}, rivers, first_third)
+    assert table.loc[("gap", "donor-ridge"), "nse_median"] == pytest.approx(0.898, abs=0.02)
+    assert table.loc[("gap", "donor-ridge-residual"), "nse_median"] == pytest.approx(0.920, abs=0.02)
+    table = medians({"gap": [LogInterpolation()]}, rivers, protocol.gaps_by_length(rivers, PERIOD, (3, 10)))
     assert table["nse_median"].tolist() == pytest.approx([0.69, 0.43], abs=0.02)
 
 

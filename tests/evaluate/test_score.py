@@ -45,12 +45,12 @@ def evaluation() -> score.Evaluation:
     """Two methods on fill and forecast-blind, one on simulate."""
     full = record()
     asked = [
-        *protocol.fill(full, PERIOD),
+        *protocol.gaps(full, PERIOD),
         *protocol.simulate(full, PERIOD),
         *protocol.forecast(full, PERIOD, "none", every=7),
     ]
     methods = {
-        "fill": [Constant(), baselines.LogInterpolation()],
+        "gap": [Constant(), baselines.LogInterpolation()],
         "simulate": [Constant()],
         "forecast-blind": [baselines.Persistence(), Constant()],
     }
@@ -75,7 +75,7 @@ def test_persistence_scores_as_a_shift_by_the_lead(result):
 
 
 def test_passes_of_a_question_are_put_together(result):
-    days = result.scores["target_days"].sel({"question": "fill", "method": "constant"}).values
+    days = result.scores["target_days"].sel({"question": "gap", "method": "constant"}).values
     # 150 days: 7 whole gaps of 10 days (the one on day 140 would end the period); one river lacks a day in one of them.
     missing = np.datetime64("2010-01-01") + 420
     opening = int((missing - np.datetime64(PERIOD[0])).astype(int)) % 20 < 10
@@ -103,14 +103,14 @@ def test_unanswered_days_are_counted(result):
 
 def test_methods_that_were_not_asked_have_no_score(result):
     assert result.scores["nse"].sel({"question": "simulate", "method": "persistence"}).isnull().all()
-    assert result.scores["crps"].sel({"question": "fill", "method": "log-interpolation"}).isnull().all()
+    assert result.scores["crps"].sel({"question": "gap", "method": "log-interpolation"}).isnull().all()
     assert ("simulate", "persistence") not in score.summary(result).index
 
 
 def test_summary_is_taken_over_catchments_and_says_how_many_days_it_asked_for(result):
     table = score.summary(result)
-    values = result.scores["nse"].sel({"question": "fill", "method": "log-interpolation"}).values
-    row = table.loc[("fill", "log-interpolation")]
+    values = result.scores["nse"].sel({"question": "gap", "method": "log-interpolation"}).values
+    row = table.loc[("gap", "log-interpolation")]
     assert row["minimum_days"] == 35
     np.testing.assert_allclose(row["nse_median"], np.median(values))
     np.testing.assert_allclose(row["nse_p10"], np.percentile(values, 10))
@@ -118,7 +118,7 @@ def test_summary_is_taken_over_catchments_and_says_how_many_days_it_asked_for(re
 
 
 def test_examples_are_hydrographs_of_the_first_method(result):
-    examples = result.examples.isel(example=(result.examples["question"] == "fill").values)
+    examples = result.examples.isel(example=(result.examples["question"] == "gap").values)
     assert set(examples["method"].values) == {"constant"}
     assert examples["nse"].values.tolist() == sorted(examples["nse"].values)
     shown = examples["mean"].notnull()
@@ -177,7 +177,7 @@ def test_a_folder_without_an_evaluation_is_refused(tmp_path):
 def test_a_question_that_shows_its_answer_is_refused():
     full = record()
     (question,) = protocol.simulate(full, PERIOD)
-    shown = protocol.Question("simulate", protocol.around(full, PERIOD), question.truth, question.targets)
+    shown = protocol.Question("simulate", protocol.with_context(full, PERIOD), question.truth, question.targets)
     with pytest.raises(ValueError, match="shows flow that it asks for"):
         score.evaluate({"simulate": [Constant()]}, full, [shown], PERIOD)
 

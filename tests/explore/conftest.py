@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from explored import mapped_country, small_country
-from hydromae.explore.session import Country
+from hydromae.explore.session import Session
 
 
 @pytest.fixture(scope="session")
-def small() -> Country:
+def small() -> Session:
     """Six rivers over 200 days."""
     return small_country()
 
 
 @pytest.fixture(scope="session")
-def mapped() -> Country:
+def mapped() -> Session:
     """Eight rivers and three maps over 60 days."""
     return mapped_country()

@@ -12,21 +12,21 @@ import xarray as xr
 
 from explored import small_country
 from hydromae.errors import InputError
-from hydromae.explore.maps import map_day, taken_patches
+from hydromae.explore.maps import hidden_patches, map_response
 from hydromae.explore.neighbours import neighbours
-from hydromae.explore.requests import Ahead, Hide, MapDay, View, parsed
-from hydromae.explore.responses import ahead, hidden, view
-from hydromae.explore.session import Country
+from hydromae.explore.requests import ForecastRequest, HideRequest, MapRequest, ViewRequest, parsed
+from hydromae.explore.responses import forecast_response, hidden_response, view_response
+from hydromae.explore.session import Session
 from hydromae.grid import GridSpec
 from synthetic import rivers
 
 FIRST = date(2001, 1, 1)
 WHOLE = {"river": "1001", "start": FIRST, "end": FIRST + timedelta(days=199)}
 GAP = (FIRST + timedelta(days=100), FIRST + timedelta(days=119))
-QUESTION = Hide(**WHOLE, hide=(GAP,))
+QUESTION = HideRequest(**WHOLE, hide=(GAP,))
 
 
-def changed(name: str, days: slice, place: int = 0) -> Country:
+def changed(name: str, days: slice, place: int = 0) -> Session:
     """The small country with other values of a variable on some days of a river."""
     record = rivers(6, 200, seed=5)
     values = record[name].values.copy()
@@ -34,40 +34,42 @@ def changed(name: str, days: slice, place: int = 0) -> Country:
     return small_country(record.assign({name: record[name].copy(data=values)}))
 
 
-def test_a_view_shows_what_the_record_holds(small: Country) -> None:
-    told = view(small, View(river="1003", start=FIRST, end=FIRST + timedelta(days=9)))
+def test_a_view_shows_what_the_record_holds(small: Session) -> None:
+    told = view_response(small, ViewRequest(river="1003", start=FIRST, end=FIRST + timedelta(days=9)))
     assert (told["start"], told["end"]) == ("2001-01-01", "2001-01-10")
     np.testing.assert_allclose(told["flow"], small.record["riverflow"].values[:10, 2], atol=5e-5)
     np.testing.assert_allclose(told["rain"], small.record["precipitation"].values[:10, 2], atol=5e-3)
 
 
-def test_without_days_it_is_the_last_measured_year(small: Country) -> None:
+def test_without_days_it_is_the_last_measured_year(small: Session) -> None:
     record = small.record.copy(deep=True)
     record["riverflow"][150:, 1] = np.nan
-    told = view(small_country(record), View(river="1002"))
+    told = view_response(small_country(record), ViewRequest(river="1002"))
     assert told["start"] == "2001-01-01" and told["end"] == "2001-05-31", "one day after the last measured one"
 
 
-def test_an_answer_is_the_doors(small: Country) -> None:
-    told = hidden(small, QUESTION)
-    question = small.record.isel(catchment=small.near(0, 25)).copy(deep=True)
+def test_an_answer_is_the_doors(small: Session) -> None:
+    told = hidden_response(small, QUESTION)
+    question = small.record.isel(catchment=small.nearest(0, 25)).copy(deep=True)
     question["riverflow"][100:120, 0] = np.nan
-    assert told["looked"] == {"rivers": 6, "days": 40}, "one window of the model: 13 days before, 7 after"
+    assert told["inputs"] == {"rivers": 6, "days": 40}, "one window of the model: 13 days before, 7 after"
     part = question.isel(time=slice(87, 127))
     expected = small.model.predict(part)["riverflow"].values[13:33, 0]
     np.testing.assert_allclose(told["mean"][100:120], expected, atol=1e-4)
     assert all(value is None for value in told["mean"][:100] + told["mean"][120:])
 
 
-def test_what_is_hidden_never_reaches_the_model(small: Country) -> None:
-    one, two = hidden(small, QUESTION), hidden(changed("riverflow", slice(100, 120)), QUESTION)
+def test_what_is_hidden_never_reaches_the_model(small: Session) -> None:
+    one, two = hidden_response(small, QUESTION), hidden_response(changed("riverflow", slice(100, 120)), QUESTION)
     assert one["mean"] == two["mean"] and one["quantiles"] == two["quantiles"]
     assert one["flow"] != two["flow"] and one["score"]["nse"] != two["score"]["nse"]
-    assert one["mean"] != hidden(changed("riverflow", slice(119, 121)), QUESTION)["mean"], "the day after is seen"
+    assert one["mean"] != hidden_response(changed("riverflow", slice(119, 121)), QUESTION)["mean"], (
+        "the day after is seen"
+    )
 
 
-def test_the_score_is_the_formulas(small: Country) -> None:
-    told = hidden(small, QUESTION)
+def test_the_score_is_the_formulas(small: Session) -> None:
+    told = hidden_response(small, QUESTION)
     truth, mean = np.array(told["flow"][100:120]), np.array(told["mean"][100:120])
     nse = 1 - ((mean - truth) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()
     low, high = (np.array(told["quantiles"][row][100:120]) for row in (0, 4))
@@ -75,39 +77,39 @@ def test_the_score_is_the_formulas(small: Country) -> None:
     assert told["score"]["error"] == pytest.approx(np.abs(mean - truth).mean(), abs=1e-3)
     ends = np.linspace(told["flow"][99], told["flow"][120], 22)[1:-1]
     assert told["score"]["line"] == pytest.approx(np.abs(ends - truth).mean(), abs=1e-3)
-    assert told["score"]["inside90"] == pytest.approx(((truth >= low) & (truth <= high)).mean(), abs=0.051)
+    assert told["score"]["coverage90"] == pytest.approx(((truth >= low) & (truth <= high)).mean(), abs=0.051)
     assert (np.diff(np.array(told["quantiles"])[:, 100:120].astype(float), axis=0) >= 0).all()
 
 
 def test_days_that_nobody_measured_are_answered_and_not_scored() -> None:
     record = rivers(6, 200, seed=5)
     record["riverflow"][110:115, 0] = np.nan
-    told = hidden(small_country(record), QUESTION)
+    told = hidden_response(small_country(record), QUESTION)
     assert told["score"]["days"] == 15 and told["flow"][112] is None and told["mean"][112] is not None
-    told = hidden(small_country(record), Hide(**WHOLE))
+    told = hidden_response(small_country(record), HideRequest(**WHOLE))
     assert told["hidden"] == [] and told["score"]["days"] == 0 and told["score"]["nse"] is None
     assert [k for k, value in enumerate(told["mean"]) if value is not None] == list(range(110, 115))
 
 
-def test_nothing_hidden_asks_nothing_of_the_model(small: Country) -> None:
-    told = hidden(small, Hide(**WHOLE))
-    assert told["looked"] == {"rivers": 0, "days": 0} and set(told["mean"]) == {None}
+def test_nothing_hidden_asks_nothing_of_the_model(small: Session) -> None:
+    told = hidden_response(small, HideRequest(**WHOLE))
+    assert told["inputs"] == {"rivers": 0, "days": 0} and set(told["mean"]) == {None}
     assert len(told["neighbours"]) == 3 and told["seen"] == ""
 
 
-def test_hidden_days_are_said_joined_and_training_days_are_named(small: Country) -> None:
+def test_hidden_days_are_said_joined_and_training_days_are_named(small: Session) -> None:
     two = (GAP, (GAP[1] + timedelta(days=1), GAP[1] + timedelta(days=3)))
-    told = hidden(small, Hide(**WHOLE, hide=two))
+    told = hidden_response(small, HideRequest(**WHOLE, hide=two))
     assert told["hidden"] == [["2001-04-11", "2001-05-03"]]
     assert told["seen"] == (
         "Training may have seen this flow, if it used rivers of these names: it held none out; its training period, "
         "2001-01-01 to 2001-10-27, has 23 of the 23 days."
     )
     held = small.model.config.having(data={"held_out": ("1001",)})
-    assert not hidden(replace(small, model=replace(small.model, config=held)), QUESTION)["seen"]
+    assert not hidden_response(replace(small, model=replace(small.model, config=held)), QUESTION)["seen"]
 
 
-def test_neighbours_are_the_nearest_with_their_measured_share_and_weight(small: Country) -> None:
+def test_neighbours_are_the_nearest_with_their_measured_share_and_weight(small: Session) -> None:
     record = rivers(6, 200, seed=5)
     away = np.linalg.norm(small.positions - small.positions[0], axis=1)
     order = np.argsort(away)[1:4]
@@ -124,30 +126,30 @@ def test_neighbours_are_the_nearest_with_their_measured_share_and_weight(small: 
     assert found[1]["weight"] == 0 and sum(one["weight"] for one in found) == pytest.approx(1, abs=1e-3)
 
 
-def test_a_forecast_sees_nothing_after_its_issue_day_but_known_weather(small: Country) -> None:
-    asked = Ahead(river="1001", issue=FIRST + timedelta(days=150), days=5)
-    one = ahead(small, asked)
+def test_a_forecast_sees_nothing_after_its_issue_day_but_known_weather(small: Session) -> None:
+    asked = ForecastRequest(river="1001", issue=FIRST + timedelta(days=150), days=5)
+    one = forecast_response(small, asked)
     assert one["issue"] == "2001-05-31" and one["score"]["days"] == 5 and len(one["flow"]) == 66
     assert [k for k, value in enumerate(one["mean"]) if value is not None] == list(range(61, 66))
     assert one["seen"].endswith("its training period, 2001-01-01 to 2001-10-27, has 5 of the 5 days.")
     staying = np.abs(np.array(one["flow"][61:]) - one["flow"][60]).mean()
     assert one["score"]["line"] == pytest.approx(staying, abs=1e-3)
-    assert ahead(changed("riverflow", slice(151, 200)), asked)["mean"] == one["mean"]
-    assert ahead(changed("riverflow", slice(150, 151)), asked)["mean"] != one["mean"]
+    assert forecast_response(changed("riverflow", slice(151, 200)), asked)["mean"] == one["mean"]
+    assert forecast_response(changed("riverflow", slice(150, 151)), asked)["mean"] != one["mean"]
     wetter = changed("precipitation", slice(151, 200))
-    assert ahead(wetter, asked)["mean"] != one["mean"], "weather after it is known"
+    assert forecast_response(wetter, asked)["mean"] != one["mean"], "weather after it is known"
     blind = asked.model_copy(update={"future_weather": "none"})
-    assert ahead(wetter, blind)["mean"] == ahead(small, blind)["mean"]
+    assert forecast_response(wetter, blind)["mean"] == forecast_response(small, blind)["mean"]
 
 
-def test_a_forecast_reaches_beyond_the_record(small: Country) -> None:
-    told = ahead(small, Ahead(river="1001", issue=FIRST + timedelta(days=199), days=4))
+def test_a_forecast_reaches_beyond_the_record(small: Session) -> None:
+    told = forecast_response(small, ForecastRequest(river="1001", issue=FIRST + timedelta(days=199), days=4))
     assert told["end"] == "2001-07-23" and told["score"]["days"] == 0
     assert told["flow"][-4:] == [None] * 4 and all(value is not None for value in told["mean"][-4:])
 
 
-def test_a_map_is_hidden_in_whole_patches_and_restored(mapped: Country) -> None:
-    told = map_day(mapped, MapDay(variable="temperature", day=date(2001, 1, 20), share=0.5, draw=3))
+def test_a_map_is_hidden_in_whole_patches_and_restored(mapped: Session) -> None:
+    told = map_response(mapped, MapRequest(variable="temperature", day=date(2001, 1, 20), share=0.5, draw=3))
     gone = [value is not None for value in told["restored"]]
     assert len(told["truth"]) == 42 and (told["rows"], told["columns"], told["patch"]) == (7, 6, 2)
     inside = [
@@ -162,44 +164,46 @@ def test_a_map_is_hidden_in_whole_patches_and_restored(mapped: Country) -> None:
     np.testing.assert_allclose(truth, maps["temperature"].values[19], atol=1e-3)
 
 
-def test_restored_maps_do_not_depend_on_what_was_hidden(mapped: Country) -> None:
-    asked = MapDay(variable="precipitation", day=date(2001, 1, 20), draw=1)
-    one = map_day(mapped, asked)
+def test_restored_maps_do_not_depend_on_what_was_hidden(mapped: Session) -> None:
+    asked = MapRequest(variable="precipitation", day=date(2001, 1, 20), draw=1)
+    one = map_response(mapped, asked)
     assert mapped.maps is not None
     values = mapped.maps["precipitation"].values.copy()
     values[19, [value is not None for value in one["restored"]]] += 50.0
     other = mapped.maps.assign(precipitation=mapped.maps["precipitation"].copy(data=values))
-    two = map_day(Country(mapped.record, other, mapped.model), asked)
+    two = map_response(Session(mapped.record, other, mapped.model), asked)
     assert two["restored"] == one["restored"] and two["truth"] != one["truth"]
 
 
-def test_a_model_of_maps_looks_at_all_rivers_and_has_no_weights(mapped: Country) -> None:
+def test_a_model_of_maps_looks_at_all_rivers_and_has_no_weights(mapped: Session) -> None:
     gap = (date(2001, 1, 20), date(2001, 1, 22))
-    told = hidden(mapped, Hide(river="1003", start=date(2001, 1, 10), end=date(2001, 1, 30), hide=(gap,)))
-    assert told["looked"] == {"rivers": 8, "days": 8} and told["score"]["days"] == 3
+    told = hidden_response(
+        mapped, HideRequest(river="1003", start=date(2001, 1, 10), end=date(2001, 1, 30), hide=(gap,))
+    )
+    assert told["inputs"] == {"rivers": 8, "days": 8} and told["score"]["days"] == 3
     assert len(told["neighbours"]) == 7 and {one["weight"] for one in told["neighbours"]} == {None}
 
 
 def test_a_draw_takes_a_share_of_the_land_patches() -> None:
     grid = GridSpec(rows=8, columns=8, patch=2, land_threshold=0.5)
     cells = np.arange(64)
-    assert len(taken_patches(grid, cells, 0.25, 0)) == 4 and len(taken_patches(grid, cells, 0.001, 0)) == 1
-    assert len(taken_patches(grid, cells, 0.999, 0)) == 15, "one is left to see"
-    assert not np.array_equal(taken_patches(grid, cells, 0.25, 0), taken_patches(grid, cells, 0.25, 1))
+    assert len(hidden_patches(grid, cells, 0.25, 0)) == 4 and len(hidden_patches(grid, cells, 0.001, 0)) == 1
+    assert len(hidden_patches(grid, cells, 0.999, 0)) == 15, "one is left to see"
+    assert not np.array_equal(hidden_patches(grid, cells, 0.25, 0), hidden_patches(grid, cells, 0.25, 1))
 
 
-def test_a_record_without_flow_or_places_is_refused(small: Country) -> None:
+def test_a_record_without_flow_or_places_is_refused(small: Session) -> None:
     with pytest.raises(InputError, match="no riverflow"):
         small_country(small.record.drop_vars("riverflow"))
     with pytest.raises(InputError, match="where its catchments are"):
         small_country(small.record.drop_vars(["latitude", "longitude"]))
 
 
-def test_scores_stand_beside_the_rivers_they_belong_to(small: Country) -> None:
+def test_scores_stand_beside_the_rivers_they_belong_to(small: Session) -> None:
     nse = np.array([[[0.5, np.nan]], [[0.25, 0.75]]])
     scores = xr.Dataset(
         {"nse": (("question", "method", "catchment"), nse)},
-        coords={"question": ["fill", "forecast-3"], "method": ["hydromae"], "catchment": [1003, 1001]},
+        coords={"question": ["gap", "forecast-3"], "method": ["hydromae"], "catchment": [1003, 1001]},
     )
     found = small_country(scores=scores).overview()["scores"]
     assert found["method"] == "hydromae"
@@ -214,23 +218,23 @@ MONTH = {"river": "1", "start": "2001-01-01", "end": "2001-02-01"}
 @pytest.mark.parametrize(
     ("kind", "words", "told"),
     [
-        (View, {"river": "1", "start": "2001-01-01"}, "give start and end"),
-        (View, {"river": "1", "start": "2001-02-30", "end": "2001-03-01"}, "start"),
-        (View, {"river": "1", "start": "1900-01-01", "end": "2001-03-01"}, "more than 1100 days"),
+        (ViewRequest, {"river": "1", "start": "2001-01-01"}, "give start and end"),
+        (ViewRequest, {"river": "1", "start": "2001-02-30", "end": "2001-03-01"}, "start"),
+        (ViewRequest, {"river": "1", "start": "1900-01-01", "end": "2001-03-01"}, "more than 1100 days"),
         (
-            Hide,
+            HideRequest,
             {**MONTH, "hide": [["2001-03-01", "2001-03-02"]]},
             "not inside",
         ),
         (
-            Hide,
+            HideRequest,
             {**MONTH, "hide": [["2001-01-03", "2001-01-02"]]},
             "before it starts",
         ),
-        (Hide, {**MONTH, "more": 1}, "more"),
-        (Ahead, {"river": "1", "issue": "2001-01-01", "days": 31}, "days"),
-        (Ahead, {"river": "1", "issue": "2001-01-01", "future_weather": "fine"}, "future_weather"),
-        (MapDay, {"variable": "rain", "day": "2001-01-01", "share": 1.0}, "share"),
+        (HideRequest, {**MONTH, "more": 1}, "more"),
+        (ForecastRequest, {"river": "1", "issue": "2001-01-01", "days": 31}, "days"),
+        (ForecastRequest, {"river": "1", "issue": "2001-01-01", "future_weather": "fine"}, "future_weather"),
+        (MapRequest, {"variable": "rain", "day": "2001-01-01", "share": 1.0}, "share"),
     ],
 )
 def test_requests_are_bounded(kind: type, words: dict[str, object], told: str) -> None:
@@ -238,8 +242,8 @@ def test_requests_are_bounded(kind: type, words: dict[str, object], told: str) -
         parsed(kind, words)
 
 
-def test_days_are_counted_from_the_records_first(small: Country) -> None:
-    assert small.span(FIRST, FIRST + timedelta(days=199)) == (0, 199)
+def test_days_are_counted_from_the_records_first(small: Session) -> None:
+    assert small.day_range(FIRST, FIRST + timedelta(days=199)) == (0, 199)
     assert small.days[199] == pd.Timestamp("2001-07-19")
     with pytest.raises(InputError, match="2001-07-20 lies outside the record"):
-        small.span(FIRST, FIRST + timedelta(days=200))
+        small.day_range(FIRST, FIRST + timedelta(days=200))

@@ -20,9 +20,9 @@ import xarray as xr
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from explored import mapped_country, serving
-from hydromae.batching.windows import KEPT_TRAITS
+from hydromae.batching.windows import ALWAYS_KNOWN_ATTRIBUTES
 from hydromae.explore.export import export
-from hydromae.explore.session import Country
+from hydromae.explore.session import Session
 from hydromae.inference.predictor import load
 from hydromae.variables import ATTRIBUTES
 from synthetic import rivers
@@ -58,19 +58,21 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def country() -> Country:
+def country() -> Session:
     """An invented country with as many gauges as the real one, the shipped model, and scores that are drawn."""
-    unknown = [one.name for one in ATTRIBUTES if one.name not in KEPT_TRAITS]  # those of `rivers` are no real river's
+    unknown = [
+        one.name for one in ATTRIBUTES if one.name not in ALWAYS_KNOWN_ATTRIBUTES
+    ]  # those of `rivers` are no real river's
     record, generator = rivers(GAUGES, DAYS).drop_vars(unknown), np.random.default_rng(0)
     record["latitude"][:], record["longitude"][:] = generator.uniform([[50.5], [-4.5]], [[58.0], [0.0]], (2, GAUGES))
     nse = 1 - generator.gamma(1.0, 0.25, (2, 1, GAUGES))
-    coords = {"question": ["fill", "ungauged"], "method": ["hydromae"], "catchment": record["catchment"].values}
+    coords = {"question": ["gap", "ungauged"], "method": ["hydromae"], "catchment": record["catchment"].values}
     scores = xr.Dataset({"nse": (("question", "method", "catchment"), nse)}, coords=coords)
-    return Country(record, None, load("gb-rivers", "cpu"), scores, "virtual.zarr", "gb-rivers")
+    return Session(record, None, load("gb-rivers", "cpu"), scores, "virtual.zarr", "gb-rivers")
 
 
 @pytest.fixture(scope="module")
-def address(country: Country) -> Iterator[str]:
+def address(country: Session) -> Iterator[str]:
     with serving(country) as where:
         yield where
 
@@ -123,7 +125,7 @@ def test_599_gauges_are_there_within_two_seconds(browser: Browser, address: str)
 
 
 def test_a_click_shows_a_hydrograph_with_rain_forecast_and_neighbours(
-    browser: Browser, address: str, country: Country
+    browser: Browser, address: str, country: Session
 ) -> None:
     with opened(browser, address) as page:
         chosen(page)
@@ -135,7 +137,7 @@ def test_a_click_shows_a_hydrograph_with_rain_forecast_and_neighbours(
         expect(page.locator("#hydrograph-readout")).to_have_text(re.compile(r"rain [\d.]+, measured [\d.]+ mm/day"))
         page.locator("#near button").first.click()
         settled(page)
-        nearest = country.names[int(country.near(100, 2)[1])]
+        nearest = country.names[int(country.nearest(100, 2)[1])]
         expect(page.locator("#river-title")).to_contain_text(nearest)
 
 
@@ -158,7 +160,7 @@ def test_dragging_hides_days_and_a_second_drag_hides_more(browser: Browser, addr
         expect(page.locator("#answer")).to_have_text("Nothing is hidden.")
 
 
-def test_keys_alone_find_a_gauge_hide_days_and_get_an_answer(browser: Browser, address: str, country: Country) -> None:
+def test_keys_alone_find_a_gauge_hide_days_and_get_an_answer(browser: Browser, address: str, country: Session) -> None:
     with opened(browser, address) as page:
         page.keyboard.press("Tab")
         expect(page.locator(".skip")).to_be_focused()
@@ -188,7 +190,7 @@ def test_keys_alone_find_a_gauge_hide_days_and_get_an_answer(browser: Browser, a
         expect(page.locator("#answer")).to_have_text(re.compile(r"Hidden: .* over 36 days"))
 
 
-def test_arrow_keys_move_over_the_map(browser: Browser, address: str, country: Country) -> None:
+def test_arrow_keys_move_over_the_map(browser: Browser, address: str, country: Session) -> None:
     with opened(browser, address) as page:
         page.locator("#map").focus()
         page.keyboard.press("ArrowDown")
@@ -249,7 +251,7 @@ def test_dark_and_still_where_the_reader_wants_it(browser: Browser, address: str
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(17, 24, 29)"
 
 
-def test_the_file_works_without_a_server(browser: Browser, country: Country, tmp_path: Path) -> None:
+def test_the_file_works_without_a_server(browser: Browser, country: Session, tmp_path: Path) -> None:
     names = [country.names[4], country.names[9]]
     file = export(country, tmp_path / "page.html", names)
     with opened(browser, file.as_uri()) as page:

@@ -16,7 +16,7 @@ from explored import small_country
 from hydromae.cli import explore, main
 from hydromae.errors import InputError
 from hydromae.explore.export import export, gaps_of, issue_days
-from hydromae.explore.session import Country
+from hydromae.explore.session import Session
 from hydromae.store.zarr_store import open_store
 from hydromae.virtual import virtual_catchments
 from synthetic import rivers
@@ -52,7 +52,7 @@ def test_names_from_data_stay_data(text: str) -> None:
     assert book(text)["record"]["name"][0] == "</script><script>alert(1)</script>"
 
 
-def test_it_holds_the_rivers_their_gaps_and_forecasts(text: str, small: Country) -> None:
+def test_it_holds_the_rivers_their_gaps_and_forecasts(text: str, small: Session) -> None:
     held = book(text)
     assert [part["view"]["river"] for part in held["rivers"]] == ["1002", "1005"] and len(held["record"]["river"]) == 6
     part = held["rivers"][0]
@@ -84,7 +84,7 @@ def test_without_names_it_holds_the_most_measured_rivers(tmp_path: Path) -> None
     assert [part["view"]["river"] for part in book(text)["rivers"]] == ["1005", "1006", "1004"]
 
 
-def test_wrong_rivers_and_days_leave_what_was_there(tmp_path: Path, small: Country) -> None:
+def test_wrong_rivers_and_days_leave_what_was_there(tmp_path: Path, small: Session) -> None:
     out = tmp_path / "page.html"
     out.write_text("as it was")
     for words, named in (
@@ -127,7 +127,7 @@ def test_the_command_writes_a_file_with_the_shipped_model(
 
 
 def test_the_command_serves_until_it_is_ended(
-    small: Country, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    small: Session, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import webbrowser
 
@@ -135,7 +135,7 @@ def test_the_command_serves_until_it_is_ended(
 
     opened: list[str] = []
     monkeypatch.setattr(webbrowser, "open", opened.append)
-    monkeypatch.setattr(session, "open_country", lambda *_: small)
+    monkeypatch.setattr(session, "open_session", lambda *_: small)
     monkeypatch.setattr(server.uvicorn.Server, "run", lambda self, sockets: (_ for _ in ()).throw(KeyboardInterrupt))
     assert main(["explore", "small.zarr", "--model", "drawn"]) == 0
     said = capsys.readouterr().out

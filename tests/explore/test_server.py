@@ -15,14 +15,14 @@ from explored import serving
 from hydromae.errors import InputError
 from hydromae.explore import page, server
 from hydromae.explore.server import HOST, application, listening
-from hydromae.explore.session import Country
+from hydromae.explore.session import Session
 
 GAP = {"river": "1001", "start": "2001-01-01", "end": "2001-07-19", "hide": [["2001-04-11", "2001-04-20"]]}
 AHEAD = {"river": "1001", "issue": "2001-05-31", "days": 5}
 
 
 @pytest.fixture(scope="module")
-def client(small: Country) -> TestClient:
+def client(small: Session) -> TestClient:
     return TestClient(application(small), base_url=f"http://{HOST}:4000", raise_server_exceptions=False)
 
 
@@ -36,7 +36,7 @@ def line(answer: Any) -> str:
 def test_the_page_and_all_it_loads(client: TestClient) -> None:
     text = client.get("/").text
     loaded = [part.split('"')[0] for mark in ('href="assets/', 'src="assets/') for part in text.split(mark)[1:]]
-    assert set(loaded) == set(page.served()) and "{{" not in text
+    assert set(loaded) == set(page.static_files()) and "{{" not in text
     for name in loaded:
         answer = client.get(f"/assets/{name}")
         assert answer.status_code == 200 and answer.headers["content-type"].startswith(("text/css", "text/javascript"))
@@ -62,7 +62,7 @@ def test_the_record_a_river_an_answer_and_a_forecast(client: TestClient) -> None
     assert client.post("/api/forecast", json=AHEAD).json()["score"]["days"] == 5
 
 
-def test_maps_are_answered_where_there_are_some(mapped: Country, client: TestClient) -> None:
+def test_maps_are_answered_where_there_are_some(mapped: Session, client: TestClient) -> None:
     asked = {"variable": "temperature", "day": "2001-01-20"}
     with_maps = TestClient(application(mapped), base_url=f"http://{HOST}")
     assert with_maps.get("/api/record").json()["maps"] == ["precipitation", "soil_moisture", "temperature"]
@@ -142,7 +142,7 @@ def test_other_names_and_other_pages_are_turned_away(client: TestClient) -> None
 def test_a_fault_of_ours_is_one_line_and_the_server_goes_on(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(country: Country, asked: object) -> dict[str, Any]:
+    def broken(country: Session, asked: object) -> dict[str, Any]:
         raise ArithmeticError("secret of line 3")
 
     monkeypatch.setattr(server, "hidden", broken)
@@ -187,7 +187,7 @@ def test_whatever_the_address_is(client: TestClient, name: str, words: dict[str,
         assert answer.status_code in (200, 404, 422)
 
 
-def test_a_real_socket_survives_what_is_not_http(small: Country) -> None:
+def test_a_real_socket_survives_what_is_not_http(small: Session) -> None:
     with serving(small) as address:
         port = int(address.rsplit(":", 1)[1])
         for sent in (

@@ -278,7 +278,7 @@ def filled_within(data: xr.Dataset, rng: Random) -> xr.Dataset:
     return data
 
 
-BROKEN: tuple[Change, ...] = (
+READ_ERRORS: tuple[Change, ...] = (
     another_type,
     another_type,
     without_variable,

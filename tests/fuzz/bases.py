@@ -31,11 +31,11 @@ CONFIG = SMALL.having(
         "sequence_length": 12,
         "warm_up_days": 2,
         "stride": 6,
-        "sites": 3,
+        "catchments_per_window": 3,
     },
     model={"d_model": 8, "decoder_dim": 8, "neighbours": 3},
-    masks={"span_days": (2, 5), "lead_days": 3},
-    train={"epochs": 1, "steps_per_epoch": 2, "warmup_epochs": 0, "validation_windows": 2, "averaged_weights": 0.9},
+    masks={"gap_days": (2, 5), "lead_days": 3},
+    train={"epochs": 1, "steps_per_epoch": 2, "warmup_epochs": 0, "validation_windows": 2, "ema_decay": 0.9},
 )
 
 
@@ -131,7 +131,7 @@ class Bases:
         """A model folder, its weights at random."""
         torch.manual_seed(0)
         scaling = scaling_of(open_store(self.store))
-        save_model(self.folder / "model", HydroMAE(CONFIG).know(scaling).state_dict(), CONFIG, scaling, None)
+        save_model(self.folder / "model", HydroMAE(CONFIG).set_scaling(scaling).state_dict(), CONFIG, scaling, None)
         return self.folder / "model"
 
     @cached_property

@@ -79,7 +79,7 @@ def netcdf(bases: Bases, folder: Path, rng: Random) -> Trial:
     file = folder / "record.nc"
     way, data, valid, said = rng.random(), bases.record, False, ""
     if way < 0.5:
-        change = rng.choice(arrays.HARMLESS if way < 0.15 else arrays.BROKEN)
+        change = rng.choice(arrays.HARMLESS if way < 0.15 else arrays.READ_ERRORS)
         said, valid = f"array: {change.__name__}", way < 0.15
         _write(change(data.copy(), rng), file)
     else:
@@ -105,7 +105,7 @@ def camels(bases: Bases, folder: Path, rng: Random) -> Trial:
     bases.attributes.to_csv(table, index=False)
     said, way = "", rng.random()
     if way < 0.5:
-        changes = [c for c in (*arrays.BROKEN, arrays.transposed, arrays.doubles) if "attribute" not in c.__name__]
+        changes = [c for c in (*arrays.READ_ERRORS, arrays.transposed, arrays.doubles) if "attribute" not in c.__name__]
         change = rng.choice(changes)
         said = f"array: {change.__name__}"
         _write(change(bases.camels.copy(), rng), file)
@@ -135,7 +135,7 @@ def csv_table(bases: Bases, folder: Path, rng: Random) -> Trial:
     file = folder / rng.choice(("record.csv", "record.csv", "record.csv.gz"))
     way, rows, valid, said = rng.random(), rows_of(bases), False, ""
     if way < 0.55:
-        change = rng.choice(tables.HARMLESS if way < 0.12 else tables.BROKEN)
+        change = rng.choice(tables.HARMLESS if way < 0.12 else tables.READ_ERRORS)
         rows, said, valid = change(rows, rng), f"table: {change.__name__}", way < 0.12
     tables.write_csv(rows, file)
     if 0.55 <= way < 0.72 and file.suffix == ".csv":
@@ -203,7 +203,7 @@ def zarr_record(bases: Bases, folder: Path, rng: Random) -> Trial:
     file = folder / "record.zarr"
     way, data, said, valid = rng.random(), bases.record, "", False
     if way < 0.4:
-        change = rng.choice(arrays.HARMLESS if way < 0.1 else arrays.BROKEN)
+        change = rng.choice(arrays.HARMLESS if way < 0.1 else arrays.READ_ERRORS)
         data, said, valid = change(data.copy(), rng), f"array: {change.__name__}", way < 0.1
     data.to_zarr(file, zarr_format=rng.choice((2, 3)), consolidated=False)
     if way >= 0.4:
@@ -545,7 +545,7 @@ def answer_of(bases: Bases, question: Path) -> xr.DataArray:
 
 def _loose_json(folder: Path, part: Path, rng: Random) -> str:
     """Another JSON under weights that no sum protects, as older versions wrote them."""
-    (folder / "seal.json").unlink()
+    (folder / "checksums.json").unlink()
     tree = json.loads(part.read_text())
     said = containers.json_surgery(tree, rng, NUMBERS)
     part.write_text(json.dumps(tree))

@@ -178,7 +178,7 @@ def two_flows(rows: Rows, rng: Random) -> Rows:
     return [{**row, "flow": 7.0} for row in rows]
 
 
-BROKEN: tuple[Change, ...] = (
+READ_ERRORS: tuple[Change, ...] = (
     a_cell,
     a_cell,
     a_cell,

@@ -49,7 +49,9 @@ def test_the_library_keeps_every_observed_bit_or_refuses(tmp_path: Path) -> None
     model, ends = load(bases.model, "cpu"), {"answered": 0, "refused": 0}
     for number in range(50):
         rng = Random(f"memory {number}")
-        change = rng.choice((*arrays.HARMLESS, *arrays.BROKEN) if number % 2 else (*tables.HARMLESS, *tables.BROKEN))
+        change = rng.choice(
+            (*arrays.HARMLESS, *arrays.READ_ERRORS) if number % 2 else (*tables.HARMLESS, *tables.READ_ERRORS)
+        )
         if number % 2:
             data = change(bases.record.copy(deep=True), rng)
         else:

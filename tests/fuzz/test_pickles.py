@@ -172,14 +172,14 @@ def test_the_pickle_codec_inside_zarr(bases: Bases, tmp_path: Path, mark: Path, 
 
 
 @pytest.mark.parametrize("made", [raw, torch_file])
-@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "scaling.json", "grid.json", "seal.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "scaling.json", "grid.json", "checksums.json"])
 def test_pickles_in_a_model_folder(bases: Bases, tmp_path: Path, mark: Path, name: str, made: Callable) -> None:
     model = tmp_path / "model"
     shutil.copytree(bases.model, model)
     (model / name).write_bytes(made(mark))
     run(predict(bases.folder / "base.nc", model, tmp_path), mark)
-    if name != "seal.json":
-        (model / "seal.json").unlink()
+    if name != "checksums.json":
+        (model / "checksums.json").unlink()
         run(predict(bases.folder / "base.nc", model, tmp_path), mark)
 
 

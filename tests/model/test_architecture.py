@@ -13,26 +13,26 @@ from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden, visible
 from hydromae.config.presets import BASE
 from hydromae.model.blocks import Block
-from hydromae.model.encoder import Embedding, contrast
+from hydromae.model.encoder import Embedding, contrastive_loss
 from hydromae.model.mae import HydroMAE
-from hydromae.model.outputs import Own, Stream
-from hydromae.model.packing import Seats
-from hydromae.model.positional import Address, nearest
+from hydromae.model.outputs import Stream, StreamSlice
+from hydromae.model.packing import PackedLayout
+from hydromae.model.positional import PositionalEncoding, nearest_context
 from samples import NATIONAL, all_tokens, built, no_tokens, sample, small, some_tokens
 
 MAPS, SERIES = NATIONAL[:3], NATIONAL[3:]
 
 
-def blocks_of(part: torch.nn.Module) -> list[Block]:
+def iter_blocks(part: torch.nn.Module) -> list[Block]:
     return [block for block in part.modules() if isinstance(block, Block)]
 
 
-def fused(model: HydroMAE, batch: Batch, hidden: Hidden) -> tuple[list[Stream], list[torch.Tensor], list[Own]]:
+def fused(model: HydroMAE, batch: Batch, hidden: Hidden) -> tuple[list[Stream], list[torch.Tensor], list[StreamSlice]]:
     """Streams before their encoders, what each decoder layer reads, and which part of it is each stream's."""
     with torch.no_grad():
-        contexts = {kind: nearest(p, model.config.model.neighbours) for kind, p in batch.places.items()}
+        contexts = {kind: nearest_context(p, model.config.model.neighbours) for kind, p in batch.site_metadata.items()}
         streams = model.embed(batch, visible(batch, hidden), contexts)
-        memories, _, own, _ = model.fuse(streams, model.encode(streams, contexts), batch)
+        memories, _, own, _ = model.fuse(streams, model.encode_streams(streams, contexts), batch)
     return streams, memories, own
 
 
@@ -46,13 +46,13 @@ def test_the_model_of_base_has_the_widths_and_depths_of_its_configuration() -> N
         model = HydroMAE(BASE)
     for names, depth, film in ((MAPS, 6, False), (SERIES, 4, True)):
         for name in names:
-            blocks = blocks_of(model.encoders[name])
+            blocks = iter_blocks(model.encoders[name])
             assert len(blocks) == depth and (model.embeddings[name].film is not None) is film
             for block in blocks:
                 assert block.norm.normalized_shape == (256,) and (block.film is not None) is film
                 assert [mixer.heads for mixer in block.mixers] == [8] and block.dropout == 0.1
                 assert block.feed[0].out_features == 1024
-    assert model.fusion is not None and len(blocks_of(model.fusion)) == 2
+    assert model.fusion is not None and len(iter_blocks(model.fusion)) == 2
     for name in NATIONAL:
         decoder = model.decoders[name]
         assert len(decoder.blocks) == 4
@@ -66,11 +66,11 @@ def test_the_contrastive_loss_of_two_days_by_hand(temperature: float) -> None:
     """Cosines of 1 with its own and 0 with the other: −log(e^(1/τ) / (e^(1/τ) + 1)); exchanged, 1/τ more."""
     one, other = torch.tensor([[3.0, 0.0], [0.0, 0.5]]), torch.tensor([[1.0, 0.0], [0.0, 7.0]])
     alike = math.log1p(math.exp(-1 / temperature))  # 0.313262 and 0.126928
-    assert float(contrast([one, other], temperature)) == pytest.approx(alike, rel=1e-6)
+    assert float(contrastive_loss([one, other], temperature)) == pytest.approx(alike, rel=1e-6)
     unlike = alike + 1 / temperature
-    assert float(contrast([one, other.flip(0)], temperature)) == pytest.approx(unlike, rel=1e-6)
+    assert float(contrastive_loss([one, other.flip(0)], temperature)) == pytest.approx(unlike, rel=1e-6)
     # of three streams, two pairs of six agree
-    assert float(contrast([one, other, one.flip(0)], temperature)) == pytest.approx(
+    assert float(contrastive_loss([one, other, one.flip(0)], temperature)) == pytest.approx(
         (2 * alike + 4 * unlike) / 6, rel=1e-6
     )
 
@@ -94,10 +94,10 @@ def test_modalities_are_mixed_in_fusion_and_not_before(preset: str) -> None:
     model, batch = built(small(preset)), sample(preset, observed=1.0)
     parts = []
     for one in (batch, with_values(batch, "evaporation", 0.5)):
-        contexts = {kind: nearest(p, model.config.model.neighbours) for kind, p in one.places.items()}
+        contexts = {kind: nearest_context(p, model.config.model.neighbours) for kind, p in one.site_metadata.items()}
         with torch.no_grad():
             streams = model.embed(one, visible(one, no_tokens(one)), contexts)
-            encoded = [outputs[-1] for outputs in model.encode(streams, contexts)]
+            encoded = [outputs[-1] for outputs in model.encode_streams(streams, contexts)]
         _, memories, own = fused(model, one, no_tokens(one))
         parts.append((encoded, [memories[-1][part.tokens] for part in own]))
     (before, after), (other_before, other_after) = parts
@@ -110,12 +110,12 @@ def test_modalities_are_mixed_in_fusion_and_not_before(preset: str) -> None:
 def test_film_modulates_the_embedding_before_catchments_are_merged(slots: int) -> None:
     """γ = 1 and β = 2 for every catchment: twice the projected values, and 2."""
     torch.manual_seed(0)
-    embedding, seats = Embedding(2 * slots, slots, 0, 3, film=True), Seats.all(1, 2, 1, torch.device("cpu"))
+    embedding, layout = Embedding(2 * slots, slots, 0, 3, film=True), PackedLayout.dense(1, 2, 1, torch.device("cpu"))
     assert embedding.film is not None
     with torch.no_grad():
         embedding.film.project.bias.copy_(torch.tensor([1.0] * 3 + [2.0] * 3))
     values, seen = torch.randn(2, 2 * slots), torch.ones(2, 2 * slots, dtype=torch.bool)
-    found = embedding(values, seen, None, torch.zeros(1, 1, slots, 3), seats)
+    found = embedding(values, seen, None, torch.zeros(1, 1, slots, 3), layout)
     features = torch.cat([values.view(2, slots, 2), torch.ones(2, slots, 2)], dim=-1)
     expected = embedding.merge((2 * embedding.project(features) + 2).flatten(1))
     assert torch.allclose(found, expected, atol=1e-6)
@@ -128,47 +128,51 @@ def test_film_modulates_every_block_of_a_series_encoder_by_the_traits_of_its_sit
     for stream in streams:
         condition = stream.sites.clone()
         condition[:, 1] += 1.0
-        for block in blocks_of(model.encoders[stream.key]):
+        for block in iter_blocks(model.encoders[stream.key]):
             block.mixers[0].out.weight.data.zero_()  # attention would carry it to other sites
             with torch.no_grad():
-                one, other = (block(stream.tokens, stream.seats, whole.Context(), c) for c in (stream.sites, condition))
+                one, other = (
+                    block(stream.tokens, stream.layout, whole.Context(), c) for c in (stream.sites, condition)
+                )
             changed = (one != other).any(dim=-1)
-            is_of_site = stream.seats.of_site == 1
+            is_of_site = stream.layout.site_index == 1
             assert torch.equal(changed, is_of_site if stream.kind == "series" else torch.zeros_like(is_of_site))
 
 
 @pytest.mark.parametrize("preset", ["base", "fast"])
 def test_each_modality_has_a_token_of_its_own_in_encoder_and_decoder(preset: str) -> None:
     model = HydroMAE(small(preset), pixels=4)
-    for addresses, width in ((model.addresses, 16), (model.queries, 8)):
+    for addresses, width in ((model.positional, 16), (model.queries, 8)):
         tokens = [addresses[name].token for name in NATIONAL]
         assert [token.shape for token in tokens] == 5 * [(width,)]
         assert len({id(token) for token in tokens}) == 5 and len({tuple(token.tolist()) for token in tokens}) == 5
     with torch.device("meta"):
         large = HydroMAE(BASE)
-    assert {len(large.addresses[name].token) for name in NATIONAL} == {256}
+    assert {len(large.positional[name].token) for name in NATIONAL} == {256}
     assert {len(large.queries[name].token) for name in NATIONAL} == {128}
 
 
 def test_a_modality_token_is_added_to_the_address_of_each_of_its_tokens() -> None:
     batch = sample("base")
-    address = Address(6, 3, ordered=True)
+    address = PositionalEncoding(6, 3, ordered=True)
     with torch.no_grad():
-        before = address(batch.places["series"], batch.days)[2]
+        before = address(batch.site_metadata["series"], batch.days)[2]
         address.token += torch.arange(6.0)
-        assert torch.allclose(address(batch.places["series"], batch.days)[2] - before, torch.arange(6.0), atol=1e-5)
+        assert torch.allclose(
+            address(batch.site_metadata["series"], batch.days)[2] - before, torch.arange(6.0), atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("kind", ["map", "series"])
 def test_the_address_of_a_site_holds_its_position(kind: str) -> None:
     """A patch or a catchment 10 km further east: another address for it, and for no other site."""
-    places = sample("base").places[kind]
-    address = Address(6, places.present.shape[2], ordered=True)
-    moved = places.position.clone()
+    metadata = sample("base").site_metadata[kind]
+    address = PositionalEncoding(6, metadata.valid.shape[2], ordered=True)
+    moved = metadata.position.clone()
     moved[0, 1, 0, 0] += 10.0
     days = torch.arange(3).repeat(2, 1)
     with torch.no_grad():
-        change = (address(replace(places, position=moved), days)[1] - address(places, days)[1]).abs().amax(dim=-1)
+        change = (address(replace(metadata, position=moved), days)[1] - address(metadata, days)[1]).abs().amax(dim=-1)
     assert float(change[0, 1]) > 1e-3
     change[0, 1] = 0.0
     assert not change.any()

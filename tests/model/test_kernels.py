@@ -10,7 +10,7 @@ from gradients import double, same_gradients
 from hydromae import runtime
 from hydromae.model import attention as look
 from hydromae.model import fused_ops, kernels, lstm
-from hydromae.model.packing import Seats
+from hydromae.model.packing import PackedLayout
 
 CPU = torch.device("cpu")
 
@@ -29,16 +29,16 @@ def test_this_torch_has_all_of_them() -> None:
 
 
 def test_an_operator_that_is_absent_or_takes_other_arguments_is_none() -> None:
-    assert kernels._found("no_such_operator", lambda call: call()) is None
-    assert kernels._found("gelu_backward", lambda call: call(torch.zeros(2), nonsense=1)) is None
-    assert kernels._found("gelu_backward", lambda call: call(torch.zeros(2), torch.zeros(2))[3]) is None
+    assert kernels._private_operator("no_such_operator", lambda call: call()) is None
+    assert kernels._private_operator("gelu_backward", lambda call: call(torch.zeros(2), nonsense=1)) is None
+    assert kernels._private_operator("gelu_backward", lambda call: call(torch.zeros(2), torch.zeros(2))[3]) is None
 
 
 def test_attention_along_long_lines(public: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(look, "SHORT", 1)
-    seats = Seats.where(torch.rand(2, 5, 4, generator=torch.Generator().manual_seed(5)) < 0.5)
-    given, sight = double(len(seats.flat), 12), seats.among("joint")
-    line = seats.lines("joint")[0]
+    monkeypatch.setattr(look, "MAX_MATMUL_LENGTH", 1)
+    layout = PackedLayout.of_mask(torch.rand(2, 5, 4, generator=torch.Generator().manual_seed(5)) < 0.5)
+    given, pattern = double(len(layout.flat_index), 12), layout.self_attention("joint")
+    line = layout.group_index("joint")[0]
     shut = line[:, None] != line[None]
 
     def plain() -> Tensor:
@@ -46,18 +46,18 @@ def test_attention_along_long_lines(public: bool, monkeypatch: pytest.MonkeyPatc
         score = (q @ k.transpose(1, 2) / 2**0.5).masked_fill(shut, -torch.inf)
         return (score.softmax(dim=-1) @ v).transpose(0, 1).flatten(1)
 
-    same_gradients(lambda: look.look(given, None, sight, 2), plain, given)
-    assert (kernels.attention_with_sums(*double(3, 1, 2, 4, 8).detach().unbind(0), None)[1] is None) == public
+    same_gradients(lambda: look.packed_attention(given, None, pattern, 2), plain, given)
+    assert (kernels.attention_with_logsumexp(*double(3, 1, 2, 4, 8).detach().unbind(0), None)[1] is None) == public
 
 
 def test_attention_along_short_lines(public: bool) -> None:
-    seats, given = Seats.all(2, 3, 2, CPU), double(12, 12)
+    layout, given = PackedLayout.dense(2, 3, 2, CPU), double(12, 12)
 
     def plain() -> Tensor:
         q, k, v = given.unflatten(0, (2, 6)).unflatten(2, (3, 2, 2)).permute(2, 0, 3, 1, 4)
         return ((q @ k.transpose(2, 3) / 2**0.5).softmax(dim=-1) @ v).transpose(1, 2).flatten(2).flatten(0, 1)
 
-    same_gradients(lambda: look.look(given, None, seats.among("joint"), 2), plain, given)
+    same_gradients(lambda: look.packed_attention(given, None, layout.self_attention("joint"), 2), plain, given)
 
 
 def test_products_of_a_block(public: bool) -> None:
@@ -66,9 +66,11 @@ def test_products_of_a_block(public: bool) -> None:
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
     feed = nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Linear(6, 4)).double()
-    seats, tokens = Seats.all(2, 3, 2, CPU), double(12, 4)
+    layout, tokens = PackedLayout.dense(2, 3, 2, CPU), double(12, 4)
     leaves = (tokens, *norm.parameters(), *feed.parameters())
-    same_gradients(lambda: fused_ops.feed(tokens, norm, None, seats, feed), lambda: feed(norm(tokens)), *leaves)
+    same_gradients(
+        lambda: fused_ops.feed_forward(tokens, norm, None, layout, feed), lambda: feed(norm(tokens)), *leaves
+    )
     same_gradients(lambda: fused_ops.project(tokens, norm, feed[0]), lambda: feed[0](norm(tokens)), *leaves[:5])
 
 
@@ -78,20 +80,20 @@ def test_an_operation_without_a_kernel_for_the_dtype_runs_in_fp32_alone(
 ) -> None:
     """As on a CPU without AVX-512: the answer and the gradients are those of fp32 but for the rounding of what goes in."""
     torch.manual_seed(0)
-    layer, days = lstm.opened(nn.LSTM(4, 6, bidirectional=True)), torch.randn(9, 3, 4)
-    exact = lstm.run(layer, days.to(dtype).float())
+    layer, days = lstm.open_forget_gates(nn.LSTM(4, 6, bidirectional=True)), torch.randn(9, 3, 4)
+    exact = lstm.run_lstm(layer, days.to(dtype).float())
     q, k, v = torch.randn(3, 1, 2, 5, 8).to(dtype)
-    monkeypatch.setattr(runtime, "probe", lambda operation, kind, dtype: "no kernel")
+    monkeypatch.setattr(runtime, "unsupported_reason", lambda operation, kind, dtype: "no kernel")
     monkeypatch.setattr(nn.LSTM, "forward", _in_fp32_only(nn.LSTM.forward))
     with torch.autocast("cpu", dtype):
-        rough = lstm.run(layer, days.to(dtype))
+        rough = lstm.run_lstm(layer, days.to(dtype))
     assert rough.dtype == dtype and torch.allclose(rough.float(), exact, atol=2.0**-8)
     rough.float().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in layer.parameters())
     mixed = kernels.attention(q, k, v, None)
     wide = ((q.float() @ k.float().transpose(2, 3)) / 8**0.5).softmax(dim=-1) @ v.float()
     assert mixed.dtype == dtype and torch.allclose(mixed.float(), wide, atol=2.0**-7)
-    assert kernels.attention_with_sums(q, k, v, None)[1] is None
+    assert kernels.attention_with_logsumexp(q, k, v, None)[1] is None
 
 
 def _in_fp32_only(forward):

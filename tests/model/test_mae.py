@@ -9,7 +9,7 @@ import torch
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from hydromae.batching.batch import Batch, Places
+from hydromae.batching.batch import Batch, SiteMetadata
 from hydromae.batching.masking import Hidden, draw
 from hydromae.config import Config
 from hydromae.errors import InputError
@@ -25,21 +25,26 @@ EXAMPLES = settings(max_examples=8, deadline=None, derandomize=True, database=No
 def taken(batch: Batch, windows: list[int]) -> Batch:
     """Some windows of a batch."""
     parts = [{name: held[windows] for name, held in p.items()} for p in (batch.values, batch.observed, batch.variance)]
-    places = {
-        kind: Places(p.position[windows], p.present[windows], p.traits[windows], p.known[windows])
-        for kind, p in batch.places.items()
+    metadata = {
+        kind: SiteMetadata(p.position[windows], p.valid[windows], p.static_attributes[windows], p.is_known[windows])
+        for kind, p in batch.site_metadata.items()
     }
-    before = None if batch.before is None else batch.before[windows]
-    return Batch(*parts, batch.days[windows], places, batch.cells, before)
+    before = None if batch.antecedent is None else batch.antecedent[windows]
+    return Batch(*parts, batch.days[windows], metadata, batch.cells, before)
 
 
 def reordered(batch: Batch, order: torch.Tensor) -> Batch:
     """The catchments of a batch without footprints in another order."""
-    series = batch.places["series"]
-    moved = Places(*(p[:, order] for p in (series.position, series.present, series.traits, series.known)))
+    series = batch.site_metadata["series"]
+    moved = SiteMetadata(
+        *(p[:, order] for p in (series.position, series.valid, series.static_attributes, series.is_known))
+    )
     values, observed = (by_site(part, order) for part in (batch.values, batch.observed))
-    places, before = batch.places | {"series": moved}, None if batch.before is None else batch.before[:, order]
-    return replace(batch, values=values, observed=observed, places=places, cells=None, before=before)
+    metadata, before = (
+        batch.site_metadata | {"series": moved},
+        None if batch.antecedent is None else batch.antecedent[:, order],
+    )
+    return replace(batch, values=values, observed=observed, site_metadata=metadata, cells=None, antecedent=before)
 
 
 def by_site(held: dict[str, torch.Tensor], order: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -173,15 +178,17 @@ def test_every_switch_changes_the_answers(preset: str, change: dict[str, object]
 
 
 def test_priors_change_the_answers_of_a_model_without_memories() -> None:
-    without = small("rivers").having(model={"runoff": 0, "ahead": 0}, data={"look_back_days": 0, "longest_gap": 0})
+    without = small("rivers").having(
+        model={"lstm_width": 0, "lstm_ar_width": 0}, data={"antecedent_days": 0, "max_flow_gap": 0}
+    )
     batch = sample("rivers", days=6, sites=5)
-    hidden, bare = some_tokens(batch), without.having(model={"priors": False})
+    hidden, bare = some_tokens(batch), without.having(model={"estimators": False})
     assert differs(answered(without, batch, hidden), answered(bare, batch, hidden))
 
 
 def test_memories_that_no_prior_reads_are_refused() -> None:
-    with pytest.raises(InputError, match=r"what model\.runoff says is read by model\.priors"):
-        small("rivers", priors=False)
+    with pytest.raises(InputError, match=r"\(model\.lstm_width\) are read by model\.estimators"):
+        small("rivers", estimators=False)
 
 
 @pytest.mark.parametrize("change", [{"use_fm_layers": (0, 2)}, {"use_input": True}, {"use_fm_layers": (2,)}])
@@ -255,8 +262,12 @@ def test_static_tokens_carry_traits_past_the_encoders(preset: str) -> None:
     """With nothing of a catchment visible, its traits still reach the map answers."""
     batch, model = sample(preset, size=1, sites=2, patches=2), built(small(preset))
     hidden = no_tokens(batch) | {n: all_tokens(batch)[n] for n in ("evaporation", "riverflow")}
-    series = batch.places["series"]
-    moved = replace(batch, places=batch.places | {"series": replace(series, traits=series.traits + series.known * 1.0)})
+    series = batch.site_metadata["series"]
+    moved = replace(
+        batch,
+        site_metadata=batch.site_metadata
+        | {"series": replace(series, static_attributes=series.static_attributes + series.is_known * 1.0)},
+    )
     bare = built(small(preset, static_tokens=False))
     wanted = {name: (all_tokens if name == "temperature" else no_tokens)(batch)[name] for name in hidden}
     with torch.no_grad():
@@ -271,10 +282,10 @@ def test_priors_know_the_units_of_the_store() -> None:
     scaling = Scaling(
         {n: VariableScaling("root", m, s) for n, m, s in (("riverflow", 1.0, 2.0), ("precipitation", 3.0, 4.0))}
     )
-    model = built(small("rivers")).know(scaling)
-    assert model.priors is not None
-    assert model.priors.constants.tolist() == [[1.0, 2.0], [3.0, 4.0], [0.0, 1.0]]
-    assert "priors.constants" in model.state_dict(), "the weights carry it"
+    model = built(small("rivers")).set_scaling(scaling)
+    assert model.estimators is not None
+    assert model.estimators.constants.tolist() == [[1.0, 2.0], [3.0, 4.0], [0.0, 1.0]]
+    assert "estimators.constants" in model.state_dict(), "the weights carry it"
 
 
 @pytest.mark.parametrize("preset", ["base", "rivers"])

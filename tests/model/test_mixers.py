@@ -8,11 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
-from hydromae.model.blocks import Block, Context, FiLM, LineMixer, RecurrentMixer, SpaceMixer
+from hydromae.model.blocks import AttentionMixer, Block, Context, FiLM, RecurrentMixer, SpaceMixer
 from hydromae.model.decoder import CrossAttention
 from hydromae.model.mae import HydroMAE
-from hydromae.model.packing import Direction, Seats
-from hydromae.model.positional import SEPARATIONS, nearest
+from hydromae.model.packing import Direction, PackedLayout
+from hydromae.model.positional import SEPARATIONS, nearest_context
 from samples import sample, small
 
 WIDTH, HEADS = 8, 2
@@ -51,8 +51,8 @@ def test_space_mixer_equals_dense_attention_with_a_penalty_of_separation() -> No
 @pytest.mark.parametrize(("sites", "count"), [(5, 5), (5, 4), (5, 1), (40, 39), (40, 6), (70, 9)])
 def test_near_sites_equal_dense_attention_from_which_far_ones_are_shut_out(sites: int, count: int) -> None:
     """The path of K neighbours gives what the dense formula gives with an infinite penalty on all others."""
-    tokens, places = noise(2, 2, sites, WIDTH), sample("rivers", size=2, sites=sites).places["series"]
-    whole, near = nearest(places, sites).separation, nearest(places, count)
+    tokens, metadata = noise(2, 2, sites, WIDTH), sample("rivers", size=2, sites=sites).site_metadata["series"]
+    whole, near = nearest_context(metadata, sites).separation, nearest_context(metadata, count)
     assert whole is not None
     if near.neighbours is not None:
         far = torch.ones(2, sites, sites, dtype=torch.bool).scatter(2, near.neighbours, False)
@@ -63,7 +63,7 @@ def test_near_sites_equal_dense_attention_from_which_far_ones_are_shut_out(sites
 
 def test_a_site_hears_its_neighbours_of_the_same_day_only() -> None:
     tokens, mixer = noise(1, 4, 9, WIDTH), space_mixer()
-    near = nearest(sample("rivers", size=1, sites=9).places["series"], 3)
+    near = nearest_context(sample("rivers", size=1, sites=9).site_metadata["series"], 3)
     assert near.neighbours is not None
     before, moved = mixer(tokens, near), tokens.clone()
     moved[0, 2, 3] += 1
@@ -72,10 +72,10 @@ def test_a_site_hears_its_neighbours_of_the_same_day_only() -> None:
 
 
 def test_nearest_gives_the_site_itself_first_then_by_distance() -> None:
-    places = sample("rivers", size=2, sites=6).places["series"]
-    context = nearest(places, 3)
+    metadata = sample("rivers", size=2, sites=6).site_metadata["series"]
+    context = nearest_context(metadata, 3)
     distance = torch.cdist(
-        places.position[:, :, 0], places.position[:, :, 0], compute_mode="donot_use_mm_for_euclid_dist"
+        metadata.position[:, :, 0], metadata.position[:, :, 0], compute_mode="donot_use_mm_for_euclid_dist"
     )
     assert context.neighbours is not None and context.separation is not None
     assert context.neighbours[:, :, 0].tolist() == [list(range(6))] * 2
@@ -83,15 +83,17 @@ def test_nearest_gives_the_site_itself_first_then_by_distance() -> None:
     b, s, k = 1, 4, 2
     other = int(context.neighbours[b, s, k])
     assert context.separation[b, s, k, 0] == pytest.approx(float(distance[b, s, other]) / 50)
-    both = places.known[b, s, 0] & places.known[b, other, 0]
-    expected = torch.where(both, (places.traits[b, s, 0] - places.traits[b, other, 0]).abs(), 0.0)
+    both = metadata.is_known[b, s, 0] & metadata.is_known[b, other, 0]
+    expected = torch.where(
+        both, (metadata.static_attributes[b, s, 0] - metadata.static_attributes[b, other, 0]).abs(), 0.0
+    )
     assert torch.allclose(context.separation[b, s, k, 1:], expected)
-    dense = nearest(places, 6)
+    dense = nearest_context(metadata, 6)
     assert dense.neighbours is None and dense.separation is not None
     assert torch.equal(
         dense.separation.gather(2, context.neighbours[..., None].expand(-1, -1, -1, SEPARATIONS)), context.separation
     )
-    assert nearest(places, None) == Context()
+    assert nearest_context(metadata, None) == Context()
 
 
 def test_a_recurrence_mixes_days_of_a_site_and_never_sites() -> None:
@@ -113,11 +115,11 @@ def test_a_recurrence_mixes_days_of_a_site_and_never_sites() -> None:
 def test_tokens_look_along_their_line_and_at_nothing_that_is_dropped(direction: Direction, kept: float) -> None:
     """Against the formula, token by token: of all that are in the list, those of the same window, site or day."""
     torch.manual_seed(1)
-    mixer, norm = LineMixer(WIDTH, HEADS, direction), torch.nn.LayerNorm(WIDTH)
-    seats = Seats.where(torch.rand(2, 6, 5) < kept)
-    window, day, site = seats.windows, seats.flat // 5 % 6, seats.flat % 5
-    tokens = noise(len(seats.flat), WIDTH)
-    mixed = mixer.mix(tokens, norm, seats, Context())
+    mixer, norm = AttentionMixer(WIDTH, HEADS, direction), torch.nn.LayerNorm(WIDTH)
+    layout = PackedLayout.of_mask(torch.rand(2, 6, 5) < kept)
+    window, day, site = layout.window_index, layout.flat_index // 5 % 6, layout.flat_index % 5
+    tokens = noise(len(layout.flat_index), WIDTH)
+    mixed = mixer.mix(tokens, norm, layout, Context())
     query, key, value = mixer.query_key_value(norm(tokens)).chunk(3, dim=-1)
     along = {"joint": window, "time": window * 5 + site, "space": window * 6 + day}[direction]
     for n, line in enumerate(along):
@@ -131,8 +133,8 @@ def test_tokens_look_along_their_line_and_at_nothing_that_is_dropped(direction: 
 def test_queries_that_find_nothing_in_their_line_hear_nothing() -> None:
     torch.manual_seed(0)
     cross, query, memory = CrossAttention(WIDTH, 6, 1), noise(4, WIDTH), noise(3, 6, seed=1)
-    asked, there = Seats(torch.tensor([0, 1, 2, 5]), (1, 3, 2)), Seats(torch.tensor([0, 1, 4]), (1, 3, 2))
-    heard = cross(query, memory, asked.at(there, "space"))
+    asked, there = PackedLayout(torch.tensor([0, 1, 2, 5]), (1, 3, 2)), PackedLayout(torch.tensor([0, 1, 4]), (1, 3, 2))
+    heard = cross(query, memory, asked.cross_attention(there, "space"))
     pair = cross.key_value(cross.memory_norm(memory))
     key, value = pair.chunk(2, dim=-1)
     looks = cross.query(cross.norm(query))
@@ -142,10 +144,10 @@ def test_queries_that_find_nothing_in_their_line_hear_nothing() -> None:
 
 
 def test_film_starts_as_the_identity_and_keeps_the_dtype() -> None:
-    film, seats = FiLM(3, WIDTH), Seats.all(2, 4, 1, CPU)
+    film, layout = FiLM(3, WIDTH), PackedLayout.dense(2, 4, 1, CPU)
     for dtype in (torch.float32, torch.bfloat16):
         tokens = noise(8, WIDTH).to(dtype)
-        out = film(tokens, noise(2, 1, 3), seats)
+        out = film(tokens, noise(2, 1, 3), layout)
         assert out.dtype == dtype and torch.equal(out, tokens)
 
 
@@ -154,9 +156,9 @@ def test_film_is_gamma_and_beta_of_each_tokens_site(whole: bool) -> None:
     film = FiLM(1, 2)
     with torch.no_grad():
         film.project.weight.copy_(torch.tensor([[1.0], [2.0], [0.0], [3.0]]))
-    seats = Seats.all(1, 1, 2, CPU) if whole else Seats(torch.tensor([1, 0]), (1, 1, 2))
+    layout = PackedLayout.dense(1, 1, 2, CPU) if whole else PackedLayout(torch.tensor([1, 0]), (1, 1, 2))
     tokens = torch.tensor([[10.0, 100.0], [1.0, 2.0]])
-    out = film(tokens if whole else tokens.flip(0), torch.tensor([[[0.5], [0.0]]]), seats)
+    out = film(tokens if whole else tokens.flip(0), torch.tensor([[[0.5], [0.0]]]), layout)
     assert (out if whole else out.flip(0)).tolist() == [[10 * 1.5 + 0, 100 * 2 + 1.5], [1.0, 2.0]]
 
 
@@ -164,11 +166,11 @@ def test_a_block_is_residual_and_norm_first() -> None:
     config = small("fast").model
     torch.manual_seed(0)
     block = Block(config, config.d_model, ("time", "space"), 0, film=False).eval()
-    tokens, seats = noise(6, config.d_model), Seats.all(1, 3, 2, CPU)
+    tokens, layout = noise(6, config.d_model), PackedLayout.dense(1, 3, 2, CPU)
     after = tokens
     for norm, mixer in zip(block.norms, block.mixers, strict=True):
-        after = after + mixer.mix(after, norm, seats, Context())
-    assert torch.allclose(block(tokens, seats, Context()), after + block.feed(block.norm(after)), atol=1e-6)
+        after = after + mixer.mix(after, norm, layout, Context())
+    assert torch.allclose(block(tokens, layout, Context()), after + block.mlp(block.norm(after)), atol=1e-6)
 
 
 def test_blocks_take_the_mixers_in_turn_and_streams_meet_in_space_first() -> None:

@@ -9,14 +9,14 @@ import torch
 
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden, draw
-from hydromae.batching.record_arrays import record_of
+from hydromae.batching.record_arrays import to_record_arrays
 from hydromae.batching.windows import windows
 from hydromae.config import Config
 from hydromae.losses import loss
 from hydromae.model.blocks import Context, FiLM, RecurrentMixer
 from hydromae.model.mae import HydroMAE
-from hydromae.model.outputs import Own
-from hydromae.model.packing import Seats
+from hydromae.model.outputs import StreamSlice
+from hydromae.model.packing import PackedLayout
 from hydromae.train.loss_scale import LossScale
 from samples import built, sample, small, some_tokens
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
@@ -41,11 +41,11 @@ def case(config: Config) -> tuple[HydroMAE, Batch, Hidden]:
     maps = "weather" not in config.model.modalities
     dataset = country() if maps else rivers()
     scaling, grid = scaling_of(dataset, config), GRID if maps else None
-    record = record_of(dataset, config, scaling, grid)
+    record = to_record_arrays(dataset, config, scaling, grid)
     cut = windows(record, config, config.data.training_period, seed=0, augment=False, update=2)
     batch = cut(range(2))
     torch.manual_seed(0)
-    model = HydroMAE(config, pixels=GRID.patch**2).know(scaling).train()
+    model = HydroMAE(config, pixels=GRID.patch**2).set_scaling(scaling).train()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
@@ -120,9 +120,9 @@ def test_the_contrast_counts_more_tokens_than_fp16_can() -> None:
     model = built(small("fast", contrastive_weight=0.1, streams=("temperature", "riverflow"), **widths))
     contrasts = []
     for dtype in (torch.float32, torch.float16):
-        seats = [Seats.all(2, days, 1, torch.device("cpu")) for days in (70_000, 10)]
-        tokens = [torch.randn(len(s.flat), 2, generator=torch.Generator().manual_seed(0)) for s in seats]
-        own = [Own(slice(0, len(s.flat)), s) for s in seats]
+        layout = [PackedLayout.dense(2, days, 1, torch.device("cpu")) for days in (70_000, 10)]
+        tokens = [torch.randn(len(s.flat), 2, generator=torch.Generator().manual_seed(0)) for s in layout]
+        own = [StreamSlice(slice(0, len(s.flat)), s) for s in layout]
         with torch.no_grad():
             contrasts.append(float(model.to(dtype)._contrast([part.to(dtype) for part in tokens], own)))
     assert contrasts[1] == pytest.approx(contrasts[0], rel=0.02)
@@ -134,12 +134,16 @@ def test_film_of_fp32_conditions_takes_the_dtype_of_its_tokens(precision: str) -
     torch.manual_seed(0)
     film = FiLM(4, 8)
     torch.nn.init.normal_(film.project.weight)
-    tokens, condition, seats = torch.randn(10, 8), torch.randn(2, 1, 4), Seats.all(2, 5, 1, torch.device("cpu"))
-    half = film(tokens.to(PRECISIONS[precision]), condition, seats)
+    tokens, condition, layout = (
+        torch.randn(10, 8),
+        torch.randn(2, 1, 4),
+        PackedLayout.dense(2, 5, 1, torch.device("cpu")),
+    )
+    half = film(tokens.to(PRECISIONS[precision]), condition, layout)
     assert half.dtype == PRECISIONS[precision]
-    assert torch.allclose(half.float(), film(tokens, condition, seats), atol=16 * ROUNDING[precision])
+    assert torch.allclose(half.float(), film(tokens, condition, layout), atol=16 * ROUNDING[precision])
     with torch.autocast("cpu", PRECISIONS[precision]):
-        assert film(tokens, condition, seats).dtype == torch.float32
+        assert film(tokens, condition, layout).dtype == torch.float32
 
 
 def test_the_recurrence_in_fp16_on_a_cpu_is_that_of_fp32() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden, draw
-from hydromae.batching.record_arrays import record_of
+from hydromae.batching.record_arrays import to_record_arrays
 from hydromae.batching.windows import windows
 from hydromae.config import Config
 from hydromae.errors import InputError
@@ -45,7 +45,7 @@ def scaling(maps: bool) -> Scaling:
 def first_batch(streams: tuple[str, ...], slots: int, maps: bool) -> Batch:
     """The first training batch of a record on maps, or of rivers."""
     config = STARTS["base" if maps else "rivers"].having(model={"streams": streams}, data={"vector_patch_size": slots})
-    record = record_of(country() if maps else rivers(), config, scaling(maps), GRID if maps else None)
+    record = to_record_arrays(country() if maps else rivers(), config, scaling(maps), GRID if maps else None)
     return windows(record, config, config.data.training_period, seed=0, augment=False, update=2)(range(2))
 
 
@@ -65,7 +65,7 @@ def example(config: Config) -> tuple[Batch, Hidden]:
 def built(config: Config, like: HydroMAE | None = None) -> HydroMAE:
     """A model whose every weight is off its start; weights that `like` has in the same shape are those of `like`."""
     torch.manual_seed(0)
-    model = HydroMAE(config, pixels=GRID.patch**2).know(scaling("weather+riverflow" not in config.model.streams))
+    model = HydroMAE(config, pixels=GRID.patch**2).set_scaling(scaling("weather+riverflow" not in config.model.streams))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)

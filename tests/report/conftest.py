@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 QUESTIONS, METHODS, CATCHMENTS = (
-    ["fill", "forecast-3"],
+    ["gap", "forecast-3"],
     ["rivers", "donors", "persistence"],
     [39001, 54001, 8006, 27009],
 )
@@ -48,7 +48,7 @@ def evaluation() -> Fake:
     )
     held = np.full((2, 3, 2, 10), np.nan)
     held[0, 0, 1] = np.linspace(0.81, 0.99, 10)
-    by_tenth = {"by": ["observed", "said"], "decile": np.arange(1, 11)}
+    by_tenth = {"by": ["observed", "predicted"], "decile": np.arange(1, 11)}
     scores = scores.assign(decile_coverage90=(("question", "method", "by", "decile"), held)).assign_coords(by_tenth)
     time = pd.date_range("2013-01-01", periods=60)
     truth = np.stack([np.linspace(1, 3, 60), np.where(np.arange(60) < 30, 2.0, np.nan)])
@@ -63,7 +63,7 @@ def evaluation() -> Fake:
         coords={
             "time": time,
             "quantile": [0.05, 0.25, 0.5, 0.75, 0.95],
-            "question": ("example", ["forecast-3", "fill"]),
+            "question": ("example", ["forecast-3", "gap"]),
             "method": ("example", ["rivers", "rivers"]),
             "catchment": ("example", [39001, 54001]),
             "nse": ("example", [0.6, np.nan]),

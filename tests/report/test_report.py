@@ -14,15 +14,22 @@ import pytest
 import xarray as xr
 
 from hydromae.errors import InputError
-from hydromae.evaluate.score import FEW
-from hydromae.report.chart import Scale, band, number, path
-from hydromae.report.gb_map import coast, score_class
-from hydromae.report.labels import question
-from hydromae.report.metrics_log import read_journal
+from hydromae.evaluate.score import FEW_NOTE
+from hydromae.report.chart import Scale, area_path, format_number, line_path
+from hydromae.report.gb_map import coast_path, score_class
+from hydromae.report.labels import question_label
+from hydromae.report.metrics_log import read_metrics_log
 from hydromae.report.page import write_report
-from hydromae.report.plots import Hydrograph, hydrograph, interval, runs, shown_days, top_of
+from hydromae.report.plots import Hydrograph, axis_top, central_interval, hydrograph_chart, shown_days, true_runs
 from hydromae.report.sections import line_styles
-from hydromae.report.summary import counted, needed_days, percentile, questions, row, table
+from hydromae.report.summary import (
+    answered_questions,
+    has_enough_days,
+    min_target_days,
+    ranked_percentile,
+    score_row,
+    score_rows,
+)
 
 CARD: dict[str, object] = {"name": "rivers", "weights": 341000}
 
@@ -55,42 +62,42 @@ def render(evaluation: Any, journal: Path | None, folder: Path, title: str = "Ri
 
 
 def test_percentiles_put_a_missing_answer_below_every_score() -> None:
-    assert percentile(np.array([0.9, np.nan, 0.5]), 50.0) == 0.5
-    assert percentile(np.array([0.8, 0.4]), 25.0) == pytest.approx(0.5)
-    assert np.isnan(percentile(np.array([0.9, np.nan, 0.5]), 10.0))
-    assert np.isnan(percentile(np.array([]), 50.0))
+    assert ranked_percentile(np.array([0.9, np.nan, 0.5]), 50.0) == 0.5
+    assert ranked_percentile(np.array([0.8, 0.4]), 25.0) == pytest.approx(0.5)
+    assert np.isnan(ranked_percentile(np.array([0.9, np.nan, 0.5]), 10.0))
+    assert np.isnan(ranked_percentile(np.array([]), 50.0))
 
 
 def test_catchments_count_from_365_days_or_half_of_the_most(evaluation: Any) -> None:
-    assert [needed_days(evaluation.scores, name) for name in ("fill", "forecast-3")] == [200, 50]
-    assert counted(evaluation.scores, "fill").tolist() == [True, True, True, False]
-    assert counted(evaluation.scores, "forecast-3").tolist() == [True, True, True, False]
+    assert [min_target_days(evaluation.scores, name) for name in ("gap", "forecast-3")] == [200, 50]
+    assert has_enough_days(evaluation.scores, "gap").tolist() == [True, True, True, False]
+    assert has_enough_days(evaluation.scores, "forecast-3").tolist() == [True, True, True, False]
     longer = evaluation.scores.assign(target_days=evaluation.scores["target_days"] * 4)
-    assert needed_days(longer, "fill") == 365
+    assert min_target_days(longer, "gap") == 365
 
 
 def test_rows_and_their_order(evaluation: Any) -> None:
-    own = row(evaluation.scores, "fill", "rivers")
+    own = score_row(evaluation.scores, "gap", "rivers")
     assert (own.catchments, own.unanswered, own.nse, own.crps, own.days, own.few) == (3, 0, 0.8, 0.5, 400, False)
     assert own.nse25 == pytest.approx(0.75) and own.nse10 == pytest.approx(0.72)
     assert own.coverage90 == pytest.approx(0.88)
-    donors = row(evaluation.scores, "fill", "donors")
+    donors = score_row(evaluation.scores, "gap", "donors")
     assert (donors.catchments, donors.unanswered, donors.nse, donors.few) == (3, 1, 0.5, True)
     assert np.isnan(donors.crps)
-    assert [line.method for line in table(evaluation.scores, "fill", "rivers")] == ["rivers", "donors"]
-    assert [line.method for line in table(evaluation.scores, "fill", "donors")] == ["donors", "rivers"]
-    assert questions(evaluation.scores.where(evaluation.scores["question"] == "fill")) == ["fill"]
+    assert [line.method for line in score_rows(evaluation.scores, "gap", "rivers")] == ["rivers", "donors"]
+    assert [line.method for line in score_rows(evaluation.scores, "gap", "donors")] == ["donors", "rivers"]
+    assert answered_questions(evaluation.scores.where(evaluation.scores["question"] == "gap")) == ["gap"]
 
 
 def test_numbers_and_words_for_readers() -> None:
-    assert [number(value) for value in (-0.004, -0.5, np.nan, 0.125)] == ["0.00", "−0.50", "–", "0.12"]
-    assert question("forecast-blind").title == "Blind forecast"
-    assert question("forecast-1").title == "Forecast, 1 day ahead"
-    assert question("forecast-blind-7").title == "Blind forecast, 7 days ahead"
-    assert question("fill-10").title == "Gaps of 10 days"
-    assert question("fill-summer").title == "Filling gaps, summer"
-    assert question("fillet").title == "fillet"
-    assert question("drought").title == "drought"
+    assert [format_number(value) for value in (-0.004, -0.5, np.nan, 0.125)] == ["0.00", "−0.50", "–", "0.12"]
+    assert question_label("forecast-blind").title == "Blind forecast"
+    assert question_label("forecast-1").title == "Forecast, 1 day ahead"
+    assert question_label("forecast-blind-7").title == "Blind forecast, 7 days ahead"
+    assert question_label("gap-10").title == "Gaps of 10 days"
+    assert question_label("gap-summer").title == "Filling gaps, summer"
+    assert question_label("fillet").title == "fillet"
+    assert question_label("drought").title == "drought"
 
 
 def test_scale_line_and_band_stand_where_they_should() -> None:
@@ -98,11 +105,11 @@ def test_scale_line_and_band_stand_where_they_should() -> None:
     assert scale(np.array([0.0, 1.0, 4.0])).tolist() == [1000.0, 750.0, 0.0]
     assert scale.ticks(4) == [0.0, 1.0, 2.0, 3.0, 4.0]
     at = np.array([0.0, 10.0, 20.0, 30.0])
-    drawn = path(at, np.array([1.0, 2.0, np.nan, 4.0]), "truth")
+    drawn = line_path(at, np.array([1.0, 2.0, np.nan, 4.0]), "truth")
     assert 'class="truth" d="M0.0 1.0L10.0 2.0"' in drawn and 'class="truth dot" d="M30.0 4.0h0"' in drawn
-    assert path(at, np.full(4, np.nan), "truth") == ""
+    assert line_path(at, np.full(4, np.nan), "truth") == ""
     upper, lower = np.array([1.0, 1.0, np.nan, 1.0]), np.array([5.0, 6.0, 5.0, 5.0])
-    assert 'd="M0.0 1.0L10.0 1.0L10.0 6.0L0.0 5.0ZM26.5 1.0L33.5 1.0L33.5 5.0L26.5 5.0Z"' in band(
+    assert 'd="M0.0 1.0L10.0 1.0L10.0 6.0L0.0 5.0ZM26.5 1.0L33.5 1.0L33.5 5.0L26.5 5.0Z"' in area_path(
         at, upper, lower, "wide"
     )
 
@@ -118,7 +125,7 @@ def test_no_two_methods_of_a_chart_are_drawn_alike() -> None:
     days = np.where(np.isfinite(nse), 500.0, 0.0)
     scores = xr.Dataset(
         {name: (("question", "method", "catchment"), values) for name, values in (("nse", nse), ("target_days", days))},
-        coords={"question": ["fill", "ungauged", "simulate"], "method": names, "catchment": np.arange(400)},
+        coords={"question": ["gap", "ungauged", "simulate"], "method": names, "catchment": np.arange(400)},
     )
     others = dict.fromkeys(("kge", "crps", "coverage50", "coverage90"), scores["nse"])
     styles = line_styles(scores.assign(answered_days=scores["target_days"], **others), "model")
@@ -132,7 +139,7 @@ def test_score_classes_at_their_edges() -> None:
 
 
 def test_the_coast_spans_great_britain() -> None:
-    east, south = np.array(re.findall(r"(-?[\d.]+) (-?[\d.]+)", coast()), dtype=float).T
+    east, south = np.array(re.findall(r"(-?[\d.]+) (-?[\d.]+)", coast_path()), dtype=float).T
     assert 50 < east.min() < 75 and 640 < east.max() < 665  # Outer Hebrides and Lowestoft [km]
     assert -1225 < south.min() < -1205 and -20 < south.max() < 0  # Shetland and the Lizard or Scilly
 
@@ -147,11 +154,11 @@ def graph_with(levels: list[float], days: int = 10) -> Hydrograph:
 
 
 def test_intervals_are_interpolated_between_levels_and_never_beyond() -> None:
-    found = interval(graph_with([0.1, 0.5, 0.9]), 0.5)
+    found = central_interval(graph_with([0.1, 0.5, 0.9]), 0.5)
     assert found is not None
     np.testing.assert_allclose([found[0][0], found[1][0]], [2.5, 7.5])
-    assert interval(graph_with([0.1, 0.5, 0.9]), 0.9) is None
-    assert interval(graph_with([]), 0.5) is None
+    assert central_interval(graph_with([0.1, 0.5, 0.9]), 0.9) is None
+    assert central_interval(graph_with([]), 0.5) is None
 
 
 def test_a_long_record_shows_the_first_365_days_with_most_scores() -> None:
@@ -163,12 +170,12 @@ def test_a_long_record_shows_the_first_365_days_with_most_scores() -> None:
 
 
 def test_runs_of_hidden_days() -> None:
-    assert runs(np.array([True, False, True, True])) == [(0, 1), (2, 4)]
-    assert runs(np.zeros(3, bool)) == []
+    assert true_runs(np.array([True, False, True, True])) == [(0, 1), (2, 4)]
+    assert true_runs(np.zeros(3, bool)) == []
 
 
 def test_a_hydrograph_shades_hidden_days_and_answers_only_there() -> None:
-    drawn = hydrograph(graph_with([0.05, 0.25, 0.75, 0.95]), "a river")
+    drawn = hydrograph_chart(graph_with([0.05, 0.25, 0.75, 0.95]), "a river")
     assert '<rect class="hidden" x="700.0" width="300.0"' in drawn
     (mean,) = re.findall(r'class="mean" d="([^"]+)"', drawn)
     assert mean.startswith("M750.0") and mean.count("L") == 2
@@ -176,7 +183,7 @@ def test_a_hydrograph_shades_hidden_days_and_answers_only_there() -> None:
     assert truth.startswith("M50.0") and truth.count("L") == 9
     assert drawn.count("<title>") == 10 and drawn.count("answered") == 3
     assert 'class="wide"' in drawn and 'class="narrow"' in drawn
-    assert 'class="wide"' not in hydrograph(graph_with([0.25, 0.75]), "a river")
+    assert 'class="wide"' not in hydrograph_chart(graph_with([0.25, 0.75]), "a river")
 
 
 @pytest.mark.parametrize(
@@ -184,14 +191,14 @@ def test_a_hydrograph_shades_hidden_days_and_answers_only_there() -> None:
     [(12, ["1 Mar", "4 Mar"]), (40, ["1 Mar", "8 Mar"]), (200, ["Mar", "Apr"]), (1500, ["2014", "2015"])],
 )
 def test_time_axes_have_a_handful_of_labels(days: int, labels: list[str]) -> None:
-    found = re.findall(r'<span class="bottom[^>]*>([^<]+)</span>', hydrograph(graph_with([], days), "a river"))
+    found = re.findall(r'<span class="bottom[^>]*>([^<]+)</span>', hydrograph_chart(graph_with([], days), "a river"))
     assert set(labels) <= set(found) and 3 <= len(found) <= 10
 
 
 def test_a_dry_river_without_rain_still_has_axes() -> None:
     still = replace(graph_with([]), truth=np.zeros(10), mean=np.full(10, np.nan), precipitation=np.full(10, np.nan))
-    assert 'class="truth"' in hydrograph(still, "a river") and "NaN" not in hydrograph(still, "a river")
-    assert top_of(np.zeros(2)) == 1.0
+    assert 'class="truth"' in hydrograph_chart(still, "a river") and "NaN" not in hydrograph_chart(still, "a river")
+    assert axis_top(np.zeros(2)) == 1.0
 
 
 def test_the_page_holds_every_section_and_needs_nothing_else(evaluation: Any, journal: Path, tmp_path: Path) -> None:
@@ -214,7 +221,7 @@ def test_the_page_says_the_numbers(evaluation: Any, journal: Path, tmp_path: Pat
     cells = ("0.750", "0.720", "0.800", "0.500", "3", "400", "100 %")
     assert '<td class="best">0.800</td>' + "".join(f"<td>{cell}</td>" for cell in cells) in text
     assert "<td>3</td><td>400</td><td>67 %</td>" in text  # donors answered 800 of 1,200 days
-    assert "<td>0.500*</td>" in text and f"{FEW}.</p>" in text, "two of the three have a score of donors"
+    assert "<td>0.500*</td>" in text and f"{FEW_NOTE}.</p>" in text, "two of the three have a score of donors"
     assert "<title>54001: NSE 0.80</title>" in text
     assert "<td>50 %</td><td>88 %</td>" in text
     tenths = text.split("Low and high flow")[1].split("</section>")[0]
@@ -244,10 +251,10 @@ def test_without_journal_examples_or_distributions_the_page_leaves_them_out(eval
 def test_markup_in_data_stays_text(evaluation: Any, journal: Path, tmp_path: Path) -> None:
     evil = '<script>alert("1")</script>'
     scores = evaluation.scores.assign_coords(
-        question=["fill", evil], method=["rivers", evil, "persistence"], catchment=[evil, "b", "c", "d"]
+        question=["gap", evil], method=["rivers", evil, "persistence"], catchment=[evil, "b", "c", "d"]
     )
     examples = evaluation.examples.assign_coords(
-        catchment=("example", [evil, "b"]), question=("example", [evil, "fill"]), method=("example", [evil, "rivers"])
+        catchment=("example", [evil, "b"]), question=("example", [evil, "gap"]), method=("example", [evil, "rivers"])
     )
     settings: dict[str, object] = {"period": [evil, "2014"], evil: evil, "command": evil}
     text = render(
@@ -265,11 +272,11 @@ def test_markup_in_data_stays_text(evaluation: Any, journal: Path, tmp_path: Pat
 
 
 def test_the_journal_reads_back_and_forgives_a_line_that_was_cut_off(journal: Path) -> None:
-    losses = read_journal(journal)
+    losses = read_metrics_log(journal)
     assert losses.step.tolist() == list(range(1, 21))
     assert losses.loss[1] == 1.0 and losses.seconds[-1] == 180.0
     assert losses.validation_loss[3] == 0.5 and np.isnan(losses.validation_loss[0])
-    assert losses.drawable.sum() == 19
+    assert losses.is_drawable.sum() == 19
 
 
 @pytest.mark.parametrize(
@@ -284,7 +291,7 @@ def test_a_wrong_journal_is_one_line(tmp_path: Path, text: str, message: str) ->
     file = tmp_path / "journal.jsonl"
     file.write_text(text)
     with pytest.raises(InputError, match=message):
-        read_journal(file)
+        read_metrics_log(file)
 
 
 def test_a_journal_without_any_finite_loss_is_said(evaluation: Any, tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ from hydromae.inference.predictor import load
 from hydromae.losses import loss
 from hydromae.model.mae import HydroMAE
 from hydromae.model.positional import SEPARATIONS
-from hydromae.model.serialization import load_weights, merge_lora, newest
-from hydromae.train.finetune import ANSWERING, StandIn, Start, learning, stand_in_of
-from hydromae.train.metrics_log import Journal
+from hydromae.model.serialization import latest_checkpoint, load_weights, merge_lora
+from hydromae.train.finetune import OUTPUT_MODULES, OutOfFoldRun, PretrainedStart, count_trainable, out_of_fold_index
+from hydromae.train.metrics_log import MetricsLog
 from hydromae.train.trainer import train
 from samples import PIXELS, built, sample, small, some_tokens
 from synthetic import SMALL, rivers, scaling_of
@@ -35,7 +35,7 @@ def weights_of(config: Config, noise: float = 0.2) -> dict[str, Tensor]:
 
 def fitted(config: Config, weights: dict[str, Tensor], method: str, rank: int = 2) -> HydroMAE:
     model = HydroMAE(config, pixels=PIXELS)
-    Start(weights, method, rank).fit(model)
+    PretrainedStart(weights, method, rank).apply_to(model)
     return model
 
 
@@ -85,7 +85,7 @@ def test_one_matrix_merged_by_hand():
     config = small("rivers")
     weights = weights_of(config)
     state = fitted(config, weights, "lora", rank=1).state_dict()
-    place = "encoders.weather+riverflow.blocks.0.feed.0"
+    place = "encoders.weather+riverflow.blocks.0.mlp.0"
     a, b = (state[f"{place}.parametrizations.weight.0.{part}"] for part in "ab")
     assert a.shape == (1, weights[f"{place}.weight"].shape[1]) and not b.any()
     b[:] = 2.0
@@ -100,12 +100,12 @@ def test_lora_teaches_adapters_of_attention_recurrence_and_feed_forward_and_the_
     learn = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     adapters = {name for name in learn if ".parametrizations." in name}
     assert {name.split(".")[0] for name in learn - adapters} == {
-        part for part in ANSWERING if any(name.split(".")[0] == part for name, _ in model.named_parameters())
+        part for part in OUTPUT_MODULES if any(name.split(".")[0] == part for name, _ in model.named_parameters())
     }
     stems = {name.split(".parametrizations.")[0] for name in adapters}
     inside = {name for name in stems if name.startswith(("encoders", "fusion"))}
-    assert stems == inside and any(".feed." in name for name in stems) and any(".mixers." in name for name in stems)
-    assert any(name.endswith(".recurrence") for name in stems) == (preset == "rivers")
+    assert stems == inside and any(".mlp." in name for name in stems) and any(".mixers." in name for name in stems)
+    assert any(name.endswith(".lstm") for name in stems) == (preset == "rivers")
     assert {name.rsplit(".", 1)[1] for name in adapters} == {"a", "b"}
 
 
@@ -130,30 +130,30 @@ def test_how_many_numbers_learn():
     config = small("rivers")
     weights = weights_of(config)
     everything = sum(p.numel() for p in built(config).parameters())
-    heads = sum(v.numel() for n, v in weights.items() if n.split(".")[0] in ANSWERING)
+    heads = sum(v.numel() for n, v in weights.items() if n.split(".")[0] in OUTPUT_MODULES)
     matrices = [
         value
         for name, value in weights.items()
-        if name.startswith("encoders") and value.ndim == 2 and (".mixers." in name or ".feed." in name)
+        if name.startswith("encoders") and value.ndim == 2 and (".mixers." in name or ".mlp." in name)
     ]
     matrices = [value for value in matrices if value.shape[1] != SEPARATIONS]  # slopes of distance and traits
     adapters = sum(3 * (value.shape[0] + value.shape[1]) for value in matrices)
-    assert learning(fitted(config, weights, "full")) == everything
-    assert learning(fitted(config, weights, "frozen")) == heads
-    assert learning(fitted(config, weights, "lora", rank=3)) == heads + adapters
+    assert count_trainable(fitted(config, weights, "full")) == everything
+    assert count_trainable(fitted(config, weights, "frozen")) == heads
+    assert count_trainable(fitted(config, weights, "lora", rank=3)) == heads + adapters
 
 
 @pytest.mark.parametrize(
-    ("method", "drops"), [("full", True), ("frozen", False), ("lora", False), ("memories", True), ("rest", False)]
+    ("method", "drops"), [("full", True), ("frozen", False), ("lora", False), ("lstm", True), ("all-but-lstm", False)]
 )
 def test_parts_that_do_not_learn_have_no_dropout(method, drops):
     """So heads that learn alone learn to doubt what is said as it is said when the model answers."""
-    config = small("rivers", runoff_dropout=0.5)
+    config = small("rivers", lstm_dropout=0.5)
     model, batch = fitted(config, weights_of(config), method).train(), sample("rivers")
-    assert model.training and model.runoff is not None and model.runoff.training is drops
-    assert model.heads.training is (method != "memories")
+    assert model.training and model.rainfall_runoff is not None and model.rainfall_runoff.training is drops
+    assert model.heads.training is (method != "lstm")
     with torch.no_grad():
-        first, second = (model(batch, some_tokens(batch)).told[0].mean for _ in range(2))
+        first, second = (model(batch, some_tokens(batch)).lstm_predictions[0].mean for _ in range(2))
     assert torch.equal(first, second) is not drops
 
 
@@ -163,42 +163,49 @@ def test_the_global_generator_does_not_know_of_adapters():
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    Start(weights, "lora", 2).fit(model)
+    PretrainedStart(weights, "lora", 2).apply_to(model)
     assert torch.equal(torch.rand(1), expected)
 
 
 def test_a_rank_below_one_is_refused():
     with pytest.raises(InputError, match="rank 0: an adapter needs a rank of at least 1"):
-        Start({}, "lora", 0)
+        PretrainedStart({}, "lora", 0)
 
 
 def test_memories_alone_say_what_they_say_within_the_model_and_learn_alone():
-    config = small("rivers", runoff_dropout=0.0)
-    model, batch = fitted(config, weights_of(config), "memories"), sample("rivers")
+    config = small("rivers", lstm_dropout=0.0)
+    model, batch = fitted(config, weights_of(config), "lstm"), sample("rivers")
     with torch.no_grad():
-        within = built(config)(batch, some_tokens(batch)).told
+        within = built(config)(batch, some_tokens(batch)).lstm_predictions
     found = model.train()(batch, some_tokens(batch))
-    assert len(found.told) == 2
-    for one, other in zip(found.told, within, strict=True):
+    assert len(found.lstm_predictions) == 2
+    for one, other in zip(found.lstm_predictions, within, strict=True):
         torch.testing.assert_close(one.mean, other.mean, rtol=1e-5, atol=1e-5)
     assert not any(part.any() for part in (*found.mean.values(), *found.decoded.values())) and not found.gaussians
     total, _ = loss(found, batch, some_tokens(batch), config)
     total.backward()
     learnt = {name for name, p in model.named_parameters() if p.grad is not None}
-    assert learnt == {name for name, _ in model.named_parameters() if name.startswith(("runoff.alone", "runoff.ahead"))}
+    assert learnt == {
+        name
+        for name, _ in model.named_parameters()
+        if name.startswith(("rainfall_runoff.simulation", "rainfall_runoff.autoregressive"))
+    }
     with pytest.raises(InputError, match="the model has none"):
-        fitted(small("base"), weights_of(small("base")), "memories")
+        fitted(small("base"), weights_of(small("base")), "lstm")
 
 
 def test_the_rest_is_all_but_the_memories_and_the_addresses_that_they_read():
     config = small("rivers")
-    model = fitted(config, weights_of(config), "rest")
+    model = fitted(config, weights_of(config), "all-but-lstm")
     still = {name.split(".")[0] for name, parameter in model.named_parameters() if not parameter.requires_grad}
     moves = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert still == {"runoff", "addresses"} and {"encoders", "heads", "priors", "embeddings", "queries"} <= moves
+    assert (
+        still == {"rainfall_runoff", "positional"}
+        and {"encoders", "heads", "estimators", "embeddings", "queries"} <= moves
+    )
     assert not still & moves
     with pytest.raises(InputError, match="rest: the model has no memories"):
-        fitted(small("base"), weights_of(small("base")), "rest")
+        fitted(small("base"), weights_of(small("base")), "all-but-lstm")
 
 
 def test_memories_begin_anew_as_the_model_draws_them_and_the_rest_does_not():
@@ -206,32 +213,36 @@ def test_memories_begin_anew_as_the_model_draws_them_and_the_rest_does_not():
     weights = weights_of(config)
     model = HydroMAE(config, pixels=PIXELS)
     drawn = {name: value.clone() for name, value in model.state_dict().items()}
-    Start(weights, "memories", anew=True).fit(model)
+    PretrainedStart(weights, "lstm", reinit_lstm=True).apply_to(model)
     for name, value in model.state_dict().items():
-        assert torch.equal(value, (drawn if name.startswith("runoff.") else weights)[name]), name
+        assert torch.equal(value, (drawn if name.startswith("rainfall_runoff.") else weights)[name]), name
 
 
 def test_a_stand_in_speaks_for_the_first_rivers_that_it_was_kept_from():
-    stand_ins = [StandIn({}, ("a", "b"), "one"), StandIn({}, ("b", "c"), "two")]
-    assert stand_in_of(stand_ins, ["c", "a", "b"]).tolist() == [1, 0, 0]
+    stand_ins = [OutOfFoldRun({}, ("a", "b"), "one"), OutOfFoldRun({}, ("b", "c"), "two")]
+    assert out_of_fold_index(stand_ins, ["c", "a", "b"]).tolist() == [1, 0, 0]
     with pytest.raises(InputError, match="all of them were taught on d; name one that was kept from it"):
-        stand_in_of(stand_ins, ["a", "d"])
+        out_of_fold_index(stand_ins, ["a", "d"])
 
 
 def test_stand_ins_are_no_part_of_the_model_and_must_read_its_addresses():
     config = small("rivers")
     weights = weights_of(config)
-    other = {n: v + 1.0 if n.startswith("runoff.") else v for n, v in weights.items()}
+    other = {n: v + 1.0 if n.startswith("rainfall_runoff.") else v for n, v in weights.items()}
     model = HydroMAE(config, pixels=PIXELS)
-    Start(weights, "rest", stand_ins=(StandIn(other, ("a",), "half"),)).fit(model)
-    assert set(model.state_dict()) == set(weights) and model.stand_ins is not None
-    held = model.stand_ins.memories[0].state_dict()
-    assert all(torch.equal(held[n.removeprefix("runoff.")], v) for n, v in other.items() if n.startswith("runoff."))
+    PretrainedStart(weights, "all-but-lstm", stand_ins=(OutOfFoldRun(other, ("a",), "half"),)).apply_to(model)
+    assert set(model.state_dict()) == set(weights) and model.out_of_fold is not None
+    held = model.out_of_fold.lstms[0].state_dict()
+    assert all(
+        torch.equal(held[n.removeprefix("rainfall_runoff.")], v)
+        for n, v in other.items()
+        if n.startswith("rainfall_runoff.")
+    )
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
-    elsewhere = {n: v + 1.0 if n.startswith("addresses.") else v for n, v in weights.items()}
-    for wrong in (elsewhere, {n: v for n, v in weights.items() if not n.startswith("runoff.ahead")}):
+    elsewhere = {n: v + 1.0 if n.startswith("positional.") else v for n, v in weights.items()}
+    for wrong in (elsewhere, {n: v for n, v in weights.items() if not n.startswith("rainfall_runoff.autoregressive")}):
         with pytest.raises(InputError, match="half: is no run of memories from the same model"):
-            Start(weights, "rest", stand_ins=(StandIn(wrong, ("a",), "half"),)).fit(model)
+            PretrainedStart(weights, "all-but-lstm", stand_ins=(OutOfFoldRun(wrong, ("a",), "half"),)).apply_to(model)
 
 
 @pytest.fixture(scope="module")
@@ -241,13 +252,13 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
     return load_file(out / "best" / "model.safetensors")
 
 
-SPANS = SMALL.having(masks={"kind": "span"}, train={"averaged_weights": 0.9})
+SPANS = SMALL.having(masks={"kind": "gap"}, train={"ema_decay": 0.9})
 
 
 def finetuned(out: Path, weights: dict[str, Tensor], method: str, config: Config = SPANS, **options: object) -> Path:
     """A run from a pretrained model; other random numbers drawn before must not matter."""
     torch.manual_seed(len(out.name))
-    train(config, RIVERS, SCALING, out, start=Start(weights, method, 2), device="cpu", **options)
+    train(config, RIVERS, SCALING, out, start=PretrainedStart(weights, method, 2), device="cpu", **options)
     return out
 
 
@@ -259,10 +270,10 @@ def test_after_training_only_what_learns_has_moved(tmp_path, pretrained, method)
         held = load_file(file)
         assert set(held) == set(pretrained)
         changed = {name for name, value in pretrained.items() if not torch.equal(held[name], value)}
-        allowed = {name for name in pretrained if name.split(".")[0] in ANSWERING}
-        adapted = {name for name in changed - allowed if ".mixers." in name or ".feed." in name}
+        allowed = {name for name in pretrained if name.split(".")[0] in OUTPUT_MODULES}
+        adapted = {name for name in changed - allowed if ".mixers." in name or ".mlp." in name}
         assert changed and changed - allowed - adapted == set() and bool(adapted) == (method == "lora")
-    inside = load_file(newest(out) / "model.safetensors")
+    inside = load_file(latest_checkpoint(out) / "model.safetensors")
     originals = {name: value for name, value in inside.items() if name.endswith(".original")}
     assert bool(originals) == (method == "lora")
     for name, value in originals.items():
@@ -271,17 +282,19 @@ def test_after_training_only_what_learns_has_moved(tmp_path, pretrained, method)
 
 
 def test_of_memories_alone_the_rest_stays_and_validation_is_theirs(tmp_path, pretrained):
-    out = finetuned(tmp_path / "run", pretrained, "memories")
+    out = finetuned(tmp_path / "run", pretrained, "lstm")
     held = load_file(out / "last" / "model.safetensors")
     changed = {name for name, value in pretrained.items() if not torch.equal(held[name], value)}
-    assert changed == {name for name in pretrained if name.startswith(("runoff.alone", "runoff.ahead"))}
-    assert all(line["mse"]["riverflow"] is None for line in Journal(out / "journal.jsonl").read())
+    assert changed == {
+        name for name in pretrained if name.startswith(("rainfall_runoff.simulation", "rainfall_runoff.autoregressive"))
+    }
+    assert all(line["mse"]["riverflow"] is None for line in MetricsLog(out / "journal.jsonl").read())
 
 
 def test_full_weights_all_move_but_the_head_of_a_modality_that_is_not_asked(tmp_path, pretrained):
     held = load_file(finetuned(tmp_path / "run", pretrained, "full") / "last" / "model.safetensors")
     still = {name for name, value in pretrained.items() if torch.equal(held[name], value)}
-    assert {name for name in still if not name.startswith("heads.weather.")} == {"priors.constants"}
+    assert {name for name in still if not name.startswith("heads.weather.")} == {"estimators.constants"}
 
 
 def test_a_lora_run_that_stops_and_goes_on_is_the_run_that_never_stopped(tmp_path, pretrained):
@@ -292,7 +305,7 @@ def test_a_lora_run_that_stops_and_goes_on_is_the_run_that_never_stopped(tmp_pat
         one, two = (load_file(run / f"{part}.safetensors") for run in (straight, tmp_path / "broken"))
         assert set(one) == set(two) and all(torch.equal(value, two[name]) for name, value in one.items())
     stories = [
-        [{**line, "seconds": 0} for line in Journal(run / "journal.jsonl").read()]
+        [{**line, "seconds": 0} for line in MetricsLog(run / "journal.jsonl").read()]
         for run in (straight, tmp_path / "broken")
     ]
     assert stories[0] == stories[1]
@@ -301,16 +314,24 @@ def test_a_lora_run_that_stops_and_goes_on_is_the_run_that_never_stopped(tmp_pat
 def test_another_rank_or_method_is_refused_on_resume(tmp_path, pretrained):
     finetuned(tmp_path / "run", pretrained, "lora", stop_after=1)
     with pytest.raises(InputError, match="does not fit this configuration"):
-        train(SPANS, RIVERS, SCALING, tmp_path / "run", start=Start(pretrained, "lora", 3), device="cpu", resume=True)
+        train(
+            SPANS,
+            RIVERS,
+            SCALING,
+            tmp_path / "run",
+            start=PretrainedStart(pretrained, "lora", 3),
+            device="cpu",
+            resume=True,
+        )
     with pytest.raises(InputError, match="does not fit this configuration"):
         finetuned(tmp_path / "run", pretrained, "full", resume=True)
 
 
-@pytest.mark.parametrize("method", ["full", "frozen", "lora", "memories"])
+@pytest.mark.parametrize("method", ["full", "frozen", "lora", "lstm"])
 def test_the_validation_loss_falls(tmp_path, pretrained, method):
-    config = SPANS.having(optimizer={"lr": 1e-2}, model={"dropout": 0.0}, train={"epochs": 10, "averaged_weights": 0.0})
+    config = SPANS.having(optimizer={"lr": 1e-2}, model={"dropout": 0.0}, train={"epochs": 10, "ema_decay": 0.0})
     out = finetuned(tmp_path / "run", pretrained, method, config)
-    checks = [line["validation_loss"] for line in Journal(out / "journal.jsonl").read() if line["validation_loss"]]
+    checks = [line["validation_loss"] for line in MetricsLog(out / "journal.jsonl").read() if line["validation_loss"]]
     assert len(checks) == 10 and min(checks[-3:]) < 0.97 * checks[0]
 
 
@@ -325,7 +346,7 @@ def test_hydromae_load_reads_a_lora_run_as_any_model(tmp_path, pretrained):
 
 def test_hydromae_load_merges_the_adapters_of_a_checkpoint(tmp_path, pretrained):
     """Without an average, the last checkpoint holds the weights of the last model, in two parts."""
-    out = finetuned(tmp_path / "run", pretrained, "lora", SPANS.having(train={"averaged_weights": 0.0}))
-    checkpoint, last = load(newest(out), "cpu"), load(out / "last", "cpu")
+    out = finetuned(tmp_path / "run", pretrained, "lora", SPANS.having(train={"ema_decay": 0.0}))
+    checkpoint, last = load(latest_checkpoint(out), "cpu"), load(out / "last", "cpu")
     theirs = last.network.state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in checkpoint.network.state_dict().items())

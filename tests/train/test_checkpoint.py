@@ -13,13 +13,13 @@ from safetensors.torch import load_file, save_file
 
 import hydromae.train.checkpoint as module
 from hydromae.config import Config
-from hydromae.distributed import World
+from hydromae.distributed import ProcessGroup
 from hydromae.errors import InputError
 from hydromae.model.mae import HydroMAE
-from hydromae.model.serialization import checkpoints, load_model, newest
+from hydromae.model.serialization import checkpoints, latest_checkpoint, load_model
 from hydromae.store.scaling import Scaling
-from hydromae.train.checkpoint import load_checkpoint, prune, save_checkpoint, save_model
-from hydromae.train.engine import OwnEngine
+from hydromae.train.checkpoint import load_checkpoint, prune_checkpoints, save_checkpoint, save_model
+from hydromae.train.engine import TorchEngine
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
 
 SCALING = scaling_of(rivers(), SMALL)
@@ -29,7 +29,7 @@ def weights(value: float) -> dict[str, torch.Tensor]:
     return {name: torch.full_like(held, value) for name, held in HydroMAE(SMALL).state_dict().items()}
 
 
-ALONE = World(0, 1, torch.device("cpu"))
+ALONE = ProcessGroup(0, 1, torch.device("cpu"))
 STATE = {
     "step": 4,
     "windows": 2,
@@ -42,11 +42,11 @@ STATE = {
 }
 
 
-def engine_of(config: Config = SMALL) -> OwnEngine:
-    return OwnEngine(HydroMAE(config), config, ALONE, 1)
+def engine_of(config: Config = SMALL) -> TorchEngine:
+    return TorchEngine(HydroMAE(config), config, ALONE, 1)
 
 
-def checkpoint(folder: Path, engine: OwnEngine, average: dict[str, torch.Tensor] | None = None) -> Path:
+def checkpoint(folder: Path, engine: TorchEngine, average: dict[str, torch.Tensor] | None = None) -> Path:
     save_checkpoint(folder, engine, average or {}, dict(STATE), SMALL, SCALING, GRID, ALONE)
     return folder
 
@@ -91,7 +91,7 @@ def test_only_safetensors_and_json(tmp_path):
         "config.json",
         "scaling.json",
         "grid.json",
-        "seal.json",
+        "checksums.json",
     }
     for file in (tmp_path / "c").iterdir():
         if file.suffix == ".json":
@@ -131,15 +131,15 @@ def test_a_leftover_beside_a_whole_folder_is_no_obstacle(folder):
 
 
 def test_the_last_n_checkpoints_stay_and_one_under_its_old_name_is_put_back(tmp_path):
-    assert newest(tmp_path) is None
+    assert latest_checkpoint(tmp_path) is None
     for step in (1, 2, 3, 10):
         (tmp_path / "checkpoints" / f"step-{step:07d}").mkdir(parents=True)
     (tmp_path / "checkpoints" / "step-0000011.partial").mkdir()
-    prune(tmp_path, 2)
+    prune_checkpoints(tmp_path, 2)
     assert [found.name for found in checkpoints(tmp_path)] == ["step-0000003", "step-0000010"]
-    newest(tmp_path).rename(tmp_path / "checkpoints" / "step-0000010.old")
-    assert newest(tmp_path).name == "step-0000010"
-    prune(tmp_path, 5)
+    latest_checkpoint(tmp_path).rename(tmp_path / "checkpoints" / "step-0000010.old")
+    assert latest_checkpoint(tmp_path).name == "step-0000010"
+    prune_checkpoints(tmp_path, 5)
     assert len(checkpoints(tmp_path)) == 2
 
 
@@ -246,7 +246,7 @@ def test_what_training_did_not_write_stays(tmp_path):
     for step in (1, 2, 3):
         save_model(tmp_path / "checkpoints" / f"step-{step:07d}", weights(0.5), SMALL, SCALING, None)
     (tmp_path / "checkpoints" / "step-0000001" / "notes.txt").write_text("mine")
-    prune(tmp_path, 1)
+    prune_checkpoints(tmp_path, 1)
     left = sorted(str(file.relative_to(tmp_path / "checkpoints")) for file in (tmp_path / "checkpoints").rglob("*.*"))
     assert "step-0000001/notes.txt" in left and not [name for name in left if name.startswith("step-0000002/")]
     assert [name for name in left if name.startswith("step-0000001/")] == ["step-0000001/notes.txt"]

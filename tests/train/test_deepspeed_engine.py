@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from hydromae.config import Config
-from hydromae.distributed import ALONE
+from hydromae.distributed import SINGLE_PROCESS
 from hydromae.errors import InputError
 from hydromae.train import engine as engines
-from hydromae.train.engine import Computing, OwnEngine, make_engine
+from hydromae.train.engine import AutocastModel, TorchEngine, make_engine
 
 NAME = "hydromae.train.deepspeed_engine"
 
@@ -90,7 +90,7 @@ def a_launcher(monkeypatch: pytest.MonkeyPatch, installed: bool, launched: bool)
 
 
 def made_by(name: str, config: Config | None = None, batches: int = 1) -> Any:
-    return make_engine(name, nn.Linear(3, 2), config or Config(), ALONE, batches, lambda line: None)  # type: ignore[arg-type]
+    return make_engine(name, nn.Linear(3, 2), config or Config(), SINGLE_PROCESS, batches, lambda line: None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("launched", [True, False])
@@ -99,8 +99,8 @@ def test_auto_is_deepspeed_where_it_is_installed_and_a_launcher_started_the_run(
     a_launcher(monkeypatch, installed, launched)
     chosen = made_by("auto")
     assert len(made) == (installed and launched)
-    assert isinstance(chosen, OwnEngine) is not (installed and launched)
-    assert isinstance(made_by("torch"), OwnEngine), "torch is torch everywhere"
+    assert isinstance(chosen, TorchEngine) is not (installed and launched)
+    assert isinstance(made_by("torch"), TorchEngine), "torch is torch everywhere"
     if installed and launched:
         assert type(chosen).__name__ == type(made_by("deepspeed")).__name__ == "DeepSpeedEngine"
     else:
@@ -119,7 +119,7 @@ def test_deepspeed_gets_zero_stage_1_the_clip_the_batches_and_fp32_weights(made,
     assert asked["zero_optimization"]["stage"] == 1
     assert asked["gradient_clipping"] == 0.7 and asked["gradient_accumulation_steps"] == 3
     assert not {"fp16", "bf16", "amp", "torch_autocast"} & set(asked), "DeepSpeed casts nothing"
-    assert isinstance(given["model"], Computing) and given["model"].precision == "fp16"
+    assert isinstance(given["model"], AutocastModel) and given["model"].precision == "fp16"
     assert {parameter.dtype for parameter in given["model"].parameters()} == {torch.float32}
     assert isinstance(given["optimizer"], torch.optim.AdamW)
     assert [group["weight_decay"] for group in given["optimizer"].param_groups] == [0.3, 0.0]

@@ -11,26 +11,26 @@ import torch
 from torch import nn
 
 from hydromae.batching.masking import draw
-from hydromae.batching.record_arrays import record_of
+from hydromae.batching.record_arrays import to_record_arrays
 from hydromae.batching.windows import windows
 from hydromae.config import Config, Precision
-from hydromae.distributed import World, joined
+from hydromae.distributed import ProcessGroup, init_process_group
 from hydromae.losses import loss
 from hydromae.model.mae import HydroMAE
 from hydromae.runtime import autocast
-from hydromae.train.engine import OwnEngine, loss_scale_of, make_engine
+from hydromae.train.engine import TorchEngine, loss_scale_of, make_engine
 from hydromae.train.loss_scale import LossScale
 from processes import together
 from synthetic import SMALL, rivers, scaling_of
 
 
-def engine_of(clip: float = 1e9, accumulation: int = 1, precision: Precision = "fp32") -> OwnEngine:
+def engine_of(clip: float = 1e9, accumulation: int = 1, precision: Precision = "fp32") -> TorchEngine:
     torch.manual_seed(0)
     config = Config().having(optimizer={"clip": clip}, train={"precision": precision, "loss_scale": 1024.0})
-    return OwnEngine(nn.Linear(3, 2), config, World(0, 1, torch.device("cpu")), accumulation)
+    return TorchEngine(nn.Linear(3, 2), config, ProcessGroup(0, 1, torch.device("cpu")), accumulation)
 
 
-def square(engine: OwnEngine, batch: torch.Tensor) -> torch.Tensor:
+def square(engine: TorchEngine, batch: torch.Tensor) -> torch.Tensor:
     return engine.model(batch).square().mean()
 
 
@@ -62,13 +62,15 @@ def test_each_of_two_processes_holds_about_half_of_the_optimizer_state(tmp_path)
     """ZeRO stage 1 of torch's engine: both averages of every weight stand in one process, not in both."""
 
     def run() -> None:
-        with joined(torch.device("cpu"), 60) as world:
+        with init_process_group(torch.device("cpu"), 60) as process_group:
             torch.manual_seed(0)
-            engine = make_engine("torch", HydroMAE(SMALL), SMALL, world, 1, lambda line: None)
+            engine = make_engine("torch", HydroMAE(SMALL), SMALL, process_group, 1, lambda line: None)
             for parameter in engine.model.parameters():
                 parameter.grad = torch.ones_like(parameter)
             engine.update(0.1)
-            (tmp_path / str(world.rank)).write_text(json.dumps({n: v.numel() for n, v in engine.slots().items()}))
+            (tmp_path / str(process_group.rank)).write_text(
+                json.dumps({n: v.numel() for n, v in engine.optimizer_state().items()})
+            )
             gc.collect()
 
     assert together(2, run, tmp_path / "words") == [(0, ""), (0, "")]
@@ -141,16 +143,16 @@ def test_the_loss_scale_of_a_run_has_its_numbers():
 
 
 def test_bf16_runs_near_fp32_and_is_not_it():
-    config = SMALL.having(data={"trait_dropout": 0.0})
+    config = SMALL.having(data={"attribute_dropout": 0.0})
     dataset = rivers()
     scaling = scaling_of(dataset, config)
     cut = windows(
-        record_of(dataset, config, scaling), config, config.data.training_period, seed=0, augment=False, update=2
+        to_record_arrays(dataset, config, scaling), config, config.data.training_period, seed=0, augment=False, update=2
     )
     batch = cut(range(2))
     hidden = draw(batch, config.masks, torch.Generator().manual_seed(0))
     torch.manual_seed(0)
-    model = HydroMAE(config).know(scaling).eval()
+    model = HydroMAE(config).set_scaling(scaling).eval()
     losses, gradients = {}, {}
     for precision in ("fp32", "bf16"):
         with autocast(torch.device("cpu"), precision):

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from hydromae.errors import InputError
-from hydromae.train.metrics_log import Journal
+from hydromae.train.metrics_log import MetricsLog
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journal:
-    journal = Journal(tmp_path / "journal.jsonl")
+def journal(tmp_path: Path) -> MetricsLog:
+    journal = MetricsLog(tmp_path / "journal.jsonl")
     for step in (1, 2, 3):
         journal.write(step=step, loss=1 / step, validation_loss=None, mse={"riverflow": 0.5})
     return journal
@@ -27,22 +27,22 @@ def test_every_line_comes_back_bit_for_bit(journal):
 
 
 def test_no_file_is_no_line(tmp_path):
-    assert Journal(tmp_path / "journal.jsonl").read() == []
+    assert MetricsLog(tmp_path / "journal.jsonl").read() == []
 
 
 def test_a_last_line_that_a_crash_cut_is_left_out(journal):
     whole = journal.path.read_text()
     journal.path.write_text(whole[:-9])
     assert [line["step"] for line in journal.read()] == [1, 2]
-    journal.rewind(2)
+    journal.truncate_after(2)
     journal.write(step=3, loss=0.1)
     assert [line["step"] for line in journal.read()] == [1, 2, 3]
 
 
 def test_rewind_forgets_what_came_after(journal):
-    journal.rewind(2)
+    journal.truncate_after(2)
     assert [line["step"] for line in journal.read()] == [1, 2]
-    journal.rewind(0)
+    journal.truncate_after(0)
     assert journal.read() == []
     assert [file.name for file in journal.path.parent.iterdir()] == ["journal.jsonl"]
 
@@ -63,7 +63,7 @@ def test_a_full_disk_is_one_line():
     if not full.exists():
         pytest.skip("this system has no /dev/full")
     with pytest.raises(InputError, match=r"^/dev/full: the journal cannot be written \(No space left") as caught:
-        Journal(full).write(step=1, loss=0.5)
+        MetricsLog(full).write(step=1, loss=0.5)
     assert "\n" not in str(caught.value) and "--resume" in str(caught.value)
 
 
@@ -75,13 +75,13 @@ def test_a_disk_that_fills_while_the_journal_is_rewound_leaves_the_journal_whole
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(InputError, match="No space left"):
-        journal.rewind(1)
+        journal.truncate_after(1)
     assert journal.path.read_text() == before
 
 
 def test_who_follows_gets_every_line_once_it_is_in_the_file(tmp_path):
     heard = []
-    journal = Journal(tmp_path / "journal.jsonl", lambda line: heard.append((line, len(journal.read()))))
+    journal = MetricsLog(tmp_path / "journal.jsonl", lambda line: heard.append((line, len(journal.read()))))
     journal.write(step=1, loss=0.5, mse={"riverflow": 0.25})
     journal.write(step=2, loss=0.4)
     assert heard == [({"step": 1, "loss": 0.5, "mse": {"riverflow": 0.25}}, 1), ({"step": 2, "loss": 0.4}, 2)]

@@ -39,14 +39,19 @@ def test_the_journal_counts_batches_of_a_process_and_not_updates(tmp_path):
 @pytest.mark.parametrize("steps_per_epoch", [None, 2])
 def test_validation_reads_every_window_of_its_period_once(tmp_path, monkeypatch, steps_per_epoch):
     """40 days from 2001-10-28 on, windows of 30 days every 3 days: 4 starts, whatever an epoch of training is."""
-    starts, cut = [], windows_module.batch_of
+    starts, cut = [], windows_module.cut_batch
 
     def seen(record, chosen, *rest):
         starts.extend(int(record.days[0]) + chosen)
         return cut(record, chosen, *rest)
 
-    monkeypatch.setattr(windows_module, "batch_of", seen)
-    data = {"validation_period": ("2001-10-28", "2001-12-06"), "sequence_length": 30, "stride": 3, "sites": None}
+    monkeypatch.setattr(windows_module, "cut_batch", seen)
+    data = {
+        "validation_period": ("2001-10-28", "2001-12-06"),
+        "sequence_length": 30,
+        "stride": 3,
+        "catchments_per_window": None,
+    }
     config = STILL.having(
         data=data, train={"epochs": 1, "validation_windows": None, "steps_per_epoch": steps_per_epoch}
     )
@@ -70,7 +75,7 @@ def test_validation_reads_so_many_windows(tmp_path):
 def test_a_run_answers_with_the_average_of_its_weights(tmp_path):
     for decay in (0.0, 0.15):
         with watched() as seen:
-            run(tmp_path / f"{decay}", STILL.having(train={"epochs": 1, "averaged_weights": decay}))
+            run(tmp_path / f"{decay}", STILL.having(train={"epochs": 1, "ema_decay": decay}))
         expected = seen.weights[0]
         for update, weights in enumerate(seen.weights[1:]):
             share = min(decay, (1 + update) / (10 + update))

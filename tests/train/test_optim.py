@@ -14,7 +14,7 @@ from hydromae.config.presets import PRESETS
 from hydromae.losses import loss
 from hydromae.model.mae import HydroMAE
 from hydromae.model.outputs import Predictions
-from hydromae.train.optimizer import Average, Schedule, adamw
+from hydromae.train.optimizer import CosineSchedule, WeightAverage, adamw
 from options import EVERYTHING, STARTS
 from runs import STILL, run, watched
 from samples import NATIONAL, all_tokens, sample
@@ -30,7 +30,7 @@ def test_matrices_decay_and_norms_biases_and_tokens_do_not():
     for name, parameter in model.named_parameters():
         if name.endswith(("bias", "token")) or "norm" in name or "bias_" in name:
             assert id(parameter) in left_alone, name
-    assert id(model.addresses["weather+riverflow"].season.weight) not in left_alone
+    assert id(model.positional["weather+riverflow"].season.weight) not in left_alone
 
 
 def test_adamw_takes_its_numbers_from_the_configuration_and_its_first_step_is_one_learning_rate():
@@ -88,7 +88,7 @@ def test_in_the_seeds_model_every_matrix_decays_and_nothing_else():
     matrices = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     assert decaying(model) == matrices
     free = {name for name, _ in model.named_parameters()} - matrices
-    for part in ("addresses.riverflow.token", "queries.riverflow.token", ".norm.", ".bias"):
+    for part in ("positional.riverflow.token", "queries.riverflow.token", ".norm.", ".bias"):
         assert any(part in name for name in free), part
 
 
@@ -99,13 +99,13 @@ def test_with_every_switch_no_token_decays(config):
     """By kind of layer, not by shape: a token laid out as a matrix would be found. Tables of slopes and mixes decay."""
     model = HydroMAE(config, pixels=4)
     linear = {f"{name}.weight" for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    recurrent = {name for name, _ in model.named_parameters() if ".recurrence.weight_" in name}
+    recurrent = {name for name, _ in model.named_parameters() if ".lstm.weight_" in name}
     tables = {n for n, _ in model.named_parameters() if n == "mix" or (".mixers." in n and n.endswith(".slope"))}
     assert decaying(model) == linear | recurrent | tables
 
 
 def test_schedule_rises_in_a_line_and_falls_in_half_a_cosine():
-    schedule = Schedule(lr=1.0, min_lr=0.2, warmup_steps=4, steps=12)
+    schedule = CosineSchedule(lr=1.0, min_lr=0.2, warmup_steps=4, steps=12)
     assert [schedule(step) for step in range(4)] == pytest.approx([0.25, 0.5, 0.75, 1.0])
     assert schedule(4) == pytest.approx(1.0)
     assert schedule(6) == pytest.approx(0.2 + 0.8 * 0.5 * (1 + math.sqrt(0.5)))  # a quarter of the way
@@ -115,12 +115,12 @@ def test_schedule_rises_in_a_line_and_falls_in_half_a_cosine():
 
 @pytest.mark.parametrize(("warmup", "expected"), [(0, [1.0, 0.75, 0.25]), (3, [1 / 3, 2 / 3, 1.0])])
 def test_schedule_without_warm_up_and_with_nothing_else(warmup, expected):
-    schedule = Schedule(lr=1.0, min_lr=0.0, warmup_steps=warmup, steps=3)
+    schedule = CosineSchedule(lr=1.0, min_lr=0.0, warmup_steps=warmup, steps=3)
     assert [schedule(step) for step in range(3)] == pytest.approx(expected)
 
 
 def test_a_warm_up_longer_than_the_run_only_rises():
-    schedule = Schedule(lr=1.0, min_lr=0.1, warmup_steps=20, steps=5)
+    schedule = CosineSchedule(lr=1.0, min_lr=0.1, warmup_steps=20, steps=5)
     assert [schedule(step) for step in range(5)] == pytest.approx([0.05, 0.1, 0.15, 0.2, 0.25])
 
 
@@ -174,7 +174,7 @@ def test_average_forgets_the_start_and_then_follows_its_decay():
     layer = nn.Linear(1, 1, bias=False)
     with torch.no_grad():
         layer.weight.fill_(100.0)
-    average = Average(layer, decay=0.15)
+    average = WeightAverage(layer, decay=0.15)
     with torch.no_grad():
         layer.weight.fill_(10.0)
     average.update(layer)  # decay (1 + 0) / (10 + 0) = 0.1: 0.1 × 100 + 0.9 × 10
@@ -187,5 +187,5 @@ def test_average_forgets_the_start_and_then_follows_its_decay():
 
 def test_a_decay_of_nought_keeps_nothing():
     layer = nn.Linear(1, 1)
-    assert Average(layer, 0.0).kept == {}
-    assert set(Average(layer, 0.5).kept) == {"weight", "bias"}
+    assert WeightAverage(layer, 0.0).averaged == {}
+    assert set(WeightAverage(layer, 0.5).averaged) == {"weight", "bias"}

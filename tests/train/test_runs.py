@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hydromae.distributed import ALONE, World
+from hydromae.distributed import SINGLE_PROCESS, ProcessGroup
 from hydromae.errors import InputError
 from hydromae.inference.predictor import load
 from hydromae.train import new_runs
@@ -19,7 +19,7 @@ from runs import RIVERS, STILL
 from runs import run as trained
 from synthetic import scaling_of
 
-STAMPED = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d")
+TIMESTAMPED_RUN = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d")
 SHORT = STILL.having(train={"epochs": 1, "steps_per_epoch": 1, "validation_windows": 1})
 
 
@@ -46,7 +46,7 @@ def test_a_new_run_beside_the_folders_own_run_leaves_it_as_it_is_and_is_not_mist
     trained(out, SHORT)
     before = {file: file.read_bytes() for file in out.rglob("*") if file.is_file()}
     new = begin(out, 1)
-    assert STAMPED.fullmatch(new.name) and new.parent == out
+    assert TIMESTAMPED_RUN.fullmatch(new.name) and new.parent == out
     assert {file: file.read_bytes() for file in before} == before
     with pytest.raises(InputError, match=f"holds a run of its own and 1 of --new-run; name {out / 'best'} or {new}"):
         load(out)
@@ -67,13 +67,13 @@ def test_a_run_is_new_or_goes_on(tmp_path):
 
 
 @dataclass(frozen=True)
-class Recorded(World):
+class Recorded(ProcessGroup):
     """The sums over processes that the first one gave, for another one to read."""
 
     sums: list[torch.Tensor] = field(default_factory=list)
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
-        if self.first:
+        if self.is_main:
             self.sums.append(super().sum(values))
             return self.sums[-1]
         return self.sums.pop(0)
@@ -81,13 +81,13 @@ class Recorded(World):
 
 def test_every_process_takes_the_folder_that_the_first_one_made(tmp_path, monkeypatch):
     first = Recorded(0, 1, torch.device("cpu"))
-    made = new_runs.new_folder(tmp_path, first)
+    made = new_runs.make_run_folder(tmp_path, first)
     monkeypatch.setattr(time, "time", lambda: 0.0)  # its clock does not matter
-    assert new_runs.new_folder(tmp_path, Recorded(1, 1, torch.device("cpu"), sums=first.sums)) == made
+    assert new_runs.make_run_folder(tmp_path, Recorded(1, 1, torch.device("cpu"), sums=first.sums)) == made
     assert list(tmp_path.iterdir()) == [made]
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"file: cannot be written \(.*\); make room there, or name another folder"):
-        new_runs.new_folder(tmp_path / "file", ALONE)
+        new_runs.make_run_folder(tmp_path / "file", SINGLE_PROCESS)

@@ -17,7 +17,7 @@ import torch
 from filelock import FileLock
 
 from hydromae.batching.masking import draw_each, targets
-from hydromae.batching.record_arrays import record_of
+from hydromae.batching.record_arrays import to_record_arrays
 from hydromae.batching.windows import windows
 from hydromae.config import Config
 from hydromae.errors import InputError
@@ -25,10 +25,10 @@ from hydromae.model.mae import HydroMAE
 from hydromae.report.sweep import draw_sweep
 from hydromae.train import sweep as module
 from hydromae.train.checkpoint import save_model
-from hydromae.train.metrics_log import Journal
-from hydromae.train.sampler import seed_of
-from hydromae.train.search import Search
-from hydromae.train.sweep import Trial, best_of, score, sweep
+from hydromae.train.metrics_log import MetricsLog
+from hydromae.train.sampler import derive_seed
+from hydromae.train.search import SearchSettings
+from hydromae.train.sweep import Trial, best_of, score_trial, sweep
 from processes import LIMIT, begin, killed_at_the_end
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
 
@@ -38,13 +38,13 @@ SCALING = scaling_of(RIVERS, SMALL)
 QUICK = SMALL.having(train={"epochs": 1, "steps_per_epoch": 3, "validation_windows": 2})
 
 
-def sweeping(out: Path, trials: int, base: Config = QUICK, search: Search | None = None) -> list[Trial]:
-    return sweep(base, search or Search(), RIVERS, SCALING, out, trials=trials, device="cpu")
+def sweeping(out: Path, trials: int, base: Config = QUICK, search: SearchSettings | None = None) -> list[Trial]:
+    return sweep(base, search or SearchSettings(), RIVERS, SCALING, out, trials=trials, device="cpu")
 
 
 def figures(trials: list[Trial]) -> list[tuple[object, ...]]:
     """Everything but the clock."""
-    return [(trial.number, trial.values, trial.score, trial.why) for trial in trials]
+    return [(trial.number, trial.values, trial.score, trial.failure) for trial in trials]
 
 
 @pytest.fixture(scope="module")
@@ -68,18 +68,18 @@ def silent(folder: Path, config: Config) -> Path:
 def test_the_score_of_a_model_that_answers_zero_is_the_mean_square_of_what_is_hidden(tmp_path):
     """Window by window and modality by modality, then each modality alike, whatever their loss weights."""
     base = SMALL_MAPS.having(train={"validation_windows": 4})
-    record = record_of(COUNTRY, base, scaling_of(COUNTRY, base), GRID)
+    record = to_record_arrays(COUNTRY, base, scaling_of(COUNTRY, base), GRID)
     check = windows(record, base, base.data.validation_period, seed=0, augment=False, update=2)
     squares: dict[str, list[float]] = {name: [] for name in base.model.modalities}
     for index in range(2):
         numbers = range(2 * index, 2 * index + 2)
         batch = check(numbers)
-        asked = targets(batch, draw_each(batch, base.masks, [seed_of(0, 2, number) for number in numbers]))
+        asked = targets(batch, draw_each(batch, base.masks, [derive_seed(0, 2, number) for number in numbers]))
         for name, wanted in asked.items():
             for window in range(2):
                 squares[name].append(float(batch.values[name][window][wanted[window]].square().mean()))
     expected = sum(sum(each) / len(each) for each in squares.values()) / len(squares)
-    assert score(silent(tmp_path / "zero", base), COUNTRY, base, GRID) == pytest.approx(expected, rel=1e-5)
+    assert score_trial(silent(tmp_path / "zero", base), COUNTRY, base, GRID) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_score_does_not_know_the_weights_and_ratios_that_a_trial_drew(tmp_path):
@@ -88,24 +88,24 @@ def test_the_score_does_not_know_the_weights_and_ratios_that_a_trial_drew(tmp_pa
         config = SMALL_MAPS.having(
             masks={"map_ratio": ratio, "series_ratio": ratio}, train={"task_weights": (("riverflow", weight),)}
         )
-        found.add(score(silent(tmp_path / str(number), config), COUNTRY, SMALL_MAPS, GRID))
+        found.add(score_trial(silent(tmp_path / str(number), config), COUNTRY, SMALL_MAPS, GRID))
     assert len(found) == 1
     harder = SMALL_MAPS.having(masks={"map_ratio": 0.8})
-    assert score(tmp_path / "0", COUNTRY, harder, GRID) not in found
+    assert score_trial(tmp_path / "0", COUNTRY, harder, GRID) not in found
 
 
 def test_a_modality_without_targets_is_left_out_and_no_target_at_all_is_no_score(tmp_path):
     dry = COUNTRY.assign(riverflow=COUNTRY["riverflow"] * math.nan)
     model = silent(tmp_path / "zero", SMALL_MAPS)
-    assert score(model, dry, SMALL_MAPS, GRID) != score(model, COUNTRY, SMALL_MAPS, GRID)
-    assert math.isfinite(score(model, dry, SMALL_MAPS, GRID))
-    only = SMALL_MAPS.having(masks={"kind": "modality", "answered": ("riverflow",)})
-    assert math.isnan(score(model, dry, only, GRID))
+    assert score_trial(model, dry, SMALL_MAPS, GRID) != score_trial(model, COUNTRY, SMALL_MAPS, GRID)
+    assert math.isfinite(score_trial(model, dry, SMALL_MAPS, GRID))
+    only = SMALL_MAPS.having(masks={"kind": "simulate", "target_modalities": ("riverflow",)})
+    assert math.isnan(score_trial(model, dry, only, GRID))
 
 
 def test_every_trial_is_a_run_and_the_best_is_a_configuration(three):
     out, trials = three
-    assert [trial.number for trial in trials] == [0, 1, 2] and all(trial.why is None for trial in trials)
+    assert [trial.number for trial in trials] == [0, 1, 2] and all(trial.failure is None for trial in trials)
     best = best_of(trials)
     assert best is not None and best.score == min(trial.score for trial in trials)
     assert len({trial.values["lr"] for trial in trials}) == 3
@@ -113,14 +113,14 @@ def test_every_trial_is_a_run_and_the_best_is_a_configuration(three):
         run = out / "trials" / f"{trial.number:04d}"
         config = Config.from_json((run / "config.json").read_text())
         assert config.optimizer.lr == trial.values["lr"] and config.model.heads == trial.values["heads"]
-        assert trial.score == score(run / "best", RIVERS, QUICK)
+        assert trial.score == score_trial(run / "best", RIVERS, QUICK)
         kept = Config.from_json((out / "best.json").read_text())
         assert (kept == config) == (trial == best)
 
 
 def test_mask_ratios_and_loss_weights_that_a_trial_drew_are_those_it_trains_with(tmp_path):
     """Each in its configuration, and in what it learns: from the same weights, three trials have three first losses."""
-    fixed = Search(**dict.fromkeys(vars(Search()), "fixed"))
+    fixed = SearchSettings(**dict.fromkeys(vars(SearchSettings()), "fixed"))
     search = replace(fixed, map_ratio=(0.2, 0.8), series_ratio=(0.2, 0.8), task_weights=(0.1, 10.0))
     base = SMALL_MAPS.having(model={"streams": ("precipitation", "riverflow"), "dropout": 0.0})
     out, scaling = tmp_path / "sweep", scaling_of(COUNTRY, base)
@@ -134,7 +134,7 @@ def test_mask_ratios_and_loss_weights_that_a_trial_drew_are_those_it_trains_with
         )
         factor = trial.values["weight/precipitation"]
         assert dict(config.train.task_weights) == weights | {"precipitation": weights["precipitation"] * factor}
-        losses.add(Journal(out / "trials" / f"{trial.number:04d}" / "journal.jsonl").read()[0]["loss"])
+        losses.add(MetricsLog(out / "trials" / f"{trial.number:04d}" / "journal.jsonl").read()[0]["loss"])
     assert len(losses) == 3
 
 
@@ -155,14 +155,14 @@ def test_a_sweep_that_is_killed_ends_as_one_that_was_not(three, tmp_path):
     What is drawn is the same to the last bit. Scores are not: numbers lie elsewhere in the memory of another process, and
     on some CPUs the order of a sum, so its last bits, depends on that. `test_kill.py` compares bits where they are kept.
     """
-    out, write = tmp_path / "killed", Journal.write
+    out, write = tmp_path / "killed", MetricsLog.write
 
-    def slow(self: Journal, **numbers: object) -> None:
+    def slow(self: MetricsLog, **numbers: object) -> None:
         write(self, **numbers)  # type: ignore[arg-type]
         time.sleep(0.5)
 
     def work() -> None:
-        Journal.write = slow  # type: ignore[method-assign]
+        MetricsLog.write = slow  # type: ignore[method-assign]
         sweeping(out, 3)
 
     second, end = out / "trials" / "0001" / "journal.jsonl", time.monotonic() + LIMIT
@@ -175,7 +175,7 @@ def test_a_sweep_that_is_killed_ends_as_one_that_was_not(three, tmp_path):
     assert child.exitcode == -signal.SIGKILL
     assert len(second.read_text().splitlines()) < 3
     found, expected = sweeping(out, 3), three[1]
-    assert [(t.number, t.values, t.why) for t in found] == [(t.number, t.values, t.why) for t in expected]
+    assert [(t.number, t.values, t.failure) for t in found] == [(t.number, t.values, t.failure) for t in expected]
     assert [t.score for t in found] == pytest.approx([t.score for t in expected], rel=1e-5)
 
 
@@ -184,11 +184,11 @@ def test_a_trial_that_was_killed_while_it_was_drawn_is_failed_and_the_sweep_goes
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(module, "_ask", killed)
+        patched.setattr(module, "_suggest_value", killed)
         with pytest.raises(KeyboardInterrupt):
             sweeping(tmp_path / "out", 2)
     found = sweeping(tmp_path / "out", 2)
-    assert [trial.why for trial in found] == ["interrupted while it was drawn", None]
+    assert [trial.failure for trial in found] == ["interrupted while it was drawn", None]
 
 
 def test_trials_that_fail_are_recorded_and_not_fatal(tmp_path, monkeypatch):
@@ -203,15 +203,15 @@ def test_trials_that_fail_are_recorded_and_not_fatal(tmp_path, monkeypatch):
         return learn(config, dataset, scaling, out, **options)  # type: ignore[arg-type]
 
     def scored(folder: Path, *rest: object) -> float:
-        return math.inf if "0002" in str(folder) else score(folder, *rest)  # type: ignore[arg-type]
+        return math.inf if "0002" in str(folder) else score_trial(folder, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "train", failing)
-    monkeypatch.setattr(module, "score", scored)
+    monkeypatch.setattr(module, "score_trial", scored)
     found = sweeping(tmp_path / "out", 4)
     assert [trial.score is None for trial in found] == [True, True, True, False]
-    assert found[0].why == "trials/0000: cannot be"
-    assert str(found[1].why).endswith("0001: its validation loss was never finite")
-    assert found[2].why == "its score is not finite"
+    assert found[0].failure == "trials/0000: cannot be"
+    assert str(found[1].failure).endswith("0001: its validation loss was never finite")
+    assert found[2].failure == "its score is not finite"
     assert best_of(found) == found[3] and best_of(found[:3]) is None
     assert figures(sweeping(tmp_path / "out", 4)) == figures(found)
     assert draw_sweep(found[:3], tmp_path / "failed.png").read_bytes().startswith(b"\x89PNG")
@@ -236,15 +236,15 @@ def test_the_picture_shows_every_trial(three, tmp_path):
 
 def test_mistakes_are_one_line_each(three, tmp_path, monkeypatch):
     out = three[0]
-    fixed = Search(**dict.fromkeys(vars(Search()), "fixed"))
+    fixed = SearchSettings(**dict.fromkeys(vars(SearchSettings()), "fixed"))
     with pytest.raises(InputError, match="nothing is searched"):
         sweeping(tmp_path / "nothing", 1, search=fixed)
     with pytest.raises(InputError, match=r"sweep\.json: differs from the sweep given"):
         sweeping(out, 4, QUICK.having(optimizer={"lr": 1e-3}))
     with pytest.raises(InputError, match=r"sweep\.json: differs"):
-        sweeping(out, 4, search=Search(lr=(1e-3, 1e-2)))
+        sweeping(out, 4, search=SearchSettings(lr=(1e-3, 1e-2)))
     with pytest.raises(InputError, match=r"sweep\.json: differs"):
-        sweep(QUICK, Search(), RIVERS.isel(time=slice(1, None)), SCALING, out, trials=4, device="cpu")
+        sweep(QUICK, SearchSettings(), RIVERS.isel(time=slice(1, None)), SCALING, out, trials=4, device="cpu")
     with FileLock(out / ".lock"), pytest.raises(InputError, match="another process of hydromae writes there"):
         sweeping(out, 4)
     (tmp_path / "file").write_text("")

@@ -12,8 +12,8 @@ import pytest
 from hydromae.config import Config
 from hydromae.errors import InputError
 from hydromae.train import loggers
-from hydromae.train.loggers import Tracker, flat, open_tracker
-from hydromae.train.metrics_log import Journal
+from hydromae.train.loggers import Tracker, flatten_metrics, open_tracker
+from hydromae.train.metrics_log import MetricsLog
 from hydromae.train.trainer import train
 from synthetic import SMALL, rivers, scaling_of
 
@@ -53,13 +53,13 @@ def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
 
 
 def test_a_line_becomes_flat_numbers():
-    assert flat(LINES[1]) == {"loss": 0.5, "validation_loss": 0.5, "mse/riverflow": 0.25}
-    assert set(flat(LINES[0])) == {"loss", "mse/riverflow"}
+    assert flatten_metrics(LINES[1]) == {"loss": 0.5, "validation_loss": 0.5, "mse/riverflow": 0.25}
+    assert set(flatten_metrics(LINES[0])) == {"loss", "mse/riverflow"}
 
 
 def test_tensorboard_reads_the_numbers_that_the_journal_wrote(tmp_path):
     with open_tracker(tracking("tensorboard"), tmp_path) as tracker:
-        journal = Journal(tmp_path / "journal.jsonl", tracker)
+        journal = MetricsLog(tmp_path / "journal.jsonl", tracker)
         for line in LINES:
             journal.write(**line)
     found = scalars(tmp_path / "tensorboard")
@@ -198,7 +198,7 @@ def test_a_tracker_that_fails_is_said_once_and_ends_no_run(tmp_path, monkeypatch
         said == ["tracker tensorboard: network is unreachable; training goes on, with journal.jsonl alone"]
         and writer.lines == 2
     )
-    assert [line["step"] for line in Journal(tmp_path / "run" / "journal.jsonl").read()] == list(range(1, 9))
+    assert [line["step"] for line in MetricsLog(tmp_path / "run" / "journal.jsonl").read()] == list(range(1, 9))
 
 
 def test_a_tracker_that_cannot_open_or_close_is_said_once(caplog):
@@ -237,7 +237,7 @@ def test_a_run_that_fails_closes_its_tracker_as_failed():
 
 def test_a_training_run_is_followed_line_by_line(tmp_path):
     train(tracking("tensorboard"), rivers(), scaling_of(rivers(), SMALL), tmp_path / "run", device="cpu")
-    journal = Journal(tmp_path / "run" / "journal.jsonl").read()
+    journal = MetricsLog(tmp_path / "run" / "journal.jsonl").read()
     found = scalars(tmp_path / "run" / "tensorboard")
     assert found["loss"] == [(line["step"], pytest.approx(line["loss"])) for line in journal]
     assert [step for step, _ in found["validation_loss"]] == [4, 8]

@@ -14,7 +14,7 @@ from hydromae.variables import MODALITIES
 
 
 @dataclass(frozen=True)
-class Places:
+class SiteMetadata:
     """Where the sites of one kind are and what is known of them; V catchments share a site (V = 1 for map patches).
 
     Attributes:
@@ -27,10 +27,10 @@ class Places:
     """
 
     position: Float[Tensor, "B S V 2"]
-    present: Bool[Tensor, "B S V"]
-    traits: Float[Tensor, "B S V A"]
-    known: Bool[Tensor, "B S V A"]
-    placed: Bool[Tensor, "B S V"] | None = None
+    valid: Bool[Tensor, "B S V"]
+    static_attributes: Float[Tensor, "B S V A"]
+    is_known: Bool[Tensor, "B S V A"]
+    is_located: Bool[Tensor, "B S V"] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class CellWeights:
 
 
 @dataclass(frozen=True)
-class Natural:
+class FlowTransform:
     """How scaled roots of flow become flow [mm/day] again: (root × std + mean)².
 
     Attributes:
@@ -59,7 +59,7 @@ class Natural:
     std: Float[Tensor, " B"]
     variance: Float[Tensor, "B S F"]
 
-    def flow(
+    def to_flow(
         self, root: Float[Tensor, "B T S F"], spread: Float[Tensor, "B T S F"] | float = 0.0
     ) -> Float[Tensor, "B T S F"]:
         """Mean flow [mm/day] of a distribution whose scaled root has the mean `root` and the variance `spread`."""
@@ -80,39 +80,39 @@ class Batch:
         places: By kind, "map" and "series".
         cells: Footprints of the catchments, the same for each window.
         before (Float[B, S, E] or None): Weather of the years before the window (`batching.antecedent`), by series site.
-        gaps (Bool[B, T, S] or None): Days whose flow is kept from the memory that looks ahead (`model.runoff`), so that a
+        gaps (Bool[B, T, S] or None): Days whose flow is kept from the memory that looks ahead (`model.lstm_width`), so that a
             window has many issue days.
         stand_in (Int[B, S] or None): Which of `model.stand_ins` was taught without the river.
-        flow: Where the loss looks at flow itself (`train.flow_share`).
+        flow: Where the loss looks at flow itself (`train.flow_loss_weight`).
     """
 
     values: dict[str, Float[Tensor, "B T S F"]]
     observed: dict[str, Bool[Tensor, "B T S F"]]
     variance: dict[str, Float[Tensor, "B S F"]]
     days: Int[Tensor, "B T"]
-    places: dict[str, Places]
+    site_metadata: dict[str, SiteMetadata]
     cells: CellWeights | None = None
-    before: Float[Tensor, "B S E"] | None = None
-    gaps: Bool[Tensor, "B T S"] | None = None
-    stand_in: Int[Tensor, "B S"] | None = None
-    flow: Natural | None = None
+    antecedent: Float[Tensor, "B S E"] | None = None
+    flow_dropout: Bool[Tensor, "B T S"] | None = None
+    fold_index: Int[Tensor, "B S"] | None = None
+    flow_transform: FlowTransform | None = None
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device; transfers are asynchronous where memory is pinned."""
-        return applied(self, lambda tensor: tensor.to(device, non_blocking=True))
+        return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
         """The batch in memory that a GPU can fetch from by itself; the loader calls this where there is one."""
-        return applied(self, lambda tensor: tensor.pin_memory())
+        return map_tensors(self, lambda tensor: tensor.pin_memory())
 
     def window(self, index: int) -> Batch:
         """One window of the batch, as views."""
         part = slice(index, index + 1)
-        return replace(applied(replace(self, cells=None), lambda tensor: tensor[part]), cells=self.cells)
+        return replace(map_tensors(replace(self, cells=None), lambda tensor: tensor[part]), cells=self.cells)
 
-    def at(self, modality: str) -> Places:
+    def metadata_of(self, modality: str) -> SiteMetadata:
         """Places of a modality's sites."""
-        return self.places[MODALITIES[modality].kind]
+        return self.site_metadata[MODALITIES[modality].kind]
 
     @property
     def size(self) -> int:
@@ -120,12 +120,12 @@ class Batch:
         return self.days.shape[0]
 
 
-def applied(thing: Any, function: Callable[[Tensor], Tensor]) -> Any:
+def map_tensors(nested: Any, function: Callable[[Tensor], Tensor]) -> Any:
     """The same thing (a tensor, or a dictionary or dataclass of such) with a function applied to every tensor in it."""
-    if isinstance(thing, Tensor):
-        return function(thing)
-    if isinstance(thing, dict):
-        return {key: applied(value, function) for key, value in thing.items()}
-    if is_dataclass(thing) and not isinstance(thing, type):
-        return type(thing)(*(applied(getattr(thing, f.name), function) for f in fields(thing)))
-    return thing
+    if isinstance(nested, Tensor):
+        return function(nested)
+    if isinstance(nested, dict):
+        return {key: map_tensors(value, function) for key, value in nested.items()}
+    if is_dataclass(nested) and not isinstance(nested, type):
+        return type(nested)(*(map_tensors(getattr(nested, f.name), function) for f in fields(nested)))
+    return nested

@@ -64,16 +64,18 @@ def tube(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidd
     return {name: sites[name].expand(shape).clone() for name, shape in shapes.items()}
 
 
-def span(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+def gap(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
     """Gaps of the answered modalities: one run of days for every 30 days of a window, at a third of its sites or at all.
 
     In a fifth of the windows every site has gaps. Runs may overlap, and end at the window's edges.
     """
-    return nothing(batch) | {n: _gaps(shape, settings, generator) for n, shape in _answered(batch, settings).items()}
+    return nothing(batch) | {
+        n: _gaps(shape, settings, generator) for n, shape in _target_shapes(batch, settings).items()
+    }
 
 
 def outage(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
-    """As `span`, but of every modality of a kind at once: nothing at all is known of a site for a while."""
+    """As `gap`, but of every modality of a kind at once: nothing at all is known of a site for a while."""
     drawn: dict[str, Tensor] = {}
     for name, shape in _shapes(batch).items():
         kind = MODALITIES[name].kind
@@ -82,32 +84,32 @@ def outage(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hi
     return {name: drawn[MODALITIES[name].kind] for name in batch.values}
 
 
-def future(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+def forecast(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
     """Everything of the answered modalities after a day; the others (weather) are given."""
     after = _after(batch, settings, generator)
-    return nothing(batch) | {n: after.expand(shape).clone() for n, shape in _answered(batch, settings).items()}
+    return nothing(batch) | {n: after.expand(shape).clone() for n, shape in _target_shapes(batch, settings).items()}
 
 
-def blind(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+def forecast_blind(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
     """Everything of every modality after a day."""
     after = _after(batch, settings, generator)
     return {name: after.expand(shape).clone() for name, shape in _shapes(batch).items()}
 
 
-def site(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+def ungauged(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
     """Ungauged: the answered modalities of some sites (a tenth to a half of them) for the whole window."""
     hidden = nothing(batch)
-    for name, shape in _answered(batch, settings).items():
+    for name, shape in _target_shapes(batch, settings).items():
         share = 0.1 + 0.4 * _uniform((shape[0], 1, 1), generator)
         gone = _uniform((shape[0], 1, shape[2]), generator) < share
         hidden[name] = gone.expand(shape).clone()
     return hidden
 
 
-def modality(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+def simulate(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
     """One answered modality gone, everywhere and always (`simulate`, where that is river flow)."""
     hidden = nothing(batch)
-    names = list(_answered(batch, settings))
+    names = list(_target_shapes(batch, settings))
     pick = torch.randint(len(names), (batch.size,), generator=generator)
     for index, name in enumerate(names):
         hidden[name][pick == index] = True
@@ -128,7 +130,8 @@ def mixture(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> H
 
 
 MASKS: dict[str, Mask] = {
-    f.__name__: f for f in (random, unified, tube, span, outage, future, blind, site, modality, mixture)
+    f.__name__.replace("_", "-"): f
+    for f in (random, unified, tube, gap, outage, forecast, forecast_blind, ungauged, simulate, mixture)
 }
 
 
@@ -151,8 +154,10 @@ def _shapes(batch: Batch) -> dict[str, tuple[int, int, int]]:
     return {name: (value.shape[0], value.shape[1], value.shape[2]) for name, value in batch.values.items()}
 
 
-def _answered(batch: Batch, settings: MaskConfig) -> dict[str, tuple[int, int, int]]:
-    return {n: s for n, s in _shapes(batch).items() if not settings.answered or n in settings.answered}
+def _target_shapes(batch: Batch, settings: MaskConfig) -> dict[str, tuple[int, int, int]]:
+    return {
+        n: s for n, s in _shapes(batch).items() if not settings.target_modalities or n in settings.target_modalities
+    }
 
 
 def _ratio(name: str, settings: MaskConfig) -> float:
@@ -191,7 +196,7 @@ def _share(shape: tuple[int, int, int], ratio: float, axis: int, generator: torc
 def _gaps(shape: tuple[int, int, int], settings: MaskConfig, generator: torch.Generator) -> Tensor:
     """Bool[B, T, S]: runs of days, one for every 30 days of a window, at a third of its sites; in a fifth of them at all."""
     size, days, sites = shape
-    shortest, longest = settings.span_days
+    shortest, longest = settings.gap_days
     gaps = max(1, days // 30)
     length = torch.exp(_uniform((size, gaps, sites), generator) * math.log(longest / shortest)) * shortest
     start = _uniform((size, gaps, sites), generator) * days - length / 2

@@ -9,27 +9,27 @@ import torch
 import xarray as xr
 from jaxtyping import Float, Int
 
-from hydromae.batching.batch import CellWeights, Natural, Places
-from hydromae.batching.shared_arrays import Shared, held_in, map_blocks, series_blocks
+from hydromae.batching.batch import CellWeights, FlowTransform, SiteMetadata
+from hydromae.batching.shared_arrays import SharedFolder, map_blocks, materialize, series_blocks
 from hydromae.config import Config
 from hydromae.errors import InputError
-from hydromae.footprints import disc_footprints, halved
+from hydromae.footprints import bisect_sites, disc_footprints
 from hydromae.grid import GridSpec
-from hydromae.io.conventions import positions
+from hydromae.io.conventions import with_positions
 from hydromae.store.scaling import Scaling
-from hydromae.store.training_domain import Domain
+from hydromae.store.training_domain import TrainingDomain
 from hydromae.variables import ATTRIBUTES, MODALITIES
 
 VARIANCE_FLOOR = 0.02
 """Added to a catchment's variance (scaled, and of flow in mm²/day²) in the loss, so that a river that hardly moves does not
 rule it."""
 
-DAYS_AT_ONCE = 64
+DAYS_PER_SCAN = 64
 """Days that are looked through at once for an observed value."""
 
 
 @dataclass(frozen=True)
-class Record:
+class RecordArrays:
     """Scaled values of every modality of a model, NaN where unobserved.
 
     Attributes:
@@ -51,34 +51,38 @@ class Record:
     days: Int[np.ndarray, " T"]
     values: dict[str, np.ndarray]
     variance: dict[str, np.ndarray]
-    places: dict[str, Places]
+    site_metadata: dict[str, SiteMetadata]
     cells: CellWeights | None
     groups: Int[np.ndarray, "S V"]
     catchments: np.ndarray
     patches: Int[np.ndarray, " P"]
-    laid: tuple[np.ndarray, np.ndarray, np.ndarray] | None
-    degrees: tuple[float, float]
-    domain: Domain
-    flow: Natural | None = None
+    cell_layout: tuple[np.ndarray, np.ndarray, np.ndarray] | None
+    degree_stds: tuple[float, float]
+    domain: TrainingDomain
+    flow_transform: FlowTransform | None = None
 
     def kind(self, name: str) -> str:
         """Map or series."""
         return MODALITIES[name].kind
 
-    def span(self, period: tuple[str, str]) -> tuple[int, int]:
+    def day_range(self, period: tuple[str, str]) -> tuple[int, int]:
         """First and last day index of the part of a period that the record holds; last < first where it holds none."""
-        low, high = (int(np.datetime64(day, "D").astype(int)) for day in period)
-        return max(0, low - int(self.days[0])), min(len(self.days) - 1, high - int(self.days[0]))
+        first_day, last_day = (int(np.datetime64(day, "D").astype(int)) for day in period)
+        return max(0, first_day - int(self.days[0])), min(len(self.days) - 1, last_day - int(self.days[0]))
 
-    def observes(self, name: str, first: int, last: int) -> bool:
+    def has_observations(self, name: str, first: int, last: int) -> bool:
         """Whether a modality has any observed value from a first to a last day index; looks no further than the first one."""
-        days = range(first, last + 1, DAYS_AT_ONCE)
-        return any(bool(np.isfinite(self.values[name][day : min(day + DAYS_AT_ONCE, last + 1)]).any()) for day in days)
+        days = range(first, last + 1, DAYS_PER_SCAN)
+        return any(bool(np.isfinite(self.values[name][day : min(day + DAYS_PER_SCAN, last + 1)]).any()) for day in days)
 
 
-def record_of(
-    dataset: xr.Dataset, config: Config, scaling: Scaling, grid: GridSpec | None = None, shared: Shared | None = None
-) -> Record:
+def to_record_arrays(
+    dataset: xr.Dataset,
+    config: Config,
+    scaling: Scaling,
+    grid: GridSpec | None = None,
+    shared: SharedFolder | None = None,
+) -> RecordArrays:
     """Scale a dataset and lay it on sites: catchments in groups, map cells in land patches.
 
     Args:
@@ -94,44 +98,44 @@ def record_of(
     times = dataset["time"].values.astype("datetime64[D]").astype(np.int64)
     easting, northing = gauge_positions(dataset)
     groups = neighbour_groups(easting, northing, config.data.vector_patch_size)
-    domain = Domain.of(dataset, scaling)
-    places = {"series": _catchment_places(dataset, easting, northing, groups, scaling, domain)}
-    values, variance, cells, patches, laid = {}, {}, None, np.zeros(0, dtype=np.int64), None
+    domain = TrainingDomain.of(dataset, scaling)
+    metadata = {"series": _catchment_metadata(dataset, easting, northing, groups, scaling, domain)}
+    values, variance, cells, patches, cell_layout = {}, {}, None, np.zeros(0, dtype=np.int64), None
     training = _training_days(times, config)
     for modality in modalities:
         if modality.kind == "series":
             shape = (len(times), len(groups), groups.shape[1] * len(modality.variables))
             blocks = series_blocks(dataset, modality, groups, scaling)
-            values[modality.name] = held_in(shared, modality.name, shape, np.float32, blocks)
-            divide = config.train.catchment_variance and modality.name == "riverflow"
+            values[modality.name] = materialize(shared, modality.name, shape, np.float32, blocks)
+            divide = config.train.nse_loss and modality.name == "riverflow"
             variance[modality.name] = _variance(values[modality.name], training, divide)
     if any(modality.kind == "map" for modality in modalities):
         grid = grid or GridSpec()
-        patches, laid = _cells(dataset, grid)
-        places["map"] = _patch_places(patches, grid, easting, northing)
+        patches, cell_layout = _cell_layout(dataset, grid)
+        metadata["map"] = _patch_metadata(patches, grid, easting, northing)
         for modality in modalities:
             if modality.kind == "map":
                 shape = (len(times), max(1, len(patches)), grid.patch**2)
-                blocks = map_blocks(dataset, modality, scaling, laid, shape[1:])
-                values[modality.name] = held_in(shared, modality.name, shape, np.float16, blocks)
+                blocks = map_blocks(dataset, modality, scaling, cell_layout, shape[1:])
+                values[modality.name] = materialize(shared, modality.name, shape, np.float16, blocks)
                 variance[modality.name] = np.ones(values[modality.name].shape[1:], dtype=np.float32)
         if config.model.footprints and len(patches):
-            cells = _footprints(dataset, easting, northing, groups, grid, laid)
-    natural = config.train.flow_share and "riverflow" in values and "riverflow" in scaling
-    spread = tuple(scaling[name].std if name in scaling else 1.0 for name in ("latitude", "longitude"))
-    return Record(
+            cells = _footprints(dataset, easting, northing, groups, grid, cell_layout)
+    uses_flow = config.train.flow_loss_weight and "riverflow" in values and "riverflow" in scaling
+    stds = tuple(scaling[name].std if name in scaling else 1.0 for name in ("latitude", "longitude"))
+    return RecordArrays(
         times,
         values,
         variance,
-        places,
+        metadata,
         cells,
         groups,
         dataset["catchment"].values,
         patches,
-        laid,
-        (spread[0], spread[1]),
+        cell_layout,
+        (stds[0], stds[1]),
         domain,
-        _natural(values["riverflow"], scaling, training) if natural else None,
+        _flow_transform(values["riverflow"], scaling, training) if uses_flow else None,
     )
 
 
@@ -145,7 +149,7 @@ def neighbour_groups(
     count = len(easting)
     if size == 1:
         return np.arange(count)[:, None]
-    parts = sorted(halved(easting, northing, size), key=len, reverse=True)
+    parts = sorted(bisect_sites(easting, northing, size), key=len, reverse=True)
     groups = np.full((len(parts), size), -1)
     for row, part in zip(groups, parts, strict=True):
         row[: len(part)] = part
@@ -154,51 +158,53 @@ def neighbour_groups(
 
 def gauge_positions(dataset: xr.Dataset) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
     """Easting and northing [m] of every catchment's gauge; a catchment without a position is refused by name."""
-    placed = positions(dataset)
-    if "easting" not in placed.variables:
+    located = with_positions(dataset)
+    if "easting" not in located.variables:
         raise InputError(
             "the record does not say where its catchments are; add latitude and longitude, or --attributes CSV"
         )
-    easting, northing = placed["easting"].values.astype(np.float64), placed["northing"].values.astype(np.float64)
-    lost = ~(np.isfinite(easting) & np.isfinite(northing))
-    if lost.any():
-        name = dataset["catchment"].values[lost.argmax()]
+    easting, northing = located["easting"].values.astype(np.float64), located["northing"].values.astype(np.float64)
+    is_missing = ~(np.isfinite(easting) & np.isfinite(northing))
+    if is_missing.any():
+        name = dataset["catchment"].values[is_missing.argmax()]
         raise InputError(f"catchment {name}: its position is unknown; add its latitude and longitude, or leave it out")
     return easting, northing
 
 
 def _training_days(times: np.ndarray, config: Config) -> np.ndarray:
-    low, high = (np.datetime64(day, "D").astype(np.int64) for day in config.data.training_period)
-    return (times >= low) & (times <= high)
+    first_day, last_day = (np.datetime64(day, "D").astype(np.int64) for day in config.data.training_period)
+    return (times >= first_day) & (times <= last_day)
 
 
 def _variance(values: np.ndarray, training: np.ndarray, divide: bool) -> Float[np.ndarray, "S F"]:
     if not divide or not training.any():
         return np.ones(values.shape[1:], dtype=np.float32)
-    seen = np.isfinite(values[training])
-    count = np.maximum(seen.sum(axis=0), 1)
-    filled = np.where(seen, values[training], 0.0)
+    is_finite = np.isfinite(values[training])
+    count = np.maximum(is_finite.sum(axis=0), 1)
+    filled = np.where(is_finite, values[training], 0.0)
     mean = filled.sum(axis=0) / count
-    spread = (np.where(seen, values[training] - mean, 0.0) ** 2).sum(axis=0) / count
-    return np.where(count > 1, spread + VARIANCE_FLOOR, 1.0).astype(np.float32)
+    stds = (np.where(is_finite, values[training] - mean, 0.0) ** 2).sum(axis=0) / count
+    return np.where(count > 1, stds + VARIANCE_FLOOR, 1.0).astype(np.float32)
 
 
-def _natural(root: Float[np.ndarray, "T S F"], scaling: Scaling, training: np.ndarray) -> Natural:
+def _flow_transform(root: Float[np.ndarray, "T S F"], scaling: Scaling, training: np.ndarray) -> FlowTransform:
     """Units of flow; its variance on training days alone."""
-    by = scaling["riverflow"]
-    flow = np.square(np.maximum(root[training] * np.float32(by.std) + np.float32(by.mean), 0))
+    flow_scaling = scaling["riverflow"]
+    flow = np.square(np.maximum(root[training] * np.float32(flow_scaling.std) + np.float32(flow_scaling.mean), 0))
     variance = _variance(flow, np.ones(len(flow), dtype=bool), divide=True)
-    return Natural(torch.tensor([by.mean]), torch.tensor([by.std]), torch.from_numpy(variance)[None])
+    return FlowTransform(
+        torch.tensor([flow_scaling.mean]), torch.tensor([flow_scaling.std]), torch.from_numpy(variance)[None]
+    )
 
 
-def _catchment_places(
+def _catchment_metadata(
     dataset: xr.Dataset,
     easting: np.ndarray,
     northing: np.ndarray,
     groups: np.ndarray,
     scaling: Scaling,
-    domain: Domain,
-) -> Places:
+    domain: TrainingDomain,
+) -> SiteMetadata:
     """Positions and traits of the catchments; what lies outside the training of the model counts as unknown."""
     columns = []
     for attribute in ATTRIBUTES:
@@ -206,43 +212,49 @@ def _catchment_places(
         known = attribute.name in scaling
         columns.append(scaling.scale(attribute.name, raw.astype(np.float64)) if known else raw * np.nan)
     slot = np.maximum(groups, 0)
-    traits = np.where(domain.unknown, np.nan, np.stack(columns, axis=-1)).astype(np.float32)[slot]
-    known = np.isfinite(traits) & (groups >= 0)[..., None]
+    attributes = np.where(domain.unknown, np.nan, np.stack(columns, axis=-1)).astype(np.float32)[slot]
+    known = np.isfinite(attributes) & (groups >= 0)[..., None]
     position = np.stack([easting, northing], axis=-1)[slot] / 1000
-    places = _tensors(position * (groups >= 0)[..., None], groups >= 0, np.where(known, traits, 0.0), known)
-    placed = torch.from_numpy(~domain.place[slot])[None] if domain.place.any() else None
-    return replace(places, placed=placed)
+    metadata = _metadata_tensors(
+        position * (groups >= 0)[..., None], groups >= 0, np.where(known, attributes, 0.0), known
+    )
+    located = torch.from_numpy(~domain.position[slot])[None] if domain.position.any() else None
+    return replace(metadata, is_located=located)
 
 
-def _patch_places(patches: np.ndarray, grid: GridSpec, easting: np.ndarray, northing: np.ndarray) -> Places:
+def _patch_metadata(patches: np.ndarray, grid: GridSpec, easting: np.ndarray, northing: np.ndarray) -> SiteMetadata:
     """Centres of the land patches; one patch in the middle of the catchments where there is no map at all."""
     position = np.stack(grid.patch_position(patches), axis=-1)
     if not len(patches):
         position = np.array([[easting.mean(), northing.mean()]])
     position = position[:, None] / 1000
-    traits = np.zeros((*position.shape[:2], len(ATTRIBUTES)))
-    return _tensors(position, np.ones(position.shape[:2], dtype=bool), traits, np.zeros(traits.shape, dtype=bool))
+    attributes = np.zeros((*position.shape[:2], len(ATTRIBUTES)))
+    return _metadata_tensors(
+        position, np.ones(position.shape[:2], dtype=bool), attributes, np.zeros(attributes.shape, dtype=bool)
+    )
 
 
-def _tensors(position: np.ndarray, present: np.ndarray, traits: np.ndarray, known: np.ndarray) -> Places:
-    return Places(
+def _metadata_tensors(
+    position: np.ndarray, valid: np.ndarray, attributes: np.ndarray, known: np.ndarray
+) -> SiteMetadata:
+    return SiteMetadata(
         torch.from_numpy(position.astype(np.float32))[None],
-        torch.from_numpy(present)[None],
-        torch.from_numpy(traits.astype(np.float32))[None],
+        torch.from_numpy(valid)[None],
+        torch.from_numpy(attributes.astype(np.float32))[None],
         torch.from_numpy(known)[None],
     )
 
 
-def _cells(dataset: xr.Dataset, grid: GridSpec) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def _cell_layout(dataset: xr.Dataset, grid: GridSpec) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Land patches; and for each cell in one of them its patch's place, its pixel, and its place along `cell`."""
     flat = dataset["cell"].values.astype(np.int64) if "cell" in dataset.dims else np.zeros(0, dtype=np.int64)
     land = np.zeros(grid.shape, dtype=bool)
     land.ravel()[flat] = True
     patches = grid.land_patches(land)
     patch, pixel = grid.patch_of(flat)
-    place = np.searchsorted(patches, patch).clip(max=max(0, len(patches) - 1))
-    inside = np.flatnonzero(patches[place] == patch) if len(patches) else np.zeros(0, dtype=np.int64)
-    return patches, (place[inside], pixel[inside], inside)
+    patch_index = np.searchsorted(patches, patch).clip(max=max(0, len(patches) - 1))
+    inside = np.flatnonzero(patches[patch_index] == patch) if len(patches) else np.zeros(0, dtype=np.int64)
+    return patches, (patch_index[inside], pixel[inside], inside)
 
 
 def _footprints(
@@ -251,21 +263,23 @@ def _footprints(
     northing: np.ndarray,
     groups: np.ndarray,
     grid: GridSpec,
-    where: tuple[np.ndarray, ...],
+    cell_layout: tuple[np.ndarray, ...],
 ) -> CellWeights:
-    patch, pixel, inside = where
+    patch, pixel, inside = cell_layout
     cell_easting, cell_northing = grid.cell_position(dataset["cell"].values.astype(np.int64)[inside])
-    middle = []
+    centres = []
     for name, gauge in (("centroid_easting", easting), ("centroid_northing", northing)):
         known = dataset[name].values if name in dataset else np.full(len(gauge), np.nan)
-        middle.append(np.where(np.isfinite(known), known, gauge))
+        centres.append(np.where(np.isfinite(known), known, gauge))
     area = dataset["catchment-area"].values if "catchment-area" in dataset else np.full(len(easting), np.nan)
-    prints = disc_footprints(cell_easting, cell_northing, middle[0], middle[1], area.astype(np.float64), grid.cell_size)
+    footprints = disc_footprints(
+        cell_easting, cell_northing, centres[0], centres[1], area.astype(np.float64), grid.cell_size
+    )
     slot = np.zeros(len(easting), dtype=np.int64)
     slot[groups[groups >= 0]] = np.flatnonzero((groups >= 0).ravel())
     return CellWeights(
-        torch.from_numpy(slot[prints.catchment]),
-        torch.from_numpy(patch[prints.cell]),
-        torch.from_numpy(pixel[prints.cell]),
-        torch.from_numpy(prints.weight.astype(np.float32)),
+        torch.from_numpy(slot[footprints.catchment]),
+        torch.from_numpy(patch[footprints.cell]),
+        torch.from_numpy(pixel[footprints.cell]),
+        torch.from_numpy(footprints.weight.astype(np.float32)),
     )

@@ -13,9 +13,9 @@ import xarray as xr
 from jaxtyping import Float16, Float32, Int, Shaped
 
 from hydromae.errors import InputError
-from hydromae.progress import tell
+from hydromae.progress import report_progress
 from hydromae.store.scaling import Scaling
-from hydromae.store.validate import reading
+from hydromae.store.validate import store_errors
 from hydromae.store.zarr_store import SHARD_DAYS
 from hydromae.variables import Modality
 
@@ -24,7 +24,7 @@ PAGE = 4096
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedFolder:
     """Files of one start of a run on one machine: its first process lays the values there, every process maps them.
 
     Attributes:
@@ -34,16 +34,16 @@ class Shared:
     """
 
     folder: Path
-    lays: bool
-    cached: bool
+    is_writer: bool
+    is_cached: bool
 
     def remove(self) -> None:
         """Take the names of the files away; what is mapped stays until the last process ends, and nothing is left then."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def held_in(
-    shared: Shared | None, name: str, shape: tuple[int, int, int], dtype: type, blocks: Iterable[np.ndarray]
+def materialize(
+    shared: SharedFolder | None, name: str, shape: tuple[int, int, int], dtype: type, blocks: Iterable[np.ndarray]
 ) -> Shaped[np.ndarray, "T S F"]:
     """Consecutive blocks of days as one array, in memory or, read-only, in a shared file.
 
@@ -58,7 +58,7 @@ def held_in(
         return whole
     file = shared.folder / name
     try:
-        if shared.lays:
+        if shared.is_writer:
             _write(file, blocks)
         with file.open("rb") as opened:
             mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
@@ -66,7 +66,7 @@ def held_in(
         if isinstance(error, InputError):  # of the record, not of the file
             raise
         raise InputError(f"{file}: cannot be written or read ({error}); make room there") from None
-    if shared.cached:
+    if shared.is_cached:
         np.frombuffer(mapped, np.uint8)[::PAGE].max()  # touches every page
     return np.frombuffer(mapped, dtype).reshape(shape)
 
@@ -83,7 +83,7 @@ def map_blocks(
     dataset: xr.Dataset,
     modality: Modality,
     scaling: Scaling,
-    where: tuple[np.ndarray, np.ndarray, np.ndarray],
+    cell_layout: tuple[np.ndarray, np.ndarray, np.ndarray],
     shape: tuple[int, int],
 ) -> Iterator[Float16[np.ndarray, "T P F"]]:
     """Scaled land cells of a map modality in patches of pixels, NaN where unobserved, some days at a time.
@@ -92,12 +92,12 @@ def map_blocks(
         where (patch, pixel, inside): Of each cell in a land patch: the patch's place, its pixel, and its place along `cell`.
         shape (patches, pixels)
     """
-    name, (patch, pixel, inside) = modality.variables[0].name, where
-    there = name in dataset and name in scaling and dataset[name].dims == ("time", "cell")
-    for days in _pieces(dataset, modality.name):
+    name, (patch, pixel, inside) = modality.variables[0].name, cell_layout
+    is_present = name in dataset and name in scaling and dataset[name].dims == ("time", "cell")
+    for days in _day_slices(dataset, modality.name):
         block = np.full((days.stop - days.start, *shape), np.nan, dtype=np.float16)
-        if there:
-            block[:, patch, pixel] = scaling.scale(name, read(dataset, name, days)[:, inside])
+        if is_present:
+            block[:, patch, pixel] = scaling.scale(name, read_days(dataset, name, days)[:, inside])
         yield block
 
 
@@ -105,27 +105,27 @@ def series_blocks(
     dataset: xr.Dataset, modality: Modality, groups: Int[np.ndarray, "S V"], scaling: Scaling
 ) -> Iterator[Float32[np.ndarray, "T S F"]]:
     """Scaled variables of a series modality in groups of catchments, NaN where unobserved, some days at a time."""
-    present = (groups >= 0).reshape(-1)
-    slots = groups.reshape(-1)[present]
-    for days in _pieces(dataset, modality.name):
+    valid = (groups >= 0).reshape(-1)
+    slots = groups.reshape(-1)[valid]
+    for days in _day_slices(dataset, modality.name):
         length, count = days.stop - days.start, len(modality.variables)
         block = np.full((length, groups.size, count), np.nan, dtype=np.float32)
-        for place, variable in enumerate(modality.variables):
+        for channel, variable in enumerate(modality.variables):
             name = variable.name
             if name in dataset and name in scaling and dataset[name].dims == ("time", "catchment"):
-                scaled = scaling.scale(name, read(dataset, name, days).astype(np.float32))
-                block[:, present, place] = scaled[:, slots]
+                scaled = scaling.scale(name, read_days(dataset, name, days).astype(np.float32))
+                block[:, valid, channel] = scaled[:, slots]
         yield block.reshape(length, len(groups), -1)
 
 
-def _pieces(dataset: xr.Dataset, name: str) -> Iterator[slice]:
+def _day_slices(dataset: xr.Dataset, name: str) -> Iterator[slice]:
     days = dataset.sizes["time"]
     for first in range(0, days, SHARD_DAYS):
         yield slice(first, last := min(first + SHARD_DAYS, days))
-        tell(f"days of {name} read", last, days)
+        report_progress(f"days of {name} read", last, days)
 
 
-def read(dataset: xr.Dataset, name: str, days: slice) -> Shaped[np.ndarray, "T N"]:
+def read_days(dataset: xr.Dataset, name: str, days: slice) -> Shaped[np.ndarray, "T N"]:
     """Some days of a variable; from a damaged store, one line."""
-    with reading(dataset.encoding.get("source", "the record")):
+    with store_errors(dataset.encoding.get("source", "the record")):
         return dataset[name][days].values

@@ -10,24 +10,24 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int, Shaped
 
-from hydromae.batching.antecedent import antecedent
-from hydromae.batching.batch import Batch, Natural, Places, applied
-from hydromae.batching.record_arrays import Record
+from hydromae.batching.antecedent import antecedent_features
+from hydromae.batching.batch import Batch, FlowTransform, SiteMetadata, map_tensors
+from hydromae.batching.record_arrays import RecordArrays
 from hydromae.config import Config, DataConfig
 from hydromae.errors import InputError
 from hydromae.variables import ATTRIBUTES, MODALITIES
 
-KEPT_TRAITS = ("latitude", "longitude", "catchment-area")
-"""Traits that stay when `trait_dropout` takes the others: what is known of any place."""
+ALWAYS_KNOWN_ATTRIBUTES = ("latitude", "longitude", "catchment-area")
+"""Traits that stay when `attribute_dropout` takes the others: what is known of any place."""
 KM_PER_DEGREE = 111.2
 
 
-def batch_of(
-    record: Record,
+def cut_batch(
+    record: RecordArrays,
     starts: Int[np.ndarray, " B"],
     length: int,
     sites: Int[np.ndarray, "B S"] | None = None,
-    look_back: Sequence[int] | None = None,
+    antecedent_days: Sequence[int] | None = None,
 ) -> Batch:
     """Windows of `length` days from day indices `starts`; of series, the given sites only (all where None).
 
@@ -35,66 +35,82 @@ def batch_of(
     each window comes summed up.
     """
     values, observed, variance = {}, {}, {}
-    for name, held in record.values.items():
-        narrow = sites if record.kind(name) == "series" else None
-        cut = torch.from_numpy(_cut(held, starts, length, narrow)).float()
+    for name, values_of_record in record.values.items():
+        chosen_sites = sites if record.kind(name) == "series" else None
+        cut = torch.from_numpy(_cut_days(values_of_record, starts, length, chosen_sites)).float()
         observed[name] = torch.from_numpy(np.isfinite(cut.numpy()))
         values[name] = cut.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
         spread = torch.from_numpy(record.variance[name])
         variance[name] = (
-            spread.expand(len(starts), *spread.shape) if narrow is None else spread[torch.from_numpy(narrow)]
+            spread.expand(len(starts), *spread.shape)
+            if chosen_sites is None
+            else spread[torch.from_numpy(chosen_sites)]
         )
-    places = {
-        kind: _places(site, len(starts), sites if kind == "series" else None) for kind, site in record.places.items()
+    metadata = {
+        kind: _metadata_of(site, len(starts), sites if kind == "series" else None)
+        for kind, site in record.site_metadata.items()
     }
     days = int(record.days[0]) + starts[:, None] + np.arange(length)
-    before = None if look_back is None else _before(record, starts, look_back, sites)
-    flow = None if record.flow is None else _of_sites(record.flow, len(starts), sites)
-    return Batch(values, observed, variance, torch.from_numpy(days), places, record.cells, before, flow=flow)
+    antecedent = None if antecedent_days is None else _antecedent_features(record, starts, antecedent_days, sites)
+    flow = None if record.flow_transform is None else _flow_transform_of(record.flow_transform, len(starts), sites)
+    return Batch(
+        values, observed, variance, torch.from_numpy(days), metadata, record.cells, antecedent, flow_transform=flow
+    )
 
 
-def _before(
-    record: Record, starts: Int[np.ndarray, " B"], look_back: Sequence[int], sites: Int[np.ndarray, "B S"] | None
+def _antecedent_features(
+    record: RecordArrays,
+    starts: Int[np.ndarray, " B"],
+    antecedent_days: Sequence[int],
+    sites: Int[np.ndarray, "B S"] | None,
 ) -> torch.Tensor:
     weather = record.values["weather"]
     parts = [
-        antecedent(weather, int(start), days, None if sites is None else sites[window])
-        for window, (start, days) in enumerate(zip(starts, look_back, strict=True))
+        antecedent_features(weather, int(start), days, None if sites is None else sites[window])
+        for window, (start, days) in enumerate(zip(starts, antecedent_days, strict=True))
     ]
     return torch.from_numpy(np.stack(parts))
 
 
-def _cut(
-    held: Shaped[np.ndarray, "D S F"],
+def _cut_days(
+    values_of_record: Shaped[np.ndarray, "D S F"],
     starts: Int[np.ndarray, " B"],
     length: int,
     sites: Int[np.ndarray, "B K"] | None,
 ) -> Shaped[np.ndarray, "B T K F"]:
     """Copies of consecutive days, NaN where there are none; of some sites only, where they are named."""
-    width = held.shape[1] if sites is None else sites.shape[1]
-    cut = np.empty((len(starts), length, width, held.shape[2]), dtype=held.dtype)
+    width = values_of_record.shape[1] if sites is None else sites.shape[1]
+    cut = np.empty((len(starts), length, width, values_of_record.shape[2]), dtype=values_of_record.dtype)
     for window, start in enumerate(starts.tolist()):
-        first, last = min(max(start, 0), len(held)), max(min(start + length, len(held)), 0)
+        first, last = min(max(start, 0), len(values_of_record)), max(min(start + length, len(values_of_record)), 0)
         inside = slice(first - start, max(last, first) - start)
         if sites is None:
-            cut[window, inside] = held[first:last]
+            cut[window, inside] = values_of_record[first:last]
         else:
-            held[first:last].take(sites[window], axis=1, out=cut[window, inside], mode="clip")
+            values_of_record[first:last].take(sites[window], axis=1, out=cut[window, inside], mode="clip")
         cut[window, : inside.start] = np.nan
         cut[window, inside.stop :] = np.nan
     return cut
 
 
-def _of_sites(whole: Natural, size: int, sites: Int[np.ndarray, "B S"] | None) -> Natural:
-    spread = whole.variance if sites is None else whole.variance[0][torch.from_numpy(sites)]
-    return Natural(whole.mean.expand(size), whole.std.expand(size), spread.expand(size, *spread.shape[1:]))
+def _flow_transform_of(
+    transform_or_metadata: FlowTransform, size: int, sites: Int[np.ndarray, "B S"] | None
+) -> FlowTransform:
+    spread = (
+        transform_or_metadata.variance if sites is None else transform_or_metadata.variance[0][torch.from_numpy(sites)]
+    )
+    return FlowTransform(
+        transform_or_metadata.mean.expand(size),
+        transform_or_metadata.std.expand(size),
+        spread.expand(size, *spread.shape[1:]),
+    )
 
 
-def _places(whole: Places, size: int, sites: Int[np.ndarray, "B S"] | None) -> Places:
+def _metadata_of(transform_or_metadata: SiteMetadata, size: int, sites: Int[np.ndarray, "B S"] | None) -> SiteMetadata:
     if sites is None:
-        return applied(whole, lambda part: part.expand(size, *part.shape[1:]))
+        return map_tensors(transform_or_metadata, lambda part: part.expand(size, *part.shape[1:]))
     index = torch.from_numpy(sites)
-    return applied(whole, lambda part: part[0][index])
+    return map_tensors(transform_or_metadata, lambda part: part[0][index])
 
 
 @dataclass(frozen=True)
@@ -114,55 +130,57 @@ class Windows:
             are any.
     """
 
-    record: Record
+    record: RecordArrays
     config: DataConfig
     first: int
     last: int
-    near: Int[np.ndarray, "S M"] | None
+    nearest_sites: Int[np.ndarray, "S M"] | None
     seed: int
     epoch: int
     augment: bool
-    stand_in: Int[np.ndarray, " S"] | None = None
+    fold_index: Int[np.ndarray, " S"] | None = None
 
-    def __call__(self, numbers: range) -> Batch:
+    def __call__(self, window_numbers: range) -> Batch:
         """The windows of these numbers, in one batch."""
-        generators = [np.random.default_rng([self.seed, 1, number]) for number in numbers]
-        chosen = np.array([self._start(number) for number in numbers])
+        generators = [np.random.default_rng([self.seed, 1, number]) for number in window_numbers]
+        start_days = np.array([self._start(number) for number in window_numbers])
         sites = None
-        if self.near is not None:
+        if self.nearest_sites is not None:
             shift = np.array([generator.integers(0, self.config.stride) for generator in generators])
-            chosen = np.minimum(chosen + shift, self.last - self.config.sequence_length + 1)
+            start_days = np.minimum(start_days + shift, self.last - self.config.sequence_length + 1)
             sites = np.stack([self._neighbourhood(generator) for generator in generators])
-        look_back = [self._look_back(generator) for generator in generators] if self.config.look_back_days else None
-        batch = batch_of(self.record, chosen, self.config.sequence_length, sites, look_back)
-        if self.stand_in is not None:
-            named = self.stand_in[sites] if sites is not None else np.tile(self.stand_in, (len(chosen), 1))
-            batch = replace(batch, stand_in=torch.from_numpy(named))
+        antecedent_days = (
+            [self._draw_antecedent_days(generator) for generator in generators] if self.config.antecedent_days else None
+        )
+        batch = cut_batch(self.record, start_days, self.config.sequence_length, sites, antecedent_days)
+        if self.fold_index is not None:
+            fold_index = self.fold_index[sites] if sites is not None else np.tile(self.fold_index, (len(start_days), 1))
+            batch = replace(batch, fold_index=torch.from_numpy(fold_index))
         if not self.augment:
             return batch
-        batch = augmented(batch, self.config, self.record.degrees, generators)
-        if not self.config.longest_gap:
+        batch = augment_batch(batch, self.config, self.record.degree_stds, generators)
+        if not self.config.max_flow_gap:
             return batch
-        shape = (self.config.sequence_length, batch.places["series"].present.shape[1])
-        drawn = [gaps_of(shape, self.config.longest_gap, generator) for generator in generators]
-        return replace(batch, gaps=torch.from_numpy(np.stack(drawn)))
+        shape = (self.config.sequence_length, batch.site_metadata["series"].valid.shape[1])
+        draws = [draw_flow_dropout(shape, self.config.max_flow_gap, generator) for generator in generators]
+        return replace(batch, flow_dropout=torch.from_numpy(np.stack(draws)))
 
     def _start(self, number: int) -> int:
         """First day of a window: every epoch goes through all starts in an order of its own, and again where it is longer."""
-        epoch, place = divmod(number, self.epoch)
+        epoch, position_in_epoch = divmod(number, self.epoch)
         starts = range(self.first, self.last - self.config.sequence_length + 2, self.config.stride)
-        return starts[int(_order(self.seed, epoch, len(starts))[place % len(starts)])]
+        return starts[int(_order(self.seed, epoch, len(starts))[position_in_epoch % len(starts)])]
 
-    def _look_back(self, generator: np.random.Generator) -> int:
+    def _draw_antecedent_days(self, generator: np.random.Generator) -> int:
         """Days summed up before a window: all, or where windows are augmented, in half of them fewer."""
-        days = self.config.look_back_days
+        days = self.config.antecedent_days
         return int(generator.integers(0, days)) if self.augment and generator.random() < 0.5 else days
 
     def _neighbourhood(self, generator: np.random.Generator) -> Int[np.ndarray, " S"]:
         """A centre and, of its nearest sites, a random choice."""
-        assert self.near is not None and self.config.sites is not None
-        centre = generator.integers(0, len(self.near))
-        others = generator.permutation(self.near[centre, 1:])[: self.config.sites - 1]
+        assert self.nearest_sites is not None and self.config.catchments_per_window is not None
+        centre = generator.integers(0, len(self.nearest_sites))
+        others = generator.permutation(self.nearest_sites[centre, 1:])[: self.config.catchments_per_window - 1]
         return np.concatenate([[centre], others])
 
 
@@ -173,7 +191,7 @@ def _order(seed: int, epoch: int, starts: int) -> Int[np.ndarray, " N"]:
 
 
 def windows(
-    record: Record, config: Config, period: tuple[str, str], *, seed: int, augment: bool, update: int | None
+    record: RecordArrays, config: Config, period: tuple[str, str], *, seed: int, augment: bool, update: int | None
 ) -> Windows:
     """Windows of a period; the record holds no catchment but those that may be seen (`record.without`).
 
@@ -183,52 +201,57 @@ def windows(
     Raises:
         InputError: If the record does not hold one window of the period.
     """
-    first, last = record.span(period)
+    first, last = record.day_range(period)
     length = config.data.sequence_length
     if last - first + 1 < length:
         raise InputError(
             f"period {period[0]}..{period[1]}: the record has {max(0, last - first + 1)} of its days, "
             f"fewer than sequence_length {length}; choose a longer period or shorter windows"
         )
-    near = None
-    if config.data.sites is not None:
-        position = record.places["series"].position[0, :, 0].numpy()
+    nearest_sites = None
+    if config.data.catchments_per_window is not None:
+        position = record.site_metadata["series"].position[0, :, 0].numpy()
         distance = ((position[:, None] - position[None]) ** 2).sum(axis=-1)
         np.fill_diagonal(distance, -1.0)  # itself first, also where another gauge stands at the same place
-        count = min(len(position), config.data.sites + config.data.sites // 2)
-        near = distance.argsort(axis=1, kind="stable")[:, :count]
+        count = min(len(position), config.data.catchments_per_window + config.data.catchments_per_window // 2)
+        nearest_sites = distance.argsort(axis=1, kind="stable")[:, :count]
     starts = len(range(first, last - length + 2, config.data.stride))
     epoch = (config.train.steps_per_epoch or 0) * (update or 0) or starts
-    return Windows(record, config.data, first, last, near, seed, epoch, augment)
+    return Windows(record, config.data, first, last, nearest_sites, seed, epoch, augment)
 
 
-def augmented(
+def augment_batch(
     batch: Batch, config: DataConfig, degrees: tuple[float, float], generators: Sequence[np.random.Generator]
 ) -> Batch:
     """Take traits and variables away and shift positions, as far as the configuration says.
 
-    Every window draws from a generator of its own. `degrees` are the standard deviations of latitude and longitude in the
+    Every window draws from a generator of its own. `degree_stds` are the standard deviations of latitude and longitude in the
     store's scaling [degrees].
     """
-    if not (config.trait_dropout or config.position_jitter or config.variable_dropout):
+    if not (config.attribute_dropout or config.position_jitter or config.variable_dropout):
         return batch
-    places = batch.places["series"]
-    kept = [kept_traits(places.known.shape[1:], config.trait_dropout, generator) for generator in generators]
-    known = places.known & torch.from_numpy(np.stack(kept))
-    drawn = [generator.uniform(-1, 1, places.position.shape[1:]) for generator in generators]
-    shift = np.stack(drawn).astype(np.float32) * config.position_jitter
-    traits = places.traits.clone()
-    traits[..., 0] += torch.from_numpy(shift[..., 1] / KM_PER_DEGREE / degrees[0]).to(traits.dtype)
-    traits[..., 1] += torch.from_numpy(shift[..., 0] / (KM_PER_DEGREE * 0.6) / degrees[1]).to(traits.dtype)
-    moved = replace(places, position=places.position + torch.from_numpy(shift), traits=traits, known=known)
+    metadata = batch.site_metadata["series"]
+    known_mask = [
+        draw_known_attributes(metadata.is_known.shape[1:], config.attribute_dropout, generator)
+        for generator in generators
+    ]
+    known = metadata.is_known & torch.from_numpy(np.stack(known_mask))
+    draws = [generator.uniform(-1, 1, metadata.position.shape[1:]) for generator in generators]
+    shift = np.stack(draws).astype(np.float32) * config.position_jitter
+    attributes = metadata.static_attributes.clone()
+    attributes[..., 0] += torch.from_numpy(shift[..., 1] / KM_PER_DEGREE / degrees[0]).to(attributes.dtype)
+    attributes[..., 1] += torch.from_numpy(shift[..., 0] / (KM_PER_DEGREE * 0.6) / degrees[1]).to(attributes.dtype)
+    shifted = replace(
+        metadata, position=metadata.position + torch.from_numpy(shift), static_attributes=attributes, is_known=known
+    )
     observed = {
-        name: _without_variable(seen, len(MODALITIES[name].variables), config.variable_dropout, generators)
-        for name, seen in batch.observed.items()
+        name: _drop_variable(observed_mask, len(MODALITIES[name].variables), config.variable_dropout, generators)
+        for name, observed_mask in batch.observed.items()
     }
-    return replace(batch, observed=observed, places=batch.places | {"series": moved})
+    return replace(batch, observed=observed, site_metadata=batch.site_metadata | {"series": shifted})
 
 
-def gaps_of(shape: tuple[int, int], longest: int, generator: np.random.Generator) -> Bool[np.ndarray, "T S"]:
+def draw_flow_dropout(shape: tuple[int, int], longest: int, generator: np.random.Generator) -> Bool[np.ndarray, "T S"]:
     """Views and gaps of a window's sites in turn: of up to twice the `longest` gap, and up to it, drawn for each site."""
     days, sites = shape
     view, gap = (generator.integers(1, most + 1, sites) for most in (2 * longest, longest))
@@ -236,20 +259,24 @@ def gaps_of(shape: tuple[int, int], longest: int, generator: np.random.Generator
     return (np.arange(days)[:, None] + phase) % (view + gap) >= view
 
 
-def kept_traits(shape: tuple[int, ...], dropout: float, generator: np.random.Generator) -> Bool[np.ndarray, "S V A"]:
-    """Which traits stay: of a share of the catchments `KEPT_TRAITS` alone; of the others single ones go, half as often."""
-    everywhere = np.array([attribute.name in KEPT_TRAITS for attribute in ATTRIBUTES])
-    bare = generator.random((*shape[:2], 1)) < dropout
-    single = generator.random(tuple(shape)) < dropout / 2
-    return everywhere | ~(bare | single)
+def draw_known_attributes(
+    shape: tuple[int, ...], dropout: float, generator: np.random.Generator
+) -> Bool[np.ndarray, "S V A"]:
+    """Which attributes stay: `ALWAYS_KNOWN_ATTRIBUTES` alone for a share of catchments; single ones go half as often."""
+    everywhere = np.array([attribute.name in ALWAYS_KNOWN_ATTRIBUTES for attribute in ATTRIBUTES])
+    loses_all = generator.random((*shape[:2], 1)) < dropout
+    loses_one = generator.random(tuple(shape)) < dropout / 2
+    return everywhere | ~(loses_all | loses_one)
 
 
-def _without_variable(
-    seen: torch.Tensor, variables: int, dropout: float, generators: Sequence[np.random.Generator]
+def _drop_variable(
+    observed_mask: torch.Tensor, variables: int, dropout: float, generators: Sequence[np.random.Generator]
 ) -> torch.Tensor:
-    drawn = np.array([generator.random() for generator in generators])
-    lost = np.array([generator.integers(0, variables) for generator in generators])
+    draws = np.array([generator.random() for generator in generators])
+    dropped_channel = np.array([generator.integers(0, variables) for generator in generators])
     if not dropout or variables == 1:
-        return seen
-    gone = (drawn < dropout)[:, None] & (np.arange(seen.shape[-1]) % variables == lost[:, None])
-    return seen & ~torch.from_numpy(gone)[:, None, None, :]
+        return observed_mask
+    is_dropped = (draws < dropout)[:, None] & (
+        np.arange(observed_mask.shape[-1]) % variables == dropped_channel[:, None]
+    )
+    return observed_mask & ~torch.from_numpy(is_dropped)[:, None, None, :]

@@ -13,19 +13,19 @@ from typing import Any, Protocol, runtime_checkable
 from rich.console import RenderableType
 
 from hydromae.errors import InputError
-from hydromae.io.outputs import Output, writing
+from hydromae.io.outputs import Output, reserve_outputs
 
-Say = Callable[[RenderableType], None]
+Echo = Callable[[RenderableType], None]
 Result = Mapping[str, Any]
 ASSETS = Path(__file__).parents[1] / "assets"
 """Where the models lie that come with the package."""
-TYPED: ContextVar[tuple[str, ...]] = ContextVar("typed", default=())
+COMMAND_LINE: ContextVar[tuple[str, ...]] = ContextVar("typed", default=())
 """The words of the command line after `hydromae`."""
 
 
-def typed() -> str:
+def command_text() -> str:
     """The command as it was typed."""
-    return shlex.join(["hydromae", *TYPED.get()])
+    return shlex.join(["hydromae", *COMMAND_LINE.get()])
 
 
 @runtime_checkable
@@ -41,8 +41,8 @@ class Command(Protocol):
         """Every file and folder that is written, by its field; every other path of the command is an input."""
         ...
 
-    def run(self, say: Say) -> Result:
-        """Do the work; `say` shows something to people, the result is for programs; `exit_code` in it is the command's."""
+    def run(self, echo: Echo) -> Result:
+        """Do the work; `echo` shows something to people, the result is for programs; `exit_code` in it is the command's."""
         ...
 
 
@@ -57,35 +57,35 @@ def set_threads(threads: int | None) -> None:
     torch.set_num_threads(threads)
 
 
-def best_line(best: Path, store: Path) -> tuple[str, str | None]:
+def best_model_line(best: Path, store: Path) -> tuple[str, str | None]:
     """What a training left, and the command that scores it; and the best model, None where no validation was due yet."""
-    there = best.is_dir()
-    if there:
-        held = f"{best}: the model with the lowest validation loss"
+    has_best = best.is_dir()
+    if has_best:
+        message = f"{best}: the model with the lowest validation loss"
     else:
-        held = f"{best.with_name('last')}: the model of the last step; no validation was due yet"
-    return f"{held}; hydromae evaluate {store} --model {best.parent}", str(best) if there else None
+        message = f"{best.with_name('last')}: the model of the last step; no validation was due yet"
+    return f"{message}; hydromae evaluate {store} --model {best.parent}", str(best) if has_best else None
 
 
 def inputs_of(command: Command) -> list[Path]:
     """The paths that a command reads: all that it was given and does not write; a shipped model for its name."""
-    written, given = command.outputs(), list[Path]()
+    output_fields, paths = command.outputs(), list[Path]()
     for name, value in vars(command).items():
-        if name not in written:
-            given += [one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, Path)]
-    return [ASSETS / path if path.name == str(path) and (ASSETS / path).is_dir() else path for path in given]
+        if name not in output_fields:
+            paths += [one for one in (value if isinstance(value, tuple) else (value,)) if isinstance(one, Path)]
+    return [ASSETS / path if path.name == str(path) and (ASSETS / path).is_dir() else path for path in paths]
 
 
 @contextmanager
-def outputs_held(command: Command) -> Iterator[None]:
+def reserve_command_outputs(command: Command) -> Iterator[None]:
     """Check what a command writes, and hold it while it works; of several processes, the first one does so for all."""
-    if not speaks():
+    if not is_main_process():
         yield
         return
-    with writing(list(command.outputs().values()), inputs_of(command)):
+    with reserve_outputs(list(command.outputs().values()), inputs_of(command)):
         yield
 
 
-def speaks() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the one that speaks to the user, where a launcher started several."""
     return os.environ.get("RANK", "0") == "0"

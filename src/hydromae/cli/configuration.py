@@ -9,29 +9,29 @@ from typing import Any, Literal
 
 from hydromae.cli.convert import is_original
 from hydromae.config import Config
-from hydromae.config.effects import FIELDS, refuse_idle, replaced, value_of, without_idle
+from hydromae.config.effects import FIELD_RULES, refuse_idle_fields, reset_idle, value_of, with_values
 from hydromae.config.presets import PRESETS
 from hydromae.errors import InputError
 
 Preset = Literal["tiny", "base", "fast", "rivers"]
-_chosen: list[Config] = [PRESETS["rivers"]]
+_base_settings: list[Config] = [PRESETS["rivers"]]
 
 
 def base_config(arguments: Sequence[str]) -> None:
     """Read `--preset` or `--config` ahead of the rest, so that every other option starts from its values."""
-    preset, _ = option(arguments, "--preset")
-    file, _ = option(arguments, "--config")
+    preset, _ = pop_option(arguments, "--preset")
+    file, _ = pop_option(arguments, "--config")
     if preset is not None and preset not in PRESETS:
         raise InputError(f"--preset {preset}: there is no such preset; choose among {', '.join(PRESETS)}")
-    _chosen[0] = PRESETS[preset or "rivers"] if file is None else read_config(Path(file))
+    _base_settings[0] = PRESETS[preset or "rivers"] if file is None else read_config(Path(file))
 
 
-def chosen() -> Config:
+def base_settings() -> Config:
     """What `base_config` read."""
-    return _chosen[0]
+    return _base_settings[0]
 
 
-def settled(settings: Config) -> Config:
+def resolve_config(settings: Config) -> Config:
     """The configuration that the options make of what `base_config` read.
 
     Task weights that are not named keep their values; fields that the options leave without effect return to their defaults.
@@ -39,25 +39,27 @@ def settled(settings: Config) -> Config:
     Raises:
         InputError: If an option has no effect.
     """
-    base = chosen()
+    base = base_settings()
     weights = base.train.weights | dict(settings.train.task_weights)
-    given = {name: value_of(settings, name) for name in FIELDS if value_of(settings, name) != value_of(base, name)}
-    given.pop("train.task_weights", None)
+    changed = {
+        name: value_of(settings, name) for name in FIELD_RULES if value_of(settings, name) != value_of(base, name)
+    }
+    changed.pop("train.task_weights", None)
     if weights != base.train.weights:
-        given["train.task_weights"] = tuple(weights.items())
-    refuse_idle(replaced(base, given), base)
-    return Config(**vars(without_idle(replaced(base, given), given)))
+        changed["train.task_weights"] = tuple(weights.items())
+    refuse_idle_fields(with_values(base, changed), base)
+    return Config(**vars(reset_idle(with_values(base, changed), changed)))
 
 
-def option(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
+def pop_option(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
     """The value of an option among arguments, and the arguments without it."""
-    words = list(arguments)
-    for index, word in enumerate(words):
+    argv = list(arguments)
+    for index, word in enumerate(argv):
         if word.startswith(f"{name}="):
-            return word.split("=", 1)[1], words[:index] + words[index + 1 :]
-        if word == name and index + 1 < len(words):
-            return words[index + 1], words[:index] + words[index + 2 :]
-    return None, words
+            return word.split("=", 1)[1], argv[:index] + argv[index + 1 :]
+        if word == name and index + 1 < len(argv):
+            return argv[index + 1], argv[:index] + argv[index + 2 :]
+    return None, argv
 
 
 def read_config(file: Path) -> Config:
@@ -71,22 +73,24 @@ def read_config(file: Path) -> Config:
             return _effective(Config.from_json(file.read_text(encoding="utf-8"), str(file)), file)
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file}: cannot be read as text ({error}); name a config.json of a run") from None
-    built = built_by(file).get("config")
-    if not isinstance(built, Config):
+    built_config = run_config_file(file).get("config")
+    if not isinstance(built_config, Config):
         raise InputError(f"{file}: builds no `config` of type hydromae.config.Config; assign one")
-    return _effective(Config.from_json(built.to_json(), str(file)), file)  # a field set in Python is not checked before
+    return _effective(
+        Config.from_json(built_config.to_json(), str(file)), file
+    )  # a field set in Python is not checked before
 
 
 def _effective(config: Config, file: Path) -> Config:
     """A configuration that a file gives, whose fields all have an effect."""
     try:
-        refuse_idle(config)
+        refuse_idle_fields(config)
     except InputError as error:
         raise InputError(f"{file}: {str(error).removeprefix('config: ')}") from None
     return config
 
 
-def built_by(file: Path) -> dict[str, Any]:
+def run_config_file(file: Path) -> dict[str, Any]:
     """The names that a Python file builds. It is the user's own program: it runs."""
     if not file.is_file():
         raise InputError(f"{file}: no such configuration; name a Python file like those in configs/")

@@ -12,18 +12,18 @@ from typing import Annotated, Any
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say
+from hydromae.cli.common import Echo, Result
 from hydromae.cli.fields import Fields, containers, imports, parse
 from hydromae.cli.literals import FACTORIES
-from hydromae.cli.reference import KNOWN, converted, flat, place_of
+from hydromae.cli.reference import KNOWN, convert_field, counterpart_note, flatten_fields
 from hydromae.config import Config
 from hydromae.config.presets import SEED
 from hydromae.errors import InputError
-from hydromae.io.atomic import write_whole
-from hydromae.io.outputs import Output, new_place
+from hydromae.io.atomic import write_text_atomic
+from hydromae.io.outputs import Output, new_output
 
-NAME = "MAEConfig"
-ENOUGH = 3
+CONFIG_CLASS = "MAEConfig"
+MIN_FIELDS = 3
 """Known names from which a class or dictionary counts as a configuration in that style, whatever it is called."""
 
 
@@ -45,20 +45,20 @@ class ConvertConfig:
         """What is written."""
         if self.out.suffix != ".py":
             raise InputError(f"{self.out}: name a .py file")
-        return {"out": new_place(self.out)}
+        return {"out": new_output(self.out)}
 
-    def run(self, say: Say) -> Result:
+    def run(self, echo: Echo) -> Result:
         """Read, convert, check, write."""
         names, changed, elsewhere = conversion(self.original)
-        config, output = built(self.original, names, changed)
-        write_whole(self.out, text_of(self.original, config, self.store, output, elsewhere), "name another file")
+        config, output = build_config(self.original, names, changed)
+        write_text_atomic(self.out, text_of(self.original, config, self.store, output, elsewhere), "name another file")
         table = Table(f"in {self.original.name}", "here", box=None, pad_edge=False)
         for name, targets in names.items():
             table.add_row(name, ", ".join(target.partition("/")[0] for target in targets) or "the same here")
         for name, place in elsewhere.items():
             table.add_row(name, f"no field: {place}")
-        say(table)
-        say(f"{self.out}: written; train_mae.py --config {self.out}")
+        echo(table)
+        echo(f"{self.out}: written; train_mae.py --config {self.out}")
         return {"path": str(self.out), "fields": names, "no_field": elsewhere}
 
 
@@ -70,15 +70,15 @@ def is_original(file: Path) -> bool:
         return False
     if any(module.split(".")[0] == "hydromae" for module in imports(tree).values()):
         return False
-    return any(known >= (1 if "config" in named.lower() else ENOUGH) for named, known in _named_fields(tree))
+    return any(known >= (1 if "config" in named.lower() else MIN_FIELDS) for named, known in _named_fields(tree))
 
 
 def _named_fields(tree: ast.Module) -> Iterator[tuple[str, int]]:
     """Of each class, dictionary and call with keywords: its name and its bases', and how many known names it sets."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
-            inside = [one for one in ast.walk(node) if isinstance(one, ast.Assign | ast.AnnAssign)]
-            targets = [t for one in inside for t in (one.targets if isinstance(one, ast.Assign) else [one.target])]
+            assignments = [one for one in ast.walk(node) if isinstance(one, ast.Assign | ast.AnnAssign)]
+            targets = [t for one in assignments for t in (one.targets if isinstance(one, ast.Assign) else [one.target])]
             names = {t.attr if isinstance(t, ast.Attribute) else ast.unparse(t) for t in targets}
             yield " ".join([node.name, *map(ast.unparse, node.bases)]), _known(names)
         elif isinstance(node, ast.Dict):
@@ -98,54 +98,58 @@ def conversion(file: Path) -> tuple[dict[str, list[str]], dict[str, Any], dict[s
         InputError: Names a field that is unknown, has no counterpart with its value, or contradicts another one.
     """
     names, changed, elsewhere, setter = dict[str, list[str]](), Fields(), dict[str, str](), dict[str, str]()
-    for name, value in _chosen(file).items():
-        place = place_of(name, value)
+    for name, value in _read_fields(file).items():
+        place = counterpart_note(name, value)
         if place is not None:
             elsewhere[name] = place
             continue
         if name not in KNOWN:
             raise InputError(f"{file}: {name} is no field of the reference specification; take it out")
         try:
-            targets = converted(name, value)
+            targets = convert_field(name, value)
         except InputError as error:
             raise InputError(f"{file}: {error}") from None
         names[name] = list(targets)
-        for target, held in targets.items():
-            if changed.get(target) is not None and held is not None and changed[target] != held:
+        for target, field_value in targets.items():
+            if changed.get(target) is not None and field_value is not None and changed[target] != field_value:
                 raise InputError(f"{file}: {setter[target]} and {name} differ in what they set ({target}); keep one")
             if changed.get(target) is None:
-                changed[target], setter[target] = held, name
+                changed[target], setter[target] = field_value, name
     for target in changed:
         if "/" in target and target[:-2] in changed:
             raise InputError(f"{file}: {setter[target[:-2]]} and {setter[target]} set the same; keep one")
     return names, changed, elsewhere
 
 
-def _chosen(file: Path) -> Fields:
+def _read_fields(file: Path) -> Fields:
     """The fields of the one configuration in a file."""
     try:
-        found = {name: flat(fields) for name, fields in containers(file).items()}
+        containers_found = {name: flatten_fields(fields) for name, fields in containers(file).items()}
     except RecursionError:
         raise InputError(f"{file}: is nested too deeply; put all fields into one class") from None
-    known = {name: fields for name, fields in found.items() if set(fields) & KNOWN}
-    if NAME in found:
-        known = {NAME: found[NAME]}
+    known = {name: fields for name, fields in containers_found.items() if set(fields) & KNOWN}
+    if CONFIG_CLASS in containers_found:
+        known = {CONFIG_CLASS: containers_found[CONFIG_CLASS]}
     if len(known) != 1:
-        which = (
-            f"several ({', '.join(known)}); keep one" if known else f"none; give a class {NAME} with its field names"
+        problem = (
+            f"several ({', '.join(known)}); keep one"
+            if known
+            else f"none; give a class {CONFIG_CLASS} with its field names"
         )
-        raise InputError(f"{file}: of configurations in the reference specification's style there are {which}")
+        raise InputError(f"{file}: of configurations in the reference specification's style there are {problem}")
     return next(iter(known.values()))
 
 
-def built(file: Path, names: dict[str, list[str]], changed: Fields) -> tuple[Config, str]:
+def build_config(file: Path, names: dict[str, list[str]], changed: Fields) -> tuple[Config, str]:
     """The configuration, checked, and the run's folder."""
     values: dict[str, Any] = {
-        target: held for target, held in changed.items() if held is not None or target.endswith("use_fm_layers")
+        target: field_value
+        for target, field_value in changed.items()
+        if field_value is not None or target.endswith("use_fm_layers")
     }
     if "train.precision" in changed and "train.precision" not in values:
-        off = {name for name, targets in names.items() if "train.precision" in targets}
-        values |= {"train.precision": "fp32"} if any("fp16" in name for name in off) else {}
+        disabled = {name for name, targets in names.items() if "train.precision" in targets}
+        values |= {"train.precision": "fp32"} if any("fp16" in name for name in disabled) else {}
     output = values.pop("output", "output/multimodal_mae")
     if not isinstance(output, str):
         raise InputError(f"{file}: the folder of the output is no text; give a path")
@@ -170,9 +174,9 @@ def _config(values: Fields) -> Config:
         section, _, name = target.partition("/")[0].partition(".")
         fields = sections.setdefault(section, {})
         if "/" in target:  # one of a pair
-            pair = list(fields.get(name, getattr(getattr(SEED, section), name)))
-            pair[int(target[-1])] = value
-            value = tuple(pair)
+            values_pair = list(fields.get(name, getattr(getattr(SEED, section), name)))
+            values_pair[int(target[-1])] = value
+            value = tuple(values_pair)
         fields[name] = value
     whole = dataclasses.asdict(SEED)
     for section, fields in sections.items():
@@ -202,8 +206,11 @@ def text_of(file: Path, config: Config, store: str, output: str, elsewhere: dict
     ]
     parts = []
     for section in dataclasses.fields(SEED):
-        was, now = dataclasses.asdict(getattr(SEED, section.name)), dataclasses.asdict(getattr(config, section.name))
-        fields = {name: value for name, value in now.items() if value != was[name]}
+        default_values, new_values = (
+            dataclasses.asdict(getattr(SEED, section.name)),
+            dataclasses.asdict(getattr(config, section.name)),
+        )
+        fields = {name: value for name, value in new_values.items() if value != default_values[name]}
         parts += [f"    {section.name}={fields!r},"] if fields else []
     lines += ["config = SEED.having(", *parts, ")"] if parts else ["config = SEED"]
     return "\n".join([*lines, f"store = {store!r}", f"output = {output!r}", ""])

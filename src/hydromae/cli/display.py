@@ -15,16 +15,16 @@ from hydromae.cli.streams import Screen, show
 from hydromae.errors import InputError
 from hydromae.progress import LOG
 
-SILENCE = 1.5
+BAR_DELAY = 1.5
 """Seconds of work that need no bar."""
-BRIEF = 1.0
+MIN_TASK_SECONDS = 1.0
 """Seconds that a part of the work takes before it has a bar of its own."""
-BETWEEN_LINES = 30.0
+LINE_INTERVAL = 30.0
 """Seconds between two lines where there is no terminal."""
 
 
 class Display:
-    """Hears how far work is (`progress.Hear`) and what is logged while it is entered, and shows it.
+    """Hears how far work is (`progress.ProgressHandler`) and what is logged while it is entered, and shows it.
 
     Args:
         name: Of the whole, shown while no part of it says more.
@@ -37,20 +37,20 @@ class Display:
         self.bars = self.screen.is_terminal and not self.screen.is_dumb_terminal
         self.tasks: dict[str, Any] = {}
         self.began: dict[str, float] = {}
-        self.lock, self.over = threading.RLock(), False
-        self.spoken = time.monotonic()
+        self.lock, self.is_over = threading.RLock(), False
+        self.last_line_at = time.monotonic()
         self.log = logging.Handler()
         self.log.emit = self._logged
 
     def __enter__(self) -> Display:
         LOG.addHandler(self.log)
-        self.timer = threading.Timer(SILENCE, self._show)
+        self.timer = threading.Timer(BAR_DELAY, self._show)
         self.timer.daemon = True
         if self.bars and not self.quiet:
             from rich.progress import Progress
 
             self.progress: Progress = bars(self.screen)
-            self.progress.add_task(self.name, total=None, said="")
+            self.progress.add_task(self.name, total=None, note="")
             self.timer.start()
         return self
 
@@ -61,55 +61,55 @@ class Display:
     def _end(self) -> None:
         self.timer.cancel()
         with self.lock:
-            self.over = True
+            self.is_over = True
             if self.bars and not self.quiet:
                 self.progress.stop()
 
     def _show(self) -> None:
         with self.lock:
-            if not self.over:
+            if not self.is_over:
                 self.progress.start()
 
-    def say(self, console: Console, shown: RenderableType) -> None:
+    def print_line(self, console: Console, shown: RenderableType) -> None:
         """Print, above the bars where both are on the terminal."""
-        above = self.bars and not self.quiet and not self.over and not console.quiet and console.is_terminal
-        target = self.screen if above else console
+        is_above_bars = self.bars and not self.quiet and not self.is_over and not console.quiet and console.is_terminal
+        target = self.screen if is_above_bars else console
         show(target, shown, soft_wrap=isinstance(shown, str), markup=False, highlight=False)
 
     def _logged(self, record: logging.LogRecord) -> None:
         with suppress(InputError):  # a log that cannot be written does not end the work
-            self.say(self.screen, record.getMessage())
+            self.print_line(self.screen, record.getMessage())
 
-    def hear(self, what: str, done: float, of: float | None, said: str | None) -> None:
+    def update(self, what: str, done: float, of: float | None, note: str | None) -> None:
         """Show how far a part of the work is; where it has no name, all is done and nothing more is shown."""
         if not what:
             self._end()
-        if self.quiet or self.over:
+        if self.quiet or self.is_over:
             return
         with self.lock:
             if self.bars:
-                self._move(what, done, of, said)
+                self._move(what, done, of, note)
             else:
-                self._line(what, done, of, said)
+                self._line(what, done, of, note)
 
-    def _move(self, what: str, done: float, of: float | None, said: str | None) -> None:
+    def _move(self, what: str, done: float, of: float | None, note: str | None) -> None:
         if what not in self.tasks:
-            self.tasks[what] = self.progress.add_task(what, total=of, said="")
+            self.tasks[what] = self.progress.add_task(what, total=of, note="")
         self.progress.update(self.tasks[what], completed=done, total=of)
-        if said is not None:
-            self.progress.update(self.tasks[what], said=said)
+        if note is not None:
+            self.progress.update(self.tasks[what], note=note)
         if of is not None and done >= of:
             self.progress.remove_task(self.tasks.pop(what))
 
-    def _line(self, what: str, done: float, of: float | None, said: str | None) -> None:
+    def _line(self, what: str, done: float, of: float | None, note: str | None) -> None:
         """The part that began first, if nothing was said for a while."""
         now = time.monotonic()
-        began = self.began.setdefault(what, now)
-        if now - self.spoken >= BETWEEN_LINES and what == next(iter(self.began)):
-            self.spoken = now
-            left = f", {duration((now - began) / done * (of - done))} left" if of and done else ""
-            known = f" of {of:,.0f}" if of else ""
-            text = f"hydromae {self.name}: {what} {done:,.0f}{known}{f', {said}' if said else ''}{left}"
+        started = self.began.setdefault(what, now)
+        if now - self.last_line_at >= LINE_INTERVAL and what == next(iter(self.began)):
+            self.last_line_at = now
+            time_left = f", {duration((now - started) / done * (of - done))} left" if of and done else ""
+            total_text = f" of {of:,.0f}" if of else ""
+            text = f"hydromae {self.name}: {what} {done:,.0f}{total_text}{f', {note}' if note else ''}{time_left}"
             with suppress(InputError):  # a log that cannot be written does not end the work
                 show(self.screen, text, soft_wrap=True, markup=False, highlight=False)
         if of is not None and done >= of:
@@ -133,8 +133,8 @@ def bars(screen: Console) -> Any:
 
     class Count(TextColumn):
         def render(self, task: Task) -> Text:
-            known = "" if task.total is None else f"{task.completed:,.0f} of {task.total:,.0f}"
-            return Text(known + (f", {task.fields['said']}" if task.fields["said"] else ""))
+            total_text = "" if task.total is None else f"{task.completed:,.0f} of {task.total:,.0f}"
+            return Text(total_text + (f", {task.fields['note']}" if task.fields["note"] else ""))
 
     class Left(TimeRemainingColumn):
         def render(self, task: Task) -> Text:
@@ -142,9 +142,9 @@ def bars(screen: Console) -> Any:
 
     class Parts(Progress):
         def make_tasks_table(self, tasks: Iterable[Task]) -> Any:
-            every = list(tasks)
-            long = [task for task in every[1:] if (task.elapsed or 0.0) >= BRIEF]
-            return super().make_tasks_table(long or every[:1])
+            all_tasks = list(tasks)
+            long_tasks = [task for task in all_tasks[1:] if (task.elapsed or 0.0) >= MIN_TASK_SECONDS]
+            return super().make_tasks_table(long_tasks or all_tasks[:1])
 
     return Parts(
         TextColumn("{task.description}"),

@@ -15,7 +15,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from hydromae.cli.common import Result, Say
+from hydromae.cli.common import Echo, Result
 from hydromae.errors import first_line
 from hydromae.io.outputs import Output
 
@@ -35,7 +35,7 @@ NEEDED = (
 """Packages without which nothing can be measured or answered."""
 ABSENT = "absent"
 SIZE, TIMES = 1024, 5
-LEAST_FREE, LEAST_MEMORY = 5e9, 4e9
+MIN_FREE_BYTES, MIN_MEMORY_BYTES = 5e9, 4e9
 """Bytes below which a national record is prepared or filled with difficulty."""
 
 
@@ -50,32 +50,32 @@ class Doctor:
         """What is written."""
         return {}
 
-    def run(self, say: Say) -> Result:
+    def run(self, echo: Echo) -> Result:
         """Look, measure for some seconds, and answer a small question; the exit code is 2 if the model cannot answer it."""
         versions = _versions()
-        whole = all(versions[name] != ABSENT for name in NEEDED)
-        found: dict[str, Any] = {"versions": versions, "failed": {}}
+        has_all = all(versions[name] != ABSENT for name in NEEDED)
+        results: dict[str, Any] = {"versions": versions, "failed": {}}
         for key, check in CHECKS.items():
             try:
-                found[key] = check.work() if whole or not check.needs_packages else check.nothing()
+                results[key] = check.work() if has_all or not check.needs_packages else check.nothing()
             except Exception as error:  # whatever one check meets, the others are made
-                found[key], found["failed"][key] = check.nothing(), first_line(error)
-        found["machine"] |= found.pop("devices")
-        found["advice"] = _advice(found)
-        say(_table(found))
-        for line in found["advice"] or ["nothing is missing"]:
-            say(line)
-        return {**found, "exit_code": 2 if "answer_s" in found["failed"] else 0}
+                results[key], results["failed"][key] = check.nothing(), first_line(error)
+        results["machine"] |= results.pop("devices")
+        results["advice"] = _advice(results)
+        echo(_table(results))
+        for line in results["advice"] or ["nothing is missing"]:
+            echo(line)
+        return {**results, "exit_code": 2 if "answer_s" in results["failed"] else 0}
 
 
-def _table(found: dict[str, Any]) -> Table:
+def _table(results: dict[str, Any]) -> Table:
     """A row for each version and each value of a check; one that failed says why."""
     table = Table(box=None, show_header=False, pad_edge=False)
-    rows = dict(found["versions"])
+    rows = dict(results["versions"])
     for key, check in CHECKS.items():
-        value = found.get(key)
-        if key in found["failed"]:
-            rows[check.name] = f"failed ({found['failed'][key]})"
+        value = results.get(key)
+        if key in results["failed"]:
+            rows[check.name] = f"failed ({results['failed'][key]})"
         elif value is not None and check.shown:
             rows |= value if isinstance(value, dict) else {check.name: f"{value:.2f} s"}
     for name, value in rows.items():
@@ -120,14 +120,14 @@ def _precision() -> dict[str, str]:
     import torch
 
     from hydromae.model.kernels import PRIVATE
-    from hydromae.runtime import fallback, fault_of, pick_precision, present
+    from hydromae.runtime import device_fault, fallback_message, is_available, pick_precision
 
     rows = {}
-    for kind in (kind for kind in ("cpu", "cuda", "mps") if present(kind)):
-        device, fault = torch.device(kind), fault_of(kind)
+    for device_kind in (device_kind for device_kind in ("cpu", "cuda", "mps") if is_available(device_kind)):
+        device, fault = torch.device(device_kind), device_fault(device_kind)
         used = f"fails, and is not used ({fault})" if fault else pick_precision("auto", device)
-        line = None if fault else fallback("auto", device)
-        rows[f"precision on {kind}"] = used if line is None else line.partition(": ")[2]
+        line = None if fault else fallback_message("auto", device)
+        rows[f"precision on {device_kind}"] = used if line is None else line.partition(": ")[2]
     lost = [name for name, operator in PRIVATE.items() if operator is None]
     return rows | ({"operators that this torch lacks": f"{', '.join(lost)}; public ones are used"} if lost else {})
 
@@ -159,9 +159,9 @@ def _answer() -> float:
 
 def _build_locks() -> dict[str, str]:
     """Lock files of builds in torch's cache of extensions, each with its age; a build that was killed leaves its own."""
-    from hydromae.train.extension import age, locks, torch_cache
+    from hydromae.train.extension import lock_age, lock_files, torch_cache
 
-    return {str(lock): age(lock) for lock in locks(torch_cache())}
+    return {str(lock): lock_age(lock) for lock in lock_files(torch_cache())}
 
 
 @dataclass(frozen=True)
@@ -199,35 +199,35 @@ CHECKS: dict[str, Check] = {
 
 
 def _timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
+    started = time.perf_counter()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
-def _advice(found: dict[str, Any]) -> list[str]:
+def _advice(results: dict[str, Any]) -> list[str]:
     """What is missing or short, each with what helps."""
-    absent = {name for name, told in found["versions"].items() if told == ABSENT}
-    lines = [f"{name} is absent, and needed: pip install {name}" for name in NEEDED if name in absent]
+    absent_packages = {name for name, found_version in results["versions"].items() if found_version == ABSENT}
+    lines = [f"{name} is absent, and needed: pip install {name}" for name in NEEDED if name in absent_packages]
     for extra, (packages, use) in EXTRAS.items():
-        lacking = [name for name in packages if name in absent]
+        lacking = [name for name in packages if name in absent_packages]
         if lacking:
             verb = "is" if len(lacking) == 1 else "are"
             lines.append(f"{' and '.join(lacking)} {verb} absent, for {use}: pip install 'hydromae[{extra}]'")
-    for key, reason in found.get("failed", {}).items():
+    for key, reason in results.get("failed", {}).items():
         lines.append(f"the check '{CHECKS[key].name}' failed ({reason}): report it with this table")
-    machine, speed = found["machine"], found["speed"]
-    if machine.get("memory [GB]", math.inf) * 1e9 < LEAST_MEMORY:
+    machine, speed = results["machine"], results["speed"]
+    if machine.get("memory [GB]", math.inf) * 1e9 < MIN_MEMORY_BYTES:
         lines.append("memory is short: ask for fewer rivers or years at a time")
-    if machine.get("disk free here [GB]", math.inf) * 1e9 < LEAST_FREE:
+    if machine.get("disk free here [GB]", math.inf) * 1e9 < MIN_FREE_BYTES:
         lines.append("the disk is nearly full: a national record takes 5 GB; make room, or work elsewhere")
-    chosen = found.get("precision", {}).get("precision on cpu", "bf16")
+    chosen = results.get("precision", {}).get("precision on cpu", "bf16")
     if chosen == "bf16" and speed and speed["bf16 [GFLOP/s]"] < speed["fp32 [GFLOP/s]"]:
         lines.append("bf16 is slower than fp32 here: train with --train.precision fp32")
     if machine.get("devices") == "cpu":
         lines.append("no GPU was found: fill and forecast take minutes on a CPU, training of `base` takes long")
-    for lock, age in found.get("build_locks", {}).items():
+    for lock, lock_age in results.get("build_locks", {}).items():
         lines.append(
-            f"{lock}: {age}, the lock of a build of an extension of torch; where no build runs, remove this file, or "
+            f"{lock}: {lock_age}, the lock of a build of an extension of torch; where no build runs, remove this file, or "
             "DeepSpeed waits for it"
         )
     return lines

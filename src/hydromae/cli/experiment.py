@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydromae import cli
-from hydromae.cli.configuration import built_by, option
+from hydromae.cli.configuration import pop_option, run_config_file
 from hydromae.errors import InputError
 
 
@@ -26,23 +26,23 @@ def pretrain_words(arguments: Sequence[str], default: Path) -> list[str]:
 
     The `--local_rank` that launchers of an older style add is left out: they set it in the environment, too.
     """
-    given = [word for word in arguments if not word.startswith(("--local_rank=", "--local-rank="))]
-    if {"--help", "-h"} & set(given):
-        return ["pretrain", *given]
-    file, rest = option(given, "--config")
-    store, rest = option(rest, "--store")
-    out, rest = option(rest, "--out")
+    words_given = [word for word in arguments if not word.startswith(("--local_rank=", "--local-rank="))]
+    if {"--help", "-h"} & set(words_given):
+        return ["pretrain", *words_given]
+    file, rest = pop_option(words_given, "--config")
+    store, rest = pop_option(rest, "--store")
+    out, rest = pop_option(rest, "--out")
     file = file or str(default)
     if Path(file).suffix == ".py":
-        built = built_by(Path(file))
-        store, out = store or _folder(built.get("store")), out or _folder(built.get("output"))
-    for name, place in (("store", store), ("output", out)):
-        if not isinstance(place, str):
+        built_config = run_config_file(Path(file))
+        store, out = store or _folder(built_config.get("store")), out or _folder(built_config.get("output"))
+    for name, location in (("store", store), ("output", out)):
+        if not isinstance(location, str):
             remedy = f"assign one there, or give --{'out' if name == 'output' else name}"
             raise InputError(f"{file}: names no `{name}`; {remedy}")
     return ["pretrain", str(store), "--out", str(out), "--config", file, *rest]
 
 
-def _folder(place: object) -> object:
+def _folder(location: object) -> object:
     """A path as the text that the command line has."""
-    return str(place) if isinstance(place, Path) else place
+    return str(location) if isinstance(location, Path) else location

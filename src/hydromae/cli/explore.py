@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say
+from hydromae.cli.common import Echo, Result
 from hydromae.config import Precision
 from hydromae.errors import InputError
-from hydromae.io.outputs import PAGES, Output, replaced_file
-from hydromae.progress import over, remarked_once, telling
+from hydromae.io.outputs import PAGES, Output, replaceable_file
+from hydromae.progress import finish_progress, progress_callback, warn_once
 
 if TYPE_CHECKING:
-    from hydromae.explore.session import Country
+    from hydromae.explore.session import Session
 
 
 @dataclass(frozen=True)
@@ -52,50 +52,52 @@ class Explore:
 
     def outputs(self) -> Mapping[str, Output]:
         """What is written."""
-        return {} if self.export is None else {"export": replaced_file(self.export, PAGES)}
+        return {} if self.export is None else {"export": replaceable_file(self.export, PAGES)}
 
-    def run(self, say: Say) -> Result:
+    def run(self, echo: Echo) -> Result:
         """Open what is explored, then serve it or write it down."""
         if self.export is None and self._file_options():
             raise InputError(f"--{self._file_options()[0]}: belongs to --export; choose rivers and days on the page")
         if self.export is None and not (find_spec("starlette") and find_spec("uvicorn")):
             raise InputError("the explorer needs starlette and uvicorn: pip install 'hydromae[explore]'")
         start, end = (_day(name, text) for name, text in (("start", self.start), ("end", self.end)))
-        from hydromae.explore.session import open_country
+        from hydromae.explore.session import open_session
 
-        country = open_country(self.store, self.model, self.scores, self.device, self.precision)
-        with remarked_once():
+        session = open_session(self.store, self.model, self.scores, self.device, self.precision)
+        with warn_once():
             return (
-                self._serve(country, say) if self.export is None else self._write(country, self.export, start, end, say)
+                self._serve(session, echo)
+                if self.export is None
+                else self._write(session, self.export, start, end, echo)
             )
 
     def _file_options(self) -> list[str]:
-        given = {"rivers": self.rivers, "start": self.start, "end": self.end}
-        return [name for name, value in given.items() if value]
+        options_given = {"rivers": self.rivers, "start": self.start, "end": self.end}
+        return [name for name, value in options_given.items() if value]
 
-    def _serve(self, country: Country, say: Say) -> Result:
+    def _serve(self, session: Session, echo: Echo) -> Result:
         import webbrowser
 
         from hydromae.explore.server import listening, serve
 
-        taken = listening(self.port)
+        listener = listening(self.port)
 
         def ready(address: str) -> None:
-            over()
-            say(f"{address}: {len(country.names)} rivers of {self.store}, answered by {self.model}; Ctrl+C ends it")
+            finish_progress()
+            echo(f"{address}: {len(session.names)} rivers of {self.store}, answered by {self.model}; Ctrl+C ends it")
             if self.browser:
                 webbrowser.open(address)
 
-        port = taken.getsockname()[1]
-        with taken:
-            serve(country, taken, ready)
+        port = listener.getsockname()[1]
+        with listener:
+            serve(session, listener, ready)
         return {"port": port}
 
-    def _write(self, country: Country, out: Path, start: date | None, end: date | None, say: Say) -> Result:
+    def _write(self, session: Session, out: Path, start: date | None, end: date | None, echo: Echo) -> Result:
         from hydromae.explore.export import export
 
-        page = export(country, out, self.rivers, start, end, telling("rivers"))
-        say(f"{page}: open it in a browser; it needs nothing else")
+        page = export(session, out, self.rivers, start, end, progress_callback("rivers"))
+        echo(f"{page}: open it in a browser; it needs nothing else")
         return {"path": str(page)}
 
 

@@ -10,18 +10,18 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say
+from hydromae.cli.common import Echo, Result
 from hydromae.errors import InputError
 from hydromae.io.outputs import Output, shared_folder
 
-Source = Literal["nrfa", "camels-gb-1", "camels-gb-2", "caravan"]
+ArchiveName = Literal["nrfa", "camels-gb-1", "camels-gb-2", "caravan"]
 
 
 @dataclass(frozen=True)
 class Fetch:
     """Fetch open data into a folder that prepare and predict read: stations of the NRFA, or a whole archive by its DOI."""
 
-    source: Annotated[Positional[Source], arg(metavar="SOURCE")]
+    source: Annotated[Positional[ArchiveName], arg(metavar="SOURCE")]
     """nrfa: catalogue, daily flow and catchment rain of some stations. camels-gb-1, camels-gb-2, caravan: the archives
     (gigabytes; of Caravan the British catchments are unpacked)."""
     out: Annotated[Path, arg(metavar="FOLDER")]
@@ -44,7 +44,7 @@ class Fetch:
         """What is written."""
         return {"out": shared_folder(self.out)}
 
-    def run(self, say: Say) -> Result:
+    def run(self, echo: Echo) -> Result:
         """Fetch, and say what lies there."""
         from hydromae.fetch import archives, nrfa
         from hydromae.fetch.transfer import Client
@@ -53,15 +53,15 @@ class Fetch:
             raise InputError(f"--stations, --from, --to: are of nrfa; {self.source} comes whole, leave them out")
         with Client(self.pause) as client:
             if self.source == "nrfa":
-                asked = [one.strip() for one in (self.stations or "").split(",") if one.strip()]
-                if not asked:
+                station_numbers = [number.strip() for number in (self.stations or "").split(",") if number.strip()]
+                if not station_numbers:
                     raise InputError("--stations: which ones? give numbers of the NRFA, such as 39001,54057")
-                nrfa.fetch(asked, self.out, client, self.first, self.last, self.url or nrfa.URL, say)
+                nrfa.fetch_nrfa(station_numbers, self.out, client, self.first, self.last, self.url or nrfa.URL, echo)
             else:
                 archive = archives.ARCHIVES[self.source]
-                say(f"{self.source}: doi:{archive.doi}, {archive.licence}")
-                archives.fetch(self.source, self.out, client, self.url, say)
+                echo(f"{self.source}: doi:{archive.doi}, {archive.licence}")
+                archives.fetch_archive(self.source, self.out, client, self.url, echo)
         folder = shlex.quote(str(self.out))
-        ask = f"hydromae predict {folder} --model gb-rivers --out answer.nc"
-        say(f"{self.out}: hydromae prepare {folder} rivers.zarr, or {ask}")
+        predict_command = f"hydromae predict {folder} --model gb-rivers --out answer.nc"
+        echo(f"{self.out}: hydromae prepare {folder} rivers.zarr, or {predict_command}")
         return {"path": str(self.out), "source": self.source}

@@ -11,26 +11,26 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say, best_line, set_threads, speaks
-from hydromae.cli.models import losses
+from hydromae.cli.common import Echo, Result, best_model_line, is_main_process, set_threads
+from hydromae.cli.models import loss_progress
 from hydromae.config import Config, MaskKind
 from hydromae.errors import InputError
 from hydromae.io.folders import RUN
-from hydromae.io.outputs import Output, folder_of
+from hydromae.io.outputs import Output, output_folder
 
 if TYPE_CHECKING:
     import numpy as np
 
     from hydromae.inference.predictor import Model
-    from hydromae.train.finetune import Start
+    from hydromae.train.finetune import PretrainedStart
 
-Question = Literal["fill", "ungauged", "simulate", "forecast", "blind"]
+Question = Literal["gap", "ungauged", "simulate", "forecast", "forecast-blind"]
 MASK_OF: dict[Question, MaskKind] = {
-    "fill": "span",
-    "ungauged": "site",
-    "simulate": "modality",
-    "forecast": "future",
-    "blind": "blind",
+    "gap": "gap",
+    "ungauged": "ungauged",
+    "simulate": "simulate",
+    "forecast": "forecast",
+    "forecast-blind": "forecast-blind",
 }
 RECORD = "finetune.json"
 RANK = 8
@@ -41,7 +41,7 @@ FULL_LR = 0.1
 
 @dataclass(frozen=True)
 class Finetune:
-    """Train a pretrained model further: all its weights, its heads, adapters and heads, its memories, or the rest."""
+    """Fine-tune a pretrained model: all weights, its heads, adapters and heads, its LSTMs, or all but the LSTMs."""
 
     store: Annotated[Positional[Path], arg(metavar="STORE")]
     """A store that hydromae prepare wrote; it is scaled as the pretrained model scales."""
@@ -50,24 +50,23 @@ class Finetune:
     out: Annotated[Path, arg(metavar="RUN")]
     """Folder of the new run: journal, checkpoints, and the model in best/ and last/."""
     question: Question | None = None
-    """What to ask: fill (gaps), ungauged, simulate (flow from weather), forecast (weather known), blind (weather unknown);
+    """What to ask: gap, ungauged, simulate (flow from weather), forecast (with weather), forecast-blind (without);
     the pretrained run's own masks where not given."""
     mixture: Annotated[dict[MaskKind, float] | None, arg(metavar="MASK SHARE ...")] = None
-    """Masks to draw from, each with its share, instead of one question: --mixture outage 0.6 blind 0.1."""
-    weights: Literal["full", "frozen", "lora", "memories", "rest"] = "full"
-    """What learns: everything; heads and decoders alone; these and low-rank adapters of attention, recurrence and
-    feed-forward (LoRA), which are merged into plain weights in best/ and last/; the memories of rivers alone, without the
-    rest running: three times as fast, to be followed by `rest` or `full`, which learn to read them anew; or the rest: all but
-    the memories and the addresses that they read."""
+    """Masks to draw from, each with its share, instead of one question: --mixture outage 0.6 forecast-blind 0.1."""
+    trainable: Literal["full", "frozen", "lora", "lstm", "all-but-lstm"] = "full"
+    """Which weights are trained. full: all; frozen: heads and decoders; lora: these and low-rank adapters of attention,
+    recurrence and feed-forward, merged into plain weights in best/ and last/; lstm: the LSTMs of rivers alone (three times
+    as fast; follow with all-but-lstm or full); all-but-lstm: all but the LSTMs and the position encodings they read."""
     rank: int | None = None
     """Rank of the adapters (lora only); 8 where not given."""
-    anew: bool = False
-    """Begin the memories from random weights (memories only)."""
-    leave_out: Annotated[tuple[int, int] | None, arg(metavar="PART PARTS")] = None
-    """Keep one part of the catchments out, too: --leave-out 1 2 leaves out the first half, drawn with the seed 0."""
-    stand_ins: Annotated[tuple[Path, ...], arg(metavar="RUN ...")] = ()
-    """Runs of memories (rest only), which speak for the catchments that they left out: so the rest learns how far to trust
-    a memory at a river that it never saw."""
+    reinit_lstm: bool = False
+    """Start the LSTMs from random weights (lstm only)."""
+    fold: Annotated[tuple[int, int] | None, arg(metavar="FOLD FOLDS")] = None
+    """Also hold out one fold of the catchments: --fold 1 2 holds out the first half, drawn with seed 0."""
+    oof_runs: Annotated[tuple[Path, ...], arg(metavar="RUN ...")] = ()
+    """Runs trained with --trainable lstm and --fold (all-but-lstm only): for the catchments that each held out, its LSTMs
+    replace the model's, so that the rest is trained on out-of-fold predictions."""
     lr: float | None = None
     """Highest learning rate; the pretrained run's where not given, a tenth of it where all weights learn."""
     epochs: float | None = None
@@ -100,13 +99,13 @@ class Finetune:
 
     def outputs(self) -> Mapping[str, Output]:
         """What is written."""
-        return {"out": folder_of(self.out, RUN)}
+        return {"out": output_folder(self.out, RUN)}
 
-    def run(self, say: Say) -> Result:
+    def run(self, echo: Echo) -> Result:
         """Load, choose what learns, train."""
         from hydromae.inference.predictor import load
         from hydromae.store.zarr_store import grid_of, open_store
-        from hydromae.train.finetune import learning
+        from hydromae.train.finetune import count_trainable
         from hydromae.train.trainer import train
 
         set_threads(self.threads)
@@ -114,12 +113,12 @@ class Finetune:
         if before.grid is not None and ("grid" not in dataset.attrs or grid_of(dataset) != before.grid):
             raise InputError(f"{self.store}: its maps are not on the grid of {self.model}; prepare it on that grid")
         config = self._config(before.config, dataset["catchment"].values)
-        total, start = learning(before.network), self._start(before)
-        start.fit(before.network)
-        learned = learning(before.network)
-        say(f"{self.weights}: {learned:,} numbers learn; the pretrained model has {total:,}")
-        say(f"scaled as {self.model} scales; nothing is fitted to this store")
-        record = self._record(start, learned, total)
+        total, start = count_trainable(before.network), self._start(before)
+        start.apply_to(before.network)
+        trainable_count = count_trainable(before.network)
+        echo(f"{self.trainable}: {trainable_count:,} numbers learn; the pretrained model has {total:,}")
+        echo(f"scaled as {self.model} scales; nothing is fitted to this store")
+        record = self._record(start, trainable_count, total)
         best = train(
             config,
             dataset,
@@ -130,30 +129,32 @@ class Finetune:
             resume=self.resume,
             device=self.device,
             stop_after=self.stop_after,
-            watch=losses(),
-            say=say,
-            notes={RECORD: record} if speaks() else {},
+            progress=loss_progress(),
+            log=echo,
+            notes={RECORD: record} if is_main_process() else {},
         )
-        said, path = best_line(best, self.store)
-        say(said)
+        message, path = best_model_line(best, self.store)
+        echo(message)
         last = str(best.with_name("last"))
-        return {"path": path, "run": str(self.out), "last": last, "learned": learned, "pretrained": total}
+        return {"path": path, "run": str(self.out), "last": last, "learned": trainable_count, "pretrained": total}
 
-    def _start(self, before: Model) -> Start:
+    def _start(self, before: Model) -> PretrainedStart:
         """Where training starts, and what learns."""
         from hydromae.inference.predictor import load
-        from hydromae.train.finetune import StandIn, Start
+        from hydromae.train.finetune import OutOfFoldRun, PretrainedStart
 
-        if self.rank is not None and self.weights != "lora":
-            raise InputError(f"--rank {self.rank}: is of adapters; add --weights lora, or leave it out")
-        if self.anew and self.weights != "memories":
-            raise InputError("--anew: begins memories anew; add --weights memories")
-        if self.stand_ins and self.weights != "rest":
-            raise InputError("--stand-ins: speak for memories while the rest learns; add --weights rest")
-        models = [(load(run, "cpu"), str(run)) for run in self.stand_ins]
-        others = tuple(StandIn(m.network.state_dict(), m.config.data.held_out, name) for m, name in models)
+        if self.rank is not None and self.trainable != "lora":
+            raise InputError(f"--rank {self.rank}: is of adapters; add --trainable lora, or leave it out")
+        if self.reinit_lstm and self.trainable != "lstm":
+            raise InputError("--reinit-lstm: starts the LSTMs from random weights; add --trainable lstm")
+        if self.oof_runs and self.trainable != "all-but-lstm":
+            raise InputError(
+                "--oof-runs: give out-of-fold LSTMs while the rest is trained; add --trainable all-but-lstm"
+            )
+        models = [(load(run, "cpu"), str(run)) for run in self.oof_runs]
+        others = tuple(OutOfFoldRun(m.network.state_dict(), m.config.data.held_out, name) for m, name in models)
         rank = RANK if self.rank is None else self.rank
-        return Start(before.network.state_dict(), self.weights, rank, self.anew, others)
+        return PretrainedStart(before.network.state_dict(), self.trainable, rank, self.reinit_lstm, others)
 
     def _held_out(self, run: Config, catchments: np.ndarray) -> tuple[str, ...]:
         """What the pretrained run held out, as far as this store has it, and the part that is left out here."""
@@ -162,35 +163,35 @@ class Finetune:
         from hydromae.evaluate.protocol import folds
 
         names = catchments.astype(str)
-        held = np.isin(names, run.data.held_out)
-        left = names[:0]
-        if self.leave_out is not None:
-            part, parts = self.leave_out
-            if not 1 <= part <= parts or not 2 <= parts <= (~held).sum():
-                raise InputError(f"--leave-out {part} {parts}: name a part from 1 to PARTS, of at least 2 parts")
-            left = folds(names[~held], parts)[part - 1]
-        return tuple(sorted({*names[held].tolist(), *left.tolist()}))
+        is_held_out = np.isin(names, run.data.held_out)
+        fold_names = names[:0]
+        if self.fold is not None:
+            fold_index, fold_count = self.fold
+            if not 1 <= fold_index <= fold_count or not 2 <= fold_count <= (~is_held_out).sum():
+                raise InputError(f"--fold {fold_index} {fold_count}: give a fold from 1 to FOLDS, of at least 2 folds")
+            fold_names = folds(names[~is_held_out], fold_count)[fold_index - 1]
+        return tuple(sorted({*names[is_held_out].tolist(), *fold_names.tolist()}))
 
     def _config(self, run: Config, catchments: np.ndarray) -> Config:
         """The pretrained run's configuration, with the question's masks and what was given here.
 
         Of the catchments that the run held out, those that this store has stay held out.
         """
-        from hydromae.train.resume import past
+        from hydromae.train.resume import read_previous_run
 
         data: dict[str, object] = {"held_out": self._held_out(run, catchments)}
         if self.sites is not None:
-            data["sites"] = self.sites
+            data["catchments_per_window"] = self.sites
         if self.training_period is not None:
             data["training_period"] = self.training_period
         if self.validation_period is not None:
             data["validation_period"] = self.validation_period
-        lr = self.lr if self.lr is not None else run.optimizer.lr * (FULL_LR if self.weights == "full" else 1.0)
+        lr = self.lr if self.lr is not None else run.optimizer.lr * (FULL_LR if self.trainable == "full" else 1.0)
         share = lr / run.optimizer.lr if run.optimizer.lr else 1.0
         train = run.train
         epochs = train.epochs if self.epochs is None else self.epochs
         warmup = train.warmup_epochs * epochs / train.epochs
-        before = past(self.out).config if self.resume else None
+        before = read_previous_run(self.out).config if self.resume else None
         learn = {
             "epochs": epochs,
             "warmup_epochs": warmup if before is None else before.train.warmup_epochs,
@@ -210,10 +211,10 @@ class Finetune:
             return {"kind": "mixture", "mixture": tuple(self.mixture.items())}
         if self.question is not None:
             flow = ("riverflow",) if "riverflow" in run.model.modalities else ()
-            return {"kind": MASK_OF[self.question], "answered": run.masks.answered or flow}
+            return {"kind": MASK_OF[self.question], "target_modalities": run.masks.target_modalities or flow}
         return {}
 
-    def _record(self, start: Start, learned: int, total: int) -> str:
+    def _record(self, start: PretrainedStart, trainable_count: int, total: int) -> str:
         """What the new run starts from, as JSON; refuse to go on from something else."""
         from hydromae.model.serialization import CONFIG
 
@@ -222,10 +223,10 @@ class Finetune:
             digest.update(name.encode() + value.detach().numpy().tobytes())
         same = {
             "sha256": digest.hexdigest(),
-            "weights": self.weights,
-            "rank": start.rank if self.weights == "lora" else None,
-            "anew": self.anew or None,  # null where a run of before has no such word
-            "stand_ins": [str(run) for run in self.stand_ins] or None,
+            "trainable": self.trainable,
+            "rank": start.rank if self.trainable == "lora" else None,
+            "reinit_lstm": self.reinit_lstm or None,  # null where a run of before has no such word
+            "oof_runs": [str(run) for run in self.oof_runs] or None,
         }
         file = self.out / RECORD
         if (self.out / CONFIG).is_file():
@@ -237,4 +238,4 @@ class Finetune:
                 raise InputError(
                     f"{self.out}: started otherwise ({changed[0]}); resume as it began, or name a new folder"
                 )
-        return json.dumps({"model": str(self.model), **same, "learned": learned, "pretrained": total}, indent=1)
+        return json.dumps({"model": str(self.model), **same, "learned": trainable_count, "pretrained": total}, indent=1)

@@ -10,7 +10,7 @@ from typing import Any
 
 FACTORIES = {"dict", "SimpleNamespace", "Namespace", "EasyDict", "edict", "ConfigDict"}
 """Calls whose keywords are the fields."""
-LARGEST = 1024
+MAX_EXPONENT = 1024
 """Largest exponent that is worked out."""
 OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -23,7 +23,7 @@ OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 @dataclass(frozen=True)
-class Unread:
+class Unevaluated:
     """A value that only running the file would give."""
 
     text: str
@@ -40,19 +40,19 @@ def keywords(call: ast.Call, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def value_of(node: ast.expr, values: Mapping[str, Any]) -> Any:
-    """A literal, arithmetic of numbers, or a name that has a plain value; else `Unread`."""
+    """A literal, arithmetic of numbers, or a name that has a plain value; else `Unevaluated`."""
     try:
-        return _worked_out(node, values)
+        return _evaluate(node, values)
     except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
-        return Unread(ast.unparse(node), node.lineno)
+        return Unevaluated(ast.unparse(node), node.lineno)
 
 
-def _worked_out(node: ast.expr, values: Mapping[str, Any]) -> Any:
+def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
     def inner(part: ast.expr) -> Any:
-        held = _worked_out(part, values)
-        if isinstance(held, Unread):
-            raise ValueError(held.text)
-        return held
+        literal = _evaluate(part, values)
+        if isinstance(literal, Unevaluated):
+            raise ValueError(literal.text)
+        return literal
 
     match node:
         case ast.Name(id=one):
@@ -65,27 +65,31 @@ def _worked_out(node: ast.expr, values: Mapping[str, Any]) -> Any:
             return {ast.literal_eval(key): value_of(part, values) for key, part in zip(keys, parts, strict=True) if key}
         case ast.BinOp(left=left, op=sign, right=right):
             one, other = inner(left), inner(right)
-            if isinstance(sign, ast.Pow) and abs(other) > LARGEST:
+            if isinstance(sign, ast.Pow) and abs(other) > MAX_EXPONENT:
                 raise ValueError("too large")
             if not all(isinstance(side, int | float) for side in (one, other)):
                 raise TypeError("not numbers")
             return OPERATORS[type(sign)](one, other)
         case ast.Call():
-            return _called(node, values)
+            return _evaluate_call(node, values)
     return ast.literal_eval(node)
 
 
-def _called(call: ast.Call, values: Mapping[str, Any]) -> Any:
+def _evaluate_call(call: ast.Call, values: Mapping[str, Any]) -> Any:
     """`field(default=...)` of dataclasses, `dict(...)` and its like, `Path("...")` and `os.path.join(...)`."""
-    words, called = {word.arg: word.value for word in call.keywords}, name(call.func)
-    if called in ("field", "Field"):
-        if "default" in words:
-            return value_of(words["default"], values)
-        made = words["default_factory"]
-        return value_of(made.body, values) if isinstance(made, ast.Lambda) else {"dict": {}, "list": ()}[name(made)]
-    if called in FACTORIES and len(call.args) <= 1:
+    keyword_values, call_name = {word.arg: word.value for word in call.keywords}, name(call.func)
+    if call_name in ("field", "Field"):
+        if "default" in keyword_values:
+            return value_of(keyword_values["default"], values)
+        factory = keyword_values["default_factory"]
+        return (
+            value_of(factory.body, values)
+            if isinstance(factory, ast.Lambda)
+            else {"dict": {}, "list": ()}[name(factory)]
+        )
+    if call_name in FACTORIES and len(call.args) <= 1:
         first = value_of(call.args[0], values) if call.args else {}
         return {**first, **keywords(call, values)}
-    if called in ("Path", "join") and not words:
+    if call_name in ("Path", "join") and not keyword_values:
         return "/".join(ast.literal_eval(part) for part in call.args)
-    raise ValueError(called)
+    raise ValueError(call_name)

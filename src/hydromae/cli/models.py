@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say, best_line, set_threads, speaks, typed
-from hydromae.cli.configuration import Preset, chosen, settled
+from hydromae.cli.common import Echo, Result, best_model_line, command_text, is_main_process, set_threads
+from hydromae.cli.configuration import Preset, base_settings, resolve_config
 from hydromae.config import Config, Precision
 from hydromae.errors import InputError
 from hydromae.io.folders import RUN
-from hydromae.io.outputs import TABLES, Output, answer_places, folder_of, shared_folder
-from hydromae.progress import tell, telling
+from hydromae.io.outputs import TABLES, Output, answer_outputs, output_folder, shared_folder
+from hydromae.progress import progress_callback, report_progress
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from hydromae.train.trainer import Progress as Step
+    from hydromae.train.trainer import StepProgress as Step
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Pretrain:
     """tiny (tests, demo), rivers (catchment datasets), base (the seed), fast (the same, attention in two directions)."""
     config: Path | None = None
     """A Python file that builds `config`, or a config.json of a run; takes the place of --preset."""
-    held_out: Literal["tenth"] | Path | None = None
-    """Catchments kept out of every sample: a file with one a line, or the protocol's own tenth."""
+    held_out: Literal["benchmark"] | Path | None = None
+    """Catchments kept out of every sample: a file with one a line, or benchmark, the tenth that the benchmark holds out."""
     resume: bool = False
     """Go on from the last checkpoint of the run."""
     new_run: bool = False
@@ -52,7 +52,7 @@ class Pretrain:
     """Longest wait for another process [s]."""
     threads: int | None = None
     """Threads of the CPU; all where it is not given."""
-    settings: Annotated[Config, arg(name="")] = field(default_factory=chosen)
+    settings: Annotated[Config, arg(name="")] = field(default_factory=base_settings)
     """The configuration."""
     json: bool = False
     """Print the result as JSON."""
@@ -60,28 +60,28 @@ class Pretrain:
     def outputs(self) -> Mapping[str, Output]:
         """What is written."""
         if self.new_run:  # several may begin at once, each in a folder of its own
-            return {"out": shared_folder(self.out, alone=False)}
-        return {"out": folder_of(self.out, RUN, (self.config, self.held_out) if self.resume else ())}
+            return {"out": shared_folder(self.out, is_exclusive=False)}
+        return {"out": output_folder(self.out, RUN, (self.config, self.held_out) if self.resume else ())}
 
-    def run(self, say: Say) -> Result:
+    def run(self, echo: Echo) -> Result:
         """Train, with progress and time left."""
         from hydromae.store.scaling_cache import scaling_for
-        from hydromae.store.validate import reading
+        from hydromae.store.validate import store_errors
         from hydromae.store.zarr_store import grid_of, open_store
-        from hydromae.train.new_runs import refuse_both
-        from hydromae.train.resume import may_begin
+        from hydromae.train.new_runs import refuse_new_and_resume
+        from hydromae.train.resume import can_begin
         from hydromae.train.trainer import train
 
-        refuse_both(self.new_run, self.resume)
+        refuse_new_and_resume(self.new_run, self.resume)
         set_threads(self.threads)
-        settings = settled(self.settings)
+        settings = resolve_config(self.settings)
         dataset = open_store(self.store)
         config = settings.having(data={"held_out": self._held_out(dataset["catchment"].values)})
         grid = grid_of(dataset) if "grid" in dataset.attrs else None
         # runs that begin at once write no common file, and a refused one writes none
-        keeps = speaks() and not self.new_run and may_begin(self.out, config, self.resume)
-        with reading(self.store):
-            scaling = scaling_for(dataset, config, self.out if keeps else None, say)
+        keeps_scaling = is_main_process() and not self.new_run and can_begin(self.out, config, self.resume)
+        with store_errors(self.store):
+            scaling = scaling_for(dataset, config, self.out if keeps_scaling else None, echo)
         best = train(
             config,
             dataset,
@@ -94,17 +94,17 @@ class Pretrain:
             engine=self.engine,
             timeout=self.timeout,
             stop_after=self.stop_after,
-            watch=losses(),
-            say=say,
+            progress=loss_progress(),
+            log=echo,
         )
-        said, path = best_line(best, self.store)
-        say(said)
+        summary, path = best_model_line(best, self.store)
+        echo(summary)
         return {"path": path, "run": str(best.parent), "last": str(best.with_name("last"))}
 
     def _held_out(self, catchments: np.ndarray) -> tuple[str, ...]:
         if self.held_out is None:
             return self.settings.data.held_out
-        if self.held_out == "tenth":
+        if self.held_out == "benchmark":
             from hydromae.evaluate.protocol import held_out
 
             return tuple(str(name) for name in held_out(catchments))
@@ -120,7 +120,7 @@ class Pretrain:
         return names
 
 
-def losses() -> Callable[[Step], None]:
+def loss_progress() -> Callable[[Step], None]:
     """Something that the training loop can call: says loss and last validation loss beside the steps that are done."""
     from hydromae.train.updates import STEPS
 
@@ -129,7 +129,7 @@ def losses() -> Callable[[Step], None]:
     def step(step: Step) -> None:
         if step.validation_loss is not None:
             validation[0] = f", validation {step.validation_loss:.4f}"
-        tell(STEPS, step.step, step.steps, f"loss {step.loss:.4f}{validation[0]}")
+        report_progress(STEPS, step.step, step.steps, f"loss {step.loss:.4f}{validation[0]}")
 
     return step
 
@@ -162,34 +162,36 @@ class Predict:
 
     def outputs(self) -> Mapping[str, Output]:
         """What is written."""
-        return answer_places(self.out)
+        return answer_outputs(self.out)
 
-    def run(self, say: Say) -> Result:
+    def run(self, echo: Echo) -> Result:
         """Read, answer, write."""
         from hydromae.datasets import reader
         from hydromae.inference.predictor import load
-        from hydromae.io.options import reading_with
-        from hydromae.io.provenance import provenance, selection_of, stamped, tally
-        from hydromae.io.value_ranges import processing_of
+        from hydromae.io.options import use_reading_options
+        from hydromae.io.provenance import count_origins, provenance, value_selector, with_provenance
+        from hydromae.io.value_ranges import processing_notes
         from hydromae.io.write import write_answer
 
         model = load(self.model, self.device, self.precision)
-        with reading_with(self.negative_flow):
-            asked = reader.question(self.question, self.attributes, self.units, as_text=self.out.suffix == ".csv")
-        for line in (*asked.plan, *processing_of(asked.record, self.question)):
-            say(line)
-        answer = model.predict(asked.record, self.quantiles, watch=telling("windows"))
-        for line in processing_of(answer.drop_vars(asked.record.data_vars, errors="ignore"), self.out):
-            say(line)
+        with use_reading_options(self.negative_flow):
+            loaded = reader.read_for_prediction(
+                self.question, self.attributes, self.units, as_text=self.out.suffix == ".csv"
+            )
+        for line in (*loaded.plan, *processing_notes(loaded.record, self.question)):
+            echo(line)
+        answer = model.predict(loaded.record, self.quantiles, progress=progress_callback("windows"))
+        for line in processing_notes(answer.drop_vars(loaded.record.data_vars, errors="ignore"), self.out):
+            echo(line)
         as_table = self.out.suffix in TABLES
-        form = asked.layout.to_frame if as_table else asked.layout.to_dataset
-        values = tally(answer, selection_of(asked.layout, as_table))
-        made = provenance(model.maker, asked.record, values, typed())
-        write_answer(stamped(form(answer, asked.record), made), self.out, asked.dialect)
-        found = {name: count for name, count in values.get("riverflow", {}).items() if name != "missing"}
-        said = ", ".join(f"{count:,} {name}" for name, count in found.items())
-        say(f"{self.out}: daily flows of {answer.sizes['catchment']} catchments: {said}")
-        return {"path": str(self.out), **found}
+        to_output = loaded.layout.to_frame if as_table else loaded.layout.to_dataset
+        values = count_origins(answer, value_selector(loaded.layout, as_table))
+        provenance_record = provenance(model.identity, loaded.record, values, command_text())
+        write_answer(with_provenance(to_output(answer, loaded.record), provenance_record), self.out, loaded.dialect)
+        counts = {name: count for name, count in values.get("riverflow", {}).items() if name != "missing"}
+        summary = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        echo(f"{self.out}: daily flows of {answer.sizes['catchment']} catchments: {summary}")
+        return {"path": str(self.out), **counts}
 
 
 @dataclass(frozen=True)
@@ -208,7 +210,7 @@ class Forecast:
     issues: str | None = None
     """Issue days as first/last/every, such as 2014-10-05/2015-09-20/5; the last day with flow where not given."""
     future_weather: Literal["observed", "none"] = "observed"
-    """Whether weather after an issue day is used, where the record holds it; flow after it never is."""
+    """observed: weather after an issue day is used, where the record holds it; none: hidden. Flow after it never is used."""
     attributes: Path | None = None
     """Table of static attributes under the NRFA names (CSV, parquet), where the record has none of its own."""
     units: str | None = None
@@ -224,30 +226,32 @@ class Forecast:
 
     def outputs(self) -> Mapping[str, Output]:
         """What is written."""
-        return answer_places(self.out)
+        return answer_outputs(self.out)
 
-    def run(self, say: Say) -> Result:
+    def run(self, echo: Echo) -> Result:
         """Read, forecast, write."""
         from hydromae.datasets import reader
         from hydromae.inference.predictor import load
-        from hydromae.io.options import reading_with
-        from hydromae.io.provenance import provenance, stamped, tally
-        from hydromae.io.value_ranges import processing_of
-        from hydromae.io.write import forecast_in, forecast_table, write_answer
+        from hydromae.io.options import use_reading_options
+        from hydromae.io.provenance import count_origins, provenance, with_provenance
+        from hydromae.io.value_ranges import processing_notes
+        from hydromae.io.write import forecast_in_units, forecast_table, write_answer
 
         model = load(self.model, self.device, self.precision)
-        with reading_with(self.negative_flow):
-            asked = reader.question(self.record, self.attributes, self.units)
-        for line in (*asked.plan, *processing_of(asked.record, self.record)):
-            say(line)
-        record, (column, units) = asked.record, asked.layout.flow
-        answer = model.forecast_record(record, self.days, self.issues, self.future_weather, watch=telling("issue days"))
+        with use_reading_options(self.negative_flow):
+            loaded = reader.read_for_prediction(self.record, self.attributes, self.units)
+        for line in (*loaded.plan, *processing_notes(loaded.record, self.record)):
+            echo(line)
+        record, (column, units) = loaded.record, loaded.layout.flow
+        answer = model.forecast_record(
+            record, self.days, self.issues, self.future_weather, progress=progress_callback("issue days")
+        )
         issues = answer.sizes["issue_time"]
-        for line in processing_of(answer.drop_vars("riverflow"), self.out):
-            say(line)
-        answer = forecast_in(answer, units, record.get("catchment-area"))
-        made = provenance(model.maker, record, tally(answer), typed())
-        form = forecast_table(answer, column) if self.out.suffix in TABLES else answer
-        write_answer(stamped(form, made), self.out, asked.dialect)
-        say(f"{self.out}: {issues} issue days, {self.days} days ahead, {answer.sizes['catchment']} catchments")
+        for line in processing_notes(answer.drop_vars("riverflow"), self.out):
+            echo(line)
+        answer = forecast_in_units(answer, units, record.get("catchment-area"))
+        provenance_record = provenance(model.identity, record, count_origins(answer), command_text())
+        to_output = forecast_table(answer, column) if self.out.suffix in TABLES else answer
+        write_answer(with_provenance(to_output, provenance_record), self.out, loaded.dialect)
+        echo(f"{self.out}: {issues} issue days, {self.days} days ahead, {answer.sizes['catchment']} catchments")
         return {"path": str(self.out), "issues": issues, "days": self.days}

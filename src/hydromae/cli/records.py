@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say
+from hydromae.cli.common import Echo, Result
 from hydromae.errors import InputError
 from hydromae.io.atomic import write_netcdf
-from hydromae.io.outputs import PICTURES, Output, new_place, replaced_file
+from hydromae.io.outputs import PICTURES, Output, new_output, replaceable_file
 
 Shape = Literal["catchments", "national"]
-Layout = Literal["seed", "camels-gb", "caravan", "nrfa"]
+RawLayout = Literal["seed", "camels-gb", "caravan", "nrfa"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Virtual:
 
     out: Annotated[Positional[Path], arg(metavar="OUT")]
     """What to write: a .nc or .zarr file, or a folder with --layout. Nothing may lie there yet."""
-    layout: Layout | None = None
+    layout: RawLayout | None = None
     """seed: a folder of the seed's raw files (monthly and merged HDF5 maps, parquet, CSV, land mask), national only.
     camels-gb, caravan, nrfa: a folder of catchments as these are downloaded."""
     shape: Shape | None = None
@@ -45,11 +45,11 @@ class Virtual:
 
     def outputs(self) -> Mapping[str, Output]:
         """What is written."""
-        return {"out": new_place(self.out)}
+        return {"out": new_output(self.out)}
 
-    def run(self, say: Say) -> Result:
+    def run(self, echo: Echo) -> Result:
         """Write the record."""
-        from hydromae.store.zarr_store import building
+        from hydromae.store.zarr_store import atomic_output
         from hydromae.virtual.seed_files import write_seed
 
         days = self.days if self.days is not None else (16801 if self.layout == "seed" else 1826)
@@ -58,16 +58,16 @@ class Virtual:
             raise InputError(f"{self.out}: a virtual record is written as .nc or .zarr; name the file so")
         if self.layout is not None and self.shape == ("catchments" if self.layout == "seed" else "national"):
             raise InputError(f"--shape {self.shape}: not what the layout {self.layout} holds; leave --shape out")
-        with building(self.out) as aside:
+        with atomic_output(self.out) as temporary:
             if self.layout == "seed":
-                write_seed(aside, days, self.seed, start, self.catchments, missing=not self.complete)
+                write_seed(temporary, days, self.seed, start, self.catchments, missing=not self.complete)
             else:
-                self._write_record(aside, days, start)
-        say(f"{self.out}: {days} days of {self.catchments} invented rivers, seed {self.seed}")
+                self._write_record(temporary, days, start)
+        echo(f"{self.out}: {days} days of {self.catchments} invented rivers, seed {self.seed}")
         return {"path": str(self.out), "days": days, "catchments": self.catchments, "seed": self.seed}
 
-    def _write_record(self, aside: str, days: int, start: str) -> None:
-        from hydromae.io.locate import INVENTED
+    def _write_record(self, temporary: str, days: int, start: str) -> None:
+        from hydromae.io.locate import SYNTHETIC_MARKER
         from hydromae.virtual import virtual_catchments, virtual_record
         from hydromae.virtual.downloads import LAYOUTS
 
@@ -76,12 +76,12 @@ class Virtual:
         else:
             record = virtual_catchments(days, self.seed, start, self.catchments, not self.complete)
         if self.layout is not None:
-            LAYOUTS[self.layout](aside, record)
-            Path(aside, INVENTED).write_text(record.attrs["source"], encoding="utf-8")
+            LAYOUTS[self.layout](temporary, record)
+            Path(temporary, SYNTHETIC_MARKER).write_text(record.attrs["source"], encoding="utf-8")
         elif self.out.suffix == ".nc":
-            write_netcdf(record, Path(aside))
+            write_netcdf(record, Path(temporary))
         else:
-            record.to_zarr(aside, zarr_format=3, consolidated=False)
+            record.to_zarr(temporary, zarr_format=3, consolidated=False)
 
 
 @dataclass(frozen=True)
@@ -119,19 +119,19 @@ class Prepare:
 
     def outputs(self) -> Mapping[str, Output]:
         """What is written."""
-        return {"out": new_place(self.out)}
+        return {"out": new_output(self.out)}
 
-    def run(self, say: Say) -> Result:
+    def run(self, echo: Echo) -> Result:
         """Write the store."""
-        from hydromae.io.options import reading_with
+        from hydromae.io.options import use_reading_options
         from hydromae.store.zarr_store import open_store
 
-        with reading_with(self.negative_flow, self.daily_sums):
-            written = self._prepare(say)
-        say(f"{written}: a store; hydromae inspect {written} shows what is in it")
-        return {"path": str(written), "shape": "national" if "cell" in open_store(written).dims else "catchments"}
+        with use_reading_options(self.negative_flow, self.daily_sums):
+            store_path = self._prepare(echo)
+        echo(f"{store_path}: a store; hydromae inspect {store_path} shows what is in it")
+        return {"path": str(store_path), "shape": "national" if "cell" in open_store(store_path).dims else "catchments"}
 
-    def _prepare(self, say: Say) -> str:
+    def _prepare(self, echo: Echo) -> str:
         from hydromae.preprocess.prepare import SEED_TRAINING, prepare, prepare_seed
 
         if self.layout is not None and self.shape == "catchments":
@@ -155,7 +155,7 @@ class Prepare:
             training_period=self.training_period,
             land_threshold=self.land_threshold,
             allow_missing=self.allow_missing,
-            say=say,
+            progress=echo,
         )
 
 
@@ -176,35 +176,37 @@ class Inspect:
             return {}
         if self.picture.suffix not in PICTURES:
             raise InputError(f"{self.picture}: a picture is written as .png; name the file so")
-        return {"picture": replaced_file(self.picture, PICTURES)}
+        return {"picture": replaceable_file(self.picture, PICTURES)}
 
-    def run(self, say: Say) -> Result:
+    def run(self, echo: Echo) -> Result:
         """Read the store and show it."""
         from hydromae.store import inspect
 
-        found = inspect.summary(self.store)
-        say(f"{found['path']}: {found['period'][0]} to {found['period'][1]}, {found['days']} days")
-        say(f"{found['catchments']} catchments, {found['cells']} map cells; scaled on {found['training_period']}")
-        say(variables_table(found["variables"]))
-        for source in found["sources"]:
-            say(f"from {source['file']}" + (f": {source['credit']}" if "credit" in source else ""))
+        summary = inspect.summary(self.store)
+        echo(f"{summary['path']}: {summary['period'][0]} to {summary['period'][1]}, {summary['days']} days")
+        echo(
+            f"{summary['catchments']} catchments, {summary['cells']} map cells; scaled on {summary['training_period']}"
+        )
+        echo(variables_table(summary["variables"]))
+        for source in summary["sources"]:
+            echo(f"from {source['file']}" + (f": {source['credit']}" if "credit" in source else ""))
         if self.picture is None:
-            return found
-        drawn = inspect.picture(self.store, self.picture)
-        say(f"{drawn}: a picture of it")
-        return {**found, "picture": str(drawn)}
+            return summary
+        picture_path = inspect.picture(self.store, self.picture)
+        echo(f"{picture_path}: a picture of it")
+        return {**summary, "picture": str(picture_path)}
 
 
 def variables_table(variables: Sequence[Mapping[str, Any]]) -> Table:
     """Variables of a store, one a row, with the share observed in each decade."""
-    decades = sorted({decade for one in variables for decade in one["observed_by_decade"]})
+    decades = sorted({decade for variable in variables for decade in variable["observed_by_decade"]})
     table = Table(
         "variable", "units", "at each", "mean", *decades, "all", box=None, header_style="bold", pad_edge=False
     )
-    for one in variables:
-        by_decade = [one["observed_by_decade"].get(decade) for decade in decades]
-        shares = ["" if share is None else f"{share:.0%}" for share in (*by_decade, one["observed"])]
-        mean = "" if one["mean"] is None else f"{one['mean']:.3g}"
-        name = f"{one['name']} (derived)" if one["derived"] else one["name"]
-        table.add_row(name, one["units"], one["sites"], mean, *shares)
+    for variable in variables:
+        by_decade = [variable["observed_by_decade"].get(decade) for decade in decades]
+        shares = ["" if share is None else f"{share:.0%}" for share in (*by_decade, variable["observed"])]
+        mean = "" if variable["mean"] is None else f"{variable['mean']:.3g}"
+        name = f"{variable['name']} (derived)" if variable["derived"] else variable["name"]
+        table.add_row(name, variable["units"], variable["sites"], mean, *shares)
     return table

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hydromae.cli.fields import Fields
-from hydromae.cli.literals import Unread
+from hydromae.cli.literals import Unevaluated
 from hydromae.config.presets import SEED
 from hydromae.errors import InputError
 
@@ -108,7 +108,7 @@ PARTS: dict[tuple[str, int], tuple[str, ...]] = {
 }
 """Field here and place in it -> names there."""
 
-ONLY: dict[str, tuple[object, ...]] = {
+FIXED_VALUES: dict[str, tuple[object, ...]] = {
     "zero_stage": (1,),
     "zero_optimization_stage": (1,),
     "zero_optimization.stage": (1,),
@@ -126,7 +126,7 @@ ONLY: dict[str, tuple[object, ...]] = {
 }
 """Fields that are no option here, with the values that they have here."""
 
-ELSEWHERE: dict[str, str] = {
+NO_COUNTERPART: dict[str, str] = {
     "land_threshold": "hydromae prepare --land-threshold",
     "num_catchments": "the store's catchments",
     "num_land_patches": "the store's land patches",
@@ -174,66 +174,72 @@ for _target, _names in FIELDS.items():
     for _name in _names:
         _TARGETS.setdefault(_name, []).append(_target)
 _PARTS = {name: part for part, names in PARTS.items() for name in names}
-KNOWN = {*_TARGETS, *_PARTS, *ONLY, *ELSEWHERE}
+KNOWN = {*_TARGETS, *_PARTS, *FIXED_VALUES, *NO_COUNTERPART}
 """Every name that is understood, but for those of paths."""
 
 
-def flat(fields: Fields, before: str = "") -> Fields:
+def flatten_fields(fields: Fields, before: str = "") -> Fields:
     """Fields with those of nested dictionaries beside them, by the name that is known: `outer.inner`, else `inner`."""
     found: Fields = {}
-    for given, value in fields.items():
-        name = str(given).lower()
+    for given_name, value in fields.items():
+        name = str(given_name).lower()
         if isinstance(value, Mapping) and name not in FIELDS["train.task_weights"]:
-            found |= flat(dict(value), name)
+            found |= flatten_fields(dict(value), name)
         else:
             name = name.removeprefix("fp16_") if name.removeprefix("fp16_") in KNOWN else name
             found[f"{before}.{name}" if f"{before}.{name}" in KNOWN else name] = value
     return found
 
 
-def place_of(name: str, value: object) -> str | None:
+def counterpart_note(name: str, value: object) -> str | None:
     """Where something without a counterpart is decided here, or None where the name says nothing."""
     texts = value if isinstance(value, tuple) else (value,)
-    if name in ELSEWHERE:
-        return ELSEWHERE[name]
-    if name not in KNOWN and PATHS.fullmatch(name) and all(isinstance(text, str | Unread | None) for text in texts):
+    if name in NO_COUNTERPART:
+        return NO_COUNTERPART[name]
+    if (
+        name not in KNOWN
+        and PATHS.fullmatch(name)
+        and all(isinstance(text, str | Unevaluated | None) for text in texts)
+    ):
         return "hydromae prepare FOLDER STORE --layout seed"
     return None
 
 
-def converted(name: str, value: Any) -> dict[str, Any]:
+def convert_field(name: str, value: Any) -> dict[str, Any]:
     """The fields here that one field there sets, by `section.field`.
 
     Raises:
         InputError: Where the value has no counterpart.
     """
-    if isinstance(value, Unread):
+    if isinstance(value, Unevaluated):
         raise InputError(f"{name} = {value.text} (line {value.line}): is no plain value; write it out")
-    if name in ONLY:
-        given = value.lower() if isinstance(value, str) else value
-        if isinstance(given, bool) or given not in ONLY[name]:
-            raise InputError(f"{name} = {value!r}: hydromae has {ONLY[name][0]!r} alone; change or leave it out")
+    if name in FIXED_VALUES:
+        given_name = value.lower() if isinstance(value, str) else value
+        if isinstance(given_name, bool) or given_name not in FIXED_VALUES[name]:
+            raise InputError(
+                f"{name} = {value!r}: hydromae has {FIXED_VALUES[name][0]!r} alone; change or leave it out"
+            )
         return {}
-    if isinstance(value, bool) and not _takes_switch(name):
+    if isinstance(value, bool) and not _is_boolean_field(name):
         raise InputError(f"{name} = {value}: is no number or text; give one")
     if name in _PARTS:
-        target, place = _PARTS[name]
-        return {f"{target}/{place}": value}
-    return {target: _VALUES.get(target, _as_it_is)(name, value) for target in _TARGETS[name]}
+        target, index = _PARTS[name]
+        return {f"{target}/{index}": value}
+    return {target: _VALUES.get(target, _unchanged)(name, value) for target in _TARGETS[name]}
 
 
-def _takes_switch(name: str) -> bool:
+def _is_boolean_field(name: str) -> bool:
     """Whether every field that a name sets is True or False here, or made of that."""
-    made = ("masks.kind", "train.tracker", "train.precision")
+    composed = ("masks.kind", "train.tracker", "train.precision")
     sections = {target: target.partition(".") for target in _TARGETS.get(name, ())}
     return bool(sections) and all(
-        target in made or isinstance(vars(vars(SEED)[section])[own], bool)
-        for target, (section, _, own) in sections.items()
-        if own
+        target in composed or isinstance(vars(vars(SEED)[section])[field_name], bool)
+        for target, (section, _, field_name) in sections.items()
+        if field_name
     )
 
 
-def _as_it_is(name: str, value: Any) -> Any:
+def _unchanged(name: str, value: Any) -> Any:
     return value
 
 
@@ -269,13 +275,13 @@ def _weights(name: str, value: Any) -> Any:
     if not isinstance(value, Mapping):
         raise InputError(f"{name} = {value!r}: is no dictionary; give one of losses and their weights")
     weights = {}
-    for given, weight in value.items():
-        task = TASKS.get(str(given).lower().removesuffix("_loss"))
+    for given_name, weight in value.items():
+        task = TASKS.get(str(given_name).lower().removesuffix("_loss"))
         if task is None:
             known = ", ".join(f"{one}_loss" for one in ("precip", "soil", "temp", "evap", "riverflow"))
-            raise InputError(f"{name}['{given}']: no such loss; name {known}")
-        if isinstance(weight, Unread):
-            raise InputError(f"{name}['{given}'] = {weight.text}: is no plain value; write it out")
+            raise InputError(f"{name}['{given_name}']: no such loss; name {known}")
+        if isinstance(weight, Unevaluated):
+            raise InputError(f"{name}['{given_name}'] = {weight.text}: is no plain value; write it out")
         weights[task] = weight
     return weights
 

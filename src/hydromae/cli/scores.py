@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say
+from hydromae.cli.common import Echo, Result
 from hydromae.config import Precision
 from hydromae.errors import InputError
 from hydromae.evaluate import QuestionName
 from hydromae.io.folders import EVALUATION
-from hydromae.io.outputs import PAGES, Output, folder_of, replaced_file
-from hydromae.progress import telling
+from hydromae.io.outputs import PAGES, Output, output_folder, replaceable_file
+from hydromae.progress import progress_callback
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
 Protocol = Literal["gb"]
-ALL = ("2011-01-01", "2014-09-30")
+DEFAULT_PERIOD = ("2011-01-01", "2014-09-30")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Evaluate:
     """First and last day that is scored; 2011-01-01 2014-09-30 unless the protocol says other."""
     questions: tuple[QuestionName, ...] = get_args(QuestionName)
     """Which questions."""
-    every: int | None = None
+    issue_interval: int | None = None
     """Days between two issues of a forecast; 30 unless the protocol says other."""
     baselines: bool = True
     """Score the baselines too; --no-baselines leaves them out."""
@@ -61,72 +61,75 @@ class Evaluate:
 
     def outputs(self) -> Mapping[str, Output]:
         """What is written."""
-        return {"out": folder_of(self.out, EVALUATION)}
+        return {"out": output_folder(self.out, EVALUATION)}
 
-    def run(self, say: Say) -> Result:
+    def run(self, echo: Echo) -> Result:
         """Ask every question, score every answer, show the medians."""
         from hydromae.evaluate import pretrained_lstm, protocol
         from hydromae.evaluate.benchmark import run_protocol
-        from hydromae.evaluate.score import FEW, summary
+        from hydromae.evaluate.score import FEW_NOTE, summary
         from hydromae.inference.predictor import load
-        from hydromae.io.options import reading_with
-        from hydromae.io.value_ranges import processing_of
+        from hydromae.io.options import use_reading_options
+        from hydromae.io.value_ranges import processing_notes
 
         gb = self.protocol == "gb"
-        name, every = self.model or (Path("gb-rivers") if gb else None), self.every or (10 if gb else 30)
-        period = self.period or (protocol.PERIODS["report"] if gb else ALL)
+        name, issue_interval = (
+            self.model or (Path("gb-rivers") if gb else None),
+            self.issue_interval or (10 if gb else 30),
+        )
+        period = self.period or (protocol.PERIODS["test"] if gb else DEFAULT_PERIOD)
         model = None if name is None else load(name, self.device, self.precision)
         settings = self._settings() | ({} if model is None else {"precision": model.precision_used})
-        with reading_with(self.negative_flow):
+        with use_reading_options(self.negative_flow):
             record = _record(self.store)
-        for line in processing_of(record, self.store):
-            say(line)
-        more = (
-            pretrained_lstm.methods_of(record, pretrained_lstm.SHIPPED, self.questions)
+        for line in processing_notes(record, self.store):
+            echo(line)
+        extra_methods = (
+            pretrained_lstm.load_methods(record, pretrained_lstm.NETWORKS, self.questions)
             if gb and self.baselines
             else None
         )
-        more_data = {"LSTMs": load(pretrained_lstm.TRAINED_AS, "cpu").config.data} if more else None
+        extra_data = {"LSTMs": load(pretrained_lstm.TRAINING_MODEL, "cpu").config.data} if extra_methods else None
         evaluation = run_protocol(
             model,
             record,
             period,
             self.questions,
-            every,
+            issue_interval,
             self.baselines,
             settings,
-            more,
-            telling("questions"),
-            more_data,
+            extra_methods,
+            progress_callback("questions"),
+            extra_data,
         )
         evaluation.save(self.out)
-        found = summary(evaluation)
-        say(scores_table(found))
-        say(events_table(found))
-        if any(row["few"] for row in found.to_dict("records")):
-            say(FEW)
-        seen = evaluation.settings.get("seen_in_training", [])
-        for line in seen:
-            say(line)
-        say(f"{self.out}: scores of every catchment; hydromae report {self.out} makes a page of them")
-        rows = json.loads(str(found.reset_index().to_json(orient="records")))  # NaN, which JSON lacks, becomes null
-        return {"path": str(self.out), "scores": rows, "seen_in_training": seen}
+        scores = summary(evaluation)
+        echo(scores_table(scores))
+        echo(events_table(scores))
+        if any(row["few"] for row in scores.to_dict("records")):
+            echo(FEW_NOTE)
+        overlap = evaluation.settings.get("seen_in_training", [])
+        for line in overlap:
+            echo(line)
+        echo(f"{self.out}: scores of every catchment; hydromae report {self.out} makes a page of them")
+        rows = json.loads(str(scores.reset_index().to_json(orient="records")))  # NaN, which JSON lacks, becomes null
+        return {"path": str(self.out), "scores": rows, "seen_in_training": overlap}
 
     def _settings(self) -> dict[str, object]:
         """The command, as it was typed."""
-        asked = () if self.questions == get_args(QuestionName) else self.questions
-        given = {
+        questions_given = () if self.questions == get_args(QuestionName) else self.questions
+        options_given = {
             "out": (self.out,),
             "protocol": (self.protocol,) if self.protocol else (),
             "model": (self.model,) if self.model else (),
             "period": self.period or (),
-            "questions": asked,
-            "every": (self.every,) if self.every else (),
+            "questions": questions_given,
+            "issue-interval": (self.issue_interval,) if self.issue_interval else (),
             "precision": (self.precision,) if self.precision != "auto" else (),
             "negative-flow": (self.negative_flow,) if self.negative_flow != "refuse" else (),
         }
         words = ["hydromae", "evaluate", self.store]
-        for option, values in given.items():
+        for option, values in options_given.items():
             words += [f"--{option}", *values] if values else []
         return {"command": shlex.join(map(str, words if self.baselines else [*words, "--no-baselines"]))}
 
@@ -138,8 +141,8 @@ def _record(source: Path) -> xr.Dataset:
 
     if source.suffix == ".zarr" or not source.exists():
         return load_store(source)
-    with tempfile.TemporaryDirectory() as aside:
-        return load_store(prepare(source, f"{aside}/record.zarr", "catchments"))
+    with tempfile.TemporaryDirectory() as temporary:
+        return load_store(prepare(source, f"{temporary}/record.zarr", "catchments"))
 
 
 def _by_question() -> Table:
@@ -150,12 +153,12 @@ def _by_question() -> Table:
     return table
 
 
-def scores_table(found: pd.DataFrame) -> Table:
+def scores_table(scores: pd.DataFrame) -> Table:
     """Medians over catchments, a row for each question and method, `*` where they are from few; `--json` has more columns."""
     table = _by_question()
     for head in ("NSE", "p10", "CRPS", "50 %", "90 %", "rivers", "days"):
         table.add_column(head, justify="right", no_wrap=True)
-    for row in found.reset_index().to_dict("records"):
+    for row in scores.reset_index().to_dict("records"):
         numbers = [row[name] for name in ("nse_median", "nse_p10", "crps")]
         shares = [row[name] for name in ("coverage50", "coverage90")]
         cells = ["" if n != n else f"{n:.3f}" for n in numbers] + ["" if n != n else f"{n:.0%}" for n in shares]
@@ -164,18 +167,18 @@ def scores_table(found: pd.DataFrame) -> Table:
     return table
 
 
-def events_table(found: pd.DataFrame) -> Table:
+def events_table(scores: pd.DataFrame) -> Table:
     """Floods and droughts of all rivers together, for each question that met any: how many, CSI, and Brier score."""
     table = _by_question()
     for kind in ("flood", "drought"):
         for head in (f"{kind}s", "CSI", "Brier"):
             table.add_column(head, justify="right", no_wrap=True)
     names = [(f"{kind}_events", f"{kind}_csi", f"{kind}_brier") for kind in ("flood", "drought")]
-    for row in found.reset_index().to_dict("records"):
+    for row in scores.reset_index().to_dict("records"):
         cells = []
         for events, csi, brier in names:
-            met = row[events] > 0
-            cells += [f"{row[events]:.0f}", f"{row[csi]:.3f}", f"{row[brier]:.5f}"] if met else ["", "", ""]
+            has_events = row[events] > 0
+            cells += [f"{row[events]:.0f}", f"{row[csi]:.3f}", f"{row[brier]:.5f}"] if has_events else ["", "", ""]
         if any(cells):
             table.add_row(row["question"], row["method"], *cells)
     return table
@@ -200,16 +203,16 @@ class Report:
 
     def outputs(self) -> Mapping[str, Output]:
         """What is written."""
-        return {"out": replaced_file(self.out, PAGES)}
+        return {"out": replaceable_file(self.out, PAGES)}
 
-    def run(self, say: Say) -> Result:
+    def run(self, echo: Echo) -> Result:
         """Write the page."""
         from hydromae.evaluate.score import Evaluation
         from hydromae.report.page import write_report
 
         card = {} if self.card is None else read_card(self.card)
         page = write_report(Evaluation.load(self.evaluation), self.journal, self.out, title=self.title, model_card=card)
-        say(f"{page}: open it in a browser")
+        echo(f"{page}: open it in a browser")
         return {"path": str(page)}
 
 

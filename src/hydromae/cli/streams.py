@@ -16,27 +16,27 @@ class Screen(Console):
 
     def on_broken_pipe(self) -> None:
         """Called by rich in place of the error."""
-        silence(self.file)
+        redirect_to_null(self.file)
 
 
-def show(console: Console, *shown: Any, **how: Any) -> None:
+def show(console: Console, *renderables: Any, **options: Any) -> None:
     """As the console's `print`.
 
     Raises:
         InputError: The stream cannot be written, such as a file on a full disk.
     """
     try:
-        console.print(*shown, **how)
+        console.print(*renderables, **options)
     except BrokenPipeError:
-        silence(console.file)
+        redirect_to_null(console.file)
     except OSError as error:
-        silence(console.file)
+        redirect_to_null(console.file)
         raise InputError(
             f"standard output: cannot be written ({error.strerror or error}); send it to another place"
         ) from error
 
 
-def open_closed() -> None:
+def reopen_closed_streams() -> None:
     """Open the streams that were closed when Python started, so that no file of the user's takes their numbers."""
     for number in range(3):
         try:
@@ -48,21 +48,21 @@ def open_closed() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
-def settle() -> None:
+def flush_streams() -> None:
     """Write what Python still holds of the streams; where that fails, it must not fail again when Python ends."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except (OSError, ValueError):
-            silence(stream)
+            redirect_to_null(stream)
 
 
-def silence(stream: Any) -> None:
+def redirect_to_null(stream: Any) -> None:
     """Send what comes yet to nowhere."""
     try:
         number = stream.fileno()
     except (OSError, ValueError):  # no file of the system, or closed
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, number)
-    os.close(nowhere)
+    null_device = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null_device, number)
+    os.close(null_device)

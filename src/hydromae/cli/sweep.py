@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say, set_threads
-from hydromae.cli.configuration import Preset, chosen, settled
+from hydromae.cli.common import Echo, Result, set_threads
+from hydromae.cli.configuration import Preset, base_settings, resolve_config
 from hydromae.config import Config
 from hydromae.errors import InputError
 from hydromae.io.folders import SWEEP
-from hydromae.io.outputs import Output, folder_of
-from hydromae.train.search import Search
+from hydromae.io.outputs import Output, output_folder
+from hydromae.train.search import SearchSettings
 
 if TYPE_CHECKING:
     from hydromae.train.sweep import Trial
 
-SHOWN = 10
+MAX_TABLE_TRIALS = 10
 """Trials in the table that people see."""
 
 
@@ -40,22 +40,22 @@ class Sweep:
     """tiny (tests, demo), rivers (catchment datasets), base (the seed), fast (the same, attention in two directions)."""
     config: Path | None = None
     """A file that gives `config`; takes the place of --preset."""
-    search: Search = field(default_factory=Search)
+    search: SearchSettings = field(default_factory=SearchSettings)
     """What is searched, and how far: a range (heads: a list), auto, or fixed."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     threads: int | None = None
     """Threads of the CPU; all where it is not given."""
-    settings: Annotated[Config, arg(name="")] = field(default_factory=chosen)
+    settings: Annotated[Config, arg(name="")] = field(default_factory=base_settings)
     """The configuration of every trial, but for what is searched."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
         """What is written."""
-        return {"out": folder_of(self.out, SWEEP)}
+        return {"out": output_folder(self.out, SWEEP)}
 
-    def run(self, say: Say) -> Result:
+    def run(self, echo: Echo) -> Result:
         """Train, compare, draw."""
         from hydromae.report.sweep import draw_sweep
         from hydromae.store.scaling_cache import scaling_for
@@ -63,26 +63,26 @@ class Sweep:
         from hydromae.train.sweep import BEST, best_of, sweep
 
         set_threads(self.threads)
-        base, dataset = settled(self.settings), open_store(self.store)
+        base, dataset = resolve_config(self.settings), open_store(self.store)
         trials = sweep(
             base,
             self.search,
             dataset,
-            scaling_for(dataset, base, self.out, say),
+            scaling_for(dataset, base, self.out, echo),
             self.out,
             trials=self.trials,
             grid=grid_of(dataset) if "grid" in dataset.attrs else None,
             device=self.device,
-            watch=lambda trial: say(said(trial, self.trials)),
+            progress=lambda trial: echo(trial_line(trial, self.trials)),
         )
         best = best_of(trials)
         if best is None:
-            reason = trials[0].why if trials else "none was asked for"
+            reason = trials[0].failure if trials else "none was asked for"
             raise InputError(f"{self.out}: no trial has a score ({reason}); mend that, and give more --trials")
         picture = draw_sweep(trials, self.out / "sweep.png")
-        say(trials_table(trials))
-        say(f"{picture}: scores against what was drawn")
-        say(f"{self.out / BEST}: the best configuration; hydromae pretrain {self.store} --config {self.out / BEST}")
+        echo(trials_table(trials))
+        echo(f"{picture}: scores against what was drawn")
+        echo(f"{self.out / BEST}: the best configuration; hydromae pretrain {self.store} --config {self.out / BEST}")
         return {
             "path": str(self.out),
             "best": asdict(best),
@@ -92,9 +92,9 @@ class Sweep:
         }
 
 
-def said(trial: Trial, trials: int) -> str:
+def trial_line(trial: Trial, trials: int) -> str:
     """One line on a trial."""
-    result = f"failed: {trial.why}" if trial.score is None else f"score {trial.score:.4f}"
+    result = f"failed: {trial.failure}" if trial.score is None else f"score {trial.score:.4f}"
     return f"trial {trial.number + 1} of {trials}: {result}, {trial.seconds:.0f} s"
 
 
@@ -102,7 +102,9 @@ def trials_table(trials: Sequence[Trial]) -> Table:
     """The best trials, one a row, the best first."""
     names = sorted({name for trial in trials for name in trial.values})
     table = Table("trial", "score", *names, box=None, header_style="bold", pad_edge=False)
-    for trial in sorted((t for t in trials if t.score is not None), key=lambda t: float(t.score or 0.0))[:SHOWN]:
+    for trial in sorted((t for t in trials if t.score is not None), key=lambda t: float(t.score or 0.0))[
+        :MAX_TABLE_TRIALS
+    ]:
         drawn = [f"{trial.values[name]:.3g}" if name in trial.values else "" for name in names]
         table.add_row(f"{trial.number:04d}", f"{trial.score:.4f}", *drawn)
     return table

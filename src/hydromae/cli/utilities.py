@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Result, Say
+from hydromae.cli.common import Echo, Result
 from hydromae.errors import InputError
-from hydromae.io.outputs import PICTURES, Output, new_place, replaced_file
+from hydromae.io.outputs import PICTURES, Output, new_output, replaceable_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,15 +38,17 @@ class Merge:
 
     def outputs(self) -> Mapping[str, Output]:
         """What is written."""
-        return {"out": new_place(self.out)}
+        return {"out": new_output(self.out)}
 
-    def run(self, say: Say) -> Result:
+    def run(self, echo: Echo) -> Result:
         """Write the merged file."""
         from hydromae.preprocess.merge import merge
 
-        found = merge(self.folder, self.out, (self.first, self.last), self.allow_missing)
-        say(f"{self.out}: {found['days']} days of {found['variable']}, {len(found['missing_days'])} of them missing")
-        return found
+        results = merge(self.folder, self.out, (self.first, self.last), self.allow_missing)
+        echo(
+            f"{self.out}: {results['days']} days of {results['variable']}, {len(results['missing_days'])} of them missing"
+        )
+        return results
 
 
 @dataclass(frozen=True)
@@ -73,27 +75,27 @@ class Patches:
         for file, suffix in ((self.out, ".json"), (self.picture, ".png")):
             if file is not None and (file.suffix != suffix or not file.parent.is_dir()):
                 raise InputError(f"{file}: name a {suffix} file in a folder that is there")
-        table = {} if self.out is None else {"out": new_place(self.out)}
-        return table if self.picture is None else {**table, "picture": replaced_file(self.picture, PICTURES)}
+        table = {} if self.out is None else {"out": new_output(self.out)}
+        return table if self.picture is None else {**table, "picture": replaceable_file(self.picture, PICTURES)}
 
-    def run(self, say: Say) -> Result:
+    def run(self, echo: Echo) -> Result:
         """Find the patches and the groups."""
         from hydromae.preprocess.patches import spatial_patches
-        from hydromae.store.zarr_store import building
+        from hydromae.store.zarr_store import atomic_output
 
-        found = spatial_patches(self.source, self.attributes, self.land_threshold, self.group_size, self.picture)
-        valid, every = len(found["land_patches"]), found["patches"]
-        say(f"{valid} land patches of {every} ({found['patch_rows']} x {found['patch_columns']})")
-        if "groups" in found:
-            groups, last = len(found["groups"]), found["padding"]
-            say(f"{found['catchments']} catchments in {groups} groups of {self.group_size}, {last} slots empty")
+        results = spatial_patches(self.source, self.attributes, self.land_threshold, self.group_size, self.picture)
+        valid, patch_count = len(results["land_patches"]), results["patches"]
+        echo(f"{valid} land patches of {patch_count} ({results['patch_rows']} x {results['patch_columns']})")
+        if "groups" in results:
+            groups, last = len(results["groups"]), results["padding"]
+            echo(f"{results['catchments']} catchments in {groups} groups of {self.group_size}, {last} slots empty")
         if self.out is not None:
-            with building(self.out) as aside:
-                Path(aside).write_text(json.dumps(found), encoding="utf-8")
+            with atomic_output(self.out) as temporary:
+                Path(temporary).write_text(json.dumps(results), encoding="utf-8")
         for file in (self.out, self.picture):
             if file is not None:
-                say(f"{file}: written")
-        return found
+                echo(f"{file}: written")
+        return results
 
 
 @dataclass(frozen=True)
@@ -118,29 +120,29 @@ class Missing:
 
     def outputs(self) -> Mapping[str, Output]:
         """What is written."""
-        return {} if self.fill is None else {"fill": new_place(self.fill)}
+        return {} if self.fill is None else {"fill": new_output(self.fill)}
 
-    def run(self, say: Say) -> Result:
+    def run(self, echo: Echo) -> Result:
         """Walk over the values and tell."""
         from hydromae.preprocess.fill import fill
-        from hydromae.preprocess.missing import Missing, longest_runs
-        from hydromae.preprocess.missing_sources import held_in
+        from hydromae.preprocess.missing import MissingSummary, longest_runs
+        from hydromae.preprocess.missing_sources import list_variables
 
         if self.longest is not None and self.longest < 1:
             raise InputError(f"--longest {self.longest}: below 1; say how many runs to list")
-        found = [Missing.of(held) for held in held_in(self.source, self.variable)]
-        reports = [one.report() for one in found]
-        say(missing_table(reports))
+        results = [MissingSummary.of(variable_source) for variable_source in list_variables(self.source, self.variable)]
+        reports = [one.report() for one in results]
+        echo(missing_table(reports))
         result: dict[str, Any] = {"path": str(self.source), "variables": reports}
         if self.locate:
-            runs = longest_runs(found, self.longest)
-            say(runs_table(runs))
+            runs = longest_runs(results, self.longest)
+            echo(runs_table(runs))
             result["runs"] = json.loads(str(runs.to_json(orient="records")))
         if self.fill is not None:
             series = tuple(one["variable"] for one in reports if one["kind"] == "series")
             result["fill"] = fill(self.source, self.fill, self.longest_fill, series)
             filled = ", ".join(f"{count} of {name}" for name, count in result["fill"]["filled"].items())
-            say(f"{self.fill}: values filled: {filled}")
+            echo(f"{self.fill}: values filled: {filled}")
         return result
 
 

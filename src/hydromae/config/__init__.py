@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydromae.config.bounds import check_numbers
-from hydromae.config.effects import without_idle
+from hydromae.config.effects import reset_idle
 from hydromae.config.schema import (
     DataConfig,
     MaskConfig,
@@ -48,7 +48,7 @@ class Config(Sections):
 
     Raises:
         InputError: If a number lies outside its bounds, or fields contradict each other. A field that has no effect is
-            refused where training starts (`effects.refuse_idle`).
+            refused where training starts (`effects.refuse_idle_fields`).
     """
 
     def __post_init__(self) -> None:
@@ -88,4 +88,4 @@ class Config(Sections):
             sections["train"] = train | {"task_weights": tuple(merged.items())}
         parts = {name: dataclasses.replace(getattr(self, name), **fields) for name, fields in sections.items()}
         named = {f"{section}.{name}" for section, fields in sections.items() for name in fields}
-        return Config(**vars(without_idle(Sections(**vars(self) | parts), named)))
+        return Config(**vars(reset_idle(Sections(**vars(self) | parts), named)))

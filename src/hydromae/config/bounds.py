@@ -14,14 +14,14 @@ WEIGHT = (0.0, 1e6)
 BOUNDS: dict[str, tuple[float, float]] = {
     "data.sequence_length": (1, 100_000),
     "data.stride": (1, 100_000),
-    "data.sites": (1, 1_000_000),
+    "data.catchments_per_window": (1, 1_000_000),
     "data.vector_patch_size": (1, 1024),
     "data.warm_up_days": (0, 100_000),
-    "data.trait_dropout": RATIO,
+    "data.attribute_dropout": RATIO,
     "data.position_jitter": (0, 10_000),
     "data.variable_dropout": RATIO,
-    "data.look_back_days": (0, 100_000),
-    "data.longest_gap": (0, 100_000),
+    "data.antecedent_days": (0, 100_000),
+    "data.max_flow_gap": (0, 100_000),
     "model.d_model": (1, 16_384),
     "model.heads": (1, 1024),
     "model.map_layers": (0, 256),
@@ -31,9 +31,9 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "model.dropout": (0, 0.99),
     "model.neighbours": (1, 1_000_000),
     "model.recurrent_width": (1, 16_384),
-    "model.runoff": (0, 16_384),
-    "model.ahead": (0, 16_384),
-    "model.runoff_dropout": (0, 0.99),
+    "model.lstm_width": (0, 16_384),
+    "model.lstm_ar_width": (0, 16_384),
+    "model.lstm_dropout": (0, 0.99),
     "model.decoder_dim": (1, 16_384),
     "model.decoder_layers": (0, 256),
     "model.prediction_ratio": (0.001, 1),
@@ -42,7 +42,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "model.components": (1, 1024),
     "masks.map_ratio": RATIO,
     "masks.series_ratio": RATIO,
-    "masks.span_days": (1, 100_000),
+    "masks.gap_days": (1, 100_000),
     "masks.lead_days": (1, 100_000),
     "masks.mixture": WEIGHT,
     "optimizer.lr": (0, 1e3),
@@ -61,7 +61,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "train.epochs": (1e-6, 1e6),
     "train.warmup_epochs": (0, 1e6),
     "train.steps_per_epoch": (1, MANY),
-    "train.averaged_weights": (0, 0.9999999),
+    "train.ema_decay": (0, 0.9999999),
     "train.seed": (0, 2**31 - 1),
     "train.log_every": (1, MANY),
     "train.validate_every": (1e-6, 1e6),
@@ -69,8 +69,8 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "train.checkpoint_every": (1e-6, 1e6),
     "train.keep_last": (1, 1_000_000),
     "train.task_weights": WEIGHT,
-    "train.flow_share": RATIO,
-    "train.memory_weight": WEIGHT,
+    "train.flow_loss_weight": RATIO,
+    "train.lstm_loss_weight": WEIGHT,
     "train.distribution_weight": WEIGHT,
 }
 """Section and field -> least and greatest value, both allowed; of a field of several numbers each."""
@@ -83,8 +83,8 @@ def check_numbers(sections: Mapping[str, Mapping[str, object]]) -> None:
             low, high = BOUNDS.get(f"{section}.{name}", (-1.7e308, 1.7e308))
             for number in _numbers(value):
                 if not low <= number <= high:  # NaN is not
-                    told = f"{section}.{name} has the value {str(number)[:40]}"
-                    raise InputError(f"config: {told}; it lies from {low:g} to {high:g}")
+                    fault = f"{section}.{name} has the value {str(number)[:40]}"
+                    raise InputError(f"config: {fault}; it lies from {low:g} to {high:g}")
 
 
 def check_period(name: str, period: tuple[str, str]) -> None:

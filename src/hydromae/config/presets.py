@@ -13,14 +13,14 @@ RIVERS = Config(
         validation_period=("2011-01-01", "2012-09-30"),
         sequence_length=365,
         stride=61,
-        sites=24,
+        catchments_per_window=24,
         vector_patch_size=1,
         warm_up_days=60,
-        trait_dropout=0.15,
+        attribute_dropout=0.15,
         position_jitter=5.0,
         variable_dropout=0.1,
-        look_back_days=1460,
-        longest_gap=14,
+        antecedent_days=1460,
+        max_flow_gap=14,
     ),
     model=ModelConfig(
         streams=("weather+riverflow",),
@@ -34,23 +34,23 @@ RIVERS = Config(
         static_tokens=False,
         footprints=False,
         recurrent_width=48,
-        runoff=128,
-        ahead=64,
-        runoff_dropout=0.3,
-        priors=True,
+        lstm_width=128,
+        lstm_ar_width=64,
+        lstm_dropout=0.3,
+        estimators=True,
         neighbours=24,
         decoder_dim=96,
         decoder_layers=0,
     ),
     masks=MaskConfig(
         kind="mixture",
-        answered=("riverflow",),
+        target_modalities=("riverflow",),
         mixture=(
-            ("span", 0.3),
-            ("site", 0.2),
-            ("modality", 0.1),
-            ("future", 0.2),
-            ("blind", 0.1),
+            ("gap", 0.3),
+            ("ungauged", 0.2),
+            ("simulate", 0.1),
+            ("forecast", 0.2),
+            ("forecast-blind", 0.1),
             ("outage", 0.1),
         ),
     ),
@@ -60,10 +60,10 @@ RIVERS = Config(
         epochs=10,
         warmup_epochs=0.5,
         steps_per_epoch=500,
-        averaged_weights=0.998,
+        ema_decay=0.998,
         task_weights=(("weather", 0.1), ("riverflow", 1.0)),
-        catchment_variance=True,
-        flow_share=0.7,
+        nse_loss=True,
+        flow_loss_weight=0.7,
         validate_every=1,
         validation_windows=16,
         checkpoint_every=1,
@@ -72,27 +72,27 @@ RIVERS = Config(
 )
 
 TINY = RIVERS.having(
-    data={"sequence_length": 180, "stride": 45, "sites": 12, "warm_up_days": 30},
+    data={"sequence_length": 180, "stride": 45, "catchments_per_window": 12, "warm_up_days": 30},
     model={
         "d_model": 48,
         "heads": 4,
         "decoder_dim": 48,
         "neighbours": 12,
         "recurrent_width": 24,
-        "runoff": 48,
-        "ahead": 24,
-        "runoff_dropout": 0.0,
+        "lstm_width": 48,
+        "lstm_ar_width": 24,
+        "lstm_dropout": 0.0,
     },
     train={"epochs": 4, "steps_per_epoch": 100, "precision": "fp32"},
 )
 
 DEMO = TINY.having(
     data={"training_period": ("2003-01-01", "2010-12-31"), "validation_period": ("2011-01-01", "2012-12-31")},
-    train={"epochs": 8, "warmup_epochs": 0.5, "averaged_weights": 0.99, "checkpoint_every": 4, "validation_windows": 8},
+    train={"epochs": 8, "warmup_epochs": 0.5, "ema_decay": 0.99, "checkpoint_every": 4, "validation_windows": 8},
 )
 
 BASE = Config()
-FAST = BASE.having(model={"mixers": ("time", "space"), "alternate": True})
+FAST = BASE.having(model={"mixers": ("time", "space"), "alternate_mixers": True})
 
 PRESETS: dict[str, Config] = {"tiny": TINY, "base": BASE, "fast": FAST, "rivers": RIVERS}
 

@@ -8,7 +8,9 @@ from typing import Any, ClassVar, Literal
 from hydromae.variables import MODALITIES
 
 Mixer = Literal["joint", "time", "recurrent", "space"]
-MaskKind = Literal["random", "unified", "tube", "span", "outage", "future", "blind", "site", "modality", "mixture"]
+MaskKind = Literal[
+    "random", "unified", "tube", "gap", "outage", "forecast", "forecast-blind", "ungauged", "simulate", "mixture"
+]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 TrackerKind = Literal["none", "auto", "wandb", "tensorboard"]
 TASK_WEIGHTS: tuple[tuple[str, float], ...] = (
@@ -36,7 +38,7 @@ class DataConfig:
     """Days in a window."""
     stride: int = 20
     """Days between the starts of two windows."""
-    sites: int | None = None
+    catchments_per_window: int | None = None
     """Catchments in a training window, the nearest ones to a centre; None takes all."""
     vector_patch_size: int = 8
     """Catchments in one token of a series modality."""
@@ -44,7 +46,7 @@ class DataConfig:
     """Catchments that are in no training sample, neither as input nor as target."""
     warm_up_days: int = 0
     """First days of a window that are not scored."""
-    trait_dropout: float = 0.0
+    attribute_dropout: float = 0.0
     """Share of catchments that lose all traits but position and area in a sample; half as many lose single traits."""
     position_jitter: float = 0.0
     """Largest shift of a catchment's position in a sample [km]."""
@@ -52,12 +54,12 @@ class DataConfig:
     """Bring the whole record into memory at the start; False streams it, a window's days when it first asks for them."""
     variable_dropout: float = 0.0
     """Share of samples in which one variable of a shared modality is taken away."""
-    look_back_days: int = 0
-    """Days before a window whose weather is summed up for it (`model.runoff` starts from them); in half of the training
+    antecedent_days: int = 0
+    """Days before a window whose weather is summed up for it (`model.lstm_width` starts from them); in half of the training
     windows fewer, for a user's record may be short."""
-    longest_gap: int = 0
-    """Longest gap [days] in the flow that `model.ahead` is shown in training, after views of up to twice as many; 0 has
-    none."""
+    max_flow_gap: int = 0
+    """Longest gap [days] in the flow that `model.lstm_ar_width` is shown in training, after views of up to twice as
+    many; 0 has none."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class ModelConfig:
     """Attention heads of encoder and decoder."""
     mixers: tuple[Mixer, ...] = ("joint",)
     """What a block mixes: all tokens (joint), a site's days (time or recurrent), a day's sites (space)."""
-    alternate: bool = False
+    alternate_mixers: bool = False
     """Blocks take the mixers in turn, one each, instead of all of them."""
     map_layers: int = 6
     """Blocks of each map encoder."""
@@ -94,13 +96,13 @@ class ModelConfig:
     """Give a catchment's token the mean of the visible map cells above it."""
     recurrent_width: int | None = None
     """Width of each direction of a recurrent mixer; None means `d_model`."""
-    runoff: int = 0
+    lstm_width: int = 0
     """Width of a memory that makes flow of weather alone, on every day, for the rest to correct; 0 has none."""
-    ahead: int = 0
+    lstm_ar_width: int = 0
     """Width of a second one that also sees the river's own flow of earlier days; 0 has none."""
-    runoff_dropout: float = 0.0
+    lstm_dropout: float = 0.0
     """Dropout of the states of both memories."""
-    priors: bool = False
+    estimators: bool = False
     """Start answers from the river's own days and its neighbours, with learned gates."""
     neighbours: int | None = None
     """Sites that one site looks at in a space mixer, itself included; None takes all."""
@@ -126,7 +128,7 @@ class ModelConfig:
     """Gaussians in the distribution of a series value."""
 
     @property
-    def attends(self) -> bool:
+    def has_attention(self) -> bool:
         """Whether any block has attention heads."""
         return self.decoder_layers > 0 or (self.mixers != ("recurrent",) and self.blocks > 0)
 
@@ -159,12 +161,12 @@ class MaskConfig:
     """Share of the land patches of every day that `random` and `unified` hide in map modalities; `tube`: of all days."""
     series_ratio: float = 0.4
     """Share of the days of every group of catchments that they hide in series modalities; `tube`: share of the groups."""
-    answered: tuple[str, ...] = ()
+    target_modalities: tuple[str, ...] = ()
     """Modalities that question masks hide; none named means every modality."""
-    span_days: tuple[int, int] = (1, 60)
-    """Shortest and longest gap of `span` and `outage` [days], drawn log-uniformly."""
+    gap_days: tuple[int, int] = (1, 60)
+    """Shortest and longest gap of `gap` and `outage` [days], drawn log-uniformly."""
     lead_days: int = 10
-    """Half of `future` and `blind` hide at most so many days."""
+    """Half of `forecast` and `forecast-blind` hide at most so many days."""
     mixture: tuple[tuple[str, float], ...] = (("random", 1.0),)
     """Masks of `mixture`, each with its weight."""
 
@@ -173,10 +175,10 @@ class MaskConfig:
         """Names of the masks that are ever drawn."""
         return {name for name, weight in self.mixture if weight} if self.kind == "mixture" else {self.kind}
 
-    def asked(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
+    def hideable(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
         """Those of some modalities that a mask ever hides: the answered ones, or all where any mask hides all."""
-        single = self.answered and self.drawn <= {"span", "future", "site", "modality"}
-        return tuple(name for name in modalities if not single or name in self.answered)
+        single = self.target_modalities and self.drawn <= {"gap", "forecast", "ungauged", "simulate"}
+        return tuple(name for name in modalities if not single or name in self.target_modalities)
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,7 @@ class TrainConfig:
     """Overflows that it takes to halve the loss scale."""
     min_loss_scale: float = 1.0
     """Smallest loss scale."""
-    averaged_weights: float = 0.0
+    ema_decay: float = 0.0
     """Decay of an exponential average of the weights, which the run then answers with; 0 keeps none."""
     seed: int = 0
     """Seed of weights, windows and masks."""
@@ -250,12 +252,12 @@ class TrainConfig:
     """Checkpoints kept."""
     task_weights: tuple[tuple[str, float], ...] = TASK_WEIGHTS
     """Weight of each modality's loss; a modality that is not named keeps its weight."""
-    catchment_variance: bool = False
+    nse_loss: bool = False
     """Divide squared errors by each catchment's own variance over the training days (loss only, never an input)."""
-    flow_share: float = 0.0
+    flow_loss_weight: float = 0.0
     """Share of river flow's squared error that is of flow itself [mm/day], over each river's variance of it; the rest is of
     its scaled root. What is scored is flow, what learns steadily is the root."""
-    memory_weight: float = 1.0
+    lstm_loss_weight: float = 1.0
     """Weight of the squared error of each of the model's memories, on every observed day, beside that of the answers."""
     distribution_weight: float = 0.1
     """Weight of the log-likelihood beside the squared error of the mean."""

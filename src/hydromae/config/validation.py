@@ -24,23 +24,25 @@ def check(config: Sections) -> None:
     data, model, masks = config.data, config.model, config.masks
     _check_fields(data, model, masks)
     _check_training(config)
-    named = model.modalities
-    for name in (*named, *masks.answered):
+    modalities = model.modalities
+    for name in (*modalities, *masks.target_modalities):
         if name not in MODALITIES:
             raise InputError(
                 f"config: modality '{name}' is not in the table ({', '.join(MODALITIES)}); name one of them"
             )
-    for name in masks.answered:
-        if name not in named:
-            raise InputError(f"config: masks.answered names '{name}', which model.streams lacks; add it there")
+    for name in masks.target_modalities:
+        if name not in modalities:
+            raise InputError(f"config: masks.target_modalities names '{name}', which model.streams lacks; add it there")
     parts = sorted(set(get_args(MaskKind)) - {"mixture"})
     for name, weight in masks.mixture:
         if name not in parts or weight < 0:
             raise InputError(f"config: masks.mixture holds {name} {weight:g}; use {', '.join(parts)}, weights from 0")
     if not sum(weight for _, weight in masks.mixture):
         raise InputError("config: masks.mixture has no weight above 0; give at least one mask a weight")
-    if data.sequence_length < 2 and masks.drawn & {"future", "blind"}:
-        raise InputError("config: data.sequence_length 1 has no day after an issue day; masks future and blind need 2")
+    if data.sequence_length < 2 and masks.drawn & {"forecast", "forecast-blind"}:
+        raise InputError(
+            "config: data.sequence_length 1 has no day after an issue day; masks forecast and forecast-blind need 2"
+        )
     if "joint" in model.mixers and model.mixers != ("joint",):
         raise InputError(
             "config: model.mixers 'joint' mixes everything; it stands alone, or use time/recurrent and space"
@@ -49,37 +51,45 @@ def check(config: Sections) -> None:
         raise InputError(
             "config: model.decoder_layers 0 reads answers from hidden tokens, which 'joint' drops; use 1 or more"
         )
-    for name, on in (("priors", model.priors), ("runoff", model.runoff)):
+    for name, on in (("estimators", model.estimators), ("lstm_width", model.lstm_width)):
         if on and (data.vector_patch_size != 1 or "weather+riverflow" not in model.streams):
             raise InputError(f"config: model.{name} needs data.vector_patch_size 1 and the stream weather+riverflow")
-    if model.runoff and not model.priors:
-        raise InputError("config: what model.runoff says is read by model.priors; turn them on, or leave runoff out")
-    if model.ahead and not model.runoff:
-        raise InputError("config: model.ahead corrects model.runoff; give that a width, or leave ahead out")
-    if data.longest_gap and not model.ahead:
+    if model.lstm_width and not model.estimators:
         raise InputError(
-            "config: data.longest_gap is of the flow that model.ahead is shown; give it a width, or gaps of 0"
+            "config: predictions of the LSTMs (model.lstm_width) are read by model.estimators; turn them on, "
+            "or set model.lstm_width 0"
         )
-    if data.look_back_days and not model.runoff:
-        raise InputError("config: data.look_back_days are read by model.runoff; give it a width, or look back 0")
-    kinds = {MODALITIES[name].kind for name in named}
-    if data.sites is not None and kinds != {"series"}:
+    if model.lstm_ar_width and not model.lstm_width:
         raise InputError(
-            "config: data.sites picks catchments for a window; with maps every site is read, leave it None"
+            "config: model.lstm_ar_width corrects model.lstm_width; give that a width, or set model.lstm_ar_width 0"
+        )
+    if data.max_flow_gap and not model.lstm_ar_width:
+        raise InputError(
+            "config: data.max_flow_gap applies to the flow inputs of model.lstm_ar_width; give that a width, "
+            "or set data.max_flow_gap 0"
+        )
+    if data.antecedent_days and not model.lstm_width:
+        raise InputError(
+            "config: data.antecedent_days are read by model.lstm_width; give that a width, or set data.antecedent_days 0"
+        )
+    kinds = {MODALITIES[name].kind for name in modalities}
+    if data.catchments_per_window is not None and kinds != {"series"}:
+        raise InputError(
+            "config: data.catchments_per_window picks catchments for a window; with maps every site is read, leave it None"
         )
     depths = {"map": model.map_layers, "series": model.series_layers}
     layers = model.use_input + max((depths[kind] for kind in kinds), default=0) + model.fusion_layers
     for layer in model.use_fm_layers or ():
         if not 0 <= layer < layers:
             raise InputError(f"config: model.use_fm_layers names {layer}, but there are layers 0 to {layers - 1}")
-    if model.attends and (model.d_model % model.heads or model.decoder_dim % model.heads):
+    if model.has_attention and (model.d_model % model.heads or model.decoder_dim % model.heads):
         raise InputError(f"config: model.d_model and decoder_dim must be multiples of heads ({model.heads})")
     if model.contrastive_weight and (not model.fusion_layers or len(model.streams) < 2):
         raise InputError(
             "config: model.contrastive_weight compares streams in fusion; give it two streams and fusion_layers, or weight 0"
         )
-    reading = model.decoder_layers if "joint" in model.mixers else model.decoder_layers // 2
-    if model.static_tokens and not model.fusion_layers and not reading:
+    layers_reading_statics = model.decoder_layers if "joint" in model.mixers else model.decoder_layers // 2
+    if model.static_tokens and not model.fusion_layers and not layers_reading_statics:
         raise InputError(
             "config: model.static_tokens are read in fusion and in decoders; give fusion_layers, or turn off"
         )
@@ -100,8 +110,8 @@ def _check_fields(data: DataConfig, model: ModelConfig, masks: MaskConfig) -> No
             f"config: masks.series_ratio {masks.series_ratio:g} of data.sequence_length {data.sequence_length} hides no day; "
             "give a larger ratio or longer windows"
         )
-    if masks.span_days[0] > masks.span_days[1]:
-        raise InputError(f"config: masks.span_days {masks.span_days} runs backwards; give the shortest gap first")
+    if masks.gap_days[0] > masks.gap_days[1]:
+        raise InputError(f"config: masks.gap_days {masks.gap_days} runs backwards; give the shortest gap first")
     if not model.modalities or len(set(model.modalities)) < len(model.modalities) or not model.mixers:
         raise InputError("config: model.streams and model.mixers name at least one each, and no modality twice")
 
@@ -136,10 +146,10 @@ def _check_weights(train: TrainConfig) -> None:
     for name in names:
         if name in MODALITIES and names.count(name) > 1:
             raise InputError(f"config: train.task_weights names '{name}' twice; give one weight")
-    wrong = [name for name in names if name not in MODALITIES]
-    meant = [f"{name} is {SPECIFIED_WEIGHTS[name]}" for name in wrong if name in SPECIFIED_WEIGHTS]
-    if wrong:
+    unknown = [name for name in names if name not in MODALITIES]
+    meant = [f"{name} is {SPECIFIED_WEIGHTS[name]}" for name in unknown if name in SPECIFIED_WEIGHTS]
+    if unknown:
         raise InputError(
-            f"config: train.task_weights names '{wrong[0]}'; use {', '.join(MODALITIES)}"
+            f"config: train.task_weights names '{unknown[0]}'; use {', '.join(MODALITIES)}"
             + (f" ({', '.join(meant)})" if meant else "")
         )

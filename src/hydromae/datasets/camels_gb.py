@@ -13,9 +13,9 @@ import xarray as xr
 from hydromae.datasets.derived import TRAINING_PERIOD, oudin_evaporation
 from hydromae.errors import InputError
 from hydromae.io import units
-from hydromae.io.conventions import canonical, describe, open_file, site_names
+from hydromae.io.conventions import open_netcdf, set_cf_attributes, site_names, to_canonical
 from hydromae.io.credits import OGL
-from hydromae.io.quantities import quantity
+from hydromae.io.quantities import to_canonical_units
 
 SERIES = ("precipitation", "temperature", "riverflow")
 SOURCE = f"CAMELS-GB: Coxon et al. 2020, doi:10.5285/8344e4f3-d2ea-44f5-8afa-86d2987543a9, {OGL}"
@@ -37,10 +37,10 @@ def read(path: str | Path, training_period: tuple[str, str] = TRAINING_PERIOD) -
     Raises:
         InputError: Another file, other units or other dimensions.
     """
-    raw = open_file(path)
-    lacking = [name for name in (*SERIES, CLIMATOLOGY) if name not in raw.data_vars]
-    if lacking:
-        raise InputError(f"{path}: no variable {', '.join(lacking)}; this is not the CAMELS-GB daily arrangement")
+    raw = open_netcdf(path)
+    missing_names = [name for name in (*SERIES, CLIMATOLOGY) if name not in raw.data_vars]
+    if missing_names:
+        raise InputError(f"{path}: no variable {', '.join(missing_names)}; this is not the CAMELS-GB daily arrangement")
     if set(raw[CLIMATOLOGY].dims) != {"day_of_year", "catchment"}:
         raise InputError(
             f"{path}: {CLIMATOLOGY} has dimensions {raw[CLIMATOLOGY].dims}; needs (day_of_year, catchment)"
@@ -48,16 +48,16 @@ def read(path: str | Path, training_period: tuple[str, str] = TRAINING_PERIOD) -
     for name in (*SERIES, CLIMATOLOGY):
         if raw[name].dtype.kind not in "iuf":
             raise InputError(f"{path}: {name} is of type {raw[name].dtype}; it needs numbers")
-    record = xr.Dataset({name: quantity(raw[name], name, str(path)) for name in SERIES})
+    record = xr.Dataset({name: to_canonical_units(raw[name], name, str(path)) for name in SERIES})
     for name in SERIES:
         record[name].attrs["long_name"] = raw[name].attrs.get("long_name", name)
     if "catchment" not in raw.indexes:
         raise InputError(f"{path}: the dimension catchment has no names; this is not the CAMELS-GB daily arrangement")
     record = record.assign_coords(catchment=("catchment", site_names(raw["catchment"].values, str(path))))
     record["catchment"].attrs["long_name"] = "NRFA station number"
-    record = canonical(record, str(path))
+    record = to_canonical(record, str(path))
     climatology = units.convert(
         raw[CLIMATOLOGY], "potential_evaporation", raw[CLIMATOLOGY].attrs.get("units"), str(path)
     ).transpose("day_of_year", "catchment")
     record["potential_evaporation"] = oudin_evaporation(record["temperature"], climatology.values, training_period)
-    return describe(record).assign_attrs(source=SOURCE)
+    return set_cf_attributes(record).assign_attrs(source=SOURCE)

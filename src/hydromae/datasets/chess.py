@@ -14,14 +14,14 @@ import xarray as xr
 from jaxtyping import Int
 
 from hydromae.datasets import haduk
-from hydromae.datasets.target_grid import Onto
+from hydromae.datasets.target_grid import TargetGrid
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
-from hydromae.io.conventions import open_file
+from hydromae.io.conventions import open_netcdf
 from hydromae.io.names import EVAPORATION
-from hydromae.io.quantities import quantity
-from hydromae.io.timestamps import refuse_step
-from hydromae.io.value_ranges import in_range
+from hydromae.io.quantities import to_canonical_units
+from hydromae.io.timestamps import check_daily_step
+from hydromae.io.value_ranges import check_ranges
 
 CHESS = {
     "precip": "precipitation",
@@ -29,7 +29,7 @@ CHESS = {
     **dict.fromkeys(EVAPORATION, "potential_evaporation"),
 }
 """Names of the files' variables, of one variable the best one first."""
-LEAST_SEEN = 0.5
+MIN_OBSERVED_SHARE = 0.5
 """Share of a cell's finer cells that must be observed."""
 
 
@@ -38,78 +38,80 @@ def is_chess(names: set[str]) -> bool:
     return bool(names & CHESS.keys()) and {"y", "x"} <= names
 
 
-def read_haduk(path: str | Path, onto: Onto) -> xr.Dataset:
+def read_haduk(path: str | Path, target_grid: TargetGrid) -> xr.Dataset:
     """A HadUK file of days: as it is on its own grid; means of finer cells; of coarser ones the cell that holds a centre.
 
     Raises:
         InputError: Another file, other units, or a mask on another grid.
     """
     own = haduk.grid_of_file(path)
-    if own.lies_as(onto.grid):
-        return haduk.read(path, onto.land, onto.threshold)
-    raw = open_file(path)
-    name, field = haduk.field(raw, path)
-    refuse_step(haduk.step(raw, path), path)
-    values = converted(field, name, haduk.AXES, path)
+    if own.same_cells_as(target_grid.grid):
+        return haduk.read(path, target_grid.land, target_grid.threshold)
+    raw = open_netcdf(path)
+    name, field = haduk.data_variable(raw, path)
+    check_daily_step(haduk.stored_step(raw, path), path)
+    values = convert_column(field, name, haduk.AXES, path)
     east, north = (values[axis].values.astype(float) for axis in reversed(haduk.AXES[1:]))
-    if own.cell_size < onto.grid.cell_size:
-        laid = _means(values, _containing(onto.grid, east, north), onto.grid)
+    if own.cell_size < target_grid.grid.cell_size:
+        on_cells = _means(values, _containing_cell(target_grid.grid, east, north), target_grid.grid)
     else:
-        columns, rows = np.arange(onto.grid.columns), np.arange(onto.grid.rows) * onto.grid.columns
-        within = _containing(own, onto.grid.cell_position(columns)[0], onto.grid.cell_position(rows)[1]).ravel()
-        flat = values.values.reshape(values.sizes["time"], -1)[:, within]
-        laid = xr.DataArray(np.where(within < 0, np.nan, flat), {"time": values["time"]}, ("time", "cell"))
-    return record_of({name: laid}, onto, path)
+        columns, rows = np.arange(target_grid.grid.columns), np.arange(target_grid.grid.rows) * target_grid.grid.columns
+        source_cell = _containing_cell(
+            own, target_grid.grid.cell_position(columns)[0], target_grid.grid.cell_position(rows)[1]
+        ).ravel()
+        flat = values.values.reshape(values.sizes["time"], -1)[:, source_cell]
+        on_cells = xr.DataArray(np.where(source_cell < 0, np.nan, flat), {"time": values["time"]}, ("time", "cell"))
+    return cells_to_record({name: on_cells}, target_grid, path)
 
 
-def read_chess(path: str | Path, onto: Onto | None = None, variable: str | None = None) -> xr.Dataset:
+def read_chess(path: str | Path, target_grid: TargetGrid | None = None, variable: str | None = None) -> xr.Dataset:
     """A CHESS file `(time, y, x)`, or one variable of it: means of the 1 km cells whose centres lie in each cell of the grid.
 
     Raises:
         InputError: Another file, or units that are missing.
     """
-    onto, raw = onto or Onto(), open_file(path)
-    cell = _containing(onto.grid, raw["x"].values, raw["y"].values)
-    laid = {}
-    for name, column in columns_in(raw, CHESS, path, variable).items():
-        laid[name] = _means(converted(raw[column], name, ("time", "y", "x"), path), cell, onto.grid)
-    return record_of(laid, onto, path)
+    target_grid, raw = target_grid or TargetGrid(), open_netcdf(path)
+    cell = _containing_cell(target_grid.grid, raw["x"].values, raw["y"].values)
+    on_cells = {}
+    for name, column in columns_of_file(raw, CHESS, path, variable).items():
+        on_cells[name] = _means(convert_column(raw[column], name, ("time", "y", "x"), path), cell, target_grid.grid)
+    return cells_to_record(on_cells, target_grid, path)
 
 
-def columns_in(
-    raw: xr.Dataset, known: Mapping[str, str], path: str | Path, variable: str | None = None
+def columns_of_file(
+    raw: xr.Dataset, variables: Mapping[str, str], path: str | Path, variable: str | None = None
 ) -> dict[str, str]:
     """Variables that a file holds, each with its column there.
 
     Args:
-        known: Columns and their variables, of one variable the best column first.
+        variables: Columns and their variables, of one variable the best column first.
         path: For the message.
         variable: The only one that is asked for.
 
     Raises:
         InputError: None of them.
     """
-    found: dict[str, str] = {}
-    for column, name in known.items():
+    columns_by_variable: dict[str, str] = {}
+    for column, name in variables.items():
         if column in raw.data_vars and variable in (None, name):
-            found.setdefault(name, column)
-    if not found:
+            columns_by_variable.setdefault(name, column)
+    if not columns_by_variable:
         held = ", ".join(map(str, raw.data_vars)) or "nothing"
-        raise InputError(f"{path}: holds {held}; one file has some of {', '.join(known)}")
-    return found
+        raise InputError(f"{path}: holds {held}; one file has some of {', '.join(variables)}")
+    return columns_by_variable
 
 
-def converted(values: xr.DataArray, name: str, dims: tuple[str, ...], path: str | Path) -> xr.DataArray:
+def convert_column(values: xr.DataArray, name: str, dims: tuple[str, ...], path: str | Path) -> xr.DataArray:
     """Values of a variable in canonical units, its dimensions in this order; other shapes are refused."""
     if set(values.dims) != set(dims) or values.dtype.kind not in "iuf":
         raise InputError(f"{path}: {values.name} is {values.dtype} {values.dims}; needs numbers {dims}")
     if not values.sizes["time"] or not np.issubdtype(values["time"].dtype, np.datetime64):
         raise InputError(f"{path}: time is {values['time'].dtype}[{values.sizes['time']}]; needs at least one date")
-    held = quantity(values.transpose(*dims), name, str(path))
-    return in_range(held.to_dataset(name=name), str(path))[name]
+    held = to_canonical_units(values.transpose(*dims), name, str(path))
+    return check_ranges(held.to_dataset(name=name), str(path))[name]
 
 
-def _containing(grid: GridSpec, east: np.ndarray, north: np.ndarray) -> Int[np.ndarray, "Y X"]:
+def _containing_cell(grid: GridSpec, east: np.ndarray, north: np.ndarray) -> Int[np.ndarray, "Y X"]:
     """Flat number of the cell that holds each finer centre, −1 outside."""
     column = np.floor((east - grid.easting) / grid.cell_size + 0.5).astype(np.int64)
     row = np.floor((north - grid.northing) / grid.cell_size + 0.5).astype(np.int64)
@@ -120,24 +122,24 @@ def _containing(grid: GridSpec, east: np.ndarray, north: np.ndarray) -> Int[np.n
 def _means(values: xr.DataArray, cell: Int[np.ndarray, "Y X"], grid: GridSpec) -> xr.DataArray:
     """Mean of the finer cells in each cell, NaN where fewer than half of them are observed; a day at a time."""
     flat, size = cell.ravel(), grid.rows * grid.columns
-    used = flat >= 0
-    whole = np.bincount(flat[used], minlength=size)
+    is_inside = flat >= 0
+    cell_count = np.bincount(flat[is_inside], minlength=size)
     out = np.full((values.sizes["time"], size), np.nan, np.float32)
     for day in range(values.sizes["time"]):
         fine = values.isel(time=day).values.ravel()
-        seen = used & np.isfinite(fine)
-        count = np.bincount(flat[seen], minlength=size)
-        total = np.bincount(flat[seen], weights=fine[seen].astype(np.float64), minlength=size)
-        enough = (count > 0) & (count >= LEAST_SEEN * whole)
-        out[day, enough] = total[enough] / count[enough]
+        is_observed = is_inside & np.isfinite(fine)
+        count = np.bincount(flat[is_observed], minlength=size)
+        total = np.bincount(flat[is_observed], weights=fine[is_observed].astype(np.float64), minlength=size)
+        has_enough = (count > 0) & (count >= MIN_OBSERVED_SHARE * cell_count)
+        out[day, has_enough] = total[has_enough] / count[has_enough]
     return xr.DataArray(out, {"time": values["time"]}, ("time", "cell"))
 
 
-def record_of(laid: Mapping[str, xr.DataArray], onto: Onto, path: str | Path) -> xr.Dataset:
+def cells_to_record(on_cells: Mapping[str, xr.DataArray], target_grid: TargetGrid, path: str | Path) -> xr.Dataset:
     """What lies on all cells (time, cell) of the grid, by variable, on those that are kept: those of the first one."""
-    cell = onto.cells(next(iter(laid.values())).values[0], path)
+    cell = target_grid.cells(next(iter(on_cells.values())).values[0], path)
     records = [
-        onto.record(values.isel(cell=cell).rename(name), cell, f"{name.replace('_', ' ')}, regridded", path)
-        for name, values in laid.items()
+        target_grid.record(values.isel(cell=cell).rename(name), cell, f"{name.replace('_', ' ')}, regridded", path)
+        for name, values in on_cells.items()
     ]
     return records[0] if len(records) == 1 else xr.merge(records, "override", "outer", combine_attrs="override")

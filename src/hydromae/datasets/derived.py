@@ -53,27 +53,29 @@ def oudin_evaporation(
 
 def day_of_year_mean(values: Float[np.ndarray, "T C"], day: np.ndarray) -> Float[np.ndarray, "365 C"]:
     """Mean of each day of the year (0 … 364), smoothed over `SMOOTHING_DAYS` around the year; NaN is left out."""
-    seen = np.isfinite(values)
+    is_observed = np.isfinite(values)
     total, count = np.zeros((2, 365, values.shape[1]))
-    np.add.at(total, day, np.where(seen, values, 0))
-    np.add.at(count, day, seen)
-    return _around_the_year(total) / np.where(count.sum(0) > 0, np.maximum(_around_the_year(count), 1e-9), np.nan)
+    np.add.at(total, day, np.where(is_observed, values, 0))
+    np.add.at(count, day, is_observed)
+    return _smooth_year(total) / np.where(count.sum(0) > 0, np.maximum(_smooth_year(count), 1e-9), np.nan)
 
 
-def _around_the_year(values: Float[np.ndarray, "365 C"]) -> Float[np.ndarray, "365 C"]:
+def _smooth_year(values: Float[np.ndarray, "365 C"]) -> Float[np.ndarray, "365 C"]:
     half = SMOOTHING_DAYS // 2
-    longer = np.concatenate([values[-half:], values, values[:half]])
-    return np.lib.stride_tricks.sliding_window_view(longer, SMOOTHING_DAYS, axis=0).mean(-1)
+    wrapped = np.concatenate([values[-half:], values, values[:half]])
+    return np.lib.stride_tricks.sliding_window_view(wrapped, SMOOTHING_DAYS, axis=0).mean(-1)
 
 
-def usual_training(record: xr.Dataset, say: Callable[[str], None]) -> tuple[str, str]:
+def default_training_period(record: xr.Dataset, progress: Callable[[str], None]) -> tuple[str, str]:
     """The usual training period or, where the record holds no day of it, all of the record."""
     days = record.indexes["time"]
     if days.slice_indexer(*TRAINING_PERIOD).stop > days.slice_indexer(*TRAINING_PERIOD).start:
         return TRAINING_PERIOD
-    whole = (f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}")
-    say(f"no day of {' to '.join(TRAINING_PERIOD)} is in it: scaled on all its days; --training-period chooses others")
-    return whole
+    full_period = (f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}")
+    progress(
+        f"no day of {' to '.join(TRAINING_PERIOD)} is in it: scaled on all its days; --training-period chooses others"
+    )
+    return full_period
 
 
 @dataclass(frozen=True)
@@ -108,31 +110,36 @@ class BlockKriging:
         `length` [m] and `noise` (variance that a catchment does not share with the field, whose variance is 1) were
         chosen against HadUK-Grid 12 km rain of 2010–2014, where both have a flat optimum.
         """
-        across = np.empty((len(cell_easting), catchments), np.float32)
+        covariance_to_cells = np.empty((len(cell_easting), catchments), np.float32)
         for start in range(0, len(cell_easting), 1000):
             rows = slice(start, start + 1000)
             distance = np.hypot(
                 cell_easting[rows, None] - cell_easting[None, :], cell_northing[rows, None] - cell_northing[None, :]
             )
-            across[rows] = footprint_mean(footprints, np.exp(-distance.astype(np.float32) / length), catchments)
+            covariance_to_cells[rows] = footprint_mean(
+                footprints, np.exp(-distance.astype(np.float32) / length), catchments
+            )
         # a mean with a variance far above the field's is as good as unknown: ordinary kriging
         mean_variance = 100.0
-        covariance = footprint_mean(footprints, across.T.astype(np.float64), catchments) + mean_variance
+        covariance = footprint_mean(footprints, covariance_to_cells.T.astype(np.float64), catchments) + mean_variance
         covariance = (covariance + covariance.T) / 2 + noise * np.eye(catchments)
-        weights = np.linalg.solve(covariance, across.T.astype(np.float64) + mean_variance).T
+        weights = np.linalg.solve(covariance, covariance_to_cells.T.astype(np.float64) + mean_variance).T
         return cls(np.ascontiguousarray(weights, np.float32), covariance)
 
     def complete(self, values: Float[np.ndarray, "T C"]) -> Float[np.ndarray, "T C"]:
         """Unobserved (NaN) catchments estimated from the observed ones of the day; a day without any stays NaN."""
         observed = np.isfinite(values)
-        patterns, which = np.unique(np.packbits(observed, axis=1), axis=0, return_inverse=True)
+        patterns, pattern_index = np.unique(np.packbits(observed, axis=1), axis=0, return_inverse=True)
         filled = values.copy()
-        for number in range(len(patterns)):
-            days = np.flatnonzero(which == number)
-            seen = observed[days[0]]
-            if seen.any() and not seen.all():
-                weights = np.linalg.solve(self.covariance[np.ix_(seen, seen)], self.covariance[np.ix_(seen, ~seen)])
-                filled[np.ix_(days, ~seen)] = values[np.ix_(days, seen)] @ weights
+        for pattern in range(len(patterns)):
+            days = np.flatnonzero(pattern_index == pattern)
+            is_observed = observed[days[0]]
+            if is_observed.any() and not is_observed.all():
+                weights = np.linalg.solve(
+                    self.covariance[np.ix_(is_observed, is_observed)],
+                    self.covariance[np.ix_(is_observed, ~is_observed)],
+                )
+                filled[np.ix_(days, ~is_observed)] = values[np.ix_(days, is_observed)] @ weights
         return filled
 
     def maps(self, values: Float[np.ndarray, "T C"]) -> Float[np.ndarray, "T N"]:

@@ -11,84 +11,93 @@ from pathlib import Path
 
 import xarray as xr
 
-from hydromae.datasets.gauges import Gauge, Product, chosen_series, side_by_side
+from hydromae.datasets.gauges import Gauge, Product, choose_series, concat_gauges
 from hydromae.errors import InputError
 from hydromae.io import table
 from hydromae.io.atomic import sha256
-from hydromae.io.locate import INVENTED, files_in
-from hydromae.progress import counted
+from hydromae.io.locate import SYNTHETIC_MARKER, files_in
+from hydromae.progress import track
 from hydromae.variables import ATTRIBUTES, MODALITIES
 
 WEATHER = tuple(variable.name for variable in MODALITIES["weather"].variables)
-SAMPLED = 10
+MAX_SAMPLED_FILES = 10
 """Files that are opened to say what a folder holds."""
-COPIED = re.compile(r" \(\d+\)$| - Copy$")
+COPY_SUFFIX = re.compile(r" \(\d+\)$| - Copy$")
 """What browsers and desktops add to the name of a file that they write again."""
 
 
 @dataclass(frozen=True)
-class Found:
+class ProductFiles:
     """Files of a product in a folder.
 
     Attributes:
         files: What is read.
-        twice: What holds the same as one of these: copies, and Caravan's CSV beside its NetCDF.
-        others: All other files of the folder.
+        duplicates: What holds the same as one of these: copies, and Caravan's CSV beside its NetCDF.
+        other_files: All other files of the folder.
     """
 
     product: Product
     folder: Path
     files: tuple[Path, ...]
-    twice: tuple[Path, ...] = ()
-    others: tuple[Path, ...] = ()
+    duplicates: tuple[Path, ...] = ()
+    other_files: tuple[Path, ...] = ()
 
     @cached_property
-    def traits(self) -> xr.Dataset | None:
+    def static_attributes(self) -> xr.Dataset | None:
         """Attributes from the product's own tables."""
-        return self.product.traits(self.folder)
+        return self.product.static_attributes(self.folder)
 
     @property
-    def whose(self) -> str:
+    def credit(self) -> str:
         """Whose data these are: the product's, unless `hydromae virtual` invented them in its layout."""
-        mark = self.folder / INVENTED
-        return mark.read_text(encoding="utf-8", errors="replace")[:200] if mark.is_file() else self.product.source
+        marker = self.folder / SYNTHETIC_MARKER
+        return marker.read_text(encoding="utf-8", errors="replace")[:200] if marker.is_file() else self.product.source
 
     def plan(self, maps: Iterable[Path] = ()) -> list[str]:
         """What will be read and what is missing, in lines; from a few files and the tables of traits.
 
         `maps` are files of the folder that will be read as maps.
         """
-        gauges, known = [self.product.open(file) for file in self.files[:SAMPLED]], self.traits
+        gauges, table_attributes = (
+            [self.product.open(file) for file in self.files[:MAX_SAMPLED_FILES]],
+            self.static_attributes,
+        )
         choices = self.product.columns
-        used = {
+        columns_used = {
             variable: self._used(gauges, choices.get(variable, ()))
             for variable in dict.fromkeys((*WEATHER, "riverflow", *choices))
         }
-        traits = {trait for gauge in gauges for trait in gauge.traits}
-        if known is not None:
-            traits |= {str(name) for name in known.variables if known[name].notnull().any()}
-        lacking = [name for name, columns in used.items() if not columns]
-        lacking += [attribute.name for attribute in ATTRIBUTES if attribute.name not in traits]
-        sources = ", ".join(f"{name} ({columns})" for name, columns in used.items() if columns)
-        tables = [file for file in self.others if self.product.is_table(file)]
-        rest = sorted({*self.others} - {*tables} - {*maps})
+        static_attributes = {attribute_name for gauge in gauges for attribute_name in gauge.static_attributes}
+        if table_attributes is not None:
+            static_attributes |= {
+                str(name) for name in table_attributes.variables if table_attributes[name].notnull().any()
+            }
+        missing_names = [name for name, columns in columns_used.items() if not columns]
+        missing_names += [attribute.name for attribute in ATTRIBUTES if attribute.name not in static_attributes]
+        sources = ", ".join(f"{name} ({columns})" for name, columns in columns_used.items() if columns)
+        tables = [file for file in self.other_files if self.product.is_table(file)]
+        unread = sorted({*self.other_files} - {*tables} - {*maps})
         return [
-            f"{self.folder}: {self.product.name}, {len(self.files)} files of series; {self.whose}",
+            f"{self.folder}: {self.product.name}, {len(self.files)} files of series; {self.credit}",
             f"uses {sources or 'nothing'}",
             *([f"attributes from {self._listed(tables)}"] if tables else []),
-            *([f"missing: {', '.join(lacking)}"] if lacking else []),
-            *([f"held twice, read once: {len(self.twice)} files: {self._listed(self.twice)}"] if self.twice else []),
-            *([f"not read: {len(rest)} files: {self._listed(rest)}"] if rest else []),
+            *([f"missing: {', '.join(missing_names)}"] if missing_names else []),
+            *(
+                [f"held twice, read once: {len(self.duplicates)} files: {self._listed(self.duplicates)}"]
+                if self.duplicates
+                else []
+            ),
+            *([f"not read: {len(unread)} files: {self._listed(unread)}"] if unread else []),
         ]
 
     def _used(self, gauges: list[Gauge], choices: tuple[tuple[str, str], ...]) -> str:
         """Series that some gauges are read from, the best one first."""
-        chosen = {chosen_series(gauge.series, choices) for gauge in gauges}
+        chosen = {choose_series(gauge.series, choices) for gauge in gauges}
         return ", else ".join(column for column, _ in choices if column in chosen)
 
     def _listed(self, files: Iterable[Path]) -> str:
         names = [str(file.relative_to(self.folder)) for file in files]
-        return ", ".join(names[:SAMPLED]) + (", …" if len(names) > SAMPLED else "")
+        return ", ".join(names[:MAX_SAMPLED_FILES]) + (", …" if len(names) > MAX_SAMPLED_FILES else "")
 
     def read(self, attributes: xr.Dataset | None = None) -> xr.Dataset:
         """A water record of all files; `attributes` take the place of the product's own."""
@@ -100,56 +109,56 @@ class Found:
         Raises:
             InputError: A file that is not what its name says, a day that a gauge has twice, units or areas that are missing.
         """
-        held: dict[int | str, list[Gauge]] = {}
-        for file in counted(self.files, "files read", len(self.files)):
+        gauges_by_name: dict[int | str, list[Gauge]] = {}
+        for file in track(self.files, "files read", len(self.files)):
             gauge = self.product.open(file)
-            held.setdefault(gauge.name, []).append(gauge)
-        if len({type(name) for name in held}) > 1:
+            gauges_by_name.setdefault(gauge.name, []).append(gauge)
+        if len({type(name) for name in gauges_by_name}) > 1:
             raise InputError(f"{self.folder}: some of its gauges have numbers, others text; keep one kind of them")
-        known = attributes if attributes is not None else self.traits
-        raw = side_by_side(held, self.product, str(self.folder)).assign_attrs(
-            source=f"{self.product.name}: {self.whose}"
+        table_attributes = attributes if attributes is not None else self.static_attributes
+        raw = concat_gauges(gauges_by_name, self.product, str(self.folder)).assign_attrs(
+            source=f"{self.product.name}: {self.credit}"
         )
-        return table.from_dataset(raw, known, str(self.folder)), raw
+        return table.from_dataset(raw, table_attributes, str(self.folder)), raw
 
 
-def find(folder: Path, products: Iterable[Product]) -> Found | None:
+def find_product(folder: Path, products: Iterable[Product]) -> ProductFiles | None:
     """The one product that a folder holds files of, however deep; None where it holds none.
 
     Raises:
         InputError: It holds files of two.
     """
     files = files_in(folder)
-    found = []
+    folders = []
     for product in products:
-        mine = [file for file in files if product.is_one(file)]
-        if mine:
-            read, twice = _once(mine)
-            found.append(Found(product, folder, read, twice, tuple(sorted(set(files) - set(mine)))))
-    if len(found) > 1:
-        told = " and of ".join(f"{one.product.name} (in {_place(one.files)})" for one in found)
-        raise InputError(f"{folder}: holds files of {told}; name the folder of one of them")
-    return found[0] if found else None
+        matching = [file for file in files if product.is_product_file(file)]
+        if matching:
+            unique, duplicates = _without_copies(matching)
+            folders.append(ProductFiles(product, folder, unique, duplicates, tuple(sorted(set(files) - set(matching)))))
+    if len(folders) > 1:
+        products_text = " and of ".join(f"{one.product.name} (in {_common_path(one.files)})" for one in folders)
+        raise InputError(f"{folder}: holds files of {products_text}; name the folder of one of them")
+    return folders[0] if folders else None
 
 
-def _place(files: tuple[Path, ...]) -> str:
+def _common_path(files: tuple[Path, ...]) -> str:
     """The folder of some files, or the one file."""
     return os.path.commonpath(files)
 
 
-def _once(files: list[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+def _without_copies(files: list[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
     """Files, and those that hold the same as one of them: the same bytes under the same name, or CSV of a NetCDF file."""
-    alike: dict[str, list[Path]] = {}
+    by_stem: dict[str, list[Path]] = {}
     for file in files:
-        alike.setdefault(COPIED.sub("", file.stem), []).append(file)
-    kept, twice = [], []
-    for group in alike.values():
+        by_stem.setdefault(COPY_SUFFIX.sub("", file.stem), []).append(file)
+    unique_files, duplicates = [], []
+    for group in by_stem.values():
         binary = [file for file in group if file.suffix == ".nc"]
-        left = [file for file in group if binary and file not in binary]
-        seen: set[tuple[str, str]] = set()
+        repeated = [file for file in group if binary and file not in binary]
+        marks: set[tuple[str, str]] = set()
         for file in binary or group:
-            mark = (file.suffix, sha256(file)) if len(binary or group) > 1 else ("", "")
-            (left if mark in seen else kept).append(file)
-            seen.add(mark)
-        twice += left
-    return tuple(sorted(kept)), tuple(sorted(twice))
+            marker = (file.suffix, sha256(file)) if len(binary or group) > 1 else ("", "")
+            (repeated if marker in marks else unique_files).append(file)
+            marks.add(marker)
+        duplicates += repeated
+    return tuple(sorted(unique_files)), tuple(sorted(duplicates))

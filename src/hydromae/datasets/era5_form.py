@@ -12,33 +12,33 @@ import xarray as xr
 from hydromae.errors import InputError
 from hydromae.io.options import DailySums
 
-NAMES = {"lat": "latitude", "lon": "longitude"}
+DIMENSION_NAMES = {"lat": "latitude", "lon": "longitude"}
 MEMBERS = ("number", "realization", "member", "ensemble")
 FILE_HOURS = 744
 """Hours of a file that are held at a time where two versions of it are joined: a month."""
-MADE = re.compile(
+DAILY_SUM_TOOLS = re.compile(
     r"\b(daysum|daily_reduce|daily_sum|resample)\b|\bshifttime,-|daily[-_]statistics|time: sum \(interval: 1 day", re.I
 )
 """Programs and operators whose sums stand at their own day; a word such as "daily" says nothing."""
-DOWNLOADED = re.compile(r"\bGRIB to |grib_to_netcdf|\bcfgrib\b|\bselhour,0\b", re.IGNORECASE)
+DOWNLOAD_TOOLS = re.compile(r"\bGRIB to |grib_to_netcdf|\bcfgrib\b|\bselhour,0\b", re.IGNORECASE)
 """What stands in files whose hours are those of the archive."""
 
 
-def said_day(raw: xr.Dataset, column: str) -> DailySums | None:
+def declared_day(raw: xr.Dataset, column: str) -> DailySums | None:
     """The day that sums of a file belong to, by its attributes; None where they say nothing.
 
     `cell_methods` of the variable come first, then operators in the `history`, then marks of a plain download.
     """
     attributes, history = raw[column].attrs, str(raw.attrs.get("history", ""))
     methods = str(attributes.get("cell_methods", ""))
-    if re.search(r"\btime: sum\b", methods) or MADE.search(methods) or MADE.search(history):
+    if re.search(r"\btime: sum\b", methods) or DAILY_SUM_TOOLS.search(methods) or DAILY_SUM_TOOLS.search(history):
         return "same-day"
-    if DOWNLOADED.search(history) or attributes.get("GRIB_stepType") == "accum":
+    if DOWNLOAD_TOOLS.search(history) or attributes.get("GRIB_stepType") == "accum":
         return "day-before"
     return None
 
 
-def usual(raw: xr.Dataset, columns: Collection[str], path: str | Path) -> xr.Dataset:
+def standard_form(raw: xr.Dataset, columns: Collection[str], path: str | Path) -> xr.Dataset:
     """A file with the dimensions `time`, `latitude`, `longitude`, its longitudes from -180 to 180, ascending.
 
     Versions of a value (`expver`) are joined, the final one first; dimensions of one value go.
@@ -46,17 +46,23 @@ def usual(raw: xr.Dataset, columns: Collection[str], path: str | Path) -> xr.Dat
     Raises:
         InputError: Several members of an ensemble.
     """
-    raw = raw.rename({own: name for own, name in NAMES.items() if own in raw.variables and name not in raw.variables})
+    raw = raw.rename(
+        {
+            old_name: name
+            for old_name, name in DIMENSION_NAMES.items()
+            if old_name in raw.variables and name not in raw.variables
+        }
+    )
     raw = _with_time(raw)
     if "expver" in raw.dims:
-        raw = _joined(raw)
+        raw = _merge_versions(raw)
     known = [name for name in columns if name in raw.data_vars]
     for dim in {str(dim) for name in known for dim in raw[name].dims} - {"time", "latitude", "longitude"}:
         if raw.sizes[dim] == 1:
             raw = raw.squeeze(dim, drop=True)
         elif dim in MEMBERS:
             raise InputError(f"{path}: holds {raw.sizes[dim]} members of an ensemble ({dim}); keep one of them")
-    return _wrapped(raw)
+    return _wrap_longitudes(raw)
 
 
 def _with_time(raw: xr.Dataset) -> xr.Dataset:
@@ -65,35 +71,35 @@ def _with_time(raw: xr.Dataset) -> xr.Dataset:
         return raw.drop_vars("time", errors="ignore").rename({"valid_time": "time"})
     if "valid_time" in raw.variables and raw["valid_time"].dims == ("time",):
         return raw.assign_coords(time=raw["valid_time"].values).drop_vars("valid_time")
-    alone = next((name for name in ("valid_time", "time") if name in raw.variables and not raw[name].dims), None)
-    if alone is None or "time" in raw.dims:
+    single_time = next((name for name in ("valid_time", "time") if name in raw.variables and not raw[name].dims), None)
+    if single_time is None or "time" in raw.dims:
         return raw
-    stamp = raw[alone].values
+    stamp = raw[single_time].values
     raw = raw.drop_vars([name for name in ("valid_time", "time") if name in raw.variables])
     maps = [name for name in raw.data_vars if {"latitude", "longitude"} <= set(raw[name].dims)]
     return raw.assign({name: raw[name].expand_dims(time=[stamp]) for name in maps})
 
 
-def _joined(raw: xr.Dataset) -> xr.Dataset:
+def _merge_versions(raw: xr.Dataset) -> xr.Dataset:
     """Of each value the first version that is there; the final one has the smallest number, as number or text."""
     if "time" in raw.dims and not raw.chunks:
         raw = raw.chunk({"time": FILE_HOURS})
     order = np.argsort([int(str(one)) if str(one).isdecimal() else 0 for one in raw["expver"].values], kind="stable")
     joined = raw.isel(expver=int(order[0]), drop=True)
-    for place in order[1:]:
-        other = raw.isel(expver=int(place), drop=True)
-        held = {name: joined[name].where(joined[name].notnull(), other[name]) for name in raw.data_vars}
-        joined = joined.assign({n: v.assign_attrs(raw[n].attrs) for n, v in held.items()})
+    for version_index in order[1:]:
+        other = raw.isel(expver=int(version_index), drop=True)
+        merged = {name: joined[name].where(joined[name].notnull(), other[name]) for name in raw.data_vars}
+        joined = joined.assign({n: v.assign_attrs(raw[n].attrs) for n, v in merged.items()})
     return joined
 
 
-def _wrapped(raw: xr.Dataset) -> xr.Dataset:
+def _wrap_longitudes(raw: xr.Dataset) -> xr.Dataset:
     """Longitudes of 0 … 360 as -180 … 180, ascending, each once."""
     if "longitude" not in raw.indexes or raw["longitude"].dtype.kind not in "iuf":
         return raw
     east = raw["longitude"].values.astype(np.float64)
     if not (east > 180).any():
         return raw
-    west = np.round((east + 180) % 360 - 180, 6)
-    ordered, first = np.unique(west, return_index=True)
+    wrapped = np.round((east + 180) % 360 - 180, 6)
+    ordered, first = np.unique(wrapped, return_index=True)
     return raw.isel(longitude=first).assign_coords(longitude=ordered)

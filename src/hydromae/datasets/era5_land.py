@@ -18,13 +18,13 @@ from jaxtyping import Bool, Float, Int
 from pyproj import Transformer
 
 from hydromae.datasets import chess
-from hydromae.datasets.era5_form import said_day, usual
-from hydromae.datasets.target_grid import Onto
+from hydromae.datasets.era5_form import declared_day, standard_form
+from hydromae.datasets.target_grid import TargetGrid
 from hydromae.errors import InputError
-from hydromae.io.conventions import open_file
+from hydromae.io.conventions import open_netcdf
 from hydromae.io.options import reading_options
-from hydromae.io.quantities import unpacked
-from hydromae.io.timestamps import refuse_step, step_of
+from hydromae.io.quantities import without_packing_noise
+from hydromae.io.timestamps import check_daily_step, infer_step
 from hydromae.io.unobserved import observed_only
 from hydromae.io.value_ranges import PROCESSING
 
@@ -35,44 +35,44 @@ ACCUMULATED = ("tp", "pev")
 DIMS = ("time", "latitude", "longitude")
 SAMPLE = 744
 """Hours that are looked at, at a time, to tell sums from hourly amounts: a month."""
-MOST_FALL, LEAST_FALL = 0.2, 0.5
+MAX_FALL, MIN_FALL = 0.2, 0.5
 """What falls within days as a share of what rises: less than the first in sums since midnight, more in hourly amounts."""
 HOURS = 24
 
 
-def is_one(names: set[str]) -> bool:
+def is_era5_land(names: set[str]) -> bool:
     """Whether a NetCDF file with these names is of ERA5-Land."""
     return bool(names & COLUMNS.keys()) and ({"latitude", "longitude"} <= names or {"lat", "lon"} <= names)
 
 
 @dataclass(frozen=True)
-class Hours:
+class DailyHours:
     """Which hours of a file tell which days, and how.
 
     Attributes:
         rows (int array (H,)): Hours that are used.
         days (DatetimeIndex (H,)): The day that each belongs to.
-        way ({"mean", "sum"}): How the hours of a day become its value.
-        said: The same in words.
+        method ({"mean", "sum"}): How the hours of a day become its value.
+        note: The same in words.
     """
 
     rows: Int[np.ndarray, " H"]
     days: pd.DatetimeIndex
-    way: Literal["mean", "sum"]
-    said: str
+    method: Literal["mean", "sum"]
+    note: str
 
     def of(self, values: xr.DataArray) -> xr.DataArray:
         """Values of days (time, …) from those of hours."""
         grouped = values.isel(time=self.rows).assign_coords(time=self.days).groupby("time")
-        return grouped.mean() if self.way == "mean" else grouped.sum(skipna=False)
+        return grouped.mean() if self.method == "mean" else grouped.sum(skipna=False)
 
 
-def opened(path: str | Path, whole: bool = True) -> xr.Dataset:
-    """A file of ERA5-Land in its usual form (`era5_form.usual`)."""
-    return usual(open_file(path, whole), COLUMNS, path)
+def open_era5_land(path: str | Path, whole: bool = True) -> xr.Dataset:
+    """A file of ERA5-Land in its usual form (`era5_form.standard_form`)."""
+    return standard_form(open_netcdf(path, whole), COLUMNS, path)
 
 
-def read(path: str | Path, onto: Onto | None = None, variable: str | None = None) -> xr.Dataset:
+def read(path: str | Path, target_grid: TargetGrid | None = None, variable: str | None = None) -> xr.Dataset:
     """Maps of a file `(time, latitude, longitude)`, hourly or daily: bilinear at the centres of the grid's cells.
 
     What falls and evaporates is accumulated from midnight to each hour [m], so the sum of a day stands at the midnight
@@ -80,48 +80,48 @@ def read(path: str | Path, onto: Onto | None = None, variable: str | None = None
     file's extent, or in a gap of its longitudes, are unobserved. The attribute `processing` says how days were made.
 
     Args:
-        onto: The grid and its land.
+        target_grid: The grid and its land.
         variable: The one variable to read; default all that the file holds.
 
     Raises:
         InputError: Another file, units that are missing, or hours that do not tell a day's sum.
     """
-    onto, raw = onto or Onto(), opened(path)
-    maps, said = {}, {}
-    for name, column in chess.columns_in(raw, COLUMNS, path, variable).items():
-        held = raw[column].drop_vars([n for n in raw[column].coords if n not in raw[column].dims])
+    target_grid, raw = target_grid or TargetGrid(), open_era5_land(path)
+    maps, note = {}, {}
+    for name, column in chess.columns_of_file(raw, COLUMNS, path, variable).items():
+        hourly = raw[column].drop_vars([n for n in raw[column].coords if n not in raw[column].dims])
         hours = hours_of(raw, column, path)
-        values = hours.of(unpacked(held, name))
+        values = hours.of(without_packing_noise(hourly, name))
         values = (-values if column == "pev" else values).rename(column).assign_attrs(raw[column].attrs)
-        maps[name], said[name] = _bilinear(chess.converted(values, name, DIMS, path), onto), hours.said
-    record = chess.record_of(maps, onto, path)
-    for name, words in said.items():
-        record[name].attrs[PROCESSING] = words
+        maps[name], note[name] = _bilinear(chess.convert_column(values, name, DIMS, path), target_grid), hours.note
+    record = chess.cells_to_record(maps, target_grid, path)
+    for name, note_text in note.items():
+        record[name].attrs[PROCESSING] = note_text
     return record
 
 
-def _bilinear(values: xr.DataArray, onto: Onto) -> xr.DataArray:
+def _bilinear(values: xr.DataArray, target_grid: TargetGrid) -> xr.DataArray:
     """Values (time, cell) at the centres of all cells of the grid, NaN outside the file's extent and in its gaps."""
-    east, north = onto.grid.cell_position(np.arange(onto.grid.rows * onto.grid.columns))
+    east, north = target_grid.grid.cell_position(np.arange(target_grid.grid.rows * target_grid.grid.columns))
     longitude, latitude = Transformer.from_crs("EPSG:27700", "EPSG:4326", always_xy=True).transform(east, north)
-    at = {"latitude": ("cell", np.asarray(latitude)), "longitude": ("cell", np.asarray(longitude))}
+    cell_coordinates = {"latitude": ("cell", np.asarray(latitude)), "longitude": ("cell", np.asarray(longitude))}
     ordered = values.sortby(["latitude", "longitude"])
-    made = ordered.interp(at, method="linear").transpose("time", "cell").values
-    for axis, (_, wanted) in at.items():
-        made[:, _in_gaps(ordered[axis].values.astype(np.float64), wanted)] = np.nan
-    return xr.DataArray(made, {"time": values["time"]}, ("time", "cell"))
+    interpolated = ordered.interp(cell_coordinates, method="linear").transpose("time", "cell").values
+    for axis, (_, wanted) in cell_coordinates.items():
+        interpolated[:, _is_in_gap(ordered[axis].values.astype(np.float64), wanted)] = np.nan
+    return xr.DataArray(interpolated, {"time": values["time"]}, ("time", "cell"))
 
 
-def _in_gaps(axis: Float[np.ndarray, " N"], wanted: Float[np.ndarray, " C"]) -> Bool[np.ndarray, " C"]:
+def _is_in_gap(axis: Float[np.ndarray, " N"], wanted: Float[np.ndarray, " C"]) -> Bool[np.ndarray, " C"]:
     """True for places between two values of an ascending axis that lie further apart than its others."""
-    step = np.diff(axis)
-    if not len(step):
+    steps = np.diff(axis)
+    if not len(steps):
         return np.ones(len(wanted), dtype=bool)
-    between = np.clip(np.searchsorted(axis, wanted, side="right") - 1, 0, len(step) - 1)
-    return step[between] > 1.5 * np.median(step)
+    interval = np.clip(np.searchsorted(axis, wanted, side="right") - 1, 0, len(steps) - 1)
+    return steps[interval] > 1.5 * np.median(steps)
 
 
-def hours_of(raw: xr.Dataset, column: str, path: str | Path) -> Hours:
+def hours_of(raw: xr.Dataset, column: str, path: str | Path) -> DailyHours:
     """How the hours of a variable of a file become days.
 
     Means of the hours of a day, where at least half of them are there. Sums since midnight: the sum of a day stands at
@@ -134,81 +134,88 @@ def hours_of(raw: xr.Dataset, column: str, path: str | Path) -> Hours:
     """
     values = raw[column]
     if set(values.dims) != set(DIMS):
-        more = [str(dim) for dim in values.dims if dim not in DIMS]
-        remedy = f"; keep one {more[0]}" if more else ""
+        extra_dims = [str(dim) for dim in values.dims if dim not in DIMS]
+        remedy = f"; keep one {extra_dims[0]}" if extra_dims else ""
         raise InputError(f"{path}: {values.name} is of {values.dims}; needs {DIMS}{remedy}")
     if not (values.sizes["time"] and np.issubdtype(values["time"].dtype, np.datetime64)):
         raise InputError(f"{path}: there is no time in it; an ERA5-Land map has dates")
     times = pd.DatetimeIndex(values["time"].values).as_unit("ns").round("min")
     days = times.floor("D")
-    refuse_step(step_of(days), path)
+    check_daily_step(infer_step(days), path)
     if column not in ACCUMULATED:
-        said = "mean of the hours of a day" if days.has_duplicates else "as given for the day"
-        return _kept(days, lambda count: 2 * count >= count.max(), "mean", said)
+        note = "mean of the hours of a day" if days.has_duplicates else "as given for the day"
+        return _complete_days(days, lambda count: 2 * count >= count.max(), "mean", note)
     if not days.has_duplicates:
         return _of_single_sums(raw, column, times, path)
     days = (times - pd.Timedelta(1, "ns")).floor("D")  # midnight ends the day before
     if _is_hourly(values, days, path):
-        found = _kept(days, lambda count: count == HOURS, "sum", "sum of 24 amounts of single hours")
-        if not len(found.rows):
+        hourly_sums = _complete_days(days, lambda count: count == HOURS, "sum", "sum of 24 amounts of single hours")
+        if not len(hourly_sums.rows):
             raise InputError(
                 f"{path}: {values.name} holds amounts of single hours, as ERA5 has, and of no day all {HOURS}, from 01:00 to "
                 "the next 00:00; download every hour of whole days and the 00:00 after"
             )
-        return found
-    ends = np.flatnonzero(times == times.floor("D"))
-    if not len(ends):
+        return hourly_sums
+    midnights_index = np.flatnonzero(times == times.floor("D"))
+    if not len(midnights_index):
         raise InputError(f"{path}: no value at 00:00, where the sum of the day before stands; download that hour, too")
-    return Hours(ends, days[ends], "sum", "accumulated since midnight: the value at 00:00 is the sum of the day before")
+    return DailyHours(
+        midnights_index,
+        days[midnights_index],
+        "sum",
+        "accumulated since midnight: the value at 00:00 is the sum of the day before",
+    )
 
 
-def _of_single_sums(raw: xr.Dataset, column: str, times: pd.DatetimeIndex, path: str | Path) -> Hours:
+def _of_single_sums(raw: xr.Dataset, column: str, times: pd.DatetimeIndex, path: str | Path) -> DailyHours:
     """One sum a day, of its own day or of the day before: as the user (`options`) or the file says; else refused.
 
     At 00:00 both look alike: what was downloaded at that hour alone, and sums that another program made of days.
     """
     days = times.floor("D")
     midnights = bool((times == days).all())
-    said = said_day(raw, column)
-    belongs = reading_options().daily_sums or (said if midnights or said == "same-day" else None)
-    if belongs is None and not midnights:
+    note = declared_day(raw, column)
+    day_rule = reading_options().daily_sums or (note if midnights or note == "same-day" else None)
+    if day_rule is None and not midnights:
         raise InputError(
             f"{path}: no value at 00:00, where the sum of the day before stands; download that hour, too, or, if each value "
             "is the sum of its own day, say --daily-sums same-day"
         )
-    if belongs is None:
+    if day_rule is None:
         raise InputError(
             f"{path}: {column} has one value a day, at 00:00, and does not say of which day it is the sum; say --daily-sums "
             "day-before (00:00 as downloaded, accumulated since midnight) or same-day (made by resample, daysum)"
         )
     rows = np.arange(len(times))
-    if belongs == "same-day":
-        return Hours(rows, days, "mean", "one sum a day, of its own day")
-    return Hours(rows, (times - pd.Timedelta(1, "ns")).floor("D"), "mean", "one sum a day, of the day before its 00:00")
+    if day_rule == "same-day":
+        return DailyHours(rows, days, "mean", "one sum a day, of its own day")
+    return DailyHours(
+        rows, (times - pd.Timedelta(1, "ns")).floor("D"), "mean", "one sum a day, of the day before its 00:00"
+    )
 
 
-def _kept(
-    days: pd.DatetimeIndex, enough: Callable[[np.ndarray], np.ndarray], way: Literal["mean", "sum"], said: str
-) -> Hours:
-    _, place, count = np.unique(days.values, return_inverse=True, return_counts=True)
-    rows = np.flatnonzero(enough(count)[place])
-    return Hours(rows, days[rows], way, said)
+def _complete_days(
+    days: pd.DatetimeIndex, is_complete: Callable[[np.ndarray], np.ndarray], method: Literal["mean", "sum"], note: str
+) -> DailyHours:
+    _, day_index, count = np.unique(days.values, return_inverse=True, return_counts=True)
+    rows = np.flatnonzero(is_complete(count)[day_index])
+    return DailyHours(rows, days[rows], method, note)
 
 
 def _is_hourly(values: xr.DataArray, days: pd.DatetimeIndex, path: str | Path) -> bool:
     """Whether values are amounts of single hours: these fall within days about as much as they rise, sums never."""
     for first in range(0, len(days), SAMPLE):
         rows = slice(first, first + SAMPLE)
-        held = observed_only(values.isel(time=rows)).transpose(*DIMS).values.astype(np.float64)
+        hourly = observed_only(values.isel(time=rows)).transpose(*DIMS).values.astype(np.float64)
         within = days.values[rows][1:] == days.values[rows][:-1]
-        step = (-1 if values.name == "pev" else 1) * np.diff(held, axis=0)[within]
-        rise, fall = np.nansum(np.maximum(step, 0)), np.nansum(np.maximum(-step, 0))
+        steps = (-1 if values.name == "pev" else 1) * np.diff(hourly, axis=0)[within]
+        rise, fall = np.nansum(np.maximum(steps, 0)), np.nansum(np.maximum(-steps, 0))
         if not rise + fall:
             continue  # dry, or midnights alone
-        if MOST_FALL * rise < fall < LEAST_FALL * rise:
+        if MAX_FALL * rise < fall < MIN_FALL * rise:
             raise InputError(
                 f"{path}: {values.name} falls within days by {fall / rise:.0%} of what it rises, too much for sums since "
                 "midnight and too little for amounts of single hours; download ERA5-Land, hourly, a month or more"
             )
-        return bool(fall >= LEAST_FALL * rise)
+        return bool(fall >= MIN_FALL * rise)
     return False

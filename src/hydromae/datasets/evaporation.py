@@ -25,7 +25,7 @@ def read(path: str | Path) -> xr.Dataset:
         InputError: As `table.from_frame`, or where no evaporation column is there.
     """
     frame = read_csv(path)
-    record = table.from_frame(frame, where=str(path))
+    record = table.from_frame(frame, source=str(path))
     if "potential_evaporation" not in record.data_vars:
         raise InputError(f"{path}: no column peti or pet; add one with potential evaporation in mm/day")
     return record

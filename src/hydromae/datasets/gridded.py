@@ -11,24 +11,24 @@ import xarray as xr
 from jaxtyping import Float32, Int
 
 from hydromae.datasets import chess, era5_land, haduk
-from hydromae.datasets.target_grid import Onto
+from hydromae.datasets.target_grid import TargetGrid
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
-from hydromae.io.conventions import names_in, open_file
+from hydromae.io.conventions import open_netcdf, variables_in_file
 from hydromae.io.locate import files_in
-from hydromae.io.timestamps import refuse_step, step_in, whole_days
+from hydromae.io.timestamps import check_daily_step, dataset_step, to_days
 
 PRODUCTS = ("HadUK-Grid", "CHESS", "ERA5-Land")
 """The best one first: a day that several hold comes from it."""
 
 
-def product_of(names: set[str]) -> str | None:
+def product_of_file(names: set[str]) -> str | None:
     """The product of maps that a NetCDF file with these names is of, None where it is of none."""
-    if names & haduk.NAMES.keys() and haduk.AXES[1] in names:
+    if names & haduk.VARIABLE_NAMES.keys() and haduk.AXES[1] in names:
         return "HadUK-Grid"
     if chess.is_chess(names):
         return "CHESS"
-    return "ERA5-Land" if era5_land.is_one(names) else None
+    return "ERA5-Land" if era5_land.is_era5_land(names) else None
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class GridFile:
         column: The variable's name in the file.
         days: Ascending.
         grid: Its own, of HadUK-Grid.
-        said: How its hours become days, of ERA5-Land.
+        note: How its hours become days, of ERA5-Land.
     """
 
     path: Path
@@ -48,21 +48,21 @@ class GridFile:
     column: str
     days: pd.DatetimeIndex
     grid: GridSpec | None
-    said: str = ""
+    note: str = ""
 
     @property
-    def rank(self) -> tuple[int, float, int]:
+    def priority(self) -> tuple[int, float, int]:
         """Product; of one product the finer cells first; of CHESS the better column."""
         best = list(chess.CHESS).index(self.column) if self.product == "CHESS" else 0
         return PRODUCTS.index(self.product), 0.0 if self.grid is None else self.grid.cell_size, best
 
-    def read(self, onto: Onto) -> xr.Dataset:
+    def read(self, target_grid: TargetGrid) -> xr.Dataset:
         """Its maps on the land cells of a grid."""
         if self.product == "HadUK-Grid":
-            return chess.read_haduk(self.path, onto)
+            return chess.read_haduk(self.path, target_grid)
         if self.product == "CHESS":
-            return chess.read_chess(self.path, onto, self.variable)
-        return era5_land.read(self.path, onto, self.variable)
+            return chess.read_chess(self.path, target_grid, self.variable)
+        return era5_land.read(self.path, target_grid, self.variable)
 
 
 @dataclass(frozen=True)
@@ -80,34 +80,34 @@ class GridFiles:
         Raises:
             InputError: Two files that are as good hold one day.
         """
-        ordered = tuple(sorted(files, key=lambda file: file.rank))
-        taken = np.full(len(days), -1)
-        for number, file in enumerate(ordered):
-            holds = days.isin(file.days)
-            for day in np.flatnonzero(holds & (taken >= 0)):
-                before = ordered[taken[day]]
-                if before.rank == file.rank:
+        ordered = tuple(sorted(files, key=lambda file: file.priority))
+        file_index = np.full(len(days), -1)
+        for index, file in enumerate(ordered):
+            is_held = days.isin(file.days)
+            for day in np.flatnonzero(is_held & (file_index >= 0)):
+                other = ordered[file_index[day]]
+                if other.priority == file.priority:
                     raise InputError(
-                        f"{file.path}: {days[day]:%Y-%m-%d} is in {before.path.name}, too; keep one of them"
+                        f"{file.path}: {days[day]:%Y-%m-%d} is in {other.path.name}, too; keep one of them"
                     )
-            taken[holds & (taken < 0)] = number
-        return cls(ordered, days, taken)
+            file_index[is_held & (file_index < 0)] = index
+        return cls(ordered, days, file_index)
 
     @property
     def used(self) -> tuple[GridFile, ...]:
         """The files that some day is taken from."""
-        return tuple(self.files[number] for number in np.unique(self.file[self.file >= 0]))
+        return tuple(self.files[index] for index in np.unique(self.file[self.file >= 0]))
 
-    def block(self, first: int, last: int, onto: Onto, cells: int) -> Float32[np.ndarray, "T N"]:
+    def block(self, first: int, last: int, target_grid: TargetGrid, cells: int) -> Float32[np.ndarray, "T N"]:
         """Days `first` to `last` (exclusive) on the land cells, in canonical units, NaN = unobserved."""
         values = np.full((last - first, cells), np.nan, np.float32)
         part = self.file[first:last]
-        for number in np.unique(part[part >= 0]):
-            file = self.files[number]
-            record = file.read(onto)
-            rows = np.flatnonzero(part == number)
-            place = record.indexes["time"].get_indexer(self.days[first:last][rows])
-            values[rows] = record[file.variable].isel(time=place).values
+        for index in np.unique(part[part >= 0]):
+            file = self.files[index]
+            record = file.read(target_grid)
+            rows = np.flatnonzero(part == index)
+            day_index = record.indexes["time"].get_indexer(self.days[first:last][rows])
+            values[rows] = record[file.variable].isel(time=day_index).values
         return values
 
 
@@ -117,38 +117,38 @@ def find_maps(folder: Path) -> dict[str, tuple[GridFile, ...]]:
     Raises:
         InputError: A NetCDF file that cannot be read, or a map whose dates are none.
     """
-    found: dict[str, list[GridFile]] = {}
+    by_variable: dict[str, list[GridFile]] = {}
     for path in files_in(folder, ".nc"):
-        product = product_of(names_in(path))
+        product = product_of_file(variables_in_file(path))
         for file in () if product is None else _grid_files(path, product):
-            found.setdefault(file.variable, []).append(file)
-    return {variable: tuple(files) for variable, files in found.items()}
+            by_variable.setdefault(file.variable, []).append(file)
+    return {variable: tuple(files) for variable, files in by_variable.items()}
 
 
 def _grid_files(path: Path, product: str) -> list[GridFile]:
     """The maps of each variable that a file holds."""
     if product == "ERA5-Land":
-        with era5_land.opened(path, whole=False) as raw:
-            columns = chess.columns_in(raw, era5_land.COLUMNS, path).items()
+        with era5_land.open_era5_land(path, whole=False) as raw:
+            columns = chess.columns_of_file(raw, era5_land.COLUMNS, path).items()
             _days(raw, path)
             hours = {column: era5_land.hours_of(raw, column, path) for _, column in columns}
             return [
-                GridFile(path, product, name, column, hours[column].days.unique(), None, hours[column].said)
+                GridFile(path, product, name, column, hours[column].days.unique(), None, hours[column].note)
                 for name, column in columns
             ]
-    with open_file(path, whole=False) as raw:
+    with open_netcdf(path, whole=False) as raw:
         if product == "CHESS":
-            refuse_step(step_in(raw) if "time" in raw.coords else None, path)
-            columns = chess.columns_in(raw, chess.CHESS, path).items()
+            check_daily_step(dataset_step(raw) if "time" in raw.coords else None, path)
+            columns = chess.columns_of_file(raw, chess.CHESS, path).items()
             return [GridFile(path, product, name, column, _days(raw, path), None) for name, column in columns]
-        if haduk.step(raw, path):
+        if haduk.stored_step(raw, path):
             return []
-        variable, field = haduk.field(raw, path)
+        variable, field = haduk.data_variable(raw, path)
         return [GridFile(path, product, variable, str(field.name), _days(raw, path), haduk.grid_of_file(path))]
 
 
 def _days(raw: xr.Dataset, path: Path) -> pd.DatetimeIndex:
     if "time" not in raw.coords or not (raw["time"].size and np.issubdtype(raw["time"].dtype, np.datetime64)):
-        held = raw["time"].dtype if "time" in raw.variables else "not there"
-        raise InputError(f"{path}: its time is {held}; maps need dates of the standard calendar, not of 360 days")
-    return whole_days(pd.DatetimeIndex(raw["time"].values), str(path))
+        time_type = raw["time"].dtype if "time" in raw.variables else "not there"
+        raise InputError(f"{path}: its time is {time_type}; maps need dates of the standard calendar, not of 360 days")
+    return to_days(pd.DatetimeIndex(raw["time"].values), str(path))

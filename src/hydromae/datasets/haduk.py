@@ -12,23 +12,23 @@ import numpy as np
 import xarray as xr
 
 from hydromae.datasets.land import grid_of_axes
-from hydromae.datasets.target_grid import Onto
+from hydromae.datasets.target_grid import TargetGrid
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
-from hydromae.io.conventions import open_file
-from hydromae.io.quantities import quantity
-from hydromae.io.timestamps import refuse_step, step_in
+from hydromae.io.conventions import open_netcdf
+from hydromae.io.quantities import to_canonical_units
+from hydromae.io.timestamps import check_daily_step, dataset_step
 
-NAMES = {"rainfall": "precipitation", "tas": "temperature"}
-NAMED = re.compile(r"(?:^|_)((?:day|mon|seas|ann)(?:-\d+y)?)(?=_|$)", re.ASCII)
+VARIABLE_NAMES = {"rainfall": "precipitation", "tas": "temperature"}
+STEP_IN_NAME = re.compile(r"(?:^|_)((?:day|mon|seas|ann)(?:-\d+y)?)(?=_|$)", re.ASCII)
 """The step in the name of a file: `rainfall_hadukgrid_uk_5km_mon_202301-202312`."""
 AXES = ("time", "projection_y_coordinate", "projection_x_coordinate")
 
 
 def grid_of_file(path: str | Path) -> GridSpec:
     """The grid of a HadUK file, from its projection coordinates."""
-    with open_file(path) as raw:
-        return _grid(_named(raw, path)[1], path)
+    with open_netcdf(path) as raw:
+        return _grid(_data_variable(raw, path)[1], path)
 
 
 def read(path: str | Path, land: xr.DataArray | None = None, threshold: float = 0.05) -> xr.Dataset:
@@ -49,53 +49,53 @@ def read(path: str | Path, land: xr.DataArray | None = None, threshold: float = 
     Raises:
         InputError: Another file, other dimensions, other units, or a mask on another grid.
     """
-    raw = open_file(path)
-    name, values = field(raw, path)
-    onto = Onto(_grid(values, path), land, threshold)
+    raw = open_netcdf(path)
+    name, values = data_variable(raw, path)
+    target_grid = TargetGrid(_grid(values, path), land, threshold)
     flat = values.stack(cell=AXES[1:], create_index=False)
-    cell = onto.cells(flat.isel(time=0).values, path)
-    flat = quantity(flat.isel(cell=cell).drop_vars(AXES[1:], errors="ignore"), name, str(path))
-    held = step(raw, path)
-    monthly = held.startswith("monthly")
-    refuse_step(None if monthly else held, path)
+    cell = target_grid.cells(flat.isel(time=0).values, path)
+    flat = to_canonical_units(flat.isel(cell=cell).drop_vars(AXES[1:], errors="ignore"), name, str(path))
+    content = stored_step(raw, path)
+    monthly = content.startswith("monthly")
+    check_daily_step(None if monthly else content, path)
     if monthly and name == "precipitation":
         flat = flat / flat["time"].dt.days_in_month
-    return onto.record(flat.rename(name), cell, f"{raw.attrs.get('source', 'HadUK-Grid')} {name}", path, monthly)
+    return target_grid.record(flat.rename(name), cell, f"{raw.attrs.get('source', 'HadUK-Grid')} {name}", path, monthly)
 
 
-def step(raw: xr.Dataset, path: str | Path) -> str:
+def stored_step(raw: xr.Dataset, path: str | Path) -> str:
     """ "" where an opened file holds days, else what it holds (`monthly values`): by its times, attributes, bounds and name.
 
     Raises:
         InputError: There are no dates, or nothing says what its one map is of.
     """
     _refuse_no_dates(raw, path)
-    named = NAMED.search(Path(path).stem)
-    found = step_in(raw, "" if named is None else named.group(1))
-    if found is None:
+    name_match = STEP_IN_NAME.search(Path(path).stem)
+    present = dataset_step(raw, "" if name_match is None else name_match.group(1))
+    if present is None:
         raise InputError(
             f"{path}: does not say whether its one map is of a day, a month or a year; give its attribute frequency "
             "(day), or download daily maps"
         )
-    return found
+    return present
 
 
 def read_days(path: str | Path) -> xr.Dataset:
     """As `read`, of days alone."""
-    with open_file(path, whole=False) as raw:
-        _named(raw, path)
-        refuse_step(step(raw, path), path)
+    with open_netcdf(path, whole=False) as raw:
+        _data_variable(raw, path)
+        check_daily_step(stored_step(raw, path), path)
     return read(path)
 
 
-def field(raw: xr.Dataset, path: str | Path) -> tuple[str, xr.DataArray]:
+def data_variable(raw: xr.Dataset, path: str | Path) -> tuple[str, xr.DataArray]:
     """The variable of an opened file and its values (time, northward, eastward), as they stand.
 
     Raises:
         InputError: There are no dates, or no map of HadUK.
     """
     _refuse_no_dates(raw, path)
-    return _named(raw, path)
+    return _data_variable(raw, path)
 
 
 def _refuse_no_dates(raw: xr.Dataset, path: str | Path) -> None:
@@ -103,17 +103,17 @@ def _refuse_no_dates(raw: xr.Dataset, path: str | Path) -> None:
         raise InputError(f"{path}: time is {raw['time'].dtype}[{raw.sizes['time']}]; a HadUK map has at least one date")
 
 
-def _named(raw: xr.Dataset, path: str | Path) -> tuple[str, xr.DataArray]:
-    found = [name for name in NAMES if name in raw.data_vars]
-    if not found:
-        held = ", ".join(map(str, raw.data_vars)) or "nothing"
-        raise InputError(f"{path}: no rainfall or tas in it (it holds {held}); give a HadUK-Grid file")
-    values = raw[found[0]]
+def _data_variable(raw: xr.Dataset, path: str | Path) -> tuple[str, xr.DataArray]:
+    present = [name for name in VARIABLE_NAMES if name in raw.data_vars]
+    if not present:
+        content = ", ".join(map(str, raw.data_vars)) or "nothing"
+        raise InputError(f"{path}: no rainfall or tas in it (it holds {content}); give a HadUK-Grid file")
+    values = raw[present[0]]
     if set(values.dims) != set(AXES):
-        raise InputError(f"{path}: {found[0]} has dimensions {values.dims}; a HadUK map has {AXES}")
+        raise InputError(f"{path}: {present[0]} has dimensions {values.dims}; a HadUK map has {AXES}")
     if values.dtype.kind not in "iuf":
-        raise InputError(f"{path}: {found[0]} is of type {values.dtype}; a HadUK map holds numbers")
-    return NAMES[found[0]], values.transpose(*AXES)
+        raise InputError(f"{path}: {present[0]} is of type {values.dtype}; a HadUK map holds numbers")
+    return VARIABLE_NAMES[present[0]], values.transpose(*AXES)
 
 
 def _grid(values: xr.DataArray, path: str | Path) -> GridSpec:

@@ -16,9 +16,9 @@ from pyproj import CRS
 
 from hydromae.errors import InputError, first_line
 from hydromae.grid import GridSpec
-from hydromae.io.safety import BROKEN, check_size, check_zip
+from hydromae.io.safety import READ_ERRORS, check_size, check_zip
 
-LEAST_LAND = 0.05 - 1e-6
+MIN_LAND_SHARE = 0.05 - 1e-6
 """Share from which a cell is land; the slack lets 5 percent, however it was rounded to float32, count."""
 
 
@@ -43,26 +43,26 @@ def read(path: str | Path, grid: GridSpec | None = None) -> xr.DataArray:
     if suffix in (".npz", ".pt"):
         check_zip(path)
     if suffix == ".npz":
-        fraction, found = _read_npz(path)
+        fraction, grid_found = _read_npz(path)
     elif suffix == ".pt":
-        found = grid or GridSpec()
+        grid_found = grid or GridSpec()
         fraction = _read_pt(path)
     else:
         raise InputError(f"{path}: a land mask ends in .npz or .pt, not {suffix!r}")
-    if fraction.shape != found.shape or (grid is not None and _place(grid) != _place(found)):
-        expected = grid or found
+    if fraction.shape != grid_found.shape or (grid is not None and _geometry(grid) != _geometry(grid_found)):
+        expected = grid or grid_found
         raise InputError(
-            f"{path}: land mask of {fraction.shape[0]} × {fraction.shape[1]} cells from easting {found.easting:g}, "
-            f"northing {found.northing:g} m does not fit the grid of {expected.rows} × {expected.columns} cells from "
+            f"{path}: land mask of {fraction.shape[0]} × {fraction.shape[1]} cells from easting {grid_found.easting:g}, "
+            f"northing {grid_found.northing:g} m does not fit the grid of {expected.rows} × {expected.columns} cells from "
             f"{expected.easting:g}, {expected.northing:g} m; give a mask on that grid"
         )
-    if not (fraction >= LEAST_LAND).any():
+    if not (fraction >= MIN_LAND_SHARE).any():
         raise InputError(f"{path}: there is no land in it; True, or 100 percent, is land")
-    row, column = axes(found)
+    row, column = axes(grid_found)
     return xr.DataArray(fraction, {"row": row, "column": column}, ("row", "column"), "land_fraction", {"units": "1"})
 
 
-def _place(grid: GridSpec) -> tuple[float, ...]:
+def _geometry(grid: GridSpec) -> tuple[float, ...]:
     return float(grid.rows), float(grid.columns), grid.cell_size, grid.northing, grid.easting
 
 
@@ -75,11 +75,11 @@ def _read_npz(path: str | Path) -> tuple[np.ndarray, GridSpec]:
             arrays = {name: np.asarray(arrays_[name]) for name in arrays_.files}
     except InputError:
         raise
-    except (BadZipFile, *BROKEN) as error:
+    except (BadZipFile, *READ_ERRORS) as error:
         raise InputError(f"{path}: not a readable npz file ({first_line(error)}); give a land mask") from error
-    lacking = [name for name in ("land_percent", "easting", "northing") if name not in arrays]
-    if lacking:
-        raise InputError(f"{path}: no array {', '.join(lacking)}; a land mask holds land_percent and its axes")
+    missing_arrays = [name for name in ("land_percent", "easting", "northing") if name not in arrays]
+    if missing_arrays:
+        raise InputError(f"{path}: no array {', '.join(missing_arrays)}; a land mask holds land_percent and its axes")
     percent, east, north = (arrays[name] for name in ("land_percent", "easting", "northing"))
     for name, array, rank in (("land_percent", percent, 2), ("easting", east, 1), ("northing", north, 1)):
         if array.ndim != rank or array.dtype.kind not in "iufb":
@@ -96,10 +96,10 @@ def _read_pt(path: str | Path) -> np.ndarray:
     try:
         with warnings.catch_warnings(action="ignore"):  # torch asks for help with pickles of other protocols
             land = torch.load(path, weights_only=True, map_location="cpu")
-    except (UnpicklingError, *BROKEN) as error:
+    except (UnpicklingError, *READ_ERRORS) as error:
         raise InputError(f"{path}: not a plain tensor ({_short(error)}); save a boolean tensor") from error
-    plain = isinstance(land, torch.Tensor) and land.layout == torch.strided and not land.is_meta
-    if not plain or land.dtype != torch.bool or land.ndim != 2:
+    is_plain = isinstance(land, torch.Tensor) and land.layout == torch.strided and not land.is_meta
+    if not is_plain or land.dtype != torch.bool or land.ndim != 2:
         raise InputError(f"{path}: holds no boolean tensor of two dimensions; save land[row, column] as torch.bool")
     check_size(str(path), "the mask", tuple(land.shape), land.untyped_storage().nbytes())
     return land.numpy().astype(np.float32)
@@ -110,22 +110,24 @@ def _short(error: Exception) -> str:
     return first_line(error).split(".")[0]
 
 
-def _check_npy(archive: ZipFile, member: ZipInfo, where: str) -> None:
+def _check_npy(archive: ZipFile, member: ZipInfo, source: str) -> None:
     """Refuse an array whose header declares another number of bytes than the archive holds, before numpy makes room."""
     with archive.open(member) as stream:
         version = np.lib.format.read_magic(stream)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = header(stream)
         if dtype.hasobject or math.prod(shape) * dtype.itemsize != member.file_size - stream.tell():
-            raise InputError(f"{where}: {member.filename} does not hold the {dtype}{shape} it declares; write it again")
+            raise InputError(
+                f"{source}: {member.filename} does not hold the {dtype}{shape} it declares; write it again"
+            )
 
 
-def grid_of_axes(east: Float[np.ndarray, " X"], north: Float[np.ndarray, " Y"], where: str) -> GridSpec:
+def grid_of_axes(east: Float[np.ndarray, " X"], north: Float[np.ndarray, " Y"], source: str) -> GridSpec:
     """The grid whose cell centres lie at these eastings and northings [m], both ascending and evenly spaced."""
-    known = len(east) > 1 and len(north) > 1 and np.isfinite(east).all() and np.isfinite(north).all()
-    steps = np.concatenate([np.diff(east), np.diff(north)]) if known else np.zeros(1)
+    is_finite = len(east) > 1 and len(north) > 1 and np.isfinite(east).all() and np.isfinite(north).all()
+    steps = np.concatenate([np.diff(east), np.diff(north)]) if is_finite else np.zeros(1)
     if not np.allclose(steps, steps[0]) or steps[0] <= 0:
-        raise InputError(f"{where}: its eastings and northings are not evenly spaced and ascending; regrid it first")
+        raise InputError(f"{source}: its eastings and northings are not evenly spaced and ascending; regrid it first")
     return GridSpec(len(north), len(east), float(steps[0]), float(north[0]), float(east[0]))
 
 
@@ -165,7 +167,7 @@ def cell_coordinates(cell: Int[np.ndarray, " N"], grid: GridSpec, fraction: xr.D
 
 def land_cells(fraction: xr.DataArray, threshold: float = 0.05) -> Int[np.ndarray, " N"]:
     """Flat numbers of the cells whose share of land is at least `threshold`."""
-    return np.flatnonzero(fraction.values.ravel() >= threshold - 0.05 + LEAST_LAND)
+    return np.flatnonzero(fraction.values.ravel() >= threshold - 0.05 + MIN_LAND_SHARE)
 
 
 def with_threshold(grid: GridSpec, land_threshold: float) -> GridSpec:

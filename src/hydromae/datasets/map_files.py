@@ -15,13 +15,13 @@ from hydromae.datasets.map_file import Days, MapFile
 from hydromae.errors import InputError
 from hydromae.io import units
 from hydromae.io.unobserved import unobserved_to_nan
-from hydromae.io.value_ranges import in_range
+from hydromae.io.value_ranges import check_ranges
 
-_SHORT = {"soil_moisture": "(?:soil_moisture|soil)"}
+FILE_STEMS = {"soil_moisture": "(?:soil_moisture|soil)"}
 
 
 @dataclass(frozen=True)
-class Maps:
+class MapSeries:
     """The files of one variable, and where each day of a period lies in them.
 
     Attributes:
@@ -36,15 +36,17 @@ class Maps:
     index: Int[np.ndarray, " T"]
 
     @classmethod
-    def over(cls, files: tuple[MapFile, ...], days: Days) -> Maps:
+    def over(cls, files: tuple[MapFile, ...], days: Days) -> MapSeries:
         """Each day from a merged file before a month, from that with most of the period, from the smaller of two equals."""
         file, index = np.full(len(days), -1), np.zeros(len(days), dtype=np.int64)
-        shared = [int(np.isin(f.days, days).sum()) for f in files]
-        for number in sorted(range(len(files)), key=lambda n: (not files[n].merged, -shared[n], len(files[n].days))):
-            held = files[number].days
-            place = np.searchsorted(held, days).clip(max=len(held) - 1)
-            new = (file < 0) & (held[place] == days)
-            file[new], index[new] = number, place[new]
+        shared_days = [int(np.isin(f.days, days).sum()) for f in files]
+        for file_index in sorted(
+            range(len(files)), key=lambda n: (not files[n].merged, -shared_days[n], len(files[n].days))
+        ):
+            held = files[file_index].days
+            day_index = np.searchsorted(held, days).clip(max=len(held) - 1)
+            is_new = (file < 0) & (held[day_index] == days)
+            file[is_new], index[is_new] = file_index, day_index[is_new]
         return cls(files, days, file, index)
 
     def runs(self, first: int, last: int) -> Iterator[tuple[slice, MapFile | None, int]]:
@@ -70,14 +72,14 @@ class Maps:
 
 def _read(file: MapFile, first: int, last: int, cell: Int[np.ndarray, " N"]) -> Float32[np.ndarray, "T N"]:
     values = np.empty((last - first, len(cell)), np.float32)
-    for pick, maps in file.pieces(first, last):  # small enough to stay in the processor's cache on the way
+    for piece, maps in file.pieces(first, last):  # small enough to stay in the processor's cache on the way
         raw = maps.reshape(len(maps), -1).take(cell, axis=1)
-        seen = unobserved_to_nan(xr.DataArray(raw, dims=("time", "cell"), attrs={"missing_value": file.missing}))
-        values[pick.start - first : pick.stop - first] = units.convert(
-            seen, file.variable, file.units, str(file.path)
+        observed = unobserved_to_nan(xr.DataArray(raw, dims=("time", "cell"), attrs={"missing_value": file.missing}))
+        values[piece.start - first : piece.stop - first] = units.convert(
+            observed, file.variable, file.units, str(file.path)
         ).values
     record = xr.Dataset({file.variable: (("time", "cell"), values, {"units": file.units})})
-    return in_range(record, str(file.path))[file.variable].values
+    return check_ranges(record, str(file.path))[file.variable].values
 
 
 def map_files(folder: Path, variable: str) -> tuple[MapFile, ...]:
@@ -91,31 +93,31 @@ def map_files(folder: Path, variable: str) -> tuple[MapFile, ...]:
     merged = []
     for path, years in named_files(folder, variable, r"[a-z]+_(\d{4})_(\d{4})"):
         merged.append(_within_name(MapFile.open(path, variable), f"{years[1]}-01-01", f"{int(years[2]) + 1}-01-01"))
-    covered = np.unique(np.concatenate([f.days for f in merged])) if merged else np.empty(0, dtype="datetime64[D]")
-    found = (*merged, *month_files(folder, variable, covered))
-    if not found:
+    covered_days = np.unique(np.concatenate([f.days for f in merged])) if merged else np.empty(0, dtype="datetime64[D]")
+    available = (*merged, *month_files(folder, variable, covered_days))
+    if not available:
         raise InputError(
             f"{folder}: no file of {variable}; put {variable}_train_1989_2010.h5 there, or monthly files into "
             f"{variable}_processed"
         )
-    return found
+    return available
 
 
-def month_files(folder: Path, variable: str, covered: Days) -> list[MapFile]:
+def month_files(folder: Path, variable: str, covered_days: Days) -> list[MapFile]:
     """Monthly files of a variable, but for months whose every day is covered by other files (ascending, each once)."""
     files = []
     for path, name in named_files(folder, variable, r"(\d{4})_(0[1-9]|1[0-2])"):
         first = np.datetime64(f"{name[1]}-{name[2]}", "M")
         begin, end = first.astype("datetime64[D]"), (first + 1).astype("datetime64[D]")
-        if np.diff(np.searchsorted(covered, [begin, end]))[0] < (end - begin).astype(int):
+        if np.diff(np.searchsorted(covered_days, [begin, end]))[0] < (end - begin).astype(int):
             files.append(_within_name(MapFile.open(path, variable), str(first), str(first + 1)))
     return files
 
 
 def named_files(folder: Path, variable: str, rest: str = r"[a-z0-9_]+") -> Iterator[tuple[Path, re.Match[str]]]:
-    pattern = re.compile(rf"{_SHORT.get(variable, variable)}_{rest}\.h5")
-    for place in (folder, folder / f"{variable}_processed"):
-        for path in sorted(place.glob("*.h5")):
+    pattern = re.compile(rf"{FILE_STEMS.get(variable, variable)}_{rest}\.h5")
+    for day_index in (folder, folder / f"{variable}_processed"):
+        for path in sorted(day_index.glob("*.h5")):
             if match := pattern.fullmatch(path.name):
                 yield path, match
 

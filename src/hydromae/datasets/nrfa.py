@@ -16,31 +16,30 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hydromae.datasets.gauges import Gauge, days_of, named
+from hydromae.datasets.gauges import Gauge, gauge_number, unique_days
 from hydromae.errors import InputError, first_line
 from hydromae.io import attributes
 from hydromae.io.atomic import sha256
-from hydromae.io.attributes import BRITISH, EMPTY, NAMES, numeric
-from hydromae.io.conventions import describe, positions
+from hydromae.io.attributes import CARAVAN_GB_PREFIX, EMPTY_TEXTS, NAMES, numeric_column
+from hydromae.io.conventions import set_cf_attributes, with_positions
 from hydromae.io.locate import files_in
-from hydromae.io.table_keys import BRITISH as BRITISH_DATE
-from hydromae.io.table_keys import DATE
-from hydromae.io.timestamps import STEPS, refuse_step
+from hydromae.io.table_keys import DATE, DAY_MONTH_YEAR
+from hydromae.io.timestamps import STEPS, check_daily_step
 
-SNIFFED = 2000
+SNIFFED_BYTES = 2000
 """Bytes of a file by which the NRFA's are told from others."""
-READ = ("gdf", "cdr")
+READ_TYPES = ("gdf", "cdr")
 """Types of series that are read: gauged daily flow, and catchment daily rain."""
 KIND_CSV = re.compile(rb"^dataType,id,\s*\"?([\w-]+)", re.MULTILINE)
 KIND_JSON = re.compile(rb'"data-type"\s*:\s*\{[^{}]*?"id"\s*:\s*"([\w-]+)"')
-STREAM = re.compile(r"\d+_(gdf|cdr)\b.*", re.ASCII)
+SERIES_NAME = re.compile(r"\d+_(gdf|cdr)\b.*", re.ASCII)
 """Names that `hydromae fetch` and most people give to series of the NRFA."""
 NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|[+-]?inf(?:inity)?", re.ASCII | re.IGNORECASE)
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError, csv.Error)
 
 
 def is_series(path: Path) -> bool:
-    """Whether a file is a daily series of the NRFA (`READ`), by how it begins.
+    """Whether a file is a daily series of the NRFA (`READ_TYPES`), by how it begins.
 
     Other series, such as monthly ones, maxima of years and peaks, are none.
 
@@ -49,11 +48,11 @@ def is_series(path: Path) -> bool:
     """
     if path.suffix not in (".csv", ".json"):
         return False
-    head = beginning(path)
-    named_so = STREAM.fullmatch(path.stem) is not None
+    head = read_start(path)
+    has_series_name = SERIES_NAME.fullmatch(path.stem) is not None
     if path.suffix == ".json":
         found = b'"data-type"' in head and b'"station"' in head and _is_read(KIND_JSON, head)
-        if named_so and not found:
+        if has_series_name and not found:
             raise InputError(f"{path}: is no series of the NRFA, as its name says; download it again, or remove it")
         return found
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) and "timestamp" in head.decode("utf-16", "replace"):
@@ -62,19 +61,19 @@ def is_series(path: Path) -> bool:
     if head.startswith(b"file;timestamp"):
         raise InputError(f"{path}: has semicolons between its columns; save it with commas, or download it again")
     found = head.startswith(b"file,timestamp") and b"nrfa" in head.lower() and _is_read(KIND_CSV, head)
-    if named_so and not found:
-        what = "is no series of the NRFA, as its name says" if head else "is empty"
-        raise InputError(f"{path}: {what}; download it again, or remove it")
+    if has_series_name and not found:
+        fault = "is no series of the NRFA, as its name says" if head else "is empty"
+        raise InputError(f"{path}: {fault}; download it again, or remove it")
     return found
 
 
 def _is_read(kind: re.Pattern[bytes], head: bytes) -> bool:
     """Whether a file's beginning names a type of series that is read, or none."""
     found = kind.search(head)
-    return found is None or found.group(1).decode().lower() in READ
+    return found is None or found.group(1).decode().lower() in READ_TYPES
 
 
-def beginning(path: Path, size: int = SNIFFED) -> bytes:
+def read_start(path: Path, size: int = SNIFFED_BYTES) -> bytes:
     try:
         with path.open("rb") as file:
             return file.read(size)
@@ -94,12 +93,16 @@ def open_series(path: Path) -> Gauge:
 
 def _nrfa_json(path: Path) -> Gauge:
     told = json.loads(path.read_bytes())
-    stream, station, kind = told["data-stream"], told["station"], told["data-type"]
-    pairs = stream if stream and isinstance(stream[0], list) else list(zip(stream[::2], stream[1::2], strict=True))
+    data_stream, station, kind = told["data-stream"], told["station"], told["data-type"]
+    pairs = (
+        data_stream
+        if data_stream and isinstance(data_stream[0], list)
+        else list(zip(data_stream[::2], data_stream[1::2], strict=True))
+    )
     frame = pd.DataFrame(pairs, columns=["date", str(kind["id"])])
-    placed = {name: float(station[name]) for name in ("latitude", "longitude") if station.get(name) is not None}
-    refuse_step(STEPS.get(str(kind.get("period", "P1D")).lower().split()[0]), path)
-    return _of_nrfa(station["id"], kind["id"], kind["units"], frame, placed, path)
+    position = {name: float(station[name]) for name in ("latitude", "longitude") if station.get(name) is not None}
+    check_daily_step(STEPS.get(str(kind.get("period", "P1D")).lower().split()[0]), path)
+    return _gauge_of_series(station["id"], kind["id"], kind["units"], frame, position, path)
 
 
 def _nrfa_csv(path: Path) -> Gauge:
@@ -110,48 +113,57 @@ def _nrfa_csv(path: Path) -> Gauge:
             header[row[0], row[1]] = row[2] if len(row) > 2 else ""
             if row[:2] == ["data", "last"]:
                 break
-        refuse_step(STEPS.get(header.get(("dataType", "period"), "").strip().lower().partition(" ")[0]), path)
+        check_daily_step(STEPS.get(header.get(("dataType", "period"), "").strip().lower().partition(" ")[0]), path)
         kind = header["dataType", "id"]
         rows = [_row(row, kind, f"{path}: line {lines.line_num}") for row in lines if any(cell.strip() for cell in row)]
     frame = pd.DataFrame(rows, columns=["date", kind])
-    return _of_nrfa(header["station", "id"], kind, header["dataType", "units"], frame, {}, path)
+    return _gauge_of_series(header["station", "id"], kind, header["dataType", "units"], frame, {}, path)
 
 
-def _row(row: list[str], kind: str, where: str) -> tuple[str, str]:
+def _row(row: list[str], kind: str, source: str) -> tuple[str, str]:
     """Day and value of a row of a series, or one line that says which row is none."""
     day, value = row[0].strip(), row[1].strip() if len(row) > 1 else None
     fault = None
     if value is None:
         fault = f"{kind} has no value after {day[:40]!r}"
-    elif not (DATE.match(day) or BRITISH_DATE.fullmatch(day)):
+    elif not (DATE.match(day) or DAY_MONTH_YEAR.fullmatch(day)):
         fault = f"{day[:40]!r} is no day"
-    elif value.lower() not in EMPTY and not NUMBER.fullmatch(value):
+    elif value.lower() not in EMPTY_TEXTS and not NUMBER.fullmatch(value):
         fault = f"{kind} holds {value[:40]!r}, which is no number"
     if fault is not None:
-        raise InputError(f"{where}: {fault}; correct it, or download the file again")
+        raise InputError(f"{source}: {fault}; correct it, or download the file again")
     return day, value or ""
 
 
-def _of_nrfa(
-    station: Any, kind: str, units: str, frame: pd.DataFrame, traits: Mapping[str, float], path: Path
+def _gauge_of_series(
+    station: Any, kind: str, units: str, frame: pd.DataFrame, static_attributes: Mapping[str, float], path: Path
 ) -> Gauge:
     frame = frame.assign(**{kind: frame[kind].replace("", np.nan)})
-    series = {kind: numeric(frame, kind, path)}
-    return Gauge(named(str(station)), days_of(frame, "date", str(path)), series, {kind: str(units)}, traits, path.name)
+    series = {kind: numeric_column(frame, kind, path)}
+    return Gauge(
+        gauge_number(str(station)),
+        unique_days(frame, "date", str(path)),
+        series,
+        {kind: str(units)},
+        static_attributes,
+        path.name,
+    )
 
 
-def catalogue(stations: Iterable[Mapping[str, Any]], where: str) -> xr.Dataset:
+def catalogue_attributes(stations: Iterable[Mapping[str, Any]], source: str) -> xr.Dataset:
     """Attributes of catchments from rows of the NRFA's `station-info`; what is null or absent is NaN."""
     rows = {}
     for station in stations:
-        held = {name: station.get(name) for name in (*NAMES, "easting", "northing")}
-        rows[named(str(station["id"]))] = {n: np.nan if v is None else float(v) for n, v in held.items()}
+        values_by_name = {name: station.get(name) for name in (*NAMES, "easting", "northing")}
+        rows[gauge_number(str(station["id"]))] = {
+            n: np.nan if v is None else float(v) for n, v in values_by_name.items()
+        }
     if not rows:
-        raise InputError(f"{where}: there is no station in it; ask for one that the NRFA has")
-    return attributes_of(pd.DataFrame.from_dict(rows, orient="index"), where)
+        raise InputError(f"{source}: there is no station in it; ask for one that the NRFA has")
+    return attributes_of(pd.DataFrame.from_dict(rows, orient="index"), source)
 
 
-def traits(folder: Path) -> xr.Dataset | None:
+def static_attributes(folder: Path) -> xr.Dataset | None:
     """Of the catalogue in a folder: answers to `station-info` as JSON, else a table of it as CSV, under the NRFA names."""
     stations: dict[Any, Mapping[str, Any]] = {}
     for file in files_in(folder, ".json"):
@@ -164,7 +176,7 @@ def traits(folder: Path) -> xr.Dataset | None:
         except UNREADABLE as error:
             raise InputError(f"{file}: not a readable JSON file ({first_line(error)}); download it again") from error
     if stations:
-        return catalogue(stations.values(), str(folder))
+        return catalogue_attributes(stations.values(), str(folder))
     tables = [file for file in files_in(folder, ".csv") if is_catalogue(file)]
     told = {sha256(file): file for file in reversed(tables)}
     if len(told) > 1:
@@ -178,29 +190,31 @@ def is_catalogue(path: Path) -> bool:
         return not is_series(path) and b'"catchment-area"' in path.read_bytes()
     if path.suffix != ".csv":
         return False
-    first = beginning(path).decode("utf-8-sig", "replace").splitlines()[:1]
+    first = read_start(path).decode("utf-8-sig", "replace").splitlines()[:1]
     columns = {column.strip(' "') for line in first for column in line.split(",")}
     return {"id", "catchment-area"} <= columns
 
 
-def attributes_of(table: pd.DataFrame, where: str) -> xr.Dataset:
+def attributes_of(table: pd.DataFrame, source: str) -> xr.Dataset:
     """Attributes of catchments, all of the NRFA's names, NaN where the table lacks them."""
     if table.index.has_duplicates:
-        raise InputError(f"{where}: catchment {table.index[table.index.duplicated()][0]} comes twice; keep one row")
+        raise InputError(f"{source}: catchment {table.index[table.index.duplicated()][0]} comes twice; keep one row")
     table = table.reindex(columns=[*table.columns, *(name for name in NAMES if name not in table.columns)])
-    held = {str(name): ("catchment", table[name].to_numpy(np.float64)) for name in table.columns}
-    dataset = xr.Dataset(held, {"catchment": table.index.to_numpy()})
-    return describe(positions(dataset))
+    values_by_name = {str(name): ("catchment", table[name].to_numpy(np.float64)) for name in table.columns}
+    dataset = xr.Dataset(values_by_name, {"catchment": table.index.to_numpy()})
+    return set_cf_attributes(with_positions(dataset))
 
 
-def completed(own: xr.Dataset, catalogue: xr.Dataset | None) -> xr.Dataset:
+def with_catalogue(own_attributes: xr.Dataset, catalogue_attributes: xr.Dataset | None) -> xr.Dataset:
     """A product's attributes, and where it has none those of the NRFA, whose numbers its names end in."""
-    if catalogue is None:
-        return own
-    told = [str(name) for name in own["catchment"].values]
-    numbers = [named(name.removeprefix(BRITISH)) for name in told]
-    rows = catalogue.reindex(catchment=numbers)
+    if catalogue_attributes is None:
+        return own_attributes
+    told = [str(name) for name in own_attributes["catchment"].values]
+    numbers = [gauge_number(name.removeprefix(CARAVAN_GB_PREFIX)) for name in told]
+    rows = catalogue_attributes.reindex(catchment=numbers)
     for name in NAMES:
         if name not in ("latitude", "longitude"):  # beside the product's own easting and northing
-            own[name] = own[name].copy(data=np.where(own[name].notnull(), own[name], rows[name]))
-    return own
+            own_attributes[name] = own_attributes[name].copy(
+                data=np.where(own_attributes[name].notnull(), own_attributes[name], rows[name])
+            )
+    return own_attributes

@@ -14,15 +14,15 @@ import xarray as xr
 
 from hydromae.datasets import cosmos
 from hydromae.datasets import nrfa as nrfa_files
-from hydromae.datasets.gauges import Gauge, Product, gauge_of
+from hydromae.datasets.gauges import Gauge, Product, gauge_from_table
 from hydromae.errors import InputError
-from hydromae.io.attributes import numeric
-from hydromae.io.conventions import open_file, site_names
+from hydromae.io.attributes import numeric_column
+from hydromae.io.conventions import open_netcdf, site_names
 from hydromae.io.credits import OGL
 from hydromae.io.csv_parquet import read_csv
 from hydromae.io.locate import files_in
 from hydromae.io.names import EVAPORATION
-from hydromae.progress import counted
+from hydromae.progress import track
 
 TOPOGRAPHY = {
     "gauge_lat": "latitude",
@@ -40,56 +40,60 @@ TOPOGRAPHY = {
 """Columns of CAMELS-GB and Caravan, and what the NRFA calls them. `bfihost` and `propwet` are not among them."""
 
 PERIOD = r"_(\w+?)_19701001-\d{8}\.csv"
-NAMED = 2**20
+HEADER_BYTES = 2**20
 """Bytes of a NetCDF file in which its variables are named."""
 
 
 def _by_name(pattern: str) -> Callable[[Path], bool]:
     """Whether a file's whole name is like the pattern."""
-    whole = re.compile(pattern, re.ASCII)
-    return lambda path: whole.fullmatch(path.name) is not None
+    full_pattern = re.compile(pattern, re.ASCII)
+    return lambda path: full_pattern.fullmatch(path.name) is not None
 
 
 def _camels(pattern: str, columns: Mapping[str, tuple[tuple[str, str], ...]]) -> Callable[[Path], Gauge]:
     names = [column for choices in columns.values() for column, _ in choices]
-    whole = re.compile(pattern, re.ASCII)
+    full_pattern = re.compile(pattern, re.ASCII)
 
     def open_(path: Path) -> Gauge:
-        told = whole.fullmatch(path.name)
-        assert told is not None
-        return gauge_of(told.group(1), read_csv(path), "date", names, path)
+        name_match = full_pattern.fullmatch(path.name)
+        assert name_match is not None
+        return gauge_from_table(name_match.group(1), read_csv(path), "date", names, path)
 
     return open_
 
 
 def _table(pattern: str, columns: Mapping[str, str]) -> Callable[[Path], xr.Dataset | None]:
     """Attributes from the tables of that name in a folder, keyed `gauge_id`; what they lack from a catalogue of the NRFA."""
-    whole = re.compile(pattern, re.ASCII)
+    full_pattern = re.compile(pattern, re.ASCII)
 
-    def traits(folder: Path) -> xr.Dataset | None:
-        files = [file for file in files_in(folder, ".csv") if whole.fullmatch(file.name)]
+    def static_attributes(folder: Path) -> xr.Dataset | None:
+        files = [file for file in files_in(folder, ".csv") if full_pattern.fullmatch(file.name)]
         if not files:
-            return nrfa_files.traits(folder)
-        held = pd.concat([_keyed(file, columns) for file in counted(files, "tables read", len(files))])
-        again = held.reset_index().duplicated().to_numpy()  # a copy of a table
-        own = nrfa_files.attributes_of(pd.DataFrame(held[~again]), " and ".join(map(str, files)))
-        return nrfa_files.completed(own, nrfa_files.traits(folder))
+            return nrfa_files.static_attributes(folder)
+        columns_by_name = pd.concat([_keyed(file, columns) for file in track(files, "tables read", len(files))])
+        is_duplicate = columns_by_name.reset_index().duplicated().to_numpy()  # a copy of a table
+        own_attributes = nrfa_files.attributes_of(
+            pd.DataFrame(columns_by_name[~is_duplicate]), " and ".join(map(str, files))
+        )
+        return nrfa_files.with_catalogue(own_attributes, nrfa_files.static_attributes(folder))
 
-    return traits
+    return static_attributes
 
 
 def _keyed(file: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     table = read_csv(file)
     if "gauge_id" not in table.columns:
         raise InputError(f"{file}: no column gauge_id; this is not the table its name says")
-    held = {name: numeric(table, column, file) for column, name in columns.items() if column in table.columns}
-    return pd.DataFrame(held, index=pd.Index(site_names(table["gauge_id"].to_numpy(), str(file))))
+    columns_by_name = {
+        name: numeric_column(table, column, file) for column, name in columns.items() if column in table.columns
+    }
+    return pd.DataFrame(columns_by_name, index=pd.Index(site_names(table["gauge_id"].to_numpy(), str(file))))
 
 
 def _is_table(pattern: str) -> Callable[[Path], bool]:
     """Whether a file is a table of that name, or the NRFA's catalogue."""
-    mine = _by_name(pattern)
-    return lambda path: mine(path) or nrfa_files.is_catalogue(path)
+    is_named = _by_name(pattern)
+    return lambda path: is_named(path) or nrfa_files.is_catalogue(path)
 
 
 def _is_caravan(path: Path) -> bool:
@@ -99,19 +103,21 @@ def _is_caravan(path: Path) -> bool:
         return False
     if kind.parent.name == "timeseries" and kind.name in ("csv", "netcdf"):
         return path.suffix == {"csv": ".csv", "netcdf": ".nc"}[kind.name]
-    return b"streamflow" in nrfa_files.beginning(path, nrfa_files.SNIFFED if path.suffix == ".csv" else NAMED)
+    return b"streamflow" in nrfa_files.read_start(
+        path, nrfa_files.SNIFFED_BYTES if path.suffix == ".csv" else HEADER_BYTES
+    )
 
 
 def _caravan(path: Path) -> Gauge:
     columns = [column for choices in CARAVAN_COLUMNS.values() for column, _ in choices]
     if path.suffix == ".csv":
-        return gauge_of(path.stem, read_csv(path), "date", columns, path)
-    raw = open_file(path)
+        return gauge_from_table(path.stem, read_csv(path), "date", columns, path)
+    raw = open_netcdf(path)
     if "date" not in raw.indexes:
         raise InputError(f"{path}: no coordinate date; this is not a file of Caravan")
-    there = [column for column in columns if column in raw.data_vars and raw[column].dims == ("date",)]
-    frame = pd.DataFrame({"date": raw["date"].values, **{column: raw[column].values for column in there}})
-    return gauge_of(path.stem, frame, "date", there, path)
+    available = [column for column in columns if column in raw.data_vars and raw[column].dims == ("date",)]
+    frame = pd.DataFrame({"date": raw["date"].values, **{column: raw[column].values for column in available}})
+    return gauge_from_table(path.stem, frame, "date", available, path)
 
 
 MM, DEGREES, CUBIC = "mm day-1", "degC", "m3 s-1"
@@ -175,14 +181,14 @@ PRODUCTS = (
         NRFA_COLUMNS,
         nrfa_files.is_series,
         nrfa_files.open_series,
-        nrfa_files.traits,
+        nrfa_files.static_attributes,
         nrfa_files.is_catalogue,
     ),
     Product(
         "COSMOS-UK",
         cosmos.SOURCE,
         {"soil_moisture": ((cosmos.PARAMETER, "%"),)},
-        cosmos.is_one,
+        cosmos.is_cosmos_file,
         cosmos.open_site,
         lambda folder: None,
     ),

@@ -12,26 +12,26 @@ import xarray as xr
 
 from hydromae.datasets import camels_gb, chess, cosmos, era5_land, haduk
 from hydromae.datasets.derived import TRAINING_PERIOD
-from hydromae.datasets.discovery import find
-from hydromae.datasets.gridded import product_of
+from hydromae.datasets.discovery import find_product
+from hydromae.datasets.gridded import product_of_file
 from hydromae.datasets.products import PRODUCTS
 from hydromae.errors import InputError, first_line
 from hydromae.io import attributes as nrfa
 from hydromae.io import table
 from hydromae.io.attributes import with_attributes
-from hydromae.io.conventions import names_in, within
+from hydromae.io.conventions import select_period, variables_in_file
 from hydromae.io.credits import MAP_CREDITS
 from hydromae.io.csv_parquet import Dialect
 from hydromae.io.dataframe import FrameLayout, Layout
 from hydromae.io.dataset import DatasetLayout
-from hydromae.io.locate import ATTRIBUTES_FILE, one_of, own_record
-from hydromae.io.safety import BROKEN
+from hydromae.io.locate import ATTRIBUTES_FILE, find_record, one_of
+from hydromae.io.safety import READ_ERRORS
 from hydromae.store.zarr_store import check_store, is_store, open_store
 from hydromae.variables import VARIABLES
 
 
 @dataclass(frozen=True)
-class Question:
+class LoadedRecord:
     """A record to be answered.
 
     Attributes:
@@ -69,8 +69,8 @@ def read(
     Raises:
         InputError: One line that names file, value and remedy.
     """
-    where = str(source) if isinstance(source, str | Path) else "the table"
-    return within(_question(source, attributes, training_period).record, period, where)
+    source_name = str(source) if isinstance(source, str | Path) else "the table"
+    return select_period(_read_source(source, attributes, training_period).record, period, source_name)
 
 
 def load(source: str | Path | pd.DataFrame | xr.Dataset, attributes: str | Path | None = None) -> xr.Dataset:
@@ -79,12 +79,12 @@ def load(source: str | Path | pd.DataFrame | xr.Dataset, attributes: str | Path 
     Raises:
         InputError: As `read`; and where values cannot be read, or are more than this machine's memory holds.
     """
-    return _loaded(_question(source, attributes, TRAINING_PERIOD, check=False).record, source)
+    return _loaded(_read_source(source, attributes, TRAINING_PERIOD, check=False).record, source)
 
 
-def question(
+def read_for_prediction(
     source: str | Path, attributes: str | Path | None = None, units: str | None = None, as_text: bool = False
-) -> Question:
+) -> LoadedRecord:
     """A record to be answered, all of it in memory, and the form that the answer takes.
 
     Args:
@@ -95,10 +95,12 @@ def question(
     Raises:
         InputError: As `load`; or units are given for what says its own.
     """
-    found = _question(source, attributes, TRAINING_PERIOD, units, as_text, check=False)
-    if units is not None and not (isinstance(found.layout, FrameLayout) and found.layout.site is None):
+    product_folder = _read_source(source, attributes, TRAINING_PERIOD, units, as_text, check=False)
+    if units is not None and not (
+        isinstance(product_folder.layout, FrameLayout) and product_folder.layout.site is None
+    ):
         raise InputError(f"--units {units}: {source} is no wide table and says its own units; leave --units out")
-    return replace(found, record=_loaded(found.record, source))
+    return replace(product_folder, record=_loaded(product_folder.record, source))
 
 
 def _loaded(record: xr.Dataset, source: str | Path | pd.DataFrame | xr.Dataset) -> xr.Dataset:
@@ -110,86 +112,90 @@ def _loaded(record: xr.Dataset, source: str | Path | pd.DataFrame | xr.Dataset) 
         )
     try:
         return record.load()
-    except BROKEN as error:
+    except READ_ERRORS as error:
         raise InputError(f"{source}: its values cannot be read ({first_line(error)}); write it again") from error
 
 
-def _at_store(source: str | Path | pd.DataFrame | xr.Dataset) -> TypeGuard[str | Path]:
+def _is_store_path(source: str | Path | pd.DataFrame | xr.Dataset) -> TypeGuard[str | Path]:
     return isinstance(source, str | Path) and Path(source).is_dir() and is_store(source)
 
 
-def _known(attributes: str | Path | xr.Dataset | None) -> xr.Dataset | None:
+def _read_attributes(attributes: str | Path | xr.Dataset | None) -> xr.Dataset | None:
     return attributes if attributes is None or isinstance(attributes, xr.Dataset) else nrfa.read(attributes)
 
 
-def _question(
+def _read_source(
     source: str | Path | pd.DataFrame | xr.Dataset,
     attributes: str | Path | xr.Dataset | None,
     training_period: tuple[str, str],
     units: str | None = None,
     as_text: bool = False,
     check: bool = True,
-) -> Question:
+) -> LoadedRecord:
     """What `read` reads, lazily, with the form of an answer; `check` reads a store whole, to see that it is sound."""
-    known = _known(attributes)
+    known = _read_attributes(attributes)
     if isinstance(source, pd.DataFrame):
-        return Question(*table.read_frame(source, known))
+        return LoadedRecord(*table.read_frame(source, known))
     if isinstance(source, xr.Dataset):
-        return Question(*table.read_dataset(source, known))
-    if _at_store(source):
+        return LoadedRecord(*table.read_dataset(source, known))
+    if _is_store_path(source):
         if check:
             check_store(source)
-        return _canonical(_attributed(open_store(source), known, source))
+        return _canonical(_with_attributes(open_store(source), known, source))
     if Path(source).is_dir() and Path(source).suffix != ".zarr":
-        return _folder(Path(source), attributes, training_period, units, as_text)
+        return _read_folder(Path(source), attributes, training_period, units, as_text)
     if str(source).endswith((".json", ".covjson")):
         return _canonical(cosmos.read(source))
     if not str(source).endswith((".nc", ".nc4")):
-        return Question(*table.read_question(source, known, units, as_text))
-    held = names_in(source)
-    if camels_gb.CLIMATOLOGY in held:
-        return _canonical(_attributed(camels_gb.read(source, training_period), known, source))
+        return LoadedRecord(*table.read_with_layout(source, known, units, as_text))
+    file_variables = variables_in_file(source)
+    if camels_gb.CLIMATOLOGY in file_variables:
+        return _canonical(_with_attributes(camels_gb.read(source, training_period), known, source))
     maps = {"HadUK-Grid": haduk.read_days, "CHESS": chess.read_chess, "ERA5-Land": era5_land.read}
-    product = product_of(held)
+    product = product_of_file(file_variables)
     if product is None:
-        return Question(*table.read_question(source, known))
+        return LoadedRecord(*table.read_with_layout(source, known))
     return _canonical(maps[product](source).assign_attrs(source=MAP_CREDITS[product]))
 
 
-def _folder(
+def _read_folder(
     folder: Path,
     attributes: str | Path | xr.Dataset | None,
     training_period: tuple[str, str],
     units: str | None,
     text: bool,
-) -> Question:
+) -> LoadedRecord:
     """Files of a product, in the units that they have; else the one record of the folder."""
-    found = find(folder, PRODUCTS)
-    if found is not None:
-        record, raw = found.read_with_raw(_known(attributes))
-        bare = {str(n): raw[n].reindex(time=record["time"]).drop_attrs() for n in raw if n in VARIABLES}
-        own = {name: series.assign_attrs(record[name].attrs) for name, series in bare.items()}
-        spelled = {name: str(raw[name].attrs["units"]) for name in own}
-        given = record.assign({name: series.assign_attrs(units=spelled[name]) for name, series in own.items()})
-        return replace(_as_read(record, given, spelled), plan=tuple(found.plan()))
-    file = own_record(folder)
+    product_folder = find_product(folder, PRODUCTS)
+    if product_folder is not None:
+        record, raw = product_folder.read_with_raw(_read_attributes(attributes))
+        raw_values = {str(n): raw[n].reindex(time=record["time"]).drop_attrs() for n in raw if n in VARIABLES}
+        raw_series = {name: series.assign_attrs(record[name].attrs) for name, series in raw_values.items()}
+        units_by_variable = {name: str(raw[name].attrs["units"]) for name in raw_series}
+        original = record.assign(
+            {name: series.assign_attrs(units=units_by_variable[name]) for name, series in raw_series.items()}
+        )
+        return replace(_as_read(record, original, units_by_variable), plan=tuple(product_folder.plan()))
+    file = find_record(folder)
     if file is None:
         known = ", ".join(product.name for product in PRODUCTS)
         raise InputError(f"{folder}: no product is known by the files of this folder; known are {known}")
-    traits = attributes if attributes is not None else one_of(folder, ATTRIBUTES_FILE)
-    return _question(file, traits, training_period, units, text)
+    static_attributes = attributes if attributes is not None else one_of(folder, ATTRIBUTES_FILE)
+    return _read_source(file, static_attributes, training_period, units, text)
 
 
-def _canonical(record: xr.Dataset) -> Question:
+def _canonical(record: xr.Dataset) -> LoadedRecord:
     """A record that comes back as it was read, in canonical units."""
     return _as_read(record, record, {str(n): VARIABLES[str(n)].units for n in record.data_vars if n in VARIABLES})
 
 
-def _as_read(record: xr.Dataset, given: xr.Dataset, spelled: dict[str, str]) -> Question:
+def _as_read(record: xr.Dataset, original: xr.Dataset, units_by_variable: dict[str, str]) -> LoadedRecord:
     """A record that comes back as `given`, whose variables have these units."""
     days = pd.DatetimeIndex(record["time"].values)
-    return Question(record, DatasetLayout(given, "time", "catchment", {n: (n, u) for n, u in spelled.items()}, days))
+    return LoadedRecord(
+        record, DatasetLayout(original, "time", "catchment", {n: (n, u) for n, u in units_by_variable.items()}, days)
+    )
 
 
-def _attributed(record: xr.Dataset, attributes: xr.Dataset | None, where: str | Path) -> xr.Dataset:
-    return record if attributes is None else with_attributes(record, attributes, str(where))
+def _with_attributes(record: xr.Dataset, attributes: xr.Dataset | None, source_name: str | Path) -> xr.Dataset:
+    return record if attributes is None else with_attributes(record, attributes, str(source_name))

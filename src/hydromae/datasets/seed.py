@@ -12,13 +12,13 @@ import xarray as xr
 
 from hydromae.datasets import land
 from hydromae.datasets.map_file import Days, MapFile
-from hydromae.datasets.map_files import Maps, map_files
+from hydromae.datasets.map_files import MapSeries, map_files
 from hydromae.datasets.seed_flow_table import FlowTable
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 from hydromae.io import attributes as nrfa
-from hydromae.io.conventions import describe
-from hydromae.io.locate import one_of, refuse_missing
+from hydromae.io.conventions import set_cf_attributes
+from hydromae.io.locate import check_no_missing_days, one_of
 from hydromae.io.parse import parse_period
 from hydromae.io.seed_layout import ATTRIBUTES, MAPS, MASK
 
@@ -43,7 +43,7 @@ class SeedFolder:
     cells: xr.Dataset
     attributes: xr.Dataset
     table: FlowTable
-    maps: dict[str, Maps]
+    maps: dict[str, MapSeries]
     sources: dict[Path, tuple[str, ...]]
 
     @classmethod
@@ -68,36 +68,41 @@ class SeedFolder:
         Raises:
             InputError: One line that names the file, the value and the remedy.
         """
-        place = Path(folder)
-        if not place.is_dir():
+        folder_path = Path(folder)
+        if not folder_path.is_dir():
             raise InputError(f"{folder}: no such folder; check the path")
-        mask = _needed(place, (MASK, "*mask*.pt", "*land*.npz"))
-        table = FlowTable.open(_needed(place, ("riverflow_evaporation_*.parquet", "*.parquet")))
-        traits = nrfa.read(attributes or place / ATTRIBUTES)
-        known = traits.indexes["catchment"]
-        lacking = table.catchments[~np.isin(table.catchments, known)]
-        if len(lacking):
+        mask = _require_file(folder_path, (MASK, "*mask*.pt", "*land*.npz"))
+        table = FlowTable.open(_require_file(folder_path, ("riverflow_evaporation_*.parquet", "*.parquet")))
+        static_attributes = nrfa.read(attributes or folder_path / ATTRIBUTES)
+        known_catchments = static_attributes.indexes["catchment"]
+        without_row = table.catchments[~np.isin(table.catchments, known_catchments)]
+        if len(without_row):
             raise InputError(
-                f"{attributes or place / ATTRIBUTES}: no row for catchment {lacking[0]}, which {table.path.name} has "
-                f"({len(lacking)} such); add it, with catchment-area, latitude and longitude"
+                f"{attributes or folder_path / ATTRIBUTES}: no row for catchment {without_row[0]}, which {table.path.name} "
+                f"has ({len(without_row)} such); add it, with catchment-area, latitude and longitude"
             )
         fraction = land.read(mask)
         grid = land.grid_of_axes(fraction["column"].values, fraction["row"].values, str(mask))
         cells = land.cell_coordinates(land.land_cells(fraction), grid, fraction)
-        files = {name: map_files(place, name) for name in MAPS}
+        files = {name: map_files(folder_path, name) for name in MAPS}
         for file in (file for held in files.values() for file in held):
             if file.shape != grid.shape:
                 raise InputError(
                     f"{file.path}: maps of {file.shape[0]} × {file.shape[1]} cells, but the mask {mask.name} has "
                     f"{grid.rows} × {grid.columns}; give both on one grid"
                 )
-        days = _period(files, period, since, place)
-        maps = {name: Maps.over(held, days) for name, held in files.items()}
+        days = _period(files, period, since, folder_path)
+        maps = {name: MapSeries.over(held, days) for name, held in files.items()}
         if not allow_missing:
-            refuse_missing({name: held.days[held.file < 0] for name, held in maps.items()}, place)
-        used = {_source(m.files[n]): (name,) for name, m in maps.items() for n in np.unique(m.file) if n >= 0}
-        sources = {table.path: SERIES, Path(attributes or place / ATTRIBUTES): (), mask: (), **used}
-        rows = traits.sel(catchment=table.catchments)
+            check_no_missing_days({name: held.days[held.file < 0] for name, held in maps.items()}, folder_path)
+        map_sources = {
+            _source(map_series.files[n]): (name,)
+            for name, map_series in maps.items()
+            for n in np.unique(map_series.file)
+            if n >= 0
+        }
+        sources = {table.path: SERIES, Path(attributes or folder_path / ATTRIBUTES): (), mask: (), **map_sources}
+        rows = static_attributes.sel(catchment=table.catchments)
         return cls(pd.DatetimeIndex(days).as_unit("ns"), grid, cells, rows, table, maps, sources)
 
     def template(self) -> xr.Dataset:
@@ -105,11 +110,13 @@ class SeedFolder:
         static = self.attributes.assign_coords(time=self.days).merge(self.cells)
         static["time"].attrs |= {"long_name": "day", "standard_name": "time"}
 
-        def hollow(place: str) -> tuple[tuple[str, str], np.ndarray]:
-            return ("time", place), np.broadcast_to(np.float32(np.nan), (len(self.days), static.sizes[place]))
+        def hollow(folder_path: str) -> tuple[tuple[str, str], np.ndarray]:
+            return ("time", folder_path), np.broadcast_to(
+                np.float32(np.nan), (len(self.days), static.sizes[folder_path])
+            )
 
         maps = {name: (*hollow("cell"), {"grid_mapping": "crs"}) for name in MAPS}
-        return describe(static.assign(maps | {name: hollow("catchment") for name in SERIES}))
+        return set_cf_attributes(static.assign(maps | {name: hollow("catchment") for name in SERIES}))
 
     def blocks(self, length: int) -> Iterator[xr.Dataset]:
         """The values, `length` days at a time."""
@@ -117,14 +124,16 @@ class SeedFolder:
         for first in range(0, len(self.days), length):
             last = min(first + length, len(self.days))
             series = self.table.days(self.days[first:last], self.attributes["catchment-area"])
-            yield series.assign({n: (("time", "cell"), m.block(first, last, cell)) for n, m in self.maps.items()})
+            yield series.assign(
+                {n: (("time", "cell"), map_series.block(first, last, cell)) for n, map_series in self.maps.items()}
+            )
 
 
-def _needed(folder: Path, patterns: tuple[str, ...]) -> Path:
-    found = one_of(folder, patterns)
-    if found is None:
+def _require_file(folder: Path, patterns: tuple[str, ...]) -> Path:
+    required = one_of(folder, patterns)
+    if required is None:
         raise InputError(f"{folder}: no {' or '.join(patterns)} in it, which the seed's layout needs; put one there")
-    return found
+    return required
 
 
 def _source(file: MapFile) -> Path:

@@ -17,9 +17,9 @@ from jaxtyping import Int
 from hydromae.errors import InputError, first_line
 from hydromae.io import units
 from hydromae.io.table_keys import day_keys
-from hydromae.io.timestamps import refuse_step, step_of
-from hydromae.io.unobserved import FILLED, marked, marks_of, unobserved_to_nan
-from hydromae.io.value_ranges import in_range
+from hydromae.io.timestamps import check_daily_step, infer_step
+from hydromae.io.unobserved import FILLED_SUFFIX, is_filled, mark_columns, unobserved_to_nan
+from hydromae.io.value_ranges import check_ranges
 
 DATE, SITE = "date", "ID"
 COLUMNS = {"evaporation": ("evaporation", "mm day-1"), "discharge_vol": ("riverflow", "m3 s-1")}
@@ -54,15 +54,15 @@ class FlowTable:
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{path}: not a readable parquet file ({first_line(error)}); write it again") from error
         _check_columns(rows.schema, path)
-        found: set[int] = set()
+        catchments_found: set[int] = set()
         days: set[pd.Timestamp] = set()
         for batch in _batches(rows, [DATE, SITE], None, path):
             days |= set(_parsed(batch[DATE].unique(), path))
-            found |= set(_numbers(batch[SITE].unique(), path).tolist())
-        if not found:
+            catchments_found |= set(_numbers(batch[SITE].unique(), path).tolist())
+        if not catchments_found:
             raise InputError(f"{path}: there is no row in it; a row holds the values of one catchment on one day")
-        refuse_step(step_of(pd.DatetimeIndex(sorted(days))), path)
-        return cls(path, rows, np.array(sorted(found), dtype=np.int64))
+        check_daily_step(infer_step(pd.DatetimeIndex(sorted(days))), path)
+        return cls(path, rows, np.array(sorted(catchments_found), dtype=np.int64))
 
     def days(self, days: pd.DatetimeIndex, area: xr.DataArray) -> xr.Dataset:
         """`evaporation` and `riverflow` [mm/day] `(time, catchment)` of consecutive days, float32, NaN = unobserved.
@@ -75,48 +75,52 @@ class FlowTable:
             InputError: A day that a catchment has twice, a catchment with flow and without an area, or a value out of range.
         """
         shape = (len(days), len(self.catchments))
-        held = {column: np.full(shape, np.nan, np.float32) for column in COLUMNS}
-        times = np.zeros(shape, np.int64)
-        named = self.rows.schema.names
-        marks = dict.fromkeys(mark for column in COLUMNS for mark in marks_of(column) if mark in named)
+        columns_values = {column: np.full(shape, np.nan, np.float32) for column in COLUMNS}
+        row_count = np.zeros(shape, np.int64)
+        column_names = self.rows.schema.names
+        marks = dict.fromkeys(
+            mark_name for column in COLUMNS for mark_name in mark_columns(column) if mark_name in column_names
+        )
         for batch in _batches(self.rows, [DATE, SITE, *COLUMNS, *marks], self._between(days), self.path):
-            at = (
+            cells = (
                 days.get_indexer(_parsed(batch[DATE], self.path)),
                 np.searchsorted(self.catchments, _numbers(batch[SITE], self.path)),
             )
-            np.add.at(times, at, 1)
-            for column, values in held.items():
-                values[at] = _measured(batch, column, self.path)
-        self._refuse_twice(times, days)
+            np.add.at(row_count, cells, 1)
+            for column, values in columns_values.items():
+                values[cells] = _observed_values(batch, column, self.path)
+        self._check_duplicates(row_count, days)
         record = xr.Dataset(coords={"time": days, "catchment": self.catchments})
         for column, (name, spelled) in COLUMNS.items():
-            raw = unobserved_to_nan(xr.DataArray(held[column], dims=("time", "catchment")))
+            raw = unobserved_to_nan(xr.DataArray(columns_values[column], dims=("time", "catchment")))
             record[name] = units.convert(raw, name, spelled, str(self.path), area).astype(np.float32)
-        return in_range(record, str(self.path))
+        return check_ranges(record, str(self.path))
 
     def _between(self, days: pd.DatetimeIndex) -> pads.Expression:
         kind = self.rows.schema.field(DATE).type
         ends = (days[0], days[-1] + pd.Timedelta(days=1))
-        low, high = (
+        lower, upper = (
             f"{day:%Y-%m-%d}" if pa.types.is_string(kind) or pa.types.is_large_string(kind) else pa.scalar(day, kind)
             for day in ends
         )
-        return (pc.field(DATE) >= low) & (pc.field(DATE) < high)
+        return (pc.field(DATE) >= lower) & (pc.field(DATE) < upper)
 
-    def _refuse_twice(self, times: Int[np.ndarray, "T C"], days: pd.DatetimeIndex) -> None:
-        if times.max(initial=0) > 1:
-            day, row = (int(index[0]) for index in np.nonzero(times > 1))
+    def _check_duplicates(self, row_count: Int[np.ndarray, "T C"], days: pd.DatetimeIndex) -> None:
+        if row_count.max(initial=0) > 1:
+            day, row = (int(index[0]) for index in np.nonzero(row_count > 1))
             raise InputError(
-                f"{self.path}: catchment {self.catchments[row]} has {days[day]:%Y-%m-%d} {times[day, row]} times; "
+                f"{self.path}: catchment {self.catchments[row]} has {days[day]:%Y-%m-%d} {row_count[day, row]} times; "
                 "give one row a day"
             )
 
 
 def _check_columns(schema: pa.Schema, path: Path) -> None:
-    listed = ", ".join(schema.names[:8])
+    column_list = ", ".join(schema.names[:8])
     for name in (DATE, SITE, *COLUMNS):
         if schema.names.count(name) != 1:
-            raise InputError(f"{path}: {schema.names.count(name)} columns {name}; it needs one (columns are {listed})")
+            raise InputError(
+                f"{path}: {schema.names.count(name)} columns {name}; it needs one (columns are {column_list})"
+            )
     date = schema.field(DATE).type
     text = pa.types.is_string(date) or pa.types.is_large_string(date)
     if not (text or pa.types.is_date(date) or (pa.types.is_timestamp(date) and date.tz is None)):
@@ -125,18 +129,18 @@ def _check_columns(schema: pa.Schema, path: Path) -> None:
         kind = schema.field(name).type
         if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
             raise InputError(f"{path}: {name} is of type {kind}; write numbers, empty where nothing was observed")
-        mark = f"{name}{FILLED}"
-        if mark in schema.names and not pa.types.is_boolean(schema.field(mark).type):
+        mark_name = f"{name}{FILLED_SUFFIX}"
+        if mark_name in schema.names and not pa.types.is_boolean(schema.field(mark_name).type):
             raise InputError(
-                f"{path}: {mark} is of type {schema.field(mark).type}; write true where a value was filled in"
+                f"{path}: {mark_name} is of type {schema.field(mark_name).type}; write true where a value was filled in"
             )
 
 
 def _batches(
-    rows: pads.Dataset, columns: list[str], kept: pads.Expression | None, path: Path
+    rows: pads.Dataset, columns: list[str], condition: pads.Expression | None, path: Path
 ) -> Iterator[pa.RecordBatch]:
     try:
-        yield from rows.scanner(columns=columns, filter=kept, batch_readahead=2, fragment_readahead=1).to_batches()
+        yield from rows.scanner(columns=columns, filter=condition, batch_readahead=2, fragment_readahead=1).to_batches()
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a readable parquet file ({first_line(error)}); write it again") from error
 
@@ -160,10 +164,10 @@ def _numbers(sites: pa.Array, path: Path) -> Int[np.ndarray, " N"]:
         ) from error
 
 
-def _measured(batch: pa.RecordBatch, column: str, path: Path) -> np.ndarray:
+def _observed_values(batch: pa.RecordBatch, column: str, path: Path) -> np.ndarray:
     """Values of a column, NaN where it is empty or marked as filled or answered."""
     values = batch[column].cast(pa.float64()).to_numpy(zero_copy_only=False)
-    marks = [mark for mark in marks_of(column) if mark in batch.schema.names]
+    marks = [mark_name for mark_name in mark_columns(column) if mark_name in batch.schema.names]
     if not marks:
         return values
-    return np.where(marked(batch.select(marks).to_pandas(), column, path), np.nan, values)
+    return np.where(is_filled(batch.select(marks).to_pandas(), column, path), np.nan, values)

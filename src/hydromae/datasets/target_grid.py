@@ -12,13 +12,13 @@ from jaxtyping import Int
 from hydromae.datasets.land import cell_coordinates, land_cells
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
-from hydromae.io.conventions import daily, describe
-from hydromae.io.unobserved import is_code, unobserved_to_nan
-from hydromae.io.value_ranges import in_range
+from hydromae.io.conventions import set_cf_attributes, to_daily
+from hydromae.io.unobserved import is_missing_code, unobserved_to_nan
+from hydromae.io.value_ranges import check_ranges
 
 
 @dataclass(frozen=True)
-class Onto:
+class TargetGrid:
     """The land cells of a grid.
 
     Attributes:
@@ -31,32 +31,37 @@ class Onto:
     land: xr.DataArray | None = None
     threshold: float = 0.05
 
-    def cells(self, first: np.ndarray, where: str | Path) -> Int[np.ndarray, " N"]:
+    def cells(self, first: np.ndarray, source: str | Path) -> Int[np.ndarray, " N"]:
         """Flat numbers of the cells that are kept; `first` is the first map on all cells of the grid."""
         if self.land is None:
-            return np.flatnonzero(~is_code(first))
+            return np.flatnonzero(~is_missing_code(first))
         if self.land.shape != self.grid.shape:
             raise InputError(
-                f"{where}: {self.grid.rows} × {self.grid.columns} cells, but the land mask has {self.land.shape[0]} × "
+                f"{source}: {self.grid.rows} × {self.grid.columns} cells, but the land mask has {self.land.shape[0]} × "
                 f"{self.land.shape[1]}; give a mask on the same grid"
             )
         return land_cells(self.land, self.threshold)
 
     def record(
-        self, values: xr.DataArray, cell: Int[np.ndarray, " N"], said: str, where: str | Path, monthly: bool = False
+        self,
+        values: xr.DataArray,
+        cell: Int[np.ndarray, " N"],
+        long_name: str,
+        source: str | Path,
+        monthly: bool = False,
     ) -> xr.Dataset:
         """A record of one variable, whose values `(time, cell)` are in canonical units on these cells.
 
         Args:
             values (DataArray (time, cell)): Named as the variable.
             cell (int array (N,)): Flat numbers of the cells.
-            said: The variable's long name.
-            where: The file, for messages.
+            long_name: The variable's long name.
+            source: The file, for messages.
             monthly: Leave time as it is, instead of bringing it to days without gaps.
         """
         name = str(values.name)
         record = xr.Dataset({name: unobserved_to_nan(values)})
         record = record.assign_coords(cell_coordinates(cell, self.grid, self.land).coords)
-        record[name].attrs |= {"grid_mapping": "crs", "long_name": said}
-        record = record if monthly else daily(record, str(where))
-        return describe(in_range(record, str(where)))
+        record[name].attrs |= {"grid_mapping": "crs", "long_name": long_name}
+        record = record if monthly else to_daily(record, str(source))
+        return set_cf_attributes(check_ranges(record, str(source)))

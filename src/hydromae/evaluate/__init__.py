@@ -2,5 +2,5 @@
 
 from typing import Literal
 
-QuestionName = Literal["fill", "ungauged", "ungauged-bare", "simulate", "forecast", "forecast-blind"]
+QuestionName = Literal["gap", "ungauged", "ungauged-limited", "simulate", "forecast", "forecast-blind"]
 """The questions of the protocol."""

@@ -13,15 +13,15 @@ LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
 """Quantiles that a distribution is scored by, the same for all methods: CRPS sharpens with their number."""
 
 
-def answered(dataset: xr.Dataset, flow: Float[np.ndarray, "T C"]) -> xr.Dataset:
+def with_predictions(dataset: xr.Dataset, flow: Float[np.ndarray, "T C"]) -> xr.Dataset:
     """The dataset with every NaN of `riverflow` replaced by `flow` [mm/day], and `riverflow_origin` beside it.
 
     Observed values come back as they were. A NaN of `flow` stays NaN: the method could not answer.
     """
-    asked = dataset["riverflow"].transpose("time", "catchment")
-    observed = np.isfinite(asked.values)
-    values = np.where(observed, asked.values, flow.astype(asked.dtype))
-    return dataset.assign(riverflow=asked.copy(data=values), riverflow_origin=origin_of(observed))
+    input_flow = dataset["riverflow"].transpose("time", "catchment")
+    observed = np.isfinite(input_flow.values)
+    values = np.where(observed, input_flow.values, flow.astype(input_flow.dtype))
+    return dataset.assign(riverflow=input_flow.copy(data=values), riverflow_origin=origin_of(observed))
 
 
 def river_flow(dataset: xr.Dataset) -> Float[np.ndarray, "T C"]:

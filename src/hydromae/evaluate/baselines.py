@@ -13,9 +13,9 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
-from hydromae.evaluate.answers import answered, flow_of_log, log_flow, river_flow
+from hydromae.evaluate.answers import flow_of_log, log_flow, river_flow, with_predictions
 from hydromae.evaluate.donor_regression import DonorRidge
-from hydromae.evaluate.donors import WeightedDonors, nearest_gauge, two_trait_donors
+from hydromae.evaluate.donors import WeightedDonors, nearest_gauge, two_attribute_donors
 from hydromae.inference.scenarios import Method
 
 DAYS_OF_YEAR = 366
@@ -34,7 +34,7 @@ class LogInterpolation:
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
         """Fill each gap between two observed days."""
         logs = pd.DataFrame(log_flow(river_flow(dataset)))
-        return answered(dataset, flow_of_log(logs.interpolate(limit_area="inside").to_numpy()))
+        return with_predictions(dataset, flow_of_log(logs.interpolate(limit_area="inside").to_numpy()))
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Persistence:
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
         """Carry the last observed flow forward into every NaN."""
-        return answered(dataset, pd.DataFrame(river_flow(dataset)).ffill().to_numpy())
+        return with_predictions(dataset, pd.DataFrame(river_flow(dataset)).ffill().to_numpy())
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Climatology:
         """The mean of the day of the year in every NaN."""
         position = pd.Index(self.catchments).get_indexer(pd.Index(dataset["catchment"].values))
         by_day = self.mean[dataset["time"].dt.dayofyear.values - 1]
-        return answered(dataset, np.where(position >= 0, by_day[:, position], np.nan))
+        return with_predictions(dataset, np.where(position >= 0, by_day[:, position], np.nan))
 
 
 def _circular_sum(values: Float[np.ndarray, "Y C"], window: int) -> Float[np.ndarray, "Y C"]:
@@ -94,16 +94,16 @@ def _circular_sum(values: Float[np.ndarray, "Y C"], window: int) -> Float[np.nda
     return total[window:] - total[:-window]
 
 
-def for_questions(training: xr.Dataset) -> dict[str, list[Method]]:
+def fitted_baselines(training: xr.Dataset) -> dict[str, list[Method]]:
     """Baselines of each question of the protocol, fitted on a training record.
 
     Those of `ungauged` are fitted on nothing: they see what the question shows, and that never holds the hidden rivers.
     """
     climatology, ridge = Climatology.fit(training), DonorRidge.fit(training)
     return {
-        "fill": [LogInterpolation(), ridge, ridge.with_residual(), climatology],
-        "ungauged": [WeightedDonors(), two_trait_donors(), nearest_gauge()],
-        "ungauged-bare": [WeightedDonors(), two_trait_donors(), nearest_gauge()],
+        "gap": [LogInterpolation(), ridge, ridge.with_residual(), climatology],
+        "ungauged": [WeightedDonors(), two_attribute_donors(), nearest_gauge()],
+        "ungauged-limited": [WeightedDonors(), two_attribute_donors(), nearest_gauge()],
         "simulate": [climatology],
         "forecast": [Persistence(), climatology],
         "forecast-blind": [Persistence(), climatology],

@@ -10,8 +10,8 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
-from hydromae.evaluate.answers import answered, first_available, flow_of_log, log_flow, river_flow
-from hydromae.progress import counted
+from hydromae.evaluate.answers import first_available, flow_of_log, log_flow, river_flow, with_predictions
+from hydromae.progress import track
 
 CANDIDATES = 40
 MINIMUM_DAYS = 3 * 365
@@ -20,14 +20,14 @@ RIDGE = 0.003
 
 def correlation(values: Float[np.ndarray, "T C"]) -> Float[np.ndarray, "C C"]:
     """Pearson correlation of each pair of columns over the days both have; −1 where fewer than `MINIMUM_DAYS`."""
-    seen = np.isfinite(values).astype(np.float32)
-    mean = np.where(seen > 0, values, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
-    centred = (np.where(seen > 0, values - mean, 0.0)).astype(np.float32)
-    days = np.maximum(seen.T @ seen, 1).astype(np.float64)
-    first, second = (centred.T @ seen) / days, ((centred**2).T @ seen) / days
+    has_flow = np.isfinite(values).astype(np.float32)
+    mean = np.where(has_flow > 0, values, 0.0).sum(axis=0) / np.maximum(has_flow.sum(axis=0), 1)
+    centred = (np.where(has_flow > 0, values - mean, 0.0)).astype(np.float32)
+    days = np.maximum(has_flow.T @ has_flow, 1).astype(np.float64)
+    first, second = (centred.T @ has_flow) / days, ((centred**2).T @ has_flow) / days
     covariance = (centred.T @ centred) / days - first * first.T
-    spread = np.sqrt(np.maximum(second - first**2, 0.0))
-    scale = spread * spread.T
+    deviation = np.sqrt(np.maximum(second - first**2, 0.0))
+    scale = deviation * deviation.T
     usable = (days >= MINIMUM_DAYS) & (scale > 0)
     return np.where(usable, covariance / np.where(scale > 0, scale, 1.0), -1.0)
 
@@ -59,7 +59,7 @@ class DonorRidge:
     name: str = "donor-ridge"
 
     @cached_property
-    def seen(self) -> Bool[np.ndarray, "C days"]:
+    def has_flow(self) -> Bool[np.ndarray, "C days"]:
         """Training days with flow."""
         return np.isfinite(self.logs)
 
@@ -84,47 +84,49 @@ class DonorRidge:
         logs = np.full((len(flow), len(self.catchments)), np.nan)
         logs[:, position >= 0] = log_flow(flow[:, position[position >= 0]])
         answer = np.full_like(flow, np.nan)
-        asked = np.flatnonzero((position >= 0) & np.isnan(logs).any(axis=0))
-        for river in counted(asked, f"rivers, {self.name}", len(asked)):
-            answer[:, position[river]] = self._one_river(logs, int(river))
-        return answered(dataset, flow_of_log(answer))
+        missing = np.flatnonzero((position >= 0) & np.isnan(logs).any(axis=0))
+        for river in track(missing, f"rivers, {self.name}", len(missing)):
+            answer[:, position[river]] = self._predict_river(logs, int(river))
+        return with_predictions(dataset, flow_of_log(answer))
 
-    def _one_river(self, logs: Float[np.ndarray, "T C"], river: int) -> Float[np.ndarray, " T"]:
+    def _predict_river(self, logs: Float[np.ndarray, "T C"], river: int) -> Float[np.ndarray, " T"]:
         """Log flow of one river on the days it lacks: one regression for each set of donors that occurs."""
         answer = np.full(len(logs), np.nan)
-        asked = np.flatnonzero(np.isnan(logs[:, river]))
+        missing = np.flatnonzero(np.isnan(logs[:, river]))
         ranked = self.ranked[river][self.ranked[river] >= 0]
-        used = first_available(np.isfinite(logs[np.ix_(asked, ranked)]), self.donors)
-        sets, member = np.unique(used, axis=0, return_inverse=True)
+        used = first_available(np.isfinite(logs[np.ix_(missing, ranked)]), self.donors)
+        sets, set_index = np.unique(used, axis=0, return_inverse=True)
         for index, chosen in enumerate(sets):
             donors = ranked[chosen]
-            days = asked[member.ravel() == index]
+            days = missing[set_index.ravel() == index]
             regressed = self._regress(logs[:, donors], donors, river)
             answer[days] = regressed[days]
             if self.decay is not None:
-                answer[days] += bridged(logs[:, river] - regressed, days, self.decay)
+                answer[days] += interpolated_residual(logs[:, river] - regressed, days, self.decay)
         return answer
 
     def _regress(
-        self, given: Float[np.ndarray, "T K"], donors: Int[np.ndarray, " K"], river: int
+        self, donor_logs: Float[np.ndarray, "T K"], donors: Int[np.ndarray, " K"], river: int
     ) -> Float[np.ndarray, " T"]:
         """Log flow of one river from its donors, fitted on the training days they all have; NaN where too few."""
-        complete = self.seen[river] & self.seen[donors].all(axis=0)
+        complete = self.has_flow[river] & self.has_flow[donors].all(axis=0)
         if len(donors) == 0 or complete.sum() < MINIMUM_DAYS / 3:
-            return np.full(len(given), np.nan)
+            return np.full(len(donor_logs), np.nan)
         target, inputs = (
             self.logs[river, complete].astype(np.float64),
             self.logs[donors][:, complete].astype(np.float64),
         )
-        middle = inputs.mean(axis=1)
-        centred = inputs - middle[:, None]
+        donor_means = inputs.mean(axis=1)
+        centred = inputs - donor_means[:, None]
         gram = centred @ centred.T
         penalty = RIDGE * np.trace(gram) / len(donors) * np.eye(len(donors))
         slopes = np.linalg.solve(gram + penalty, centred @ (target - target.mean()))
-        return (given - middle) @ slopes + target.mean()
+        return (donor_logs - donor_means) @ slopes + target.mean()
 
 
-def bridged(residual: Float[np.ndarray, " T"], days: Int[np.ndarray, " N"], decay: float) -> Float[np.ndarray, " N"]:
+def interpolated_residual(
+    residual: Float[np.ndarray, " T"], days: Int[np.ndarray, " N"], decay: float
+) -> Float[np.ndarray, " N"]:
     """Residual expected on `days` from the nearest known residuals before and after; it decays away from them.
 
     Mean of an AR(1) process with autocorrelation `decay` that is known at both ends of a gap; with one end known it is

@@ -10,13 +10,13 @@ from jaxtyping import Float
 from pyproj import Transformer
 
 from hydromae.errors import InputError
-from hydromae.evaluate.answers import answered, first_available, river_flow
+from hydromae.evaluate.answers import first_available, river_flow, with_predictions
 from hydromae.variables import ATTRIBUTES
 
 CANDIDATES = 40
 
 
-def positions(dataset: xr.Dataset, prefix: str = "") -> Float[np.ndarray, "C 2"]:
+def gauge_positions(dataset: xr.Dataset, prefix: str = "") -> Float[np.ndarray, "C 2"]:
     """Easting and northing [m] of gauges, or of centroids with the prefix `centroid_`; NaN where unknown.
 
     Gauges without easting and northing take theirs from latitude and longitude (EPSG:27700 from EPSG:4326).
@@ -37,9 +37,9 @@ def positions(dataset: xr.Dataset, prefix: str = "") -> Float[np.ndarray, "C 2"]
 
 def distances(dataset: xr.Dataset) -> Float[np.ndarray, "C C"]:
     """Distance of each pair of rivers [m]: between centroids where both are known, else between gauges."""
-    gauges, centroids = positions(dataset), positions(dataset, "centroid_")
-    between = _pairwise(centroids)
-    return np.where(np.isfinite(between), between, _pairwise(gauges))
+    gauges, centroids = gauge_positions(dataset), gauge_positions(dataset, "centroid_")
+    centroid_distance = _pairwise(centroids)
+    return np.where(np.isfinite(centroid_distance), centroid_distance, _pairwise(gauges))
 
 
 def _pairwise(points: Float[np.ndarray, "C 2"]) -> Float[np.ndarray, "C C"]:
@@ -47,7 +47,7 @@ def _pairwise(points: Float[np.ndarray, "C 2"]) -> Float[np.ndarray, "C C"]:
     return np.hypot(*(points[:, None, :] - points[None, :, :]).transpose(2, 0, 1))
 
 
-def trait_values(dataset: xr.Dataset, name: str) -> Float[np.ndarray, " C"]:
+def attribute_values(dataset: xr.Dataset, name: str) -> Float[np.ndarray, " C"]:
     """One attribute, transformed as the table says and divided by its standard deviation; NaN where unknown."""
     if name not in dataset.variables:
         return np.full(dataset.sizes["catchment"], np.nan)
@@ -62,18 +62,18 @@ def trait_values(dataset: xr.Dataset, name: str) -> Float[np.ndarray, " C"]:
     return values / spread if spread > 0 else np.full_like(values, np.nan)
 
 
-def separation(dataset: xr.Dataset, traits: tuple[str, ...], length: float) -> Float[np.ndarray, "C C"]:
+def separation(dataset: xr.Dataset, attributes: tuple[str, ...], length: float) -> Float[np.ndarray, "C C"]:
     """Separation of each pair of rivers in distance and traits; infinite from itself and where no distance is known."""
     squared = (distances(dataset) / length) ** 2
     total, count = np.zeros_like(squared), np.zeros_like(squared)
-    for name in traits:
-        values = trait_values(dataset, name)
+    for name in attributes:
+        values = attribute_values(dataset, name)
         difference = (values[:, None] - values[None, :]) ** 2
         total += np.nan_to_num(difference)
         count += np.isfinite(difference)
-    apart = np.sqrt(squared + total / np.maximum(count, 1))
-    np.fill_diagonal(apart, np.inf)
-    return np.where(np.isfinite(apart), apart, np.inf)
+    separations = np.sqrt(squared + total / np.maximum(count, 1))
+    np.fill_diagonal(separations, np.inf)
+    return np.where(np.isfinite(separations), separations, np.inf)
 
 
 def mean_rain(dataset: xr.Dataset) -> Float[np.ndarray, " C"]:
@@ -99,40 +99,42 @@ class WeightedDonors:
 
     Attributes:
         donors: Gauges used on a day.
-        traits: Names of attributes in the separation.
+        attributes: Names of attributes in the separation.
         length: Distance that weighs as much as one standard deviation of the traits [m].
     """
 
     donors: int = 6
-    traits: tuple[str, ...] = ("catchment-area", "dpsbar", "propwet", "bfihost")
+    attributes: tuple[str, ...] = ("catchment-area", "dpsbar", "propwet", "bfihost")
     length: float = 25_000.0
     name: str = "weighted-donors"
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
         """Weighted flow of the donors of the day in every NaN."""
         flow = river_flow(dataset)
-        apart = separation(dataset, self.traits, self.length)
+        separations = separation(dataset, self.attributes, self.length)
         rain = mean_rain(dataset)
         answer = np.full_like(flow, np.nan)
         for river in np.flatnonzero(np.isnan(flow).any(axis=0)):
-            asked = np.isnan(flow[:, river])
-            near = np.argsort(apart[river])[:CANDIDATES]
-            near = near[np.isfinite(apart[river, near])]
-            given = flow[np.ix_(asked, near)]
-            used = first_available(np.isfinite(given), self.donors)
-            weight = used / np.maximum(apart[river, near], 1e-6) ** 2
-            ratio = np.nan_to_num(rain[river] / rain[near], nan=1.0)
-            total = (np.where(used, given * ratio, 0.0) * weight).sum(axis=1)
-            answer[asked, river] = np.where(used.any(axis=1), total / np.maximum(weight.sum(axis=1), 1e-300), np.nan)
-        return answered(dataset, answer)
+            is_missing = np.isnan(flow[:, river])
+            nearest = np.argsort(separations[river])[:CANDIDATES]
+            nearest = nearest[np.isfinite(separations[river, nearest])]
+            donor_flow = flow[np.ix_(is_missing, nearest)]
+            used = first_available(np.isfinite(donor_flow), self.donors)
+            weight = used / np.maximum(separations[river, nearest], 1e-6) ** 2
+            ratio = np.nan_to_num(rain[river] / rain[nearest], nan=1.0)
+            total = (np.where(used, donor_flow * ratio, 0.0) * weight).sum(axis=1)
+            answer[is_missing, river] = np.where(
+                used.any(axis=1), total / np.maximum(weight.sum(axis=1), 1e-300), np.nan
+            )
+        return with_predictions(dataset, answer)
 
 
 def nearest_gauge() -> WeightedDonors:
     """The nearest river with flow on the day, by distance alone, scaled by annual rain."""
-    return WeightedDonors(donors=1, traits=(), name="nearest-gauge")
+    return WeightedDonors(donors=1, attributes=(), name="nearest-gauge")
 
 
-def two_trait_donors() -> WeightedDonors:
+def two_attribute_donors() -> WeightedDonors:
     """Weighted donors by base-flow index and area, 100 km to a standard deviation: the row of the protocol's table.
 
     The table does not name its traits and weights; these were picked because they come within 0.01 of its median, and
@@ -140,4 +142,4 @@ def two_trait_donors() -> WeightedDonors:
     the best median NSE over 2011-01 to 2012-09, where each of the 539 rivers that are not held out was asked for in
     turn.
     """
-    return WeightedDonors(traits=("bfihost", "catchment-area"), length=100_000.0, name="two-trait-donors")
+    return WeightedDonors(attributes=("bfihost", "catchment-area"), length=100_000.0, name="two-attribute-donors")

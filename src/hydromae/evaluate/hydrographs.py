@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-RANKS = (0.1, 0.5, 0.9)
+NSE_QUANTILES = (0.1, 0.5, 0.9)
 DIMS = ("example", "time")
 FLOW_UNITS = {"units": "mm day-1"}
 
 
 @dataclass(frozen=True)
-class Hydrograph:
+class ExampleHydrograph:
     """The answer of one method to one row of the table of scores, for one catchment.
 
     Attributes:
@@ -31,46 +31,48 @@ class Hydrograph:
     quantiles: xr.DataArray | None
 
 
-def typical(nse: xr.DataArray) -> list:
+def typical_catchments(nse: xr.DataArray) -> list:
     """Catchments at the 10th, 50th and 90th percentile of NSE (catchment), each once; none where nothing is scored."""
-    known = nse.dropna("catchment")
-    ranked = known["catchment"].values[np.argsort(known.values)]
-    return list(dict.fromkeys(ranked[round(rank * (len(ranked) - 1))] for rank in RANKS if len(ranked)))
+    scored = nse.dropna("catchment")
+    ranked = scored["catchment"].values[np.argsort(scored.values)]
+    return list(dict.fromkeys(ranked[round(rank * (len(ranked) - 1))] for rank in NSE_QUANTILES if len(ranked)))
 
 
-def example_table(hydrographs: Sequence[Hydrograph], days: xr.Dataset) -> xr.Dataset:
+def example_table(hydrographs: Sequence[ExampleHydrograph], days: xr.Dataset) -> xr.Dataset:
     """Hydrographs side by side as (example, time), with the truth and the precipitation of the record `days`."""
     result = xr.Dataset(coords={"time": days["time"].values})
     if not hydrographs:
         return result
-    catchments = [each.nse["catchment"].item() for each in hydrographs]
+    catchments = [hydrograph.nse["catchment"].item() for hydrograph in hydrographs]
     labels = {
-        "question": [each.question for each in hydrographs],
-        "method": [each.method for each in hydrographs],
+        "question": [hydrograph.question for hydrograph in hydrographs],
+        "method": [hydrograph.method for hydrograph in hydrographs],
         "catchment": catchments,
-        "nse": [each.nse.item() for each in hydrographs],
+        "nse": [hydrograph.nse.item() for hydrograph in hydrographs],
     }
     result = result.assign_coords({name: ("example", values) for name, values in labels.items()})
-    result["truth"] = _curves([days["riverflow"].sel(catchment=one) for one in catchments])
-    result["mean"] = _curves([each.mean for each in hydrographs])
+    result["truth"] = _flow_series([days["riverflow"].sel(catchment=one) for one in catchments])
+    result["mean"] = _flow_series([hydrograph.mean for hydrograph in hydrographs])
     if "precipitation" in days and "catchment" in days["precipitation"].dims:
-        result["precipitation"] = _curves([days["precipitation"].sel(catchment=one) for one in catchments])
+        result["precipitation"] = _flow_series([days["precipitation"].sel(catchment=one) for one in catchments])
     return _with_quantiles(result, hydrographs)
 
 
-def _curves(each: list[xr.DataArray]) -> tuple[tuple[str, str], np.ndarray, dict[str, str]]:
+def _flow_series(curves: list[xr.DataArray]) -> tuple[tuple[str, str], np.ndarray, dict[str, str]]:
     """Series of one quantity in mm/day, one example a row."""
-    return DIMS, np.stack([curve.values for curve in each]).astype(np.float32), FLOW_UNITS
+    return DIMS, np.stack([curve.values for curve in curves]).astype(np.float32), FLOW_UNITS
 
 
-def _with_quantiles(table: xr.Dataset, hydrographs: Sequence[Hydrograph]) -> xr.Dataset:
+def _with_quantiles(table: xr.Dataset, hydrographs: Sequence[ExampleHydrograph]) -> xr.Dataset:
     """The table with `quantile_value` (quantile, example, time), NaN where a method lacks a level."""
-    given = [each.quantiles for each in hydrographs]
-    levels = np.unique(np.concatenate([one["quantile"].values for one in given if one is not None] or [np.empty(0)]))
+    quantiles = [hydrograph.quantiles for hydrograph in hydrographs]
+    levels = np.unique(
+        np.concatenate([one["quantile"].values for one in quantiles if one is not None] or [np.empty(0)])
+    )
     if levels.size == 0:
         return table
-    values = np.full((len(levels), len(given), table.sizes["time"]), np.nan, dtype=np.float32)
-    for example, one in enumerate(given):
+    values = np.full((len(levels), len(quantiles), table.sizes["time"]), np.nan, dtype=np.float32)
+    for example, one in enumerate(quantiles):
         if one is not None:
             values[np.searchsorted(levels, one["quantile"].values), example] = one.values
     return table.assign(quantile_value=(("quantile", *DIMS), values, FLOW_UNITS)).assign_coords(quantile=levels)

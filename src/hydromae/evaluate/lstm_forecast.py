@@ -9,14 +9,14 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
-from hydromae.evaluate.answers import answered, river_flow
+from hydromae.evaluate.answers import river_flow, with_predictions
 from hydromae.inference.scenarios import Method
 
 FLOW, QUANTILE = "riverflow", "riverflow_quantile"
 
 
 @dataclass(frozen=True)
-class ByLead:
+class LSTMByLead:
     """Networks for several leads: a day is answered by the one of the shortest lead that reaches it from the last flow.
 
     Attributes:
@@ -28,9 +28,9 @@ class ByLead:
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
         """Every NaN; days beyond the longest lead by the longest."""
-        age = _age(np.isfinite(river_flow(dataset)))
+        days_since_flow = _days_since_flow(np.isfinite(river_flow(dataset)))
         leads = sorted(self.members)
-        chosen = np.array(leads)[np.searchsorted(leads, age).clip(max=len(leads) - 1)]
+        chosen = np.array(leads)[np.searchsorted(leads, days_since_flow).clip(max=len(leads) - 1)]
         answers = {lead: self.members[lead].predict(dataset) for lead in leads if (chosen == lead).any()}
         first = next(iter(answers.values()))
         flow, quantile = first[FLOW].values.copy(), first[QUANTILE].values.copy()
@@ -41,7 +41,7 @@ class ByLead:
 
 
 @dataclass(frozen=True)
-class ErrorCorrected:
+class ErrorCorrectedLSTM:
     """A simulation plus its error of the last day with flow, which decays as each river's errors did in training.
 
     In the root of flow, as an AR(1) process; what the error of that day explains is taken off the spread.
@@ -57,53 +57,56 @@ class ErrorCorrected:
     name: str = "lstm-corrected"
 
     @classmethod
-    def fit(cls, simulator: Method, training: xr.Dataset, name: str = "lstm-corrected") -> ErrorCorrected:
+    def fit(cls, simulator: Method, training: xr.Dataset, name: str = "lstm-corrected") -> ErrorCorrectedLSTM:
         """Decay of each river's errors over the training days; a river without flow there takes the median of the others."""
-        error = _roots(river_flow(training)) - _roots(_simulated(simulator, training)[FLOW].values)
-        both = np.isfinite(error[1:]) & np.isfinite(error[:-1])
-        now, before = (np.where(both, part, 0.0) for part in (error[1:], error[:-1]))
-        spread = np.square(before).sum(axis=0)
-        decay = np.where(spread > 0, (now * before).sum(axis=0) / np.maximum(spread, 1e-9), np.nan)
+        error = _root_flow(river_flow(training)) - _root_flow(_simulate_all(simulator, training)[FLOW].values)
+        is_pair = np.isfinite(error[1:]) & np.isfinite(error[:-1])
+        error_today, error_before = (np.where(is_pair, part, 0.0) for part in (error[1:], error[:-1]))
+        spread = np.square(error_before).sum(axis=0)
+        decay = np.where(spread > 0, (error_today * error_before).sum(axis=0) / np.maximum(spread, 1e-9), np.nan)
         return cls(simulator, training["catchment"].values, np.where(np.isnan(decay), np.nanmedian(decay), decay), name)
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
         """Every NaN; a river without any flow is simulated."""
         flow = river_flow(dataset)
-        said = _simulated(self.simulator, dataset)
-        simulated, cuts = said[FLOW].values.astype(np.float64), said[QUANTILE].values.astype(np.float64)
-        age = _age(np.isfinite(flow))
-        place = {name: index for index, name in enumerate(self.catchments.tolist())}
-        known = np.array([place.get(name, -1) for name in dataset["catchment"].values.tolist()])
-        decay = np.where(known >= 0, self.decay[known], np.median(self.decay)).clip(0.0, 0.999)
-        left = np.where(age < len(flow) + 1, decay ** age.clip(max=len(flow)), 0.0)
-        error = np.nan_to_num(_last(_roots(flow) - _roots(simulated)))
-        mean = _roots(simulated) + left * error
-        around = _roots(cuts) - _roots(simulated)
-        corrected = np.square(np.maximum(mean + around * np.sqrt(1 - left**2), 0.0))
+        simulation = _simulate_all(self.simulator, dataset)
+        simulated, quantiles = (
+            simulation[FLOW].values.astype(np.float64),
+            simulation[QUANTILE].values.astype(np.float64),
+        )
+        days_since_flow = _days_since_flow(np.isfinite(flow))
+        catchment_index = {name: index for index, name in enumerate(self.catchments.tolist())}
+        decay_index = np.array([catchment_index.get(name, -1) for name in dataset["catchment"].values.tolist()])
+        decay = np.where(decay_index >= 0, self.decay[decay_index], np.median(self.decay)).clip(0.0, 0.999)
+        error_weight = np.where(days_since_flow < len(flow) + 1, decay ** days_since_flow.clip(max=len(flow)), 0.0)
+        error = np.nan_to_num(_last_valid(_root_flow(flow) - _root_flow(simulated)))
+        mean = _root_flow(simulated) + error_weight * error
+        deviation = _root_flow(quantiles) - _root_flow(simulated)
+        corrected = np.square(np.maximum(mean + deviation * np.sqrt(1 - error_weight**2), 0.0))
         corrected = np.where(np.isfinite(flow), flow, corrected).astype(np.float32)
-        answer = answered(dataset, np.square(np.maximum(mean, 0.0)))
-        return answer.assign({QUANTILE: said[QUANTILE].copy(data=corrected)})
+        answer = with_predictions(dataset, np.square(np.maximum(mean, 0.0)))
+        return answer.assign({QUANTILE: simulation[QUANTILE].copy(data=corrected)})
 
 
-def _simulated(simulator: Method, dataset: xr.Dataset) -> xr.Dataset:
+def _simulate_all(simulator: Method, dataset: xr.Dataset) -> xr.Dataset:
     """What the weather alone makes of every day, also of those with flow."""
     return simulator.predict(dataset.assign({FLOW: xr.full_like(dataset[FLOW], np.nan)})).transpose(
         "quantile", "time", "catchment", ...
     )
 
 
-def _roots(flow: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+def _root_flow(flow: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     return np.sqrt(np.maximum(flow, 0.0))
 
 
-def _age(seen: Bool[np.ndarray, "T C"]) -> Int[np.ndarray, "T C"]:
+def _days_since_flow(has_flow: Bool[np.ndarray, "T C"]) -> Int[np.ndarray, "T C"]:
     """Days since a river's last day with flow, at least 1 on a day without; beyond the record where there was none."""
-    day = np.arange(len(seen))[:, None]
-    last = np.maximum.accumulate(np.where(seen, day, -1), axis=0)
-    return np.where(last >= 0, day - last, len(seen) + 1)
+    day = np.arange(len(has_flow))[:, None]
+    last = np.maximum.accumulate(np.where(has_flow, day, -1), axis=0)
+    return np.where(last >= 0, day - last, len(has_flow) + 1)
 
 
-def _last(values: Float[np.ndarray, "T C"]) -> Float[np.ndarray, "T C"]:
+def _last_valid(values: Float[np.ndarray, "T C"]) -> Float[np.ndarray, "T C"]:
     """The newest value that is not NaN, up to each day."""
     day = np.arange(len(values))[:, None]
     last = np.maximum.accumulate(np.where(np.isfinite(values), day, 0), axis=0)

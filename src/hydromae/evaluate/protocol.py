@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hydromae.batching.windows import KEPT_TRAITS, KM_PER_DEGREE
+from hydromae.batching.windows import ALWAYS_KNOWN_ATTRIBUTES, KM_PER_DEGREE
 from hydromae.errors import InputError
 from hydromae.evaluate import QuestionName
 from hydromae.inference import scenarios
@@ -23,17 +23,17 @@ from hydromae.variables import ATTRIBUTES
 Period = tuple[str, str]
 TRAINING_END = "2010-12-31"
 PERIODS: Mapping[str, Period] = {
-    "choose": ("2011-01-01", "2012-09-30"),
-    "report": ("2012-10-01", "2014-09-30"),
+    "validation": ("2011-01-01", "2012-09-30"),
+    "test": ("2012-10-01", "2014-09-30"),
     "all": ("2011-01-01", "2014-09-30"),
 }
 CONTEXT_DAYS = 365
 LEADS = (1, 3, 7)
-NAMES: tuple[str, ...] = get_args(QuestionName)
+QUESTION_NAMES: tuple[str, ...] = get_args(QuestionName)
 FOLDS = 10
-PASSES = 3
+GAP_PASSES = 3
 GAP_SPACING = 100
-MOVED_KM = 5.0
+SHIFT_KM = 5.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Question:
     """One dataset to answer.
 
     Attributes:
-        name: The question: fill, ungauged, ungauged-bare, simulate, forecast or forecast-blind.
+        name: The question: gap, ungauged, ungauged-limited, simulate, forecast or forecast-blind.
         dataset: What a method sees: a water record with NaN where the answers were.
         truth (DataArray (time, catchment)): Observed flow of the same days [mm/day].
         targets (mapping of str to DataArray (time, catchment)): For each row of the table of scores (such as forecast-3),
@@ -73,13 +73,13 @@ def training_record(record: xr.Dataset) -> xr.Dataset:
     return record.sel(time=slice(None, TRAINING_END))
 
 
-def outside(record: xr.Dataset, period: Period) -> xr.Dataset:
+def outside_period(record: xr.Dataset, period: Period) -> xr.Dataset:
     """The days of a record that do not lie in a period: a baseline is not fitted on what it is scored on."""
     start, end = (np.datetime64(day) for day in period)
     return record.isel(time=np.flatnonzero((record["time"].values < start) | (record["time"].values > end)))
 
 
-def around(record: xr.Dataset, period: Period, context_days: int = CONTEXT_DAYS) -> xr.Dataset:
+def with_context(record: xr.Dataset, period: Period, context_days: int = CONTEXT_DAYS) -> xr.Dataset:
     """The days of a period, after the days of context that the record holds before it.
 
     Raises:
@@ -91,94 +91,102 @@ def around(record: xr.Dataset, period: Period, context_days: int = CONTEXT_DAYS)
     return record.sel(time=slice(start, period[1]))
 
 
-def _question(name: str, asked: xr.Dataset, seen: xr.Dataset, wanted: Mapping[str, xr.DataArray]) -> Question:
+def _make_question(
+    name: str, question_input: xr.Dataset, context: xr.Dataset, scored_days: Mapping[str, xr.DataArray]
+) -> Question:
     """A question whose targets are those of the `wanted` days that were observed and are now NaN."""
-    truth = seen["riverflow"].transpose("time", "catchment").sel(time=asked["time"])
-    removed = truth.notnull() & asked["riverflow"].isnull()
-    targets = {row: removed.sel(time=days["time"]) & days for row, days in wanted.items()}
-    return Question(name, asked, truth, targets)
+    truth = context["riverflow"].transpose("time", "catchment").sel(time=question_input["time"])
+    removed = truth.notnull() & question_input["riverflow"].isnull()
+    targets = {row: removed.sel(time=days["time"]) & days for row, days in scored_days.items()}
+    return Question(name, question_input, truth, targets)
 
 
-def _within(seen: xr.Dataset, period: Period) -> xr.DataArray:
+def _in_period(context: xr.Dataset, period: Period) -> xr.DataArray:
     """True on the days of the period, for every catchment."""
     start, end = (np.datetime64(day) for day in period)
-    inside = (seen["time"] >= start) & (seen["time"] <= end)
-    return inside.expand_dims(catchment=seen["catchment"]).transpose("time", "catchment")
+    inside = (context["time"] >= start) & (context["time"] <= end)
+    return inside.expand_dims(catchment=context["catchment"]).transpose("time", "catchment")
 
 
-def fill(record: xr.Dataset, period: Period, gap: int = 10, every: int = 20) -> Iterator[Question]:
+def gaps(record: xr.Dataset, period: Period, gap: int = 10, every: int = 20) -> Iterator[Question]:
     """Gaps of `gap` days every `every` days from the first day of the period, a third of the catchments at a time.
 
     Three questions; the catchments of a third are every third in file order, so that neighbours are in different
     thirds.
     """
-    seen = around(record, period)
-    inside = seen.sel(time=slice(*period))
-    pattern = scenarios.gap_pattern(inside["time"], seen["catchment"], gap, every)
-    third = xr.DataArray(np.arange(seen.sizes["catchment"]) % PASSES, dims="catchment")
-    for turn in range(PASSES):
-        hidden = pattern & (third == turn)
-        yield _question("fill", scenarios.fill_gaps(seen, hidden), seen, {"fill": hidden})
+    context = with_context(record, period)
+    inside = context.sel(time=slice(*period))
+    pattern = scenarios.gap_pattern(inside["time"], context["catchment"], gap, every)
+    third_of_catchment = xr.DataArray(np.arange(context.sizes["catchment"]) % GAP_PASSES, dims="catchment")
+    for third_number in range(GAP_PASSES):
+        hidden = pattern & (third_of_catchment == third_number)
+        yield _make_question("gap", scenarios.fill_gaps(context, hidden), context, {"gap": hidden})
 
 
-def gap_lengths(record: xr.Dataset, period: Period, gaps: tuple[int, ...] = (3, 10, 30)) -> Iterator[Question]:
+def gaps_by_length(record: xr.Dataset, period: Period, gaps: tuple[int, ...] = (3, 10, 30)) -> Iterator[Question]:
     """Gaps of several lengths, every 100 days, opening on a day drawn for each catchment with the seed 0.
 
-    A row `fill-G` for each length G. Gaps that open on the same day everywhere all meet the same floods, and moving
+    A row `gap-G` for each length G. Gaps that open on the same day everywhere all meet the same floods, and moving
     that day moves the median NSE of interpolation by about 0.1; days drawn for each catchment keep it within about
     0.03. The protocol's table does not say where its gaps lay: this pattern gives 0.68 / 0.43 / 0.19 where it says 0.69
     / 0.43 / 0.22.
     """
-    seen = around(record, period)
-    inside = seen.sel(time=slice(*period))
-    start = np.random.default_rng(0).integers(0, GAP_SPACING, seen.sizes["catchment"])
+    context = with_context(record, period)
+    inside = context.sel(time=slice(*period))
+    start = np.random.default_rng(0).integers(0, GAP_SPACING, context.sizes["catchment"])
     for gap in gaps:
-        hidden = scenarios.gap_pattern(inside["time"], seen["catchment"], gap, GAP_SPACING, start)
-        yield _question("fill", scenarios.fill_gaps(seen, hidden), seen, {f"fill-{gap}": hidden})
+        hidden = scenarios.gap_pattern(inside["time"], context["catchment"], gap, GAP_SPACING, start)
+        yield _make_question("gap", scenarios.fill_gaps(context, hidden), context, {f"gap-{gap}": hidden})
 
 
 def ungauged(record: xr.Dataset, period: Period, catchments: np.ndarray | None = None) -> Iterator[Question]:
     """All flow of some catchments hidden, in the period and before it; the held-out ones unless named."""
-    seen = around(record, period)
-    chosen = held_out(seen["catchment"].values) if catchments is None else catchments
-    wanted = _within(seen, period) & seen["catchment"].isin(chosen)
-    yield _question("ungauged", scenarios.ungauged(seen, chosen), seen, {"ungauged": wanted})
+    context = with_context(record, period)
+    selected = held_out(context["catchment"].values) if catchments is None else catchments
+    scored_days = _in_period(context, period) & context["catchment"].isin(selected)
+    yield _make_question("ungauged", scenarios.ungauged(context, selected), context, {"ungauged": scored_days})
 
 
-def ungauged_bare(record: xr.Dataset, period: Period) -> Iterator[Question]:
+def ungauged_limited(record: xr.Dataset, period: Period) -> Iterator[Question]:
     """As `ungauged`, of places known as a user may know them: position and area alone, and that up to 5 km off.
 
     Each river is moved by up to 5 km east or west and north or south, drawn with the seed 0; where its centroid lies is not
     known.
     """
     for question in ungauged(record, period):
-        moved = _bare(question.dataset, held_out(question.dataset["catchment"].values))
+        limited = _limit_attributes(question.dataset, held_out(question.dataset["catchment"].values))
         yield replace(
-            question, name="ungauged-bare", dataset=moved, targets={"ungauged-bare": question.targets["ungauged"]}
+            question,
+            name="ungauged-limited",
+            dataset=limited,
+            targets={"ungauged-limited": question.targets["ungauged"]},
         )
 
 
-def _bare(dataset: xr.Dataset, catchments: np.ndarray) -> xr.Dataset:
+def _limit_attributes(dataset: xr.Dataset, catchments: np.ndarray) -> xr.Dataset:
     """Traits of these rivers gone but for position and area, and their positions shifted."""
-    chosen = dataset["catchment"].isin(catchments)
-    drawn = np.random.default_rng(0).uniform(-MOVED_KM, MOVED_KM, (2, len(catchments)))
+    selected = dataset["catchment"].isin(catchments)
+    shifts_km = np.random.default_rng(0).uniform(-SHIFT_KM, SHIFT_KM, (2, len(catchments)))
     shift = np.zeros((2, dataset.sizes["catchment"]))
-    shift[:, chosen.values] = drawn
+    shift[:, selected.values] = shifts_km
     degrees = KM_PER_DEGREE * np.cos(np.deg2rad(dataset["latitude"].values)) if "latitude" in dataset.variables else 1.0
-    by = {"easting": 1e3 * shift[0], "northing": 1e3 * shift[1]}
-    by |= {"longitude": shift[0] / degrees, "latitude": shift[1] / KM_PER_DEGREE}
-    lost = [a.name for a in ATTRIBUTES if a.name not in KEPT_TRAITS] + ["centroid_easting", "centroid_northing"]
-    found = {name: dataset[name] + by[name] for name in by if name in dataset.variables}
-    found |= {name: dataset[name].where(~chosen) for name in lost if name in dataset.variables}
-    places = {name for name in found if name in dataset.coords}
-    data = {name: value for name, value in found.items() if name not in places}
-    return dataset.assign(data).assign_coords({name: found[name] for name in places})
+    offsets = {"easting": 1e3 * shift[0], "northing": 1e3 * shift[1]}
+    offsets |= {"longitude": shift[0] / degrees, "latitude": shift[1] / KM_PER_DEGREE}
+    removed_names = [a.name for a in ATTRIBUTES if a.name not in ALWAYS_KNOWN_ATTRIBUTES] + [
+        "centroid_easting",
+        "centroid_northing",
+    ]
+    changed = {name: dataset[name] + offsets[name] for name in offsets if name in dataset.variables}
+    changed |= {name: dataset[name].where(~selected) for name in removed_names if name in dataset.variables}
+    coordinate_names = {name for name in changed if name in dataset.coords}
+    data = {name: value for name, value in changed.items() if name not in coordinate_names}
+    return dataset.assign(data).assign_coords({name: changed[name] for name in coordinate_names})
 
 
 def simulate(record: xr.Dataset, period: Period) -> Iterator[Question]:
     """All flow of all catchments hidden, in the period and before it."""
-    seen = around(record, period)
-    yield _question("simulate", scenarios.simulate(seen), seen, {"simulate": _within(seen, period)})
+    context = with_context(record, period)
+    yield _make_question("simulate", scenarios.simulate(context), context, {"simulate": _in_period(context, period)})
 
 
 def forecast(
@@ -194,26 +202,26 @@ def forecast(
     A row for each lead L: `forecast-L`, or `forecast-blind-L` where weather after the issue day is hidden too.
     """
     name = "forecast" if future_weather == "observed" else "forecast-blind"
-    seen = around(record, period, context_days)
+    context = with_context(record, period, context_days)
     days = max(leads)
     for issue in issues(record, period, every, days):
-        asked = scenarios.issue_question(seen, issue, days, future_weather, context_days)
-        everywhere = asked["riverflow"].isel(time=slice(-days, None)).isnull()
-        wanted = {f"{name}-{lead}": everywhere.isel(time=[lead - 1]) for lead in leads}
-        yield _question(name, asked, seen, wanted)
+        question_input = scenarios.forecast_input(context, issue, days, future_weather, context_days)
+        is_missing = question_input["riverflow"].isel(time=slice(-days, None)).isnull()
+        scored_days = {f"{name}-{lead}": is_missing.isel(time=[lead - 1]) for lead in leads}
+        yield _make_question(name, question_input, context, scored_days)
 
 
 def issues(record: xr.Dataset, period: Period, every: int, days: int = max(LEADS)) -> pd.DatetimeIndex:
     """Issue days of a period: every `every` days from its first, the last at least `days` days before its end."""
-    last = pd.Timestamp(around(record, period, 0)["time"].values[-1]) - pd.Timedelta(days=days)
+    last = pd.Timestamp(with_context(record, period, 0)["time"].values[-1]) - pd.Timedelta(days=days)
     return pd.date_range(period[0], last, freq=f"{every}D")
 
 
 def all_questions(record: xr.Dataset, period: Period, every: int = 5) -> Iterator[Question]:
     """Every question of the protocol, with an issue of forecasts every `every` days."""
-    yield from fill(record, period)
+    yield from gaps(record, period)
     yield from ungauged(record, period)
-    yield from ungauged_bare(record, period)
+    yield from ungauged_limited(record, period)
     yield from simulate(record, period)
     yield from forecast(record, period, "observed", every)
     yield from forecast(record, period, "none", every)

@@ -13,23 +13,25 @@ import xarray as xr
 
 from hydromae import metrics
 from hydromae.errors import InputError
-from hydromae.evaluate.events import COUNTS, KINDS, Thresholds, counted, scores_of
-from hydromae.evaluate.flow_deciles import BY, DECILE_SCORES, DECILES, by_decile
-from hydromae.evaluate.hydrographs import Hydrograph, example_table, typical
+from hydromae.evaluate.events import COUNTS, KINDS, Thresholds, event_counts, event_scores
+from hydromae.evaluate.flow_deciles import DECILE_BY, DECILE_SCORES, DECILES, by_decile
+from hydromae.evaluate.hydrographs import ExampleHydrograph, example_table, typical_catchments
 from hydromae.evaluate.protocol import Period, Question
 from hydromae.inference.scenarios import Method
-from hydromae.io.atomic import replacing_files, write_netcdf
+from hydromae.io.atomic import atomic_files, write_netcdf
 from hydromae.io.folders import EVALUATION
-from hydromae.io.outputs import folder_of, holding
-from hydromae.progress import counted as told
+from hydromae.io.outputs import output_folder, reserve_output
+from hydromae.progress import track
 
 EVENTS = tuple(f"{kind}_{name}" for kind in KINDS for name in COUNTS)
 SCORES = ("nse", "kge", "target_days", "answered_days", "crps", "coverage50", "coverage90", *EVENTS)
 INTERVAL_LEVELS = (0.05, 0.25, 0.75, 0.95)
 REPORT_DAYS = 365
-LEAST_DAYS, LEAST_RIVERS = 30, 3
+MIN_SCORED_DAYS, MIN_RIVERS = 30, 3
 """Days of a river, and rivers, from which a score or a median over rivers says something."""
-FEW = f"* from fewer than {LEAST_RIVERS} rivers, or from fewer than {LEAST_DAYS} days of one of them: mostly chance"
+FEW_NOTE = (
+    f"* from fewer than {MIN_RIVERS} rivers, or from fewer than {MIN_SCORED_DAYS} days of one of them: mostly chance"
+)
 FILES = ("scores.nc", "examples.nc", "settings.json")
 """Of an evaluation; the last one is what it is recognised by."""
 
@@ -63,7 +65,7 @@ class Evaluation:
         """
         folder = Path(folder)
         settings = json.dumps(self.settings, indent=2) + "\n"
-        with holding(folder_of(folder, EVALUATION)), replacing_files(folder, FILES, FILES[-1]) as aside:
+        with reserve_output(output_folder(folder, EVALUATION)), atomic_files(folder, FILES, FILES[-1]) as aside:
             write_netcdf(self.scores, aside / FILES[0])
             write_netcdf(self.examples, aside / FILES[1])
             (aside / FILES[2]).write_text(settings, encoding="utf-8")
@@ -95,7 +97,7 @@ def evaluate(
     """Ask methods the questions, and score the answers for each catchment over all its target days of the period.
 
     Args:
-        methods: Methods to ask, by the name of the question (fill, ungauged, simulate, forecast, forecast-blind); hydrographs
+        methods: Methods to ask, by the name of the question (gap, ungauged, simulate, forecast, forecast-blind); hydrographs
             of the first one are kept as examples.
         record: The water record, with the truth.
         questions: Of `evaluate.protocol`; answers to questions of one row of scores are put together before they are scored.
@@ -109,32 +111,32 @@ def evaluate(
     """
     days = record.sel(time=slice(*period))
     truth = days["riverflow"].transpose("time", "catchment").astype(np.float64)
-    answers: dict[tuple[str, str], _Answers] = {}
+    answers: dict[tuple[str, str], _MethodPredictions] = {}
     for question in questions:
-        _refuse_shown_answers(question)
+        _refuse_visible_targets(question)
         asked = methods.get(question.name, ())
-        for method in told(asked, f"methods that answer {question.name}", len(asked)):
+        for method in track(asked, f"methods that answer {question.name}", len(asked)):
             answer = method.predict(question.dataset)
             for row, target in question.targets.items():
-                answers.setdefault((row, method.name), _Answers(truth)).enter(method.name, answer, target)
-    given = told(answers.items(), "answers scored", len(answers))
+                answers.setdefault((row, method.name), _MethodPredictions(truth)).add(method.name, answer, target)
+    given = track(answers.items(), "answers scored", len(answers))
     table = {key: entry.scores(truth, thresholds) for key, entry in given}
-    where = {name: days[name] for name in ("easting", "northing") if name in days.variables}
-    scores = _score_table(table, truth["catchment"]).assign_coords(where)
-    said = {"period": list(period), "questions": list(scores["question"].values.tolist())}
+    coordinates = {name: days[name] for name in ("easting", "northing") if name in days.variables}
+    scores = _score_table(table, truth["catchment"]).assign_coords(coordinates)
+    own_settings = {"period": list(period), "questions": list(scores["question"].values.tolist())}
     examples = example_table(_hydrographs(answers, table), days)
-    return Evaluation(scores, examples, {**said, **(settings or {})})
+    return Evaluation(scores, examples, {**own_settings, **(settings or {})})
 
 
-def _refuse_shown_answers(question: Question) -> None:
+def _refuse_visible_targets(question: Question) -> None:
     """Raise if a target of a question is visible in it: then the question is broken, not the method."""
-    shown = question.dataset["riverflow"].notnull()
+    visible = question.dataset["riverflow"].notnull()
     for row, target in question.targets.items():
-        if bool((target & shown.sel(time=target["time"])).any()):
+        if bool((target & visible.sel(time=target["time"])).any()):
             raise ValueError(f"question {row} shows flow that it asks for")
 
 
-class _Answers:
+class _MethodPredictions:
     """Answers of one method to one row of scores, put together over the days of the period."""
 
     def __init__(self, truth: xr.DataArray) -> None:
@@ -143,18 +145,23 @@ class _Answers:
         self.mean = xr.full_like(truth, np.nan, dtype=np.float32)
         self.quantiles: xr.DataArray | None = None
 
-    def enter(self, method: str, answer: xr.Dataset, target: xr.DataArray) -> None:
+    def add(self, method: str, answer: xr.Dataset, target: xr.DataArray) -> None:
         """Keep the answers on target days."""
         rows = pd.Index(self.target["time"].values).get_indexer(pd.Index(target["time"].values))
         rows, target = rows[rows >= 0], target.isel(time=np.flatnonzero(rows >= 0))
-        here = {"time": target["time"], "catchment": target["catchment"]}
-        flow = answer["riverflow"].sel(here).transpose("time", "catchment").values
+        selection = {"time": target["time"], "catchment": target["catchment"]}
+        flow = answer["riverflow"].sel(selection).transpose("time", "catchment").values
         self.target.values[rows] |= target.values
         self.mean.values[rows] = np.where(target.values, flow, self.mean.values[rows])
         if "riverflow_quantile" in answer:
-            given = answer["riverflow_quantile"].sel(here).transpose("quantile", "time", "catchment").sortby("quantile")
-            kept = self._quantiles_like(method, given["quantile"].values)
-            kept.values[:, rows] = np.where(target.values, given.values, kept.values[:, rows])
+            given = (
+                answer["riverflow_quantile"]
+                .sel(selection)
+                .transpose("quantile", "time", "catchment")
+                .sortby("quantile")
+            )
+            stored = self._quantiles_like(method, given["quantile"].values)
+            stored.values[:, rows] = np.where(target.values, given.values, stored.values[:, rows])
 
     def _quantiles_like(self, method: str, levels: np.ndarray) -> xr.DataArray:
         """The kept quantiles, of the levels that the method gave first."""
@@ -166,10 +173,10 @@ class _Answers:
             self.quantiles = empty.copy(data=np.full(empty.shape, np.nan, dtype=np.float32))
         return self.quantiles
 
-    def of(self, catchment: object) -> tuple[xr.DataArray, xr.DataArray | None]:
+    def for_catchment(self, catchment: object) -> tuple[xr.DataArray, xr.DataArray | None]:
         """Mean and quantiles for one catchment."""
-        here = {"catchment": catchment}
-        return self.mean.sel(here), None if self.quantiles is None else self.quantiles.sel(here)
+        selection = {"catchment": catchment}
+        return self.mean.sel(selection), None if self.quantiles is None else self.quantiles.sel(selection)
 
     def scores(self, truth: xr.DataArray, thresholds: Thresholds | None) -> xr.Dataset:
         """Scores of each catchment over the targets that were answered."""
@@ -188,12 +195,14 @@ class _Answers:
             result = result.assign(days.mean("time"))
         if thresholds is not None:
             levels = None if self.quantiles is None else self.quantiles["quantile"].values
-            cuts = None if self.quantiles is None else self.quantiles.values
+            quantiles = None if self.quantiles is None else self.quantiles.values
             time = pd.DatetimeIndex(truth["time"].values)
-            events = counted(time, truth.values, self.target.values, self.mean.values, levels, cuts, thresholds)
+            events = event_counts(
+                time, truth.values, self.target.values, self.mean.values, levels, quantiles, thresholds
+            )
             result = result.assign({name: ("catchment", count) for name, count in events.items()})
         if thresholds is not None and days is not None:
-            flows = xr.Dataset({"observed": target, "said": self.mean})
+            flows = xr.Dataset({"observed": target, "predicted": self.mean})
             result = result.assign(by_decile(flows, days, thresholds.deciles))
         return result
 
@@ -204,8 +213,8 @@ class _Answers:
         return xr.Dataset(
             {
                 "crps": metrics.crps_of_days(self.quantiles, target),
-                "coverage50": metrics.held(self.quantiles, target, 0.5),
-                "coverage90": metrics.held(self.quantiles, target, 0.9),
+                "coverage50": metrics.covered(self.quantiles, target, 0.5),
+                "coverage90": metrics.covered(self.quantiles, target, 0.9),
             }
         )
 
@@ -214,7 +223,7 @@ def _score_table(table: Mapping[tuple[str, str], xr.Dataset], catchment: xr.Data
     """Scores of all rows and methods side by side, NaN where a method was not asked."""
     rows = list(dict.fromkeys(row for row, _ in table))
     names = list(dict.fromkeys(name for _, name in table))
-    coords = {"question": rows, "method": names, "catchment": catchment.values, "by": list(BY)}
+    coords = {"question": rows, "method": names, "catchment": catchment.values, "by": list(DECILE_BY)}
     coords["decile"] = list(range(1, DECILES + 1))
     dims = dict.fromkeys(SCORES, ("question", "method", "catchment"))
     dims |= dict.fromkeys(DECILE_SCORES, ("question", "method", "by", "decile"))
@@ -228,16 +237,16 @@ def _score_table(table: Mapping[tuple[str, str], xr.Dataset], catchment: xr.Data
 
 
 def _hydrographs(
-    answers: Mapping[tuple[str, str], _Answers], table: Mapping[tuple[str, str], xr.Dataset]
-) -> list[Hydrograph]:
+    answers: Mapping[tuple[str, str], _MethodPredictions], table: Mapping[tuple[str, str], xr.Dataset]
+) -> list[ExampleHydrograph]:
     """Answers of the first method of each row to a poor, a middling and a good catchment by NSE."""
     first: dict[str, str] = {}
     for row, name in answers:
         first.setdefault(row, name)
     return [
-        Hydrograph(*key, nse.sel({"catchment": catchment}), *answers[key].of(catchment))
+        ExampleHydrograph(*key, nse.sel({"catchment": catchment}), *answers[key].for_catchment(catchment))
         for key, nse in ((key, table[key]["nse"]) for key in first.items())
-        for catchment in typical(nse)
+        for catchment in typical_catchments(nse)
     ]
 
 
@@ -259,8 +268,8 @@ def summary(evaluation: Evaluation, minimum_days: int = REPORT_DAYS) -> pd.DataF
     rows = {}
     for question in evaluation.scores["question"].values:
         asked = evaluation.scores.sel({"question": question})
-        most = float(asked["target_days"].max())
-        enough = min(float(minimum_days), most // 2)
+        most_days = float(asked["target_days"].max())
+        enough = min(float(minimum_days), most_days // 2)
         for method in asked["method"].values:
             one = asked.sel({"method": method})
             one = one.isel(catchment=(one["target_days"] >= enough).values)
@@ -270,17 +279,17 @@ def summary(evaluation: Evaluation, minimum_days: int = REPORT_DAYS) -> pd.DataF
     return pd.DataFrame(list(rows.values()), index=index)
 
 
-def scored(one: xr.Dataset) -> tuple[int, int, bool]:
+def score_sample(one: xr.Dataset) -> tuple[int, int, bool]:
     """Catchments with a score of one method, the fewest days that one of these is from, and whether either is few."""
     days = one["answered_days"].values[one["nse"].notnull().values]
     fewest = int(days.min()) if len(days) else 0
-    return len(days), fewest, len(days) < LEAST_RIVERS or fewest < LEAST_DAYS
+    return len(days), fewest, len(days) < MIN_RIVERS or fewest < MIN_SCORED_DAYS
 
 
 def _percentiles(one: xr.Dataset) -> dict[str, float]:
     """The columns of a summary, from the scores of one method on one question."""
     result: dict[str, float] = {
-        **dict(zip(("catchments", "days", "few"), scored(one), strict=True)),
+        **dict(zip(("catchments", "days", "few"), score_sample(one), strict=True)),
         "answered": float(one["answered_days"].sum() / one["target_days"].sum()),
     }
     for score in ("nse", "kge"):
@@ -290,5 +299,5 @@ def _percentiles(one: xr.Dataset) -> dict[str, float]:
         result[score] = float(pd.Series(one[score].values).median())
     counts = {name: float(one[name].sum()) for name in EVENTS}
     for kind in KINDS:
-        result |= scores_of(counts, kind)
+        result |= event_scores(counts, kind)
     return result

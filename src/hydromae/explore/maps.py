@@ -10,12 +10,12 @@ import xarray as xr
 from jaxtyping import Bool, Int
 
 from hydromae.errors import InputError
-from hydromae.explore.requests import MapDay
-from hydromae.explore.session import Country, rounded
+from hydromae.explore.requests import MapRequest
+from hydromae.explore.session import Session, rounded
 from hydromae.grid import GridSpec
 
 
-def map_day(country: Country, asked: MapDay) -> dict[str, Any]:
+def map_response(session: Session, request: MapRequest) -> dict[str, Any]:
     """A map of one day, with a share of its land patches hidden from the model and restored by it.
 
     Returns:
@@ -26,34 +26,38 @@ def map_day(country: Country, asked: MapDay) -> dict[str, Any]:
     Raises:
         InputError: The store has no such map, or no such day.
     """
-    began = time.perf_counter()
-    if country.maps is None or asked.variable not in country.maps:
-        have = ", ".join(map(str, country.maps.data_vars)) if country.maps is not None else "none"
-        raise InputError(f"map {asked.variable[:40]!r} is not among those of the store that the model reads: {have}")
-    day, _ = country.span(asked.day, asked.day)
-    grid = country.model.grid or GridSpec()
-    length = country.model.config.data.sequence_length
-    first = max(0, min(day - length // 2, len(country.days) - length))
-    part = country.cut(0, slice(first, first + length), None)
-    patches = taken_patches(grid, part["cell"].values, asked.share, asked.draw)
-    patch, _ = grid.patch_of(part["cell"].values)
-    gone = np.isin(patch, patches)
-    truth = part[asked.variable].values[day - first]
-    restored = country.model.predict(without(part, asked.variable, day - first, gone))[asked.variable].values
+    started = time.perf_counter()
+    if session.maps is None or request.variable not in session.maps:
+        available = ", ".join(map(str, session.maps.data_vars)) if session.maps is not None else "none"
+        raise InputError(
+            f"map {request.variable[:40]!r} is not among those of the store that the model reads: {available}"
+        )
+    day, _ = session.day_range(request.day, request.day)
+    grid = session.model.grid or GridSpec()
+    length = session.model.config.data.sequence_length
+    first = max(0, min(day - length // 2, len(session.days) - length))
+    window = session.select(0, slice(first, first + length), None)
+    patches = hidden_patches(grid, window["cell"].values, request.share, request.draw)
+    patch, _ = grid.patch_of(window["cell"].values)
+    is_hidden = np.isin(patch, patches)
+    truth = window[request.variable].values[day - first]
+    restored = session.model.predict(mask_cells(window, request.variable, day - first, is_hidden))[
+        request.variable
+    ].values
     return {
-        "variable": asked.variable,
-        "units": str(part[asked.variable].attrs["units"]),
-        "day": asked.day.isoformat(),
-        **_frame(grid, part["cell"].values, patches),
+        "variable": request.variable,
+        "units": str(window[request.variable].attrs["units"]),
+        "day": request.day.isoformat(),
+        **_frame(grid, window["cell"].values, patches),
         "truth": rounded(truth, 3),
-        "restored": rounded(np.where(gone, restored[day - first], np.nan), 3),
-        "error": _mean(np.abs(restored[day - first] - truth)[gone]),
-        "spread": _mean(np.abs(np.nanmean(truth[~gone]) - truth)[gone]),
-        "seconds": round(time.perf_counter() - began, 2),
+        "restored": rounded(np.where(is_hidden, restored[day - first], np.nan), 3),
+        "error": _mean(np.abs(restored[day - first] - truth)[is_hidden]),
+        "spread": _mean(np.abs(np.nanmean(truth[~is_hidden]) - truth)[is_hidden]),
+        "seconds": round(time.perf_counter() - started, 2),
     }
 
 
-def taken_patches(grid: GridSpec, cells: Int[np.ndarray, " N"], share: float, draw: int) -> Int[np.ndarray, " P"]:
+def hidden_patches(grid: GridSpec, cells: Int[np.ndarray, " N"], share: float, draw: int) -> Int[np.ndarray, " P"]:
     """Flat numbers of the land patches that are hidden: a share of them, at least one and not all, drawn by number."""
     land = np.zeros(grid.shape, dtype=bool)
     land.ravel()[cells] = True
@@ -62,19 +66,19 @@ def taken_patches(grid: GridSpec, cells: Int[np.ndarray, " N"], share: float, dr
     return np.sort(np.random.default_rng(draw).permutation(patches)[:count])
 
 
-def without(part: xr.Dataset, variable: str, day: int, gone: Bool[np.ndarray, " N"]) -> xr.Dataset:
+def mask_cells(window: xr.Dataset, variable: str, day: int, is_hidden: Bool[np.ndarray, " N"]) -> xr.Dataset:
     """Cells of one map become NaN on one day."""
-    values = part[variable].values.copy()
-    values[day, gone] = np.nan
-    return part.assign({variable: part[variable].copy(data=values)})
+    values = window[variable].values.copy()
+    values[day, is_hidden] = np.nan
+    return window.assign({variable: window[variable].copy(data=values)})
 
 
 def _frame(grid: GridSpec, cells: Int[np.ndarray, " N"], patches: Int[np.ndarray, " P"]) -> dict[str, Any]:
     """Rows count southward, from the northernmost cell; columns eastward, from the westernmost."""
     row, column = np.divmod(cells, grid.columns)
-    high, wide = np.divmod(patches, grid.patch_shape[1])
+    patch_row, patch_column = np.divmod(patches, grid.patch_shape[1])
     north, west = int(row.max()), int(column.min())
-    corner = np.stack([north - (high + 1) * grid.patch + 1, wide * grid.patch - west], axis=-1)
+    corner = np.stack([north - (patch_row + 1) * grid.patch + 1, patch_column * grid.patch - west], axis=-1)
     return {
         "rows": north - int(row.min()) + 1,
         "columns": int(column.max()) - west + 1,

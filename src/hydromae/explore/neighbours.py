@@ -9,21 +9,21 @@ import torch
 import xarray as xr
 from jaxtyping import Bool
 
-from hydromae.batching.record_arrays import record_of
-from hydromae.explore.session import Country
-from hydromae.model.estimators import closeness
-from hydromae.model.positional import nearest
+from hydromae.batching.record_arrays import to_record_arrays
+from hydromae.explore.session import Session
+from hydromae.model.estimators import proximity
+from hydromae.model.positional import nearest_context
 
 SHOWN = 24
 """Rivers that are listed where a model looks at all of them."""
 
 
-def looked_at(country: Country) -> int | None:
+def input_river_count(session: Session) -> int | None:
     """How many rivers, itself among them, a river looks at on the same day; None where it looks at all."""
-    return country.model.config.model.neighbours
+    return session.model.config.model.neighbours
 
 
-def neighbours(country: Country, place: int, asked: Bool[np.ndarray, " T"]) -> list[dict[str, Any]]:
+def neighbours(session: Session, river_index: int, is_requested: Bool[np.ndarray, " T"]) -> list[dict[str, Any]]:
     """Rivers that the answer for `asked` days may use: the nearest that the model looks at, the nearest first.
 
     Returns:
@@ -32,31 +32,31 @@ def neighbours(country: Country, place: int, asked: Bool[np.ndarray, " T"]) -> l
             and traits (the prior `donors`, docs/design.md, section 5); null where the model has no such prior. What the
             layers after it make of a neighbour is not a number of this kind.
     """
-    chosen = country.near(place, min(looked_at(country) or SHOWN, len(country.names)))
-    seen = np.isfinite(country.flow[asked][:, chosen[1:]])
-    share = seen.mean(axis=0) if asked.any() else np.zeros(len(chosen) - 1)
-    weight = _weights(country, chosen) * (share > 0)
+    river_indices = session.nearest(river_index, min(input_river_count(session) or SHOWN, len(session.names)))
+    is_observed = np.isfinite(session.flow[is_requested][:, river_indices[1:]])
+    share = is_observed.mean(axis=0) if is_requested.any() else np.zeros(len(river_indices) - 1)
+    weight = _weights(session, river_indices) * (share > 0)
     weight = weight / weight.sum() if weight.sum() > 0 else weight
-    distance = np.linalg.norm(country.positions[chosen[1:]] - country.positions[place], axis=1)
+    distance = np.linalg.norm(session.positions[river_indices[1:]] - session.positions[river_index], axis=1)
     return [
         {
-            "river": country.names[other],
-            "distance": round(float(km), 1),
+            "river": session.names[other],
+            "distance": round(float(distance_km), 1),
             "observed": round(float(part), 3),
-            "weight": None if not np.isfinite(by) else round(float(by), 4),
+            "weight": None if not np.isfinite(weight_value) else round(float(weight_value), 4),
         }
-        for other, km, part, by in zip(chosen[1:], distance, share, weight, strict=True)
+        for other, distance_km, part, weight_value in zip(river_indices[1:], distance, share, weight, strict=True)
     ]
 
 
-def _weights(country: Country, chosen: np.ndarray) -> np.ndarray:
+def _weights(session: Session, river_indices: np.ndarray) -> np.ndarray:
     """Closeness of each of the other rivers to the first one, as the prior of donors has it; NaN without that prior."""
-    priors = country.model.network.priors
+    priors = session.model.network.estimators
     if priors is None:
-        return np.full(len(chosen) - 1, np.nan)
-    part: xr.Dataset = country.record.isel(catchment=chosen, time=slice(0, 1))
-    places = record_of(part, country.model.config, country.model.scaling).places["series"]
+        return np.full(len(river_indices) - 1, np.nan)
+    part: xr.Dataset = session.record.isel(catchment=river_indices, time=slice(0, 1))
+    places = to_record_arrays(part, session.model.config, session.model.scaling).site_metadata["series"]
     with torch.inference_mode():
-        separation = nearest(places, len(chosen)).separation
+        separation = nearest_context(places, len(river_indices)).separation
         assert separation is not None
-        return closeness(separation.to(priors.slope.device), priors.slope)[0, 0].cpu().numpy()[1:]
+        return proximity(separation.to(priors.slope.device), priors.slope)[0, 0].cpu().numpy()[1:]

@@ -11,14 +11,14 @@ from importlib.resources import files
 from typing import Any
 
 from hydromae import __version__
-from hydromae.report.gb_map import FRAME, coast, legend
+from hydromae.report.gb_map import FRAME, coast_path, map_legend
 
 SHEETS = ("report/style.css", "explore/assets/vendor/uPlot.min.css", "explore/assets/explorer.css")
 SCRIPTS = tuple(
     f"explore/assets/{name}"
     for name in ("vendor/uPlot.iife.min.js", "days.js", "source.js", "map.js", "chart.js", "panels.js", "explorer.js")
 )
-PLACE = r"\{\{(\w+)\}\}"
+PLACEHOLDER = r"\{\{(\w+)\}\}"
 LIVE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
@@ -31,31 +31,31 @@ def text_of(name: str) -> str:
     return files("hydromae").joinpath(*name.split("/")).read_text(encoding="utf-8")
 
 
-def served() -> dict[str, tuple[str, str]]:
+def static_files() -> dict[str, tuple[str, str]]:
     """Everything that the server hands out beside answers: name, then type and text. It reads no file but these."""
     found = {name.rsplit("/", 1)[1]: ("text/css", text_of(name)) for name in SHEETS}
     return found | {name.rsplit("/", 1)[1]: ("text/javascript", text_of(name)) for name in SCRIPTS}
 
 
-def live(title: str) -> str:
+def render_live(title: str) -> str:
     """The page of a server."""
     sheets = "\n".join(f'<link rel="stylesheet" href="assets/{name.rsplit("/", 1)[1]}">' for name in SHEETS)
     scripts = "\n".join(f'<script src="assets/{name.rsplit("/", 1)[1]}"></script>' for name in SCRIPTS)
-    return _filled(title, "", sheets, scripts)
+    return _fill_template(title, "", sheets, scripts)
 
 
-def exported(title: str, book: dict[str, Any]) -> str:
+def render_export(title: str, book: dict[str, Any]) -> str:
     """The page as one file, with the answers of `book` written into it; its own policy lets it load nothing at all."""
     sheets = [text_of(name) for name in SHEETS]
     scripts = [text_of(name).replace("</script", "<\\/script") for name in SCRIPTS]
-    words = json.dumps(book, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    json_text = json.dumps(book, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     policy = (
         f"default-src 'none'; script-src {_hashes(scripts)}; style-src {_hashes(sheets)}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-    data = f'<script type="application/json" id="book">{words}</script>\n'
+    data = f'<script type="application/json" id="book">{json_text}</script>\n'
     licence = text_of("explore/assets/vendor/uPlot.LICENSE")
-    return _filled(
+    return _fill_template(
         title,
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
         "\n".join(f"<style>{sheet}</style>" for sheet in sheets),
@@ -63,7 +63,7 @@ def exported(title: str, book: dict[str, Any]) -> str:
     )
 
 
-def _filled(title: str, policy: str, sheets: str, scripts: str) -> str:
+def _fill_template(title: str, policy: str, sheets: str, scripts: str) -> str:
     """The template with its parts; each stands in it once."""
     west, east, south, north = FRAME
     text = text_of("explore/assets/index.html")
@@ -72,15 +72,15 @@ def _filled(title: str, policy: str, sheets: str, scripts: str) -> str:
         "title": escape(title),
         "sheets": sheets,
         "frame": f"{west:.0f} {-north:.0f} {east - west:.0f} {north - south:.0f}",
-        "land": coast(),
-        "legend": legend(),
+        "land": coast_path(),
+        "legend": map_legend(),
         "version": escape(__version__),
         "scripts": scripts,
     }
-    found = re.findall(PLACE, text)
+    found = re.findall(PLACEHOLDER, text)
     if sorted(found) != sorted(parts):
         raise ValueError(f"index.html has places for {found}, not for {list(parts)}")
-    return re.sub(PLACE, lambda place: parts[place[1]], text)
+    return re.sub(PLACEHOLDER, lambda match: parts[match[1]], text)
 
 
 def _hashes(texts: list[str]) -> str:

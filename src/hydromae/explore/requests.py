@@ -10,24 +10,24 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from hydromae.errors import InputError
 
-MOST_DAYS = 1100
+MAX_VIEW_DAYS = 1100
 """Days of one view; three years."""
-MOST_GAPS = 20
-MOST_AHEAD = 30
+MAX_GAPS = 20
+MAX_LEAD_DAYS = 30
 """Days of a forecast."""
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
-Stretch = tuple[date, date]
+Period = tuple[date, date]
 Request = TypeVar("Request", bound=BaseModel)
 
 
-class _Asked(BaseModel):
+class _FrozenRequest(BaseModel):
     """Unknown fields are refused; equal requests are equal keys of a cache."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class View(_Asked):
+class ViewRequest(_FrozenRequest):
     """Days of a river: from `start` to `end`, its last measured year where neither is given."""
 
     river: Name
@@ -35,42 +35,42 @@ class View(_Asked):
     end: date | None = None
 
     @model_validator(mode="after")
-    def _bounded(self) -> View:
+    def _bounded(self) -> ViewRequest:
         if (self.start is None) != (self.end is None):
             raise ValueError("give start and end, or neither")
         if self.start is not None and self.end is not None:
-            _ordered(self.start, self.end, "view")
+            _check_order(self.start, self.end, "view")
         return self
 
 
-class Hide(_Asked):
+class HideRequest(_FrozenRequest):
     """Days that are taken from a river inside a view; the model answers them, and every day without a measurement."""
 
     river: Name
     start: date
     end: date
-    hide: Annotated[tuple[Stretch, ...], Field(max_length=MOST_GAPS)] = ()
+    hide: Annotated[tuple[Period, ...], Field(max_length=MAX_GAPS)] = ()
 
     @model_validator(mode="after")
-    def _bounded(self) -> Hide:
-        _ordered(self.start, self.end, "view")
+    def _bounded(self) -> HideRequest:
+        _check_order(self.start, self.end, "view")
         for first, last in self.hide:
-            _ordered(first, last, "hide")
+            _check_order(first, last, "hide")
             if first < self.start or last > self.end:
                 raise ValueError(f"hide {first} to {last} is not inside the view {self.start} to {self.end}")
         return self
 
 
-class Ahead(_Asked):
+class ForecastRequest(_FrozenRequest):
     """A forecast from an issue day, with or without the weather after it."""
 
     river: Name
     issue: date
-    days: Annotated[int, Field(ge=1, le=MOST_AHEAD)] = 10
+    days: Annotated[int, Field(ge=1, le=MAX_LEAD_DAYS)] = 10
     future_weather: Literal["observed", "none"] = "observed"
 
 
-class MapDay(_Asked):
+class MapRequest(_FrozenRequest):
     """A map of a day from which a share of the land patches is taken, drawn by number."""
 
     variable: Name
@@ -79,11 +79,11 @@ class MapDay(_Asked):
     draw: Annotated[int, Field(ge=0, le=9999)] = 0
 
 
-def _ordered(start: date, end: date, what: str) -> None:
+def _check_order(start: date, end: date, what: str) -> None:
     if end < start:
         raise ValueError(f"{what}: ends on {end}, before it starts on {start}")
-    if (end - start).days >= MOST_DAYS:
-        raise ValueError(f"{what}: {start} to {end} is more than {MOST_DAYS} days; ask for fewer")
+    if (end - start).days >= MAX_VIEW_DAYS:
+        raise ValueError(f"{what}: {start} to {end} is more than {MAX_VIEW_DAYS} days; ask for fewer")
 
 
 def parsed(kind: type[Request], text: bytes | dict[str, Any]) -> Request:
@@ -96,5 +96,5 @@ def parsed(kind: type[Request], text: bytes | dict[str, Any]) -> Request:
         return kind.model_validate_json(text) if isinstance(text, bytes) else kind.model_validate(text)
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "request"
-        raise InputError(f"{where}: {first['msg'].removeprefix('Value error, ')}"[:300]) from None
+        field_name = ".".join(str(part) for part in first["loc"]) or "request"
+        raise InputError(f"{field_name}: {first['msg'].removeprefix('Value error, ')}"[:300]) from None

@@ -11,14 +11,14 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from hydromae import metrics
-from hydromae.explore.neighbours import looked_at, neighbours
-from hydromae.explore.requests import Ahead, Hide, View
-from hydromae.explore.session import Country, rounded
+from hydromae.explore.neighbours import input_river_count, neighbours
+from hydromae.explore.requests import ForecastRequest, HideRequest, ViewRequest
+from hydromae.explore.session import Session, rounded
 from hydromae.inference.predictor import LEVELS
-from hydromae.inference.scenarios import fill_gaps, issue_question
+from hydromae.inference.scenarios import fill_gaps, forecast_input
 from hydromae.inference.training_overlap import seen_in_training
-from hydromae.io.names import OUTSIDE
-from hydromae.report.plots import runs
+from hydromae.io.names import OUTSIDE_TRAINING
+from hydromae.report.plots import true_runs
 
 RIVERS = 25
 """Rivers that an answer is computed from, at least: the river and its nearest ones."""
@@ -26,29 +26,29 @@ SHOWN_BEFORE = 60
 """Days before an issue day that are shown with a forecast."""
 
 
-def view(country: Country, asked: View) -> dict[str, Any]:
+def view_response(session: Session, request: ViewRequest) -> dict[str, Any]:
     """Days of a river as they were measured: `flow` and `rain` [mm/day], null where nothing was."""
-    place = country.place(asked.river)
-    if asked.start is None or asked.end is None:
-        first, last = country.last_year(place)
+    river_index = session.river_index(request.river)
+    if request.start is None or request.end is None:
+        first, last = session.last_year(river_index)
     else:
-        first, last = country.span(asked.start, asked.end)
-    return _days(country, place, first, last)
+        first, last = session.day_range(request.start, request.end)
+    return _days(session, river_index, first, last)
 
 
-def _days(country: Country, place: int, first: int, last: int) -> dict[str, Any]:
-    part = country.record.isel(catchment=place, time=slice(first, last + 1))
-    rain = part["precipitation"].values if "precipitation" in part else np.full(last - first + 1, np.nan)
+def _days(session: Session, river_index: int, first: int, last: int) -> dict[str, Any]:
+    window = session.record.isel(catchment=river_index, time=slice(first, last + 1))
+    rain = window["precipitation"].values if "precipitation" in window else np.full(last - first + 1, np.nan)
     return {
-        "river": country.names[place],
-        "start": f"{country.days[first]:%Y-%m-%d}",
-        "end": f"{country.days[last]:%Y-%m-%d}",
-        "flow": rounded(part["riverflow"].values),
+        "river": session.names[river_index],
+        "start": f"{session.days[first]:%Y-%m-%d}",
+        "end": f"{session.days[last]:%Y-%m-%d}",
+        "flow": rounded(window["riverflow"].values),
         "rain": rounded(rain, 2),
     }
 
 
-def hidden(country: Country, asked: Hide) -> dict[str, Any]:
+def hidden_response(session: Session, request: HideRequest) -> dict[str, Any]:
     """The answer for days that are hidden from the model, and for days of the view that nobody measured.
 
     Returns:
@@ -57,95 +57,101 @@ def hidden(country: Country, asked: Hide) -> dict[str, Any]:
             (what the answer was computed from), `outside` (what of the river lies outside the training of the model), `seen`
             (what training may have seen of these days, in words), `seconds`.
     """
-    began = time.perf_counter()
-    place = country.place(asked.river)
-    first, last = country.span(asked.start, asked.end)
-    taken = np.zeros(len(country.days), dtype=bool)
-    for stretch in asked.hide:
-        taken |= _days_of(country, *country.span(*stretch))
-    wanted = _days_of(country, first, last) & (taken | ~np.isfinite(country.flow[:, place]))
-    told = {**_days(country, place, first, last), "hidden": _stretches(country, taken)}
-    if not wanted.any():
-        told |= _unanswered(last - first + 1)
-        return {**told, "neighbours": neighbours(country, place, _days_of(country, first, last)), "seen": ""}
-    cut = _around(country, wanted)
-    part = country.cut(place, cut, _rivers(country))
-    answer = country.model.predict(_without(part, taken[cut]), LEVELS)
-    mean, quantiles = _laid(answer, country.days[first : last + 1])
-    shown = wanted[first : last + 1]
+    started = time.perf_counter()
+    river_index = session.river_index(request.river)
+    first, last = session.day_range(request.start, request.end)
+    is_hidden = np.zeros(len(session.days), dtype=bool)
+    for period in request.hide:
+        is_hidden |= _is_in_range(session, *session.day_range(*period))
+    is_requested = _is_in_range(session, first, last) & (is_hidden | ~np.isfinite(session.flow[:, river_index]))
+    response = {**_days(session, river_index, first, last), "hidden": _periods(session, is_hidden)}
+    if not is_requested.any():
+        response |= _empty_response(last - first + 1)
+        return {
+            **response,
+            "neighbours": neighbours(session, river_index, _is_in_range(session, first, last)),
+            "seen": "",
+        }
+    window_days = _window_around(session, is_requested)
+    window = session.select(river_index, window_days, _rivers(session))
+    answer = session.model.predict(_mask_days(window, is_hidden[window_days]), LEVELS)
+    mean, quantiles = _predicted_days(answer, session.days[first : last + 1])
+    is_shown = is_requested[first : last + 1]
     return {
-        **told,
-        "mean": rounded(np.where(shown, mean, np.nan)),
+        **response,
+        "mean": rounded(np.where(is_shown, mean, np.nan)),
         "levels": list(LEVELS),
-        "quantiles": [rounded(np.where(shown, row, np.nan)) for row in quantiles],
-        "score": score(mean, quantiles, country.flow[first : last + 1, place], taken[first : last + 1]),
-        "neighbours": neighbours(country, place, taken if taken.any() else wanted),
-        "looked": _looked(part),
-        "outside": _outside(answer),
-        "seen": _seen(country, place, taken),
-        "seconds": round(time.perf_counter() - began, 2),
+        "quantiles": [rounded(np.where(is_shown, level_values, np.nan)) for level_values in quantiles],
+        "score": score(mean, quantiles, session.flow[first : last + 1, river_index], is_hidden[first : last + 1]),
+        "neighbours": neighbours(session, river_index, is_hidden if is_hidden.any() else is_requested),
+        "inputs": _input_size(window),
+        "outside": _outside_names(answer),
+        "seen": _training_overlap(session, river_index, is_hidden),
+        "seconds": round(time.perf_counter() - started, 2),
     }
 
 
-def _unanswered(days: int) -> dict[str, Any]:
+def _empty_response(days: int) -> dict[str, Any]:
     """Of a view on which nothing was asked."""
     nothing = np.full(days, np.nan)
     quantiles = np.full((len(LEVELS), days), np.nan)
     return {
         "mean": rounded(nothing),
         "levels": list(LEVELS),
-        "quantiles": [rounded(row) for row in quantiles],
+        "quantiles": [rounded(level_values) for level_values in quantiles],
         "score": score(nothing, quantiles, nothing, np.zeros(days, dtype=bool)),
-        "looked": {"rivers": 0, "days": 0},
+        "inputs": {"rivers": 0, "days": 0},
         "outside": "",
         "seconds": 0.0,
     }
 
 
-def _days_of(country: Country, first: int, last: int) -> Bool[np.ndarray, " T"]:
+def _is_in_range(session: Session, first: int, last: int) -> Bool[np.ndarray, " T"]:
     """True on the days of a view."""
-    place = np.arange(len(country.days))
-    return (place >= first) & (place <= last)
+    day_index = np.arange(len(session.days))
+    return (day_index >= first) & (day_index <= last)
 
 
-def ahead(country: Country, asked: Ahead) -> dict[str, Any]:
+def forecast_response(session: Session, request: ForecastRequest) -> dict[str, Any]:
     """A forecast from an issue day; no flow after it is used, weather after it where `future_weather` is observed.
 
     Returns:
         dict: Days up to the issue day and after it as `hidden` gives them (flow after it is the truth, where it was
-            measured), `issue`, `weather`, and the rest as in `hidden`.
+            measured), `issue`, `future_weather`, and the rest as in `hidden`.
     """
-    began = time.perf_counter()
-    place = country.place(asked.river)
-    issue, _ = country.span(asked.issue, asked.issue)
-    length = country.model.config.data.sequence_length
-    first, last = max(0, issue - SHOWN_BEFORE), min(issue + asked.days, len(country.days) - 1)
-    part = country.cut(place, slice(max(0, issue - length + 1), last + 1), _rivers(country))
-    question = issue_question(part, cast(pd.Timestamp, country.days[issue]), asked.days, asked.future_weather, length)
-    answer = country.model.predict(question, LEVELS)
-    shown = slice(first, issue + asked.days + 1)
-    days = pd.date_range(country.days[first], periods=shown.stop - first)
-    after = np.arange(len(days)) > issue - first
-    told = _days(country, place, first, last)
-    beyond: list[float | None] = [None] * (len(days) - len(told["flow"]))
-    truth = np.array([np.nan if v is None else v for v in [*told["flow"], *beyond]])
-    mean, quantiles = _laid(answer, days)
+    started = time.perf_counter()
+    river_index = session.river_index(request.river)
+    issue, _ = session.day_range(request.issue, request.issue)
+    length = session.model.config.data.sequence_length
+    first, last = max(0, issue - SHOWN_BEFORE), min(issue + request.days, len(session.days) - 1)
+    window = session.select(river_index, slice(max(0, issue - length + 1), last + 1), _rivers(session))
+    question = forecast_input(
+        window, cast(pd.Timestamp, session.days[issue]), request.days, request.future_weather, length
+    )
+    answer = session.model.predict(question, LEVELS)
+    days_shown = slice(first, issue + request.days + 1)
+    days = pd.date_range(session.days[first], periods=days_shown.stop - first)
+    is_after_issue = np.arange(len(days)) > issue - first
+    response = _days(session, river_index, first, last)
+    empty_days: list[float | None] = [None] * (len(days) - len(response["flow"]))
+    truth = np.array([np.nan if v is None else v for v in [*response["flow"], *empty_days]])
+    mean, quantiles = _predicted_days(answer, days)
     return {
-        **told,
+        **response,
         "end": f"{days[-1]:%Y-%m-%d}",
-        "flow": [*told["flow"], *beyond],
-        "rain": [*told["rain"], *beyond],
-        "issue": asked.issue.isoformat(),
-        "ahead": asked.days,
-        "future_weather": asked.future_weather,
-        "mean": rounded(np.where(after, mean, np.nan)),
+        "flow": [*response["flow"], *empty_days],
+        "rain": [*response["rain"], *empty_days],
+        "issue": request.issue.isoformat(),
+        "ahead": request.days,
+        "future_weather": request.future_weather,
+        "mean": rounded(np.where(is_after_issue, mean, np.nan)),
         "levels": list(LEVELS),
-        "quantiles": [rounded(np.where(after, row, np.nan)) for row in quantiles],
-        "score": score(mean, quantiles, truth, after),
-        "looked": _looked(part),
-        "outside": _outside(answer),
-        "seen": _seen(country, place, _days_of(country, issue + 1, last)),
-        "seconds": round(time.perf_counter() - began, 2),
+        "quantiles": [rounded(np.where(is_after_issue, level_values, np.nan)) for level_values in quantiles],
+        "score": score(mean, quantiles, truth, is_after_issue),
+        "inputs": _input_size(window),
+        "outside": _outside_names(answer),
+        "seen": _training_overlap(session, river_index, _is_in_range(session, issue + 1, last)),
+        "seconds": round(time.perf_counter() - started, 2),
     }
 
 
@@ -153,7 +159,7 @@ def score(
     mean: Float[np.ndarray, " T"],
     quantiles: Float[np.ndarray, "Q T"],
     truth: Float[np.ndarray, " T"],
-    taken: Bool[np.ndarray, " T"],
+    is_hidden: Bool[np.ndarray, " T"],
 ) -> dict[str, Any]:
     """How good an answer is on the days that were taken from the model and that were measured.
 
@@ -162,66 +168,74 @@ def score(
             to the first day after, or of the last day where there is none after), `inside50` and `inside90` (shares of the
             days).
     """
-    days, known = taken & np.isfinite(truth), ~taken & np.isfinite(truth)
+    days, is_known = is_hidden & np.isfinite(truth), ~is_hidden & np.isfinite(truth)
     if not days.any():
-        return {"days": 0, "nse": None, "error": None, "line": None, "inside50": None, "inside90": None}
-    given = xr.DataArray(truth[days], dims="time")
-    told = xr.DataArray(mean[days], dims="time")
-    cuts = xr.DataArray(quantiles[:, days], dims=("quantile", "time"), coords={"quantile": list(LEVELS)})
-    line = np.interp(np.flatnonzero(days), np.flatnonzero(known), truth[known]) if known.any() else np.nan
+        return {"days": 0, "nse": None, "error": None, "line": None, "coverage50": None, "coverage90": None}
+    observed_flow = xr.DataArray(truth[days], dims="time")
+    predicted_flow = xr.DataArray(mean[days], dims="time")
+    quantile_values = xr.DataArray(quantiles[:, days], dims=("quantile", "time"), coords={"quantile": list(LEVELS)})
+    interpolated = (
+        np.interp(np.flatnonzero(days), np.flatnonzero(is_known), truth[is_known]) if is_known.any() else np.nan
+    )
     numbers = {
-        "nse": metrics.nse(told, given),
-        "error": abs(told - given).mean(),
-        "line": abs(line - given).mean(),
-        "inside50": metrics.coverage(cuts, given, 0.5),
-        "inside90": metrics.coverage(cuts, given, 0.9),
+        "nse": metrics.nse(predicted_flow, observed_flow),
+        "error": abs(predicted_flow - observed_flow).mean(),
+        "line": abs(interpolated - observed_flow).mean(),
+        "coverage50": metrics.coverage(quantile_values, observed_flow, 0.5),
+        "coverage90": metrics.coverage(quantile_values, observed_flow, 0.9),
     }
     return {"days": int(days.sum()), **{name: rounded(np.array([float(v)]))[0] for name, v in numbers.items()}}
 
 
-def _rivers(country: Country) -> int | None:
+def _rivers(session: Session) -> int | None:
     """How many rivers an answer is computed from; all of them where the model looks at all."""
-    count = looked_at(country)
+    count = input_river_count(session)
     return None if count is None else max(count, RIVERS)
 
 
-def _around(country: Country, wanted: Bool[np.ndarray, " T"]) -> slice:
+def _window_around(session: Session, is_requested: Bool[np.ndarray, " T"]) -> slice:
     """The wanted days with days before and after them: one window of the model where that is enough."""
-    days = np.flatnonzero(wanted)
-    length, span = country.model.config.data.sequence_length, int(days[-1] - days[0]) + 1
-    room = max(length - span, length // 2)
-    before = 2 * room // 3
-    return slice(max(0, int(days[0]) - before), min(len(wanted), int(days[-1]) + 1 + room - before))
+    days = np.flatnonzero(is_requested)
+    length, span = session.model.config.data.sequence_length, int(days[-1] - days[0]) + 1
+    margin = max(length - span, length // 2)
+    margin_before = 2 * margin // 3
+    return slice(
+        max(0, int(days[0]) - margin_before), min(len(is_requested), int(days[-1]) + 1 + margin - margin_before)
+    )
 
 
-def _without(part: xr.Dataset, taken: Bool[np.ndarray, " T"]) -> xr.Dataset:
+def _mask_days(window: xr.Dataset, is_hidden: Bool[np.ndarray, " T"]) -> xr.Dataset:
     """The days that are taken from the first river become NaN."""
-    pattern = np.zeros((part.sizes["time"], part.sizes["catchment"]), dtype=bool)
-    pattern[:, 0] = taken
-    coords = {"time": part["time"].values, "catchment": part["catchment"].values}
-    return fill_gaps(part, xr.DataArray(pattern, dims=("time", "catchment"), coords=coords))
+    pattern = np.zeros((window.sizes["time"], window.sizes["catchment"]), dtype=bool)
+    pattern[:, 0] = is_hidden
+    coords = {"time": window["time"].values, "catchment": window["catchment"].values}
+    return fill_gaps(window, xr.DataArray(pattern, dims=("time", "catchment"), coords=coords))
 
 
-def _laid(answer: xr.Dataset, days: pd.DatetimeIndex) -> tuple[Float[np.ndarray, " T"], Float[np.ndarray, "Q T"]]:
+def _predicted_days(
+    answer: xr.Dataset, days: pd.DatetimeIndex
+) -> tuple[Float[np.ndarray, " T"], Float[np.ndarray, "Q T"]]:
     """Mean and quantiles of the first river on some days; NaN on days that the answer does not reach."""
-    one = answer[["riverflow", "riverflow_quantile"]].isel(catchment=0).reindex(time=days)
-    return one["riverflow"].values, one["riverflow_quantile"].transpose("quantile", "time").values
+    first_river = answer[["riverflow", "riverflow_quantile"]].isel(catchment=0).reindex(time=days)
+    return first_river["riverflow"].values, first_river["riverflow_quantile"].transpose("quantile", "time").values
 
 
-def _stretches(country: Country, taken: Bool[np.ndarray, " T"]) -> list[list[str]]:
-    return [[f"{country.days[low]:%Y-%m-%d}", f"{country.days[high - 1]:%Y-%m-%d}"] for low, high in runs(taken)]
+def _periods(session: Session, is_hidden: Bool[np.ndarray, " T"]) -> list[list[str]]:
+    return [
+        [f"{session.days[low]:%Y-%m-%d}", f"{session.days[high - 1]:%Y-%m-%d}"] for low, high in true_runs(is_hidden)
+    ]
 
 
-def _looked(part: xr.Dataset) -> dict[str, Any]:
-    return {"rivers": part.sizes["catchment"], "days": part.sizes["time"]}
+def _input_size(window: xr.Dataset) -> dict[str, Any]:
+    return {"rivers": window.sizes["catchment"], "days": window.sizes["time"]}
 
 
-def _outside(answer: xr.Dataset) -> str:
+def _outside_names(answer: xr.Dataset) -> str:
     """Names of what lies outside the training of the model, of the first river."""
-    return str(answer[OUTSIDE].values[0]) if OUTSIDE in answer else ""
+    return str(answer[OUTSIDE_TRAINING].values[0]) if OUTSIDE_TRAINING in answer else ""
 
 
-def _seen(country: Country, place: int, asked: Bool[np.ndarray, " T"]) -> str:
+def _training_overlap(session: Session, river_index: int, is_requested: Bool[np.ndarray, " T"]) -> str:
     """What training may have seen of the flow that was measured on the asked days, in words."""
-    measured = asked & np.isfinite(country.flow[:, place])
-    return seen_in_training(country.model.config.data, [country.names[place]], country.days.to_numpy()[measured])
+    measured = is_requested & np.isfinite(session.flow[:, river_index])
+    return seen_in_training(session.model.config.data, [session.names[river_index]], session.days.to_numpy()[measured])

@@ -1,6 +1,6 @@
 """The server: a page and its answers on the loopback address, nothing from disk but what the package brings.
 
-It hands out the files that `page.served` names and answers about one record; no address leads to another file.
+It hands out the files that `page.static_files` names and answers about one record; no address leads to another file.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hydromae.errors import InputError
 from hydromae.explore import page
-from hydromae.explore.maps import map_day
-from hydromae.explore.requests import Ahead, Hide, MapDay, View, parsed
-from hydromae.explore.responses import ahead, hidden, view
-from hydromae.explore.session import Country
+from hydromae.explore.maps import map_response
+from hydromae.explore.requests import ForecastRequest, HideRequest, MapRequest, ViewRequest, parsed
+from hydromae.explore.responses import forecast_response, hidden_response, view_response
+from hydromae.explore.session import Session
 
 HOST = "127.0.0.1"
-NAMES = [HOST, "localhost"]
+ALLOWED_HOSTS = [HOST, "localhost"]
 """Names under which a browser may ask; others are refused: no foreign page reaches the server by a name of its own."""
-LARGEST_BODY = 16_384
+MAX_BODY_BYTES = 16_384
 """Bytes of a request; twenty hidden stretches take a thousand."""
-KEPT = 256
+CACHE_SIZE = 256
 """Answers that are kept."""
-MOST_WAITING = 8
+MAX_QUEUED = 8
 """Questions to the model that may wait for their turn."""
-GONE = 499
+CLIENT_CLOSED_REQUEST = 499
 """Status of an answer that nobody waits for any more."""
 HEADERS = {
     "content-security-policy": page.LIVE_POLICY,
@@ -54,26 +54,28 @@ HEADERS = {
 }
 
 
-def told(answer: dict[str, Any]) -> bytes:
+def to_json(answer: dict[str, Any]) -> bytes:
     """JSON."""
     return json.dumps(answer, allow_nan=False, separators=(",", ":")).encode()
 
 
-class Desk:
+class RequestHandler:
     """Takes requests about one country, one question to the model at a time, and keeps the answers."""
 
-    def __init__(self, country: Country, title: str) -> None:
-        self.country = country
-        self.page = page.live(title)
-        self.files = page.served()
-        self.overview = told(country.overview())
-        self.turn = asyncio.Lock()
+    def __init__(self, session: Session, title: str) -> None:
+        self.session = session
+        self.page = page.render_live(title)
+        self.files = page.static_files()
+        self.overview = to_json(session.overview())
+        self.model_lock = asyncio.Lock()
         self.waiting = 0
-        self.hidden = lru_cache(KEPT)(lambda asked: told(hidden(country, asked)))
-        self.ahead = lru_cache(KEPT)(lambda asked: told(ahead(country, asked)))
-        self.map = lru_cache(KEPT)(lambda asked: told(map_day(country, asked)))
+        self.hidden_cache = lru_cache(CACHE_SIZE)(lambda request_data: to_json(hidden_response(session, request_data)))
+        self.forecast_cache = lru_cache(CACHE_SIZE)(
+            lambda request_data: to_json(forecast_response(session, request_data))
+        )
+        self.map_cache = lru_cache(CACHE_SIZE)(lambda request_data: to_json(map_response(session, request_data)))
 
-    async def front(self, request: Request) -> Response:
+    async def index_page(self, request: Request) -> Response:
         """The page."""
         return HTMLResponse(self.page)
 
@@ -91,36 +93,36 @@ class Desk:
 
     async def river(self, request: Request) -> Response:
         """Days of a river."""
-        asked = parsed(View, {**request.query_params, "river": request.path_params["river"]})
-        return _json(told(await run_in_threadpool(view, self.country, asked)))
+        request_data = parsed(ViewRequest, {**request.query_params, "river": request.path_params["river"]})
+        return _json(to_json(await run_in_threadpool(view_response, self.session, request_data)))
 
     async def answer(self, request: Request) -> Response:
         """The model's answer for hidden days."""
-        return await self._in_turn(request, self.hidden, parsed(Hide, await _body(request)))
+        return await self._run_exclusive(request, self.hidden_cache, parsed(HideRequest, await _body(request)))
 
     async def forecast(self, request: Request) -> Response:
         """A forecast."""
-        return await self._in_turn(request, self.ahead, parsed(Ahead, await _body(request)))
+        return await self._run_exclusive(request, self.forecast_cache, parsed(ForecastRequest, await _body(request)))
 
     async def day(self, request: Request) -> Response:
         """A map of a day."""
-        return await self._in_turn(request, self.map, parsed(MapDay, dict(request.query_params)))
+        return await self._run_exclusive(request, self.map_cache, parsed(MapRequest, dict(request.query_params)))
 
-    async def _in_turn(self, request: Request, work: Callable[[Any], bytes], asked: Any) -> Response:
+    async def _run_exclusive(self, request: Request, respond: Callable[[Any], bytes], request_data: Any) -> Response:
         """Ask the model when its turn comes, unless too many wait or the one who asked has gone."""
-        if self.waiting >= MOST_WAITING:
+        if self.waiting >= MAX_QUEUED:
             raise HTTPException(503, "too many questions wait for the model; ask again in a moment")
         self.waiting += 1
         try:
-            async with self.turn:
+            async with self.model_lock:
                 if await request.is_disconnected():
-                    return Response(status_code=GONE)
-                return _json(await run_in_threadpool(work, asked))
+                    return Response(status_code=CLIENT_CLOSED_REQUEST)
+                return _json(await run_in_threadpool(respond, request_data))
         finally:
             self.waiting -= 1
 
 
-class Guard:
+class SameOriginMiddleware:
     """Refuses what a foreign page sends, and puts the headers on every answer."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -134,54 +136,57 @@ class Guard:
                 MutableHeaders(scope=message).update(HEADERS)
             await send(message)
 
-        foreign = scope["type"] == "http" and scope["path"].startswith("/api/") and _is_foreign(Headers(scope=scope))
+        is_foreign = scope["type"] == "http" and scope["path"].startswith("/api/") and _is_foreign(Headers(scope=scope))
         refusal = _fault(403, "this page came from elsewhere; open the explorer's own")
-        await (refusal if foreign else self.app)(scope, receive, with_headers)
+        await (refusal if is_foreign else self.app)(scope, receive, with_headers)
 
 
 def _is_foreign(sent: Headers) -> bool:
     """Whether a browser says that another page asks: by `Origin`, or where it sends none by `Sec-Fetch-Site`."""
-    own = f"http://{sent.get('host', '')}"
-    return sent.get("origin", own) != own or sent.get("sec-fetch-site", "none") not in ("none", "same-origin")
+    own_origin = f"http://{sent.get('host', '')}"
+    return sent.get("origin", own_origin) != own_origin or sent.get("sec-fetch-site", "none") not in (
+        "none",
+        "same-origin",
+    )
 
 
-def application(country: Country) -> ASGIApp:
+def application(session: Session) -> ASGIApp:
     """The server's application."""
-    desk = Desk(country, f"{country.name}, explored")
+    handler = RequestHandler(session, f"{session.name}, explored")
     get = {
-        "/": desk.front,
-        "/assets/{name}": desk.file,
-        "/api/record": desk.record,
-        "/api/river/{river}": desk.river,
-        "/api/map": desk.day,
+        "/": handler.index_page,
+        "/assets/{name}": handler.file,
+        "/api/record": handler.record,
+        "/api/river/{river}": handler.river,
+        "/api/map": handler.day,
     }
-    post = {"/api/answer": desk.answer, "/api/forecast": desk.forecast}
+    post = {"/api/answer": handler.answer, "/api/forecast": handler.forecast}
     app = Starlette(
         routes=[
-            *(Route(path, work, methods=["GET"]) for path, work in get.items()),
-            *(Route(path, work, methods=["POST"]) for path, work in post.items()),
+            *(Route(path, respond, methods=["GET"]) for path, respond in get.items()),
+            *(Route(path, respond, methods=["POST"]) for path, respond in post.items()),
         ],
-        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=NAMES, www_redirect=False)],
+        middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=ALLOWED_HOSTS, www_redirect=False)],
         exception_handlers={
-            InputError: _refused,
-            HTTPException: _refused,
-            ClientDisconnect: _refused,
-            Exception: _failed,
+            InputError: _request_error,
+            HTTPException: _request_error,
+            ClientDisconnect: _request_error,
+            Exception: _server_error,
         },
     )
-    return Guard(app)  # around everything, so that a fault of ours has the headers, too
+    return SameOriginMiddleware(app)  # around everything, so that a fault of ours has the headers, too
 
 
 async def _body(request: Request) -> bytes:
     """A body of JSON that is not too large."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "send JSON, as content-type application/json")
-    held = bytearray()
+    body = bytearray()
     async for chunk in request.stream():
-        held += chunk
-        if len(held) > LARGEST_BODY:
-            raise HTTPException(413, f"the request is larger than {LARGEST_BODY} bytes")
-    return bytes(held)
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413, f"the request is larger than {MAX_BODY_BYTES} bytes")
+    return bytes(body)
 
 
 def _json(text: bytes) -> Response:
@@ -189,17 +194,17 @@ def _json(text: bytes) -> Response:
 
 
 def _fault(status: int, words: str) -> Response:
-    return Response(told({"error": words}), status, media_type="application/json")
+    return Response(to_json({"error": words}), status, media_type="application/json")
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _request_error(request: Request, error: Exception) -> Response:
     """One line for what was asked wrongly."""
     if isinstance(error, HTTPException):
         return _fault(error.status_code, str(error.detail))
     return _fault(422 if isinstance(error, InputError) else 400, str(error) or "the request broke off")
 
 
-async def _failed(request: Request, error: Exception) -> Response:
+async def _server_error(request: Request, error: Exception) -> Response:
     """One line for a fault of ours; where it happened is in the log."""
     return _fault(500, f"the answer failed ({type(error).__name__}); the terminal says where")
 
@@ -220,10 +225,10 @@ def listening(port: int) -> socket.socket:
         ) from error
 
 
-def server_of(country: Country) -> uvicorn.Server:
+def server_of(session: Session) -> uvicorn.Server:
     """A server that is ready to run on a socket."""
     config = uvicorn.Config(
-        application(country),
+        application(session),
         log_level=logging.WARNING,
         access_log=False,
         server_header=False,
@@ -235,8 +240,8 @@ def server_of(country: Country) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def serve(country: Country, taken: socket.socket, ready: Callable[[str], None]) -> None:
+def serve(session: Session, taken: socket.socket, ready: Callable[[str], None]) -> None:
     """Serve until the user ends it."""
     ready(f"http://{HOST}:{taken.getsockname()[1]}/")
     with contextlib.suppress(KeyboardInterrupt):
-        server_of(country).run(sockets=[taken])
+        server_of(session).run(sockets=[taken])

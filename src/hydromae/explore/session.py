@@ -18,11 +18,11 @@ from hydromae.config import Precision
 from hydromae.errors import InputError
 from hydromae.evaluate.score import Evaluation
 from hydromae.inference.predictor import Model, load
-from hydromae.io.credits import credits_in
-from hydromae.io.provenance import described
-from hydromae.report.labels import question
-from hydromae.report.summary import model_name, questions
-from hydromae.store.validate import reading
+from hydromae.io.credits import list_credits
+from hydromae.io.provenance import model_line
+from hydromae.report.labels import question_label
+from hydromae.report.summary import answered_questions, reported_method
+from hydromae.store.validate import store_errors
 from hydromae.store.zarr_store import open_store
 from hydromae.variables import MODALITIES
 
@@ -32,7 +32,7 @@ SHOWN = ("riverflow", "precipitation")
 
 
 @dataclass(frozen=True)
-class Country:
+class Session:
     """A record, a model that answers it, and scores.
 
     Attributes:
@@ -75,61 +75,61 @@ class Country:
         """River flow [mm/day], NaN where it was not measured."""
         return self.record["riverflow"].transpose("time", "catchment").values
 
-    def place(self, river: str) -> int:
+    def river_index(self, river: str) -> int:
         """Where a river stands in the record.
 
         Raises:
             InputError: It is not there.
         """
-        if river not in self._places:
+        if river not in self._river_indices:
             raise InputError(f"river {river[:40]!r} is not in the record; choose among its {len(self.names)}")
-        return self._places[river]
+        return self._river_indices[river]
 
     @cached_property
-    def _places(self) -> dict[str, int]:
-        return {name: place for place, name in enumerate(self.names)}
+    def _river_indices(self) -> dict[str, int]:
+        return {name: river_index for river_index, name in enumerate(self.names)}
 
-    def span(self, start: date, end: date) -> tuple[int, int]:
+    def day_range(self, start: date, end: date) -> tuple[int, int]:
         """First and last day as places in the record.
 
         Raises:
             InputError: A day is outside the record.
         """
-        begin, finish = (day.astype("datetime64[D]").item() for day in self.record["time"].values[[0, -1]])
+        first_day, last_day = (day.astype("datetime64[D]").item() for day in self.record["time"].values[[0, -1]])
         for day in (start, end):
-            if not begin <= day <= finish:
-                raise InputError(f"{day} lies outside the record; choose days from {begin} to {finish}")
-        return (start - begin).days, (end - begin).days
+            if not first_day <= day <= last_day:
+                raise InputError(f"{day} lies outside the record; choose days from {first_day} to {last_day}")
+        return (start - first_day).days, (end - first_day).days
 
-    def last_year(self, place: int) -> tuple[int, int]:
+    def last_year(self, river_index: int) -> tuple[int, int]:
         """The last year in which a river was measured, else of the record: first and last day as places."""
-        measured = np.flatnonzero(np.isfinite(self.flow[:, place]))
+        measured = np.flatnonzero(np.isfinite(self.flow[:, river_index]))
         last = min(int(measured[-1]) + 1, len(self.days) - 1) if len(measured) else len(self.days) - 1
         return max(0, last - YEAR + 1), last
 
-    def near(self, place: int, count: int) -> Int[np.ndarray, " N"]:
+    def nearest(self, river_index: int, count: int) -> Int[np.ndarray, " N"]:
         """A river and its nearest ones, `count` in all, by the distance of their gauges; itself first."""
-        distance = np.linalg.norm(self.positions - self.positions[place], axis=1)
-        distance[place] = -1.0
+        distance = np.linalg.norm(self.positions - self.positions[river_index], axis=1)
+        distance[river_index] = -1.0
         return np.argsort(distance, kind="stable")[:count]
 
-    def cut(self, place: int, days: slice, rivers: int | None) -> xr.Dataset:
+    def select(self, river_index: int, days: slice, rivers: int | None) -> xr.Dataset:
         """A part of the record: some days of a river and its nearest ones, itself first; of all where `rivers` is None.
 
         Maps that the model reads come with it.
         """
-        chosen = self.near(place, len(self.names) if rivers is None else rivers)
-        part = self.record.isel(catchment=chosen, time=days)
+        river_indices = self.nearest(river_index, len(self.names) if rivers is None else rivers)
+        part = self.record.isel(catchment=river_indices, time=days)
         if self.maps is None:
             return part
-        with reading(self.name):
+        with store_errors(self.name):
             return part.merge(self.maps.isel(time=days).load())
 
     def overview(self) -> dict[str, Any]:
         """What the page shows before a river is chosen."""
         record = self.record
         area = record["catchment-area"].values if "catchment-area" in record else np.full(len(self.names), np.nan)
-        titles = record["name"].values if "name" in record.variables else np.full(len(self.names), "")
+        gauge_names = record["name"].values if "name" in record.variables else np.full(len(self.names), "")
         return {
             "format": FORMAT,
             "record": self.name,
@@ -137,13 +137,13 @@ class Country:
             "start": f"{self.days[0]:%Y-%m-%d}",
             "end": f"{self.days[-1]:%Y-%m-%d}",
             "river": self.names,
-            "name": [str(title) for title in titles],
+            "name": [str(title) for title in gauge_names],
             "easting": rounded(self.positions[:, 0], 1),
             "northing": rounded(self.positions[:, 1], 1),
             "area": rounded(area, 1),
             "observed": rounded(np.isfinite(self.flow).mean(axis=0), 3),
-            "sources": credits_in(record),
-            "answered_by": f"{described(self.model.maker)}, in {self.model.precision_used}",
+            "sources": list_credits(record),
+            "predicted_by": f"{model_line(self.model.identity)}, in {self.model.precision_used}",
             "scores": self._scores(),
             "maps": [] if self.maps is None else [str(name) for name in self.maps.data_vars],
         }
@@ -152,13 +152,13 @@ class Country:
         """NSE of every river for every question, null where it was not scored."""
         if self.scores is None:
             return None
-        method = model_name(self.scores, self.model.name)
+        method = reported_method(self.scores, self.model.name)
         rows = []
-        for row in questions(self.scores):
+        for row in answered_questions(self.scores):
             nse = self.scores["nse"].sel({"question": row, "method": method})
             by_name = {str(c): float(v) for c, v in zip(nse["catchment"].values, nse.values, strict=True)}
             values = np.array([by_name.get(name, np.nan) for name in self.names])
-            rows.append({"question": row, "title": question(row).title, "nse": rounded(values, 3)})
+            rows.append({"question": row, "title": question_label(row).title, "nse": rounded(values, 3)})
         return {"method": method, "questions": rows}
 
 
@@ -167,20 +167,24 @@ def rounded(values: Float[np.ndarray, " N"], digits: int = 4) -> list[float | No
     return [round(float(value), digits) if np.isfinite(value) else None for value in values]
 
 
-def open_country(
+def open_session(
     store: Path, model: str | Path, scores: Path | None = None, device: str = "auto", precision: Precision = "auto"
-) -> Country:
+) -> Session:
     """Open a store, a model and scores.
 
     Raises:
         InputError: One of them is not there, is not what it should be, or they do not belong together.
     """
-    answers = load(model, device, precision)
-    stored = open_store(store)
-    of_maps = [str(name) for name in stored.data_vars if "cell" in stored[name].dims]
-    with reading(store):
-        record = stored.drop_vars(of_maps).drop_dims("cell", errors="ignore").load()
-    read = [name for name in answers.config.model.modalities if MODALITIES[name].kind == "map" and name in of_maps]
-    maps = stored[read].reset_coords(drop=True) if read else None
-    found = None if scores is None else Evaluation.load(scores).scores
-    return Country(record, maps, answers, found, store.name, Path(model).name or str(model))
+    model_loaded = load(model, device, precision)
+    store_record = open_store(store)
+    map_variables = [str(name) for name in store_record.data_vars if "cell" in store_record[name].dims]
+    with store_errors(store):
+        record = store_record.drop_vars(map_variables).drop_dims("cell", errors="ignore").load()
+    map_names = [
+        name
+        for name in model_loaded.config.model.modalities
+        if MODALITIES[name].kind == "map" and name in map_variables
+    ]
+    maps = store_record[map_names].reset_coords(drop=True) if map_names else None
+    scores_found = None if scores is None else Evaluation.load(scores).scores
+    return Session(record, maps, model_loaded, scores_found, store.name, Path(model).name or str(model))

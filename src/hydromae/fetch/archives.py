@@ -16,9 +16,9 @@ import httpx
 
 from hydromae.errors import InputError, first_line
 from hydromae.fetch.transfer import Client
-from hydromae.progress import counted
+from hydromae.progress import track
 
-LARGEST_RATIO = 200
+MAX_COMPRESSION_RATIO = 200
 """Bytes unpacked for one packed, above which a file of an archive is refused."""
 
 
@@ -28,13 +28,13 @@ class Archive:
 
     Attributes:
         url: Of the archive itself, or of its record on Zenodo.
-        kept: Name of a folder that must be in the path of a file that is unpacked; empty keeps all.
+        subfolder: Name of a folder that must be in the path of a file that is unpacked; empty keeps all.
     """
 
     doi: str
     licence: str
     url: str
-    kept: str = ""
+    subfolder: str = ""
 
 
 OGL = "Open Government Licence v3"
@@ -50,13 +50,13 @@ ARCHIVES = {
         "https://data-package.ceh.ac.uk/data/9a46d428-958f-4ac1-86eb-94eee70c0955.zip",
     ),
     "caravan": Archive(
-        "10.5281/zenodo.15530021", "CC-BY 4.0", "https://zenodo.org/api/records/15530021", kept="camelsgb"
+        "10.5281/zenodo.15530021", "CC-BY 4.0", "https://zenodo.org/api/records/15530021", subfolder="camelsgb"
     ),
 }
 
 
-def fetch(
-    name: str, out: Path, client: Client, url: str | None = None, told: Callable[[str], None] = lambda line: None
+def fetch_archive(
+    name: str, out: Path, client: Client, url: str | None = None, progress: Callable[[str], None] = lambda line: None
 ) -> Path:
     """An archive, unpacked into a folder; what was fetched before is not asked for again, and no file is replaced.
 
@@ -68,19 +68,21 @@ def fetch(
     """
     archive = ARCHIVES[name]
     address = url or archive.url
-    files = _of_zenodo(address, client) if "/api/records/" in address else [(f"{name}.zip", address, None, None)]
+    files = _zenodo_files(address, client) if "/api/records/" in address else [(f"{name}.zip", address, None, None)]
     for file, link, checksum, size in files:
         target = out / file
         if not target.is_file():
-            _from(client, link, target, checksum, size, archive)
-            told(f"{target}: fetched")
+            _download(client, link, target, checksum, size, archive)
+            progress(f"{target}: fetched")
         if target.suffix == ".zip":
-            count = unpack(target, out, archive.kept)
-            told(f"{target}: {count} files unpacked")
+            count = unpack(target, out, archive.subfolder)
+            progress(f"{target}: {count} files unpacked")
     return out
 
 
-def _from(client: Client, link: str, target: Path, checksum: str | None, size: int | None, archive: Archive) -> None:
+def _download(
+    client: Client, link: str, target: Path, checksum: str | None, size: int | None, archive: Archive
+) -> None:
     """A file; where the server wants to know who asks, by a code or a web page in the file's place, that is said."""
     try:
         client.file(link, target, checksum, size)
@@ -88,29 +90,29 @@ def _from(client: Client, link: str, target: Path, checksum: str | None, size: i
         cause = error.__cause__
         if isinstance(cause, httpx.HTTPStatusError) and cause.response.status_code in (401, 403):
             raise InputError(
-                _by_hand(link, f"the server answers {cause.response.status_code}", target, archive)
+                _manual_download(link, f"the server answers {cause.response.status_code}", target, archive)
             ) from error
         raise
-    with target.open("rb") as came:
-        begin = came.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    with target.open("rb") as downloaded:
+        begin = downloaded.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if begin.startswith((b"<!doctype html", b"<html")):
         target.unlink()
-        raise InputError(_by_hand(link, "a web page came, no archive", target, archive))
+        raise InputError(_manual_download(link, "a web page came, no archive", target, archive))
 
 
-def _by_hand(link: str, said: str, target: Path, archive: Archive) -> str:
+def _manual_download(link: str, reason: str, target: Path, archive: Archive) -> str:
     return (
-        f"{link}: {said}; it needs a free account: log in at https://doi.org/{archive.doi}, download the file by hand, put "
+        f"{link}: {reason}; it needs a free account: log in at https://doi.org/{archive.doi}, download the file by hand, put "
         f"it at {target}, and run this again"
     )
 
 
-def _of_zenodo(url: str, client: Client) -> list[tuple[str, str, str | None, int | None]]:
+def _zenodo_files(url: str, client: Client) -> list[tuple[str, str, str | None, int | None]]:
     """Name, address, checksum and size of the files of a record."""
     try:
-        held = json.loads(client.text(url))["files"]
+        records = json.loads(client.text(url))["files"]
         files: list[tuple[str, str, str | None, int | None]] = [
-            (str(one["key"]), str(one["links"]["self"]), str(one["checksum"]), int(one["size"])) for one in held
+            (str(one["key"]), str(one["links"]["self"]), str(one["checksum"]), int(one["size"])) for one in records
         ]
     except InputError:
         raise
@@ -122,12 +124,12 @@ def _of_zenodo(url: str, client: Client) -> list[tuple[str, str, str | None, int
     return files
 
 
-def unpack(file: Path, out: Path, kept: str = "") -> int:
+def unpack(file: Path, out: Path, subfolder: str = "") -> int:
     """Unpack a ZIP archive into a folder, and nowhere else; gives the number of files. What lies there whole stays."""
     try:
         with zipfile.ZipFile(file) as archive:
-            members = [one for one in archive.infolist() if not one.is_dir() and _is_kept(one.filename, kept)]
-            for member in counted(members, "files unpacked", len(members)):
+            members = [one for one in archive.infolist() if not one.is_dir() and _is_kept(one.filename, subfolder)]
+            for member in track(members, "files unpacked", len(members)):
                 _check(member, file)
                 target = out / PurePosixPath(member.filename)
                 if target.is_file() and target.stat().st_size == member.file_size:
@@ -135,19 +137,19 @@ def unpack(file: Path, out: Path, kept: str = "") -> int:
                 if target.exists():
                     raise InputError(f"{target}: differs from that of {file.name}; move it, or name another folder")
                 target.parent.mkdir(parents=True, exist_ok=True)
-                aside = target.with_name(f"{target.name}.partial")
-                with archive.open(member) as packed, aside.open("wb") as plain:
-                    shutil.copyfileobj(packed, plain)
-                aside.replace(target)
+                temporary = target.with_name(f"{target.name}.partial")
+                with archive.open(member) as packed, temporary.open("wb") as unpacked:
+                    shutil.copyfileobj(packed, unpacked)
+                temporary.replace(target)
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{file}: cannot be unpacked ({first_line(error)}); remove it, and fetch it again") from error
     if not members:
-        raise InputError(f"{file}: there is no {kept or 'file'} in it; this is not the archive its name says")
+        raise InputError(f"{file}: there is no {subfolder or 'file'} in it; this is not the archive its name says")
     return len(members)
 
 
-def _is_kept(name: str, kept: str) -> bool:
-    return not kept or kept in PurePosixPath(name).parts
+def _is_kept(name: str, subfolder: str) -> bool:
+    return not subfolder or subfolder in PurePosixPath(name).parts
 
 
 def _check(member: zipfile.ZipInfo, file: Path) -> None:
@@ -155,5 +157,7 @@ def _check(member: zipfile.ZipInfo, file: Path) -> None:
     path = PurePosixPath(member.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in member.filename:
         raise InputError(f"{file}: would write {member.filename[:60]!r}, outside its folder; it is not unpacked")
-    if member.file_size > LARGEST_RATIO * max(member.compress_size, 2**20):
-        raise InputError(f"{file}: {member.filename[:60]!r} grows {LARGEST_RATIO} times and more; it is not unpacked")
+    if member.file_size > MAX_COMPRESSION_RATIO * max(member.compress_size, 2**20):
+        raise InputError(
+            f"{file}: {member.filename[:60]!r} grows {MAX_COMPRESSION_RATIO} times and more; it is not unpacked"
+        )

@@ -14,17 +14,17 @@ import httpx
 from hydromae import __version__
 from hydromae.errors import InputError, first_line
 from hydromae.io.atomic import digest
-from hydromae.progress import tell
+from hydromae.progress import report_progress
 
-BUSY = (429, 500, 502, 503, 504)
+RETRY_STATUSES = (429, 500, 502, 503, 504)
 """Answers after which one asks again."""
-LONGEST_WAIT = 120.0
+MAX_WAIT = 120.0
 """Seconds that a server may ask for before another try."""
 Answer = TypeVar("Answer")
 REMEDY = "try again later: what was fetched is kept"
 
 
-class Broken(Exception):
+class BrokenTransfer(Exception):
     """A transfer that ended before its end."""
 
 
@@ -44,7 +44,7 @@ class Client:
     patience: float = 2.0
     timeout: float = 60.0
     last: float = field(default=-1e9, init=False)
-    answered: bool = field(default=False, init=False)
+    has_answered: bool = field(default=False, init=False)
     http: httpx.Client = field(init=False)
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class Client:
         Raises:
             InputError: No answer after all tries, or the server refuses.
         """
-        return self._tried(url, lambda: self._text(url, parameters))
+        return self._with_retries(url, lambda: self._text(url, parameters))
 
     def file(self, url: str, target: Path, checksum: str | None = None, size: int | None = None) -> Path:
         """A file, whole or not at all; what came of it before is gone on from.
@@ -76,15 +76,15 @@ class Client:
             InputError: As `text`; and where the bytes are not those of the checksum, which are then removed.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
-        aside = target.with_name(f"{target.name}.partial")
-        self._tried(url, lambda: self._rest(url, aside, size))
-        if checksum is not None and _sum(aside, checksum.partition(":")[0], url) != checksum.partition(":")[2]:
-            aside.unlink()
+        temporary = target.with_name(f"{target.name}.partial")
+        self._with_retries(url, lambda: self._resume(url, temporary, size))
+        if checksum is not None and _checksum(temporary, checksum.partition(":")[0], url) != checksum.partition(":")[2]:
+            temporary.unlink()
             raise InputError(f"{url}: what came has not the checksum {checksum}, and was removed; fetch it again")
-        aside.replace(target)
+        temporary.replace(target)
         return target
 
-    def _tried(self, url: str, ask: Callable[[], Answer]) -> Answer:
+    def _with_retries(self, url: str, request: Callable[[], Answer]) -> Answer:
         fault, wait, number = "", self.patience, 0
         for number in range(self.tries):
             if number:
@@ -93,18 +93,18 @@ class Client:
             self.last = time.monotonic()
             wait = self.patience * 2**number
             try:
-                answer = ask()
-                self.answered = True
+                answer = request()
+                self.has_answered = True
                 return answer
             except httpx.HTTPStatusError as error:
-                self.answered = True
+                self.has_answered = True
                 code = error.response.status_code
-                if code not in BUSY:
+                if code not in RETRY_STATUSES:
                     raise InputError(f"{url}: the server answers {code}; check what was asked for") from error
-                fault, wait = f"the server answers {code}", max(wait, _asked(error.response))
-            except (httpx.TransportError, Broken) as error:
+                fault, wait = f"the server answers {code}", max(wait, _retry_after(error.response))
+            except (httpx.TransportError, BrokenTransfer) as error:
                 fault = first_line(error) or type(error).__name__
-                if isinstance(error, httpx.ConnectError) and number and not self.answered:
+                if isinstance(error, httpx.ConnectError) and number and not self.has_answered:
                     fault += "; is this machine online?"
                     break  # nothing was ever reached: more patience would only keep the user waiting
             except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
@@ -116,50 +116,52 @@ class Client:
         answer.raise_for_status()
         return answer.text
 
-    def _rest(self, url: str, aside: Path, size: int | None) -> None:
+    def _resume(self, url: str, temporary: Path, size: int | None) -> None:
         """What is still to come of a file, added to what lies there."""
-        there = aside.stat().st_size if aside.exists() else 0
-        if size is not None and there == size:
+        received_size = temporary.stat().st_size if temporary.exists() else 0
+        if size is not None and received_size == size:
             return
-        if size is not None and there > size:
-            aside.unlink()
-            there = 0
-        with self._stream(url, there, aside) as answer:
-            goes_on = answer.status_code == 206 and answer.headers.get("content-range", "").startswith(
-                f"bytes {there}-"
+        if size is not None and received_size > size:
+            temporary.unlink()
+            received_size = 0
+        with self._stream(url, received_size, temporary) as answer:
+            is_resumed = answer.status_code == 206 and answer.headers.get("content-range", "").startswith(
+                f"bytes {received_size}-"
             )
-            whole = size if size is not None else _whole(answer, there if goes_on else 0)
-            with aside.open("ab" if goes_on else "wb") as out:
-                for piece in answer.iter_bytes():
-                    out.write(piece)
-                    tell(f"MB of {aside.stem}", out.tell() / 1e6, None if whole is None else whole / 1e6)
-        came = aside.stat().st_size
-        if whole is not None and came < whole:
-            raise Broken(f"{came} of {whole} bytes came")
+            total_size = size if size is not None else _content_length(answer, received_size if is_resumed else 0)
+            with temporary.open("ab" if is_resumed else "wb") as out:
+                for chunk in answer.iter_bytes():
+                    out.write(chunk)
+                    report_progress(
+                        f"MB of {temporary.stem}", out.tell() / 1e6, None if total_size is None else total_size / 1e6
+                    )
+        final_size = temporary.stat().st_size
+        if total_size is not None and final_size < total_size:
+            raise BrokenTransfer(f"{final_size} of {total_size} bytes came")
 
     @contextmanager
-    def _stream(self, url: str, there: int, aside: Path) -> Iterator[httpx.Response]:
-        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={there}-"} if there else {})
+    def _stream(self, url: str, received_size: int, temporary: Path) -> Iterator[httpx.Response]:
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={received_size}-"} if received_size else {})
         with self.http.stream("GET", url, headers=headers) as answer:
             if answer.status_code == 416:  # it is another file now, shorter than what lies there
-                aside.unlink()
-                raise Broken("the server has no more of it")
+                temporary.unlink()
+                raise BrokenTransfer("the server has no more of it")
             answer.raise_for_status()
             yield answer
 
 
-def _asked(answer: httpx.Response) -> float:
+def _retry_after(answer: httpx.Response) -> float:
     """Seconds that a server asks to wait."""
-    told = answer.headers.get("retry-after", "")
-    return min(float(told), LONGEST_WAIT) if told.isdecimal() else 0.0
+    header = answer.headers.get("retry-after", "")
+    return min(float(header), MAX_WAIT) if header.isdecimal() else 0.0
 
 
-def _whole(answer: httpx.Response, there: int) -> int | None:
-    told = answer.headers.get("content-length", "")
-    return there + int(told) if told.isdecimal() else None
+def _content_length(answer: httpx.Response, received_size: int) -> int | None:
+    header = answer.headers.get("content-length", "")
+    return received_size + int(header) if header.isdecimal() else None
 
 
-def _sum(file: Path, kind: str, url: str) -> str:
+def _checksum(file: Path, kind: str, url: str) -> str:
     if kind not in ("md5", "sha256"):
         raise InputError(f"{url}: its checksum is of the kind {kind[:20]!r}, which is not known; report this")
     return digest(file, kind)

@@ -8,73 +8,79 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from hydromae.batching.record_arrays import Record
+from hydromae.batching.record_arrays import RecordArrays
 from hydromae.errors import InputError
-from hydromae.inference.sliding_window import Sums
-from hydromae.io.names import OUTSIDE
+from hydromae.inference.sliding_window import WindowAverager
+from hydromae.io.names import OUTSIDE_TRAINING
 from hydromae.io.origin import origin_of
-from hydromae.progress import remark
+from hydromae.progress import warn_user
 from hydromae.store.scaling import Scaling
 from hydromae.store.training_domain import outside_training
 from hydromae.variables import MODALITIES, RIVERFLOW
 
 
-def _is_asked(name: str, record: Record) -> bool:
+def _is_predicted(name: str, record: RecordArrays) -> bool:
     return MODALITIES[name].kind == "series" or len(record.patches) > 0
 
 
-def wanted_days(dataset: xr.Dataset, record: Record, scaling: Scaling) -> Bool[np.ndarray, " T"]:
+def days_to_predict(dataset: xr.Dataset, record: RecordArrays, scaling: Scaling) -> Bool[np.ndarray, " T"]:
     """Days on which a variable that the model can answer has a NaN."""
-    wanted = np.zeros(len(record.days), dtype=bool)
-    for variable in (v for name in record.values if _is_asked(name, record) for v in MODALITIES[name].variables):
+    is_wanted = np.zeros(len(record.days), dtype=bool)
+    for variable in (v for name in record.values if _is_predicted(name, record) for v in MODALITIES[name].variables):
         if variable.name in dataset and variable.name in scaling:
-            wanted |= ~np.isfinite(dataset[variable.name].values).all(axis=1)
+            is_wanted |= ~np.isfinite(dataset[variable.name].values).all(axis=1)
         elif variable.name == RIVERFLOW.name:
-            wanted[:] = True
-    return wanted
+            is_wanted[:] = True
+    return is_wanted
 
 
-def assemble(dataset: xr.Dataset, record: Record, sums: Sums) -> xr.Dataset:
+def assemble(dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager) -> xr.Dataset:
     """Lay the answers over the NaN of a record; a river flow that the record lacks altogether is answered whole.
 
     No flow is above `largest_flow`. Where a catchment lies outside the training of the model, or its flow was cut,
     `outside_training` says so.
     """
-    answers: dict[str, xr.DataArray] = {}
+    variables: dict[str, xr.DataArray] = {}
     limit, cut = largest_flow(dataset), np.zeros(len(record.catchments), dtype=bool)
-    for name in (n for n in record.values if _is_asked(n, record)):
+    for name in (n for n in record.values if _is_predicted(n, record)):
         modality = MODALITIES[name]
-        mean = sums.mean[name] / np.maximum(sums.weight[name], 1e-12)[..., None]
+        mean = averager.mean[name] / np.maximum(averager.weight[name], 1e-12)[..., None]
         for index, variable in enumerate(modality.variables):
             if modality.kind == "map":
-                laid, dims = cells_of(mean, record, dataset), ("time", "cell")
+                predicted, dims = to_cells(mean, record, dataset), ("time", "cell")
             else:
-                laid, dims = catchments_of(mean, record, index, len(modality.variables)), ("time", "catchment")
-            absent = variable.name not in dataset
-            unknown = variable.name not in sums.scaling
-            if unknown or (absent and name != "riverflow") or (not absent and dataset[variable.name].dims != dims):
+                predicted, dims = to_catchments(mean, record, index, len(modality.variables)), ("time", "catchment")
+            is_absent = variable.name not in dataset
+            is_unscaled = variable.name not in averager.scaling
+            if (
+                is_unscaled
+                or (is_absent and name != "riverflow")
+                or (not is_absent and dataset[variable.name].dims != dims)
+            ):
                 continue
-            known = laid * np.nan if absent else dataset[variable.name].values
-            laid = laid if variable.minimum is None else np.maximum(laid, variable.minimum)
-            attributes = {"units": variable.units} if absent else dataset[variable.name].attrs
-            seen = np.isfinite(known)
+            given = predicted * np.nan if is_absent else dataset[variable.name].values
+            predicted = predicted if variable.minimum is None else np.maximum(predicted, variable.minimum)
+            attributes = {"units": variable.units} if is_absent else dataset[variable.name].attrs
+            is_observed = np.isfinite(given)
             if variable == RIVERFLOW:
-                outside_span = catchments_of(sums.cut[name][None], record, 0, 1)[0].astype(bool)
-                cut |= outside_span | (~seen & (laid > limit)).any(axis=0)
-                laid = np.minimum(laid, limit)
-            answers[variable.name] = xr.DataArray(np.where(seen, known, laid), dims=dims, attrs=attributes)
-            if variable != RIVERFLOW and (~seen & np.isfinite(laid)).any():
-                answers[f"{variable.name}_origin"] = origin_of(seen, dims, variable.name)
-    if sums.quantile is not None:
-        answers |= _flow_quantiles(dataset, record, sums, limit)
+                outside_span = to_catchments(averager.cut[name][None], record, 0, 1)[0].astype(bool)
+                cut |= outside_span | (~is_observed & (predicted > limit)).any(axis=0)
+                predicted = np.minimum(predicted, limit)
+            variables[variable.name] = xr.DataArray(
+                np.where(is_observed, given, predicted), dims=dims, attrs=attributes
+            )
+            if variable != RIVERFLOW and (~is_observed & np.isfinite(predicted)).any():
+                variables[f"{variable.name}_origin"] = origin_of(is_observed, dims, variable.name)
+    if averager.quantile is not None:
+        variables |= _flow_quantiles(dataset, record, averager, limit)
     if cut.any():
-        remark(
+        warn_user(
             RIVERFLOW.name,
             f"riverflow of {cut.sum()} of {len(cut)} catchments, such as {record.catchments[cut.argmax()]}, is cut to what "
-            f"its own distribution and a river of that size allow ({OUTSIDE} in the answer has riverflow there)",
+            f"its own distribution and a river of that size allow ({OUTSIDE_TRAINING} in the answer has riverflow there)",
         )
     outside = outside_training(dataset, record.domain, cut)
-    return dataset.assign(answers if outside is None else answers | {OUTSIDE: outside})
+    return dataset.assign(variables if outside is None else variables | {OUTSIDE_TRAINING: outside})
 
 
 def largest_flow(dataset: xr.Dataset) -> Float[np.ndarray, " C"]:
@@ -93,25 +99,29 @@ def largest_flow(dataset: xr.Dataset) -> Float[np.ndarray, " C"]:
 
 
 def _flow_quantiles(
-    dataset: xr.Dataset, record: Record, sums: Sums, limit: Float[np.ndarray, " C"]
+    dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager, limit: Float[np.ndarray, " C"]
 ) -> dict[str, xr.DataArray]:
-    assert sums.quantile is not None
+    assert averager.quantile is not None
     shape = (dataset.sizes["time"], dataset.sizes["catchment"])
-    known = dataset["riverflow"].values if "riverflow" in dataset else np.full(shape, np.nan)
-    seen = np.isfinite(known)
-    weight = np.maximum(sums.weight["riverflow"], 1e-12)[..., None]
-    stacked = np.minimum(np.stack([catchments_of(row / weight, record, 0, 1) for row in sums.quantile]), limit)
-    stacked = np.maximum.accumulate(np.where(seen, known, stacked).astype(np.float32), axis=0)
+    given = dataset["riverflow"].values if "riverflow" in dataset else np.full(shape, np.nan)
+    is_observed = np.isfinite(given)
+    weight = np.maximum(averager.weight["riverflow"], 1e-12)[..., None]
+    quantiles_by_level = np.minimum(
+        np.stack([to_catchments(row / weight, record, 0, 1) for row in averager.quantile]), limit
+    )
+    quantiles_by_level = np.maximum.accumulate(
+        np.where(is_observed, given, quantiles_by_level).astype(np.float32), axis=0
+    )
     quantile = xr.DataArray(
-        stacked,
+        quantiles_by_level,
         dims=("quantile", "time", "catchment"),
-        coords={"quantile": sums.levels},
+        coords={"quantile": averager.levels},
         attrs={"units": RIVERFLOW.units, "long_name": "river flow not exceeded with this probability"},
     )
-    return {"riverflow_quantile": quantile, "riverflow_origin": origin_of(seen)}
+    return {"riverflow_quantile": quantile, "riverflow_origin": origin_of(is_observed)}
 
 
-def catchments_of(values: np.ndarray, record: Record, index: int, variables: int) -> Float[np.ndarray, "T C"]:
+def to_catchments(values: np.ndarray, record: RecordArrays, index: int, variables: int) -> Float[np.ndarray, "T C"]:
     """From groups of catchments back to the dataset's order."""
     slots = values.reshape(len(values), len(record.groups), -1, variables)[..., index]
     out = np.empty((len(values), len(record.catchments)), np.float32)
@@ -120,16 +130,16 @@ def catchments_of(values: np.ndarray, record: Record, index: int, variables: int
     return out
 
 
-def cells_of(values: np.ndarray, record: Record, dataset: xr.Dataset) -> Float[np.ndarray, "T N"]:
+def to_cells(values: np.ndarray, record: RecordArrays, dataset: xr.Dataset) -> Float[np.ndarray, "T N"]:
     """From patches of pixels back to cells; NaN for cells outside every land patch."""
-    assert record.laid is not None
-    patch, pixel, inside = record.laid
+    assert record.cell_layout is not None
+    patch, pixel, inside = record.cell_layout
     out = np.full((len(values), dataset.sizes["cell"]), np.nan, np.float32)
     out[:, inside] = values[:, patch, pixel]
     return out
 
 
-def levels_of(quantiles: Sequence[float]) -> list[float]:
+def parse_levels(quantiles: Sequence[float]) -> list[float]:
     """Levels of quantiles, ascending.
 
     Raises:

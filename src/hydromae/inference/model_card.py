@@ -10,10 +10,10 @@ from torch import nn
 from hydromae import __version__
 from hydromae.config import Config
 from hydromae.errors import InputError, first_line
-from hydromae.io.atomic import replacing_files
+from hydromae.io.atomic import atomic_files
 from hydromae.io.folders import MODEL, WEIGHTS
-from hydromae.io.outputs import folder_of, holding
-from hydromae.model.checksums import CARD, write_seal
+from hydromae.io.outputs import output_folder, reserve_output
+from hydromae.model.checksums import MODEL_CARD, write_checksums
 
 TAGS = ("hydrology", "river flow", "masked autoencoder", "gap filling", "forecasting", "ungauged")
 LIMITS = (
@@ -21,7 +21,7 @@ LIMITS = (
     "other countries, later decades and extremes beyond the record are not covered by any figure above. Intervals are "
     "the model's own; `hydromae evaluate` says how often they hold."
 )
-LONGEST = 2**20
+MAX_CARD_BYTES = 2**20
 """Bytes of a card that is read; a longer one is none."""
 
 
@@ -66,8 +66,8 @@ def model_card(
 
 def read_card(folder: Path) -> str | None:
     """The card of a folder, None where it has none."""
-    file = folder / CARD
-    if not file.is_file() or file.stat().st_size > LONGEST:
+    file = folder / MODEL_CARD
+    if not file.is_file() or file.stat().st_size > MAX_CARD_BYTES:
         return None
     try:
         return file.read_text(encoding="utf-8")
@@ -75,48 +75,48 @@ def read_card(folder: Path) -> str | None:
         raise InputError(f"{file}: cannot be read ({first_line(error)}); restore it, or delete it") from error
 
 
-def write_shared(folder: Path, write: Callable[[Path], None], card: str, asked: bool) -> None:
+def write_model_folder(folder: Path, write: Callable[[Path], None], card: str, replace_card: bool) -> None:
     """Put a model, its seal and its card into a folder, in place of those of an earlier model; the rest stays.
 
     Args:
         write: Writes the files of the model into a folder.
-        card: Written where there is none, or where it is `asked` for.
+        card: Written where there is none, or where `replace_card` is True.
 
     Raises:
         InputError: The folder is a run, a checkpoint or a store, holds files of these names that are no model, or is not
             writable.
     """
-    with holding(folder_of(folder, MODEL)):
-        replaced = _card_replaced(folder, asked)
-        with replacing_files(folder, (*MODEL.own, *([CARD] if replaced else [])), WEIGHTS) as aside:
-            write(aside)
-            write_seal(aside)
-            if replaced:
-                (aside / CARD).write_text(card, encoding="utf-8")
+    with reserve_output(output_folder(folder, MODEL)):
+        writes_card = _replaces_card(folder, replace_card)
+        with atomic_files(folder, (*MODEL.owned, *([MODEL_CARD] if writes_card else [])), WEIGHTS) as partial:
+            write(partial)
+            write_checksums(partial)
+            if writes_card:
+                (partial / MODEL_CARD).write_text(card, encoding="utf-8")
 
 
-def _card_replaced(folder: Path, asked: bool) -> bool:
+def _replaces_card(folder: Path, replace_card: bool) -> bool:
     """Whether a model that is saved into a folder writes its card there: where there is none, or where that is asked for.
 
     Raises:
         InputError: It is asked for, but a `README.md` lies there that is no card.
     """
     held = read_card(folder)
-    if held is None and not (folder / CARD).exists():
+    if held is None and not (folder / MODEL_CARD).exists():
         return True
-    if asked and "library_name: hydromae" not in (held or ""):
-        raise InputError(f"{folder / CARD}: is no card of hydromae; move it, or name another folder")
-    return asked
+    if replace_card and "library_name: hydromae" not in (held or ""):
+        raise InputError(f"{folder / MODEL_CARD}: is no card of hydromae; move it, or name another folder")
+    return replace_card
 
 
 def _trained_on(config: Config, datasets: Sequence[str]) -> str:
-    named = ", ".join(datasets) or "the data are not named: whoever trained it knows"
+    dataset_names = ", ".join(datasets) or "the data are not named: whoever trained it knows"
     first, last = config.data.training_period
-    chosen = " to ".join(config.data.validation_period)
+    validation_days = " to ".join(config.data.validation_period)
     held = len(config.data.held_out)
     return (
-        f"{named[0].upper()}{named[1:]}. Days {first} to {last}, of what the record has of them; the epoch was chosen on "
-        f"{chosen}. {held} catchments were held out of every sample."
+        f"{dataset_names[0].upper()}{dataset_names[1:]}. Days {first} to {last}, of what the record has of them; the "
+        f"epoch was chosen on {validation_days}. {held} catchments were held out of every sample."
     )
 
 
@@ -124,7 +124,7 @@ def _settings(network: nn.Module, config: Config) -> str:
     weights = sum(value.numel() for value in network.parameters())
     lines = [
         f"- modalities: {', '.join(config.model.modalities)}; answered in training: "
-        f"{', '.join(config.masks.answered) or 'all'}",
+        f"{', '.join(config.masks.target_modalities) or 'all'}",
         f"- {weights:,} weights; windows of {config.data.sequence_length} days",
         f"- {config.train.epochs:g} epochs, batches of {config.train.batch_size} windows, learning rate "
         f"{config.optimizer.lr:g}, precision {config.train.precision}, seed {config.train.seed}",

@@ -15,38 +15,38 @@ from jaxtyping import Bool, Float
 
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import nothing
-from hydromae.batching.record_arrays import Record, record_of
-from hydromae.batching.windows import batch_of
+from hydromae.batching.record_arrays import RecordArrays, to_record_arrays
+from hydromae.batching.windows import cut_batch
 from hydromae.config import Config, Precision
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 from hydromae.inference import scenarios
-from hydromae.inference.assemble import assemble, catchments_of, levels_of, wanted_days
-from hydromae.inference.model_card import model_card, read_card, write_shared
+from hydromae.inference.assemble import assemble, days_to_predict, parse_levels, to_catchments
+from hydromae.inference.model_card import model_card, read_card, write_model_folder
 from hydromae.inference.scenarios import FutureWeather
-from hydromae.inference.sliding_window import Sums, overlapping
-from hydromae.inference.widening import Widening, factors_of, read_widening, saying, text_of
+from hydromae.inference.sliding_window import WindowAverager, overlapping_windows
+from hydromae.inference.widening import Widening, note_widening, read_widening, widening_factors, widening_files
 from hydromae.io.folders import WEIGHTS
-from hydromae.io.memory import Attributes, attributes_of, record_in
-from hydromae.io.options import NegativeFlow, reading_with
-from hydromae.io.provenance import provenance, stamped, tally
-from hydromae.io.write import forecast_in, forecast_table
-from hydromae.model.checksums import sum_of
-from hydromae.model.dtypes import float32
+from hydromae.io.memory import Attributes, read_attributes, read_record
+from hydromae.io.options import NegativeFlow, use_reading_options
+from hydromae.io.provenance import count_origins, provenance, with_provenance
+from hydromae.io.write import forecast_in_units, forecast_table
+from hydromae.model.checksums import checksum_of
+from hydromae.model.dtypes import default_float32
 from hydromae.model.mae import HydroMAE
-from hydromae.model.mixture import Gaussians
-from hydromae.model.serialization import load_model, model_in, whole, write_model
-from hydromae.runtime import autocast, pick_device, pick_precision, precision_named
+from hydromae.model.mixture import GaussianMixture
+from hydromae.model.serialization import find_model, intact_folder, load_model, write_model
+from hydromae.runtime import autocast, parse_precision, pick_device, pick_precision
 from hydromae.store.scaling import Scaling
 from hydromae.variables import MODALITIES
 
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles that an answer carries unless others are asked for."""
-SITES_AT_ONCE = 600
-Watch = Callable[[int, int], None]
+MAX_SITES_PER_BATCH = 600
+ProgressCallback = Callable[[int, int], None]
 
 
-def unwatched(done: int, of: int) -> None:
+def no_progress(done: int, of: int) -> None:
     """Nobody looks on."""
 
 
@@ -98,7 +98,7 @@ class Model:
         return pick_precision(self.precision, self.device, self.config.train.precision)
 
     @property
-    def maker(self) -> dict[str, str | None]:
+    def identity(self) -> dict[str, str | None]:
         """What the provenance of an answer says of the model."""
         return {"model": self.loaded_as or self.name, "sha256": self.sha256, "precision": self.precision_used}
 
@@ -108,7 +108,7 @@ class Model:
         data: xr.Dataset,
         quantiles: Sequence[float] = LEVELS,
         attributes: Attributes = None,
-        watch: Watch = unwatched,
+        progress: ProgressCallback = no_progress,
         negative_flow: NegativeFlow = "refuse",
     ) -> xr.Dataset: ...
     @overload
@@ -117,7 +117,7 @@ class Model:
         data: pd.DataFrame,
         quantiles: Sequence[float] = LEVELS,
         attributes: Attributes = None,
-        watch: Watch = unwatched,
+        progress: ProgressCallback = no_progress,
         negative_flow: NegativeFlow = "refuse",
     ) -> pd.DataFrame: ...
     def predict(
@@ -125,7 +125,7 @@ class Model:
         data: xr.Dataset | pd.DataFrame,
         quantiles: Sequence[float] = LEVELS,
         attributes: Attributes = None,
-        watch: Watch = unwatched,
+        progress: ProgressCallback = no_progress,
         negative_flow: NegativeFlow = "refuse",
     ) -> xr.Dataset | pd.DataFrame:
         """Answer every NaN of every variable that the model knows.
@@ -138,7 +138,7 @@ class Model:
             quantiles: Levels of `riverflow_quantile`.
             attributes (DataFrame (catchments as its index), Dataset or path, optional): Of the catchments, where the data
                 have none: positions at least.
-            watch: Told how many windows are answered, and of how many; nothing is printed unless it does.
+            progress: Called with how many windows are answered, and of how many; nothing is printed unless it does.
             negative_flow ({"refuse", "missing"}): "missing": flow below zero (tide, backwater) counts as not observed,
                 instead of being refused.
 
@@ -152,15 +152,15 @@ class Model:
         Raises:
             InputError: If the data are no water record, or a value is impossible.
         """
-        levels, known = levels_of(quantiles), attributes_of(attributes)
+        levels, static_attributes = parse_levels(quantiles), read_attributes(attributes)
         if not isinstance(data, xr.Dataset | pd.DataFrame):
             raise InputError(f"{type(data).__name__}: cannot be answered; give an xarray Dataset or a pandas DataFrame")
-        with reading_with(negative_flow):
-            record, layout = record_in(data, known)
-        answer = self.predict_record(record, levels, watch)
+        with use_reading_options(negative_flow):
+            record, layout = read_record(data, static_attributes)
+        answer = self.predict_record(record, levels, progress)
         call = f"Model.predict(quantiles={levels}, negative_flow={negative_flow!r})"
-        made = provenance(self.maker, record, tally(answer, layout.selected), call)
-        return stamped(layout.restore(answer, record), made)
+        provenance_attrs = provenance(self.identity, record, count_origins(answer, layout.selected), call)
+        return with_provenance(layout.restore(answer, record), provenance_attrs)
 
     def forecast(
         self,
@@ -170,7 +170,7 @@ class Model:
         future_weather: FutureWeather = "observed",
         quantiles: Sequence[float] = LEVELS,
         attributes: Attributes = None,
-        watch: Watch = unwatched,
+        progress: ProgressCallback = no_progress,
         negative_flow: NegativeFlow = "refuse",
     ) -> xr.Dataset | pd.DataFrame:
         """Forecast the flow of every river after one or more issue days.
@@ -192,15 +192,17 @@ class Model:
         Raises:
             InputError: As for `predict`, and if an issue day lies outside the data.
         """
-        levels, known = levels_of(quantiles), attributes_of(attributes)
-        with reading_with(negative_flow):
-            record, layout = record_in(data, known)
-        answer = self.forecast_record(record, days, issues, future_weather, levels, watch)
+        levels, static_attributes = parse_levels(quantiles), read_attributes(attributes)
+        with use_reading_options(negative_flow):
+            record, layout = read_record(data, static_attributes)
+        answer = self.forecast_record(record, days, issues, future_weather, levels, progress)
         column, units = layout.flow
-        answer = forecast_in(answer, units, record.get("catchment-area"))
+        answer = forecast_in_units(answer, units, record.get("catchment-area"))
         call = f"Model.forecast(days={days}, future_weather={future_weather!r}, quantiles={levels})"
-        made = provenance(self.maker, record, tally(answer), call)
-        return stamped(answer if isinstance(data, xr.Dataset) else forecast_table(answer, column), made)
+        provenance_attrs = provenance(self.identity, record, count_origins(answer), call)
+        return with_provenance(
+            answer if isinstance(data, xr.Dataset) else forecast_table(answer, column), provenance_attrs
+        )
 
     def forecast_record(
         self,
@@ -209,16 +211,16 @@ class Model:
         issues: str | pd.DatetimeIndex | None = None,
         future_weather: FutureWeather = "observed",
         levels: Sequence[float] = LEVELS,
-        watch: Watch = unwatched,
+        progress: ProgressCallback = no_progress,
     ) -> xr.Dataset:
         """As `forecast`, for a record that a reader has read; flow in mm/day."""
         if issues is None:
-            issues = scenarios.last_flow(record)
+            issues = scenarios.last_flow_day(record)
         elif isinstance(issues, str):
             issues = scenarios.parse_issues(issues)
         method = _LastDays(self, list(levels), days)
         context = self.config.data.sequence_length
-        return scenarios.forecast(method, record, issues, days, future_weather, context, watch)
+        return scenarios.forecast(method, record, issues, days, future_weather, context, progress)
 
     def embed(self, data: xr.Dataset | pd.DataFrame, attributes: Attributes = None) -> xr.Dataset:
         """What the encoder makes of rivers and days, to compare or to cluster them.
@@ -230,26 +232,26 @@ class Model:
             Dataset: `site_embedding` (catchment, feature), the mean over the days, and `day_embedding` (time, feature), the
                 mean over the catchments; catchments that share a token share their embedding.
         """
-        dataset, _ = record_in(data, attributes_of(attributes))
-        record = record_of(dataset, self.config, self.scaling, self.grid)
-        record.domain.say(dataset, self.scaling)
+        dataset, _ = read_record(data, read_attributes(attributes))
+        record = to_record_arrays(dataset, self.config, self.scaling, self.grid)
+        record.domain.warn(dataset, self.scaling)
         width = self.config.model.d_model
         sites, days = np.zeros((len(record.groups), width)), np.zeros((len(record.days), width))
         weights = np.zeros(len(record.days))
         with torch.inference_mode():
-            for batch, weight, starts in self._windows(record, np.ones(len(record.days), dtype=bool)):
+            for batch, weight, starts in self._window_batches(record, np.ones(len(record.days), dtype=bool)):
                 hidden = {name: value.to(self.device) for name, value in nothing(batch).items()}
                 with autocast(self.device, self.precision_used):
-                    tokens = self.network.represent(batch.to(self.device), hidden).float().cpu().numpy()
-                for part, share, start in zip(tokens, weight, starts, strict=True):
-                    here = slice(start, start + len(share))
-                    sites += np.einsum("t,tsd->sd", share, part)
-                    days[here] += share[:, None] * part.mean(axis=1)
-                    weights[here] += share
+                    tokens = self.network.encode(batch.to(self.device), hidden).float().cpu().numpy()
+                for part, day_weights, start in zip(tokens, weight, starts, strict=True):
+                    day_slice = slice(start, start + len(day_weights))
+                    sites += np.einsum("t,tsd->sd", day_weights, part)
+                    days[day_slice] += day_weights[:, None] * part.mean(axis=1)
+                    weights[day_slice] += day_weights
         slots = np.repeat((sites / weights.sum()).T[:, :, None], record.groups.shape[1], axis=2)
         return xr.Dataset(
             {
-                "site_embedding": (("catchment", "feature"), catchments_of(slots, record, 0, 1).T),
+                "site_embedding": (("catchment", "feature"), to_catchments(slots, record, 0, 1).T),
                 "day_embedding": (("time", "feature"), (days / weights[:, None]).astype(np.float32)),
             },
             coords={"catchment": dataset["catchment"].values, "time": dataset["time"].values},
@@ -270,12 +272,12 @@ class Model:
             datasets, licence, scores: What `README.md` says beside what the model itself holds (`model_card.model_card`). A
                 model that was loaded with a card keeps it where none of them is given, and a `README.md` in the folder stays.
         """
-        asked = bool(datasets or licence or scores)
-        card = (None if asked else self.card) or model_card(
+        requested = bool(datasets or licence or scores)
+        card = (None if requested else self.card) or model_card(
             self.network, self.config, self.name, datasets=datasets, licence=licence, scores=scores
         )
-        model = (self.network.state_dict(), self.config, self.scaling, self.grid, text_of(self.widening))
-        write_shared(Path(folder), lambda aside: write_model(aside, *model), card, asked)
+        model = (self.network.state_dict(), self.config, self.scaling, self.grid, widening_files(self.widening))
+        write_model_folder(Path(folder), lambda aside: write_model(aside, *model), card, requested)
 
     @classmethod
     def from_pretrained(
@@ -285,73 +287,83 @@ class Model:
         return load(folder, device, precision)
 
     def predict_record(
-        self, dataset: xr.Dataset, levels: list[float], watch: Watch = unwatched, last_days: int | None = None
+        self,
+        dataset: xr.Dataset,
+        levels: list[float],
+        progress: ProgressCallback = no_progress,
+        last_days: int | None = None,
     ) -> xr.Dataset:
         """As `predict`, for a record that a reader has read: its form and its values are not checked again.
 
         Args:
             dataset: A water record in canonical units (docs/design.md, section 10).
             levels: Levels of `riverflow_quantile`, ascending.
-            watch: As for `predict`.
+            progress: As for `predict`.
             last_days: Only this many days at the end are predicted and returned; None means all.
 
         Returns:
             Dataset: As for `predict`.
         """
-        record = record_of(dataset, self.config, self.scaling, self.grid)
-        record.domain.say(dataset, self.scaling)
-        factors = factors_of(self.widening, record, self.config.data.sequence_length)
-        sums = Sums(record.values, self.scaling, levels, factors)
-        with torch.inference_mode(), float32():
-            wanted = wanted_days(dataset, record, self.scaling)
+        record = to_record_arrays(dataset, self.config, self.scaling, self.grid)
+        record.domain.warn(dataset, self.scaling)
+        factors = widening_factors(self.widening, record, self.config.data.sequence_length)
+        averager = WindowAverager(record.values, self.scaling, levels, factors)
+        with torch.inference_mode(), default_float32():
+            targets = days_to_predict(dataset, record, self.scaling)
             if last_days is not None:
-                wanted[: len(wanted) - last_days] = False
-            for batch, weight, starts in self._windows(record, wanted, watch):
-                days = wanted[starts[:, None] + np.arange(weight.shape[1])] & (weight > 0)
-                sums.add(self._forward(batch, record, days), weight, starts)
-        answer = saying(assemble(dataset, record, sums), record, factors, self.config.data.sequence_length)
+                targets[: len(targets) - last_days] = False
+            for batch, weight, starts in self._window_batches(record, targets, progress):
+                days = None if last_days is None else targets[starts[:, None] + np.arange(weight.shape[1])]
+                averager.add(self._forward(batch, record, days), weight, starts)
+        answer = note_widening(assemble(dataset, record, averager), record, factors, self.config.data.sequence_length)
         return answer if last_days is None else answer.isel(time=slice(-last_days, None))
 
     def _forward(
-        self, batch: Batch, record: Record, days: Bool[np.ndarray, "B T"]
-    ) -> dict[str, tuple[torch.Tensor, torch.Tensor, Gaussians | None]]:
-        """For each modality the asked tokens Bool[B, T, S] of some days, their means Float[N, F], and their distributions."""
-        of_days = torch.from_numpy(days)[..., None]
-        wanted = {name: (~seen).any(dim=-1) & of_days for name, seen in batch.observed.items()}
-        for name in wanted:
+        self, batch: Batch, record: RecordArrays, days: Bool[np.ndarray, "B T"] | None
+    ) -> dict[str, tuple[torch.Tensor, torch.Tensor, GaussianMixture | None]]:
+        """For each modality the target tokens Bool[B, T, S], their means Float[N, F] and distributions.
+
+        Args:
+            batch, record: Windows of a record.
+            days: Days whose tokens are targets; None means all.
+        """
+        targets = {name: (~seen).any(dim=-1) for name, seen in batch.observed.items()}
+        if days is not None:
+            targets = {name: target & torch.from_numpy(days)[..., None] for name, target in targets.items()}
+        for name in targets:
             if MODALITIES[name].kind == "map" and not len(record.patches):
-                wanted[name] = torch.zeros_like(wanted[name])
-        batch, asked = batch.to(self.device), {name: value.to(self.device) for name, value in wanted.items()}
+                targets[name] = torch.zeros_like(targets[name])
+        batch, requested = batch.to(self.device), {name: value.to(self.device) for name, value in targets.items()}
         hidden = {name: value.to(self.device) for name, value in nothing(batch).items()}
         with autocast(self.device, self.precision_used):
-            out = self.network(batch, hidden, asked)
+            out = self.network(batch, hidden, requested, few_days=days is not None)
         answers = {}
-        for name, where in asked.items():
-            found = out.gaussians.get(name)
-            picked = (
+        for name, where in requested.items():
+            mixture = out.gaussians.get(name)
+            selected = (
                 None
-                if found is None
-                else Gaussians(*(p[where].cpu() for p in (found.weight, found.centre, found.spread)))
+                if mixture is None
+                else GaussianMixture(*(p[where].cpu() for p in (mixture.weight, mixture.centre, mixture.spread)))
             )
-            answers[name] = (wanted[name], out.mean[name][where].cpu(), picked)
+            answers[name] = (targets[name], out.mean[name][where].cpu(), selected)
         return answers
 
-    def _windows(
-        self, record: Record, wanted: np.ndarray, watch: Watch = unwatched
+    def _window_batches(
+        self, record: RecordArrays, targets: np.ndarray, progress: ProgressCallback = no_progress
     ) -> Iterator[tuple[Batch, Float[np.ndarray, "B T"], np.ndarray]]:
         """Overlapping windows that hold a wanted day, with the weight of each of their days in the blend."""
-        length, starts, weights = overlapping(
+        length, starts, weights = overlapping_windows(
             len(record.days), self.config.data.sequence_length, self.config.data.warm_up_days
         )
-        useful = np.array([(wanted[s : s + length] & (w > 0)).any() for s, w in zip(starts, weights, strict=True)])
-        starts, weights = starts[useful], weights[useful]
-        together = max(1, SITES_AT_ONCE // max(1, len(record.groups)))
-        days = self.config.data.look_back_days
-        for first in range(0, len(starts), together):
-            part = slice(first, first + together)
-            look_back = [days] * len(starts[part]) if days else None
-            yield batch_of(record, starts[part], length, None, look_back), weights[part], starts[part]
-            watch(min(first + together, len(starts)), len(starts))
+        is_needed = np.array([(targets[s : s + length] & (w > 0)).any() for s, w in zip(starts, weights, strict=True)])
+        starts, weights = starts[is_needed], weights[is_needed]
+        windows_per_batch = max(1, MAX_SITES_PER_BATCH // max(1, len(record.groups)))
+        days = self.config.data.antecedent_days
+        for first in range(0, len(starts), windows_per_batch):
+            part = slice(first, first + windows_per_batch)
+            antecedent_days = [days] * len(starts[part]) if days else None
+            yield cut_batch(record, starts[part], length, None, antecedent_days), weights[part], starts[part]
+            progress(min(first + windows_per_batch, len(starts)), len(starts))
 
 
 def load(name: str | Path, device: str | torch.device | None = "auto", precision: str = "auto") -> Model:
@@ -367,15 +379,21 @@ def load(name: str | Path, device: str | torch.device | None = "auto", precision
         InputError: If there is no model under that name, no such device, or no such precision.
     """
     folder = SHIPPED / str(name) if str(name) in shipped() else Path(name)
-    folder = model_in(folder) or folder
+    folder = find_model(folder) or folder
     if not folder.exists():
         raise InputError(f"{name}: no such model; name a run, a checkpoint, a model folder, or {', '.join(shipped())}")
     where = pick_device(device)
-    asked = precision_named(precision)
+    requested = parse_precision(precision)
     network, config, scaling, grid = load_model(folder)
-    named, weights, widening = Path(name).resolve().name, sum_of(whole(folder), WEIGHTS), read_widening(folder)
+    folder_name, weights, widening = (
+        Path(name).resolve().name,
+        checksum_of(intact_folder(folder), WEIGHTS),
+        read_widening(folder),
+    )
     network = network.to(where)
-    return Model(network, config, scaling, grid, where, "hydromae", read_card(folder), asked, named, weights, widening)
+    return Model(
+        network, config, scaling, grid, where, "hydromae", read_card(folder), requested, folder_name, weights, widening
+    )
 
 
 def shipped() -> list[str]:

@@ -13,10 +13,10 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.errors import InputError
-from hydromae.io.names import OUTSIDE
+from hydromae.io.names import OUTSIDE_TRAINING
 from hydromae.io.value_ranges import PROCESSING
-from hydromae.progress import remarked_once
-from hydromae.store.training_domain import joined
+from hydromae.progress import warn_once
+from hydromae.store.training_domain import merge_outside
 
 WEATHER: tuple[str, ...] = ("precipitation", "temperature", "potential_evaporation")
 DAY = np.timedelta64(1, "D")
@@ -60,9 +60,9 @@ def gap_pattern(
     first = np.broadcast_to(start, catchments.size)[None, :]
     day = np.arange(times.size)[:, None] - first
     opening = first + day - day % every
-    whole = (opening >= 0) & (opening + gap < times.size)
+    is_complete = (opening >= 0) & (opening + gap < times.size)
     coords = {"time": times.values, "catchment": catchments.values}
-    return xr.DataArray((day % every < gap) & whole, dims=("time", "catchment"), coords=coords)
+    return xr.DataArray((day % every < gap) & is_complete, dims=("time", "catchment"), coords=coords)
 
 
 def fill_gaps(dataset: xr.Dataset, hidden: xr.DataArray) -> xr.Dataset:
@@ -70,8 +70,8 @@ def fill_gaps(dataset: xr.Dataset, hidden: xr.DataArray) -> xr.Dataset:
 
     Everything else stays: the other catchments, the days around, the weather.
     """
-    asked = hidden.astype(np.float32).reindex(time=dataset["time"], catchment=dataset["catchment"])
-    return dataset.assign(riverflow=dataset["riverflow"].where(asked != 1))
+    hidden_values = hidden.astype(np.float32).reindex(time=dataset["time"], catchment=dataset["catchment"])
+    return dataset.assign(riverflow=dataset["riverflow"].where(hidden_values != 1))
 
 
 def ungauged(dataset: xr.Dataset, catchments: Sequence | np.ndarray) -> xr.Dataset:
@@ -112,7 +112,7 @@ def parse_issues(spec: str) -> pd.DatetimeIndex:
     return pd.date_range(first.normalize(), last.normalize(), freq=f"{every}D")
 
 
-def last_flow(dataset: xr.Dataset) -> pd.DatetimeIndex:
+def last_flow_day(dataset: xr.Dataset) -> pd.DatetimeIndex:
     """The last day on which any river's flow was observed: the issue day of a real forecast.
 
     Raises:
@@ -127,7 +127,7 @@ def last_flow(dataset: xr.Dataset) -> pd.DatetimeIndex:
     return pd.DatetimeIndex(dataset["time"].values[[np.flatnonzero(days)[-1]]])
 
 
-def issue_question(
+def forecast_input(
     dataset: xr.Dataset,
     issue: pd.Timestamp,
     days: int,
@@ -159,18 +159,20 @@ def issue_question(
     if not first <= issue <= last:
         raise InputError(f"issue day {issue:%Y-%m-%d} lies outside the record, {first:%Y-%m-%d} to {last:%Y-%m-%d}")
     begin = max(first, issue - pd.Timedelta(days=context_days - 1))
-    part = dataset.sel(time=slice(begin, issue + pd.Timedelta(days=days)))
-    given = WEATHER if future_weather == "observed" else ()
-    return _hide_future(part, issue, given).reindex(time=pd.date_range(begin, issue + pd.Timedelta(days=days)))
+    window = dataset.sel(time=slice(begin, issue + pd.Timedelta(days=days)))
+    known_names = WEATHER if future_weather == "observed" else ()
+    return _hide_future(window, issue, known_names).reindex(time=pd.date_range(begin, issue + pd.Timedelta(days=days)))
 
 
-def _hide_future(part: xr.Dataset, issue: pd.Timestamp, given: tuple[str, ...]) -> xr.Dataset:
+def _hide_future(window: xr.Dataset, issue: pd.Timestamp, known_names: tuple[str, ...]) -> xr.Dataset:
     """Every variable of time but the `given` ones becomes NaN after the issue day; those that hold no NaN go."""
-    timed = [name for name, variable in part.data_vars.items() if "time" in variable.dims and name not in given]
-    floats = [name for name in timed if np.issubdtype(part[name].dtype, np.floating)]
-    known = part["time"] <= issue.to_datetime64()
-    kept = part.drop_vars([name for name in timed if name not in floats])
-    return kept.assign({name: part[name].where(known) for name in floats})
+    time_names = [
+        name for name, variable in window.data_vars.items() if "time" in variable.dims and name not in known_names
+    ]
+    float_names = [name for name in time_names if np.issubdtype(window[name].dtype, np.floating)]
+    known = window["time"] <= issue.to_datetime64()
+    without_fixed = window.drop_vars([name for name in time_names if name not in float_names])
+    return without_fixed.assign({name: window[name].where(known) for name in float_names})
 
 
 def forecast(
@@ -180,7 +182,7 @@ def forecast(
     days: int,
     future_weather: FutureWeather = "observed",
     context_days: int = 365,
-    watch: Callable[[int, int], None] = lambda done, of: None,
+    progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> xr.Dataset:
     """Forecast every catchment on every issue day; nothing observed after it is used but weather, where known.
 
@@ -192,7 +194,7 @@ def forecast(
         future_weather ({"observed", "none"}): Whether weather after the issue day is given to the method, where the record
             holds it.
         context_days: Days up to the issue day that the method sees.
-        watch: Told how many issue days are answered, and of how many.
+        progress: Called with how many issue days are answered, and of how many.
 
     Returns:
         Dataset: `riverflow(issue_time, lead, catchment)` [mm/day], lead in days from 1;
@@ -206,21 +208,21 @@ def forecast(
     if len(issues) == 0:
         raise InputError("no issue day given; name at least one")
     answers, outside = [], []
-    with remarked_once():
+    with warn_once():
         for done, issue in enumerate(issues):
-            watch(done, len(issues))
-            answer = method.predict(issue_question(dataset, issue, days, future_weather, context_days))
-            wanted = [n for n in ("riverflow", "riverflow_quantile", "riverflow_origin") if n in answer.data_vars]
-            ahead = answer[wanted].isel(time=slice(-days, None)).drop_vars("time").rename(time="lead")
-            answers.append(ahead)
-            outside += [answer[OUTSIDE]] if OUTSIDE in answer else []
+            progress(done, len(issues))
+            answer = method.predict(forecast_input(dataset, issue, days, future_weather, context_days))
+            names = [n for n in ("riverflow", "riverflow_quantile", "riverflow_origin") if n in answer.data_vars]
+            future = answer[names].isel(time=slice(-days, None)).drop_vars("time").rename(time="lead")
+            answers.append(future)
+            outside += [answer[OUTSIDE_TRAINING]] if OUTSIDE_TRAINING in answer else []
     result = xr.concat(answers, dim=pd.DatetimeIndex(issues, name="issue_time"))
-    said = result["riverflow_quantile"].attrs if "riverflow_quantile" in result else {}
-    if PROCESSING in said and len(issues) > 1:  # the first issue day has the shortest record
-        said[PROCESSING] = f"first issue day: {said[PROCESSING]}"
+    quantile_attributes = result["riverflow_quantile"].attrs if "riverflow_quantile" in result else {}
+    if PROCESSING in quantile_attributes and len(issues) > 1:  # the first issue day has the shortest record
+        quantile_attributes[PROCESSING] = f"first issue day: {quantile_attributes[PROCESSING]}"
     result = result.assign_coords(lead=("lead", np.arange(1, days + 1), {"units": "days", "long_name": "lead time"}))
     valid = issues.to_numpy()[:, None] + np.arange(1, days + 1) * DAY
     result = result.assign_coords(valid_time=(("issue_time", "lead"), valid))
-    result = result.assign({OUTSIDE: joined(outside)} if outside else {})
+    result = result.assign({OUTSIDE_TRAINING: merge_outside(outside)} if outside else {})
     order = ("quantile", "issue_time", "lead", "catchment")
     return result.transpose(*[dim for dim in order if dim in result.dims], ...)

@@ -8,44 +8,50 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from hydromae.model.mixture import Gaussians
+from hydromae.model.mixture import GaussianMixture
 from hydromae.store.scaling import Scaling, VariableScaling, apply_transform, undo_transform
 from hydromae.variables import MODALITIES, Modality
 
 UNSCALED = VariableScaling("none", 0.0, 1.0)
-SPAN = (0.001, 0.999)
+MEAN_BOUNDS = (0.001, 0.999)
 """Quantiles of its own distribution between which a mean lies, whatever levels are asked for."""
-NEGLIGIBLE = 0.01
+BOUNDS_TOLERANCE = 0.01
 """How far beyond them it may lie [units of the variable, such as mm/day]."""
 
 
-def overlapping(total: int, longest: int, warm_up: int) -> tuple[int, Int[np.ndarray, " W"], Float[np.ndarray, "W T"]]:
+def overlapping_windows(
+    total: int, longest: int, warm_up: int
+) -> tuple[int, Int[np.ndarray, " W"], Float[np.ndarray, "W T"]]:
     """Windows over a record of `total` days: their length, first days, and the weight of each of their days.
 
     A record of up to a quarter more than the `longest` window is one window. Days of warm-up weigh nothing, but at the
     start of the record; then every day has a weight, and where two windows meet one fades as the other rises.
     """
     length = longest if total > longest + longest // 4 else total
-    warm = min(warm_up, length // 3)
-    blend = max(1, length // 6)
-    starts = np.arange(0, max(1, total - length + 1), max(1, length - warm - blend))
+    warm_up_days = min(warm_up, length // 3)
+    fade_days = max(1, length // 6)
+    starts = np.arange(0, max(1, total - length + 1), max(1, length - warm_up_days - fade_days))
     if starts[-1] + length < total:
         starts = np.append(starts, total - length)
-    return length, starts, np.stack([_ramp(int(start), total, length, warm, blend) for start in starts])
+    return (
+        length,
+        starts,
+        np.stack([_day_weights(int(start), total, length, warm_up_days, fade_days) for start in starts]),
+    )
 
 
-def _ramp(start: int, total: int, length: int, warm: int, blend: int) -> Float[np.ndarray, " T"]:
+def _day_weights(start: int, total: int, length: int, warm_up_days: int, fade_days: int) -> Float[np.ndarray, " T"]:
     """Weight of a window's days: nothing while it warms up, then rising, falling at the end; full at the record's edges."""
     day = np.arange(length, dtype=np.float64)
     weight = np.ones(length)
     if start > 0:
-        weight = np.minimum(weight, np.clip((day - warm + 1) / blend, 0.0, 1.0))
+        weight = np.minimum(weight, np.clip((day - warm_up_days + 1) / fade_days, 0.0, 1.0))
     if start + length < total:
-        weight = np.minimum(weight, np.clip((length - day) / blend, 0.0, 1.0))
+        weight = np.minimum(weight, np.clip((length - day) / fade_days, 0.0, 1.0))
     return weight
 
 
-class Sums:
+class WindowAverager:
     """Weighted sums of means and quantiles over the windows that answer a value; quantiles stay ordered in the blend."""
 
     def __init__(
@@ -56,40 +62,42 @@ class Sums:
         widening: Float[np.ndarray, "D S F"] | None = None,
     ) -> None:
         self.scaling, self.levels, self.widening = scaling, levels, widening
-        self.mean = {name: np.zeros(held.shape, np.float32) for name, held in values.items()}
-        self.weight = {name: np.zeros(held.shape[:2], np.float32) for name, held in values.items()}
+        self.mean = {name: np.zeros(array.shape, np.float32) for name, array in values.items()}
+        self.weight = {name: np.zeros(array.shape[:2], np.float32) for name, array in values.items()}
         flow = values.get("riverflow")
-        self.cut = {name: np.zeros(held.shape[1:], bool) for name, held in values.items()}
+        self.cut = {name: np.zeros(array.shape[1:], bool) for name, array in values.items()}
         self.quantile = None if flow is None else np.zeros((len(levels), *flow.shape), np.float32)
 
     def add(
         self,
-        answers: dict[str, tuple[torch.Tensor, torch.Tensor, Gaussians | None]],
+        answers: dict[str, tuple[torch.Tensor, torch.Tensor, GaussianMixture | None]],
         weight: np.ndarray,
         starts: np.ndarray,
     ) -> None:
         """Add windows that start at the given days: asked tokens, means, distributions, and each day's weight."""
-        for name, (asked, mean, gaussians) in answers.items():
+        for name, (target, mean, gaussians) in answers.items():
             scale = _scaling_of_channels(MODALITIES[name], self.scaling, mean.shape[-1])
-            value = natural_mean(mean, gaussians, scale)
-            value, cut = within_span(value, gaussians, scale)
-            window, day, site = (index.numpy() for index in asked.nonzero(as_tuple=True))
-            cuts = None
+            value = mean_in_units(mean, gaussians, scale)
+            value, cut = clip_to_quantiles(value, gaussians, scale)
+            window, day, site = (index.numpy() for index in target.nonzero(as_tuple=True))
+            quantiles = None
             if name == "riverflow" and gaussians is not None:
                 widening = None if self.widening is None else self.widening[starts[window] + day, site]
-                cuts = self._cuts(gaussians, widening)
+                quantiles = self._flow_quantiles(gaussians, widening)
             for index, start in enumerate(starts):
-                mine = window == index
-                share = weight[index][day[mine]].astype(np.float32)
-                where = (start + day[mine], site[mine])
-                self.weight[name][where] += share
-                self.mean[name][where] += value[mine] * share[:, None]
+                in_window = window == index
+                day_weight = weight[index][day[in_window]].astype(np.float32)
+                day_and_site = (start + day[in_window], site[in_window])
+                self.weight[name][day_and_site] += day_weight
+                self.mean[name][day_and_site] += value[in_window] * day_weight[:, None]
                 if cut.any():
-                    np.logical_or.at(self.cut[name], site[mine], cut[mine] & (share[:, None] > 0))
-                if cuts is not None and self.quantile is not None:
-                    self.quantile[:, *where] += cuts[:, mine] * share[:, None]
+                    np.logical_or.at(self.cut[name], site[in_window], cut[in_window] & (day_weight[:, None] > 0))
+                if quantiles is not None and self.quantile is not None:
+                    self.quantile[:, *day_and_site] += quantiles[:, in_window] * day_weight[:, None]
 
-    def _cuts(self, gaussians: Gaussians, widening: Float[np.ndarray, "N F"] | None) -> Float[np.ndarray, "Q N F"]:
+    def _flow_quantiles(
+        self, gaussians: GaussianMixture, widening: Float[np.ndarray, "N F"] | None
+    ) -> Float[np.ndarray, "Q N F"]:
         """Quantiles of river flow [mm/day], as many times as far from the median in the scaled space where it is widened."""
         scaled = gaussians.quantiles(self.levels).double().numpy()
         if widening is not None:
@@ -104,25 +112,25 @@ def _scaling_of_channels(modality: Modality, scaling: Scaling, channels: int) ->
     return [scaling.variables.get(name, UNSCALED) for name in names]
 
 
-def natural_mean(
-    mean: Float[torch.Tensor, "N F"], gaussians: Gaussians | None, scale: list[VariableScaling]
+def mean_in_units(
+    mean: Float[torch.Tensor, "N F"], gaussians: GaussianMixture | None, scale: list[VariableScaling]
 ) -> Float[np.ndarray, "N F"]:
     """Mean of the distribution in the variable's own units; of a map, the unscaled prediction."""
     center = np.array([s.mean for s in scale])
     spread = np.array([s.std for s in scale])
-    plain = mean.double().numpy() * spread + center
+    in_units = mean.double().numpy() * spread + center
     root = np.array([s.transform == "root" for s in scale])
     log = np.array([s.transform == "log" for s in scale])
     variance = 0.0
     if gaussians is not None:
         variance = gaussians.variance.double().numpy() * spread**2
-    plain = np.where(root, np.maximum(plain, 0.0) ** 2 + variance, plain)
-    plain = np.where(log, np.exp(np.where(log, plain + 0.5 * variance, 0.0)) - 0.01, plain)
-    return plain.astype(np.float32)
+    in_units = np.where(root, np.maximum(in_units, 0.0) ** 2 + variance, in_units)
+    in_units = np.where(log, np.exp(np.where(log, in_units + 0.5 * variance, 0.0)) - 0.01, in_units)
+    return in_units.astype(np.float32)
 
 
-def within_span(
-    value: Float[np.ndarray, "N F"], gaussians: Gaussians | None, scale: list[VariableScaling]
+def clip_to_quantiles(
+    value: Float[np.ndarray, "N F"], gaussians: GaussianMixture | None, scale: list[VariableScaling]
 ) -> tuple[Float[np.ndarray, "N F"], Bool[np.ndarray, "N F"]]:
     """Means (`natural_mean`) no further out than the quantiles `SPAN` of their own distributions, and which were cut to them.
 
@@ -135,17 +143,19 @@ def within_span(
     scaled = [
         (apply_transform(s.transform, value[:, i].astype(np.float64)) - s.mean) / s.std for i, s in enumerate(scale)
     ]
-    chance = gaussians.cumulative(torch.from_numpy(np.stack(scaled, axis=-1)).to(gaussians.centre.dtype)).numpy()
-    rows = np.flatnonzero(((chance < SPAN[0]) | (chance > SPAN[1])).any(axis=-1))
+    probability = gaussians.cumulative(torch.from_numpy(np.stack(scaled, axis=-1)).to(gaussians.centre.dtype)).numpy()
+    rows = np.flatnonzero(((probability < MEAN_BOUNDS[0]) | (probability > MEAN_BOUNDS[1])).any(axis=-1))
     if not len(rows):
         return value, cut
-    few = Gaussians(*(part[torch.from_numpy(rows)] for part in (gaussians.weight, gaussians.centre, gaussians.spread)))
-    ends = few.quantiles(SPAN).double().numpy()
+    selected = GaussianMixture(
+        *(part[torch.from_numpy(rows)] for part in (gaussians.weight, gaussians.centre, gaussians.spread))
+    )
+    ends = selected.quantiles(MEAN_BOUNDS).double().numpy()
     low, high = (
         np.stack([undo_transform(s.transform, end[:, i] * s.std + s.mean) for i, s in enumerate(scale)], axis=-1)
         for end in ends
     )
-    cut[rows] = (value[rows] < low - NEGLIGIBLE) | (value[rows] > high + NEGLIGIBLE)
-    inside = value.copy()
-    inside[rows] = np.where(cut[rows], np.clip(value[rows], low, high), value[rows])
-    return inside, cut
+    cut[rows] = (value[rows] < low - BOUNDS_TOLERANCE) | (value[rows] > high + BOUNDS_TOLERANCE)
+    clipped = value.copy()
+    clipped[rows] = np.where(cut[rows], np.clip(value[rows], low, high), value[rows])
+    return clipped, cut

@@ -22,18 +22,25 @@ def seen_in_training(data: DataConfig, catchments: Iterable[object], days: Shape
         days (datetime64 array (T,))
     """
     names = [str(name) for name in catchments]
-    others = [name for name in names if name not in data.held_out]
+    not_held_out = [name for name in names if name not in data.held_out]
     periods = {
         "training period": data.training_period,
         "validation period (which chooses the epoch)": data.validation_period,
     }
-    counts = {f"{what}, {low} to {high}": int(_inside(days, low, high).sum()) for what, (low, high) in periods.items()}
-    inside = " and ".join(f"its {what}, has {count} of the {len(days)} days" for what, count in counts.items() if count)
-    if not others or not inside:
+    counts = {
+        f"{period_name}, {low} to {high}": int(_inside(days, low, high).sum())
+        for period_name, (low, high) in periods.items()
+    }
+    period_clause = " and ".join(
+        f"its {period_name}, has {count} of the {len(days)} days" for period_name, count in counts.items() if count
+    )
+    if not not_held_out or not period_clause:
         return ""
-    which = f"{others[0]} is" if len(names) == 1 else f"{len(others)} of {len(names)} are"
-    held = f"{which} not among the {len(data.held_out)} that it held out" if data.held_out else "it held none out"
-    return f"Training may have seen this flow, if it used rivers of these names: {held}; {inside}."
+    subject = f"{not_held_out[0]} is" if len(names) == 1 else f"{len(not_held_out)} of {len(names)} are"
+    held_out_clause = (
+        f"{subject} not among the {len(data.held_out)} that it held out" if data.held_out else "it held none out"
+    )
+    return f"Training may have seen this flow, if it used rivers of these names: {held_out_clause}; {period_clause}."
 
 
 def _inside(days: Shaped[np.ndarray, " T"], low: str, high: str) -> np.ndarray:

@@ -14,12 +14,12 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from hydromae.batching.record_arrays import Record
+from hydromae.batching.record_arrays import RecordArrays
 from hydromae.errors import InputError, first_line
 from hydromae.io.value_ranges import PROCESSING
 
-FILE = "calibration.json"
-LARGEST = 100.0
+CALIBRATION_FILE = "calibration.json"
+MAX_FACTOR = 100.0
 """No factor is larger."""
 
 
@@ -42,39 +42,43 @@ class Widening:
     ungauged_alone: tuple[float, ...]
 
 
-def factors_of(widening: Widening | None, record: Record, window: int) -> Float[np.ndarray, "T S F"] | None:
+def widening_factors(widening: Widening | None, record: RecordArrays, window: int) -> Float[np.ndarray, "T S F"] | None:
     """Factors for each day and river of a record; None for a model without, and where the record has `window` days."""
     if widening is None or "riverflow" not in record.values or len(record.days) >= window:
         return None
-    seen = np.isfinite(record.values["riverflow"])
-    day, knots = np.log(np.arange(len(record.days)) + 1.0), np.log(widening.day)
+    has_flow = np.isfinite(record.values["riverflow"])
+    day, knot_days = np.log(np.arange(len(record.days)) + 1.0), np.log(widening.day)
     curves = (widening.gauged, widening.gauged_alone, widening.ungauged, widening.ungauged_alone)
-    gauged, gauged_alone, ungauged, ungauged_alone = (np.interp(day, knots, by)[:, None, None] for by in curves)
-    beside = seen.any(axis=(1, 2), keepdims=True)
+    gauged, gauged_alone, ungauged, ungauged_alone = (np.interp(day, knot_days, by)[:, None, None] for by in curves)
+    has_other_flow = has_flow.any(axis=(1, 2), keepdims=True)
     return np.where(
-        seen.any(axis=0), np.where(beside, gauged, gauged_alone), np.where(beside, ungauged, ungauged_alone)
+        has_flow.any(axis=0),
+        np.where(has_other_flow, gauged, gauged_alone),
+        np.where(has_other_flow, ungauged, ungauged_alone),
     )
 
 
-def saying(answer: xr.Dataset, record: Record, factors: Float[np.ndarray, "T S F"] | None, window: int) -> xr.Dataset:
+def note_widening(
+    answer: xr.Dataset, record: RecordArrays, factors: Float[np.ndarray, "T S F"] | None, window: int
+) -> xr.Dataset:
     """The answer to a record; of one below `window` days, `processing` of its quantiles says what was done to them."""
     if "riverflow" not in record.values or len(record.days) >= window:
         return answer
-    asked = ~np.isfinite(record.values["riverflow"]) & (record.groups >= 0)
-    if not asked.any():
+    is_requested = ~np.isfinite(record.values["riverflow"]) & (record.groups >= 0)
+    if not is_requested.any():
         return answer
-    said = f"intervals are not calibrated below {window} days"
+    note = f"intervals are not calibrated below {window} days"
     if factors is not None:
-        low, high = (f"{end:.1f}" for end in (factors[asked].min(), factors[asked].max()))
+        low, high = (f"{end:.1f}" for end in (factors[is_requested].min(), factors[is_requested].max()))
         by = high if low == high else f"{low} to {high}"
-        said = f"intervals are widened by {by}, as measured on records below {window} days"
-    answer["riverflow_quantile"].attrs[PROCESSING] = f"record of {len(record.days)} days: {said}"
+        note = f"intervals are widened by {by}, as measured on records below {window} days"
+    answer["riverflow_quantile"].attrs[PROCESSING] = f"record of {len(record.days)} days: {note}"
     return answer
 
 
-def text_of(widening: Widening | None) -> dict[str, str]:
+def widening_files(widening: Widening | None) -> dict[str, str]:
     """The file of the factors, by its name; nothing for a model without."""
-    return {} if widening is None else {FILE: json.dumps(asdict(widening), indent=1)}
+    return {} if widening is None else {CALIBRATION_FILE: json.dumps(asdict(widening), indent=1)}
 
 
 def read_widening(folder: Path) -> Widening | None:
@@ -83,18 +87,18 @@ def read_widening(folder: Path) -> Widening | None:
     Raises:
         InputError: The file is no such factors.
     """
-    file = folder / FILE
+    file = folder / CALIBRATION_FILE
     if not file.is_file():
         return None
     try:
-        held = json.loads(file.read_text(encoding="utf-8"))
-        day, *curves = (tuple(map(float, held[part.name])) for part in fields(Widening))
+        values = json.loads(file.read_text(encoding="utf-8"))
+        day, *curves = (tuple(map(float, values[part.name])) for part in fields(Widening))
     except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InputError(
             f"{file}: no factors of intervals can be read from it ({first_line(error)}); restore it"
         ) from error
-    rising = bool(day) and day[0] >= 1 and all(a < b for a, b in zip(day, (*day[1:], np.inf), strict=True))
-    sound = all(len(by) == len(day) and all(1 <= one <= LARGEST for one in by) for by in curves)
-    if not (rising and sound):
-        raise InputError(f"{file}: days must ascend from 1, each with factors of 1 to {LARGEST:g}; restore it")
+    is_ascending = bool(day) and day[0] >= 1 and all(a < b for a, b in zip(day, (*day[1:], np.inf), strict=True))
+    is_valid = all(len(by) == len(day) and all(1 <= factor <= MAX_FACTOR for factor in by) for by in curves)
+    if not (is_ascending and is_valid):
+        raise InputError(f"{file}: days must ascend from 1, each with factors of 1 to {MAX_FACTOR:g}; restore it")
     return Widening(day, *curves)

@@ -23,7 +23,7 @@ UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 """What a system answers only where something is written."""
 
 
-def write_whole(file: Path, text: str, remedy: str, fault: str = "cannot be written") -> None:
+def write_text_atomic(file: Path, text: str, remedy: str, fault: str = "cannot be written") -> None:
     """Write beside the file, then rename: a reader meets what lay there or all of the text, never a part.
 
     Args:
@@ -33,14 +33,14 @@ def write_whole(file: Path, text: str, remedy: str, fault: str = "cannot be writ
     Raises:
         InputError: Names the file.
     """
-    aside = file.with_name(f"{file.name}.partial")
+    temporary = file.with_name(f"{file.name}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(file)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(file)
     except OSError as error:
         with contextlib.suppress(OSError):
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         raise InputError(f"{file}: {fault} ({error.strerror}); {remedy}") from error
 
 
@@ -78,10 +78,10 @@ class HDF5Stream:
 
     def write(self, content: Any) -> int:
         """Write all of it, or none from the first fault on."""
-        left = memoryview(content)
-        while len(left) and self._fault is None:
+        remaining = memoryview(content)
+        while len(remaining) and self._fault is None:
             try:
-                left = left[self._file.write(left) :]
+                remaining = remaining[self._file.write(remaining) :]
             except OSError as error:
                 self._fault = error
         return len(content)
@@ -131,28 +131,28 @@ def sha256(file: Path) -> str:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path) -> Iterator[Path]:
     """Give a place beside `path` to write to, with its suffix; at the end that takes the place of what lay at `path`.
 
     Until then, and where anything fails, what lay there stays.
     """
     path, token = path.resolve(), uuid.uuid4().hex[:8]
-    aside, before = (path.with_name(f".hydromae-{token}.{word}{path.suffix}") for word in ("partial", "before"))
+    temporary, backup = (path.with_name(f".hydromae-{token}.{word}{path.suffix}") for word in ("partial", "before"))
     try:
-        yield aside
+        yield temporary
         if path.is_dir():  # a folder cannot be replaced in one step
-            path.rename(before)
+            path.rename(backup)
         try:
-            aside.replace(path)
+            temporary.replace(path)
         except BaseException:
-            if before.exists():
-                before.rename(path)
+            if backup.exists():
+                backup.rename(path)
             raise
     except (OSError, SafetensorError) as error:
-        raise unwritten(path, error) from error
+        raise write_error(path, error) from error
     finally:
-        remove(aside)
-        remove(before)
+        remove(temporary)
+        remove(backup)
 
 
 def remove(path: Path) -> None:
@@ -163,40 +163,40 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def unwritten(path: str | Path, error: Exception) -> InputError:
+def write_error(path: str | Path, error: Exception) -> InputError:
     """The line on a place that the system does not let be written."""
-    why = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
-    return InputError(f"{path}: cannot be written ({why}); make room there, or name another place")
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
+    return InputError(f"{path}: cannot be written ({reason}); make room there, or name another place")
 
 
 @contextlib.contextmanager
-def replacing_files(folder: Path, own: Sequence[str], sign: str) -> Iterator[Path]:
+def atomic_files(folder: Path, owned: Sequence[str], marker: str) -> Iterator[Path]:
     """Give a folder to write files to; at the end they take the place of those named `own` in `folder`, and of no others.
 
     `sign`, without which nothing reads the folder, is taken away first and put back last: half of what lay there and half
     of what was written is never read as one. What lay there stays where anything fails.
     """
-    aside = folder / f".hydromae-{uuid.uuid4().hex[:8]}.partial"
-    new, before = aside / "new", aside / "before"
+    temporary = folder / f".hydromae-{uuid.uuid4().hex[:8]}.partial"
+    new, backup = temporary / "new", temporary / "before"
     new.mkdir(parents=True)
-    before.mkdir()
+    backup.mkdir()
     try:
         yield new
-        made = sorted((file.name for file in new.iterdir()), key=lambda name: name == sign)
+        written = sorted((file.name for file in new.iterdir()), key=lambda name: name == marker)
         try:
-            for name in sorted(own, key=lambda name: name != sign):
+            for name in sorted(owned, key=lambda name: name != marker):
                 if (folder / name).exists():
-                    (folder / name).rename(before / name)
-            for name in made:
+                    (folder / name).rename(backup / name)
+            for name in written:
                 (new / name).rename(folder / name)
         except BaseException:
-            for name in made:
+            for name in written:
                 if not (new / name).exists():
                     (folder / name).rename(new / name)
-            for file in sorted(before.iterdir(), key=lambda file: file.name == sign):
+            for file in sorted(backup.iterdir(), key=lambda file: file.name == marker):
                 file.rename(folder / file.name)
             raise
     except (OSError, SafetensorError) as error:
-        raise unwritten(folder, error) from error
+        raise write_error(folder, error) from error
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -8,15 +8,17 @@ from jaxtyping import Float, Shaped
 from hydromae.errors import InputError
 from hydromae.variables import ATTRIBUTES
 
-CODES = tuple(sign * one for sign in (-1, 1) for one in (9999.0, 9999.9, 999.0, 999.9, 999.99, 99999.0, 99.9, 8888.0))
-CODES = (*CODES, -99.0, -9.0, -9998.0, -7777.0, -32768.0)
+UNDECLARED_CODES = tuple(
+    sign * one for sign in (-1, 1) for one in (9999.0, 9999.9, 999.0, 999.9, 999.99, 99999.0, 99.9, 8888.0)
+)
+UNDECLARED_CODES = (*UNDECLARED_CODES, -99.0, -9.0, -9998.0, -7777.0, -32768.0)
 """Codes for missing that a file has to declare: in some unit of some variable each may be a value."""
-VALID = {attribute.name: attribute.valid for attribute in ATTRIBUTES}
+VALID_RANGES = {attribute.name: attribute.valid for attribute in ATTRIBUTES}
 FRACTIONS = ("propwet", "bfihost")
 
 
 def check_attribute(
-    name: str, values: Float[np.ndarray, " C"], catchments: Shaped[np.ndarray, " C"], where: str
+    name: str, values: Float[np.ndarray, " C"], catchments: Shaped[np.ndarray, " C"], source: str
 ) -> None:
     """Refuse a value of a static attribute outside its physical range (`Attribute.valid`); NaN passes.
 
@@ -25,19 +27,19 @@ def check_attribute(
     Raises:
         InputError: Names the source, the attribute, the catchment, the value, the range, and a remedy.
     """
-    low, high = VALID.get(name, (-np.inf, np.inf))
+    low, high = VALID_RANGES.get(name, (-np.inf, np.inf))
     wrong = (values < low) | (values > high)
     if wrong.any():
         value = float(values[wrong][0])
         raise InputError(
-            f"{where}: {name} of catchment {catchments[wrong][0]} is {value:g}, outside {low:g} … {high:g}; "
+            f"{source}: {name} of catchment {catchments[wrong][0]} is {value:g}, outside {low:g} … {high:g}; "
             f"{_remedy(name, value)}"
         )
 
 
 def _remedy(name: str, value: float) -> str:
     """What most often puts a value outside its range, and what to do then."""
-    if np.isclose(value, CODES, rtol=1e-6, atol=0).any():
+    if np.isclose(value, UNDECLARED_CODES, rtol=1e-6, atol=0).any():
         return "is it a code for missing? leave it empty"
     if name in FRACTIONS and 0 < value <= 100:
         return "is it a percentage? divide it by 100"

@@ -16,20 +16,20 @@ import xarray as xr
 
 from hydromae.errors import InputError
 from hydromae.io.attribute_ranges import check_attribute
-from hydromae.io.conventions import STATIC, describe, positions, site_names, static_attribute
+from hydromae.io.conventions import STATIC, set_cf_attributes, site_names, static_attribute, with_positions
 from hydromae.io.csv_parquet import read_csv, read_parquet
 from hydromae.io.table_keys import CATCHMENTS, find_key, flat_frame
-from hydromae.io.unobserved import is_code, marked
+from hydromae.io.unobserved import is_filled, is_missing_code
 from hydromae.variables import ATTRIBUTES
 
 NAMES = tuple(a.name for a in ATTRIBUTES)
-ODD = (bool, bytes, list, dict, np.ndarray, datetime.date, datetime.time, datetime.timedelta)
+NON_NUMERIC_TYPES = (bool, bytes, list, dict, np.ndarray, datetime.date, datetime.time, datetime.timedelta)
 """What a column may hold that pandas would take for numbers, or stumble over."""
-EMPTY = frozenset(
+EMPTY_TEXTS = frozenset(
     ["", "-", "--", "---", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "nat", "null", "none", "m", "missing"]
 )
 """Text that says nothing was measured, in any case."""
-BRITISH = "camelsgb_"
+CARAVAN_GB_PREFIX = "camelsgb_"
 """What stands before the NRFA's number in Caravan's names of British gauges."""
 COORDINATES = ("easting", "northing", "centroid-easting", "centroid-northing")
 
@@ -53,77 +53,81 @@ def read(path: str | Path) -> xr.Dataset:
     table = read_parquet(path) if is_parquet else read_csv(path)
     if find_key(flat_frame(table), CATCHMENTS) is None:
         raise InputError(f"{path}: no column id; add one with the catchment number (columns are {_listed(table)})")
-    return of_frame(table, str(path))
+    return attributes_from_frame(table, str(path))
 
 
-def of_frame(table: pd.DataFrame, where: str = "the attributes") -> xr.Dataset:
+def attributes_from_frame(table: pd.DataFrame, source: str = "the attributes") -> xr.Dataset:
     """Attributes as `read` gives them from a table in memory, whose catchments are its index or one of these columns.
 
     Raises:
         InputError: None of the names, a catchment that comes twice, or a value that is none.
     """
     if isinstance(table.index, pd.RangeIndex) or table.index.names[0] in CATCHMENTS:
-        flat = flat_frame(table, where)
+        flat = flat_frame(table, source)
         key = find_key(flat, CATCHMENTS)
         table = table if key is None else flat.set_index(key)
-    table = _usual_names(table, where)
+    table = _standard_names(table, source)
     columns = [name for name in (*NAMES, *COORDINATES) if name in table.columns]
     if not columns:
-        raise InputError(f"{where}: no column of an attribute in it (it has {_listed(table)}); name one latitude")
-    names = site_names(table.index.to_numpy(), where)
-    twice = pd.Index(names).duplicated()
-    if twice.any():
-        raise InputError(f"{where}: catchment {names[twice][0]} comes twice; keep one row")
+        raise InputError(f"{source}: no column of an attribute in it (it has {_listed(table)}); name one latitude")
+    names = site_names(table.index.to_numpy(), source)
+    duplicated = pd.Index(names).duplicated()
+    if duplicated.any():
+        raise InputError(f"{source}: catchment {names[duplicated][0]} comes twice; keep one row")
     degrees = ("latitude", "longitude") if "easting" in columns else ()  # these follow from easting and northing
     held = {name: np.full(len(table), np.nan) for name in NAMES if name not in degrees}
-    held |= {name: numeric(table, name, where) for name in columns}
+    held |= {name: numeric_column(table, name, source) for name in columns}
     for name, values in held.items():
-        check_attribute(name, values, names, where)
+        check_attribute(name, values, names, source)
     dataset = xr.Dataset({n: ("catchment", v) for n, v in held.items() if n in NAMES}, {"catchment": names})
-    placed = {n.replace("-", "_"): ("catchment", v) for n, v in held.items() if n in COORDINATES}
-    dataset = dataset.assign_coords(placed)
+    gauge_coordinates = {n.replace("-", "_"): ("catchment", v) for n, v in held.items() if n in COORDINATES}
+    dataset = dataset.assign_coords(gauge_coordinates)
     if "name" in table.columns:
         dataset = dataset.assign_coords(name=("catchment", table["name"].astype(str).to_numpy(dtype=str)))
     for name in ("centroid_easting", "centroid_northing"):
         if name in dataset.coords:
             dataset[name].attrs |= {"units": "m", "long_name": name.replace("_", " of the catchment: ")}
     dataset["catchment"].attrs["long_name"] = "NRFA station number"
-    return describe(positions(dataset))
+    return set_cf_attributes(with_positions(dataset))
 
 
-def _usual_names(table: pd.DataFrame, where: str) -> pd.DataFrame:
+def _standard_names(table: pd.DataFrame, source: str) -> pd.DataFrame:
     """The table with attributes under the NRFA names, also where it has them in capitals, or as `catchment_area`."""
     known = {*NAMES, *COORDINATES}
-    plain = {label: re.sub(r"[\s_.]+", "-", str(label).strip().casefold()) for label in table.columns}
-    usual = {label: name for label, name in plain.items() if name in known and (name == label or name not in plain)}
-    if len(set(usual.values())) < len(usual):
-        twice = next(name for name in usual.values() if list(usual.values()).count(name) > 1)
-        raise InputError(f"{where}: two columns are {twice}; keep one")
-    return table.rename(columns=usual)
+    normalized = {label: re.sub(r"[\s_.]+", "-", str(label).strip().casefold()) for label in table.columns}
+    renames = {
+        label: name for label, name in normalized.items() if name in known and (name == label or name not in normalized)
+    }
+    if len(set(renames.values())) < len(renames):
+        duplicated = next(name for name in renames.values() if list(renames.values()).count(name) > 1)
+        raise InputError(f"{source}: two columns are {duplicated}; keep one")
+    return table.rename(columns=renames)
 
 
-def numeric(table: pd.DataFrame, name: str, where: str | Path) -> np.ndarray:
+def numeric_column(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarray:
     """A column as float64 with NaN for empty, for codes and for what is marked as filled; text is refused by name."""
-    values = numbers(table, name, where)
-    return np.where(is_code(values) | marked(table, name, where), np.nan, values)
+    values = parse_numbers(table, name, source)
+    return np.where(is_missing_code(values) | is_filled(table, name, source), np.nan, values)
 
 
-def numbers(table: pd.DataFrame, name: str, where: str | Path) -> np.ndarray:
+def parse_numbers(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarray:
     """A column as float64 as it stands, NaN where it is empty; text is refused by name."""
     held = table[name].to_numpy()
-    if held.dtype.kind not in "iufOUT" or any(isinstance(one, ODD) for one in (held if held.dtype.kind == "O" else ())):
-        raise InputError(f"{where}: {name} holds {table[name].dtype}; write numbers, or leave it empty")
+    if held.dtype.kind not in "iufOUT" or any(
+        isinstance(one, NON_NUMERIC_TYPES) for one in (held if held.dtype.kind == "O" else ())
+    ):
+        raise InputError(f"{source}: {name} holds {table[name].dtype}; write numbers, or leave it empty")
     try:
         with np.errstate(invalid="ignore"):  # a NaN of another pattern of bits
             values = np.asarray(pd.to_numeric(table[name], errors="coerce"), np.float64)
     except OverflowError:
         raise InputError(
-            f"{where}: {name} holds a number of hundreds of digits; correct it, or leave it empty"
+            f"{source}: {name} holds a number of hundreds of digits; correct it, or leave it empty"
         ) from None
     wrong = np.isnan(values) & ~pd.isna(held)
-    wrong[wrong] = [not (isinstance(one, str) and one.strip().lower() in EMPTY) for one in held[wrong]]
+    wrong[wrong] = [not (isinstance(one, str) and one.strip().lower() in EMPTY_TEXTS) for one in held[wrong]]
     if wrong.any():
-        raise InputError(f"{where}: {name} holds {held[wrong][0]!r}; write a number, or leave it empty")
+        raise InputError(f"{source}: {name} holds {held[wrong][0]!r}; write a number, or leave it empty")
     return values
 
 
@@ -131,7 +135,7 @@ def _listed(table: pd.DataFrame) -> str:
     return ", ".join(map(str, table.columns[:8]))
 
 
-def keys_of(catchments: pd.Index, known: pd.Index) -> pd.Index:
+def match_catchments(catchments: pd.Index, known: pd.Index) -> pd.Index:
     """Names of catchments as a table has them, whether they are numbers or text there.
 
     The same name goes first; then `camelsgb_1001` of Caravan is 1001; then numbers are compared without zeros before them,
@@ -146,10 +150,10 @@ def keys_of(catchments: pd.Index, known: pd.Index) -> pd.Index:
     if catchments.isin(known).all():
         return catchments
     told = {str(name): name for name in known}
-    bare, own = _bare_numbers(known), _bare_numbers(catchments)
-    keys = [name if str(name) in told else str(name).removeprefix(BRITISH) for name in catchments]
-    alike = {name: bare[number] for number, name in own.items() if number in bare}
-    return pd.Index([told.get(str(key), alike.get(name, name)) for key, name in zip(keys, catchments, strict=True)])
+    bare_known, bare_own = _bare_numbers(known), _bare_numbers(catchments)
+    keys = [name if str(name) in told else str(name).removeprefix(CARAVAN_GB_PREFIX) for name in catchments]
+    by_number = {name: bare_known[number] for number, name in bare_own.items() if number in bare_known}
+    return pd.Index([told.get(str(key), by_number.get(name, name)) for key, name in zip(keys, catchments, strict=True)])
 
 
 def _bare_numbers(names: pd.Index) -> dict[str, Any]:
@@ -162,8 +166,8 @@ def _bare_numbers(names: pd.Index) -> dict[str, Any]:
     return {number: same[0] for number, same in found.items() if len(same) == 1}
 
 
-def with_attributes(record: xr.Dataset, attributes: xr.Dataset, where: str) -> xr.Dataset:
-    """The record with the attributes of its catchments (`keys_of`); a catchment that the table lacks has NaN.
+def with_attributes(record: xr.Dataset, attributes: xr.Dataset, source: str) -> xr.Dataset:
+    """The record with the attributes of its catchments (`match_catchments`); a catchment that the table lacks has NaN.
 
     Only attributes, positions and names are taken; an attribute that the table has of no catchment stays the record's own.
 
@@ -171,14 +175,14 @@ def with_attributes(record: xr.Dataset, attributes: xr.Dataset, where: str) -> x
         InputError: None of the record's catchments is in the table, or an attribute is not a number or physically impossible.
     """
     if "catchment" not in record.indexes:
-        raise InputError(f"{where}: there are no catchments in it that could have attributes")
+        raise InputError(f"{source}: there are no catchments in it that could have attributes")
     if "catchment" not in attributes.indexes:
         raise InputError("the attributes: have no coordinate catchment; name the catchments in it")
     index = record.indexes["catchment"]
-    keys = keys_of(index, attributes.indexes["catchment"])
+    keys = match_catchments(index, attributes.indexes["catchment"])
     if not keys.isin(attributes.indexes["catchment"]).any():
         raise InputError(
-            f"{where}: none of its {len(index)} catchments (first: {index[0]}) is in the attributes table; "
+            f"{source}: none of its {len(index)} catchments (first: {index[0]}) is in the attributes table; "
             "use the same catchment numbers in both"
         )
     names = attributes["name"].to_series().reindex(keys).fillna("") if "name" in attributes.coords else None

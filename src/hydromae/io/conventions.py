@@ -16,11 +16,11 @@ from pyproj import Transformer
 from hydromae.errors import InputError, first_line
 from hydromae.io.attribute_ranges import check_attribute
 from hydromae.io.parse import parse_period
-from hydromae.io.safety import BROKEN, check_classic, check_hdf5, is_classic
-from hydromae.io.timestamps import local_time, refuse_step, step_in, whole_days
+from hydromae.io.safety import READ_ERRORS, check_classic, check_hdf5, is_classic
+from hydromae.io.timestamps import check_daily_step, dataset_step, local_time, to_days
 from hydromae.io.units import convert_attribute
 from hydromae.io.unobserved import observed_only, unobserved_to_nan
-from hydromae.io.value_ranges import PROCESSING, in_range
+from hydromae.io.value_ranges import PROCESSING, check_ranges
 from hydromae.variables import ATTRIBUTES, VARIABLES
 
 METRES: Mapping[str, str] = dict.fromkeys(("easting", "northing"), "EPSG:27700")
@@ -29,20 +29,20 @@ STATIC = (*(a.name for a in ATTRIBUTES), "easting", "northing", "centroid_eastin
 ATTRIBUTE_UNITS = {attribute.name: attribute.units for attribute in ATTRIBUTES}
 TIMES = ("time", "valid_time", "date")
 READ_DAYS = 730  # days of a file held at a time while it is streamed
-READ_AT_ONCE = 2**24  # values of a file below which it is not streamed
-LONGEST_GAP = 36525  # days; a record that jumps a century has a wrong date in it
+EAGER_LIMIT = 2**24  # values of a file below which it is not streamed
+MAX_GAP_DAYS = 36525  # days; a record that jumps a century has a wrong date in it
 
 
-def names_in(path: str | Path) -> set[str]:
+def variables_in_file(path: str | Path) -> set[str]:
     """Names of what lies in a NetCDF file, which is safe to open then, or one line that says why it is not one."""
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; check the path")
     return check_classic(path) if is_classic(path) else check_hdf5(path)
 
 
-def open_file(path: str | Path, whole: bool = True) -> xr.Dataset:
+def open_netcdf(path: str | Path, whole: bool = True) -> xr.Dataset:
     """A NetCDF file, as lazy dask arrays where it is large (or not `whole`), or one line that says why it is not one."""
-    names_in(path)
+    variables_in_file(path)
     try:
         with warnings.catch_warnings(action="ignore", category=xr.SerializationWarning):
             if is_classic(path):
@@ -51,16 +51,16 @@ def open_file(path: str | Path, whole: bool = True) -> xr.Dataset:
                 raw = xr.open_dataset(path, engine="h5netcdf", phony_dims="access")
             for name in TIMES:
                 raw = local_time(raw, name)
-            return streamed(raw) if whole else raw
-    except BROKEN as error:
+            return load_or_chunk(raw) if whole else raw
+    except READ_ERRORS as error:
         remedy = "dates of the standard calendar" if "calendar" in first_line(error) else "a NetCDF-4 file"
         raise InputError(f"{path}: not a readable NetCDF file ({first_line(error)}); give {remedy}") from error
 
 
-def streamed(dataset: xr.Dataset) -> xr.Dataset:
+def load_or_chunk(dataset: xr.Dataset) -> xr.Dataset:
     """A dataset read at once where it is small; else its variables of time in pieces, as they are asked for."""
     size = sum(values.size for values in dataset.variables.values())
-    if size <= READ_AT_ONCE:
+    if size <= EAGER_LIMIT:
         return dataset.load()
     for values in dataset.variables.values():
         if values.ndim < 2:
@@ -68,7 +68,7 @@ def streamed(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.chunk({"time": READ_DAYS} if "time" in dataset.dims else {})
 
 
-def site_names(values: np.ndarray, where: str) -> np.ndarray:
+def site_names(values: np.ndarray, source: str) -> np.ndarray:
     """Names of catchments: whole numbers as int64, text without spaces around it.
 
     Raises:
@@ -85,7 +85,7 @@ def site_names(values: np.ndarray, where: str) -> np.ndarray:
     if held.dtype.kind == "i":
         return held.astype(np.int64)
     if held.dtype.kind not in "uOTUS":
-        raise InputError(f"{where}: its catchments are of type {held.dtype}; use whole numbers or text")
+        raise InputError(f"{source}: its catchments are of type {held.dtype}; use whole numbers or text")
     told: list[Any] = [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in held.tolist()]
     for one in told:
         if (
@@ -94,13 +94,13 @@ def site_names(values: np.ndarray, where: str) -> np.ndarray:
             or not str(one).strip()
             or not str(one).isprintable()
         ):
-            raise InputError(f"{where}: catchment {one!r} is no name; use a whole number or printable text")
+            raise InputError(f"{source}: catchment {one!r} is no name; use a whole number or printable text")
     if all(isinstance(one, int) for one in told) and all(abs(one) < 2**63 for one in told):
         return np.array(told, dtype=np.int64)
     return np.array([str(one).strip() for one in told], dtype=str)
 
 
-def daily(record: xr.Dataset, where: str) -> xr.Dataset:
+def to_daily(record: xr.Dataset, source: str) -> xr.Dataset:
     """The record on a sorted daily axis without gaps: hours are dropped, missing days come in as NaN.
 
     Raises:
@@ -108,44 +108,46 @@ def daily(record: xr.Dataset, where: str) -> xr.Dataset:
             ones.
     """
     if "time" not in record.dims or record.sizes["time"] == 0:
-        raise InputError(f"{where}: there is no day in it; a record needs a dimension time with at least one date")
+        raise InputError(f"{source}: there is no day in it; a record needs a dimension time with at least one date")
     if not np.issubdtype(record["time"].dtype, np.datetime64):
-        raise InputError(f"{where}: time is of type {record['time'].dtype}; use dates of the standard calendar")
+        raise InputError(f"{source}: time is of type {record['time'].dtype}; use dates of the standard calendar")
     index = pd.DatetimeIndex(record["time"].values)
     if index.hasnans:
-        raise InputError(f"{where}: time holds an empty date; remove that row")
-    refuse_step(step_in(record), where)
-    days = whole_days(index, where)
+        raise InputError(f"{source}: time holds an empty date; remove that row")
+    check_daily_step(dataset_step(record), source)
+    days = to_days(index, source)
     if days.has_duplicates:
-        twice = days[days.duplicated()][0]
-        raise InputError(f"{where}: {twice:%Y-%m-%d} comes more than once; give one value a day")
+        duplicate = days[days.duplicated()][0]
+        raise InputError(f"{source}: {duplicate:%Y-%m-%d} comes more than once; give one value a day")
     record = record.assign_coords(time=("time", days))
     if not days.is_monotonic_increasing:
         record = record.sortby("time")
-    _check_gaps(days.sort_values(), where)
-    full = pd.date_range(days.min(), days.max(), freq="D", unit="ns")
-    if len(full) != len(days):
-        record = record.reindex(time=full)
-    return record.assign_coords(time=("time", full, {"long_name": "day", "standard_name": "time"}))
+    _check_gaps(days.sort_values(), source)
+    all_days = pd.date_range(days.min(), days.max(), freq="D", unit="ns")
+    if len(all_days) != len(days):
+        record = record.reindex(time=all_days)
+    return record.assign_coords(time=("time", all_days, {"long_name": "day", "standard_name": "time"}))
 
 
-def _check_gaps(days: pd.DatetimeIndex, where: str) -> None:
+def _check_gaps(days: pd.DatetimeIndex, source: str) -> None:
     step = np.diff(days.to_numpy()) // np.timedelta64(1, "D")
-    if len(step) and step.max() > LONGEST_GAP:
-        jump = int(step.argmax())
-        raise InputError(f"{where}: time jumps from {days[jump]:%Y-%m-%d} to {days[jump + 1]:%Y-%m-%d}; mend the date")
+    if len(step) and step.max() > MAX_GAP_DAYS:
+        jump_index = int(step.argmax())
+        raise InputError(
+            f"{source}: time jumps from {days[jump_index]:%Y-%m-%d} to {days[jump_index + 1]:%Y-%m-%d}; mend the date"
+        )
 
 
-def check_dims(record: xr.Dataset, where: str) -> xr.Dataset:
+def check_dims(record: xr.Dataset, source: str) -> xr.Dataset:
     """Variables as `(time, catchment)`, maps as `(time, cell)`, transposed if need be; other shapes are refused."""
     for name in record.data_vars:
         if name in VARIABLES and set(record[name].dims) not in ({"time", "catchment"}, {"time", "cell"}):
             shape = ", ".join(f"{dim} {size}" for dim, size in record[name].sizes.items())
-            raise InputError(f"{where}: {name} has the dimensions ({shape}); it needs (time, catchment)")
+            raise InputError(f"{source}: {name} has the dimensions ({shape}); it needs (time, catchment)")
     return record.transpose("time", ..., missing_dims="ignore")
 
 
-def describe(record: xr.Dataset) -> xr.Dataset:
+def set_cf_attributes(record: xr.Dataset) -> xr.Dataset:
     """Attributes of every known variable: units, long_name, standard_name where CF has one; `derived` is kept."""
     record = record.copy()
     for name in record.data_vars:
@@ -162,38 +164,40 @@ def describe(record: xr.Dataset) -> xr.Dataset:
     return record
 
 
-def plain(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+def plain_attributes(attributes: Mapping[Any, Any]) -> dict[str, Any]:
     """The attributes that are text or a number, which every format can hold."""
     return {str(k): v for k, v in attributes.items() if isinstance(v, str | int | float | np.integer | np.floating)}
 
 
-def plain_attributes(record: xr.Dataset) -> xr.Dataset:
+def with_plain_attributes(record: xr.Dataset) -> xr.Dataset:
     """The record with `plain` attributes only, and without what its file says about storage."""
     record = record.drop_encoding().assign_attrs()
-    record.attrs = plain(record.attrs)
+    record.attrs = plain_attributes(record.attrs)
     for name in record.variables:
-        record[name].attrs = plain(record[name].attrs)
+        record[name].attrs = plain_attributes(record[name].attrs)
     return record
 
 
-def canonical(record: xr.Dataset, where: str) -> xr.Dataset:
+def to_canonical(record: xr.Dataset, source: str) -> xr.Dataset:
     """A record by the rules: shape, NaN, daily axis, range, positions, descriptions.
 
     Values must be in canonical units already (`units.convert`).
     """
-    record = check_dims(record, where)
+    record = check_dims(record, source)
     if "catchment" not in record.indexes:
-        raise InputError(f"{where}: there are no catchments in it; it needs the dimensions (time, catchment)")
+        raise InputError(f"{source}: there are no catchments in it; it needs the dimensions (time, catchment)")
     record = record.assign({n: unobserved_to_nan(record[n]) for n in record.data_vars if n in VARIABLES})
-    record = record.assign({name: static_attribute(record[name], where) for name in STATIC if name in record.variables})
+    record = record.assign(
+        {name: static_attribute(record[name], source) for name in STATIC if name in record.variables}
+    )
     if record.indexes["catchment"].has_duplicates:
-        twice = record.indexes["catchment"][record.indexes["catchment"].duplicated()][0]
-        raise InputError(f"{where}: catchment {twice} comes more than once; name each catchment once")
-    record = daily(record, where)
-    return describe(positions(in_range(record, where)))
+        duplicate = record.indexes["catchment"][record.indexes["catchment"].duplicated()][0]
+        raise InputError(f"{source}: catchment {duplicate} comes more than once; name each catchment once")
+    record = to_daily(record, source)
+    return set_cf_attributes(with_positions(check_ranges(record, source)))
 
 
-def static_attribute(values: xr.DataArray, where: str) -> xr.DataArray:
+def static_attribute(values: xr.DataArray, source: str) -> xr.DataArray:
     """A static attribute as float64 in canonical units, NaN where it is unknown.
 
     Raises:
@@ -201,15 +205,15 @@ def static_attribute(values: xr.DataArray, where: str) -> xr.DataArray:
     """
     if values.dims != ("catchment",) or values.dtype.kind not in "iuf":
         told = f"type {values.dtype} and dimensions {values.dims}"
-        raise InputError(f"{where}: {values.name} has {told}; give one number for each catchment")
+        raise InputError(f"{source}: {values.name} has {told}; give one number for each catchment")
     known = observed_only(values).astype(np.float64)
     if values.name in ATTRIBUTE_UNITS:
-        known = convert_attribute(known, str(values.name), ATTRIBUTE_UNITS[str(values.name)], where)
-    check_attribute(str(values.name), known.values, known["catchment"].values, where)
+        known = convert_attribute(known, str(values.name), ATTRIBUTE_UNITS[str(values.name)], source)
+    check_attribute(str(values.name), known.values, known["catchment"].values, source)
     return known
 
 
-def positions(record: xr.Dataset) -> xr.Dataset:
+def with_positions(record: xr.Dataset) -> xr.Dataset:
     """The record with `easting` and `northing` [m, EPSG:27700] of its gauges, and latitude and longitude [degrees].
 
     Of a gauge that lacks one pair it is computed from the other; NaN where neither is known. A record with neither pair
@@ -217,7 +221,7 @@ def positions(record: xr.Dataset) -> xr.Dataset:
     """
     for pair, other in ((METRES, DEGREES), (DEGREES, METRES)):
         if other.keys() <= record.variables.keys():
-            record = record.assign(_completed(record, pair, other))
+            record = record.assign(_fill_coordinates(record, pair, other))
     record = record.set_coords([name for name in METRES if name in record.data_vars])
     for name, standard in (("easting", "projection_x_coordinate"), ("northing", "projection_y_coordinate")):
         if name in record.coords:
@@ -228,22 +232,22 @@ def positions(record: xr.Dataset) -> xr.Dataset:
 _transformer = cache(Transformer.from_crs)
 
 
-def _completed(record: xr.Dataset, pair: Mapping[str, str], other: Mapping[str, str]) -> dict[str, xr.DataArray]:
+def _fill_coordinates(record: xr.Dataset, pair: Mapping[str, str], other: Mapping[str, str]) -> dict[str, xr.DataArray]:
     """A pair of coordinates, where a gauge lacks one of them both computed from the other pair."""
-    none = xr.DataArray(np.full(record.sizes["catchment"], np.nan), dims="catchment")
-    held = {name: record[name] if name in record.variables else none for name in pair}
-    lacks = ~np.logical_and(*(np.isfinite(values.values.astype(np.float64)) for values in held.values()))
-    if not lacks.any():
+    empty = xr.DataArray(np.full(record.sizes["catchment"], np.nan), dims="catchment")
+    held = {name: record[name] if name in record.variables else empty for name in pair}
+    is_missing = ~np.logical_and(*(np.isfinite(values.values.astype(np.float64)) for values in held.values()))
+    if not is_missing.any():
         return {}
     (source,), (target,) = set(other.values()), set(pair.values())
     told = _transform(source, target, *(record[name].values for name in other))
     return {
-        name: values.copy(data=np.where(lacks, computed, values.values))
+        name: values.copy(data=np.where(is_missing, computed, values.values))
         for (name, values), computed in zip(held.items(), told, strict=True)
     }
 
 
-def degrees_of(easting: np.ndarray, northing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def to_degrees(easting: np.ndarray, northing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Latitude and longitude [degrees] of places in metres (EPSG:27700), NaN where there is none."""
     return _transform("EPSG:27700", "EPSG:4326", easting, northing)
 
@@ -254,7 +258,7 @@ def _transform(source: str, target: str, first: np.ndarray, second: np.ndarray) 
     return np.where(known, one, np.nan), np.where(known, two, np.nan)
 
 
-def within(record: xr.Dataset, period: tuple[str, str] | None, where: str) -> xr.Dataset:
+def select_period(record: xr.Dataset, period: tuple[str, str] | None, source: str) -> xr.Dataset:
     """The days of the record from `period[0]` to `period[1]`, both included; None is all of them.
 
     Raises:
@@ -266,7 +270,7 @@ def within(record: xr.Dataset, period: tuple[str, str] | None, where: str) -> xr
     days = record.indexes["time"]
     if start < days[0] or end > days[-1]:
         raise InputError(
-            f"{where}: the period {start:%Y-%m-%d} … {end:%Y-%m-%d} is not inside {days[0]:%Y-%m-%d} … "
+            f"{source}: the period {start:%Y-%m-%d} … {end:%Y-%m-%d} is not inside {days[0]:%Y-%m-%d} … "
             f"{days[-1]:%Y-%m-%d}; choose days inside it"
         )
     return record.sel(time=slice(start, end))

@@ -16,23 +16,23 @@ MAP_CREDITS = {
     "ERA5-Land": "ERA5-Land: Muñoz-Sabater et al. 2021, doi:10.5194/essd-13-4349-2021, Copernicus licence",
 }
 """Products of maps."""
-SAID = ("source", "institution", "references", "license", "licence")
+CREDIT_ATTRIBUTES = ("source", "institution", "references", "license", "licence")
 """Attributes of a dataset or a table that say whose it is."""
 
 
-def said_of(attributes: Mapping[Any, Any]) -> dict[str, str]:
+def credit_attributes(attributes: Mapping[Any, Any]) -> dict[str, str]:
     """Those of the attributes that say whose data these are, as text."""
-    return {name: attributes[name] for name in SAID if isinstance(attributes.get(name), str)}
+    return {name: attributes[name] for name in CREDIT_ATTRIBUTES if isinstance(attributes.get(name), str)}
 
 
-def credit_of(attributes: Mapping[Any, Any]) -> str:
+def credit_line(attributes: Mapping[Any, Any]) -> str:
     """The same in one line; empty where they say nothing."""
-    lines = (" ".join(text.split()) for text in said_of(attributes).values())
+    lines = (" ".join(text.split()) for text in credit_attributes(attributes).values())
     return "; ".join(dict.fromkeys(line for line in lines if line))
 
 
-def credits_in(record: xr.Dataset) -> list[str]:
+def list_credits(record: xr.Dataset) -> list[str]:
     """The credits of a record, each once: of the sources of a store, else what its own attributes say."""
     sources = sources_from_json(str(record.attrs.get("sources", "[]")), "the store")
     stored = [str(source["credit"]) for source in sources if "credit" in source]
-    return list(dict.fromkeys(stored or filter(None, [credit_of(record.attrs)])))
+    return list(dict.fromkeys(stored or filter(None, [credit_line(record.attrs)])))

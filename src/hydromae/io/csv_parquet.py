@@ -15,8 +15,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from hydromae.errors import InputError, first_line
-from hydromae.io.safety import BROKEN, check_size
-from hydromae.io.table_keys import CATCHMENTS, numbered, plain_label
+from hydromae.io.safety import READ_ERRORS, check_size
+from hydromae.io.table_keys import CATCHMENTS, as_numbers, plain_label
 
 UNREADABLE = (
     pd.errors.ParserError,
@@ -29,10 +29,10 @@ UNREADABLE = (
     zlib.error,
 )
 """What pandas and gzip raise on a file that is no CSV."""
-MOST_PACKED, LEAST_UNPACKED = 200, 2**26
+MAX_COMPRESSION, MIN_UNPACKED_LIMIT = 200, 2**26
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 """Characters that no name has; tabs and ends of lines may stand in a quoted one."""
-LONGEST_HEADER = 2**20
+MAX_HEADER_BYTES = 2**20
 """Bytes of a header."""
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 WINDOWS = "cp1252"
@@ -65,10 +65,10 @@ def read_csv(path: str | Path) -> pd.DataFrame:
     Raises:
         InputError: No such file, or one that is not a CSV.
     """
-    return _read(path, dialect_of(path), as_text=False)
+    return _read(path, detect_dialect(path), as_text=False)
 
 
-def read_text(path: str | Path, dialect: Dialect) -> pd.DataFrame:
+def read_csv_as_text(path: str | Path, dialect: Dialect) -> pd.DataFrame:
     """The same rows and columns, every cell as the text that stands in the file."""
     return _read(path, dialect, as_text=True)
 
@@ -79,24 +79,24 @@ def read_parquet(path: str | Path) -> pd.DataFrame:
         raise InputError(f"{path}: not a parquet file; name one file")
     try:
         with pq.ParquetFile(path) as file:
-            held = file.metadata
-            rows, columns = held.num_rows, held.num_columns
-    except BROKEN as error:
+            metadata = file.metadata
+            rows, columns = metadata.num_rows, metadata.num_columns
+    except READ_ERRORS as error:
         raise InputError(f"{path}: not a readable parquet file ({first_line(error)}); write it again") from error
     check_size(str(path), "the table", (rows * max(1, columns),), Path(path).stat().st_size)
     try:
         return pd.read_parquet(path, partitioning=None)
-    except BROKEN as error:
+    except READ_ERRORS as error:
         raise InputError(f"{path}: not a readable parquet file ({first_line(error)}); write it again") from error
 
 
 def write_csv(frame: pd.DataFrame, path: Path, dialect: Dialect) -> None:
     """Write a table in a dialect; columns beyond those of `dialect.header` follow under their own names."""
-    named = frame.index.names != [None] or not isinstance(frame.index, pd.RangeIndex)
+    has_index = frame.index.names != [None] or not isinstance(frame.index, pd.RangeIndex)
     header = [*dialect.header, *frame.columns[len(dialect.header) :]] if dialect.header else True
     frame.to_csv(
         path,
-        index=named and not dialect.header,
+        index=has_index and not dialect.header,
         header=header,
         sep=dialect.separator,
         decimal=dialect.decimal,
@@ -105,7 +105,7 @@ def write_csv(frame: pd.DataFrame, path: Path, dialect: Dialect) -> None:
     )
 
 
-def dialect_of(path: str | Path) -> Dialect:
+def detect_dialect(path: str | Path) -> Dialect:
     """The dialect of a file, by its bytes and its first line.
 
     Raises:
@@ -116,23 +116,23 @@ def dialect_of(path: str | Path) -> Dialect:
     if not file.is_file():
         raise InputError(f"{path}: no such file; check the path")
     try:
-        with _unpacked(file) as stream:
+        with _open_decompressed(file) as stream:
             encoding = _encoding(stream)
             stream.seek(0)
             first = _first_line(stream, encoding)
     except UNREADABLE as error:
         raise InputError(f"{path}: not a readable CSV file ({first_line(error)}); give a CSV with a header") from error
-    bare = re.sub(r'"[^"]*"', "", first)
-    separator = max(",;\t", key=bare.count)
+    unquoted = re.sub(r'"[^"]*"', "", first)
+    separator = max(",;\t", key=unquoted.count)
     decimal = "." if separator == "," else _decimal(file, encoding, separator)
     dialect = Dialect(separator, decimal, encoding, "\r\n" if first.endswith("\r\n") else "\n")
     header = _parsed(path, dialect, header=None, nrows=1, dtype=str, keep_default_na=False).iloc[0]
     names = header[header != ""]
     if names.duplicated().any():
         raise InputError(f"{path}: two columns are named {names[names.duplicated()].iloc[0]!r}; keep one")
-    unprinted = [name for name in names if CONTROL.search(name)]
-    if unprinted:
-        raise InputError(f"{path}: the name of a column, {unprinted[0]!r}, holds a control character; write it anew")
+    with_control = [name for name in names if CONTROL.search(name)]
+    if with_control:
+        raise InputError(f"{path}: the name of a column, {with_control[0]!r}, holds a control character; write it anew")
     return replace(dialect, header=tuple(header))
 
 
@@ -141,14 +141,22 @@ def _read(path: str | Path, dialect: Dialect, as_text: bool) -> pd.DataFrame:
         return _parsed(path, dialect, dtype=str, na_filter=False)
     keys = [name for name in dialect.header if plain_label(name) in CATCHMENTS]
     table = _parsed(path, dialect, dtype=dict.fromkeys(keys, str), low_memory=False)
-    return table.assign(**{name: numbered(pd.Series(table[name])) for name in keys})
+    return table.assign(**{name: as_numbers(pd.Series(table[name])) for name in keys})
 
 
 def _parsed(path: str | Path, dialect: Dialect, **options: object) -> pd.DataFrame:
-    how = {"sep": dialect.separator, "decimal": dialect.decimal, "encoding": dialect.encoding, "index_col": False}
+    read_options = {
+        "sep": dialect.separator,
+        "decimal": dialect.decimal,
+        "encoding": dialect.encoding,
+        "index_col": False,
+    }
     try:
-        with _unpacked(Path(path)) as stream, warnings.catch_warnings(action="error", category=pd.errors.ParserWarning):
-            return pd.read_csv(stream, **how, **options)  # type: ignore[call-overload]
+        with (
+            _open_decompressed(Path(path)) as stream,
+            warnings.catch_warnings(action="error", category=pd.errors.ParserWarning),
+        ):
+            return pd.read_csv(stream, **read_options, **options)  # type: ignore[call-overload]
     except UNREADABLE as error:
         raise InputError(f"{path}: not a readable CSV file ({first_line(error)}); give a CSV with a header") from error
 
@@ -172,13 +180,13 @@ def _encoding(stream: io.BufferedIOBase) -> str:
 
 def _first_line(stream: io.BufferedIOBase, encoding: str) -> str:
     """The first line of a file with its end, of a bounded number of bytes."""
-    text = codecs.getincrementaldecoder(encoding)("replace").decode(stream.read(LONGEST_HEADER))
+    text = codecs.getincrementaldecoder(encoding)("replace").decode(stream.read(MAX_HEADER_BYTES))
     return text.splitlines(keepends=True)[0] if text else ""
 
 
 def _decimal(path: Path, encoding: str, separator: str) -> str:
     """The decimal sign of a file whose columns are not separated by commas."""
-    with _unpacked(path) as stream:
+    with _open_decompressed(path) as stream:
         text = stream.read().decode(encoding, errors="replace")
     found = {
         sign
@@ -190,13 +198,15 @@ def _decimal(path: Path, encoding: str, separator: str) -> str:
     return found.pop() if found else "."
 
 
-def _unpacked(path: Path) -> io.BufferedIOBase:
+def _open_decompressed(path: Path) -> io.BufferedIOBase:
     """The bytes of a file, unpacked where its name ends in .gz; one that grows out of proportion is refused."""
     if path.suffix != ".gz":
         return path.open("rb")
-    bound = max(LEAST_UNPACKED, MOST_PACKED * path.stat().st_size)
+    limit = max(MIN_UNPACKED_LIMIT, MAX_COMPRESSION * path.stat().st_size)
     with gzip.open(path) as stream:
-        data = stream.read(bound + 1)
-    if len(data) > bound:
-        raise InputError(f"{path}: unpacks to more than {bound} bytes, {MOST_PACKED} times its size; write it again")
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise InputError(
+            f"{path}: unpacks to more than {limit} bytes, {MAX_COMPRESSION} times its size; write it again"
+        )
     return io.BytesIO(data)

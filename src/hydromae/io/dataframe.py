@@ -17,22 +17,31 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Bool, Float, Int, Shaped
 
-from hydromae.io.attributes import numeric
+from hydromae.io.attributes import numeric_column
 from hydromae.io.conventions import STATIC
-from hydromae.io.credits import said_of
-from hydromae.io.dataset import Canonical, DatasetLayout, by_day
+from hydromae.io.credits import credit_attributes
+from hydromae.io.dataset import CanonicalAnswer, DatasetLayout, time_by_catchment
 from hydromae.io.names import (
-    ANSWER,
-    OUTSIDE,
-    Choice,
+    ANSWER_SUFFIX,
+    OUTSIDE_TRAINING,
+    SourceColumn,
     attached_units,
-    choices_in,
-    named,
+    parse_column_name,
     quantile_suffix,
+    select_columns,
     split_units,
     with_units,
 )
-from hydromae.io.table_keys import CATCHMENTS, DATES, Label, day_keys, flat_frame, key_column, refuse_twice, site_keys
+from hydromae.io.table_keys import (
+    CATCHMENTS,
+    DATES,
+    Label,
+    check_duplicate_rows,
+    day_keys,
+    flat_frame,
+    key_column,
+    site_keys,
+)
 from hydromae.io.value_ranges import COLUMN, PROCESSING
 from hydromae.io.wide_table import UNITS, is_wide, wide_columns
 from hydromae.variables import VARIABLES
@@ -48,14 +57,14 @@ class FrameColumn:
     Attributes:
         label: Its name in the table.
         site (int array (N,)): For each row the place of its catchment among the catchments.
-        added: From `_q05` to the label of the column that an answer adds.
+        derived_label: From `_q05` to the label of the column that an answer adds.
     """
 
     label: Label
     variable: str
     units: str
     site: Int[np.ndarray, " N"]
-    added: Callable[[str], Label]
+    derived_label: Callable[[str], Label]
 
 
 @dataclass(frozen=True)
@@ -68,10 +77,10 @@ class FrameLayout:
         catchments (array (C,)): Their names.
         site (int array (N,) or None): The place of the catchment of each row; None where the table is wide.
         columns: For each variable, or variable of a river in a wide table, the best column.
-        where: The table, for messages.
+        source: The table, for messages.
         decimal: The decimal sign of a table whose cells are all text, as they stand in a CSV file; its empty cells are filled
             with text, too.
-        others: Further columns of a long table for the same variables, for rivers that lack the best one.
+        alternatives: Further columns of a long table for the same variables, for rivers that lack the best one.
     """
 
     frame: pd.DataFrame
@@ -79,49 +88,51 @@ class FrameLayout:
     catchments: Shaped[np.ndarray, " C"]
     site: Int[np.ndarray, " N"] | None
     columns: tuple[FrameColumn, ...]
-    where: str
+    source: str
     decimal: str | None = None
-    others: tuple[Choice, ...] = ()
+    alternatives: tuple[SourceColumn, ...] = ()
 
     @classmethod
-    def of(cls, frame: pd.DataFrame, where: str = "the table", spelled: str | None = None) -> FrameLayout:
+    def of(cls, frame: pd.DataFrame, source: str = "the table", flow_units: str | None = None) -> FrameLayout:
         """The form of a table.
 
         Args:
             frame: Long or wide (`table.from_frame`, `wide_table.wide_columns`); days and catchments are columns or levels of
                 the index.
-            spelled: Units of flow in a wide table whose columns say none; else `frame.attrs["units"]`.
+            flow_units: Units of flow in a wide table whose columns say none; else `frame.attrs["units"]`.
 
         Raises:
             InputError: A key is missing, empty, no date or comes twice, no variable is in the table, or its units are not
                 said.
         """
-        flat = flat_frame(frame, where)
-        wide, others = is_wide(flat), list[Choice]()
-        attached = frame.attrs.get(UNITS)
-        date = key_column(flat, DATES, where, "date column")
+        flat = flat_frame(frame, source)
+        wide, others = is_wide(flat), list[SourceColumn]()
+        attached_text = frame.attrs.get(UNITS)
+        date = key_column(flat, DATES, source, "date column")
         if wide:
-            names, found = wide_columns(flat, date, spelled or attached, where)
-            place, catchments = pd.factorize(names, sort=False)
-            days, site = day_keys(flat, date, where), None
+            names, value_columns = wide_columns(flat, date, flow_units or attached_text, source)
+            river_index, catchments = pd.factorize(names, sort=False)
+            days, site = day_keys(flat, date, source), None
             columns = [
                 FrameColumn(label, variable, said, np.broadcast_to(river, len(flat)), added)
-                for river, (label, variable, said, _, added) in zip(place, found, strict=True)
+                for river, (label, variable, said, _, added) in zip(river_index, value_columns, strict=True)
             ]
         else:
-            key = key_column(flat, CATCHMENTS, where, "catchment column")
-            choices = choices_in([str(label) for label in flat.columns], where, attached_units(flat.columns, attached))
-            days = day_keys(flat, date, where)
-            site, catchments = site_keys(flat, key, where)
+            key = key_column(flat, CATCHMENTS, source, "catchment column")
+            choices = select_columns(
+                [str(label) for label in flat.columns], source, attached_units(flat.columns, attached_text)
+            )
+            days = day_keys(flat, date, source)
+            site, catchments = site_keys(flat, key, source)
             columns = [
                 FrameColumn(best.column, n, str(best.units), site, partial(_long_label, n))
                 for n, (best, *_) in choices.items()
             ]
             others = [choice for _, *rest in choices.values() for choice in rest]
-        day, every = pd.factorize(days, sort=True)
+        day, unique_days = pd.factorize(days, sort=True)
         row = np.zeros(len(flat), dtype=np.int64) if site is None else site
-        refuse_twice(day, row, pd.DatetimeIndex(every), np.asarray(catchments), where)
-        return cls(frame, days, np.asarray(catchments), site, tuple(columns), where, others=tuple(others))
+        check_duplicate_rows(day, row, pd.DatetimeIndex(unique_days), np.asarray(catchments), source)
+        return cls(frame, days, np.asarray(catchments), site, tuple(columns), source, alternatives=tuple(others))
 
     @property
     def flow(self) -> tuple[str, str]:
@@ -135,20 +146,20 @@ class FrameLayout:
         """The table as days by catchments, in its own units; what is not in it, or no number, is NaN."""
         day, days = pd.factorize(self.days, sort=True)
         grid = xr.Dataset(
-            None, {"time": pd.DatetimeIndex(days), "catchment": self.catchments}, said_of(self.frame.attrs)
+            None, {"time": pd.DatetimeIndex(days), "catchment": self.catchments}, credit_attributes(self.frame.attrs)
         )
         for name in (n for n in STATIC if self.site is not None and n in self.frame.columns):
-            known = pd.Series(numeric(self.frame, name, self.where)).groupby(self.site, sort=True).first()
+            known = pd.Series(numeric_column(self.frame, name, self.source)).groupby(self.site, sort=True).first()
             grid[name] = ("catchment", known.to_numpy())
         values: dict[str, np.ndarray] = {}
         for column in self.columns:
-            laid = values.setdefault(column.variable, np.full((len(days), len(self.catchments)), np.nan))
-            laid[day, column.site] = self._numbers(column)
+            grid_values = values.setdefault(column.variable, np.full((len(days), len(self.catchments)), np.nan))
+            grid_values[day, column.site] = self._numbers(column)
         attrs = {c.variable: {"units": c.units, COLUMN: " ".join(_parts(c.label))} for c in self.columns}
-        for column, said in self.others:
-            laid = np.full((len(days), len(self.catchments)), np.nan)
-            laid[day, self.site] = numeric(self.frame, column, self.where)
-            grid[column] = (("time", "catchment"), laid, {} if said is None else {"units": said})
+        for column, said in self.alternatives:
+            grid_values = np.full((len(days), len(self.catchments)), np.nan)
+            grid_values[day, self.site] = numeric_column(self.frame, column, self.source)
+            grid[column] = (("time", "catchment"), grid_values, {} if said is None else {"units": said})
         return grid.assign({n: (("time", "catchment"), v, attrs[n]) for n, v in values.items()})
 
     def restore(self, answer: xr.Dataset, record: xr.Dataset) -> pd.DataFrame:
@@ -158,7 +169,7 @@ class FrameLayout:
         in the units of flow and `riverflow_origin`, also `riverflow` [mm/day] where there was none; in a wide table
         `39001_q05`, …, `39001_origin`; and `outside_training` where the answer has it.
         """
-        values, result = Canonical(answer), self.frame.copy()
+        values, result = CanonicalAnswer(answer), self.frame.copy()
         if QUANTILE in answer and PROCESSING in answer[QUANTILE].attrs:
             result.attrs[PROCESSING] = answer[QUANTILE].attrs[PROCESSING]
         flow, others = dict[Label, pd.Series](), dict[Label, pd.Series]()
@@ -171,19 +182,25 @@ class FrameLayout:
         for column in columns:
             cells = (rows, sites[column.site])
             observed = record.get(column.variable)
-            missing = np.isnan(by_day(observed)[cells]) if observed is not None else np.ones(len(result), bool)
-            if any((one := named(other)) and one.variable == column.variable for other, _ in self.others):
-                missing |= self._empty(column)
+            missing = (
+                np.isnan(time_by_catchment(observed)[cells]) if observed is not None else np.ones(len(result), bool)
+            )
+            if any(
+                (one := parse_column_name(other)) and one.variable == column.variable for other, _ in self.alternatives
+            ):
+                missing |= self._is_empty(column)
             given = pd.Series(result[column.label])
-            told = values.in_units(column.variable, column.units)[cells]
-            result[column.label] = self._filled(given, missing, told)
+            predicted = values.in_units(column.variable, column.units)[cells]
+            result[column.label] = self._fill_missing(given, missing, predicted)
             if column.variable == FLOW and QUANTILE in answer:
                 flow |= self._quantiles(values, column, cells, given, missing)
             if f"{column.variable}{ORIGIN}" in answer:
-                origin = by_day(answer[f"{column.variable}{ORIGIN}"])[cells]
-                (flow if column.variable == FLOW else others)[column.added(ORIGIN)] = pd.Series(origin, given.index)
-        others |= self._outside(answer, sites)
-        return _with_columns(result.drop(columns=self._stale({*flow, *others})), flow | others)
+                origin = time_by_catchment(answer[f"{column.variable}{ORIGIN}"])[cells]
+                (flow if column.variable == FLOW else others)[column.derived_label(ORIGIN)] = pd.Series(
+                    origin, given.index
+                )
+        others |= self._outside_columns(answer, sites)
+        return _with_columns(result.drop(columns=self._stale_columns({*flow, *others})), flow | others)
 
     to_frame = restore
 
@@ -193,7 +210,7 @@ class FrameLayout:
         sites = values.indexes["catchment"].get_indexer(pd.Index(self.catchments))
         cells = [column.site for column in self.columns if column.variable == variable]
         cells += [self.site] if not cells and variable == FLOW and self.site is not None else []
-        return np.concatenate([by_day(values)[rows, sites[site]] for site in cells] or [np.empty(0)])
+        return np.concatenate([time_by_catchment(values)[rows, sites[site]] for site in cells] or [np.empty(0)])
 
     def to_dataset(self, answer: xr.Dataset, record: xr.Dataset) -> xr.Dataset:
         """The answer on the days and catchments of the table, in its units, with what is known of the catchments."""
@@ -206,69 +223,82 @@ class FrameLayout:
     def _numbers(self, column: FrameColumn) -> Float[np.ndarray, " N"]:
         """The values of a column as float64, NaN where nothing was measured, by its marks, too."""
         if self.site is not None:
-            return numeric(self.frame, column.label, self.where)
+            return numeric_column(self.frame, column.label, self.source)
         name = " ".join(_parts(column.label))
-        marks = {end: column.added(end) for end in (ORIGIN, "_filled")}
+        marks = {end: column.derived_label(end) for end in (ORIGIN, "_filled")}
         held = {name: self.frame[column.label]}
         held |= {f"{split_units(name)[0]}{end}": self.frame[m] for end, m in marks.items() if m in self.frame.columns}
-        return numeric(pd.DataFrame(held), name, self.where)
+        return numeric_column(pd.DataFrame(held), name, self.source)
 
-    def _empty(self, column: FrameColumn) -> Bool[np.ndarray, " N"]:
+    def _is_empty(self, column: FrameColumn) -> Bool[np.ndarray, " N"]:
         """True where a column of a long table holds no number."""
         if self.decimal is None:
             return np.isnan(self._numbers(column))
         text = self.frame[column.label].str.replace(self.decimal, ".")
-        return np.isnan(numeric(pd.DataFrame({column.label: text}), column.label, self.where))
+        return np.isnan(numeric_column(pd.DataFrame({column.label: text}), column.label, self.source))
 
     def _quantiles(
-        self, values: Canonical, column: FrameColumn, cells: tuple, given: pd.Series, missing: Bool[np.ndarray, " N"]
+        self,
+        values: CanonicalAnswer,
+        column: FrameColumn,
+        cells: tuple,
+        given: pd.Series,
+        missing: Bool[np.ndarray, " N"],
     ) -> dict[Label, pd.Series]:
         """The columns of quantiles beside a column of flow; where flow was observed they are what was observed."""
         if self.decimal is None and given.dtype.kind != "f":
             given = pd.Series(self._numbers(column), index=given.index)
         quantiles = values.in_units(QUANTILE, column.units)
         return {
-            column.added(quantile_suffix(float(level))): self._filled(given, missing, of_level[cells])
+            column.derived_label(quantile_suffix(float(level))): self._fill_missing(given, missing, of_level[cells])
             for level, of_level in zip(values.answer["quantile"].values, quantiles, strict=True)
         }
 
-    def _outside(self, answer: xr.Dataset, sites: Int[np.ndarray, " C"]) -> dict[Label, pd.Series]:
+    def _outside_columns(self, answer: xr.Dataset, sites: Int[np.ndarray, " C"]) -> dict[Label, pd.Series]:
         """Columns of what lies outside the training of the model: one, or in a wide table one for each such river."""
-        if OUTSIDE not in answer:
+        if OUTSIDE_TRAINING not in answer:
             return {}
-        told = answer[OUTSIDE].values.astype(object)[sites]
+        predicted = answer[OUTSIDE_TRAINING].values.astype(object)[sites]
         if self.site is not None:
-            return {OUTSIDE: pd.Series(told[self.site], self.frame.index)}
-        flows = {column.added(f"_{OUTSIDE}"): told[column.site] for column in self.columns if column.variable == FLOW}
+            return {OUTSIDE_TRAINING: pd.Series(predicted[self.site], self.frame.index)}
+        flows = {
+            column.derived_label(f"_{OUTSIDE_TRAINING}"): predicted[column.site]
+            for column in self.columns
+            if column.variable == FLOW
+        }
         return {label: pd.Series(text, self.frame.index) for label, text in flows.items() if text.any()}
 
-    def _stale(self, fresh: set[Label]) -> list[Label]:
+    def _stale_columns(self, new_labels: set[Label]) -> list[Label]:
         """What a former answer added and this one does not: quantiles at other levels, what lay outside its training."""
-        ends = {str(label): ANSWER.search(str(label).rstrip("')")) for label in self.frame.columns}
+        ends = {str(label): ANSWER_SUFFIX.search(str(label).rstrip("')")) for label in self.frame.columns}
         former = {end.group(0) for end in ends.values() if end is not None} - {ORIGIN}
-        added = {column.added(end) for column in self.columns if column.variable == FLOW for end in former} | {OUTSIDE}
-        return [label for label in self.frame.columns if label in added and label not in fresh]
+        added = {column.derived_label(end) for column in self.columns if column.variable == FLOW for end in former} | {
+            OUTSIDE_TRAINING
+        }
+        return [label for label in self.frame.columns if label in added and label not in new_labels]
 
-    def _filled(self, given: pd.Series, missing: Bool[np.ndarray, " N"], values: Float[np.ndarray, " N"]) -> pd.Series:
+    def _fill_missing(
+        self, given: pd.Series, missing: Bool[np.ndarray, " N"], values: Float[np.ndarray, " N"]
+    ) -> pd.Series:
         """A column whose missing cells hold the values; of its own type, and text where it is text."""
         if not missing.any():
             return given
         if self.decimal is not None:
-            return self._filled_text(given, missing, values)
+            return self._fill_missing_text(given, missing, values)
         if given.dtype.kind in "iub":
             given = given.astype(np.float64 if isinstance(given.dtype, np.dtype) else "Float64")
         if given.dtype.kind not in "fO":
             given = given.astype(object)
         return given.mask(missing, pd.Series(values, given.index).astype(given.dtype))
 
-    def _filled_text(
+    def _fill_missing_text(
         self, given: pd.Series, missing: Bool[np.ndarray, " N"], values: Float[np.ndarray, " N"]
     ) -> pd.Series:
-        """As `_filled` where cells are text; answers have the digits of single precision."""
+        """As `_fill_missing` where cells are text; answers have the digits of single precision."""
         answered = np.isfinite(values)
         text = np.full(len(values), "", dtype=object)
-        told = values[missing & answered].astype(np.float32).astype(str)
-        text[missing & answered] = [one.replace(".", str(self.decimal)) for one in told]
+        predicted = values[missing & answered].astype(np.float32).astype(str)
+        text[missing & answered] = [one.replace(".", str(self.decimal)) for one in predicted]
         empty = ~answered & np.isnan(np.asarray(pd.to_numeric(given, errors="coerce"), np.float64))
         return given.mask(missing & ~empty, pd.Series(text, given.index, dtype=given.dtype))
 
@@ -285,13 +315,15 @@ def _with_columns(table: pd.DataFrame, added: dict[Label, pd.Series]) -> pd.Data
     """A table with columns added after its own, or in the place of one of the same name."""
     for label in [label for label in added if label in table.columns]:
         table[label] = added.pop(label)
-    fresh = pd.DataFrame(added, index=table.index)
-    names = [*table.columns, *fresh.columns]
-    many = table.columns.nlevels > 1
-    labels = pd.MultiIndex.from_tuples(names, names=table.columns.names) if many else pd.Index(names)
-    whole = pd.concat([table.set_axis(range(len(table.columns)), axis=1), fresh], axis=1).set_axis(labels, axis=1)
-    whole.columns.names, whole.attrs = table.columns.names, dict(table.attrs)
-    return whole
+    new_labels = pd.DataFrame(added, index=table.index)
+    names = [*table.columns, *new_labels.columns]
+    is_multi = table.columns.nlevels > 1
+    labels = pd.MultiIndex.from_tuples(names, names=table.columns.names) if is_multi else pd.Index(names)
+    combined = pd.concat([table.set_axis(range(len(table.columns)), axis=1), new_labels], axis=1).set_axis(
+        labels, axis=1
+    )
+    combined.columns.names, combined.attrs = table.columns.names, dict(table.attrs)
+    return combined
 
 
 Layout = FrameLayout | DatasetLayout

@@ -10,9 +10,17 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.io import units
-from hydromae.io.names import COLUMNS, OUTSIDE, Choice, choices_in, named, quantile_suffix, with_units
+from hydromae.io.names import (
+    COLUMNS,
+    OUTSIDE_TRAINING,
+    SourceColumn,
+    parse_column_name,
+    quantile_suffix,
+    select_columns,
+    with_units,
+)
 from hydromae.io.table_keys import CATCHMENTS, DATES, plain_label
-from hydromae.io.timestamps import whole_days
+from hydromae.io.timestamps import to_days
 from hydromae.variables import VARIABLES
 
 FLOW, QUANTILE, ORIGIN = "riverflow", "riverflow_quantile", "_origin"
@@ -23,40 +31,40 @@ class DatasetLayout:
     """The form of a dataset: its dimensions, names, order, types, units and everything that is no variable of a record.
 
     Attributes:
-        given: As it was handed over.
+        original: As it was handed over.
         time, site: Its dimensions of days and of catchments.
-        named (mapping of str to (str, str)): For each variable of the record its own name, and its units.
+        columns (mapping of str to (str, str)): For each variable of the record its own name, and its units.
         days (DatetimeIndex (T,)): The day of each of its times.
-        choices: For each variable every variable of the dataset that gives it, the best one first, which is that of `named`.
+        choices: For each variable every variable of the dataset that gives it, the best (that of `columns`) first.
     """
 
-    given: xr.Dataset
+    original: xr.Dataset
     time: str
     site: str
-    named: Mapping[str, tuple[str, str]]
+    columns: Mapping[str, tuple[str, str]]
     days: pd.DatetimeIndex
-    choices: Mapping[str, tuple[Choice, ...]] = field(default_factory=dict)
+    choices: Mapping[str, tuple[SourceColumn, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, given: xr.Dataset, where: str = "the dataset") -> DatasetLayout:
+    def of(cls, given: xr.Dataset, source: str = "the dataset") -> DatasetLayout:
         """The form of a dataset.
 
         Raises:
             InputError: No variable of a record is in it, or one is called almost so.
         """
-        given = measured(given)
-        choices = _choices(given, where)
+        given = coordinates_to_variables(given)
+        choices = _find_columns(given, source)
         time, site = (find_dimension(given, names) or names[0] for names in (("time", *DATES), CATCHMENTS))
-        stamps = given.indexes.get(time)
-        days = whole_days(stamps, where) if isinstance(stamps, pd.DatetimeIndex) else pd.DatetimeIndex([])
-        best = {n: (one.column, str(one.units or VARIABLES[n].units)) for n, (one, *_) in choices.items()}
-        return cls(given, time, site, best, days, choices)
+        time_index = given.indexes.get(time)
+        days = to_days(time_index, source) if isinstance(time_index, pd.DatetimeIndex) else pd.DatetimeIndex([])
+        best_columns = {n: (one.column, str(one.units or VARIABLES[n].units)) for n, (one, *_) in choices.items()}
+        return cls(given, time, site, best_columns, days, choices)
 
     @property
     def flow(self) -> tuple[str, str]:
         """Name of the column of flow in a table, and its units."""
-        own, spelled = self.named.get(FLOW, (FLOW, VARIABLES[FLOW].units))
-        return with_units(own, spelled), spelled
+        column, units_text = self.columns.get(FLOW, (FLOW, VARIABLES[FLOW].units))
+        return with_units(column, units_text), units_text
 
     def restore(self, answer: xr.Dataset, record: xr.Dataset) -> xr.Dataset:
         """The dataset with the answer where nothing was observed, and `riverflow_quantile` and `riverflow_origin` beside it.
@@ -65,23 +73,25 @@ class DatasetLayout:
         """
         answer, record = answer.reindex(time=self.days), record.reindex(time=self.days)
         area = answer.get("catchment-area")
-        added: dict[str, xr.Variable] = {}
+        new_variables: dict[str, xr.Variable] = {}
         for name in (str(n) for n in answer.data_vars if n in VARIABLES):
-            own, spelled = self.named.get(name, (name, VARIABLES[name].units))
-            values = self._own(units.from_canonical(answer[name], name, spelled, area))
-            if own in self.given:
-                observed = self._own(record[name].notnull())
+            column, units_text = self.columns.get(name, (name, VARIABLES[name].units))
+            values = self._with_own_dimensions(units.from_canonical(answer[name], name, units_text, area))
+            if column in self.original:
+                observed = self._with_own_dimensions(record[name].notnull())
                 if len(self.choices.get(name, ())) > 1:
-                    observed = observed & self.given[own].variable.notnull()
-                added[own] = _laid_over(self.given[own].variable, values, observed)
+                    observed = observed & self.original[column].variable.notnull()
+                new_variables[column] = _fill_unobserved(self.original[column].variable, values, observed)
             else:
-                added[own] = xr.Variable(values.dims, values.data, answer[name].attrs)
+                new_variables[column] = xr.Variable(values.dims, values.data, answer[name].attrs)
         coordinates = {}
         if QUANTILE in answer:
-            added |= self._beside(answer, record, area)
+            new_variables |= self._quantiles(answer, record, area)
             coordinates = {"quantile": answer["quantile"].values}
-        added |= {n: self._own(answer[n]) for n in (*origins_in(answer), OUTSIDE) if n in answer}
-        return self.given.assign(added).assign_coords(coordinates)
+        new_variables |= {
+            n: self._with_own_dimensions(answer[n]) for n in (*origin_names(answer), OUTSIDE_TRAINING) if n in answer
+        }
+        return self.original.assign(new_variables).assign_coords(coordinates)
 
     to_dataset = restore
 
@@ -89,7 +99,7 @@ class DatasetLayout:
         """A long table: the series of the dataset, quantiles and origins; a name says units that are not its usual ones."""
         restored = self.restore(answer, record).transpose(self.time, self.site, ...)
         whole = (self.time, self.site)
-        names = {own: with_units(own, spelled) for own, spelled in self.named.values()}
+        names = {column: with_units(column, units_text) for column, units_text in self.columns.values()}
         sites = restored[self.site].values if self.site in restored.coords else answer["catchment"].values
         columns = {
             "date": np.repeat(restored[self.time].values, len(sites)),
@@ -101,84 +111,92 @@ class DatasetLayout:
             levels = {quantile_suffix(float(level)): n for n, level in enumerate(restored["quantile"].values)}
             quantile = restored[QUANTILE].transpose("quantile", *whole)
             columns |= {f"{FLOW}{suffix}": quantile[n].values.ravel() for suffix, n in levels.items()}
-        columns |= {name: restored[name].values.ravel() for name in origins_in(restored)}
-        if OUTSIDE in restored:
-            columns[OUTSIDE] = np.tile(restored[OUTSIDE].values, restored.sizes[self.time])
+        columns |= {name: restored[name].values.ravel() for name in origin_names(restored)}
+        if OUTSIDE_TRAINING in restored:
+            columns[OUTSIDE_TRAINING] = np.tile(restored[OUTSIDE_TRAINING].values, restored.sizes[self.time])
         return pd.DataFrame(columns)
 
     def selected(self, values: xr.DataArray, variable: str) -> np.ndarray:
         """Values (time, …) of an answer on the days of the dataset."""
         return values.sel(time=self.days).values
 
-    def _beside(self, answer: xr.Dataset, record: xr.Dataset, area: xr.DataArray | None) -> dict[str, xr.Variable]:
+    def _quantiles(self, answer: xr.Dataset, record: xr.Dataset, area: xr.DataArray | None) -> dict[str, xr.Variable]:
         """Quantiles, which are the value itself where it was observed."""
-        own, spelled = self.named.get(FLOW, (FLOW, VARIABLES[FLOW].units))
-        quantile = self._own(units.from_canonical(answer[QUANTILE], FLOW, spelled, area))
-        if own in self.given:
-            flow = self.given[own].variable
+        column, units_text = self.columns.get(FLOW, (FLOW, VARIABLES[FLOW].units))
+        quantile = self._with_own_dimensions(units.from_canonical(answer[QUANTILE], FLOW, units_text, area))
+        if column in self.original:
+            flow = self.original[column].variable
             kind = flow.dtype if flow.dtype.kind == "f" else np.dtype(np.float32)
-            observed = self._own(record[FLOW].notnull()) & flow.notnull()
+            observed = self._with_own_dimensions(record[FLOW].notnull()) & flow.notnull()
             quantile = quantile.astype(kind).where(~observed, flow.astype(kind))  # type: ignore[arg-type]
         order = ("quantile", self.time, self.site)
-        quantile = xr.Variable(order, quantile.transpose(*order).data, answer[QUANTILE].attrs | {"units": spelled})
+        quantile = xr.Variable(order, quantile.transpose(*order).data, answer[QUANTILE].attrs | {"units": units_text})
         return {QUANTILE: quantile}
 
-    def _own(self, values: xr.DataArray) -> xr.Variable:
+    def _with_own_dimensions(self, values: xr.DataArray) -> xr.Variable:
         """Values under the dataset's own names of dimensions, without coordinates."""
         renamed = {"time": self.time, "catchment": self.site}
         return xr.Variable([renamed.get(str(dim), str(dim)) for dim in values.dims], values.data, values.attrs)
 
 
 @dataclass(frozen=True)
-class Canonical:
+class CanonicalAnswer:
     """An answer in canonical units, and its values in other ones."""
 
     answer: xr.Dataset
 
-    held: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    cache: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
-    def in_units(self, name: str, spelled: str) -> np.ndarray:
+    def in_units(self, name: str, units_text: str) -> np.ndarray:
         """Values (..., time, catchment) of a variable in the units of a column, computed once for all rivers."""
-        if (name, spelled) not in self.held:
+        if (name, units_text) not in self.cache:
             variable = FLOW if name == QUANTILE else name
             area = self.answer.get("catchment-area")
-            self.held[name, spelled] = by_day(units.from_canonical(self.answer[name], variable, spelled, area))
-        return self.held[name, spelled]
+            self.cache[name, units_text] = time_by_catchment(
+                units.from_canonical(self.answer[name], variable, units_text, area)
+            )
+        return self.cache[name, units_text]
 
 
-def by_day(values: xr.DataArray) -> np.ndarray:
+def time_by_catchment(values: xr.DataArray) -> np.ndarray:
     """Values (..., time, catchment)."""
     return values.transpose(..., "time", "catchment").values
 
 
-def _choices(given: xr.Dataset, where: str) -> dict[str, tuple[Choice, ...]]:
-    """`names.choices_in` of the variables of a dataset, whose attribute `units` goes before what their names say."""
+def _find_columns(given: xr.Dataset, source: str) -> dict[str, tuple[SourceColumn, ...]]:
+    """`names.select_columns` of the variables of a dataset, whose attribute `units` goes before what their names say."""
     attributes = ((), (find_dimension(given, CATCHMENTS),))
-    columns = [str(name) for name, held in given.data_vars.items() if name in COLUMNS or held.dims not in attributes]
+    columns = [
+        str(name)
+        for name, variable_values in given.data_vars.items()
+        if name in COLUMNS or variable_values.dims not in attributes
+    ]
     attached = {name: given[name].attrs.get("units") for name in columns}
-    said = {name: units for name, units in attached.items() if isinstance(units, str) and units.strip()}
-    return choices_in(columns, where, said)
+    with_text = {name: units for name, units in attached.items() if isinstance(units, str) and units.strip()}
+    return select_columns(columns, source, with_text)
 
 
-def origins_in(answer: xr.Dataset) -> list[str]:
+def origin_names(answer: xr.Dataset) -> list[str]:
     """Names of the variables that say where values are from (`riverflow_origin`), that of flow first."""
     names = [f"{name}{ORIGIN}" for name in (FLOW, *VARIABLES)]
     return [name for name in dict.fromkeys(names) if name in answer.data_vars]
 
 
-def measured(dataset: xr.Dataset) -> xr.Dataset:
+def coordinates_to_variables(dataset: xr.Dataset) -> xr.Dataset:
     """The dataset with its variables as variables, also those that a file calls coordinates."""
     names = [n for n in dataset.coords if n not in dataset.indexes]
-    return dataset.reset_coords([n for n in names if n in COLUMNS or (dataset[n].ndim > 1 and named(n) is not None)])
+    return dataset.reset_coords(
+        [n for n in names if n in COLUMNS or (dataset[n].ndim > 1 and parse_column_name(n) is not None)]
+    )
 
 
 def find_dimension(dataset: xr.Dataset, names: tuple[str, ...]) -> str | None:
     """The dimension that is called one of `names`, whatever its capitals."""
-    plain = {plain_label(dim): str(dim) for dim in dataset.dims}
-    return next((plain[name] for name in names if name in plain), None)
+    by_label = {plain_label(dim): str(dim) for dim in dataset.dims}
+    return next((by_label[name] for name in names if name in by_label), None)
 
 
-def _laid_over(given: xr.Variable, values: xr.Variable, observed: xr.Variable) -> xr.Variable:
+def _fill_unobserved(given: xr.Variable, values: xr.Variable, observed: xr.Variable) -> xr.Variable:
     """What was observed, of its own type; where nothing was, the values."""
     observed = observed.transpose(*given.dims)
     if bool(observed.all()):

@@ -18,13 +18,13 @@ def files_in(folder: Path, *endings: str) -> list[Path]:
     nor is the provenance of an answer.
     """
     found = []
-    for place, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not (name.startswith((".", "__MACOSX")) or name.endswith(".zarr"))]
-        found += [Path(place, name) for name in names if not (name.startswith(".") or name.endswith(SIDECAR))]
+        found += [Path(root, name) for name in names if not (name.startswith(".") or name.endswith(SIDECAR))]
     return sorted(file for file in found if (file.suffix in endings or not endings) and file.is_file())
 
 
-def refuse_missing(missing: Mapping[str, Any], folder: Path) -> None:
+def check_no_missing_days(missing: Mapping[str, Any], folder: Path) -> None:
     """Raise InputError if there are days of a variable that none of its files holds."""
     for name, days in missing.items():
         if len(days):
@@ -34,18 +34,18 @@ def refuse_missing(missing: Mapping[str, Any], folder: Path) -> None:
             )
 
 
-def one_of(folder: Path, patterns: tuple[str, ...], leave_out: str | None = None) -> Path | None:
+def one_of(folder: Path, patterns: tuple[str, ...], exclude: str | None = None) -> Path | None:
     """The one file of the first pattern that matches any, None where none does.
 
     Args:
         patterns: Globs, the best one first.
-        leave_out: Names that hold this word, in whatever case, do not count.
+        exclude: Names that hold this word, in whatever case, do not count.
 
     Raises:
         InputError: Two files match the same pattern.
     """
     for pattern in patterns:
-        found = sorted(p for p in folder.glob(pattern) if leave_out is None or leave_out not in p.name.lower())
+        found = sorted(p for p in folder.glob(pattern) if exclude is None or exclude not in p.name.lower())
         if len(found) > 1:
             raise InputError(
                 f"{folder}: {len(found)} files match {pattern}: {found[0].name}, {found[1].name}; name one, or move one"
@@ -55,7 +55,7 @@ def one_of(folder: Path, patterns: tuple[str, ...], leave_out: str | None = None
     return None
 
 
-INVENTED = ".hydromae-invented"
+SYNTHETIC_MARKER = ".hydromae-invented"
 """File in a folder that `hydromae virtual` wrote in the layout of a product: what its data are."""
 RECORDS = ("camels_gb_daily.nc", "*.nc", "*.zarr", "*.parquet", "*.csv")
 """How the one record in a folder is called, the best name first."""
@@ -63,7 +63,7 @@ ATTRIBUTES_FILE = ("*attributes*.csv",)
 """How the table of attributes beside it is called."""
 
 
-def own_record(folder: Path, with_maps: bool = False) -> Path | None:
+def find_record(folder: Path, with_maps: bool = False) -> Path | None:
     """The one record in a folder that is no table of attributes, None where there is none.
 
     Where maps lie there, NetCDF files are those, but for `camels_gb_daily.nc`.
@@ -71,5 +71,5 @@ def own_record(folder: Path, with_maps: bool = False) -> Path | None:
     Raises:
         InputError: There are two of a kind.
     """
-    kinds = tuple(kind for kind in RECORDS if not (with_maps and kind == "*.nc"))
-    return one_of(folder, kinds, leave_out="attributes")
+    patterns = tuple(pattern for pattern in RECORDS if not (with_maps and pattern == "*.nc"))
+    return one_of(folder, patterns, exclude="attributes")

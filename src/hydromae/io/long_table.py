@@ -10,11 +10,11 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
 from hydromae.errors import InputError
-from hydromae.io.attributes import numbers
+from hydromae.io.attributes import parse_numbers
 from hydromae.io.csv_parquet import read_csv, read_parquet
-from hydromae.io.names import named
-from hydromae.io.table_keys import CATCHMENTS, DATES, day_keys, flat_frame, key_column, refuse_twice, site_keys
-from hydromae.io.unobserved import marked
+from hydromae.io.names import parse_column_name
+from hydromae.io.table_keys import CATCHMENTS, DATES, check_duplicate_rows, day_keys, flat_frame, key_column, site_keys
+from hydromae.io.unobserved import is_filled
 
 
 @dataclass(frozen=True)
@@ -46,30 +46,40 @@ class LongTable:
         Raises:
             InputError: No such file, no table, keys that are missing, empty, no dates or twice, or no known column.
         """
-        where, place = str(path), Path(path)
-        if not place.is_file():
-            raise InputError(f"{where}: no such file; check the path")
-        frame = flat_frame(read_parquet(path) if where.endswith((".parquet", ".pq")) else read_csv(path))
-        date = key_column(frame, DATES, where, "date column")
-        site = key_column(frame, CATCHMENTS, where, "catchment column")
-        known = tuple(str(c) for c in frame.columns if named(c) is not None)
-        if not known or frame.empty:
-            raise InputError(f"{where}: no value of riverflow, precipitation, temperature or evaporation in it")
-        dates = day_keys(frame, date, where)
-        every = pd.date_range(dates.min(), dates.max(), unit="ns")
-        day = every.get_indexer(dates).astype(np.int64)
-        row, catchments = site_keys(frame, site, where)
-        refuse_twice(day, row, every, catchments, where)
-        return cls(place, frame, date, site, day, row, every.to_numpy().astype("datetime64[D]"), catchments, known)
+        source, table_path = str(path), Path(path)
+        if not table_path.is_file():
+            raise InputError(f"{source}: no such file; check the path")
+        frame = flat_frame(read_parquet(path) if source.endswith((".parquet", ".pq")) else read_csv(path))
+        date = key_column(frame, DATES, source, "date column")
+        site = key_column(frame, CATCHMENTS, source, "catchment column")
+        value_columns = tuple(str(c) for c in frame.columns if parse_column_name(c) is not None)
+        if not value_columns or frame.empty:
+            raise InputError(f"{source}: no value of riverflow, precipitation, temperature or evaporation in it")
+        dates = day_keys(frame, date, source)
+        all_days = pd.date_range(dates.min(), dates.max(), unit="ns")
+        day = all_days.get_indexer(dates).astype(np.int64)
+        row, catchments = site_keys(frame, site, source)
+        check_duplicate_rows(day, row, all_days, catchments, source)
+        return cls(
+            table_path,
+            frame,
+            date,
+            site,
+            day,
+            row,
+            all_days.to_numpy().astype("datetime64[D]"),
+            catchments,
+            value_columns,
+        )
 
     def values(self, column: str) -> Float[np.ndarray, "T C"]:
         """A column as it stands, −99999 and ±inf among it; NaN where it is empty, or where there is no row."""
-        laid = np.full((len(self.days), len(self.catchments)), np.nan)
-        laid[self.day, self.row] = numbers(self.frame, column, self.path)
-        return laid
+        grid_values = np.full((len(self.days), len(self.catchments)), np.nan)
+        grid_values[self.day, self.row] = parse_numbers(self.frame, column, self.path)
+        return grid_values
 
     def marks(self, column: str) -> Bool[np.ndarray, "T C"]:
         """True where a value of a column is marked as filled in."""
-        laid = np.zeros((len(self.days), len(self.catchments)), dtype=bool)
-        laid[self.day, self.row] = marked(self.frame, column, self.path)
-        return laid
+        grid_values = np.zeros((len(self.days), len(self.catchments)), dtype=bool)
+        grid_values[self.day, self.row] = is_filled(self.frame, column, self.path)
+        return grid_values

@@ -33,7 +33,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
 }
 RANKS = {name.casefold(): rank for rank, name in enumerate(COLUMNS)}
 BY_RANK = tuple(COLUMNS.values())
-USUAL = {
+ALIASES = {
     name: variable
     for variable, names in {
         "riverflow": "q qobs q_obs obs_q gdf discharge runoff river_flow stream_flow flow_rate flowrate tsd_q",
@@ -61,23 +61,23 @@ SUFFIXES = {
 """How names of columns end that say their units without brackets."""
 PLAIN_FLOW = ("riverflow", "streamflow", "flow")
 """Names of flow that are read in units which the names do not say."""
-WORDS = {
+SIMILAR_WORDS = {
     "precipitation": ("precipitation", "precip", "rainfall", "rain", "ppt", "prcp"),
     "temperature": ("temperature", "temp", "tmean", "tavg"),
     "potential_evaporation": ("pet", "peti", "pe", "pev", "et0", "evapotranspiration"),
     "riverflow": ("riverflow", "streamflow", "discharge", "flow"),
 }
-LEAST_LETTERS = 4
+MIN_LETTERS = 4
 """Letters of a name beside which `MODIFIERS` may stand: q_mean and p_mean are attributes of catchments."""
-BESIDE = frozenset(
+AUXILIARY_WORDS = frozenset(
     "flag flags quality code filled origin id name station source max min std units".split()  # noqa: SIM905
 )
 """Words in names of columns that stand beside a variable and are none."""
 
 
-OUTSIDE = "outside_training"
+OUTSIDE_TRAINING = "outside_training"
 """What of each catchment lies outside the training of the model that answered: a variable of an answer, or a column."""
-ANSWER = re.compile(rf"_(q\d{{2}}(\.\d+)?|origin|{OUTSIDE})$", re.ASCII)
+ANSWER_SUFFIX = re.compile(rf"_(q\d{{2}}(\.\d+)?|origin|{OUTSIDE_TRAINING})$", re.ASCII)
 """How the columns end that an answer adds to a table."""
 
 
@@ -92,66 +92,70 @@ def split_units(label: Hashable) -> tuple[str, str | None]:
     return (match.group(1), match.group(2)) if match else (str(label).strip(), None)
 
 
-class Named(NamedTuple):
+class ColumnName(NamedTuple):
     """What the name of a column says.
 
     Attributes:
         units: None where they have to be said.
         rank: Of two columns for one variable that of the lower rank is better.
-        is_said: Whether the name itself says the units.
+        has_units: Whether the name itself says the units.
     """
 
     variable: str
     units: str | None
     rank: int
-    is_said: bool
+    has_units: bool
 
 
-def named(label: Hashable) -> Named | None:
+def parse_column_name(label: Hashable) -> ColumnName | None:
     """What the name of a column says, None where it is no variable's.
 
     Examples:
         >>> named("QObs(mm/d)")[:2], named("streamflow_m3s")[:2], named("Gauged Daily Flow")[:2], named("q_mean")
         (('riverflow', 'mm/d'), ('riverflow', 'm3 s-1'), ('riverflow', None), None)
     """
-    name, said = split_units(label)
+    name, units_text = split_units(label)
     rank = RANKS.get(name.casefold())
     if rank is not None:
-        variable, usual = BY_RANK[rank]
-        plainly = usual if name in COLUMNS else None
-        return Named(variable, plainly if said is None else said, rank, said is not None)
+        variable, usual_units = BY_RANK[rank]
+        implied_units = usual_units if name in COLUMNS else None
+        return ColumnName(variable, implied_units if units_text is None else units_text, rank, units_text is not None)
     words = _words(name)
     for count in (3, 2, 1):
-        spelled = SUFFIXES.get("_".join(words[-count:]))
-        variable = _usual(words[:-count])
-        if spelled is not None and variable is not None and units.is_known(spelled, variable):
-            return Named(variable, spelled if said is None else said, len(RANKS), True)
-    variable = _usual(words)
-    return None if variable is None else Named(variable, said, len(RANKS), said is not None)
+        unit_spelling = SUFFIXES.get("_".join(words[-count:]))
+        variable = _variable_of(words[:-count])
+        if unit_spelling is not None and variable is not None and units.is_known(unit_spelling, variable):
+            return ColumnName(variable, unit_spelling if units_text is None else units_text, len(RANKS), True)
+    variable = _variable_of(words)
+    return None if variable is None else ColumnName(variable, units_text, len(RANKS), units_text is not None)
 
 
 def _words(name: str) -> list[str]:
-    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
-    return [word for word in re.split(r"[^a-z0-9]+", parted.casefold()) if word]
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name)
+    return [word for word in re.split(r"[^a-z0-9]+", spaced.casefold()) if word]
 
 
-def _usual(words: list[str]) -> str | None:
+def _variable_of(words: list[str]) -> str | None:
     """The variable that words name, `MODIFIERS` among them or not."""
-    bare = [word for word in words if word not in MODIFIERS]
-    for some in (words, bare if len("".join(bare)) >= LEAST_LETTERS else []):
-        name = "_".join(some)
-        if name in USUAL:
-            return USUAL[name]
+    essential = [word for word in words if word not in MODIFIERS]
+    for candidate_words in (words, essential if len("".join(essential)) >= MIN_LETTERS else []):
+        name = "_".join(candidate_words)
+        if name in ALIASES:
+            return ALIASES[name]
         if name in RANKS:
             return BY_RANK[RANKS[name]][0]
     return None
 
 
-def with_units(name: str, spelled: str) -> str:
+def with_units(name: str, unit_spelling: str) -> str:
     """A column's name that says its units, where the name alone would not be read in them."""
-    told = named(name)
-    read = None if told is None else told.units
-    return name if read is not None and units.plain(read) == units.plain(spelled) else f"{name} [{spelled}]"
+    parsed = parse_column_name(name)
+    implied = None if parsed is None else parsed.units
+    return (
+        name
+        if implied is not None and units.plain(implied) == units.plain(unit_spelling)
+        else f"{name} [{unit_spelling}]"
+    )
 
 
 def quantile_suffix(level: float) -> str:
@@ -165,67 +169,73 @@ def quantile_suffix(level: float) -> str:
     return f"_q{whole:0>2}{dot}{rest}"
 
 
-class Choice(NamedTuple):
+class SourceColumn(NamedTuple):
     """A column that gives a variable, and its units; None where nothing says them."""
 
     column: str
     units: str | None
 
 
-def choices_in(
-    columns: Iterable[str], where: str, given: Mapping[str, str] | None = None
-) -> dict[str, tuple[Choice, ...]]:
+def select_columns(
+    columns: Iterable[str], source: str, given: Mapping[str, str] | None = None
+) -> dict[str, tuple[SourceColumn, ...]]:
     """Variable -> the columns that give it, the best one first, which has units.
 
     Args:
-        columns: `name [units]` says units, a plain name has those of `COLUMNS`, one of `USUAL` has none.
-        where: The source, for messages.
+        columns: `name [units]` says units, a plain name has those of `COLUMNS`, one of `ALIASES` has none.
+        source: The source, for messages.
         given: Units of columns that stand beside their names, such as attributes of variables.
 
     Raises:
         InputError: None of the columns is a variable, one is called almost so, or units are not said.
     """
     columns, given = list(columns), given or {}
-    held = [(one, Choice(column, given.get(column, one.units))) for column in columns if (one := named(column))]
-    found: dict[str, list[tuple[int, Choice]]] = {}
-    for one, choice in sorted(held, key=lambda pair: (pair[1].units is None, pair[0].rank)):
-        found.setdefault(one.variable, []).append((one.rank, choice))
-    for pairs in found.values():
+    parsed_columns = [
+        (one, SourceColumn(column, given.get(column, one.units)))
+        for column in columns
+        if (one := parse_column_name(column))
+    ]
+    by_variable: dict[str, list[tuple[int, SourceColumn]]] = {}
+    for one, choice in sorted(parsed_columns, key=lambda pair: (pair[1].units is None, pair[0].rank)):
+        by_variable.setdefault(one.variable, []).append((one.rank, choice))
+    for pairs in by_variable.values():
         ranks = [rank for rank, _ in pairs if rank < len(RANKS)]
         if len(set(ranks)) < len(ranks):
-            twice = next(rank for rank in ranks if ranks.count(rank) > 1)
-            alike = " and ".join(repr(choice.column[:40]) for rank, choice in pairs if rank == twice)
-            raise InputError(f"{where}: columns {alike} are the same variable; keep one")
-    for variable, ((_, best), *_) in found.items():
+            duplicate_rank = next(rank for rank in ranks if ranks.count(rank) > 1)
+            similar_words = " and ".join(repr(choice.column[:40]) for rank, choice in pairs if rank == duplicate_rank)
+            raise InputError(f"{source}: columns {similar_words} are the same variable; keep one")
+    for variable, ((_, best), *_) in by_variable.items():
         if best.units is None:
-            raise unsaid(best.column, variable, where)
-    if not found:
-        listed = ", ".join(columns[:8]) or "nothing"
-        raise InputError(f"{where}: no riverflow, precipitation, temperature or evaporation in it (it holds {listed})")
-    read = {choice.column for _, choice in held}
-    refuse_alike([column for column in columns if column not in read], found, where)
-    return {variable: tuple(choice for _, choice in pairs) for variable, pairs in found.items()}
+            raise unclear_column(best.column, variable, source)
+    if not by_variable:
+        column_list = ", ".join(columns[:8]) or "nothing"
+        raise InputError(
+            f"{source}: no riverflow, precipitation, temperature or evaporation in it (it holds {column_list})"
+        )
+    implied = {choice.column for _, choice in parsed_columns}
+    check_similar([column for column in columns if column not in implied], by_variable, source)
+    return {variable: tuple(choice for _, choice in pairs) for variable, pairs in by_variable.items()}
 
 
 def attached_units(labels: Iterable[Hashable], units: object) -> dict[str, str]:
     """Units that `frame.attrs["units"]` says: of columns by their labels, or of flow whose column says none itself."""
     if isinstance(units, Mapping):
-        return {str(label): str(spelled) for label, spelled in units.items()}
+        return {str(label): str(unit_spelling) for label, unit_spelling in units.items()}
     if not isinstance(units, str) or not units.strip():
         return {}
-    flows = {str(label): one for label in labels if (one := named(label)) and one.variable == "riverflow"}
+    flows = {str(label): one for label in labels if (one := parse_column_name(label)) and one.variable == "riverflow"}
     return {name: units for name, one in flows.items() if name.strip() in PLAIN_FLOW or one.units is None}
 
 
-def unsaid(column: str, variable: str, where: str) -> InputError:
+def unclear_column(column: str, variable: str, source: str) -> InputError:
     """The error for a column that may be a variable, and whose name or units do not say so."""
     return InputError(
-        f"{where}: no {variable} is read, but {column[:40]!r} may be it; call it {variable} "
+        f"{source}: no {variable} is read, but {column[:40]!r} may be it; call it {variable} "
         f"[{VARIABLES[variable].units}] (or other units), or leave it out"
     )
 
 
-def refuse_alike(columns: Iterable[str], known: Collection[str], where: str) -> None:
+def check_similar(columns: Iterable[str], known: Collection[str], source: str) -> None:
     """Raise InputError where a variable is absent and a column is called almost so.
 
     Examples:
@@ -236,8 +246,8 @@ def refuse_alike(columns: Iterable[str], known: Collection[str], where: str) -> 
     """
     for column in columns:
         words = _words(column)
-        if not words or BESIDE.intersection(words) or ANSWER.search(column):
+        if not words or AUXILIARY_WORDS.intersection(words) or ANSWER_SUFFIX.search(column):
             continue
-        for variable, alike in WORDS.items():
-            if variable not in known and words[0] in alike:
-                raise unsaid(column, variable, where)
+        for variable, similar_words in SIMILAR_WORDS.items():
+            if variable not in known and words[0] in similar_words:
+                raise unclear_column(column, variable, source)

@@ -1,4 +1,4 @@
-"""What a user decides about files that do not decide it themselves; every reader under `reading_with` obeys it."""
+"""What a user decides about files that do not decide it themselves; every reader under `use_reading_options` obeys it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def reading_options() -> ReadingOptions:
 
 
 @contextmanager
-def reading_with(negative_flow: str = "refuse", daily_sums: DailySums | None = None) -> Iterator[None]:
+def use_reading_options(negative_flow: str = "refuse", daily_sums: DailySums | None = None) -> Iterator[None]:
     """Read with other options.
 
     Raises:

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hydromae.errors import InputError, first_line
-from hydromae.io.folders import PROVENANCE, SIDECAR, Kind, is_answer, is_there
+from hydromae.io.folders import PROVENANCE, SIDECAR, FolderKind, is_answer, path_exists
 
 PROBE_BYTES = 2**14
 TABLES, PAGES, PICTURES = (".csv", ".parquet"), (".html", ".htm"), (".png",)
 ANSWERS = (".nc", ".zarr", *TABLES)
 """Suffixes of tables, pages, pictures and answers."""
 PACKAGE = Path(__file__).parents[1]
-_held: set[Path] = set()
+_locked_files: set[Path] = set()
 """Lock files that this process holds."""
 
 
@@ -27,48 +27,50 @@ class Output:
 
     Attributes:
         fault: Why nothing may be written there, from the path; None where it may.
-        inside: Whether it is a folder into which files are written; else it comes to lie at `path` as a whole.
-        read: Inputs that may lie in the folder, because they are read and never written.
-        alone: Whether one process at a time writes there.
+        is_folder: Whether it is a folder into which files are written; else it comes to lie at `path` as a whole.
+        allowed_inputs: Inputs that may lie in the folder, because they are read and never written.
+        is_exclusive: Whether one process at a time writes there.
     """
 
     path: Path
     fault: Callable[[Path], str | None]
-    inside: bool = False
-    read: tuple[Path, ...] = ()
-    alone: bool = True
+    is_folder: bool = False
+    allowed_inputs: tuple[Path, ...] = ()
+    is_exclusive: bool = True
 
 
-def folder_of(path: Path, kind: Kind, read: Sequence[object] = ()) -> Output:
+def output_folder(path: Path, kind: FolderKind, allowed_inputs: Sequence[object] = ()) -> Output:
     """A folder of a kind; what lies there and is not of the command's own stays."""
-    return Output(path, kind.fault, inside=True, read=tuple(one for one in read if isinstance(one, Path)))
+    return Output(
+        path, kind.fault, is_folder=True, allowed_inputs=tuple(one for one in allowed_inputs if isinstance(one, Path))
+    )
 
 
-def new_place(path: Path) -> Output:
+def new_output(path: Path) -> Output:
     """A file or folder where nothing may lie yet."""
 
     def fault(path: Path) -> str | None:
-        return "something is there already; remove it or choose another place" if is_there(path) else None
+        return "something is there already; remove it or choose another place" if path_exists(path) else None
 
     return Output(path, fault)
 
 
-def shared_folder(path: Path, alone: bool = True) -> Output:
+def shared_folder(path: Path, is_exclusive: bool = True) -> Output:
     """A folder to which files are added; the command itself refuses to replace one that it did not write."""
 
     def fault(path: Path) -> str | None:
-        return "is a file; name a folder" if is_there(path) and not path.is_dir() else None
+        return "is a file; name a folder" if path_exists(path) and not path.is_dir() else None
 
-    return Output(path, fault, inside=True, alone=alone)
+    return Output(path, fault, is_folder=True, is_exclusive=is_exclusive)
 
 
-def replaced_file(path: Path, suffixes: tuple[str, ...]) -> Output:
+def replaceable_file(path: Path, suffixes: tuple[str, ...]) -> Output:
     """A file; one that lies there is replaced if it has one of the suffixes."""
 
     def fault(path: Path) -> str | None:
         if path.is_dir():
             return "is a folder; name a file"
-        if is_there(path) and not path.is_file() and not path.is_symlink():
+        if path_exists(path) and not path.is_file() and not path.is_symlink():
             return "is no ordinary file; name another file"
         if path.is_file() and path.suffix.lower() not in suffixes:
             return f"lies there already and is no {' or '.join(suffixes)} file; name another file"
@@ -77,22 +79,22 @@ def replaced_file(path: Path, suffixes: tuple[str, ...]) -> Output:
     return Output(path, fault)
 
 
-def answer_place(path: Path, suffixes: tuple[str, ...] = ANSWERS) -> Output:
+def answer_output(path: Path, suffixes: tuple[str, ...] = ANSWERS) -> Output:
     """The file of an answer; a file that lies there is replaced, a folder only if it is an answer itself.
 
     Raises:
         InputError: If the suffix is not known, or the folder is not there.
     """
     if path.suffix not in suffixes:
-        known = ", ".join(suffixes)
-        raise InputError(f"{path}: cannot write '{path.suffix or 'no suffix'}'; name it with one of {known}")
+        suffix_list = ", ".join(suffixes)
+        raise InputError(f"{path}: cannot write '{path.suffix or 'no suffix'}'; name it with one of {suffix_list}")
     if not path.absolute().parent.is_dir():
         raise InputError(f"{path}: its folder does not exist; make {path.absolute().parent} first")
 
     def fault(path: Path) -> str | None:
         if path.suffix != ".zarr":
-            return replaced_file(path, suffixes).fault(path)
-        if not is_there(path):
+            return replaceable_file(path, suffixes).fault(path)
+        if not path_exists(path):
             return None
         if not path.is_dir():
             return "is a file; name another place"
@@ -101,25 +103,25 @@ def answer_place(path: Path, suffixes: tuple[str, ...] = ANSWERS) -> Output:
     return Output(path, fault)
 
 
-def provenance_place(path: Path) -> Output:
+def provenance_output(path: Path) -> Output:
     """The file beside a table that says what made it; one that lies there is replaced if it is such a file."""
 
     def fault(path: Path) -> str | None:
-        if not is_there(path) or PROVENANCE.signed(path):
+        if not path_exists(path) or PROVENANCE.has_marker(path):
             return None
         return "lies there already and is no provenance of an answer; move it, or name another answer"
 
     return Output(path.with_name(f"{path.name}{SIDECAR}"), fault)
 
 
-def answer_places(path: Path) -> dict[str, Output]:
+def answer_outputs(path: Path) -> dict[str, Output]:
     """Where an answer is written, and beside a table its provenance."""
-    places = {"out": answer_place(path)}
-    return places | ({"provenance": provenance_place(path)} if path.suffix in TABLES else {})
+    places = {"out": answer_output(path)}
+    return places | ({"provenance": provenance_output(path)} if path.suffix in TABLES else {})
 
 
 @contextmanager
-def writing(outputs: Sequence[Output], inputs: Sequence[Path] = ()) -> Iterator[None]:
+def reserve_outputs(outputs: Sequence[Output], inputs: Sequence[Path] = ()) -> Iterator[None]:
     """Check where a command writes, before its work, and hold it for this process until the work is done.
 
     Args:
@@ -130,76 +132,82 @@ def writing(outputs: Sequence[Output], inputs: Sequence[Path] = ()) -> Iterator[
             written; or another process writes there.
     """
     for output in outputs:
-        with _named(output):
-            _refuse_inputs(output, inputs)
-    with ExitStack() as held:
+        with _as_input_error(output):
+            _check_not_an_input(output, inputs)
+    with ExitStack() as stack:
         for output in outputs:
-            held.enter_context(holding(output))
+            stack.enter_context(reserve_output(output))
         yield
 
 
 @contextmanager
-def holding(output: Output) -> Iterator[None]:
+def reserve_output(output: Output) -> Iterator[None]:
     """Check one output and hold it, in this process alone; a process that holds it already may enter again.
 
     Raises:
         InputError: As `writing`.
     """
-    with ExitStack() as held:
-        with _named(output):
-            if output.inside:
-                _refuse(output)  # before a lock changes its folder
-            if output.alone:
-                held.enter_context(_locked(output))
-                _refuse(output)
-            folder, _ = _place_of(output)
-            _probe(next(place for place in (folder, *folder.parents) if place.exists()))
+    with ExitStack() as stack:
+        with _as_input_error(output):
+            if output.is_folder:
+                _check_output(output)  # before a lock changes its folder
+            if output.is_exclusive:
+                stack.enter_context(_locked(output))
+                _check_output(output)
+            folder, _ = _lock_location(output)
+            _probe(next(location for location in (folder, *folder.parents) if location.exists()))
         yield
 
 
-def _refuse_inputs(output: Output, inputs: Sequence[Path]) -> None:
+def _check_not_an_input(output: Output, inputs: Sequence[Path]) -> None:
     """Refuse an output that is an input, lies in one, or holds one, under whatever names."""
-    own, around = _identity(output.path), _identities(output.path.resolve().parents)
-    if _identity(PACKAGE) in around | {own}:
+    identity, parent_identities = _identity(output.path), _identities(output.path.resolve().parents)
+    if _identity(PACKAGE) in parent_identities | {identity}:
         raise InputError(f"{output.path}: lies inside the installed package; name a place outside it")
-    for place in inputs:
-        found = _identity(place)
-        if found is None:
+    for location in inputs:
+        status = _identity(location)
+        if status is None:
             continue
-        if found == own or (own is not None and place.is_dir() and output.path.is_file() and _holds(place, own)):
-            raise InputError(f"{output.path}: is read as the input {place}; name another place to write to")
-        if found in around and place.is_dir():
-            raise InputError(f"{output.path}: lies inside the input {place}; name a place outside it")
-        if own is not None and own in _identities(place.resolve().parents) and place not in output.read:
-            raise InputError(f"{output.path}: holds the input {place}; name another place to write to")
+        if status == identity or (
+            identity is not None and location.is_dir() and output.path.is_file() and _contains(location, identity)
+        ):
+            raise InputError(f"{output.path}: is read as the input {location}; name another place to write to")
+        if status in parent_identities and location.is_dir():
+            raise InputError(f"{output.path}: lies inside the input {location}; name a place outside it")
+        if (
+            identity is not None
+            and identity in _identities(location.resolve().parents)
+            and location not in output.allowed_inputs
+        ):
+            raise InputError(f"{output.path}: holds the input {location}; name another place to write to")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
     """Device and number of what lies at a path, the same under all its names; None where nothing can be seen there."""
     try:
-        found = path.stat()
+        status = path.stat()
     except (OSError, ValueError):
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _identities(paths: Iterable[Path]) -> set[tuple[int, int] | None]:
     return {_identity(path) for path in paths} - {None}
 
 
-def _holds(folder: Path, file: tuple[int, int]) -> bool:
+def _contains(folder: Path, file: tuple[int, int]) -> bool:
     """Whether a file has a name in a folder, such as a link."""
-    return any(_identity(Path(place, name)) == file for place, _, names in os.walk(folder) for name in names)
+    return any(_identity(Path(location, name)) == file for location, _, names in os.walk(folder) for name in names)
 
 
-def _refuse(output: Output) -> None:
+def _check_output(output: Output) -> None:
     fault = output.fault(output.path)
     if fault is not None:
         raise InputError(f"{output.path}: {fault}")
 
 
 @contextmanager
-def _named(output: Output) -> Iterator[None]:
+def _as_input_error(output: Output) -> Iterator[None]:
     """Turn what the system objects to into one line."""
     try:
         yield
@@ -210,14 +218,14 @@ def _named(output: Output) -> Iterator[None]:
         RuntimeError,
         ValueError,
     ) as error:  # RuntimeError: links that form a circle; ValueError: a zero byte
-        why = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
-        raise InputError(f"{output.path}: cannot be written ({why}); name another place") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
+        raise InputError(f"{output.path}: cannot be written ({reason}); name another place") from error
 
 
-def _place_of(output: Output) -> tuple[Path, str]:
+def _lock_location(output: Output) -> tuple[Path, str]:
     """The folder that must be writable, and the name of the lock file in it."""
     path = output.path.resolve()
-    if output.inside:
+    if output.is_folder:
         return path, ".lock"
     return path.parent, f".hydromae-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}.lock"
 
@@ -227,12 +235,12 @@ def _locked(output: Output) -> Iterator[None]:
     """Hold a lock; the system releases it where this process dies."""
     from filelock import FileLock, Timeout
 
-    folder, name = _place_of(output)
+    folder, name = _lock_location(output)
     lock = folder / name
-    if lock in _held:
+    if lock in _locked_files:
         yield
         return
-    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    created = [location for location in (folder, *folder.parents) if not location.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     file_lock = FileLock(lock, timeout=0)
     try:
@@ -241,25 +249,25 @@ def _locked(output: Output) -> Iterator[None]:
         raise InputError(
             f"{output.path}: another process of hydromae writes there; wait for it, or name another place"
         ) from None
-    _held.add(lock)
+    _locked_files.add(lock)
     try:
         yield
     finally:
-        _held.discard(lock)
+        _locked_files.discard(lock)
         lock.unlink(missing_ok=True)  # while it is held: who waits for it sees that its file has no name any more
         file_lock.release()
         with suppress(OSError):  # not empty: what was written stays
-            for place in made:
-                place.rmdir()
+            for location in created:
+                location.rmdir()
 
 
 def _probe(folder: Path) -> None:
     """Write a few bytes into a folder, and remove them."""
     probe = folder / f".hydromae-probe-{os.getpid()}"
     try:
-        with probe.open("wb") as opened:
-            opened.write(bytes(PROBE_BYTES))
-            opened.flush()
-            os.fsync(opened.fileno())
+        with probe.open("wb") as stream:
+            stream.write(bytes(PROBE_BYTES))
+            stream.flush()
+            os.fsync(stream.fileno())
     finally:
         probe.unlink(missing_ok=True)

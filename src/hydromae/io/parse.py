@@ -13,30 +13,30 @@ from hydromae.grid import GridSpec
 from hydromae.io.safety import check_size
 
 
-def grid_from_json(text: str, where: str) -> GridSpec:
+def grid_from_json(text: str, source: str) -> GridSpec:
     """A grid from JSON: every number of the kind it should be, and of a size that a grid can have."""
     try:
         grid = GridSpec(**json.loads(text))
-        whole = all(type(n) is int and n > 0 for n in (grid.rows, grid.columns, grid.patch))
-        sound = whole and grid.cell_size > 0 and 0 <= grid.land_threshold <= 1
-        placed = np.isfinite([grid.cell_size, grid.northing, grid.easting]).all()
+        is_integer = all(type(n) is int and n > 0 for n in (grid.rows, grid.columns, grid.patch))
+        is_valid = is_integer and grid.cell_size > 0 and 0 <= grid.land_threshold <= 1
+        is_positioned = np.isfinite([grid.cell_size, grid.northing, grid.easting]).all()
     except (ValueError, TypeError, RecursionError) as error:
-        raise InputError(f"{where}: is not a grid ({first_line(error)}); restore it") from None
-    if not (sound and placed) or grid.patch > 1000:
-        raise InputError(f"{where}: is not a grid ({text[:60]!r}); restore it")
-    check_size(where, "the grid", grid.shape)
+        raise InputError(f"{source}: is not a grid ({first_line(error)}); restore it") from None
+    if not (is_valid and is_positioned) or grid.patch > 1000:
+        raise InputError(f"{source}: is not a grid ({text[:60]!r}); restore it")
+    check_size(source, "the grid", grid.shape)
     return grid
 
 
-def sources_from_json(text: str, where: str) -> list[dict[str, Any]]:
+def sources_from_json(text: str, source: str) -> list[dict[str, Any]]:
     """The sources of a store from JSON: a list of objects that each name a file."""
     try:
         sources = json.loads(text)
-        named = isinstance(sources, list) and all(isinstance(one["file"], str) for one in sources)
+        is_list_of_files = isinstance(sources, list) and all(isinstance(one["file"], str) for one in sources)
     except (ValueError, TypeError, KeyError, RecursionError):
-        named = False
-    if not named:
-        raise InputError(f"{where}: its sources are not a list of files; prepare it anew")
+        is_list_of_files = False
+    if not is_list_of_files:
+        raise InputError(f"{source}: its sources are not a list of files; prepare it anew")
     return sources
 
 

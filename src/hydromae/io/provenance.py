@@ -18,7 +18,7 @@ import xarray as xr
 
 from hydromae import __version__
 from hydromae.errors import InputError
-from hydromae.io.credits import said_of
+from hydromae.io.credits import credit_attributes
 from hydromae.io.dataframe import Layout
 from hydromae.io.dataset import ORIGIN, DatasetLayout
 from hydromae.io.origin import Origin
@@ -37,7 +37,7 @@ def provenance(
     Args:
         maker: `model`, `sha256` of its weights (None where they are of no file) and the `precision` that was computed in.
         record: What the model was given.
-        values: As `tally` gives it.
+        values: As `count_origins` gives it.
         call: The command, or the call of Python.
 
     Returns:
@@ -45,27 +45,27 @@ def provenance(
             every variable how many values were observed, 0 where the record lacks it), `attributes` (of each, how many
             catchments have it), `values`, and `data`: what the record says of whose its data are.
     """
-    earlier = _earlier(record.attrs)
-    given = (*VARIABLES, *(attribute.name for attribute in ATTRIBUTES))
-    count = {name: int(record[name].notnull().sum()) if name in record.variables else 0 for name in given}
+    earlier = _earlier_provenance(record.attrs)
+    names = (*VARIABLES, *(attribute.name for attribute in ATTRIBUTES))
+    count = {name: int(record[name].notnull().sum()) if name in record.variables else 0 for name in names}
     return {
         "history": [_line(call)],
-        "source": described(maker),
+        "source": model_line(maker),
         **maker,
         "hydromae": __version__,
         "inputs": {name: count[name] for name in count if name in VARIABLES},
         "attributes": {name: count[name] for name in count if name not in VARIABLES},
         "values": {name: dict(counts) for name, counts in values.items()},
-        "data": earlier["data"] if earlier else said_of(record.attrs),
+        "data": earlier["data"] if earlier else credit_attributes(record.attrs),
     }
 
 
-def described(maker: Mapping[str, str | None]) -> str:
+def model_line(maker: Mapping[str, str | None]) -> str:
     """The model and the version of hydromae that answered, in words."""
     return f"{maker['model']} (weights sha256 {maker['sha256'] or 'of no file'}), hydromae {__version__}"
 
 
-def tally(answer: xr.Dataset, select: Selection = lambda values, _: values.values) -> dict[str, dict[str, int]]:
+def count_origins(answer: xr.Dataset, select: Selection = lambda values, _: values.values) -> dict[str, dict[str, int]]:
     """Of each variable of an answer, how many values are observed, filled, forecast, ungauged, and missing still.
 
     Args:
@@ -74,16 +74,16 @@ def tally(answer: xr.Dataset, select: Selection = lambda values, _: values.value
     """
     counts = {}
     for name in (n for n in VARIABLES if n in answer.data_vars):
-        known = np.isfinite(select(answer[name], name))
-        marked = f"{name}{ORIGIN}" in answer.data_vars
-        origin = select(answer[f"{name}{ORIGIN}"], name) if marked else np.full(known.shape, Origin.OBSERVED)
-        if known.size:
-            counts[name] = {kind.name.lower(): int((known & (origin == kind)).sum()) for kind in Origin}
-            counts[name]["missing"] = int((~known).sum())
+        is_known = np.isfinite(select(answer[name], name))
+        has_origin = f"{name}{ORIGIN}" in answer.data_vars
+        origin = select(answer[f"{name}{ORIGIN}"], name) if has_origin else np.full(is_known.shape, Origin.OBSERVED)
+        if is_known.size:
+            counts[name] = {kind.name.lower(): int((is_known & (origin == kind)).sum()) for kind in Origin}
+            counts[name]["missing"] = int((~is_known).sum())
     return counts
 
 
-def selection_of(layout: Layout, as_table: bool) -> Selection:
+def value_selector(layout: Layout, as_table: bool) -> Selection:
     """The values of an answer that a table or a dataset of a form holds."""
     if as_table or isinstance(layout, DatasetLayout):
         return layout.selected
@@ -91,43 +91,50 @@ def selection_of(layout: Layout, as_table: bool) -> Selection:
     return lambda values, _: values.sel(time=days).values
 
 
-def stamped(answer: Answer, made: Mapping[str, Any]) -> Answer:
+def with_provenance(answer: Answer, provenance_record: Mapping[str, Any]) -> Answer:
     """An answer with its provenance in its attributes; the history of what was asked follows, its other attributes stay."""
     if isinstance(answer, pd.DataFrame):
-        answer.attrs[KEY] = {**made, "history": [*made["history"], *_earlier(answer.attrs).get("history", [])]}
+        answer.attrs[KEY] = {
+            **provenance_record,
+            "history": [*provenance_record["history"], *_earlier_provenance(answer.attrs).get("history", [])],
+        }
         return answer
-    lines = [*made["history"], *str(answer.attrs.get("history", "")).splitlines()]
-    source = "; observed: ".join(filter(None, (made["source"], made["data"].get("source"))))
-    whole = json.dumps({**made, "history": lines})
-    return answer.assign_attrs({"history": "\n".join(lines), "source": source, KEY: whole})
+    lines = [*provenance_record["history"], *str(answer.attrs.get("history", "")).splitlines()]
+    source = "; observed: ".join(filter(None, (provenance_record["source"], provenance_record["data"].get("source"))))
+    as_text = json.dumps({**provenance_record, "history": lines})
+    return answer.assign_attrs({"history": "\n".join(lines), "source": source, KEY: as_text})
 
 
-def _earlier(attributes: Mapping[Any, Any]) -> dict[str, Any]:
+def _earlier_provenance(attributes: Mapping[Any, Any]) -> dict[str, Any]:
     """The provenance of what was asked, where it is an answer itself."""
-    held = attributes.get(KEY)
+    earlier_record = attributes.get(KEY)
     try:
-        held = json.loads(held) if isinstance(held, str) else held
+        earlier_record = json.loads(earlier_record) if isinstance(earlier_record, str) else earlier_record
     except (ValueError, RecursionError):
-        held = None
-    if isinstance(held, dict) and isinstance(held.get("data"), dict) and isinstance(held.get("history"), list):
-        return held
+        earlier_record = None
+    if (
+        isinstance(earlier_record, dict)
+        and isinstance(earlier_record.get("data"), dict)
+        and isinstance(earlier_record.get("history"), list)
+    ):
+        return earlier_record
     return {}
 
 
 def _line(call: str) -> str:
     """A line of history; what of a call is no text is written as its code."""
-    return f"{now()} hydromae {__version__}: {call.encode('utf-8', 'backslashreplace').decode()}"
+    return f"{utc_now()} hydromae {__version__}: {call.encode('utf-8', 'backslashreplace').decode()}"
 
 
-def now() -> str:
+def utc_now() -> str:
     """This moment in UTC, or that of SOURCE_DATE_EPOCH [s] where it is set.
 
     Raises:
         InputError: SOURCE_DATE_EPOCH is no moment.
     """
-    said = os.environ.get("SOURCE_DATE_EPOCH")
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
     try:
-        moment = datetime.fromtimestamp(int(said), UTC) if said else datetime.now(UTC)
+        moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
     except (ValueError, OverflowError, OSError):
-        raise InputError(f"SOURCE_DATE_EPOCH {said!r}: is no number of seconds since 1970; unset it") from None
+        raise InputError(f"SOURCE_DATE_EPOCH {epoch!r}: is no number of seconds since 1970; unset it") from None
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

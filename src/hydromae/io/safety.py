@@ -22,20 +22,20 @@ import h5py
 
 from hydromae.errors import InputError, first_line
 
-LARGEST = 2**34
+MAX_VALUES = 2**34
 """Values of one variable: a daily 1 km map of Great Britain for 60 years has a third of them."""
-LONGEST = 20_000_000
+MAX_LENGTH = 20_000_000
 """Values along one dimension; coordinates are held in memory."""
-MODEST = 100_000_000
+UNPROVEN_VALUES = 100_000_000
 """Values that need no proof that they are stored."""
-PER_BYTE = 100_000
-"""Values that one stored byte may stand for, beyond `MODEST`: more than any compressor reaches on a constant."""
+MAX_VALUES_PER_BYTE = 100_000
+"""Values that one stored byte may stand for, beyond `UNPROVEN_VALUES`: more than any compressor reaches on a constant."""
 CLASSIC = b"CDF"
-LARGEST_CLASSIC = 2**31
+MAX_CLASSIC_BYTES = 2**31
 """Bytes of a NetCDF-3 file, which is held in memory whole; its values are not packed."""
 HEAP = b"GCOL\x01\0\0\0"
-LARGEST_CHUNK = 2**31
-UNPACKED = 2**30
+MAX_CHUNK_VALUES = 2**31
+MAX_UNPACKED_BYTES = 2**30
 """Bytes of a mask once it is unpacked."""
 CODECS = frozenset(
     [
@@ -65,7 +65,7 @@ CODECS = frozenset(
     ]
 )
 """Zarr codecs that only move numbers and text about; `pickle` is one of those that are not among them."""
-BROKEN = (
+READ_ERRORS = (
     OSError,
     struct.error,
     zlib.error,
@@ -84,22 +84,22 @@ BROKEN = (
 
 
 def check_size(
-    where: str, name: str, shape: tuple[int, ...], stored: int | None = None, longest: int = LONGEST
+    source: str, name: str, shape: tuple[int, ...], stored: int | None = None, max_length: int = MAX_LENGTH
 ) -> None:
     """Refuse an array that is too large to be a record, or much larger than what is stored of it.
 
     Args:
-        where, name: File and array, for the message.
+        source, name: File and array, for the message.
         shape: As declared.
         stored: Bytes that hold it; None where that is not known.
-        longest: Values along one dimension.
+        max_length: Values along one dimension.
     """
     count = math.prod(shape)
-    unproven = stored is not None and count > MODEST and count > PER_BYTE * stored
-    if count > LARGEST or max(shape, default=0) > longest or unproven:
-        told = " × ".join(map(str, shape))
+    is_unproven = stored is not None and count > UNPROVEN_VALUES and count > MAX_VALUES_PER_BYTE * stored
+    if count > MAX_VALUES or max(shape, default=0) > max_length or is_unproven:
+        declared = " × ".join(map(str, shape))
         held = "" if stored is None else f" and stores {stored} bytes of them"
-        raise InputError(f"{where}: {name} declares {told} values{held}; that is no record, write the file again")
+        raise InputError(f"{source}: {name} declares {declared} values{held}; that is no record, write the file again")
 
 
 def check_hdf5(path: str | Path) -> set[str]:
@@ -117,7 +117,7 @@ def check_hdf5(path: str | Path) -> set[str]:
             return names
     except InputError:
         raise
-    except BROKEN as error:
+    except READ_ERRORS as error:
         raise InputError(f"{path}: not a readable NetCDF file ({first_line(error)}); give a NetCDF-4 file") from error
 
 
@@ -131,7 +131,7 @@ def check_classic(path: str | Path) -> set[str]:
     """Refuse a NetCDF-3 file that is of the 64-bit kind, large, or broken.
 
     It is read by scipy, in Python, of plain numbers and text alone: what it declares beyond its bytes is an error there,
-    and memory follows its size, which is bounded by `LARGEST_CLASSIC`.
+    and memory follows its size, which is bounded by `MAX_CLASSIC_BYTES`.
 
     Returns:
         set of str: Names of what lies in it.
@@ -141,9 +141,9 @@ def check_classic(path: str | Path) -> set[str]:
     file = Path(path)
     with file.open("rb") as stream:
         version = stream.read(4)[3:]
-    if version not in (b"\1", b"\2") or file.stat().st_size > LARGEST_CLASSIC:
-        told = "NetCDF-3 of more than 2 GB" if version in (b"\1", b"\2") else "NetCDF-3 with 64-bit data"
-        raise InputError(f"{path}: is {told}; make it NetCDF-4: nccopy -k nc4 {file.name} new.nc")
+    if version not in (b"\1", b"\2") or file.stat().st_size > MAX_CLASSIC_BYTES:
+        declared = "NetCDF-3 of more than 2 GB" if version in (b"\1", b"\2") else "NetCDF-3 with 64-bit data"
+        raise InputError(f"{path}: is {declared}; make it NetCDF-4: nccopy -k nc4 {file.name} new.nc")
     try:
         with warnings.catch_warnings(action="error"), netcdf_file(file, mmap=False) as held:
             for name, values in held.variables.items():
@@ -151,7 +151,7 @@ def check_classic(path: str | Path) -> set[str]:
             return set(held.variables)
     except InputError:
         raise
-    except (*BROKEN, Warning) as error:
+    except (*READ_ERRORS, Warning) as error:
         raise InputError(f"{path}: not a readable NetCDF-3 file ({first_line(error)}); download it again") from error
 
 
@@ -165,26 +165,26 @@ def _check_heaps(path: Path) -> None:
         if not os.fstat(stream.fileno()).st_size:
             return
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as held:
-            place = held.find(HEAP)
-            while place >= 0:
-                if not _heap_ends(held, place):
+            offset = held.find(HEAP)
+            while offset >= 0:
+                if not _heap_ends(held, offset):
                     raise InputError(f"{path}: not a readable NetCDF file (a heap without an end); restore it")
-                place = held.find(HEAP, place + 1)
+                offset = held.find(HEAP, offset + 1)
 
 
-def _heap_ends(held: mmap.mmap, place: int) -> bool:
-    end = place + int.from_bytes(held[place + 8 : place + 16], "little")
-    place += 16
-    while place + 16 <= end <= len(held):
-        index, size = struct.unpack("<HxxxxxxQ", held[place : place + 16])
+def _heap_ends(held: mmap.mmap, offset: int) -> bool:
+    end = offset + int.from_bytes(held[offset + 8 : offset + 16], "little")
+    offset += 16
+    while offset + 16 <= end <= len(held):
+        index, size = struct.unpack("<HxxxxxxQ", held[offset : offset + 16])
         length = size if index == 0 else 16 + (size + 7) // 8 * 8
         if length < 16:
             return False
-        place += length
-    return place <= end <= len(held)
+        offset += length
+    return offset <= end <= len(held)
 
 
-def elsewhere(file: h5py.File, name: str) -> str | None:
+def external_reason(file: h5py.File, name: str) -> str | None:
     """How what has this name in an HDF5 file leads out of it, or None where it does not; nothing is followed or read."""
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         return "is a link to another place"
@@ -193,17 +193,17 @@ def elsewhere(file: h5py.File, name: str) -> str | None:
     return "keeps its values in another file" if virtual else None
 
 
-def _check_h5_item(file: h5py.File, name: str, where: str) -> None:
-    leads = elsewhere(file, name)
-    if leads is not None:
-        raise InputError(f"{where}: {name} {leads}; write its values into the file itself")
+def _check_h5_item(file: h5py.File, name: str, source: str) -> None:
+    reason = external_reason(file, name)
+    if reason is not None:
+        raise InputError(f"{source}: {name} {reason}; write its values into the file itself")
     held = file[name]
     if not isinstance(held, h5py.Dataset):
         return
     text = h5py.check_string_dtype(held.dtype) is not None
     if held.shape is None or not (held.dtype.kind in "iufbSU" or text):
-        raise InputError(f"{where}: {name} holds neither numbers nor text; leave it out, or write it anew")
-    check_size(where, name, held.shape, held.id.get_storage_size())
+        raise InputError(f"{source}: {name} holds neither numbers nor text; leave it out, or write it anew")
+    check_size(source, name, held.shape, held.id.get_storage_size())
 
 
 def check_zarr(path: str | Path) -> None:
@@ -217,28 +217,28 @@ def check_zarr(path: str | Path) -> None:
                 _check_zarr_json(file, json.loads(system.cat_file(file)), files, str(path))
     except InputError:
         raise
-    except (*BROKEN, RecursionError) as error:
+    except (*READ_ERRORS, RecursionError) as error:
         raise InputError(f"{path}: not a readable Zarr group ({first_line(error)}); give a .zarr folder") from error
 
 
 def _regular_files(folder: Path) -> Iterator[tuple[str, int]]:
     """Files below a folder with their sizes; a pipe or a device, which would be read for ever, is refused."""
-    for place, _, names in os.walk(folder):
+    for offset, _, names in os.walk(folder):
         for name in names:
-            file = Path(place) / name
+            file = Path(offset) / name
             found = file.stat()
             if not stat.S_ISREG(found.st_mode):
                 raise InputError(f"{folder}: {file.relative_to(folder)} is not a plain file; take it away")
             yield str(file), found.st_size
 
 
-def _check_zarr_json(file: str, held: Any, files: dict[str, int], where: str) -> None:
+def _check_zarr_json(file: str, held: Any, files: dict[str, int], source: str) -> None:
     name = Path(file).parent.name
     if not isinstance(held, dict):
-        raise InputError(f"{where}: {name}/{Path(file).name} is not a JSON object; write the group again")
+        raise InputError(f"{source}: {name}/{Path(file).name} is not a JSON object; write the group again")
     for codec in _codecs([held.get(key) for key in ("codecs", "compressor", "filters")]):
         if str(codec).removeprefix("numcodecs.") not in CODECS:
-            raise InputError(f"{where}: {name} uses the codec {codec!r}; write it with a common one")
+            raise InputError(f"{source}: {name} uses the codec {codec!r}; write it with a common one")
     if Path(file).name == ".zattrs" or "shape" not in held:
         return
     shape, chunks = (
@@ -246,13 +246,13 @@ def _check_zarr_json(file: str, held: Any, files: dict[str, int], where: str) ->
         held["chunks"] if "chunks" in held else held["chunk_grid"]["configuration"]["chunk_shape"],
     )
     if any(type(n) is not int or n < 0 for n in (*shape, *chunks)) or len(shape) != len(chunks):
-        raise InputError(f"{where}: {name} declares the shape {shape} in chunks {chunks}; write the group again")
-    if math.prod(shape) > MODEST or math.prod(chunks) > MODEST:
+        raise InputError(f"{source}: {name} declares the shape {shape} in chunks {chunks}; write the group again")
+    if math.prod(shape) > UNPROVEN_VALUES or math.prod(chunks) > UNPROVEN_VALUES:
         prefix = f"{Path(file).parent}/"
         stored = sum(size for other, size in files.items() if other.startswith(prefix))
-        check_size(where, name, tuple(shape), stored)
-        if math.prod(chunks) > LARGEST_CHUNK:
-            raise InputError(f"{where}: {name} declares chunks of {chunks} values; write it in smaller ones")
+        check_size(source, name, tuple(shape), stored)
+        if math.prod(chunks) > MAX_CHUNK_VALUES:
+            raise InputError(f"{source}: {name} declares chunks of {chunks} values; write it in smaller ones")
 
 
 def _codecs(held: Any) -> Iterator[Any]:
@@ -270,14 +270,14 @@ def _codecs(held: Any) -> Iterator[Any]:
 
 
 def check_zip(path: str | Path) -> None:
-    """Refuse a zip archive (.npz, .pt) that unpacks to more than `UNPACKED` bytes, or that fails its own checksums."""
+    """Refuse a zip archive (.npz, .pt) that unpacks to more than `MAX_UNPACKED_BYTES`, or that fails its own checksums."""
     try:
         with ZipFile(path) as archive:
             total = sum(member.file_size for member in archive.infolist())
-            broken = archive.testzip() if total <= UNPACKED else None
-    except (BadZipFile, *BROKEN) as error:
+            broken = archive.testzip() if total <= MAX_UNPACKED_BYTES else None
+    except (BadZipFile, *READ_ERRORS) as error:
         raise InputError(f"{path}: not a readable archive ({first_line(error)}); write it again") from error
-    if total > UNPACKED:
+    if total > MAX_UNPACKED_BYTES:
         raise InputError(f"{path}: unpacks to {total} bytes, more than a land mask has; write it again")
     if broken is not None:
         raise InputError(f"{path}: {broken} fails its checksum; write it again")

@@ -39,10 +39,10 @@ class Split:
 
     def file(self, variable: str) -> str:
         """Name of the merged file; soil moisture of the validation years is called `soil`."""
-        short = "soil" if (variable, self.name) == ("soil_moisture", "val") else variable
-        return f"{short}_{self.name}_{self.first}_{self.last}.h5"
+        stem = "soil" if (variable, self.name) == ("soil_moisture", "val") else variable
+        return f"{stem}_{self.name}_{self.first}_{self.last}.h5"
 
-    def holds(self, days: Shaped[np.ndarray, " T"]) -> Shaped[np.ndarray, " T"]:
+    def contains(self, days: Shaped[np.ndarray, " T"]) -> Shaped[np.ndarray, " T"]:
         """True for the days of its years."""
         return (days >= np.datetime64(f"{self.first}-01-01")) & (days <= np.datetime64(f"{self.last}-12-31"))
 
@@ -83,22 +83,22 @@ class MergedFile:
         self._data = self._file.create_dataset("data", (len(days), *shape), np.float32, chunks=chunk, **_GZIP)
         _described(self._data, units)
         self._pending = np.empty(chunk, np.float32)
-        self._written, self._held = 0, 0
+        self._written, self._pending_count = 0, 0
 
     def append(self, maps: Float32[np.ndarray, "T rows columns"]) -> None:
         """The maps of the next days."""
         while len(maps):
-            taken = min(len(maps), len(self._pending) - self._held)
-            self._pending[self._held : self._held + taken] = maps[:taken]
-            self._held += taken
-            maps = maps[taken:]
-            if self._held == len(self._pending):
+            count = min(len(maps), len(self._pending) - self._pending_count)
+            self._pending[self._pending_count : self._pending_count + count] = maps[:count]
+            self._pending_count += count
+            maps = maps[count:]
+            if self._pending_count == len(self._pending):
                 self._flush()
 
     def _flush(self) -> None:
-        self._data[self._written : self._written + self._held] = self._pending[: self._held]
+        self._data[self._written : self._written + self._pending_count] = self._pending[: self._pending_count]
         self._stream.check()
-        self._written, self._held = self._written + self._held, 0
+        self._written, self._pending_count = self._written + self._pending_count, 0
 
     def __enter__(self) -> MergedFile:
         return self
@@ -120,17 +120,17 @@ def write_months(
     for month in np.unique(months):
         path = folder / monthly_file(variable, str(month))
         path.parent.mkdir(parents=True, exist_ok=True)
-        there = path.exists()
-        with HDF5Stream(path) as stream, h5py.File(stream, "r+" if there else "w") as file:
+        is_present = path.exists()
+        with HDF5Stream(path) as stream, h5py.File(stream, "r+" if is_present else "w") as file:
             for index in np.flatnonzero(months == month):
                 day = file.create_dataset(str(keys[index]), data=maps[index], chunks=maps.shape[1:], **_GZIP)
                 _described(day, VARIABLES[variable].units)
 
 
-def on_grid(
+def to_grid(
     values: Float[np.ndarray, "T N"], cell: Shaped[np.ndarray, " N"], shape: tuple[int, int]
 ) -> Float32[np.ndarray, "T rows columns"]:
     """Values of land cells on the whole grid, −99999 elsewhere and where they are not finite."""
-    laid = np.full((len(values), shape[0] * shape[1]), MISSING, np.float32)
-    laid[:, cell] = np.where(np.isfinite(values), values, MISSING)
-    return laid.reshape(len(values), *shape)
+    grid_values = np.full((len(values), shape[0] * shape[1]), MISSING, np.float32)
+    grid_values[:, cell] = np.where(np.isfinite(values), values, MISSING)
+    return grid_values.reshape(len(values), *shape)

@@ -11,24 +11,24 @@ import xarray as xr
 
 from hydromae.errors import InputError, first_line
 from hydromae.io.attributes import with_attributes
-from hydromae.io.best_column import best_of
+from hydromae.io.best_column import best_column
 from hydromae.io.conventions import (
     STATIC,
-    canonical,
-    open_file,
-    plain_attributes,
+    load_or_chunk,
+    open_netcdf,
     site_names,
     static_attribute,
-    streamed,
+    to_canonical,
+    with_plain_attributes,
 )
-from hydromae.io.csv_parquet import Dialect, dialect_of, read_csv, read_parquet, read_text
+from hydromae.io.csv_parquet import Dialect, detect_dialect, read_csv, read_csv_as_text, read_parquet
 from hydromae.io.dataframe import FrameLayout, Layout
-from hydromae.io.dataset import DatasetLayout, find_dimension, measured
-from hydromae.io.flow_units_check import refuse_volumes
-from hydromae.io.safety import BROKEN, check_zarr
+from hydromae.io.dataset import DatasetLayout, coordinates_to_variables, find_dimension
+from hydromae.io.flow_units_check import check_flow_units
+from hydromae.io.safety import READ_ERRORS, check_zarr
 from hydromae.io.table_keys import CATCHMENTS, DATES
-from hydromae.io.timestamps import local_time, whole_days
-from hydromae.io.unobserved import unanswered
+from hydromae.io.timestamps import local_time, to_days
+from hydromae.io.unobserved import without_answers
 
 SITE_NAMES = ("catchment_id", "gauge_id", "station_id", "id", "ID")
 """Variables that name the catchments of a dimension without a coordinate, after the dimension's own name and `_id`."""
@@ -39,32 +39,32 @@ def read(path: str | Path, attributes: xr.Dataset | None = None) -> xr.Dataset:
 
     `attributes` is a table of catchments as `attributes.read` gives it.
     """
-    return read_question(path, attributes)[0]
+    return read_with_layout(path, attributes)[0]
 
 
-def read_question(
-    path: str | Path, attributes: xr.Dataset | None = None, spelled: str | None = None, as_text: bool = False
+def read_with_layout(
+    path: str | Path, attributes: xr.Dataset | None = None, flow_units: str | None = None, as_text: bool = False
 ) -> tuple[xr.Dataset, Layout, Dialect]:
     """As `read`, with the form that an answer takes, and the dialect of a CSV file (of other files the usual one).
 
     Args:
         path, attributes: As in `read`.
-        spelled: Units of flow in a wide table whose columns say none.
+        flow_units: Units of flow in a wide table whose columns say none.
         as_text: Answer a CSV file with its cells as they stand there.
     """
     name = str(path)
     if not Path(path).exists():
         raise InputError(f"{path}: no such file; check the path")
     if name.endswith((".csv", ".csv.gz")):
-        dialect = dialect_of(path)
-        record, layout = read_frame(read_csv(path), attributes, name, spelled)
+        dialect = detect_dialect(path)
+        record, layout = read_frame(read_csv(path), attributes, name, flow_units)
         if not as_text:
             return record, layout, replace(dialect, header=())
-        return record, replace(layout, frame=read_text(path, dialect), decimal=dialect.decimal), dialect
+        return record, replace(layout, frame=read_csv_as_text(path, dialect), decimal=dialect.decimal), dialect
     if name.endswith((".parquet", ".pq")):
-        return *read_frame(read_parquet(path), attributes, name, spelled), Dialect()
+        return *read_frame(read_parquet(path), attributes, name, flow_units), Dialect()
     if name.endswith((".nc", ".nc4")):
-        return *read_dataset(open_file(path), attributes, name), Dialect()
+        return *read_dataset(open_netcdf(path), attributes, name), Dialect()
     if name.endswith(".zarr"):
         return *read_dataset(open_zarr(path), attributes, name), Dialect()
     raise InputError(f"{path}: this kind of file is not known; give .nc, .zarr, .csv, .csv.gz or .parquet")
@@ -77,19 +77,19 @@ def open_zarr(path: str | Path) -> xr.Dataset:
     try:
         with warnings.catch_warnings(action="error", category=UserWarning):
             warnings.simplefilter("ignore", xr.SerializationWarning)
-            return streamed(local_time(xr.open_zarr(path, consolidated=False, chunks=None)))
-    except (*BROKEN, UserWarning) as error:
+            return load_or_chunk(local_time(xr.open_zarr(path, consolidated=False, chunks=None)))
+    except (*READ_ERRORS, UserWarning) as error:
         raise InputError(f"{path}: not a readable Zarr group ({first_line(error)}); give a .zarr folder") from error
 
 
-def from_dataset(dataset: xr.Dataset, attributes: xr.Dataset | None = None, where: str = "the dataset") -> xr.Dataset:
+def from_dataset(dataset: xr.Dataset, attributes: xr.Dataset | None = None, source: str = "the dataset") -> xr.Dataset:
     """A record of a dataset `(time, catchment)` whose variables say their units.
 
     Args:
         dataset: Any of the variables of the table (or the names in `COLUMNS`), each with a `units` attribute; NRFA attributes
             as `(catchment)` variables.
         attributes (Dataset (catchment), optional): Attributes from a table; they take the place of the dataset's own.
-        where: Name of the source, for messages.
+        source: Name of the source, for messages.
 
     Returns:
         Dataset: The record in canonical units (design, section 10); other variables are dropped.
@@ -97,52 +97,60 @@ def from_dataset(dataset: xr.Dataset, attributes: xr.Dataset | None = None, wher
     Raises:
         InputError: Nothing known in it, units missing or unknown, wrong dimensions, or a value out of range.
     """
-    return read_dataset(dataset, attributes, where)[0]
+    return read_dataset(dataset, attributes, source)[0]
 
 
 def read_dataset(
-    dataset: xr.Dataset, attributes: xr.Dataset | None = None, where: str = "the dataset"
+    dataset: xr.Dataset, attributes: xr.Dataset | None = None, source: str = "the dataset"
 ) -> tuple[xr.Dataset, DatasetLayout]:
     """As `from_dataset`, with the form of the dataset that an answer takes."""
-    given, dataset = dataset, _with_usual_dimensions(dataset, where)
+    original, dataset = dataset, _with_canonical_dimensions(dataset, source)
     if attributes is not None and "catchment" in dataset.dims:
-        dataset = with_attributes(dataset, attributes, where)
-    dataset = local_time(unanswered(measured(dataset), where))
+        dataset = with_attributes(dataset, attributes, source)
+    dataset = local_time(without_answers(coordinates_to_variables(dataset), source))
     # areas turn volumes of flow into depths, so they are canonical first
-    dataset = dataset.assign({n: static_attribute(dataset[n], where) for n in STATIC if n in dataset.variables})
-    layout = DatasetLayout.of(unanswered(measured(given), where), where)
+    dataset = dataset.assign({n: static_attribute(dataset[n], source) for n in STATIC if n in dataset.variables})
+    layout = DatasetLayout.of(without_answers(coordinates_to_variables(original), source), source)
     record = dataset[[name for name in STATIC if name in dataset.variables]].reset_coords(drop=False)
-    record = plain_attributes(record.assign_coords({n: c for n, c in dataset.coords.items() if n not in STATIC}))
+    record = with_plain_attributes(record.assign_coords({n: c for n, c in dataset.coords.items() if n not in STATIC}))
     for name, choices in layout.choices.items():
-        record[name] = best_of(dataset, name, choices, where)
-    moved = [n for n in ("easting", "northing", "centroid_easting", "centroid_northing") if n in record.data_vars]
-    record = canonical(record.set_coords(moved), where)
-    return record, replace(layout, days=whole_days(pd.DatetimeIndex(dataset["time"].values), where))
+        record[name] = best_column(dataset, name, choices, source)
+    coordinate_names = [
+        n for n in ("easting", "northing", "centroid_easting", "centroid_northing") if n in record.data_vars
+    ]
+    record = to_canonical(record.set_coords(coordinate_names), source)
+    return record, replace(layout, days=to_days(pd.DatetimeIndex(dataset["time"].values), source))
 
 
-def _with_usual_dimensions(dataset: xr.Dataset, where: str) -> xr.Dataset:
+def _with_canonical_dimensions(dataset: xr.Dataset, source: str) -> xr.Dataset:
     """The dataset with the dimensions `time` and `catchment`, and the names of its catchments as coordinate.
 
     Where the dimension of catchments has no coordinate, a variable of names along it serves, such as `station_id`.
     """
     time, site = (find_dimension(dataset, names) for names in (("time", *DATES), CATCHMENTS))
-    usual = {own: name for own, name in ((time, "time"), (site, "catchment")) if own is not None and own != name}
-    taken = [name for name in usual.values() if name in dataset.variables]
-    if taken:
-        own = next(own for own, name in usual.items() if name == taken[0])
-        raise InputError(f"{where}: has the dimension {own} and a variable {taken[0]}; keep one of the two names")
-    dataset = dataset.rename(usual)
+    renames = {
+        dimension: name
+        for dimension, name in ((time, "time"), (site, "catchment"))
+        if dimension is not None and dimension != name
+    }
+    clashing = [name for name in renames.values() if name in dataset.variables]
+    if clashing:
+        dimension = next(dimension for dimension, name in renames.items() if name == clashing[0])
+        raise InputError(
+            f"{source}: has the dimension {dimension} and a variable {clashing[0]}; keep one of the two names"
+        )
+    dataset = dataset.rename(renames)
     if site is None:
         return dataset
     if not isinstance(dataset.indexes.get("catchment"), pd.Index):
         named = [n for n in (f"{site}_id", *SITE_NAMES) if n in dataset and dataset[n].dims == ("catchment",)]
         if not named:
-            raise InputError(f"{where}: the dimension {site} has no names; add a coordinate of that name")
+            raise InputError(f"{source}: the dimension {site} has no names; add a coordinate of that name")
         dataset = dataset.assign_coords(catchment=dataset[named[0]].values)
-    return dataset.assign_coords(catchment=site_names(dataset["catchment"].values, where))
+    return dataset.assign_coords(catchment=site_names(dataset["catchment"].values, source))
 
 
-def from_frame(frame: pd.DataFrame, attributes: xr.Dataset | None = None, where: str = "the table") -> xr.Dataset:
+def from_frame(frame: pd.DataFrame, attributes: xr.Dataset | None = None, source: str = "the table") -> xr.Dataset:
     """A record of a table in long form, one row a day and catchment, or in wide form (`wide_table.wide_columns`).
 
     Args:
@@ -151,7 +159,7 @@ def from_frame(frame: pd.DataFrame, attributes: xr.Dataset | None = None, where:
             `evaporation` [mm/day], `temperature` [°C], … (`COLUMNS`). A name may carry its units: `riverflow [m3/s]`. NRFA
             attributes may be columns too; the first known value of a catchment counts. Dates are YYYY-MM-DD or, all of a
             column, day/month/year; capitals in the names of days and catchments do not matter.
-        attributes, where: As in `from_dataset`.
+        attributes, source: As in `from_dataset`.
 
     Returns:
         Dataset: The record in canonical units; catchments in order of appearance.
@@ -160,19 +168,19 @@ def from_frame(frame: pd.DataFrame, attributes: xr.Dataset | None = None, where:
         InputError: A missing column, text where a number belongs, a day that a catchment has twice, a value out of range, or
             flow without units that can only be m³/s.
     """
-    return read_frame(frame, attributes, where)[0]
+    return read_frame(frame, attributes, source)[0]
 
 
 def read_frame(
-    frame: pd.DataFrame, attributes: xr.Dataset | None = None, where: str = "the table", spelled: str | None = None
+    frame: pd.DataFrame, attributes: xr.Dataset | None = None, source: str = "the table", flow_units: str | None = None
 ) -> tuple[xr.Dataset, FrameLayout]:
     """As `from_frame`, with the form of the table that an answer takes.
 
     `spelled` are the units of flow in a wide table whose columns say none; else those of `frame.attrs["units"]`.
     """
-    layout = FrameLayout.of(frame, where, spelled)
-    record = from_dataset(layout.dataset(), attributes, where)
+    layout = FrameLayout.of(frame, source, flow_units)
+    record = from_dataset(layout.dataset(), attributes, source)
     column, _ = layout.flow
     if any(one.variable == "riverflow" for one in layout.columns):
-        refuse_volumes(record, column, where)
+        check_flow_units(record, column, source)
     return record, layout

@@ -10,13 +10,15 @@ import pandas as pd
 
 from hydromae.errors import InputError, first_line
 from hydromae.io.conventions import site_names
-from hydromae.io.timestamps import refuse_hours, refuse_steps_by_row, whole_days, without_zone
+from hydromae.io.timestamps import check_hours, check_steps_by_row, strip_zone, to_days
 
 Label = Any
 """A column's label: text, a number or, where it has several levels, a tuple."""
 DATES = ("date", "time", "datetime")
 DATE = re.compile(r"\d{4}-?\d{2}-?\d{2}(?![\d.])", re.ASCII)
-BRITISH = re.compile(r"\s*(\d{1,2})/(\d{1,2})/(\d{4})(?:[ T]+(\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?))?\s*", re.ASCII)
+DAY_MONTH_YEAR = re.compile(
+    r"\s*(\d{1,2})/(\d{1,2})/(\d{4})(?:[ T]+(\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?))?\s*", re.ASCII
+)
 """Day/month/year, as spreadsheets write dates in most countries; an hour may follow."""
 CATCHMENTS = ("catchment", "id", "gauge_id", "station")
 NUMBER = re.compile(r"(-?(?:0|[1-9]\d*))(?:\.0+)?", re.ASCII)
@@ -30,18 +32,18 @@ def plain_label(label: Label) -> str:
     return parts[0].strip().casefold() if len(parts) == 1 else ""
 
 
-def flat_frame(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
+def flat_frame(frame: pd.DataFrame, source: str = "the table") -> pd.DataFrame:
     """The table with dates and catchments as columns, also where they were levels of its index.
 
     Raises:
         InputError: Two columns have one name.
     """
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
-        raise InputError(f"{where}: two columns are named {str(twice[0])!r}; keep one")
-    levels = [name for name in frame.index.names if plain_label(name) in (*DATES, *CATCHMENTS)]
-    if levels:
-        return frame.reset_index(level=levels)
+    duplicated = frame.columns[frame.columns.duplicated()]
+    if len(duplicated):
+        raise InputError(f"{source}: two columns are named {str(duplicated[0])!r}; keep one")
+    key_levels = [name for name in frame.index.names if plain_label(name) in (*DATES, *CATCHMENTS)]
+    if key_levels:
+        return frame.reset_index(level=key_levels)
     if isinstance(frame.index, pd.DatetimeIndex) and find_key(frame, DATES) is None:
         return frame.rename_axis("date").reset_index()
     return frame
@@ -50,110 +52,116 @@ def flat_frame(frame: pd.DataFrame, where: str = "the table") -> pd.DataFrame:
 def find_key(frame: pd.DataFrame, names: tuple[str, ...]) -> Label | None:
     """The label of the first of `names` that a table has, in any capitals; for dates also a first column without a name."""
     labels = {plain_label(label): label for label in reversed(frame.columns)}
-    found = next((labels[name] for name in names if name in labels), None)
-    if found is None and names is DATES and len(frame.columns) and plain_label(frame.columns[0]) in UNNAMED:
+    key = next((labels[name] for name in names if name in labels), None)
+    if key is None and names is DATES and len(frame.columns) and plain_label(frame.columns[0]) in UNNAMED:
         first = frame.columns[0]
         values = pd.Series(frame[first]).dropna()
-        if len(values) and (_is_stamped(values) or _is_date(str(values.iloc[0]))):
+        if len(values) and (_is_datetime(values) or _is_date(str(values.iloc[0]))):
             return first
-    return found
+    return key
 
 
-def key_column(frame: pd.DataFrame, names: tuple[str, ...], where: str, what: str) -> Label:
+def key_column(frame: pd.DataFrame, names: tuple[str, ...], source: str, what: str) -> Label:
     """As `find_key`, refused where the table has none."""
-    found = find_key(frame, names)
-    if found is None:
-        listed = ", ".join(map(str, frame.columns[:8]))
-        raise InputError(f"{where}: no {what}; name one {' or '.join(names)} (columns are {listed})")
-    return found
+    key = find_key(frame, names)
+    if key is None:
+        column_list = ", ".join(map(str, frame.columns[:8]))
+        raise InputError(f"{source}: no {what}; name one {' or '.join(names)} (columns are {column_list})")
+    return key
 
 
-def numbered(names: pd.Series) -> pd.Series:
+def as_numbers(names: pd.Series) -> pd.Series:
     """Names of catchments as whole numbers where all are written as such: 39001 or 39001.0, never 01013500."""
-    told = names.dropna().astype(str).str.strip()
-    whole = told.unique()
-    if len(told) < len(names) or not len(told) or not all(NUMBER.fullmatch(one) and len(one) < 18 for one in whole):
+    texts = names.dropna().astype(str).str.strip()
+    unique_texts = texts.unique()
+    if (
+        len(texts) < len(names)
+        or not len(texts)
+        or not all(NUMBER.fullmatch(one) and len(one) < 18 for one in unique_texts)
+    ):
         return names
-    numbers = {one: int(one.partition(".")[0]) for one in whole}
-    return told.map(numbers).astype(np.int64)
+    numbers = {one: int(one.partition(".")[0]) for one in unique_texts}
+    return texts.map(numbers).astype(np.int64)
 
 
-def site_keys(frame: pd.DataFrame, name: Label, where: str) -> tuple[np.ndarray, np.ndarray]:
+def site_keys(frame: pd.DataFrame, name: Label, source: str) -> tuple[np.ndarray, np.ndarray]:
     """For each row the place of its catchment in the second array, which holds each catchment once."""
     try:
-        row, found = pd.factorize(frame[name], sort=False)
+        row, key = pd.factorize(frame[name], sort=False)
     except TypeError as error:
-        raise InputError(f"{where}: {name} is not all names ({first_line(error)}); write numbers or text") from error
+        raise InputError(f"{source}: {name} is not all names ({first_line(error)}); write numbers or text") from error
     if (row < 0).any():
-        raise InputError(f"{where}: {name} is empty in row {int((row < 0).argmax())}; name the catchment of every row")
-    again, catchments = pd.factorize(site_names(np.asarray(found), where), sort=False)
-    return again[row], np.asarray(catchments)
+        raise InputError(f"{source}: {name} is empty in row {int((row < 0).argmax())}; name the catchment of every row")
+    order, catchments = pd.factorize(site_names(np.asarray(key), source), sort=False)
+    return order[row], np.asarray(catchments)
 
 
-def day_keys(frame: pd.DataFrame, name: Label, where: str) -> pd.DatetimeIndex:
+def day_keys(frame: pd.DataFrame, name: Label, source: str) -> pd.DatetimeIndex:
     """The day of each row, as its date is written, whatever the hour and the time zone."""
-    held = pd.Series(frame[name])
+    dates = pd.Series(frame[name])
     try:
-        if not _is_stamped(held):
-            held = _iso(held)
-            for told in held.dropna().unique():
-                if not DATE.match(str(told)):  # "now" and 7 would be dates to pandas
-                    raise ValueError(f"it holds {str(told)[:40]!r}")
-            held = held.astype(str).where(held.notna()).map(without_zone, na_action="ignore")
-        days = pd.DatetimeIndex(pd.to_datetime(held, format="ISO8601"))
+        if not _is_datetime(dates):
+            dates = _iso(dates)
+            for texts in dates.dropna().unique():
+                if not DATE.match(str(texts)):  # "now" and 7 would be dates to pandas
+                    raise ValueError(f"it holds {str(texts)[:40]!r}")
+            dates = dates.astype(str).where(dates.notna()).map(strip_zone, na_action="ignore")
+        days = pd.DatetimeIndex(pd.to_datetime(dates, format="ISO8601"))
     except (ValueError, TypeError, OverflowError) as error:
-        raise InputError(f"{where}: {name} is not all dates ({first_line(error)}); write YYYY-MM-DD") from error
+        raise InputError(f"{source}: {name} is not all dates ({first_line(error)}); write YYYY-MM-DD") from error
     if days.hasnans:
-        raise InputError(f"{where}: {name} is empty in row {int(days.isna().argmax())}; write YYYY-MM-DD")
+        raise InputError(f"{source}: {name} is empty in row {int(days.isna().argmax())}; write YYYY-MM-DD")
     stamps = days.tz_localize(None)
-    refuse_hours(stamps, where)
-    return whole_days(stamps, where)
+    check_hours(stamps, source)
+    return to_days(stamps, source)
 
 
-def refuse_twice(day: np.ndarray, row: np.ndarray, days: pd.DatetimeIndex, catchments: np.ndarray, where: str) -> None:
+def check_duplicate_rows(
+    day: np.ndarray, row: np.ndarray, days: pd.DatetimeIndex, catchments: np.ndarray, source: str
+) -> None:
     """Refuse a catchment that has two rows of one day, or one a week, a month or a year."""
-    refuse_steps_by_row(day, row, days, catchments, where)
+    check_steps_by_row(day, row, days, catchments, source)
     pair = day.astype(np.int64) * len(catchments) + row
     _, first = np.unique(pair, return_index=True)
     if len(first) < len(pair):
-        again = np.setdiff1d(np.arange(len(pair)), first)[0]
+        order = np.setdiff1d(np.arange(len(pair)), first)[0]
         raise InputError(
-            f"{where}: catchment {catchments[row[again]]} has {days[day[again]]:%Y-%m-%d} twice; give one row a day"
+            f"{source}: catchment {catchments[row[order]]} has {days[day[order]]:%Y-%m-%d} twice; give one row a day"
         )
 
 
-def _is_stamped(values: pd.Series) -> bool:
+def _is_datetime(values: pd.Series) -> bool:
     return pd.api.types.is_datetime64_any_dtype(values)
 
 
 def _is_date(text: str) -> bool:
-    return bool(DATE.match(text) or BRITISH.fullmatch(text))
+    return bool(DATE.match(text) or DAY_MONTH_YEAR.fullmatch(text))
 
 
-def _iso(held: pd.Series) -> pd.Series:
+def _iso(dates: pd.Series) -> pd.Series:
     """Day/month/year as YYYY-MM-DD, where all of a column is so."""
-    told = held.dropna().astype(str)
+    texts = dates.dropna().astype(str)
     names: dict[str, str] = {}
-    for text in told.unique():
-        match = BRITISH.fullmatch(text)
+    for text in texts.unique():
+        match = DAY_MONTH_YEAR.fullmatch(text)
         if match is None:
-            return held
+            return dates
         day, month, year, hour = match.groups()
         names[text] = f"{year}-{month:0>2}-{day:0>2}" + (f" {hour:0>5}" if hour else "")
     for text, iso in names.items():
         if int(iso[5:7]) > 12:
             raise ValueError(f"{text.strip()}, which is no day/month/year")
-    return told.map(names).reindex(held.index)
+    return texts.map(names).reindex(dates.index)
 
 
-def written_like(text: str, day: pd.Timestamp) -> str:
+def format_like(text: str, day: pd.Timestamp) -> str:
     """Another day written as a date is: YYYY-MM-DD, YYYYMMDD or day/month/year, and what follows it."""
-    british = BRITISH.fullmatch(text)
-    if british is None:
-        written = f"{day:%Y-%m-%d}" if text[4] == "-" else f"{day:%Y%m%d}"
+    match_dmy = DAY_MONTH_YEAR.fullmatch(text)
+    if match_dmy is None:
+        date_text = f"{day:%Y-%m-%d}" if text[4] == "-" else f"{day:%Y%m%d}"
         match = DATE.match(text)
         assert match is not None
-        return written + text[match.end() :]
-    padded = len(british.group(1)) == 2 and len(british.group(2)) == 2
-    bare = f"{day:%d/%m/%Y}" if padded else f"{day.day}/{day.month}/{day.year}"
-    return text[: british.start(1)] + bare + text[british.end(3) :]
+        return date_text + text[match.end() :]
+    padded = len(match_dmy.group(1)) == 2 and len(match_dmy.group(2)) == 2
+    short_date = f"{day:%d/%m/%Y}" if padded else f"{day.day}/{day.month}/{day.year}"
+    return text[: match_dmy.start(1)] + short_date + text[match_dmy.end(3) :]

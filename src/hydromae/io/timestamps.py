@@ -12,7 +12,7 @@ from jaxtyping import Int
 
 from hydromae.errors import InputError
 
-EARLY = pd.Timedelta(10, "s")
+ROUNDING_MARGIN = pd.Timedelta(10, "s")
 """A stamp that lies so little before midnight is that midnight, wrong by a rounding error."""
 LAST_SECOND = pd.Timedelta(86399, "s")
 """23:59:59, where all stamps of a record are so, is the end of the day that is written."""
@@ -20,7 +20,7 @@ OFFSET = re.compile(r"\bsince\b.*(?::\d{1,2}(?:\.\d*)?|\s)\s*([+-])(\d{1,2}):?(\
 """Units of time with an offset from UTC: `hours since 1999-09-01 00:00:00 +1:00`."""
 ZONE = re.compile(r"(?<=\d)\s*(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)$", re.ASCII)
 """A time zone at the end of a stamp that has an hour."""
-DAILY = frozenset("d day days daily p1d p0y0m1dt0h0m0s".split())  # noqa: SIM905
+DAILY_WORDS = frozenset("d day days daily p1d p0y0m1dt0h0m0s".split())  # noqa: SIM905
 STEPS = {
     "hour": "hourly values",
     "hourly": "hourly values",
@@ -50,39 +50,39 @@ STEPS = {
 """What files say of their step (`frequency`, `time_coverage_resolution`, the period of the NRFA), and its name here."""
 BANDS = ((7, 7, "weekly values"), (28, 31, "monthly values"), (89, 92, "seasonal values"), (365, 366, "yearly values"))
 """Days from one value to the next, where all are between two numbers."""
-LEAST_STEP, LEAST_VALUES = 5, 4
+MIN_STEP_DAYS, MIN_VALUES = 5, 4
 """Values of every 5th day or more seldom are means of several days; from how many values on that is seen."""
 
 
-def whole_days(index: pd.DatetimeIndex, where: str) -> pd.DatetimeIndex:
+def to_days(index: pd.DatetimeIndex, source: str) -> pd.DatetimeIndex:
     """The days that stamps mean, in nanoseconds: hours are dropped; dates that nanoseconds cannot hold are refused."""
     try:
         days = index.floor("D")
-        late = index - days
-        if not len(index) or (late == LAST_SECOND).all():
+        time_of_day = index - days
+        if not len(index) or (time_of_day == LAST_SECOND).all():
             return days.as_unit("ns")
-        return (index + EARLY).floor("D").as_unit("ns")
+        return (index + ROUNDING_MARGIN).floor("D").as_unit("ns")
     except pd.errors.OutOfBoundsDatetime as error:
-        raise InputError(f"{where}: time runs from {index.min()} to {index.max()}; keep to 1678 … 2261") from error
+        raise InputError(f"{source}: time runs from {index.min()} to {index.max()}; keep to 1678 … 2261") from error
 
 
 def local_time(dataset: xr.Dataset, time: str = "time") -> xr.Dataset:
     """The dataset with the clock that its units of time name (`… +01:00`), which decoding turned into UTC."""
     if time not in dataset.coords or not np.issubdtype(dataset[time].dtype, np.datetime64):
         return dataset
-    spelled = str(dataset[time].encoding.get("units", ""))
-    offset = OFFSET.search(spelled)
+    units_text = str(dataset[time].encoding.get("units", ""))
+    offset = OFFSET.search(units_text)
     if offset is None:
         return dataset
     sign, hours, minutes = offset.groups()
     shift = np.timedelta64((60 * int(hours) + int(minutes or 0)) * (1 if sign == "+" else -1), "m")
-    held = dataset[time]
-    local = held.copy(data=held.values + shift)
-    local.encoding = {**held.encoding, "units": spelled[: offset.start(1)].rstrip()}
+    stamps = dataset[time]
+    local = stamps.copy(data=stamps.values + shift)
+    local.encoding = {**stamps.encoding, "units": units_text[: offset.start(1)].rstrip()}
     return dataset.assign_coords({time: local})
 
 
-def without_zone(stamp: str) -> str:
+def strip_zone(stamp: str) -> str:
     """A stamp as the clock on the spot shows it.
 
     Examples:
@@ -92,7 +92,7 @@ def without_zone(stamp: str) -> str:
     return ZONE.sub("", stamp) if ":" in stamp or "T" in stamp else stamp
 
 
-def step_of(stamps: pd.DatetimeIndex | np.ndarray) -> str | None:
+def infer_step(stamps: pd.DatetimeIndex | np.ndarray) -> str | None:
     """What values at these stamps are (`monthly values`), None where they may be daily ones, with gaps or without.
 
     Args:
@@ -101,41 +101,41 @@ def step_of(stamps: pd.DatetimeIndex | np.ndarray) -> str | None:
     ordered = np.unique(np.asarray(stamps, "datetime64[ns]"))
     days = np.unique(ordered.astype("datetime64[D]"))
     if len(ordered) >= 2 * len(days) and len(ordered) > 2:
-        return _within_days(ordered)
+        return _subdaily_step(ordered)
     steps = np.diff(days).astype(np.int64)
-    if not len(steps) or steps.min() < LEAST_STEP:
+    if not len(steps) or steps.min() < MIN_STEP_DAYS:
         return None
-    if len(days) < LEAST_VALUES:
-        return _of_calendar(days)
-    found = next((name for low, high, name in BANDS if steps.min() >= low and steps.max() <= high), None)
-    return found or _of_calendar(days) or _of_multiples(steps)
+    if len(days) < MIN_VALUES:
+        return _step_from_calendar(days)
+    band = next((name for low, high, name in BANDS if steps.min() >= low and steps.max() <= high), None)
+    return band or _step_from_calendar(days) or _step_from_multiples(steps)
 
 
-def refuse_step(step: str | None, where: str | Path) -> None:
+def check_daily_step(step: str | None, source: str | Path) -> None:
     """Raise InputError where values are not daily ones."""
     if step:
-        raise InputError(f"{where}: holds {step}, not daily ones; give daily values")
+        raise InputError(f"{source}: holds {step}, not daily ones; give daily values")
 
 
-def step_in(dataset: xr.Dataset, said: str = "") -> str | None:
+def dataset_step(dataset: xr.Dataset, hint: str = "") -> str | None:
     """The step of a file: "" for days, what its values are (`monthly values`), None for one value of which nothing is said.
 
     Args:
         dataset: With a coordinate `time`; `frequency`, `time_coverage_resolution` and bounds of time are looked at.
-        said: What else names the step, such as a part of the file's name.
+        hint: What else names the step, such as a part of the file's name.
     """
-    told = [dataset.attrs.get(key, "") for key in ("frequency", "time_coverage_resolution")]
-    words = [str(one).strip().lower() for one in (*told, said)]
-    word = next((one for one in words if one in DAILY or one in STEPS), "")
+    declared = [dataset.attrs.get(key, "") for key in ("frequency", "time_coverage_resolution")]
+    words = [str(one).strip().lower() for one in (*declared, hint)]
+    word = next((one for one in words if one in DAILY_WORDS or one in STEPS), "")
     if word in STEPS:
         return STEPS[word]
     times = dataset["time"].values.ravel()
-    several = len(np.unique(times.astype("datetime64[D]"))) > 1
-    return step_of(times) or _of_bounds(dataset) or ("" if several or word else None)
+    has_several = len(np.unique(times.astype("datetime64[D]"))) > 1
+    return infer_step(times) or _step_from_bounds(dataset) or ("" if has_several or word else None)
 
 
-def refuse_steps_by_row(
-    day: Int[np.ndarray, " N"], row: Int[np.ndarray, " N"], days: pd.DatetimeIndex, names: np.ndarray, where: str
+def check_steps_by_row(
+    day: Int[np.ndarray, " N"], row: Int[np.ndarray, " N"], days: pd.DatetimeIndex, names: np.ndarray, source: str
 ) -> None:
     """Refuse a table in which a catchment has values that are not daily ones; `day` and `row` are places of each value."""
     if not len(day):
@@ -143,16 +143,16 @@ def refuse_steps_by_row(
     number = days.to_numpy().astype("datetime64[D]").astype(np.int64)
     first, span = number.min(), np.ptp(number) + 1
     key = np.unique(row * span + (number[day] - first))
-    begins = np.flatnonzero(np.diff(key // span, prepend=-1))
+    starts = np.flatnonzero(np.diff(key // span, prepend=-1))
     steps = np.diff(key, prepend=key[:1])
-    steps[begins] = span  # from one catchment to the next
-    for place in np.flatnonzero(np.minimum.reduceat(steps, begins) >= LEAST_STEP):
-        end = begins[place + 1] if place + 1 < len(begins) else len(key)
-        held = (key[begins[place] : end] % span + first).astype("datetime64[D]")
-        refuse_step(step_of(held), f"{where}: catchment {names[key[begins[place]] // span]}")
+    steps[starts] = span  # from one catchment to the next
+    for start_index in np.flatnonzero(np.minimum.reduceat(steps, starts) >= MIN_STEP_DAYS):
+        end = starts[start_index + 1] if start_index + 1 < len(starts) else len(key)
+        stamps = (key[starts[start_index] : end] % span + first).astype("datetime64[D]")
+        check_daily_step(infer_step(stamps), f"{source}: catchment {names[key[starts[start_index]] // span]}")
 
 
-def refuse_hours(stamps: pd.DatetimeIndex, where: str) -> None:
+def check_hours(stamps: pd.DatetimeIndex, source: str) -> None:
     """Refuse stamps, each once or more often, of three or more even steps a day."""
     ordered = np.unique(stamps.to_numpy())
     days = np.unique(ordered.astype("datetime64[D]"))
@@ -160,10 +160,10 @@ def refuse_hours(stamps: pd.DatetimeIndex, where: str) -> None:
         len(ordered) > 2 * len(days) + 2
         and len(set(np.diff(ordered).astype("timedelta64[s]").astype(np.int64).tolist())) < 3
     ):
-        refuse_step(_within_days(ordered), where)
+        check_daily_step(_subdaily_step(ordered), source)
 
 
-def _of_bounds(dataset: xr.Dataset) -> str | None:
+def _step_from_bounds(dataset: xr.Dataset) -> str | None:
     """The step by the bounds of the first time, None where there are none."""
     name = str(dataset["time"].attrs.get("bounds", dataset["time"].encoding.get("bounds", "time_bnds")))
     if name not in dataset.variables or dataset[name].dtype.kind != "M" or dataset[name].shape[-1:] != (2,):
@@ -175,7 +175,7 @@ def _of_bounds(dataset: xr.Dataset) -> str | None:
     return next((name for low, high, name in BANDS if low <= width <= high), f"means of {width} days")
 
 
-def _within_days(stamps: np.ndarray) -> str:
+def _subdaily_step(stamps: np.ndarray) -> str:
     step = int(np.median(np.diff(stamps).astype("timedelta64[s]").astype(np.int64)))
     if step == 3600:
         return "hourly values"
@@ -184,15 +184,15 @@ def _within_days(stamps: np.ndarray) -> str:
     )
 
 
-def _of_calendar(days: np.ndarray) -> str | None:
+def _step_from_calendar(days: np.ndarray) -> str | None:
     """Steps by the calendar, with gaps: one value a month at most, on the same day, the last or the middle one of each."""
     index = pd.DatetimeIndex(days)
     months = index.year * 12 + index.month
     day = np.asarray(index.day)
     ends = (index + pd.Timedelta(1, "D")).day == 1
     bounds = bool((day == 1).all() or ends.all())
-    same = bounds or bool((day == day[0]).all()) or bool(((day >= 14) & (day <= 17)).all())
-    if not same or months.has_duplicates or (len(days) < 3 and not bounds):
+    is_same_day = bounds or bool((day == day[0]).all()) or bool(((day >= 14) & (day <= 17)).all())
+    if not is_same_day or months.has_duplicates or (len(days) < 3 and not bounds):
         return None
     if len(set(index.month)) == 1:
         return "yearly values"
@@ -200,9 +200,9 @@ def _of_calendar(days: np.ndarray) -> str | None:
     return "seasonal values" if (steps % 3 == 0).all() and len(days) > 2 else "monthly values"
 
 
-def _of_multiples(steps: np.ndarray) -> str | None:
+def _step_from_multiples(steps: np.ndarray) -> str | None:
     """Steps of one number of days, with gaps."""
-    least = int(steps.min())
-    if (steps % least != 0).any() or (len(steps) < 5 and len(set(steps.tolist())) > 1):
+    smallest = int(steps.min())
+    if (steps % smallest != 0).any() or (len(steps) < 5 and len(set(steps.tolist())) > 1):
         return None
-    return "weekly values" if least == 7 else f"values of every {least} days"
+    return "weekly values" if smallest == 7 else f"values of every {smallest} days"

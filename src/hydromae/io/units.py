@@ -108,8 +108,8 @@ def plain(units: str) -> str:
     text = re.sub(r"\b24\s*h(?:r|rs|ours)?\b", "day", text)
     terms, end = [], 0
     while match := TERM.match(text, end):
-        below, symbol, power = match.groups()
-        exponent = int(power or 1) * (-1 if below else 1)
+        slash, symbol, power = match.groups()
+        exponent = int(power or 1) * (-1 if slash else 1)
         terms.append(SYMBOLS.get(symbol, symbol) + ("" if exponent == 1 else str(exponent)))
         end = match.end()
     return " ".join(terms if not text[end:].strip() and terms else text.split())
@@ -125,29 +125,29 @@ def cubic_metres_per_second(flow: xr.DataArray, area: xr.DataArray) -> xr.DataAr
     return flow * area / 86.4
 
 
-def convert_attribute(values: xr.DataArray, name: str, canonical: str, where: str) -> xr.DataArray:
+def convert_attribute(values: xr.DataArray, name: str, canonical: str, source: str) -> xr.DataArray:
     """Values (catchment) of a static attribute in its canonical units; without the attribute `units` they count as canonical.
 
     Raises:
         InputError: Units that are not in `ATTRIBUTE_SPELLINGS`.
     """
-    spelled = values.attrs.get("units")
-    if not isinstance(spelled, str) or not spelled.strip():
+    units_text = values.attrs.get("units")
+    if not isinstance(units_text, str) or not units_text.strip():
         return values
-    factor = ATTRIBUTE_SPELLINGS.get(canonical, {}).get(plain(spelled))
+    factor = ATTRIBUTE_SPELLINGS.get(canonical, {}).get(plain(units_text))
     if factor is None:
-        raise InputError(f"{where}: units '{spelled}' of {name} are not known; convert it to {canonical}")
+        raise InputError(f"{source}: units '{units_text}' of {name} are not known; convert it to {canonical}")
     return values if factor == 1 else (values * factor).assign_attrs(values.attrs | {"units": canonical})
 
 
-def is_known(spelled: str, name: str) -> bool:
+def is_known(units_text: str, name: str) -> bool:
     """Whether variable `name` may have these units."""
-    spelling = plain(spelled)
+    spelling = plain(units_text)
     return spelling in SPELLINGS[VARIABLES[name].units] or (name == "riverflow" and spelling in VOLUME_RATES)
 
 
 def convert(
-    values: xr.DataArray, name: str, units: object, where: str, area: xr.DataArray | None = None
+    values: xr.DataArray, name: str, units: object, source: str, area: xr.DataArray | None = None
 ) -> xr.DataArray:
     """Values of variable `name` in its canonical units.
 
@@ -155,7 +155,7 @@ def convert(
         values: Any dimensions; `(time, catchment)` where `units` are a volume of flow.
         name: A name in `variables.VARIABLES`.
         units: As the source spells them; anything else, such as None, is no units.
-        where: The file, for the message.
+        source: The file, for the message.
         area (DataArray (catchment), optional): Catchment area [km²], needed for volumes of flow, such as m³/s.
 
     Raises:
@@ -164,13 +164,13 @@ def convert(
     canonical = VARIABLES[name].units
     known = SPELLINGS[canonical]
     if not isinstance(units, str) or not units.strip():
-        raise InputError(f"{where}: {name} has no units attribute; set it to {canonical!r} or another spelling of it")
+        raise InputError(f"{source}: {name} has no units attribute; set it to {canonical!r} or another spelling of it")
     spelling = plain(units)
     if name == "riverflow" and spelling in VOLUME_RATES:
-        return _by_area(_scaled(values, VOLUME_RATES[spelling]), spelling, where, area)
+        return _by_area(_scaled(values, VOLUME_RATES[spelling]), spelling, source, area)
     if spelling not in known:
         accepted = ", ".join((*known, *(VOLUME_RATES if name == "riverflow" else ())))
-        raise InputError(f"{where}: {name} has units {units[:40]!r}, which are not known; use one of: {accepted}")
+        raise InputError(f"{source}: {name} has units {units[:40]!r}, which are not known; use one of: {accepted}")
     factor, offset = known[spelling]
     return values if (factor, offset) == (1.0, 0.0) else values * factor + offset
 
@@ -201,17 +201,17 @@ def _scaled(values: xr.DataArray, factor: float) -> xr.DataArray:
     return values if factor == 1.0 else values * factor
 
 
-def _by_area(values: xr.DataArray, spelled: str, where: str, area: xr.DataArray | None) -> xr.DataArray:
+def _by_area(values: xr.DataArray, units_text: str, source: str, area: xr.DataArray | None) -> xr.DataArray:
     """Flow [m³/s], which its source has in units `spelled`, as depth over the catchment [mm/day]."""
     if area is None:
         raise InputError(
-            f"{where}: riverflow is in {spelled} and there is no catchment-area [km2]; add the attribute, or give the "
+            f"{source}: riverflow is in {units_text} and there is no catchment-area [km2]; add the attribute, or give the "
             "attributes table"
         )
-    lacking = (~(area > 0)) & values.notnull().any("time")
-    if bool(lacking.any()):
-        first = area["catchment"].values[lacking.values][0]
+    without_area = (~(area > 0)) & values.notnull().any("time")
+    if bool(without_area.any()):
+        first = area["catchment"].values[without_area.values][0]
         raise InputError(
-            f"{where}: riverflow of catchment {first} is in {spelled} but its catchment-area is unknown; add it in km2"
+            f"{source}: riverflow of catchment {first} is in {units_text} but its catchment-area is unknown; add it in km2"
         )
     return mm_per_day(values, area)

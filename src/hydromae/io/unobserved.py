@@ -11,44 +11,44 @@ import xarray as xr
 from jaxtyping import Bool
 
 from hydromae.errors import InputError
-from hydromae.io.names import OUTSIDE, named
+from hydromae.io.names import OUTSIDE_TRAINING, parse_column_name
 from hydromae.io.seed_layout import MISSING
 from hydromae.variables import VARIABLES
 
-FILL = 9e18
+FILL_MAGNITUDE = 9e18
 """Nothing measured has this size: HadUK-Grid fills with 1e20, NetCDF floats with 9.97e36 and 64-bit integers with -9.2e18."""
-CODES = (-32767.0, MISSING, -2147483647.0, -2147483648.0)
+MISSING_CODES = (-32767.0, MISSING, -2147483647.0, -2147483648.0)
 """−99999, and what NetCDF fills integers of 2 and 4 bytes with (the last one is the one before it in float32)."""
-DECLARED = ("_FillValue", "missing_value")
-FILLED, ORIGIN = "_filled", "_origin"
+DECLARED_ATTRIBUTES = ("_FillValue", "missing_value")
+FILLED_SUFFIX, ORIGIN = "_filled", "_origin"
 """`discharge_vol_filled` (boolean) marks what was interpolated; `riverflow_origin` says what is an answer (not 0)."""
-STAMP = ("hydromae_format", "scaling", "training_period")
+STORE_ATTRIBUTES = ("hydromae_format", "scaling", "training_period")
 """Attributes that make a group a store (`store.zarr_store.stamp`)."""
-OBSERVED = ("observed", "0", "0.0", "false", "")
-MARKED, ANSWERED = ("true", "1", "1.0"), ("filled", "forecast", "ungauged", "2", "2.0", "3", "3.0")
+OBSERVED_WORDS = ("observed", "0", "0.0", "false", "")
+MARKED_WORDS, ANSWERED_WORDS = ("true", "1", "1.0"), ("filled", "forecast", "ungauged", "2", "2.0", "3", "3.0")
 
 
-def is_code(values: np.ndarray) -> np.ndarray:
+def is_missing_code(values: np.ndarray) -> np.ndarray:
     """True where a number says that nothing was measured: NaN, ±inf, a NetCDF default, 1e20, −99999."""
     if (
         values.dtype.kind == "u"
     ):  # NetCDF fills unsigned integers with their largest value, of 64 bits the one before it
         return values >= np.iinfo(values.dtype).max - (1 if values.dtype.itemsize == 8 else 0)
     if values.dtype.kind == "i":
-        least = -127 if values.dtype.itemsize == 1 else -np.inf
-        return np.isin(values, CODES) | (values == least) | (values <= -FILL)
-    code = np.asarray(~((values > max(CODES)) & (values < FILL)))
+        lowest = -127 if values.dtype.itemsize == 1 else -np.inf
+        return np.isin(values, MISSING_CODES) | (values == lowest) | (values <= -FILL_MAGNITUDE)
+    code = np.asarray(~((values > max(MISSING_CODES)) & (values < FILL_MAGNITUDE)))
     if code.any():  # seldom, and of few values: what lies far below zero may be a wrong value and no code
-        held = values[code]
+        cleaned = values[code]
         with np.errstate(invalid="ignore"):  # a NaN of another pattern of bits
-            code[code] = ~(abs(held) < FILL) | np.isin(held, CODES)
+            code[code] = ~(abs(cleaned) < FILL_MAGNITUDE) | np.isin(cleaned, MISSING_CODES)
     return code
 
 
 def observed_only(values: xr.DataArray) -> xr.DataArray:
-    """NaN for every code (`is_code`) and every value that the attributes declare as missing; before a change of units."""
-    code = xr.apply_ufunc(is_code, values.variable, dask="parallelized", output_dtypes=[bool])
-    for declared in _declared(values):
+    """NaN for every code (`is_missing_code`) and every value declared as missing by attributes; before a change of units."""
+    code = xr.apply_ufunc(is_missing_code, values.variable, dask="parallelized", output_dtypes=[bool])
+    for declared in _declared_missing(values):
         code = code | (values.variable == declared)
     packed = _packed_default(values)
     if packed is not None:
@@ -62,90 +62,101 @@ def unobserved_to_nan(values: xr.DataArray) -> xr.DataArray:
     return observed_only(values).astype(np.float32, copy=False)
 
 
-def unanswered(dataset: xr.Dataset, where: str) -> xr.Dataset:
-    """A dataset without what was not measured: marked values are NaN (`unmarked`); what an answer adds goes.
+def without_answers(dataset: xr.Dataset, source: str) -> xr.Dataset:
+    """A dataset without what was not measured: marked values are NaN (`without_filled`); what an answer adds goes.
 
     The attributes that make a group a store go too: no answer has them.
     """
-    held = {str(n): unmarked(dataset, str(n), where) for n in dataset.data_vars if named(str(n)) is not None}
-    beside = [name for name in (OUTSIDE, *(f"{name}{ORIGIN}" for name in VARIABLES)) if name in dataset.variables]
-    result = dataset.assign(held).drop_vars(beside)
+    cleaned = {
+        str(n): without_filled(dataset, str(n), source)
+        for n in dataset.data_vars
+        if parse_column_name(str(n)) is not None
+    }
+    answer_names = [
+        name for name in (OUTSIDE_TRAINING, *(f"{name}{ORIGIN}" for name in VARIABLES)) if name in dataset.variables
+    ]
+    result = dataset.assign(cleaned).drop_vars(answer_names)
     if "riverflow_quantile" in dataset.variables:
         result = result.drop_dims("quantile", errors="ignore")
-    result.attrs = {name: value for name, value in dataset.attrs.items() if name not in STAMP}
+    result.attrs = {name: value for name, value in dataset.attrs.items() if name not in STORE_ATTRIBUTES}
     return result
 
 
-def unmarked(dataset: xr.Dataset, column: str, where: str) -> xr.DataArray:
+def without_filled(dataset: xr.Dataset, column: str, source: str) -> xr.DataArray:
     """A variable of a dataset, NaN where a variable beside it marks a value as filled or answered.
 
     Raises:
         InputError: A mark of other dimensions, or one that is neither a number nor a word that is known.
     """
     values = dataset[column]
-    for name in marks_of(column):
+    for name in mark_columns(column):
         if name in dataset.variables:
             mark = dataset[name].reset_coords(drop=True)
             if not set(mark.dims) <= set(values.dims):
-                raise InputError(f"{where}: {name} has the dimensions {mark.dims}; it needs those of {column}")
-            kept = ~mark.copy(data=_is_marked(mark.values, name, where))
-            values = values.where(kept).transpose(*values.dims)
+                raise InputError(f"{source}: {name} has the dimensions {mark.dims}; it needs those of {column}")
+            is_measured = ~mark.copy(data=_is_marked(mark.values, name, source))
+            values = values.where(is_measured).transpose(*values.dims)
     values.encoding = dict(dataset[column].encoding)
     return values
 
 
-def marked(frame: pd.DataFrame, column: str, where: str | Path) -> Bool[np.ndarray, " N"]:
+def is_filled(frame: pd.DataFrame, column: str, source: str | Path) -> Bool[np.ndarray, " N"]:
     """True in the rows whose value of a column was filled in or answered, and not measured; empty marks count as False.
 
     Raises:
         InputError: A mark that is neither true nor false, nor a number of an origin.
     """
     marks = np.zeros(len(frame), dtype=bool)
-    for name in marks_of(column):
+    for name in mark_columns(column):
         if name in frame.columns:
-            marks |= _is_marked(frame[name].to_numpy(dtype=object), name, where)
+            marks |= _is_marked(frame[name].to_numpy(dtype=object), name, source)
     return marks
 
 
-def marks_of(column: str) -> tuple[str, ...]:
+def mark_columns(column: str) -> tuple[str, ...]:
     """Names of the columns that mark values of a column, whether or not they exist.
 
     Examples:
         >>> marks_of("discharge_vol")
         ('discharge_vol_filled', 'discharge_vol_origin', 'riverflow_origin')
     """
-    plain = re.sub(r"\s*[\[(].*", "", column).strip()
-    one = named(column)
-    variable = plain if one is None else one.variable
-    names = [f"{column.strip()}{FILLED}", f"{plain}{FILLED}", f"{plain}{ORIGIN}", f"{variable}{ORIGIN}"]
+    bare_name = re.sub(r"\s*[\[(].*", "", column).strip()
+    one = parse_column_name(column)
+    variable = bare_name if one is None else one.variable
+    names = [
+        f"{column.strip()}{FILLED_SUFFIX}",
+        f"{bare_name}{FILLED_SUFFIX}",
+        f"{bare_name}{ORIGIN}",
+        f"{variable}{ORIGIN}",
+    ]
     return tuple(dict.fromkeys(names))
 
 
-def _is_marked(marks: np.ndarray, name: str, where: str | Path) -> np.ndarray:
+def _is_marked(marks: np.ndarray, name: str, source: str | Path) -> np.ndarray:
     """True where a mark is true, or an origin is another than observed."""
     if marks.dtype.kind in "biuf":
         return (marks != 0) & (marks == marks)
     flat = pd.Series(marks.ravel(), dtype=object)
     words = flat.where(flat.notna(), "").map(lambda one: str(one).strip().lower())
-    others = MARKED if name.endswith(FILLED) else (*MARKED, *ANSWERED)
-    wrong = ~words.isin([*OBSERVED, *others]).to_numpy()
-    if wrong.any():
-        how = "true where a value was filled in" if name.endswith(FILLED) else "0 for observed, 1 for filled"
-        raise InputError(f"{where}: {name} holds {flat.to_numpy()[wrong][0]!r}; write {how}")
-    return ~words.isin(OBSERVED).to_numpy().reshape(marks.shape)
+    allowed = MARKED_WORDS if name.endswith(FILLED_SUFFIX) else (*MARKED_WORDS, *ANSWERED_WORDS)
+    is_unknown = ~words.isin([*OBSERVED_WORDS, *allowed]).to_numpy()
+    if is_unknown.any():
+        remedy = "true where a value was filled in" if name.endswith(FILLED_SUFFIX) else "0 for observed, 1 for filled"
+        raise InputError(f"{source}: {name} holds {flat.to_numpy()[is_unknown][0]!r}; write {remedy}")
+    return ~words.isin(OBSERVED_WORDS).to_numpy().reshape(marks.shape)
 
 
-def _declared(values: xr.DataArray) -> list[float]:
+def _declared_missing(values: xr.DataArray) -> list[float]:
     """Numbers that the attributes of undecoded values declare as missing."""
-    held = [np.ravel(np.asarray(values.attrs[name])) for name in DECLARED if name in values.attrs]
-    return [float(one) for part in held if part.dtype.kind in "iuf" for one in part]
+    cleaned = [np.ravel(np.asarray(values.attrs[name])) for name in DECLARED_ATTRIBUTES if name in values.attrs]
+    return [float(one) for part in cleaned if part.dtype.kind in "iuf" for one in part]
 
 
 def _packed_default(values: xr.DataArray) -> tuple[float, float] | None:
     """What the NetCDF default of packed integers became when they were unpacked, and the step of the packing."""
     packing = values.encoding
     kind, scale = np.dtype(packing.get("dtype", np.float32)), packing.get("scale_factor")
-    if scale is None or kind.kind not in "i" or any(name in packing for name in DECLARED):
+    if scale is None or kind.kind not in "i" or any(name in packing for name in DECLARED_ATTRIBUTES):
         return None
     default = {1: -127, 2: -32767, 4: -2147483647, 8: -9223372036854775806}[kind.itemsize]
     return default * float(scale) + float(packing.get("add_offset", 0.0)), abs(float(scale))

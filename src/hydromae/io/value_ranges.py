@@ -7,12 +7,12 @@ import xarray as xr
 
 from hydromae.errors import InputError, first_line
 from hydromae.io import units
-from hydromae.io.attribute_ranges import CODES
+from hydromae.io.attribute_ranges import UNDECLARED_CODES
 from hydromae.io.options import reading_options
-from hydromae.io.safety import BROKEN
+from hydromae.io.safety import READ_ERRORS
 from hydromae.variables import VARIABLES
 
-NOISE = 1e-4
+ZERO_TOLERANCE = 1e-4
 """What a quantity without negative values may lie below zero [mm day-1 or m3 m-3] and be zero: a zero that was packed,
 summed, subtracted or interpolated in another program. No instrument measures so little."""
 COLUMN = "column"
@@ -21,109 +21,117 @@ PROCESSING = "processing"
 """Attribute of a variable: what a reader did to its values, in one line."""
 
 
-def in_range(record: xr.Dataset, where: str) -> xr.Dataset:
+def check_ranges(record: xr.Dataset, source: str) -> xr.Dataset:
     """The record with noise below zero as zero; values outside `Variable.valid` are refused, with a guess at the cause.
 
-    Under `options.reading_with(negative_flow="missing")` river flow below zero becomes NaN; `processing` has the count.
+    Under `options.use_reading_options(negative_flow="missing")` negative river flow becomes NaN; `processing` has the count.
 
     Args:
         record: In canonical units; `units` of a variable are those of its source, where it was converted.
-        where: The source, for the message.
+        source: The source, for the message.
 
     Raises:
         InputError: A value out of range, or values that cannot be read.
     """
     names = [str(name) for name in record.data_vars if name in VARIABLES]
     if not all(record[name].size for name in names):
-        raise InputError(f"{where}: there is no catchment in it; a record needs at least one")
-    for name, lowest, highest in zip(names, *_extremes(record[names], where), strict=True):
+        raise InputError(f"{source}: there is no catchment in it; a record needs at least one")
+    for name, lowest, highest in zip(names, *_extremes(record[names], source), strict=True):
         minimum, maximum = VARIABLES[name].valid
         if minimum == 0 > lowest:
-            record = record.assign({name: _without_negatives(record[name])})
-            ((lowest,), (highest,)) = _extremes(record[[name]], where)
+            record = record.assign({name: _without_noise(record[name])})
+            ((lowest,), (highest,)) = _extremes(record[[name]], source)
         for value in (lowest, highest):
             if value < minimum or value > maximum:
-                raise InputError(f"{where}: {name} {_fault(record, name, value)}{_at(record[name], value)}")
+                raise InputError(
+                    f"{source}: {name} {_fault_text(record, name, value)}{_location_text(record[name], value)}"
+                )
     return record
 
 
-def _without_negatives(values: xr.DataArray) -> xr.DataArray:
+def _without_noise(values: xr.DataArray) -> xr.DataArray:
     """Values without noise below zero, and, where it is asked for, without negative flow."""
-    zeroed = values.where((values >= 0) | (values < -NOISE) | values.isnull(), 0.0).assign_attrs(values.attrs)
+    without_noise = values.where((values >= 0) | (values < -ZERO_TOLERANCE) | values.isnull(), 0.0).assign_attrs(
+        values.attrs
+    )
     if values.name != "riverflow" or reading_options().negative_flow == "refuse":
-        return zeroed
-    count = int((zeroed < 0).sum())
+        return without_noise
+    count = int((without_noise < 0).sum())
     if not count:
-        return zeroed
-    done = [values.attrs[PROCESSING]] if PROCESSING in values.attrs else []
-    said = "; ".join([*done, f"{count} negative values are missing"])
-    return zeroed.where(zeroed >= 0).assign_attrs(values.attrs, **{PROCESSING: said})
+        return without_noise
+    notes = [values.attrs[PROCESSING]] if PROCESSING in values.attrs else []
+    note_text = "; ".join([*notes, f"{count} negative values are missing"])
+    return without_noise.where(without_noise >= 0).assign_attrs(values.attrs, **{PROCESSING: note_text})
 
 
-def processing_of(record: xr.Dataset, where: object) -> list[str]:
+def processing_notes(record: xr.Dataset, source: object) -> list[str]:
     """What readers did to values of a record, in lines."""
-    done = {name: held.attrs[PROCESSING] for name, held in record.data_vars.items() if PROCESSING in held.attrs}
-    return [f"{where}: {name}: {what}" for name, what in done.items()]
+    notes = {name: held.attrs[PROCESSING] for name, held in record.data_vars.items() if PROCESSING in held.attrs}
+    return [f"{source}: {name}: {note}" for name, note in notes.items()]
 
 
-def _extremes(record: xr.Dataset, where: str) -> tuple[list[float], list[float]]:
+def _extremes(record: xr.Dataset, source: str) -> tuple[list[float], list[float]]:
     """Lowest and highest value of each variable, in one streamed pass."""
     try:
-        both = xr.concat([record.min(), record.max()], dim="end").compute()
-    except BROKEN as error:
-        raise InputError(f"{where}: its values cannot be read ({first_line(error)}); write the file again") from error
-    return [float(both[name][0]) for name in record.data_vars], [float(both[name][1]) for name in record.data_vars]
+        extremes = xr.concat([record.min(), record.max()], dim="end").compute()
+    except READ_ERRORS as error:
+        raise InputError(f"{source}: its values cannot be read ({first_line(error)}); write the file again") from error
+    return [float(extremes[name][0]) for name in record.data_vars], [
+        float(extremes[name][1]) for name in record.data_vars
+    ]
 
 
-def _at(values: xr.DataArray, value: float) -> str:
+def _location_text(values: xr.DataArray, value: float) -> str:
     """Where a value stands first: its catchment or cell, and its day; nothing where the record does not name them."""
-    place = _place(values, value)
-    if place is None:
+    index_of_value = _first_index(values, value)
+    if index_of_value is None:
         return ""
-    told = " ".join(f"{dim} {values[dim].values[index]}" for dim, index in place.items() if dim != "time")
-    return f" (first in {told} on {str(values['time'].values[place['time']])[:10]})"
+    message = " ".join(f"{dim} {values[dim].values[index]}" for dim, index in index_of_value.items() if dim != "time")
+    return f" (first in {message} on {str(values['time'].values[index_of_value['time']])[:10]})"
 
 
-def _place(values: xr.DataArray, value: float) -> dict[str, int] | None:
+def _first_index(values: xr.DataArray, value: float) -> dict[str, int] | None:
     """The first day of a value, and the site on it; None where the dimensions have no names."""
     sites = [str(dim) for dim in values.dims if dim != "time"]
     if not {*sites, "time"} <= values.indexes.keys():
         return None
     hits = (values == values.dtype.type(value)).transpose("time", *sites)
     day = int(hits.any(sites).values.argmax())
-    one = hits.isel(time=day).values
-    return {"time": day} | dict(zip(sites, map(int, np.unravel_index(one.argmax(), one.shape)), strict=True))
+    day_values = hits.isel(time=day).values
+    return {"time": day} | dict(
+        zip(sites, map(int, np.unravel_index(day_values.argmax(), day_values.shape)), strict=True)
+    )
 
 
-def _fault(record: xr.Dataset, name: str, value: float) -> str:
+def _fault_text(record: xr.Dataset, name: str, value: float) -> str:
     """What is wrong with a value: as its source wrote it, the range, and the remedy."""
     variable = VARIABLES[name]
     minimum, maximum = variable.valid
-    source, spelled = _in_source_units(record, name, value)
+    source, units_text = _in_source_units(record, name, value)
     column = record[name].attrs.get(COLUMN, name)
-    place = "" if column == name else f" in column {str(column)[:40]!r}"
-    told = f"has the value {value:.6g}{place}"
-    if spelled != variable.units:
-        told = f"has the value {source:.6g} {spelled}{place}, which is {value:.6g} {variable.units}"
-    return f"{told}, outside {minimum:g} … {maximum:g} {variable.units}; {_remedy(name, value, source)}"
+    index_of_value = "" if column == name else f" in column {str(column)[:40]!r}"
+    message = f"has the value {value:.6g}{index_of_value}"
+    if units_text != variable.units:
+        message = f"has the value {source:.6g} {units_text}{index_of_value}, which is {value:.6g} {variable.units}"
+    return f"{message}, outside {minimum:g} … {maximum:g} {variable.units}; {_remedy(name, value, source)}"
 
 
 def _in_source_units(record: xr.Dataset, name: str, value: float) -> tuple[float, str]:
     """A value and its unit as the source has them; canonical where the record does not say that."""
-    canonical, spelled = VARIABLES[name].units, str(record[name].attrs.get("units", VARIABLES[name].units))
-    plain = units.plain(spelled)
-    if plain in units.VOLUME_RATES:
-        place = _place(record[name], value)
-        if place is None or "catchment-area" not in record.variables:
+    canonical, units_text = VARIABLES[name].units, str(record[name].attrs.get("units", VARIABLES[name].units))
+    unit_key = units.plain(units_text)
+    if unit_key in units.VOLUME_RATES:
+        index_of_value = _first_index(record[name], value)
+        if index_of_value is None or "catchment-area" not in record.variables:
             return value, canonical
-        area = float(record["catchment-area"].values[place["catchment"]])
-        return value * area / 86.4 / units.VOLUME_RATES[plain], spelled
-    factor, offset = units.SPELLINGS[canonical].get(plain, (1.0, 0.0))
-    return ((value - offset) / factor, spelled) if (factor, offset) != (1.0, 0.0) else (value, canonical)
+        area = float(record["catchment-area"].values[index_of_value["catchment"]])
+        return value * area / 86.4 / units.VOLUME_RATES[unit_key], units_text
+    factor, offset = units.SPELLINGS[canonical].get(unit_key, (1.0, 0.0))
+    return ((value - offset) / factor, units_text) if (factor, offset) != (1.0, 0.0) else (value, canonical)
 
 
 def _remedy(name: str, value: float, source: float) -> str:
-    if np.isclose(source, CODES, rtol=1e-6, atol=0).any():
+    if np.isclose(source, UNDECLARED_CODES, rtol=1e-6, atol=0).any():
         return "it looks like a code for missing; write NaN"
     if name == "temperature" and 150 < value < 350:
         return "it looks like Kelvin; set its units to 'K'"

@@ -1,4 +1,4 @@
-"""Attention along lines of tokens (`packing.Sight`), by what is fastest at their length; kept are the tokens as they came."""
+"""Attention along lines of tokens (`packing.AttentionPattern`), by what is fastest at their length; the tokens are kept."""
 
 from __future__ import annotations
 
@@ -9,114 +9,126 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from hydromae.model.fused_ops import moved
-from hydromae.model.kernels import attention, attention_backward, attention_with_sums, softmax_backward
-from hydromae.model.packing import Sight, Stack
+from hydromae.model.fused_ops import linear_map
+from hydromae.model.kernels import attention, attention_backward, attention_with_logsumexp, softmax_backward
+from hydromae.model.packing import AttentionPattern, PaddedBucket
 
-SHORT = 128
+MAX_MATMUL_LENGTH = 128
 """Up to this length a CPU looks along lines faster with plain products than with the fused kernel."""
 
 
-def look(
-    query: Float[Tensor, "N E"], pair: Float[Tensor, "M F"] | None, sight: Sight, heads: int
+def packed_attention(
+    query: Float[Tensor, "N E"], key_value: Float[Tensor, "M F"] | None, pattern: AttentionPattern, heads: int
 ) -> Float[Tensor, "N D"]:
     """Scaled dot-product attention of each token on what it sees.
 
     `pair` holds keys and values side by side; where it is None, `query` holds all three.
     """
     if query.device.type == "cpu":
-        return _Look.apply(query, pair, sight, heads)
-    spread = moved(query, sight.own.spread, sight.own.collect)
-    theirs = None if pair is None else moved(pair, sight.theirs.spread, sight.theirs.collect)
+        return _PackedAttention.apply(query, key_value, pattern, heads)
+    padded_query = linear_map(query, pattern.queries.pad, pattern.queries.unpad)
+    padded_key_value = None if key_value is None else linear_map(key_value, pattern.keys.pad, pattern.keys.unpad)
     pieces = []
-    for own, their in zip(sight.own.stacks, sight.theirs.stacks, strict=True):
-        q, k, v = _headed(spread, theirs, own, their, heads)
-        pieces.append(_flat(attention(q, k, v, _bias(their, q))))
-    return moved(torch.cat(pieces), sight.own.collect, sight.own.spread)
+    for query_bucket, key_bucket in zip(pattern.queries.buckets, pattern.keys.buckets, strict=True):
+        q, k, v = _split_qkv(padded_query, padded_key_value, query_bucket, key_bucket, heads)
+        pieces.append(_merge_heads(attention(q, k, v, _bias(key_bucket, q))))
+    return linear_map(torch.cat(pieces), pattern.queries.unpad, pattern.queries.pad)
 
 
-def _headed(query: Tensor, pair: Tensor | None, own: Stack, theirs: Stack, heads: int) -> tuple[Tensor, ...]:
+def _split_qkv(
+    query: Tensor, key_value: Tensor | None, query_bucket: PaddedBucket, key_bucket: PaddedBucket, heads: int
+) -> tuple[Tensor, ...]:
     """Queries, keys and values Float[G, H, L, d] of the lines of a stack."""
-    if pair is None:
-        return own.of(query).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-    keys, values = theirs.of(pair).unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4)
-    return _parted(own, query, heads), keys, values
+    if key_value is None:
+        return query_bucket.view(query).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    keys, values = key_bucket.view(key_value).unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4)
+    return _split_heads(query_bucket, query, heads), keys, values
 
 
-def _parted(stack: Stack, places: Float[Tensor, "P D"], heads: int) -> Float[Tensor, "G H L d"]:
+def _split_heads(bucket: PaddedBucket, padded: Float[Tensor, "P D"], heads: int) -> Float[Tensor, "G H L d"]:
     """The heads of the lines of a stack, a view."""
-    return stack.of(places).unflatten(2, (heads, -1)).transpose(1, 2)
+    return bucket.view(padded).unflatten(2, (heads, -1)).transpose(1, 2)
 
 
-def _flat(mixed: Float[Tensor, "G H L d"]) -> Float[Tensor, "P D"]:
+def _merge_heads(mixed: Float[Tensor, "G H L d"]) -> Float[Tensor, "P D"]:
     """The places of a stack of lines."""
     return mixed.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
-class _Look(torch.autograd.Function):
+class _PackedAttention(torch.autograd.Function):
     """Attention on a CPU: by plain products along short lines, else by the fused kernel."""
 
     @staticmethod
-    def forward(ctx: Any, query, pair, sight: Sight, heads: int):
-        ctx.sight, ctx.heads, kept = sight, heads, []
-        mixed = query.new_zeros(sight.own.places, query.shape[1] // (3 if pair is None else 1))
+    def forward(ctx: Any, query, key_value, pattern: AttentionPattern, heads: int):
+        ctx.pattern, ctx.heads, saved = pattern, heads, []
+        mixed = query.new_zeros(pattern.queries.padded_size, query.shape[1] // (3 if key_value is None else 1))
         with torch.autocast(query.device.type, enabled=False):
-            spread, theirs = sight.own.spread(query), None if pair is None else sight.theirs.spread(pair)
-            for own, their in zip(sight.own.stacks, sight.theirs.stacks, strict=True):
-                q, k, v = _headed(spread, theirs, own, their, heads)
-                if _short(own, their):
-                    kept.append(_weight(q, k, their))
-                    piece = torch.matmul(kept[-1], v)
+            padded_query, padded_key_value = (
+                pattern.queries.pad(query),
+                None if key_value is None else pattern.keys.pad(key_value),
+            )
+            for query_bucket, key_bucket in zip(pattern.queries.buckets, pattern.keys.buckets, strict=True):
+                q, k, v = _split_qkv(padded_query, padded_key_value, query_bucket, key_bucket, heads)
+                if _is_short(query_bucket, key_bucket):
+                    saved.append(_attention_weight(q, k, key_bucket))
+                    piece = torch.matmul(saved[-1], v)
                 else:
-                    piece, sums = attention_with_sums(q, k, v, _bias(their, q))
-                    kept.append(sums)
-                _parted(own, mixed, heads).copy_(piece)
-        out = sight.own.collect(mixed)
-        short = all(_short(*both) for both in zip(sight.own.stacks, sight.theirs.stacks, strict=True))
-        ctx.save_for_backward(query, pair, None if short else out, *kept)
+                    piece, logsumexp = attention_with_logsumexp(q, k, v, _bias(key_bucket, q))
+                    saved.append(logsumexp)
+                _split_heads(query_bucket, mixed, heads).copy_(piece)
+        out = pattern.queries.unpad(mixed)
+        short = all(_is_short(*both) for both in zip(pattern.queries.buckets, pattern.keys.buckets, strict=True))
+        ctx.save_for_backward(query, key_value, None if short else out, *saved)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad):
-        query, pair, out, *kept = ctx.saved_tensors
-        sight, heads = ctx.sight, ctx.heads
-        spread, theirs = sight.own.spread(query), None if pair is None else sight.theirs.spread(pair)
-        grads = sight.own.spread(grad)
-        mixed = None if out is None else sight.own.spread(out)
-        of_query = torch.zeros_like(spread)
-        of_pair = None if theirs is None else torch.zeros_like(theirs)
-        for own, their, held in zip(sight.own.stacks, sight.theirs.stacks, kept, strict=True):
-            q, k, v = _headed(spread, theirs, own, their, heads)
-            above = _parted(own, grads, heads)
-            if _short(own, their):
-                back = _back_short(above, q, k, v, held)
+        query, key_value, out, *saved = ctx.saved_tensors
+        pattern, heads = ctx.pattern, ctx.heads
+        padded_query, padded_key_value = (
+            pattern.queries.pad(query),
+            None if key_value is None else pattern.keys.pad(key_value),
+        )
+        grads = pattern.queries.pad(grad)
+        mixed = None if out is None else pattern.queries.pad(out)
+        grad_query = torch.zeros_like(padded_query)
+        grad_key_value = None if padded_key_value is None else torch.zeros_like(padded_key_value)
+        for query_bucket, key_bucket, saved_part in zip(
+            pattern.queries.buckets, pattern.keys.buckets, saved, strict=True
+        ):
+            q, k, v = _split_qkv(padded_query, padded_key_value, query_bucket, key_bucket, heads)
+            grad_output = _split_heads(query_bucket, grads, heads)
+            if _is_short(query_bucket, key_bucket):
+                back = _matmul_backward(grad_output, q, k, v, saved_part)
             else:
                 assert mixed is not None
-                answer = _parted(own, mixed, heads)
-                back = attention_backward(above, q, k, v, answer, held, _bias(their, q))
-            for into, part in zip(_headed(of_query, of_pair, own, their, heads), back, strict=True):
+                output = _split_heads(query_bucket, mixed, heads)
+                back = attention_backward(grad_output, q, k, v, output, saved_part, _bias(key_bucket, q))
+            for into, part in zip(
+                _split_qkv(grad_query, grad_key_value, query_bucket, key_bucket, heads), back, strict=True
+            ):
                 into.copy_(part)
-        of_pair = None if of_pair is None else sight.theirs.collect(of_pair)
-        return sight.own.collect(of_query), of_pair, None, None
+        grad_key_value = None if grad_key_value is None else pattern.keys.unpad(grad_key_value)
+        return pattern.queries.unpad(grad_query), grad_key_value, None, None
 
 
-def _short(own: Stack, theirs: Stack) -> bool:
-    return max(own.length, theirs.length) <= SHORT
+def _is_short(query_bucket: PaddedBucket, key_bucket: PaddedBucket) -> bool:
+    return max(query_bucket.length, key_bucket.length) <= MAX_MATMUL_LENGTH
 
 
-def _bias(theirs: Stack, like: Tensor) -> Tensor | None:
-    return None if theirs.bias is None else theirs.bias.to(like.dtype)
+def _bias(key_bucket: PaddedBucket, like: Tensor) -> Tensor | None:
+    return None if key_bucket.bias is None else key_bucket.bias.to(like.dtype)
 
 
-def _weight(q: Tensor, k: Tensor, theirs: Stack) -> Tensor:
+def _attention_weight(q: Tensor, k: Tensor, key_bucket: PaddedBucket) -> Tensor:
     score = torch.matmul(q, k.transpose(2, 3)).mul_(q.shape[-1] ** -0.5)
-    if theirs.bias is not None:
-        score += theirs.bias
+    if key_bucket.bias is not None:
+        score += key_bucket.bias
     return score.softmax(dim=-1)
 
 
-def _back_short(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _matmul_backward(grad: Tensor, q: Tensor, k: Tensor, v: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     grad = grad.contiguous()
     back = torch.matmul(grad, v.transpose(2, 3))
     score = softmax_backward(back, weight).mul_(q.shape[-1] ** -0.5)

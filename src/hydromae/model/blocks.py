@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from hydromae.config import Mixer as MixerName
 from hydromae.config import ModelConfig
-from hydromae.model.attention import look
-from hydromae.model.fused_ops import feed, filmed, project, residual
+from hydromae.model.attention import packed_attention
+from hydromae.model.fused_ops import apply_film, feed_forward, project, residual
 from hydromae.model.kernels import attention
-from hydromae.model.lstm import opened, run
-from hydromae.model.packing import Direction, Seats
+from hydromae.model.lstm import open_forget_gates, run_lstm
+from hydromae.model.packing import Direction, PackedLayout
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Neighbourhood:
         windows: Windows of the batch for which this holds.
         sites (Int[Q])
         seen (Int[U]): Ascending.
-        place (Int[Q, K]): Where each of a site's K neighbours stands in `seen`.
+        place (Int[Q, K]): Where each of a site's K neighbours stands in `key_sites`.
     """
 
     windows: slice
-    sites: Int[Tensor, " Q"]
-    seen: Int[Tensor, " U"]
-    place: Int[Tensor, "Q K"]
+    query_sites: Int[Tensor, " Q"]
+    key_sites: Int[Tensor, " U"]
+    neighbour_index: Int[Tensor, "Q K"]
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Context:
     separation: Float[Tensor, "B S K G"] | None = None
 
 
-def taken_by(layer: nn.Module, values: Tensor) -> Tensor:
+def cast_for(layer: nn.Module, values: Tensor) -> Tensor:
     """Values in the precision of a layer's weights, which are half where somebody has cast the model so."""
     return values.to(next(layer.parameters()).dtype)
 
@@ -70,13 +70,13 @@ class Mixer(nn.Module):
     across_days = True
 
     def mix(
-        self, tokens: Float[Tensor, "N D"], norm: nn.LayerNorm, seats: Seats, context: Context
+        self, tokens: Float[Tensor, "N D"], norm: nn.LayerNorm, layout: PackedLayout, context: Context
     ) -> Float[Tensor, "N D"]:
         """Norm first; on the grid of days and sites, unless a mixer has a way of its own."""
-        return seats.of(self(seats.grid(norm(tokens)), context))
+        return layout.pack(self(layout.unpack(norm(tokens)), context))
 
 
-class LineMixer(Mixer):
+class AttentionMixer(Mixer):
     """Each token looks along its line: at all tokens of its window, at its site's days, or at its day's sites."""
 
     def __init__(self, width: int, heads: int, direction: Direction) -> None:
@@ -88,11 +88,11 @@ class LineMixer(Mixer):
         self.out = nn.Linear(width, width)
 
     def mix(
-        self, tokens: Float[Tensor, "N D"], norm: nn.LayerNorm, seats: Seats, context: Context
+        self, tokens: Float[Tensor, "N D"], norm: nn.LayerNorm, layout: PackedLayout, context: Context
     ) -> Float[Tensor, "N D"]:
         """Attention along lines; whoever is not in the list is not looked at."""
-        sight = seats.among(self.direction)
-        return self.out(look(project(tokens, norm, self.query_key_value), None, sight, self.heads))
+        pattern = layout.self_attention(self.direction)
+        return self.out(packed_attention(project(tokens, norm, self.query_key_value), None, pattern, self.heads))
 
 
 class RecurrentMixer(Mixer):
@@ -100,13 +100,13 @@ class RecurrentMixer(Mixer):
 
     def __init__(self, width: int, states: int) -> None:
         super().__init__()
-        self.recurrence = opened(nn.LSTM(width, states, bidirectional=True))
+        self.lstm = open_forget_gates(nn.LSTM(width, states, bidirectional=True))
         self.out = nn.Linear(2 * states, width)
 
     def forward(self, tokens: Float[Tensor, "B T S D"], context: Context) -> Float[Tensor, "B T S D"]:
         """Recurrence over T, separately for each site."""
         size = tokens.shape[0]
-        states = run(self.recurrence, rearrange(tokens, "b t s d -> t (b s) d"))
+        states = run_lstm(self.lstm, rearrange(tokens, "b t s d -> t (b s) d"))
         return rearrange(self.out(states), "t (b s) d -> b t s d", b=size)
 
 
@@ -130,42 +130,46 @@ class SpaceMixer(Mixer):
         if context.separation is not None:
             bias = -torch.einsum("b s k g, h g -> b h s k", context.separation, functional.softplus(self.slope.float()))
         if context.neighbours is None:
-            query, pair = mixed.split((tokens.shape[-1], 2 * tokens.shape[-1]), dim=-1)
-            return self.out(self._look(query, pair, bias))
-        return self.out(self._nearest(mixed, bias, context))
+            query, key_value = mixed.split((tokens.shape[-1], 2 * tokens.shape[-1]), dim=-1)
+            return self.out(self._attend(query, key_value, bias))
+        return self.out(self._attend_neighbours(mixed, bias, context))
 
-    def _nearest(self, mixed: Float[Tensor, "B T S E"], bias: Tensor | None, context: Context) -> Tensor:
+    def _attend_neighbours(self, mixed: Float[Tensor, "B T S E"], bias: Tensor | None, context: Context) -> Tensor:
         """Block by block; rows of sites are gathered whole, all heads at once."""
         width = mixed.shape[-1] // 3
-        query, pair = mixed.split((width, 2 * width), dim=-1)
-        answers = torch.empty_like(query)
-        for near in context.neighbourhoods:
-            place = near.place.expand(self.heads, -1, -1)
-            own = torch.zeros(place.shape, device=place.device)
+        query, key_value = mixed.split((width, 2 * width), dim=-1)
+        output = torch.empty_like(query)
+        for neighbourhood in context.neighbourhoods:
+            neighbour_index = neighbourhood.neighbour_index.expand(self.heads, -1, -1)
+            neighbour_bias = torch.zeros(neighbour_index.shape, device=neighbour_index.device)
             if bias is not None:
-                own = bias[near.windows.start, :, near.sites]
-            open_ = own.new_full((*place.shape[:2], len(near.seen)), float("-inf")).scatter(-1, place, own)
-            there = pair[near.windows].index_select(2, near.seen)
-            answers[near.windows, :, near.sites] = self._look(
-                query[near.windows].index_select(2, near.sites), there, open_[None]
+                neighbour_bias = bias[neighbourhood.windows.start, :, neighbourhood.query_sites]
+            dense_bias = neighbour_bias.new_full(
+                (*neighbour_index.shape[:2], len(neighbourhood.key_sites)), float("-inf")
+            ).scatter(-1, neighbour_index, neighbour_bias)
+            neighbour_key_value = key_value[neighbourhood.windows].index_select(2, neighbourhood.key_sites)
+            output[neighbourhood.windows, :, neighbourhood.query_sites] = self._attend(
+                query[neighbourhood.windows].index_select(2, neighbourhood.query_sites),
+                neighbour_key_value,
+                dense_bias[None],
             )
-        return answers
+        return output
 
-    def _look(
-        self, query: Float[Tensor, "B T Q D"], pair: Float[Tensor, "B T U E"], bias: Tensor | None
+    def _attend(
+        self, query: Float[Tensor, "B T Q D"], key_value: Float[Tensor, "B T U E"], bias: Tensor | None
     ) -> Float[Tensor, "B T Q D"]:
         """Attention of Q sites on U sites, each day by itself; `bias` Float[B or 1, H, Q, U] holds on every day."""
         size, days = query.shape[:2]
         query = rearrange(query, "b t q (h d) -> (b t) h q d", h=self.heads)
-        key, value = rearrange(pair, "b t u (two h d) -> two (b t) h u d", two=2, h=self.heads)
+        key, value = rearrange(key_value, "b t u (two h d) -> two (b t) h u d", two=2, h=self.heads)
         if bias is not None:
             bias = bias[:, None].expand(size, days, -1, -1, -1).flatten(0, 1).to(query.dtype)
         if bias is None or not bias.requires_grad:
-            answers = attention(query, key, value, bias)
+            output = attention(query, key, value, bias)
         else:  # fused attention has no gradient of a bias
             score = torch.matmul(query, key.transpose(-1, -2)) * query.shape[-1] ** -0.5
-            answers = torch.matmul((score + bias).softmax(dim=-1).to(value.dtype), value)
-        return rearrange(answers, "(b t) h q d -> b t q (h d)", b=size)
+            output = torch.matmul((score + bias).softmax(dim=-1).to(value.dtype), value)
+        return rearrange(output, "(b t) h q d -> b t q (h d)", b=size)
 
 
 class FiLM(nn.Module):
@@ -178,10 +182,10 @@ class FiLM(nn.Module):
         nn.init.zeros_(self.project.bias)
 
     def forward(
-        self, tokens: Float[Tensor, "N *V D"], condition: Float[Tensor, "B S *V E"], seats: Seats
+        self, tokens: Float[Tensor, "N *V D"], condition: Float[Tensor, "B S *V E"], layout: PackedLayout
     ) -> Float[Tensor, "N *V D"]:
         """(1 + γ) × tokens + β, with γ and β from the condition of each token's site."""
-        return filmed(tokens, self.project(condition), seats)[0]
+        return apply_film(tokens, self.project(condition), layout)[0]
 
 
 class Block(nn.Module):
@@ -194,15 +198,15 @@ class Block(nn.Module):
         hidden = int(width * config.mlp_ratio)
         self.dropout = config.dropout
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in mixers)
-        self.mixers = nn.ModuleList(_mixer(name, config, width, separations) for name in mixers)
+        self.mixers = nn.ModuleList(_make_mixer(name, config, width, separations) for name in mixers)
         self.norm = nn.LayerNorm(width)
         self.film = FiLM(width, width) if film else None
-        self.feed = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(
         self,
         tokens: Float[Tensor, "N D"],
-        seats: Seats,
+        layout: PackedLayout,
         context: Context,
         condition: Float[Tensor, "B S D"] | None = None,
         rows: Int[Tensor, " K"] | None = None,
@@ -220,19 +224,19 @@ class Block(nn.Module):
         for index, (norm, mixer) in enumerate(zip(self.norms, self.mixers, strict=True)):
             assert isinstance(norm, nn.LayerNorm) and isinstance(mixer, Mixer)
             if rows is not None and index == last_across_days + 1:
-                tokens, seats = seats.at_rows(tokens, rows)
-            tokens = residual(tokens, mixer.mix(tokens, norm, seats, context), dropout)
+                tokens, layout = layout.at_rows(tokens, rows)
+            tokens = residual(tokens, mixer.mix(tokens, norm, layout, context), dropout)
         if rows is not None and last_across_days + 1 == len(self.mixers):
-            tokens, seats = seats.at_rows(tokens, rows)
+            tokens, layout = layout.at_rows(tokens, rows)
         film = None if self.film is None or condition is None else self.film.project(condition)
-        return residual(tokens, feed(tokens, self.norm, film, seats, self.feed), dropout)
+        return residual(tokens, feed_forward(tokens, self.norm, film, layout, self.mlp), dropout)
 
 
-def _mixer(name: MixerName, config: ModelConfig, width: int, separations: int) -> Mixer:
+def _make_mixer(name: MixerName, config: ModelConfig, width: int, separations: int) -> Mixer:
     if name == "recurrent":
         return RecurrentMixer(width, config.recurrent_width or width)
     return (
         SpaceMixer(width, config.heads, separations)
         if name == "space" and separations
-        else LineMixer(width, config.heads, name)
+        else AttentionMixer(width, config.heads, name)
     )

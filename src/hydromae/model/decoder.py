@@ -8,11 +8,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from hydromae.config import ModelConfig
-from hydromae.model.attention import look
-from hydromae.model.blocks import Context, LineMixer
-from hydromae.model.fused_ops import feed, of_sites, project, residual
-from hydromae.model.outputs import Own
-from hydromae.model.packing import Direction, Seats, Sight
+from hydromae.model.attention import packed_attention
+from hydromae.model.blocks import AttentionMixer, Context
+from hydromae.model.fused_ops import expand_sites, feed_forward, project, residual
+from hydromae.model.outputs import StreamSlice
+from hydromae.model.packing import AttentionPattern, Direction, PackedLayout
 
 
 class CrossAttention(nn.Module):
@@ -25,10 +25,12 @@ class CrossAttention(nn.Module):
         self.query, self.key_value = nn.Linear(width, width), nn.Linear(memory_width, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, query: Float[Tensor, "Q D"], memory: Float[Tensor, "M E"], sight: Sight) -> Float[Tensor, "Q D"]:
+    def forward(
+        self, query: Float[Tensor, "Q D"], memory: Float[Tensor, "M E"], pattern: AttentionPattern
+    ) -> Float[Tensor, "Q D"]:
         """Norm first, of both."""
         pair = project(memory, self.memory_norm, self.key_value)
-        return self.out(look(project(query, self.norm, self.query), pair, sight, self.heads))
+        return self.out(packed_attention(project(query, self.norm, self.query), pair, pattern, self.heads))
 
 
 class CrossBlock(nn.Module):
@@ -38,21 +40,21 @@ class CrossBlock(nn.Module):
         super().__init__()
         width, hidden = config.decoder_dim, int(config.decoder_dim * config.mlp_ratio)
         self.dropout = config.dropout
-        self.own_norm = nn.LayerNorm(width) if config.decoder_self_attn else None
-        self.own = LineMixer(width, config.heads, direction) if config.decoder_self_attn else None
+        self.self_norm = nn.LayerNorm(width) if config.decoder_self_attn else None
+        self.self_attention = AttentionMixer(width, config.heads, direction) if config.decoder_self_attn else None
         self.cross = CrossAttention(width, config.d_model, config.heads)
         self.norm = nn.LayerNorm(width)
-        self.feed = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        self.mlp = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width))
 
     def forward(
-        self, query: Float[Tensor, "Q D"], seats: Seats, memory: Float[Tensor, "M E"], sight: Sight
+        self, query: Float[Tensor, "Q D"], layout: PackedLayout, memory: Float[Tensor, "M E"], pattern: AttentionPattern
     ) -> Float[Tensor, "Q D"]:
         """Queries in and out."""
         dropout = self.dropout if self.training else 0.0
-        if self.own is not None and self.own_norm is not None:
-            query = residual(query, self.own.mix(query, self.own_norm, seats, Context()), dropout)
-        query = residual(query, self.cross(query, memory, sight), dropout)
-        return residual(query, feed(query, self.norm, None, seats, self.feed), dropout)
+        if self.self_attention is not None and self.self_norm is not None:
+            query = residual(query, self.self_attention.mix(query, self.self_norm, layout, Context()), dropout)
+        query = residual(query, self.cross(query, memory, pattern), dropout)
+        return residual(query, feed_forward(query, self.norm, None, layout, self.mlp), dropout)
 
 
 class Decoder(nn.Module):
@@ -60,25 +62,33 @@ class Decoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.turns: tuple[Direction, ...] = ("joint",) if config.mixers == ("joint",) else ("space", "time")
+        self.directions: tuple[Direction, ...] = ("joint",) if config.mixers == ("joint",) else ("space", "time")
         self.blocks = nn.ModuleList(
-            CrossBlock(config, self.turns[index % len(self.turns)]) for index in range(config.decoder_layers)
+            CrossBlock(config, self.directions[index % len(self.directions)]) for index in range(config.decoder_layers)
         )
         self.norm = nn.LayerNorm(config.decoder_dim)
 
     def forward(
-        self, query: Float[Tensor, "Q D"], seats: Seats, memories: list[Float[Tensor, "M E"]], theirs: Seats, own: Own
+        self,
+        query: Float[Tensor, "Q D"],
+        layout: PackedLayout,
+        memories: list[Float[Tensor, "M E"]],
+        memory_layout: PackedLayout,
+        stream_slice: StreamSlice,
     ) -> Float[Tensor, "Q D"]:
         """One vector for each query.
 
         `memories[l]` is what block l looks at; `own` says which of its tokens are of the queries' own stream, and where they
         sit among their own sites.
         """
-        sights = [seats.at(own.seats if turn == "time" else theirs, turn) for turn in self.turns]
+        patterns = [
+            layout.cross_attention(stream_slice.layout if direction == "time" else memory_layout, direction)
+            for direction in self.directions
+        ]
         for index, (block, memory) in enumerate(zip(self.blocks, memories, strict=True)):
-            turn = index % len(self.turns)
-            there = memory[own.tokens] if self.turns[turn] == "time" else memory
-            query = block(query, seats, there, sights[turn])
+            turn = index % len(self.directions)
+            attended = memory[stream_slice.tokens] if self.directions[turn] == "time" else memory
+            query = block(query, layout, attended, patterns[turn])
         return self.norm(query)
 
 
@@ -91,30 +101,30 @@ class Head(nn.Module):
         priors: Priors that the mean may start from.
     """
 
-    def __init__(self, width: int, address: int, channels: int, spread: int, priors: int) -> None:
+    def __init__(self, width: int, position_width: int, channels: int, spread: int, estimates: int) -> None:
         super().__init__()
-        self.channels, self.spread, self.priors = channels, spread, priors
-        self.address = nn.Linear(address, width)
-        self.feed = nn.Sequential(nn.GELU(), nn.Linear(width, 2 * width), nn.GELU())
+        self.channels, self.spread, self.estimates = channels, spread, estimates
+        self.position = nn.Linear(position_width, width)
+        self.mlp = nn.Sequential(nn.GELU(), nn.Linear(width, 2 * width), nn.GELU())
         self.mean = nn.Linear(2 * width, channels)
         self.shape = nn.Linear(2 * width, channels * spread) if spread else None
-        self.gate = nn.Linear(2 * width, priors + 1) if priors else None
+        self.gate = nn.Linear(2 * width, estimates + 1) if estimates else None
 
     def forward(
         self,
         token: Float[Tensor, "N D"],
         slots: Float[Tensor, "B S V E"],
-        seats: Seats,
-        priors: tuple[Tensor, Tensor] | None,
+        layout: PackedLayout,
+        estimates: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor | None]:
         """Means Float[N, V×C] and spread numbers Float[N, V×C, L], or None for maps."""
-        hidden = self.feed(token[:, None] + of_sites(self.address(slots), seats))
+        hidden = self.mlp(token[:, None] + expand_sites(self.position(slots), layout))
         mean = self.mean(hidden).float()
-        if self.gate is not None and priors is not None:
-            value, there = priors
+        if self.gate is not None and estimates is not None:
+            value, exists = estimates
             logit = self.gate(hidden).float()[..., 0, :]
-            open_ = torch.cat([there, torch.ones_like(there[..., :1])], dim=-1)
-            gate = logit.masked_fill(~open_, -1e9).softmax(dim=-1)
+            available = torch.cat([exists, torch.ones_like(exists[..., :1])], dim=-1)
+            gate = logit.masked_fill(~available, -1e9).softmax(dim=-1)
             mean = mean + (gate[..., :-1] * value).sum(dim=-1)[..., None, None]
         mean = mean.flatten(-2)
         if self.shape is None:

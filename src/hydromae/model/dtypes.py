@@ -9,14 +9,14 @@ import torch
 
 
 @contextmanager
-def float32() -> Iterator[None]:
+def default_float32() -> Iterator[None]:
     """New tensors are float32 inside, as weights are; the user's default (`torch.set_default_dtype`) holds again after it."""
-    before = torch.get_default_dtype()
-    if before == torch.float32:  # nothing is set where nothing differs: the default belongs to all threads
+    previous = torch.get_default_dtype()
+    if previous == torch.float32:  # nothing is set where nothing differs: the default belongs to all threads
         yield
         return
     torch.set_default_dtype(torch.float32)
     try:
         yield
     finally:
-        torch.set_default_dtype(before)
+        torch.set_default_dtype(previous)

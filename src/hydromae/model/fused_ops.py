@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from hydromae.model.kernels import gelu_backward, layer_norm, layer_norm_backward
-from hydromae.model.packing import Seats
+from hydromae.model.packing import PackedLayout
 
 
-def precision_of(tokens: Tensor) -> torch.dtype:
+def matmul_dtype(tokens: Tensor) -> torch.dtype:
     """Of products: autocast's, else that of the tokens."""
     kind = tokens.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tokens.dtype
@@ -29,14 +29,14 @@ def precision_of(tokens: Tensor) -> torch.dtype:
 def project(tokens: Float[Tensor, "N D"], norm: nn.LayerNorm, layer: nn.Linear) -> Float[Tensor, "N E"]:
     """`layer(norm(tokens))`."""
     tokens = tokens.to(norm.weight.dtype)
-    return _Project.apply(tokens, norm.weight, norm.bias, layer.weight, layer.bias, norm.eps, precision_of(tokens))
+    return _Project.apply(tokens, norm.weight, norm.bias, layer.weight, layer.bias, norm.eps, matmul_dtype(tokens))
 
 
-def feed(
+def feed_forward(
     tokens: Float[Tensor, "N D"],
     norm: nn.LayerNorm,
     film: Float[Tensor, "B S E"] | None,
-    seats: Seats,
+    layout: PackedLayout,
     layers: nn.Sequential,
 ) -> Float[Tensor, "N D"]:
     """`layers((1 + γ) × norm(tokens) + β)`, γ and β being those of each token's site, or 0 without `film`.
@@ -47,7 +47,7 @@ def feed(
     assert isinstance(up, nn.Linear) and isinstance(down, nn.Linear)
     tokens = tokens.to(norm.weight.dtype)
     parts = (norm.weight, norm.bias, up.weight, up.bias, down.weight, down.bias)
-    return _Feed.apply(tokens, film, *parts, norm.eps, seats, precision_of(tokens))
+    return _FeedForward.apply(tokens, film, *parts, norm.eps, layout, matmul_dtype(tokens))
 
 
 def residual(tokens: Float[Tensor, "N D"], branch: Float[Tensor, "N D"], dropout: float) -> Float[Tensor, "N D"]:
@@ -55,33 +55,35 @@ def residual(tokens: Float[Tensor, "N D"], branch: Float[Tensor, "N D"], dropout
     return _Residual.apply(tokens, branch, dropout) if dropout else tokens + branch
 
 
-def moved(held: Tensor, there: Callable[[Tensor], Tensor], back: Callable[[Tensor], Tensor]) -> Tensor:
-    """`there(held)`, which moves values about; `back` moves their gradient, adding up in one fixed order where it must."""
-    return _Moved.apply(held, there, back)
+def linear_map(values: Tensor, mapping: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor]) -> Tensor:
+    """`there(held)`, which moves values about; `adjoint` moves their gradient, adding up in one fixed order where it must."""
+    return _LinearMap.apply(values, mapping, adjoint)
 
 
-def picked(grid: Shaped[Tensor, "B R S ..."], seats: Seats) -> Shaped[Tensor, "N ..."]:
-    """`seats.of(grid)`; every seat is another."""
-    return moved(grid, seats.of, seats.grid)
+def gather(grid: Shaped[Tensor, "B R S ..."], layout: PackedLayout) -> Shaped[Tensor, "N ..."]:
+    """`layout.pack(unpack)`; every seat is another."""
+    return linear_map(grid, layout.pack, layout.unpack)
 
 
-def filmed(
-    tokens: Float[Tensor, "N ..."], film: Float[Tensor, "B S ..."], seats: Seats
+def apply_film(
+    tokens: Float[Tensor, "N ..."], film: Float[Tensor, "B S ..."], layout: PackedLayout
 ) -> tuple[Float[Tensor, "N ..."], Tensor]:
     """(1 + γ) × tokens + β, with γ and β (side by side in `film`) of each token's site; and γ as it was taken."""
-    gamma, beta = per_token(film.to(tokens.dtype), seats).chunk(2, dim=-1)
-    shaped = tokens.view(*seats.shape, *tokens.shape[1:]) if seats.whole else tokens
+    gamma, beta = per_token(film.to(tokens.dtype), layout).chunk(2, dim=-1)
+    shaped = tokens.view(*layout.shape, *tokens.shape[1:]) if layout.is_dense else tokens
     return torch.addcmul(shaped + beta, shaped, gamma).view(tokens.shape), gamma
 
 
-def per_token(held: Float[Tensor, "B S ..."], seats: Seats) -> Tensor:
+def per_token(values: Float[Tensor, "B S ..."], layout: PackedLayout) -> Tensor:
     """What belongs to each token's site, Float[N, ...]; on a whole grid Float[B, 1, S, ...], which holds for all its days."""
-    return held[:, None] if seats.whole else of_sites(held, seats)
+    return values[:, None] if layout.is_dense else expand_sites(values, layout)
 
 
-def of_sites(held: Float[Tensor, "B S ..."], seats: Seats) -> Float[Tensor, "N ..."]:
-    """`seats.of_sites(held)`."""
-    return moved(held, seats.of_sites, lambda grad: seats.over_sites(grad.flatten(1)).view(held.shape))
+def expand_sites(values: Float[Tensor, "B S ..."], layout: PackedLayout) -> Float[Tensor, "N ..."]:
+    """`layout.expand_sites(held)`."""
+    return linear_map(
+        values, layout.expand_sites, lambda grad: layout.sum_over_days(grad.flatten(1)).view(values.shape)
+    )
 
 
 class _Project(torch.autograd.Function):
@@ -99,74 +101,74 @@ class _Project(torch.autograd.Function):
     def backward(ctx: Any, grad):
         tokens, mean, rate, norm_weight, norm_bias, weight = ctx.saved_tensors
         plain = layer_norm(tokens, norm_weight, norm_bias, ctx.eps)[0]
-        weight_grad, bias_grad = _of_layer(grad, plain.to(ctx.dtype), weight, ctx.needs_input_grad[3:5])
+        weight_grad, bias_grad = _linear_gradients(grad, plain.to(ctx.dtype), weight, ctx.needs_input_grad[3:5])
         grad = (grad @ weight.to(ctx.dtype)).to(tokens.dtype)
         need = ctx.needs_input_grad[:3]
         normal = layer_norm_backward(grad, tokens, mean, rate, norm_weight, norm_bias, ctx.eps, need)
         return *normal, weight_grad, bias_grad, None, None
 
 
-class _Feed(torch.autograd.Function):
+class _FeedForward(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, tokens, film, norm_weight, norm_bias, up, up_bias, down, down_bias, eps, seats, dtype):
+    def forward(ctx: Any, tokens, film, norm_weight, norm_bias, up, up_bias, down, down_bias, eps, layout, dtype):
         with torch.autocast(tokens.device.type, enabled=False):
             plain, mean, rate = layer_norm(tokens, norm_weight, norm_bias, eps)
-            inner = (plain if film is None else filmed(plain, film, seats)[0]).to(dtype)
+            inner = (plain if film is None else apply_film(plain, film, layout)[0]).to(dtype)
             wide = functional.gelu(functional.linear(inner, up.to(dtype), up_bias.to(dtype)))
             out = functional.linear(wide, down.to(dtype), down_bias.to(dtype))
         ctx.save_for_backward(tokens, film, mean, rate, norm_weight, norm_bias, up, up_bias, down)
-        ctx.eps, ctx.seats, ctx.dtype = eps, seats, dtype
+        ctx.eps, ctx.layout, ctx.dtype = eps, layout, dtype
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad):
         tokens, film, mean, rate, norm_weight, norm_bias, up, up_bias, down = ctx.saved_tensors
-        need, dtype, seats = ctx.needs_input_grad, ctx.dtype, ctx.seats
+        need, dtype, layout = ctx.needs_input_grad, ctx.dtype, ctx.layout
         plain = layer_norm(tokens, norm_weight, norm_bias, ctx.eps)[0]
-        inner, gamma = (plain, None) if film is None else filmed(plain, film, seats)
+        inner, gamma = (plain, None) if film is None else apply_film(plain, film, layout)
         inner = inner.to(dtype)
         raw = functional.linear(inner, up.to(dtype), up_bias.to(dtype))
-        down_grad, down_bias_grad = _of_layer(grad, functional.gelu(raw), down, need[6:8])
+        down_grad, down_bias_grad = _linear_gradients(grad, functional.gelu(raw), down, need[6:8])
         grad = gelu_backward(grad @ down.to(dtype), raw)
-        up_grad, up_bias_grad = _of_layer(grad, inner, up, need[4:6])
+        up_grad, up_bias_grad = _linear_gradients(grad, inner, up, need[4:6])
         grad = (grad @ up.to(dtype)).to(tokens.dtype)
         film_grad = None
         if film is not None and gamma is not None:
             if need[1]:
-                both = [seats.over_sites(grad * plain), seats.over_sites(grad)]
+                both = [layout.sum_over_days(grad * plain), layout.sum_over_days(grad)]
                 film_grad = torch.cat(both, dim=-1).to(film.dtype)
-            shaped = grad.view(*seats.shape, -1) if seats.whole else grad
+            shaped = grad.view(*layout.shape, -1) if layout.is_dense else grad
             grad = torch.addcmul(shaped, shaped, gamma).view(grad.shape)
-        of_norm = (need[0], *need[2:4])
-        normal = layer_norm_backward(grad, tokens, mean, rate, norm_weight, norm_bias, ctx.eps, of_norm)
+        norm_needs = (need[0], *need[2:4])
+        normal = layer_norm_backward(grad, tokens, mean, rate, norm_weight, norm_bias, ctx.eps, norm_needs)
         return normal[0], film_grad, *normal[1:], up_grad, up_bias_grad, down_grad, down_bias_grad, None, None, None
 
 
-def _of_layer(grad: Tensor, taken: Tensor, weight: Tensor, need: Any) -> tuple[Tensor | None, Tensor | None]:
+def _linear_gradients(grad: Tensor, inputs: Tensor, weight: Tensor, need: Any) -> tuple[Tensor | None, Tensor | None]:
     """Gradients of a layer's matrix and bias."""
-    of_weight = (grad.T @ taken).to(weight.dtype) if need[0] else None
-    return of_weight, grad.sum(dim=0, dtype=weight.dtype) if need[1] else None
+    weight_grad = (grad.T @ inputs).to(weight.dtype) if need[0] else None
+    return weight_grad, grad.sum(dim=0, dtype=weight.dtype) if need[1] else None
 
 
-class _Moved(torch.autograd.Function):
+class _LinearMap(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, held, there, back):
-        ctx.back = back
-        return there(held)
+    def forward(ctx: Any, values, mapping, adjoint):
+        ctx.adjoint = adjoint
+        return mapping(values)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad):
-        return ctx.back(grad), None, None
+        return ctx.adjoint(grad), None, None
 
 
 class _Residual(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, tokens, branch, dropout: float):
-        lost = round(dropout * 2**16)
-        ctx.scale, ctx.dtype = 2**16 / (2**16 - lost), branch.dtype
-        keep = _bits(branch, lost)
+        dropped = round(dropout * 2**16)
+        ctx.scale, ctx.dtype = 2**16 / (2**16 - dropped), branch.dtype
+        keep = _keep_mask(branch, dropped)
         ctx.save_for_backward(keep)
         return torch.addcmul(tokens, branch.to(tokens.dtype), keep.to(tokens.dtype), value=ctx.scale)
 
@@ -177,7 +179,7 @@ class _Residual(torch.autograd.Function):
         return grad, (grad * keep).mul_(ctx.scale).to(ctx.dtype), None
 
 
-def _bits(like: Tensor, lost: int) -> Tensor:
+def _keep_mask(like: Tensor, dropped: int) -> Tensor:
     """Bool of a tensor's shape, False with probability lost / 65,536: four of them from each random number of 64 bits."""
     drawn = torch.empty(-(-like.numel() // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
-    return (drawn.view(torch.int16)[: like.numel()] >= lost - 2**15).view(like.shape)
+    return (drawn.view(torch.int16)[: like.numel()] >= dropped - 2**15).view(like.shape)

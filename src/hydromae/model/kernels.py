@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from hydromae.runtime import lacks
+from hydromae.runtime import is_unsupported
 
 FLASH, FLASH_BACKWARD = (f"_scaled_dot_product_flash_attention_for_cpu{end}" for end in ("", "_backward"))
 
@@ -21,61 +21,63 @@ def _zeros(*shape: int) -> Tensor:
     return torch.zeros(shape, device="cpu")
 
 
-def _trials() -> dict[str, Callable[[Any], object]]:
+def _probe_calls() -> dict[str, Callable[[Any], object]]:
     """A call of each private operator, as this module calls it."""
-    row, four, square = _zeros(1, 4), _zeros(4), _zeros(1, 1, 4, 4)
-    of_norm = (row, row, (4,), _zeros(1, 1), _zeros(1, 1), four, four, [True] * 3)
-    five, sums = [square] * 5, _zeros(1, 1, 4)
+    row_of_four, four, square = _zeros(1, 4), _zeros(4), _zeros(1, 1, 4, 4)
+    norm_arguments = (row_of_four, row_of_four, (4,), _zeros(1, 1), _zeros(1, 1), four, four, [True] * 3)
+    five_squares, logsumexp = [square] * 5, _zeros(1, 1, 4)
     return {
         FLASH: lambda call: call(square, square, square, attn_mask=square)[1].shape,
-        FLASH_BACKWARD: lambda call: call(*five, sums, 0.0, False, attn_mask=square)[2].shape,
-        "native_layer_norm": lambda call: call(row, (4,), four, four, 1e-5)[2].shape,
-        "native_layer_norm_backward": lambda call: call(*of_norm)[2].shape,
-        "gelu_backward": lambda call: call(row, row).shape,
-        "_softmax_backward_data": lambda call: call(row, row, -1, torch.float32).shape,
+        FLASH_BACKWARD: lambda call: call(*five_squares, logsumexp, 0.0, False, attn_mask=square)[2].shape,
+        "native_layer_norm": lambda call: call(row_of_four, (4,), four, four, 1e-5)[2].shape,
+        "native_layer_norm_backward": lambda call: call(*norm_arguments)[2].shape,
+        "gelu_backward": lambda call: call(row_of_four, row_of_four).shape,
+        "_softmax_backward_data": lambda call: call(row_of_four, row_of_four, -1, torch.float32).shape,
     }
 
 
-def _found(name: str, trial: Callable[[Any], object]) -> Any | None:
+def _private_operator(name: str, probe_call: Callable[[Any], object]) -> Any | None:
     try:
         operator = getattr(torch.ops.aten, name)
-        trial(operator)
+        probe_call(operator)
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError, NotImplementedError):
         return None
     return operator
 
 
-PRIVATE: dict[str, Any | None] = {name: _found(name, trial) for name, trial in _trials().items()}
+PRIVATE: dict[str, Any | None] = {
+    name: _private_operator(name, probe_call) for name, probe_call in _probe_calls().items()
+}
 """Operators of torch that are not part of its public interface; None where this torch lacks one, or has another one of
 that name."""
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
     """Scaled dot-product attention Float[G, H, L, d]; in fp32 where the device has no kernel for the dtype."""
-    if not lacks("attention", query.device.type, query.dtype):
+    if not is_unsupported("attention", query.device.type, query.dtype):
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     wide = None if bias is None else bias.float()
     mixed = functional.scaled_dot_product_attention(query.float(), key.float(), value.float(), attn_mask=wide)
     return mixed.to(query.dtype)
 
 
-def attention_with_sums(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+def attention_with_logsumexp(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """`attention` on a CPU, and what its backward pass needs beside the answer; call it without gradients."""
     flash = PRIVATE[FLASH] if PRIVATE[FLASH_BACKWARD] else None
-    if flash is None or lacks("attention", q.device.type, q.dtype):
+    if flash is None or is_unsupported("attention", q.device.type, q.dtype):
         return attention(q, k, v, bias), None
     return flash(q, k, v, attn_mask=bias)
 
 
 def attention_backward(
-    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mixed: Tensor, sums: Tensor | None, bias: Tensor | None
+    grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mixed: Tensor, logsumexp: Tensor | None, bias: Tensor | None
 ) -> Sequence[Tensor]:
-    """Gradients of queries, keys and values, from what `attention_with_sums` gave."""
-    if sums is None:
+    """Gradients of queries, keys and values, from what `attention_with_logsumexp` gave."""
+    if logsumexp is None:
         return _gradients(lambda q, k, v: attention(q, k, v, bias), (q, k, v), grad)
     back = PRIVATE[FLASH_BACKWARD]
     assert back is not None
-    return back(grad, q, k, v, mixed, sums, 0.0, False, attn_mask=bias)
+    return back(grad, q, k, v, mixed, logsumexp, 0.0, False, attn_mask=bias)
 
 
 def softmax_backward(grad: Tensor, weight: Tensor) -> Tensor:
@@ -118,12 +120,12 @@ def layer_norm_backward(
         operator = PRIVATE["native_layer_norm_backward"]
         assert operator is not None
         return operator(grad, tokens, weight.shape, mean, rate, weight, bias, [bool(n) for n in need])
-    found = _gradients(lambda t, w, b: functional.layer_norm(t, w.shape, w, b, eps), (tokens, weight, bias), grad)
-    return [part if needed else None for part, needed in zip(found, need, strict=True)]
+    gradients = _gradients(lambda t, w, b: functional.layer_norm(t, w.shape, w, b, eps), (tokens, weight, bias), grad)
+    return [part if needed else None for part, needed in zip(gradients, need, strict=True)]
 
 
-def _gradients(function: Callable[..., Tensor], given: tuple[Tensor, ...], grad: Tensor) -> tuple[Tensor, ...]:
+def _gradients(function: Callable[..., Tensor], inputs: tuple[Tensor, ...], grad: Tensor) -> tuple[Tensor, ...]:
     """Gradients of what is given to a function, which runs again."""
     with torch.enable_grad():
-        leaves = [part.detach().requires_grad_() for part in given]
+        leaves = [part.detach().requires_grad_() for part in inputs]
         return torch.autograd.grad(function(*leaves), leaves, grad)

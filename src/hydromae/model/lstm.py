@@ -6,34 +6,34 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from hydromae.runtime import lacks
+from hydromae.runtime import is_unsupported
 
-OPEN = 3.0
+FORGET_GATE_BIAS = 3.0
 """Bias of a forget gate that starts open."""
 
 
-def opened(recurrence: nn.LSTM) -> nn.LSTM:
+def open_forget_gates(lstm: nn.LSTM) -> nn.LSTM:
     """An LSTM whose forget gates start open."""
-    width = recurrence.hidden_size
+    width = lstm.hidden_size
     with torch.no_grad():
-        for name, bias in recurrence.named_parameters():
+        for name, bias in lstm.named_parameters():
             if name.startswith("bias_ih"):
-                bias[width : 2 * width] = OPEN
-    return recurrence
+                bias[width : 2 * width] = FORGET_GATE_BIAS
+    return lstm
 
 
-def run(
-    recurrence: nn.LSTM, along: Float[Tensor, "T N E"], start: tuple[Tensor, Tensor] | None = None
+def run_lstm(
+    lstm: nn.LSTM, inputs: Float[Tensor, "T N E"], initial_state: tuple[Tensor, Tensor] | None = None
 ) -> Float[Tensor, "T N H"]:
     """States of every day, from `start` or from nothing; in fp32 where the device has no LSTM in the dtype."""
-    if start is not None:
-        start = (start[0].to(along.dtype), start[1].to(along.dtype))
-    kind = along.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else along.dtype
-    if not lacks("LSTM", kind, dtype):
-        return recurrence(along, start)[0]
-    weights = {name: weight.float() for name, weight in recurrence.named_parameters()}
-    begin = None if start is None else (start[0].float(), start[1].float())
-    with torch.autocast(kind, enabled=False):
-        states, _ = torch.func.functional_call(recurrence, weights, (along.float(), begin))
-    return states.to(along.dtype)
+    if initial_state is not None:
+        initial_state = (initial_state[0].to(inputs.dtype), initial_state[1].to(inputs.dtype))
+    device_type = inputs.device.type
+    dtype = torch.get_autocast_dtype(device_type) if torch.is_autocast_enabled(device_type) else inputs.dtype
+    if not is_unsupported("LSTM", device_type, dtype):
+        return lstm(inputs, initial_state)[0]
+    weights = {name: weight.float() for name, weight in lstm.named_parameters()}
+    float_state = None if initial_state is None else (initial_state[0].float(), initial_state[1].float())
+    with torch.autocast(device_type, enabled=False):
+        states, _ = torch.func.functional_call(lstm, weights, (inputs.float(), float_state))
+    return states.to(inputs.dtype)

@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-LOWEST_SPREAD = 0.01
-AT_ONCE = 4096
+MIN_STD = 0.01
+CHUNK_SIZE = 4096
 """Values whose quantiles are sought at once, so that they stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
-class Gaussians:
+class GaussianMixture:
     """K weighted Gaussians for every value.
 
     Attributes:
@@ -48,14 +48,15 @@ class Gaussians:
     def quantiles(self, levels: Sequence[float], steps: int = 24) -> Float[Tensor, "Q ..."]:
         """The values not exceeded with probabilities `levels`, by bisection between the components' own quantiles."""
         weight, centre, spread = (
-            part.reshape(-1, part.shape[-1]).T.split(AT_ONCE, dim=1) for part in (self.weight, self.centre, self.spread)
+            part.reshape(-1, part.shape[-1]).T.split(CHUNK_SIZE, dim=1)
+            for part in (self.weight, self.centre, self.spread)
         )
         pieces = zip(weight, centre, spread, strict=True)
-        found = torch.cat([_inverse(w, c, s, levels, steps) for w, c, s in pieces], dim=1)
-        return found.view(len(levels), *self.weight.shape[:-1])
+        values = torch.cat([_quantile_by_bisection(w, c, s, levels, steps) for w, c, s in pieces], dim=1)
+        return values.view(len(levels), *self.weight.shape[:-1])
 
 
-def _inverse(
+def _quantile_by_bisection(
     weight: Float[Tensor, "K N"],
     centre: Float[Tensor, "K N"],
     spread: Float[Tensor, "K N"],
@@ -64,8 +65,8 @@ def _inverse(
 ) -> Float[Tensor, "Q N"]:
     level = weight.new_tensor(levels)[:, None]
     weight, centre, spread = (part.contiguous()[:, None] for part in (weight, centre, spread))
-    own = centre + spread * torch.special.ndtri(level)
-    low, high = own.amin(dim=0), own.amax(dim=0)
+    component_quantiles = centre + spread * torch.special.ndtri(level)
+    low, high = component_quantiles.amin(dim=0), component_quantiles.amax(dim=0)
     rate, wanted = math.sqrt(0.5) / spread, 2 * level - weight.sum(dim=0)
     start = centre * rate
     for _ in range(steps):
@@ -75,18 +76,18 @@ def _inverse(
     return 0.5 * (low + high)
 
 
-def around(mean: Float[Tensor, "*batch"], raw: Float[Tensor, "*batch L"]) -> Gaussians:
+def mixture_around(mean: Float[Tensor, "*batch"], raw: Float[Tensor, "*batch L"]) -> GaussianMixture:
     """Gaussians whose mean is exactly `mean`, from 3K unbounded numbers."""
     share, offset, spread = raw.float().chunk(3, dim=-1)
     weight = share.softmax(dim=-1)
     offset = offset - (weight * offset).sum(dim=-1, keepdim=True)
-    return Gaussians(weight, mean[..., None] + offset, torch.nn.functional.softplus(spread - 1.0) + LOWEST_SPREAD)
+    return GaussianMixture(weight, mean[..., None] + offset, torch.nn.functional.softplus(spread - 1.0) + MIN_STD)
 
 
-def laid(answer: Gaussians, where: Tensor, shape: torch.Size) -> Gaussians:
+def scatter_mixture(mixture: GaussianMixture, index: Tensor, shape: torch.Size) -> GaussianMixture:
     """Gaussians of some tokens on the grid of all values, Float[*shape, K]; elsewhere weight 0 and spread 1."""
 
-    def lay(part: Tensor, elsewhere: float) -> Tensor:
-        return part.new_full((*shape, part.shape[-1]), elsewhere).index_put((where,), part)
+    def scatter(part: Tensor, fill: float) -> Tensor:
+        return part.new_full((*shape, part.shape[-1]), fill).index_put((index,), part)
 
-    return Gaussians(lay(answer.weight, 0.0), lay(answer.centre, 0.0), lay(answer.spread, 1.0))
+    return GaussianMixture(scatter(mixture.weight, 0.0), scatter(mixture.centre, 0.0), scatter(mixture.spread, 1.0))

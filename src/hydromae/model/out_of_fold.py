@@ -15,21 +15,25 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from hydromae.model.rainfall_runoff import Runoff, Told
+from hydromae.model.rainfall_runoff import LSTMPrediction, RainfallRunoff
 
-SHARE = 0.3
+SUBSTITUTED_FRACTION = 0.3
 """Share of the other rivers for which a stand-in speaks, too: a user's own rivers were not in the training either."""
 
 
-class StandIns:
+class OutOfFoldLSTMs:
     """Frozen memories, each taught without some rivers. They are no part of the model: its weights do not hold them."""
 
-    def __init__(self, memories: Sequence[Runoff]) -> None:
-        self.memories = [memory.requires_grad_(False).eval() for memory in memories]
+    def __init__(self, lstms: Sequence[RainfallRunoff]) -> None:
+        self.lstms = [lstm.requires_grad_(False).eval() for lstm in lstms]
 
-    def instead(
-        self, told: list[Told], given: Sequence[Any], seen: Bool[Tensor, "B T S"], whose: Int[Tensor, "B S"]
-    ) -> list[Told]:
+    def substitute(
+        self,
+        predictions: list[LSTMPrediction],
+        inputs: Sequence[Any],
+        seen: Bool[Tensor, "B T S"],
+        fold_index: Int[Tensor, "B S"],
+    ) -> list[LSTMPrediction]:
         """What is told, where a stand-in speaks by the one that was taught without the river.
 
         Args:
@@ -38,19 +42,21 @@ class StandIns:
             seen (Bool[B, T, S]): Whose flow is seen.
             whose (Int[B, S]): Which of the stand-ins was taught without the river.
         """
-        speaks = _speak(seen)[:, None]
+        is_substituted = _is_substituted(seen)[:, None]
         with torch.no_grad():
-            others = [memory(*given) for memory in self.memories]
-        found = []
-        for place, own in enumerate(told):
-            theirs = torch.stack([other[place].mean for other in others])
-            index = whose[None, :, None].expand(1, *own.mean.shape)
-            found.append(replace(own, mean=torch.where(speaks, theirs.gather(0, index)[0], own.mean)))
-        return found
+            out_of_fold = [lstm(*inputs) for lstm in self.lstms]
+        substituted = []
+        for head, prediction in enumerate(predictions):
+            alternatives = torch.stack([one[head].mean for one in out_of_fold])
+            index = fold_index[None, :, None].expand(1, *prediction.mean.shape)
+            substituted.append(
+                replace(prediction, mean=torch.where(is_substituted, alternatives.gather(0, index)[0], prediction.mean))
+            )
+        return substituted
 
 
-def _speak(seen: Bool[Tensor, "B T S"]) -> Bool[Tensor, "B S"]:
+def _is_substituted(seen: Bool[Tensor, "B T S"]) -> Bool[Tensor, "B S"]:
     """For which rivers a stand-in speaks: of which no flow is seen while that of others is, and a share of the others."""
     unseen = ~seen.any(dim=1)
     ungauged = unseen & ~unseen.all(dim=1, keepdim=True)
-    return ungauged | (torch.rand(unseen.shape, device=seen.device) < SHARE)
+    return ungauged | (torch.rand(unseen.shape, device=seen.device) < SUBSTITUTED_FRACTION)

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from hydromae.model.mixture import Gaussians
-from hydromae.model.packing import Seats
-from hydromae.model.rainfall_runoff import Told
+from hydromae.model.mixture import GaussianMixture
+from hydromae.model.packing import PackedLayout
+from hydromae.model.rainfall_runoff import LSTMPrediction
 from hydromae.variables import MODALITIES
 
 
@@ -26,10 +26,10 @@ class Predictions:
     """
 
     mean: dict[str, Tensor]
-    gaussians: dict[str, Gaussians]
+    gaussians: dict[str, GaussianMixture]
     decoded: dict[str, Tensor]
-    contrast: Tensor | None
-    told: list[Told] = field(default_factory=list)
+    contrastive_loss: Tensor | None
+    lstm_predictions: list[LSTMPrediction] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class Stream:
 
     names: tuple[str, ...]
     tokens: Float[Tensor, "N D"]
-    seats: Seats
-    slots: Float[Tensor, "B S V D"]
-    sites: Float[Tensor, "B S D"]
-    priors: tuple[Tensor, Tensor] | None = None
-    told: list[Told] = field(default_factory=list)
+    layout: PackedLayout
+    slot_encoding: Float[Tensor, "B S V D"]
+    site_encoding: Float[Tensor, "B S D"]
+    estimates: tuple[Tensor, Tensor] | None = None
+    lstm_predictions: list[LSTMPrediction] = field(default_factory=list)
     rows: Int[Tensor, " K"] | None = None
 
     @property
@@ -66,8 +66,8 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Own:
+class StreamSlice:
     """A stream's part of the memory: which of its tokens, and where these sit among the stream's own sites."""
 
     tokens: slice
-    seats: Seats
+    layout: PackedLayout

@@ -17,18 +17,18 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from hydromae.runtime import widest
+from hydromae.runtime import widest_dtype
 
 Direction = Literal["joint", "time", "space"]
-FAR_BELOW = -3e4
+MASK_VALUE = -3e4
 """Added to the score of a place without a token; its weight is then exactly 0, in half precision, too."""
-SHRINK = 0.65
+MIN_BUCKET_FILL = 0.65
 """Lines of a stack hold at least this share of its longest, but for the last stack, which takes all that are left."""
-STACKS = 4
+MAX_BUCKETS = 4
 
 
 @dataclass(frozen=True)
-class Stack:
+class PaddedBucket:
     """G lines of L places, laid flat behind other stacks from place `start` on.
 
     Attributes:
@@ -41,14 +41,14 @@ class Stack:
     length: int
     bias: Float[Tensor, "G 1 1 L"] | None
 
-    def of(self, places: Shaped[Tensor, "P E"]) -> Shaped[Tensor, "G L E"]:
+    def view(self, padded: Shaped[Tensor, "P E"]) -> Shaped[Tensor, "G L E"]:
         """Its lines, a view."""
-        part = places[self.start : self.start + self.count * self.length]
-        return part.view(self.count, self.length, places.shape[1])
+        part = padded[self.start : self.start + self.count * self.length]
+        return part.view(self.count, self.length, padded.shape[1])
 
 
 @dataclass(frozen=True)
-class Lines:
+class AttentionGroups:
     """A list of N tokens lined up in stacks.
 
     Attributes:
@@ -56,183 +56,187 @@ class Lines:
         places: P, of all stacks, and one more where tokens stand in no line.
     """
 
-    stacks: tuple[Stack, ...]
-    place: Int[Tensor, " N"] | None
-    places: int
+    buckets: tuple[PaddedBucket, ...]
+    padded_index: Int[Tensor, " N"] | None
+    padded_size: int
 
     @classmethod
-    def of(cls, line: Int[Tensor, " N"], held: Int[Tensor, " C"], groups: Sequence[Tensor]) -> Lines:
+    def of(cls, group_index: Int[Tensor, " N"], counts: Int[Tensor, " C"], groups: Sequence[Tensor]) -> AttentionGroups:
         """Line tokens up by their line, in the order of the list; `held` is how many each line has, a group a stack."""
-        stacks, begin, start = [], torch.full_like(held, -1), 0
-        for lines in groups:
-            own = held[lines]
-            length = max(1, int(own.max()))
-            begin[lines] = start + torch.arange(len(lines), device=line.device) * length
-            empty = torch.arange(length, device=line.device) >= own[:, None]
-            bias = empty[:, None, None] * FAR_BELOW if bool(empty.any()) else None
-            stacks.append(Stack(start, len(lines), length, bias))
-            start += len(lines) * length
-        each, order = torch.arange(len(line), device=line.device), line.argsort(stable=True)
-        first = begin[line]
-        place = torch.empty_like(line)
-        place[order] = each - (torch.cumsum(held, 0) - held)[line[order]]
-        place = torch.where(first >= 0, place + first, start)
-        if len(line) == start and bool((place == each).all()):
-            return cls(tuple(stacks), None, start)
-        return cls(tuple(stacks), place, start + int(bool((first < 0).any())))
+        buckets, group_start, start = [], torch.full_like(counts, -1), 0
+        for members in groups:
+            sizes = counts[members]
+            length = max(1, int(sizes.max()))
+            group_start[members] = start + torch.arange(len(members), device=group_index.device) * length
+            empty = torch.arange(length, device=group_index.device) >= sizes[:, None]
+            bias = empty[:, None, None] * MASK_VALUE if bool(empty.any()) else None
+            buckets.append(PaddedBucket(start, len(members), length, bias))
+            start += len(members) * length
+        each, sort_index = torch.arange(len(group_index), device=group_index.device), group_index.argsort(stable=True)
+        first = group_start[group_index]
+        padded_index = torch.empty_like(group_index)
+        padded_index[sort_index] = each - (torch.cumsum(counts, 0) - counts)[group_index[sort_index]]
+        padded_index = torch.where(first >= 0, padded_index + first, start)
+        if len(group_index) == start and bool((padded_index == each).all()):
+            return cls(tuple(buckets), None, start)
+        return cls(tuple(buckets), padded_index, start + int(bool((first < 0).any())))
 
-    def spread(self, held: Shaped[Tensor, "N E"]) -> Shaped[Tensor, "P E"]:
+    def pad(self, values: Shaped[Tensor, "N E"]) -> Shaped[Tensor, "P E"]:
         """The tokens at their places, zeros elsewhere."""
-        if self.place is None:
-            return held
-        return held.new_zeros(self.places, held.shape[1]).index_copy_(0, self.place, held)
+        if self.padded_index is None:
+            return values
+        return values.new_zeros(self.padded_size, values.shape[1]).index_copy_(0, self.padded_index, values)
 
-    def collect(self, places: Shaped[Tensor, "P E"]) -> Shaped[Tensor, "N E"]:
+    def unpad(self, padded: Shaped[Tensor, "P E"]) -> Shaped[Tensor, "N E"]:
         """The tokens of the places, in the order of the list."""
-        return places if self.place is None else places.index_select(0, self.place)
+        return padded if self.padded_index is None else padded.index_select(0, self.padded_index)
 
 
 @dataclass(frozen=True)
-class Sight:
+class AttentionPattern:
     """Who looks at whom: lines of those who look, and the same lines of what they look at."""
 
-    own: Lines
-    theirs: Lines
+    queries: AttentionGroups
+    keys: AttentionGroups
 
     @classmethod
-    def of(cls, own: Int[Tensor, " N"], theirs: Int[Tensor, " M"], count: int) -> Sight:
-        """Token n looks at all of `theirs` that stand in its line, one of `count`."""
-        held, found = torch.bincount(own, minlength=count), torch.bincount(theirs, minlength=count)
-        looking = held.nonzero()[:, 0]
-        size = found[looking].clamp(min=1).to(widest(found.device))
-        depth = size.new_zeros(0) if not len(looking) else torch.log(size.max() / size) / -math.log(SHRINK)
-        depth = depth.long().clamp(max=STACKS - 1)
-        groups = [looking[depth == level] for level in depth.unique().tolist()]
-        lines = Lines.of(own, held, groups)
-        return cls(lines, lines if own is theirs else Lines.of(theirs, found, groups))
+    def of(cls, query_groups: Int[Tensor, " N"], key_groups: Int[Tensor, " M"], count: int) -> AttentionPattern:
+        """Token n looks at all of `keys` that stand in its line, one of `count`."""
+        counts, key_counts = torch.bincount(query_groups, minlength=count), torch.bincount(key_groups, minlength=count)
+        occupied = counts.nonzero()[:, 0]
+        size = key_counts[occupied].clamp(min=1).to(widest_dtype(key_counts.device))
+        level_of = size.new_zeros(0) if not len(occupied) else torch.log(size.max() / size) / -math.log(MIN_BUCKET_FILL)
+        level_of = level_of.long().clamp(max=MAX_BUCKETS - 1)
+        groups = [occupied[level_of == level] for level in level_of.unique().tolist()]
+        query_side = AttentionGroups.of(query_groups, counts, groups)
+        return cls(
+            query_side, query_side if query_groups is key_groups else AttentionGroups.of(key_groups, key_counts, groups)
+        )
 
 
 @dataclass(frozen=True)
-class Seats:
+class PackedLayout:
     """Where N tokens sit on a grid of B windows, R rows and S sites.
 
     Attributes:
         flat (Int[N]): Seat of each token, (window × R + row) × S + site.
-        shape (B, R, S): Rows are days, behind `lead` rows of static tokens.
+        shape (B, R, S): Rows are days, behind `static_rows` rows of static tokens.
     """
 
-    flat: Int[Tensor, " N"]
+    flat_index: Int[Tensor, " N"]
     shape: tuple[int, int, int]
-    lead: int = 0
+    static_rows: int = 0
 
     @classmethod
-    def where(cls, keep: Bool[Tensor, "B T S"]) -> Seats:
+    def of_mask(cls, mask: Bool[Tensor, "B T S"]) -> PackedLayout:
         """The seats that are kept, in order."""
-        return cls(keep.flatten().nonzero()[:, 0], (keep.shape[0], keep.shape[1], keep.shape[2]))
+        return cls(mask.flatten().nonzero()[:, 0], (mask.shape[0], mask.shape[1], mask.shape[2]))
 
     @classmethod
-    def all(cls, size: int, rows: int, sites: int, device: torch.device) -> Seats:
+    def dense(cls, size: int, rows: int, sites: int, device: torch.device) -> PackedLayout:
         """Every seat of a grid."""
         return cls(torch.arange(size * rows * sites, device=device), (size, rows, sites))
 
     @cached_property
-    def whole(self) -> bool:
+    def is_dense(self) -> bool:
         """Whether every seat is taken and tokens come in the order of the grid."""
         size, rows, sites = self.shape
         total = size * rows * sites
-        return len(self.flat) == total and bool((self.flat == torch.arange(total, device=self.flat.device)).all())
+        return len(self.flat_index) == total and bool(
+            (self.flat_index == torch.arange(total, device=self.flat_index.device)).all()
+        )
 
     @cached_property
-    def windows(self) -> Int[Tensor, " N"]:
+    def window_index(self) -> Int[Tensor, " N"]:
         """Window of each token."""
-        return self.flat // (self.shape[1] * self.shape[2])
+        return self.flat_index // (self.shape[1] * self.shape[2])
 
-    def lines(self, direction: Direction) -> tuple[Int[Tensor, " N"], int]:
+    def group_index(self, direction: Direction) -> tuple[Int[Tensor, " N"], int]:
         """The line of each token, and how many there are: a window's, a site's (its days), or a day's (its sites)."""
         size, rows, sites = self.shape
         if direction == "joint":
-            return self.windows, size
-        return (self.of_site, size * sites) if direction == "time" else (self.flat // sites, size * rows)
+            return self.window_index, size
+        return (self.site_index, size * sites) if direction == "time" else (self.flat_index // sites, size * rows)
 
     @cached_property
-    def of_site(self) -> Int[Tensor, " N"]:
+    def site_index(self) -> Int[Tensor, " N"]:
         """Site of each token, counted through all windows."""
-        return self.windows * self.shape[2] + self.flat % self.shape[2]
+        return self.window_index * self.shape[2] + self.flat_index % self.shape[2]
 
     @cached_property
-    def by_site(self) -> Lines:
+    def site_groups(self) -> AttentionGroups:
         """All tokens in one stack, a line a site."""
-        held = torch.bincount(self.of_site, minlength=self.shape[0] * self.shape[2])
-        return Lines.of(self.of_site, held, [torch.arange(len(held), device=held.device)])
+        counts = torch.bincount(self.site_index, minlength=self.shape[0] * self.shape[2])
+        return AttentionGroups.of(self.site_index, counts, [torch.arange(len(counts), device=counts.device)])
 
     @cached_property
-    def _sights(self) -> dict[Direction, Sight]:
+    def _patterns(self) -> dict[Direction, AttentionPattern]:
         return {}
 
-    def among(self, direction: Direction) -> Sight:
+    def self_attention(self, direction: Direction) -> AttentionPattern:
         """Each token looks at its own line."""
-        if direction not in self._sights:
-            line, count = self.lines(direction)
-            self._sights[direction] = Sight.of(line, line, count)
-        return self._sights[direction]
+        if direction not in self._patterns:
+            group_index, count = self.group_index(direction)
+            self._patterns[direction] = AttentionPattern.of(group_index, group_index, count)
+        return self._patterns[direction]
 
-    def at(self, theirs: Seats, direction: Direction) -> Sight:
+    def cross_attention(self, keys: PackedLayout, direction: Direction) -> AttentionPattern:
         """Each token looks at the same line of other tokens, on a grid of as many windows, rows and (along days) sites."""
-        return Sight.of(self.lines(direction)[0], *theirs.lines(direction))
+        return AttentionPattern.of(self.group_index(direction)[0], *keys.group_index(direction))
 
-    def behind(self, lead: int) -> Seats:
-        """The same tokens on a grid with `lead` more rows in front."""
+    def with_leading_rows(self, static_rows: int) -> PackedLayout:
+        """The same tokens on a grid with `static_rows` more rows in front."""
         size, rows, sites = self.shape
-        moved = self.flat + (self.windows + 1) * (lead * sites)
-        return Seats(moved, (size, rows + lead, sites), self.lead + lead)
+        shifted = self.flat_index + (self.window_index + 1) * (static_rows * sites)
+        return PackedLayout(shifted, (size, rows + static_rows, sites), self.static_rows + static_rows)
 
-    def behind_statics(self) -> Seats:
+    def with_static_tokens(self) -> PackedLayout:
         """Behind one more row, whose tokens, one a site, follow at the end of the list."""
-        moved = self.behind(1)
-        size, rows, sites = moved.shape
-        window = torch.arange(size, device=self.flat.device)[:, None] * (rows * sites)
-        static = (window + torch.arange(sites, device=self.flat.device)).flatten()
-        return Seats(torch.cat([moved.flat, static]), moved.shape, moved.lead)
+        shifted = self.with_leading_rows(1)
+        size, rows, sites = shifted.shape
+        window = torch.arange(size, device=self.flat_index.device)[:, None] * (rows * sites)
+        static = (window + torch.arange(sites, device=self.flat_index.device)).flatten()
+        return PackedLayout(torch.cat([shifted.flat_index, static]), shifted.shape, shifted.static_rows)
 
-    def grid(self, tokens: Shaped[Tensor, "N ..."]) -> Shaped[Tensor, "B R S ..."]:
+    def unpack(self, tokens: Shaped[Tensor, "N ..."]) -> Shaped[Tensor, "B R S ..."]:
         """Tokens on their grid, zeros elsewhere."""
-        if not self.whole:
+        if not self.is_dense:
             size, rows, sites = self.shape
-            tokens = tokens.new_zeros(size * rows * sites, *tokens.shape[1:]).index_copy(0, self.flat, tokens)
+            tokens = tokens.new_zeros(size * rows * sites, *tokens.shape[1:]).index_copy(0, self.flat_index, tokens)
         return tokens.view(*self.shape, *tokens.shape[1:])
 
-    def of(self, grid: Shaped[Tensor, "B R S ..."]) -> Shaped[Tensor, "N ..."]:
+    def pack(self, grid: Shaped[Tensor, "B R S ..."]) -> Shaped[Tensor, "N ..."]:
         """What stands at the tokens' seats."""
         flat = grid.flatten(0, 2)
-        return flat if self.whole else flat.index_select(0, self.flat)
+        return flat if self.is_dense else flat.index_select(0, self.flat_index)
 
     def at_rows(
         self, tokens: Shaped[Tensor, "N ..."], rows: Int[Tensor, " K"]
-    ) -> tuple[Shaped[Tensor, "M ..."], Seats]:
+    ) -> tuple[Shaped[Tensor, "M ..."], PackedLayout]:
         """The tokens of some rows of a whole grid, and their places on a grid of these rows alone."""
         size, _, sites = self.shape
-        part = self.grid(tokens).index_select(1, rows).flatten(0, 2)
-        return part, Seats.all(size, len(rows), sites, tokens.device)
+        part = self.unpack(tokens).index_select(1, rows).flatten(0, 2)
+        return part, PackedLayout.dense(size, len(rows), sites, tokens.device)
 
-    def of_sites(self, held: Shaped[Tensor, "B S ..."]) -> Shaped[Tensor, "N ..."]:
+    def expand_sites(self, values: Shaped[Tensor, "B S ..."]) -> Shaped[Tensor, "N ..."]:
         """What belongs to the site of each token."""
-        return held.flatten(0, 1).index_select(0, self.of_site)
+        return values.flatten(0, 1).index_select(0, self.site_index)
 
-    def over_sites(self, held: Shaped[Tensor, "N E"]) -> Shaped[Tensor, "B S E"]:
+    def sum_over_days(self, values: Shaped[Tensor, "N E"]) -> Shaped[Tensor, "B S E"]:
         """Sums over the tokens of each site."""
         size, rows, sites = self.shape
-        if self.whole:
-            return held.view(size, rows, sites, -1).sum(dim=1)
-        lines = self.by_site
-        return lines.stacks[0].of(lines.spread(held)).sum(dim=1).view(size, sites, -1)
+        if self.is_dense:
+            return values.view(size, rows, sites, -1).sum(dim=1)
+        groups = self.site_groups
+        return groups.buckets[0].view(groups.pad(values)).sum(dim=1).view(size, sites, -1)
 
 
-def side_by_side(parts: Sequence[Seats]) -> Seats:
+def concat_sites(parts: Sequence[PackedLayout]) -> PackedLayout:
     """Lists of tokens laid end to end, their sites side by side on one grid."""
     size, rows, _ = parts[0].shape
     total, first, flat = sum(part.shape[2] for part in parts), 0, []
     for part in parts:
-        row, site = part.flat // part.shape[2], part.flat % part.shape[2]
+        row, site = part.flat_index // part.shape[2], part.flat_index % part.shape[2]
         flat.append(row * total + first + site)
         first += part.shape[2]
-    return Seats(torch.cat(flat), (size, rows, total), parts[0].lead)
+    return PackedLayout(torch.cat(flat), (size, rows, total), parts[0].static_rows)

@@ -16,16 +16,16 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from hydromae.model.blocks import taken_by
-from hydromae.model.lstm import opened, run
-from hydromae.model.positional import season
+from hydromae.model.blocks import cast_for
+from hydromae.model.lstm import open_forget_gates, run_lstm
+from hydromae.model.positional import season_features
 
-KNOWN = 6
+FLOW_FEATURES = 6
 """What ahead is given of a river's flow on each day."""
 
 
 @dataclass(frozen=True)
-class Told:
+class LSTMPrediction:
     """What a memory says.
 
     Attributes:
@@ -34,10 +34,10 @@ class Told:
     """
 
     mean: Float[Tensor, "B T S"]
-    asked: Bool[Tensor, "B T S"]
+    is_target: Bool[Tensor, "B T S"]
 
 
-class Memory(nn.Module):
+class CatchmentLSTM(nn.Module):
     """One LSTM for all rivers, which starts from what is known of a site and of the time before the window.
 
     Args:
@@ -48,33 +48,41 @@ class Memory(nn.Module):
         dropout: Of its states.
     """
 
-    INPUT = 64
+    INPUT_WIDTH = 64
 
-    def __init__(self, width: int, address: int, channels: int, before: int, dropout: float) -> None:
+    def __init__(self, width: int, position_width: int, channels: int, antecedent: int, dropout: float) -> None:
         super().__init__()
-        self.before, self.dropout = before, dropout
-        self.given = nn.Linear(channels, self.INPUT)
-        self.site = nn.Linear(address, self.INPUT)
-        self.start = nn.Linear(self.INPUT + before, 2 * width)
-        self.recurrence = opened(nn.LSTM(self.INPUT, width))
+        self.antecedent_width, self.dropout = antecedent, dropout
+        self.inputs = nn.Linear(channels, self.INPUT_WIDTH)
+        self.site = nn.Linear(position_width, self.INPUT_WIDTH)
+        self.initial_state = nn.Linear(self.INPUT_WIDTH + antecedent, 2 * width)
+        self.lstm = open_forget_gates(nn.LSTM(self.INPUT_WIDTH, width))
         self.mean = nn.Linear(width, 1)
 
     def forward(
-        self, given: Float[Tensor, "B T S E"], sites: Float[Tensor, "B S D"], before: Float[Tensor, "B S G"] | None
+        self, inputs: Float[Tensor, "B T S E"], sites: Float[Tensor, "B S D"], antecedent: Float[Tensor, "B S G"] | None
     ) -> Float[Tensor, "B T S"]:
         """The mean read off its states."""
-        size, _, count, _ = given.shape
+        size, _, count, _ = inputs.shape
         site = self.site(sites)
-        tokens = functional.gelu(self.given(taken_by(self.given, given)) + site[:, None])
-        past = sites.new_zeros(size, count, self.before) if before is None else before[..., : self.before]
-        hidden, cell = self.start(torch.cat([site, past.to(site.dtype)], dim=-1)).flatten(0, 1).chunk(2, dim=-1)
-        begin = (hidden.tanh()[None].contiguous(), cell[None].contiguous())
-        states = run(self.recurrence, rearrange(tokens, "b t s d -> t (b s) d"), begin)
+        tokens = functional.gelu(self.inputs(cast_for(self.inputs, inputs)) + site[:, None])
+        antecedent_features = (
+            sites.new_zeros(size, count, self.antecedent_width)
+            if antecedent is None
+            else antecedent[..., : self.antecedent_width]
+        )
+        hidden, cell = (
+            self.initial_state(torch.cat([site, antecedent_features.to(site.dtype)], dim=-1))
+            .flatten(0, 1)
+            .chunk(2, dim=-1)
+        )
+        initial_state = (hidden.tanh()[None].contiguous(), cell[None].contiguous())
+        states = run_lstm(self.lstm, rearrange(tokens, "b t s d -> t (b s) d"), initial_state)
         states = functional.dropout(states, self.dropout, self.training)
         return rearrange(self.mean(states)[..., 0].float(), "t (b s) -> b t s", b=size)
 
 
-class Runoff(nn.Module):
+class RainfallRunoff(nn.Module):
     """Both memories: of the weather alone, and ahead of it.
 
     Args:
@@ -84,42 +92,54 @@ class Runoff(nn.Module):
         dropout: Of both memories' states.
     """
 
-    def __init__(self, alone: int, ahead: int, address: int, channels: int, before: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        simulation_width: int,
+        autoregressive_width: int,
+        position_width: int,
+        channels: int,
+        antecedent: int,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
-        self.alone = Memory(alone, address, 2 * channels + 4, before, dropout)
-        self.ahead = Memory(ahead, address, 2 * channels + 4 + KNOWN, before, dropout) if ahead else None
+        self.simulation = CatchmentLSTM(simulation_width, position_width, 2 * channels + 4, antecedent, dropout)
+        self.autoregressive = (
+            CatchmentLSTM(autoregressive_width, position_width, 2 * channels + 4 + FLOW_FEATURES, antecedent, dropout)
+            if autoregressive_width
+            else None
+        )
 
     def forward(
         self,
         weather: Float[Tensor, "B T S F"],
-        watered: Bool[Tensor, "B T S F"],
+        forcing_observed: Bool[Tensor, "B T S F"],
         flow: Float[Tensor, "B T S"],
-        seen: Bool[Tensor, "B T S"],
+        flow_visible: Bool[Tensor, "B T S"],
         days: Int[Tensor, "B T"],
         sites: Float[Tensor, "B S E"],
-        before: Float[Tensor, "B S G"] | None,
-        gaps: Bool[Tensor, "B T S"] | None = None,
-    ) -> list[Told]:
+        antecedent: Float[Tensor, "B S G"] | None,
+        flow_dropout: Bool[Tensor, "B T S"] | None = None,
+    ) -> list[LSTMPrediction]:
         """What each says; values are 0 where they are not seen, and flow in `gaps` is not shown to ahead."""
-        when = season(days)[:, :, None].expand(-1, -1, weather.shape[2], -1)
-        given = torch.cat([weather, watered.to(weather.dtype), when], dim=-1)
-        mean = self.alone(given, sites, before)
-        told = [Told(mean, torch.ones_like(seen))]
-        if self.ahead is not None:
-            shown = seen if gaps is None else seen & ~gaps
-            known = _known(flow, shown, mean.detach())
-            change = self.ahead(torch.cat([given, known], dim=-1), sites, before)
-            told.append(Told(mean.detach() + change, ~shown))
-        return told
+        season_of_days = season_features(days)[:, :, None].expand(-1, -1, weather.shape[2], -1)
+        inputs = torch.cat([weather, forcing_observed.to(weather.dtype), season_of_days], dim=-1)
+        mean = self.simulation(inputs, sites, antecedent)
+        predictions = [LSTMPrediction(mean, torch.ones_like(flow_visible))]
+        if self.autoregressive is not None:
+            flow_observed = flow_visible if flow_dropout is None else flow_visible & ~flow_dropout
+            flow_features = _flow_features(flow, flow_observed, mean.detach())
+            correction = self.autoregressive(torch.cat([inputs, flow_features], dim=-1), sites, antecedent)
+            predictions.append(LSTMPrediction(mean.detach() + correction, ~flow_observed))
+        return predictions
 
 
-def _known(flow: Tensor, shown: Tensor, runoff: Tensor) -> Float[Tensor, "B T S 6"]:
+def _flow_features(flow: Tensor, flow_observed: Tensor, simulated: Tensor) -> Float[Tensor, "B T S 6"]:
     """What a river shows up to each day: its flow of the day, and the last error of runoff with its age."""
     step = torch.arange(flow.shape[1], device=flow.device)[None, :, None]
-    last = torch.where(shown, step, -1).cummax(dim=1).values
-    there = last >= 0
-    error = torch.where(shown, flow - runoff, 0.0)
-    carried = error.gather(1, last.clamp(min=0)) * there
-    fresh = there / (step - last + 1.0)
-    level = torch.where(shown, flow, 0.0)
-    return torch.stack([level, shown.to(flow.dtype), error, carried, fresh, carried * fresh], dim=-1)
+    last = torch.where(flow_observed, step, -1).cummax(dim=1).values
+    exists = last >= 0
+    error = torch.where(flow_observed, flow - simulated, 0.0)
+    carried = error.gather(1, last.clamp(min=0)) * exists
+    fresh = exists / (step - last + 1.0)
+    level = torch.where(flow_observed, flow, 0.0)
+    return torch.stack([level, flow_observed.to(flow.dtype), error, carried, fresh, carried * fresh], dim=-1)

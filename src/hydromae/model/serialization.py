@@ -17,14 +17,14 @@ from hydromae.errors import InputError, first_line
 from hydromae.grid import GridSpec
 from hydromae.io.folders import WEIGHTS
 from hydromae.io.parse import grid_from_json
-from hydromae.model.checksums import check_seal
-from hydromae.model.dtypes import float32
+from hydromae.model.checksums import verify_checksums
+from hydromae.model.dtypes import default_float32
 from hydromae.model.mae import HydroMAE
 from hydromae.store.scaling import Scaling
 
 CONFIG, SCALING, GRID = "config.json", "scaling.json", "grid.json"
-OLD, CHECKPOINTS = ".old", "checkpoints"
-PATTERN = "-".join(("[0-9]" * 4, "[0-9]" * 2, "[0-9]" * 2 + "T" + "[0-9]" * 2, "[0-9]" * 2, "[0-9]" * 2))
+BACKUP_SUFFIX, CHECKPOINTS = ".old", "checkpoints"
+NEW_RUN_PATTERN = "-".join(("[0-9]" * 4, "[0-9]" * 2, "[0-9]" * 2 + "T" + "[0-9]" * 2, "[0-9]" * 2, "[0-9]" * 2))
 """Of the folders of `pretrain --new-run`."""
 
 
@@ -34,41 +34,44 @@ def load_model(folder: Path) -> tuple[HydroMAE, Config, Scaling, GridSpec | None
     Raises:
         InputError: If a file is missing, cut short, or belongs to another model.
     """
-    folder = whole(folder)
+    folder = intact_folder(folder)
     config = Config.from_json(_text(folder / CONFIG), str(folder / CONFIG))
-    scaling = scaling_in(folder / SCALING)
+    scaling = read_scaling(folder / SCALING)
     if "riverflow" in config.model.modalities and "riverflow" not in scaling:
         raise InputError(f"{folder / SCALING}: has no riverflow, which the model answers; restore the file")
     grid = grid_from_json(_text(folder / GRID), str(folder / GRID)) if (folder / GRID).is_file() else None
-    weights = merge_lora(tensors_in(folder / WEIGHTS))
+    weights = merge_lora(read_tensors(folder / WEIGHTS))
     pixels = (grid or GridSpec()).patch ** 2
-    with float32(), torch.device("meta"):  # shapes first: a configuration of another model must not take its memory
-        _fitting(HydroMAE(config, pixels=pixels), weights, folder / WEIGHTS)
-    with float32():
+    with (
+        default_float32(),
+        torch.device("meta"),
+    ):  # shapes first: a configuration of another model must not take its memory
+        _check_fit(HydroMAE(config, pixels=pixels), weights, folder / WEIGHTS)
+    with default_float32():
         model = HydroMAE(config, pixels=pixels)
     load_weights(model, weights, folder / WEIGHTS)
-    check_seal(folder)
-    lost = sorted(name for name, value in weights.items() if not torch.isfinite(value).all())
-    if lost:
-        raise InputError(f"{folder / WEIGHTS}: weight '{lost[0]}' is not finite; use another checkpoint")
+    verify_checksums(folder)
+    nonfinite = sorted(name for name, value in weights.items() if not torch.isfinite(value).all())
+    if nonfinite:
+        raise InputError(f"{folder / WEIGHTS}: weight '{nonfinite[0]}' is not finite; use another checkpoint")
     return model.eval(), config, scaling, grid
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
     """Load weights, every one of them, or refuse with one line."""
-    _fitting(model, weights, source)
+    _check_fit(model, weights, source)
     model.load_state_dict(weights)
 
 
-def _fitting(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
+def _check_fit(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
     """Refuse weights of other names, shapes or types than the model's."""
     own = model.state_dict()
-    wrong = sorted(set(own) ^ set(weights)) or [
+    misfits = sorted(set(own) ^ set(weights)) or [
         n for n in own if (own[n].shape, own[n].dtype) != (weights[n].shape, weights[n].dtype)
     ]
-    if wrong:
+    if misfits:
         raise InputError(
-            f"{source}: weight '{wrong[0]}' does not fit this configuration; use the run's own config.json"
+            f"{source}: weight '{misfits[0]}' does not fit this configuration; use the run's own config.json"
         )
 
 
@@ -103,19 +106,19 @@ def merge_lora(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             merged[key] = value
         elif rest.endswith(".original"):
             name = rest.removesuffix(".original")
-            place = f"{module}.parametrizations.{name}.0"
-            merged[f"{module}.{name}"] = value + weights[f"{place}.b"] @ weights[f"{place}.a"]
+            parametrization = f"{module}.parametrizations.{name}.0"
+            merged[f"{module}.{name}"] = value + weights[f"{parametrization}.b"] @ weights[f"{parametrization}.a"]
     return merged
 
 
-def model_in(folder: Path) -> Path | None:
+def find_model(folder: Path) -> Path | None:
     """Folder of the model of a run, or of the newest run with a model where `folder` holds those of `--new-run`.
 
     Raises:
         InputError: If `folder` is a run itself and holds others, too: it is not clear which is meant.
     """
-    own = _model_of(folder)
-    others = [found for run in sorted(folder.glob(PATTERN)) if (found := _model_of(run)) is not None]
+    own = _model_of_run(folder)
+    others = [found for run in sorted(folder.glob(NEW_RUN_PATTERN)) if (found := _model_of_run(run)) is not None]
     if own is not None and others:
         raise InputError(
             f"{folder}: holds a run of its own and {len(others)} of --new-run; name {own} or {others[-1].parent}"
@@ -123,35 +126,35 @@ def model_in(folder: Path) -> Path | None:
     return own or (others[-1] if others else None)
 
 
-def whole(folder: Path) -> Path:
+def intact_folder(folder: Path) -> Path:
     """The folder, or, where a crash came between the two renames of a write, its predecessor, still whole."""
-    before = Path(f"{folder}{OLD}")
-    return before if before.is_dir() and not folder.exists() else folder
+    backup = Path(f"{folder}{BACKUP_SUFFIX}")
+    return backup if backup.is_dir() and not folder.exists() else folder
 
 
 def checkpoints(run: Path) -> list[Path]:
     """The checkpoints of a run, the last one last; one that a crash left under its old name is put back first."""
     folder = run / CHECKPOINTS
-    for before in folder.glob(f"step-*[0-9]{OLD}"):
-        if not before.with_suffix("").exists():
-            before.rename(before.with_suffix(""))
+    for backup in folder.glob(f"step-*[0-9]{BACKUP_SUFFIX}"):
+        if not backup.with_suffix("").exists():
+            backup.rename(backup.with_suffix(""))
     return sorted(folder.glob("step-*[0-9]"))
 
 
-def newest(run: Path) -> Path | None:
+def latest_checkpoint(run: Path) -> Path | None:
     """The last checkpoint of a run, or None."""
     found = checkpoints(run)
     return found[-1] if found else None
 
 
-def _model_of(run: Path) -> Path | None:
+def _model_of_run(run: Path) -> Path | None:
     """The best, else the last state of a run, the folder itself where it is a model, or the last checkpoint."""
-    last = newest(run)
-    candidates = [whole(run / "best"), whole(run / "last"), run, *([last] if last else [])]
+    latest = latest_checkpoint(run)
+    candidates = [intact_folder(run / "best"), intact_folder(run / "last"), run, *([latest] if latest else [])]
     return next((found for found in candidates if (found / WEIGHTS).is_file()), None)
 
 
-def json_object(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(_text(path))
     except (ValueError, RecursionError) as error:
@@ -165,14 +168,14 @@ def json_object(path: Path) -> dict[str, Any]:
     return found
 
 
-def scaling_in(path: Path) -> Scaling:
+def read_scaling(path: Path) -> Scaling:
     try:
         return Scaling.from_json(_text(path))
     except InputError as error:
         raise InputError(f"{path}: {error}" if str(path) not in str(error) else str(error)) from None
 
 
-def tensors_in(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"{path}: not found; name a run, a checkpoint or a model folder that hydromae wrote")
     try:

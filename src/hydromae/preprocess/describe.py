@@ -11,89 +11,93 @@ import xarray as xr
 
 from hydromae.datasets import haduk
 from hydromae.datasets.discovery import WEATHER
-from hydromae.datasets.gridded import GridFile, find_maps, product_of
+from hydromae.datasets.gridded import GridFile, find_maps, product_of_file
 from hydromae.errors import InputError
 from hydromae.io import attributes as nrfa
-from hydromae.io.conventions import names_in, open_file, positions
+from hydromae.io.conventions import open_netcdf, variables_in_file, with_positions
 from hydromae.io.locate import files_in
 from hydromae.variables import ATTRIBUTES, VARIABLES
 
-PACKED = (".zip", ".gz", ".tar", ".tgz", ".7z")
+PACKED_SUFFIXES = (".zip", ".gz", ".tar", ".tgz", ".7z")
 GAUGES = "put files of CAMELS-GB, Caravan or the NRFA beside them (hydromae fetch --help)"
 
 
-def described(record: xr.Dataset, source: str | Path) -> list[str]:
+def record_lines(record: xr.Dataset, source: str | Path) -> list[str]:
     """What a record holds and what it lacks, in lines, from its names and attributes alone."""
     days = record.indexes["time"]
-    used = [str(name) for name in record.data_vars if name in VARIABLES]
-    known = {a.name for a in ATTRIBUTES if a.name in record.variables and bool(record[a.name].notnull().any())}
-    lacking = [name for name in (*WEATHER, "riverflow") if name not in used]
-    lacking += [attribute.name for attribute in ATTRIBUTES if attribute.name not in known]
-    many = record.sizes["catchment"] if "catchment" in record.dims else 0
+    variables = [str(name) for name in record.data_vars if name in VARIABLES]
+    is_known = {a.name for a in ATTRIBUTES if a.name in record.variables and bool(record[a.name].notnull().any())}
+    lacking = [name for name in (*WEATHER, "riverflow") if name not in variables]
+    lacking += [attribute.name for attribute in ATTRIBUTES if attribute.name not in is_known]
+    catchment_count = record.sizes["catchment"] if "catchment" in record.dims else 0
     return [
-        f"{source}: {many} catchments, {days[0]:%Y-%m-%d} … {days[-1]:%Y-%m-%d}",
-        f"uses {', '.join(used) or 'nothing'}",
+        f"{source}: {catchment_count} catchments, {days[0]:%Y-%m-%d} … {days[-1]:%Y-%m-%d}",
+        f"uses {', '.join(variables) or 'nothing'}",
         *([f"missing: {', '.join(lacking)}"] if lacking else []),
     ]
 
 
-def unmatched(record: xr.Dataset, attributes: str | Path | None) -> list[str]:
+def unmatched_lines(record: xr.Dataset, attributes: str | Path | None) -> list[str]:
     """How many of a record's catchments are in a table of attributes, in a line where some are not."""
     if attributes is None or "catchment" not in record.indexes:
         return []
-    known = nrfa.read(attributes).indexes["catchment"]
+    is_known = nrfa.read(attributes).indexes["catchment"]
     index = record.indexes["catchment"]
-    there = nrfa.keys_of(index, known).isin(known)
-    if there.all():
+    is_matched = nrfa.match_catchments(index, is_known).isin(is_known)
+    if is_matched.all():
         return []
-    return [f"{attributes}: has {there.sum()} of the {len(index)} catchments; the first it lacks is {index[~there][0]}"]
+    return [
+        f"{attributes}: has {is_matched.sum()} of the {len(index)} catchments; the first it lacks is {index[~is_matched][0]}"
+    ]
 
 
-def refuse_unplaced(
-    record: xr.Dataset, where: str | Path, attributes: str | Path | None, say: Callable[[str], None]
+def check_positions(
+    record: xr.Dataset, source: str | Path, attributes: str | Path | None, progress: Callable[[str], None]
 ) -> None:
     """Raise InputError where the place of a catchment is not known: no model takes such a store.
 
-    First `say` is told how many of the catchments are in the table of attributes, where some are not.
+    First `progress` is told how many of the catchments are in the table of attributes, where some are not.
     """
-    for line in unmatched(record, attributes):
-        say(line)
-    placed = positions(record)
+    for line in unmatched_lines(record, attributes):
+        progress(line)
+    positioned = with_positions(record)
     index = record.indexes["catchment"]
-    known = np.zeros(len(index), bool)
-    if "easting" in placed.variables:
-        known = np.isfinite(placed["easting"].values) & np.isfinite(placed["northing"].values)
-    if not known.all():
-        few = "" if not known.any() else ", or leave them out"
+    is_known = np.zeros(len(index), bool)
+    if "easting" in positioned.variables:
+        is_known = np.isfinite(positioned["easting"].values) & np.isfinite(positioned["northing"].values)
+    if not is_known.all():
+        remedy = "" if not is_known.any() else ", or leave them out"
         raise InputError(
-            f"{where}: {(~known).sum()} of its {len(index)} catchments (first: {index[~known][0]}) have no position, "
-            f"without which nothing can be predicted; add latitude and longitude, or --attributes CSV that has them{few}"
+            f"{source}: {(~is_known).sum()} of its {len(index)} catchments (first: {index[~is_known][0]}) have no position, "
+            f"without which nothing can be predicted; add latitude and longitude, or --attributes CSV that has them{remedy}"
         )
 
 
-def refuse_maps_alone(folder: Path, has_record: bool) -> None:
+def check_gauges_beside_maps(folder: Path, has_record: bool) -> None:
     """Raise InputError where a folder holds NetCDF maps of a known product and nothing that could be a record."""
     files = [] if has_record else files_in(folder, ".nc")
-    if not files or any(product_of(names_in(file)) is None for file in files):
+    if not files or any(product_of_file(variables_in_file(file)) is None for file in files):
         return
     if any(True for ending in ("*.csv", "*.parquet", "*.zarr") for _ in folder.glob(ending)):
         return
     maps = find_maps(folder)
-    raise InputError(nothing_in(folder, maps) if maps else _months(folder, files))
+    raise InputError(no_record_message(folder, maps) if maps else _months(folder, files))
 
 
-def nothing_in(folder: Path, maps: Mapping[str, tuple[GridFile, ...]]) -> str:
+def no_record_message(folder: Path, maps: Mapping[str, tuple[GridFile, ...]]) -> str:
     """The message for a folder without a record."""
     if maps:
         product: Any = {file.product for files in maps.values() for file in files}
-        told = f"{' and '.join(sorted(product))}: {', '.join(maps)}"
-        return f"{folder}: holds maps of days ({told}), but no gauges; {GAUGES}"
-    packed = [file.name for file in files_in(folder, *PACKED)]
-    told = f" ({packed[0]} is packed: unpack it)" if packed else ""
-    return f"{folder}: no record in this folder{told}; give a .nc, .zarr, .parquet or .csv file, or files as downloaded"
+        detail = f"{' and '.join(sorted(product))}: {', '.join(maps)}"
+        return f"{folder}: holds maps of days ({detail}), but no gauges; {GAUGES}"
+    packed = [file.name for file in files_in(folder, *PACKED_SUFFIXES)]
+    detail = f" ({packed[0]} is packed: unpack it)" if packed else ""
+    return (
+        f"{folder}: no record in this folder{detail}; give a .nc, .zarr, .parquet or .csv file, or files as downloaded"
+    )
 
 
 def _months(folder: Path, files: list[Path]) -> str:
-    with open_file(files[0], whole=False) as raw:
-        held = haduk.step(raw, files[0])
-    return f"{folder}: {files[0].name} holds {held}, not days; download maps of days, and {GAUGES}"
+    with open_netcdf(files[0], whole=False) as raw:
+        content = haduk.stored_step(raw, files[0])
+    return f"{folder}: {files[0].name} holds {content}, not days; download maps of days, and {GAUGES}"

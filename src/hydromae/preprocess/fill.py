@@ -12,11 +12,11 @@ from jaxtyping import Bool, Float
 from hydromae.errors import InputError
 from hydromae.io.locate import one_of
 from hydromae.io.long_table import LongTable
-from hydromae.io.table_keys import written_like
-from hydromae.io.unobserved import FILLED
+from hydromae.io.table_keys import format_like
+from hydromae.io.unobserved import FILLED_SUFFIX
 from hydromae.preprocess.missing import codes_of
 from hydromae.preprocess.missing_sources import TABLES
-from hydromae.store.zarr_store import building
+from hydromae.store.zarr_store import atomic_output
 
 
 def fill(source: str | Path, out: str | Path, longest: int = 7, variables: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -44,65 +44,65 @@ def fill(source: str | Path, out: str | Path, longest: int = 7, variables: tuple
     if unknown:
         raise InputError(f"{table.path}: no variable {unknown[0]} in it; it has {', '.join(table.columns)}")
     shape = (len(table.days), len(table.catchments))
-    absent = np.ones(shape, dtype=bool)
-    absent[table.day, table.row] = False
-    copy, added = table.frame.copy(), np.zeros(shape, dtype=bool)
+    is_absent = np.ones(shape, dtype=bool)
+    is_absent[table.day, table.row] = False
+    copy, is_added = table.frame.copy(), np.zeros(shape, dtype=bool)
     values, counts = {}, {}
     for column in variables or table.columns:
-        before = table.marks(column)
-        values[column], new = filled_in(table.values(column), before, longest)
-        counts[column] = int(new.sum())
-        added |= new & absent
-        kept = np.float32 if copy[column].dtype == np.float32 else np.float64
-        copy[column] = values[column][table.day, table.row].astype(kept)
-        copy[f"{column}{FILLED}"] = (new | before)[table.day, table.row]
-    if added.any():
-        copy = pd.concat([copy, _rows(copy, table, added, values)], ignore_index=True)
-    with building(out) as aside:
-        copy.to_parquet(aside, index=False)
+        marked_before = table.marks(column)
+        values[column], is_filled = fill_gaps_linearly(table.values(column), marked_before, longest)
+        counts[column] = int(is_filled.sum())
+        is_added |= is_filled & is_absent
+        value_type = np.float32 if copy[column].dtype == np.float32 else np.float64
+        copy[column] = values[column][table.day, table.row].astype(value_type)
+        copy[f"{column}{FILLED_SUFFIX}"] = (is_filled | marked_before)[table.day, table.row]
+    if is_added.any():
+        copy = pd.concat([copy, _rows(copy, table, is_added, values)], ignore_index=True)
+    with atomic_output(out) as temporary:
+        copy.to_parquet(temporary, index=False)
     return {"path": str(out), "filled": counts}
 
 
-def filled_in(
+def fill_gaps_linearly(
     values: Float[np.ndarray, "T C"], marked: Bool[np.ndarray, "T C"], longest: int
 ) -> tuple[Float[np.ndarray, "T C"], Bool[np.ndarray, "T C"]]:
     """Values with gaps of up to `longest` days filled linearly in time, and True where that was done.
 
     What is missing (`missing.KINDS`, marked values among it) and not filled stays as it is.
     """
-    seen = codes_of(values, marked) == 0
+    is_observed = codes_of(values, marked) == 0
     day = np.arange(len(values))[:, None]
-    before = np.maximum.accumulate(np.where(seen, day, -1), axis=0)
-    after = np.minimum.accumulate(np.where(seen, day, len(values))[::-1], axis=0)[::-1]
-    new = ~seen & (before >= 0) & (after < len(values)) & (after - before - 1 <= longest)
-    where, site = np.nonzero(new)
-    low, high = before[where, site], after[where, site]
+    marked_before = np.maximum.accumulate(np.where(is_observed, day, -1), axis=0)
+    after = np.minimum.accumulate(np.where(is_observed, day, len(values))[::-1], axis=0)[::-1]
+    is_filled = ~is_observed & (marked_before >= 0) & (after < len(values)) & (after - marked_before - 1 <= longest)
+    day_index, site = np.nonzero(is_filled)
+    low, high = marked_before[day_index, site], after[day_index, site]
     start, end = values[low, site], values[high, site]
     filled = values.copy()
-    filled[where, site] = start + (end - start) * (where - low) / (high - low)
-    return filled, new
+    filled[day_index, site] = start + (end - start) * (day_index - low) / (high - low)
+    return filled, is_filled
 
 
 def _table(source: Path) -> Path:
-    found = one_of(source, ("riverflow_evaporation_*.parquet", "*.parquet")) if source.is_dir() else source
-    if found is None or not str(found).endswith(TABLES):
+    table_path = one_of(source, ("riverflow_evaporation_*.parquet", "*.parquet")) if source.is_dir() else source
+    if table_path is None or not str(table_path).endswith(TABLES):
         raise InputError(f"{source}: only tables in long form are filled; give a .parquet or .csv file")
-    return found
+    return table_path
 
 
 def _rows(
-    copy: pd.DataFrame, table: LongTable, added: Bool[np.ndarray, "T C"], values: dict[str, np.ndarray]
+    copy: pd.DataFrame, table: LongTable, is_added: Bool[np.ndarray, "T C"], values: dict[str, np.ndarray]
 ) -> pd.DataFrame:
     """Rows for filled days that had none, in the types of the copy: what was not filled in them is empty."""
-    day, row = np.nonzero(added)
+    day, row = np.nonzero(is_added)
     dates = pd.Series(table.days[day].astype("datetime64[s]"))
-    first = copy[table.date].iloc[0]
-    if isinstance(first, str):
-        dates = pd.Series([written_like(first, day) for day in dates], dtype=object)
+    first_date = copy[table.date].iloc[0]
+    if isinstance(first_date, str):
+        dates = pd.Series([format_like(first_date, day) for day in dates], dtype=object)
     elif not pd.api.types.is_datetime64_any_dtype(copy[table.date]):
         dates = dates.dt.date
     columns = {table.date: dates.astype(copy[table.date].dtype), table.site: table.catchments[row]}
-    for name, held in values.items():
-        columns[name] = pd.Series(held[day, row]).astype(copy[name].dtype)
-        columns[f"{name}{FILLED}"] = np.isfinite(held[day, row])
+    for name, column_values in values.items():
+        columns[name] = pd.Series(column_values[day, row]).astype(copy[name].dtype)
+        columns[f"{name}{FILLED_SUFFIX}"] = np.isfinite(column_values[day, row])
     return pd.DataFrame(columns)

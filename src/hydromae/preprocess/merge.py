@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from hydromae.datasets.map_files import Maps, month_files
+from hydromae.datasets.map_files import MapSeries, month_files
 from hydromae.errors import InputError
 from hydromae.io.parse import parse_period
 from hydromae.io.seed_layout import CHUNK_DAYS, MISSING, MergedFile
-from hydromae.progress import tell
-from hydromae.store.zarr_store import building
+from hydromae.progress import report_progress
+from hydromae.store.zarr_store import atomic_output
 from hydromae.variables import VARIABLES
 
 
@@ -32,48 +32,52 @@ def merge(folder: str | Path, out: str | Path, period: tuple[str, str], allow_mi
     Raises:
         InputError: No monthly files, or of several variables; a wrong one; a missing day; maps of different shape or units.
     """
-    place = Path(folder)
+    folder_path = Path(folder)
     if Path(out).suffix != ".h5":
         raise InputError(f"{out}: a merged file ends in .h5; name it so")
     start, end = (day.to_datetime64().astype("datetime64[D]") for day in parse_period(period))
-    variable = _variable(place)
-    files = month_files(place, variable, np.empty(0, dtype="datetime64[D]"))
+    variable = _variable(folder_path)
+    files = month_files(folder_path, variable, np.empty(0, dtype="datetime64[D]"))
     for file in files:
         if (file.shape, file.units) != (files[0].shape, files[0].units):
             raise InputError(
                 f"{file.path}: {file.shape[0]} × {file.shape[1]} cells in {file.units}, but {files[0].path.name} has "
                 f"{files[0].shape[0]} × {files[0].shape[1]} in {files[0].units}; merge files of one grid and unit"
             )
-    maps = Maps.over(tuple(files), np.arange(start, end + 1))
-    absent = maps.days[maps.file < 0]
-    if len(absent) and not allow_missing:
+    maps = MapSeries.over(tuple(files), np.arange(start, end + 1))
+    no_file = maps.days[maps.file < 0]
+    if len(no_file) and not allow_missing:
         raise InputError(
-            f"{folder}: no file holds {absent[0]} ({len(absent)} such days from {start} to {end}); add it, or write "
+            f"{folder}: no file holds {no_file[0]} ({len(no_file)} such days from {start} to {end}); add it, or write "
             "−99999 there with --allow-missing"
         )
-    with building(out) as aside, MergedFile(aside, files[0].units, maps.days, files[0].shape) as merged:
+    with atomic_output(out) as temporary, MergedFile(temporary, files[0].units, maps.days, files[0].shape) as merged:
         empty = np.full((CHUNK_DAYS, *files[0].shape), MISSING, np.float32)
         for run, file, begin in maps.runs(0, len(maps.days)):
             length = run.stop - run.start
             if file is None:
-                for done in range(0, length, CHUNK_DAYS):
-                    merged.append(empty[: length - done])
+                for start_day in range(0, length, CHUNK_DAYS):
+                    merged.append(empty[: length - start_day])
             else:
                 for _, values in file.pieces(begin, begin + length):
                     merged.append(values)
-            tell("days merged", run.stop, len(maps.days))
-    return {"path": str(out), "variable": variable, "days": len(maps.days), "missing_days": [str(d) for d in absent]}
+            report_progress("days merged", run.stop, len(maps.days))
+    return {"path": str(out), "variable": variable, "days": len(maps.days), "missing_days": [str(d) for d in no_file]}
 
 
 def _variable(folder: Path) -> str:
     """The one variable whose monthly files lie in a folder."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check the path")
-    named = (re.fullmatch(r"(.+)_\d{4}_\d{2}\.h5", path.name) for path in folder.glob("*.h5"))
-    found = sorted({match[1] for match in named if match})
-    if len(found) != 1:
-        held = f"monthly files of {', '.join(found)}" if found else "no monthly file such as precipitation_1989_01.h5"
-        raise InputError(f"{folder}: {held} in it; name a folder that holds one variable")
-    if found[0] not in VARIABLES:
-        raise InputError(f"{folder}: {found[0]} is no known variable; name the files {', '.join(VARIABLES)}")
-    return found[0]
+    matches = (re.fullmatch(r"(.+)_\d{4}_\d{2}\.h5", path.name) for path in folder.glob("*.h5"))
+    variables_found = sorted({match[1] for match in matches if match})
+    if len(variables_found) != 1:
+        content = (
+            f"monthly files of {', '.join(variables_found)}"
+            if variables_found
+            else "no monthly file such as precipitation_1989_01.h5"
+        )
+        raise InputError(f"{folder}: {content} in it; name a folder that holds one variable")
+    if variables_found[0] not in VARIABLES:
+        raise InputError(f"{folder}: {variables_found[0]} is no known variable; name the files {', '.join(VARIABLES)}")
+    return variables_found[0]

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped, UInt8
 
-from hydromae.io.unobserved import is_code
-from hydromae.progress import tell
+from hydromae.io.unobserved import is_missing_code
+from hydromae.progress import report_progress
 
 KINDS = ("nan", "sentinel", "infinite", "filled")
 """NaN (or no value at all), numbers that are codes (−99999, 1e20, …), ±inf, and values that are marked as filled in: codes 1
@@ -25,14 +25,14 @@ def codes_of(values: Float[np.ndarray, "T S"], filled: Bool[np.ndarray, "T S"] |
     codes = np.zeros(values.shape, np.uint8)
     if filled is not None:
         codes[filled] = 4
-    codes[is_code(values)] = 2
+    codes[is_missing_code(values)] = 2
     codes[np.isinf(values)] = 3
     codes[np.isnan(values)] = 1
     return codes
 
 
 @dataclass(frozen=True)
-class Held:
+class VariableSource:
     """The values of one variable as a source holds them, to be walked once in order.
 
     Attributes:
@@ -50,7 +50,7 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingSummary:
     """What is missing of one variable.
 
     Attributes:
@@ -61,7 +61,7 @@ class Missing:
             day.
     """
 
-    held: Held
+    source: VariableSource
     decades: Int[np.ndarray, " Y"]
     days: Int[np.ndarray, " Y"]
     counts: Int[np.ndarray, "Y K S"]
@@ -70,31 +70,31 @@ class Missing:
     last: Int[np.ndarray, " R"]
 
     @classmethod
-    def of(cls, held: Held) -> Missing:
+    def of(cls, source: VariableSource) -> MissingSummary:
         """Walk over the values, a block at a time."""
-        years = held.days.astype("datetime64[Y]").astype(np.int64) + 1970
+        years = source.days.astype("datetime64[Y]").astype(np.int64) + 1970
         decades, decade = np.unique(years // 10 * 10, return_inverse=True)
-        counts = np.zeros((len(decades), len(KINDS), len(held.sites)), np.int64)
-        changes = _Changes(len(held.sites))
+        counts = np.zeros((len(decades), len(KINDS), len(source.sites)), np.int64)
+        changes = _Changes(len(source.sites))
         day = 0
-        for codes in held.codes():
+        for codes in source.codes():
             inside = decade[day : day + len(codes)]
-            for one in np.unique(inside):
-                part = codes[inside == one]
-                counts[one] += [(part == code).sum(axis=0) for code in range(1, len(KINDS) + 1)]
+            for decade_index in np.unique(inside):
+                decade_codes = codes[inside == decade_index]
+                counts[decade_index] += [(decade_codes == code).sum(axis=0) for code in range(1, len(KINDS) + 1)]
             changes.add(codes > 0)
             day += len(codes)
-            tell(f"days of {held.variable}", day, len(held.days))
-        if day != len(held.days):
-            raise ValueError(f"{day} of {len(held.days)} days came in blocks")
+            report_progress(f"days of {source.variable}", day, len(source.days))
+        if day != len(source.days):
+            raise ValueError(f"{day} of {len(source.days)} days came in blocks")
         site, first, last = changes.runs()
-        return cls(held, decades, np.bincount(decade), counts, site, first, last)
+        return cls(source, decades, np.bincount(decade), counts, site, first, last)
 
     @property
-    def counted(self) -> Bool[np.ndarray, " S"]:
+    def is_counted(self) -> Bool[np.ndarray, " S"]:
         """True for the sites that count: all catchments, and the cells that were ever observed (others are sea)."""
         missing = self.counts.sum(axis=(0, 1))
-        return (missing < len(self.held.days)) | (self.held.kind == "series")
+        return (missing < len(self.source.days)) | (self.source.kind == "series")
 
     def report(self) -> dict[str, Any]:
         """`variable`, `kind`, `period`, `sites`, `never_observed`, `values`, `missing`, and `by_decade`.
@@ -102,34 +102,34 @@ class Missing:
         `by_decade` says for "1990s", …: `values` (sites × days) and how many of them are of each of `KINDS`. Cells that
         were never observed are left out of a map's numbers; catchments never are.
         """
-        counted = self.counted
-        never = self.counts.sum(axis=(0, 1)) == len(self.held.days)
+        counted = self.is_counted
+        is_never_observed = self.counts.sum(axis=(0, 1)) == len(self.source.days)
         by_kind = self.counts[..., counted].sum(axis=2)
         by_decade = {
             f"{decade}s": {"values": int(days * counted.sum())} | dict(zip(KINDS, map(int, row), strict=True))
             for decade, days, row in zip(self.decades, self.days, by_kind, strict=True)
         }
         return {
-            "variable": self.held.variable,
-            "kind": self.held.kind,
-            "period": [str(self.held.days[0]), str(self.held.days[-1])],
+            "variable": self.source.variable,
+            "kind": self.source.kind,
+            "period": [str(self.source.days[0]), str(self.source.days[-1])],
             "sites": int(counted.sum()),
-            "never_observed": int(never.sum()),
-            "values": int(len(self.held.days) * counted.sum()),
+            "never_observed": int(is_never_observed.sum()),
+            "values": int(len(self.source.days) * counted.sum()),
             "missing": int(by_kind.sum()),
             "by_decade": by_decade,
         }
 
     def runs(self) -> pd.DataFrame:
         """Runs of missing days, one a row: `variable`, `site`, `first`, `last`, `days`; cells of the sea left out."""
-        kept = self.counted[self.site]
-        site, first, last = self.site[kept], self.first[kept], self.last[kept]
+        is_counted = self.is_counted[self.site]
+        site, first, last = self.site[is_counted], self.first[is_counted], self.last[is_counted]
         return pd.DataFrame(
             {
-                "variable": self.held.variable,
-                "site": self.held.sites[site],
-                "first": np.datetime_as_string(self.held.days[first]),
-                "last": np.datetime_as_string(self.held.days[last]),
+                "variable": self.source.variable,
+                "site": self.source.sites[site],
+                "first": np.datetime_as_string(self.source.days[first]),
+                "last": np.datetime_as_string(self.source.days[last]),
                 "days": last - first + 1,
             }
         )
@@ -151,15 +151,15 @@ class _Changes:
 
     def runs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Site, first and last day of each run; a run that is open ends with the last day."""
-        still = np.flatnonzero(self._before)
-        found = [*self._found, (still, np.full(len(still), self._day))]
-        site, day = (np.concatenate(part) for part in zip(*found, strict=True))
+        open_sites = np.flatnonzero(self._before)
+        changes_found = [*self._found, (open_sites, np.full(len(open_sites), self._day))]
+        site, day = (np.concatenate(decade_codes) for decade_codes in zip(*changes_found, strict=True))
         order = np.lexsort((day, site))  # of one site, begins and ends take turns
         site, day = site[order], day[order]
         return site[::2], day[::2], day[1::2] - 1
 
 
-def longest_runs(found: Iterable[Missing], count: int | None = None) -> pd.DataFrame:
+def longest_runs(changes_found: Iterable[MissingSummary], count: int | None = None) -> pd.DataFrame:
     """Runs of missing days of all variables, longest first; the `count` longest, or all."""
-    runs = pd.concat([one.runs() for one in found], ignore_index=True)
+    runs = pd.concat([decade_index.runs() for decade_index in changes_found], ignore_index=True)
     return runs.sort_values("days", ascending=False, kind="stable").head(len(runs) if count is None else count)

@@ -16,7 +16,7 @@ from hydromae.datasets.derived import BlockKriging, Bucket
 from hydromae.errors import InputError
 from hydromae.footprints import disc_footprints, footprint_mean
 from hydromae.grid import GridSpec
-from hydromae.io.conventions import describe
+from hydromae.io.conventions import set_cf_attributes
 from hydromae.io.seed_layout import MAPS
 from hydromae.store.zarr_store import SHARD_DAYS
 
@@ -25,7 +25,7 @@ SPIN_UP_DAYS = 730  # the bucket forgets its start in about a year; two are run 
 KRIGED = "derived, not measured: block kriging of catchment means"
 
 
-def _nothing(first: int, last: int) -> Mapping[str, np.ndarray]:
+def _no_maps(first: int, last: int) -> Mapping[str, np.ndarray]:
     """No map was measured."""
     return {}
 
@@ -66,8 +66,8 @@ class MapMaker:
         catchments = record.sizes["catchment"]
         kriging = BlockKriging.build(footprints, cell_east, cell_north, catchments)
 
-        def normals(path: str | Path | None, flat: float) -> tuple[np.ndarray, np.ndarray]:
-            cell = np.full(cells.sizes["cell"], flat) if path is None else _normal(path, fraction, cells)
+        def normals(path: str | Path | None, constant: float) -> tuple[np.ndarray, np.ndarray]:
+            cell = np.full(cells.sizes["cell"], constant) if path is None else _normal(path, fraction, cells)
             return cell, footprint_mean(footprints, cell[None], catchments)[0]
 
         notes = {
@@ -88,51 +88,54 @@ class MapMaker:
         rain = derived.rain_maps(self.kriging, block["precipitation"].values, *self.rain)
         if "precipitation" in measured:
             rain = np.where(np.isfinite(measured["precipitation"]), measured["precipitation"], rain)
-        warmth = derived.temperature_maps(self.kriging, block["temperature"].values, *self.temperature)
+        temperature = derived.temperature_maps(self.kriging, block["temperature"].values, *self.temperature)
         demand = self.kriging.maps(block["potential_evaporation"].values)
         soil, storage = self.bucket.run(rain, demand, storage)
         values = {
             "precipitation": np.round(rain, 2),
             "soil_moisture": np.round(soil, 4),
-            "temperature": np.round(warmth, 2),
+            "temperature": np.round(temperature, 2),
         } | dict(measured)
         return xr.Dataset({n: (("time", "cell"), v) for n, v in values.items()}), storage
 
     def blocks(
-        self, record: xr.Dataset, kept: xr.Dataset, measured: Callable[[int, int], Mapping[str, np.ndarray]] = _nothing
+        self,
+        record: xr.Dataset,
+        selected: xr.Dataset,
+        measured: Callable[[int, int], Mapping[str, np.ndarray]] = _no_maps,
     ) -> Iterator[xr.Dataset]:
         """Blocks of `SHARD_DAYS` days of the national record, the bucket's state carried through from before them.
 
         `measured` gives the maps that there are of some days of `kept`, from the first to the last (exclusive).
         """
         storage = self.bucket.start(self.cells.sizes["cell"])
-        first = int(record.indexes["time"].searchsorted(kept.indexes["time"][0]))
+        first = int(record.indexes["time"].searchsorted(selected.indexes["time"][0]))
         before = record.isel(time=slice(max(0, first - SPIN_UP_DAYS), first))
-        for block in _pieces(before):
+        for block in _iter_blocks(before):
             _, storage = self.maps(block, storage)
-        for start, block in zip(range(0, kept.sizes["time"], SHARD_DAYS), _pieces(kept), strict=True):
+        for start, block in zip(range(0, selected.sizes["time"], SHARD_DAYS), _iter_blocks(selected), strict=True):
             maps, storage = self.maps(block, storage, measured(start, start + block.sizes["time"]))
             series = {"evaporation": block["potential_evaporation"], "riverflow": block["riverflow"]}
             yield maps.assign({n: v.transpose("time", "catchment").variable for n, v in series.items()})
 
-    def template(self, kept: xr.Dataset) -> xr.Dataset:
+    def template(self, selected: xr.Dataset) -> xr.Dataset:
         """The national record without its values: shape, coordinates, attributes, how each variable is derived."""
-        static = kept.drop_vars(["precipitation", "temperature", "potential_evaporation", "riverflow"])
+        static = selected.drop_vars(["precipitation", "temperature", "potential_evaporation", "riverflow"])
         static = static.merge(self.cells)
-        hollow = np.broadcast_to(np.float32(np.nan), (kept.sizes["time"], self.cells.sizes["cell"]))
-        maps = {n: (("time", "cell"), hollow, {"grid_mapping": "crs"}) for n in MAPS}
-        series = {"evaporation": kept["potential_evaporation"], "riverflow": kept["riverflow"]}
-        template = describe(static.assign(maps | series))
+        empty = np.broadcast_to(np.float32(np.nan), (selected.sizes["time"], self.cells.sizes["cell"]))
+        maps = {n: (("time", "cell"), empty, {"grid_mapping": "crs"}) for n in MAPS}
+        series = {"evaporation": selected["potential_evaporation"], "riverflow": selected["riverflow"]}
+        template = set_cf_attributes(static.assign(maps | series))
         for name, note in self.notes.items():
             template[name].attrs["derived"] = note
         return template
 
 
-def _relative(normal: str | Path | None, how: str) -> str:
-    return "" if normal is None else f", {how} the mean of {Path(normal).name}"
+def _relative(normal: str | Path | None, relation: str) -> str:
+    return "" if normal is None else f", {relation} the mean of {Path(normal).name}"
 
 
-def _pieces(record: xr.Dataset) -> Iterator[xr.Dataset]:
+def _iter_blocks(record: xr.Dataset) -> Iterator[xr.Dataset]:
     for start in range(0, record.sizes["time"], SHARD_DAYS):
         piece = record[["precipitation", "temperature", "potential_evaporation", "riverflow"]]
         yield piece.isel(time=slice(start, start + SHARD_DAYS)).load()
@@ -143,12 +146,14 @@ def _normal(path: str | Path, fraction: xr.DataArray, cells: xr.Dataset) -> Floa
     maps = haduk.read(path, fraction, LAND_SHARE)
     (name,) = maps.data_vars
     mean = maps[name].mean("time").values.astype(np.float64)
-    lacking = ~np.isfinite(mean)
-    if lacking.all():
+    is_missing = ~np.isfinite(mean)
+    if is_missing.all():
         raise InputError(f"{path}: it observes no land cell; give a HadUK-Grid file of the same grid")
     east, north = cells["cell_easting"].values, cells["cell_northing"].values
-    squared = (east[lacking, None] - east[~lacking]) ** 2 + (north[lacking, None] - north[~lacking]) ** 2
-    mean[lacking] = mean[~lacking][squared.argmin(1)]
+    squared_distance = (east[is_missing, None] - east[~is_missing]) ** 2 + (
+        north[is_missing, None] - north[~is_missing]
+    ) ** 2
+    mean[is_missing] = mean[~is_missing][squared_distance.argmin(1)]
     return mean
 
 
@@ -156,10 +161,12 @@ def centroids(record: xr.Dataset) -> tuple[Float[np.ndarray, " C"], Float[np.nda
     """Easting and northing [m] of each catchment's centroid, or of its gauge where no centroid is known."""
     east, north = record["easting"].values, record["northing"].values
     if "centroid_easting" in record.coords:
-        known = np.isfinite(record["centroid_easting"].values) & np.isfinite(record["centroid_northing"].values)
-        east = np.where(known, record["centroid_easting"].values, east)
-        north = np.where(known, record["centroid_northing"].values, north)
+        has_centroid = np.isfinite(record["centroid_easting"].values) & np.isfinite(record["centroid_northing"].values)
+        east = np.where(has_centroid, record["centroid_easting"].values, east)
+        north = np.where(has_centroid, record["centroid_northing"].values, north)
     if not (np.isfinite(east) & np.isfinite(north)).all():
-        lacking = record["catchment"].values[~(np.isfinite(east) & np.isfinite(north))][0]
-        raise InputError(f"catchment {lacking}: no position; give its latitude and longitude in the attributes table")
+        is_missing = record["catchment"].values[~(np.isfinite(east) & np.isfinite(north))][0]
+        raise InputError(
+            f"catchment {is_missing}: no position; give its latitude and longitude in the attributes table"
+        )
     return east.astype(np.float64), north.astype(np.float64)

@@ -13,28 +13,28 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.datasets import land
-from hydromae.datasets.derived import usual_training
+from hydromae.datasets.derived import default_training_period
 from hydromae.datasets.discovery import WEATHER
 from hydromae.datasets.gridded import GridFile, GridFiles
-from hydromae.datasets.target_grid import Onto
+from hydromae.datasets.target_grid import TargetGrid
 from hydromae.errors import InputError
 from hydromae.footprints import Footprints, disc_footprints, footprint_mean
 from hydromae.grid import GridSpec
-from hydromae.io.conventions import describe
+from hydromae.io.conventions import set_cf_attributes
 from hydromae.io.credits import MAP_CREDITS
-from hydromae.io.locate import one_of, refuse_missing
+from hydromae.io.locate import check_no_missing_days, one_of
 from hydromae.io.parse import parse_period
 from hydromae.io.seed_layout import MAPS
 from hydromae.preprocess.national import LAND_SHARE, MapMaker, centroids
-from hydromae.progress import counted
-from hydromae.store.streaming import write_made
-from hydromae.store.zarr_store import SHARD_DAYS, source_of
+from hydromae.progress import track
+from hydromae.store.streaming import write_streamed
+from hydromae.store.zarr_store import SHARD_DAYS, describe_source
 
 Maps = Mapping[str, tuple[GridFile, ...]]
 
 
 @dataclass(frozen=True)
-class Mapped:
+class GriddedRecord:
     """What a national record is made of.
 
     Attributes:
@@ -47,13 +47,13 @@ class Mapped:
 
     flow: xr.Dataset
     maps: dict[str, GridFiles]
-    onto: Onto
+    target_grid: TargetGrid
     cells: xr.Dataset
     maker: MapMaker | None
     record: xr.Dataset
 
     @property
-    def measured(self) -> list[str]:
+    def gridded_variables(self) -> list[str]:
         """Variables of the record's maps that files hold."""
         return [name for name in MAPS if name in self.maps]
 
@@ -62,34 +62,37 @@ class Mapped:
         """Cells above each catchment, where evaporation of catchments is taken from maps."""
         if "potential_evaporation" in self.flow or "potential_evaporation" not in self.maps:
             return None
-        place = (self.cells["cell_easting"].values, self.cells["cell_northing"].values)
+        cell_positions = (self.cells["cell_easting"].values, self.cells["cell_northing"].values)
         area = self.flow["catchment-area"].values.astype(np.float64)
-        return disc_footprints(*place, *centroids(self.flow), area, self.onto.grid.cell_size)
+        return disc_footprints(*cell_positions, *centroids(self.flow), area, self.target_grid.grid.cell_size)
 
     def template(self) -> xr.Dataset:
         """The record without its values."""
         if self.maker is not None:
-            made = self.maker.template(self.flow)
+            gridded = self.maker.template(self.flow)
         else:
             static = self.flow.drop_vars([n for n in (*WEATHER, "riverflow") if n in self.flow]).merge(self.cells)
-            hollow = np.broadcast_to(np.float32(np.nan), (self.flow.sizes["time"], self.cells.sizes["cell"]))
-            held = {name: (("time", "cell"), hollow, {"grid_mapping": "crs"}) for name in self.measured}
+            empty = np.broadcast_to(np.float32(np.nan), (self.flow.sizes["time"], self.cells.sizes["cell"]))
+            series_files = {name: (("time", "cell"), empty, {"grid_mapping": "crs"}) for name in self.gridded_variables}
             series = {"riverflow": self.flow["riverflow"]}
             if "potential_evaporation" in self.flow:
                 series["evaporation"] = self.flow["potential_evaporation"]
             elif "potential_evaporation" in self.maps:
                 series["evaporation"] = xr.full_like(self.flow["riverflow"], np.nan)
-            made = describe(static.assign(held | series))
-            if "evaporation" in made:
-                made["evaporation"].attrs["derived"] = "potential evaporation, not measured by an instrument"
-        for name in self.measured:
-            made[name].attrs.pop("derived", None)
-            made[name].attrs["long_name"] = f"{name.replace('_', ' ')} of {_products(self.maps[name].used)}"
-        return made
+            gridded = set_cf_attributes(static.assign(series_files | series))
+            if "evaporation" in gridded:
+                gridded["evaporation"].attrs["derived"] = "potential evaporation, not measured by an instrument"
+        for name in self.gridded_variables:
+            gridded[name].attrs.pop("derived", None)
+            gridded[name].attrs["long_name"] = f"{name.replace('_', ' ')} of {_products(self.maps[name].used)}"
+        return gridded
 
     def values(self, first: int, last: int) -> dict[str, np.ndarray]:
         """The maps that files hold, of some days (time, cell)."""
-        return {n: self.maps[n].block(first, last, self.onto, self.cells.sizes["cell"]) for n in self.measured}
+        return {
+            n: self.maps[n].block(first, last, self.target_grid, self.cells.sizes["cell"])
+            for n in self.gridded_variables
+        }
 
     def blocks(self) -> Iterator[xr.Dataset]:
         """The values, `SHARD_DAYS` days at a time."""
@@ -100,19 +103,21 @@ class Mapped:
         for first in range(0, self.flow.sizes["time"], SHARD_DAYS):
             last = min(first + SHARD_DAYS, self.flow.sizes["time"])
             days = self.flow.isel(time=slice(first, last)).transpose("time", "catchment", ...)
-            held = {name: (("time", "cell"), values) for name, values in self.values(first, last).items()}
-            held["riverflow"] = (("time", "catchment"), days["riverflow"].values)
+            series_files = {name: (("time", "cell"), values) for name, values in self.values(first, last).items()}
+            series_files["riverflow"] = (("time", "catchment"), days["riverflow"].values)
             if footprints is not None:
-                demand = self.maps["potential_evaporation"].block(first, last, self.onto, self.cells.sizes["cell"])
-                held["evaporation"] = (("time", "catchment"), footprint_mean(footprints, demand, count))
+                demand = self.maps["potential_evaporation"].block(
+                    first, last, self.target_grid, self.cells.sizes["cell"]
+                )
+                series_files["evaporation"] = (("time", "catchment"), footprint_mean(footprints, demand, count))
             elif "potential_evaporation" in self.flow:
-                held["evaporation"] = (("time", "catchment"), days["potential_evaporation"].values)
-            yield xr.Dataset(held)
+                series_files["evaporation"] = (("time", "catchment"), days["potential_evaporation"].values)
+            yield xr.Dataset(series_files)
 
 
-def prepare_mapped(
+def prepare_gridded(
     folder: Path,
-    found: Maps,
+    availableby_variable: Maps,
     record: xr.Dataset,
     out: str | Path,
     period: tuple[str, str] | None,
@@ -121,78 +126,87 @@ def prepare_mapped(
     sources: list[dict[str, Any]],
     land_threshold: float,
     allow_missing: bool,
-    say: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> str:
     """A store of a national record: maps that files hold, what of them can be derived from the gauges' weather, and flow.
 
     Args:
         folder: May hold a land mask (`*land*.npz`, `*mask*.pt`), whose grid is then the record's; else the finest grid of
             HadUK-Grid there, else its 5 km grid, with the outline of Great Britain that comes with the package.
-        found: Files of maps by variable (`gridded.find_maps`).
+        availableby_variable: Files of maps by variable (`gridded.find_maps`).
         record (Dataset (time, catchment)): The gauges, with places and areas.
-        out, period, training_period, land_threshold, say: As in `prepare.prepare`; the period's default is from the first to
+        out, period, training_period, land_threshold, progress: As in `prepare.prepare`; default period from the first to
             the last day that maps of all variables have.
-        sources: Of the gauges (`zarr_store.source_of`); those of the maps follow.
+        sources: Of the gauges (`zarr_store.describe_source`); those of the maps follow.
         allow_missing: Take days that no file of a variable holds as unobserved; the period's default is then that of any
             variable.
 
     Raises:
         InputError: One line that names file, value and remedy.
     """
-    days = _period(found, period, folder, allow_missing)
-    onto = _onto(folder, found)
-    maps = {name: GridFiles.over(files, days) for name, files in found.items()}
+    days = _period(availableby_variable, period, folder, allow_missing)
+    target_grid = _target_grid(folder, availableby_variable)
+    maps = {name: GridFiles.over(files, days) for name, files in availableby_variable.items()}
     if not allow_missing:
-        refuse_missing({name: held.days[held.file < 0] for name, held in maps.items()}, folder)
+        check_no_missing_days(
+            {name: series_files.days[series_files.file < 0] for name, series_files in maps.items()}, folder
+        )
     if not record.indexes["time"].isin(days).any():
-        begin, end = record.indexes["time"][[0, -1]]
+        first_day, end = record.indexes["time"][[0, -1]]
         raise InputError(
-            f"{folder}: its flow, {begin:%Y-%m-%d} … {end:%Y-%m-%d}, has no day of its maps, {days[0]:%Y-%m-%d} … "
+            f"{folder}: its flow, {first_day:%Y-%m-%d} … {end:%Y-%m-%d}, has no day of its maps, {days[0]:%Y-%m-%d} … "
             f"{days[-1]:%Y-%m-%d}; put maps and flow of the same days there"
         )
-    assert onto.land is not None
-    cells = land.cell_coordinates(land.land_cells(onto.land, onto.threshold), onto.grid, onto.land)
+    assert target_grid.land is not None
+    cells = land.cell_coordinates(
+        land.land_cells(target_grid.land, target_grid.threshold), target_grid.grid, target_grid.land
+    )
     flow = record.reindex(time=days)
     weather = all(name in flow and bool(flow[name].notnull().any("catchment").all()) for name in WEATHER)
-    maker = MapMaker.build(record, cells, onto.grid, onto.land, None, None) if weather else None
-    made = Mapped(flow, maps, onto, cells, maker, record)
-    for line in _plan(folder, made, chosen=period is not None):
-        say(line)
-    template = made.template()
-    training = training_period or usual_training(template, say)
+    maker = MapMaker.build(record, cells, target_grid.grid, target_grid.land, None, None) if weather else None
+    gridded = GriddedRecord(flow, maps, target_grid, cells, maker, record)
+    for line in _plan(folder, gridded, is_chosen=period is not None):
+        progress(line)
+    template = gridded.template()
+    training = training_period or default_training_period(template, progress)
     used: dict[tuple[Path, str], list[str]] = {}
-    for name, held in maps.items():
-        for file in held.used:
+    for name, series_files in maps.items():
+        for file in series_files.used:
             used.setdefault((file.path, file.product), []).extend([name] if name in template else [])
-    files = counted(used.items(), "sums of the maps", len(used))
+    files = track(used.items(), "sums of the maps", len(used))
     sources += [
-        source_of(path, template[names] if names else None, MAP_CREDITS[product]) for (path, product), names in files
+        describe_source(path, template[names] if names else None, MAP_CREDITS[product])
+        for (path, product), names in files
     ]
-    return write_made(template, made.blocks(), out, sources, training, land.with_threshold(onto.grid, land_threshold))
+    return write_streamed(
+        template, gridded.blocks(), out, sources, training, land.with_threshold(target_grid.grid, land_threshold)
+    )
 
 
-def _onto(folder: Path, found: Maps) -> Onto:
+def _target_grid(folder: Path, availableby_variable: Maps) -> TargetGrid:
     """The grid of the record, and its land."""
     mask = one_of(folder, ("*land*.npz", "*mask*.pt"))
     if mask is not None:
         fraction = land.read(mask)
-        return Onto(
+        return TargetGrid(
             land.grid_of_axes(fraction["column"].values, fraction["row"].values, str(mask)), fraction, LAND_SHARE
         )
-    own = [file for files in found.values() for file in files if file.grid is not None]
-    finest = min(own, key=lambda file: file.rank, default=None)
-    if finest is None or finest.grid is None or finest.grid.lies_as(GridSpec()):
-        with resources.as_file(resources.files("hydromae") / "assets" / "gb_land_percent.npz") as shipped:
-            return Onto(GridSpec(), land.read(shipped), LAND_SHARE)
-    seen = finest.read(Onto(finest.grid))["cell"].values
+    gridded_files = [file for files in availableby_variable.values() for file in files if file.grid is not None]
+    finest = min(gridded_files, key=lambda file: file.priority, default=None)
+    if finest is None or finest.grid is None or finest.grid.same_cells_as(GridSpec()):
+        with resources.as_file(resources.files("hydromae") / "assets" / "gb_land_percent.npz") as land_path:
+            return TargetGrid(GridSpec(), land.read(land_path), LAND_SHARE)
+    cells_seen = finest.read(TargetGrid(finest.grid))["cell"].values
     fraction = np.zeros(finest.grid.shape, np.float32)
-    fraction.ravel()[seen] = 1.0
-    return Onto(finest.grid, xr.DataArray(fraction, dims=("row", "column")), LAND_SHARE)
+    fraction.ravel()[cells_seen] = 1.0
+    return TargetGrid(finest.grid, xr.DataArray(fraction, dims=("row", "column")), LAND_SHARE)
 
 
-def _period(found: Maps, period: tuple[str, str] | None, folder: Path, allow_missing: bool) -> pd.DatetimeIndex:
+def _period(
+    availableby_variable: Maps, period: tuple[str, str] | None, folder: Path, allow_missing: bool
+) -> pd.DatetimeIndex:
     """Days of the record: those of the period; else from the first to the last that all variables have, or any has."""
-    begins, ends = _ends(found)
+    begins, ends = _ends(availableby_variable)
     first, last = min(begins.values()), max(ends.values())
     if period is not None:
         start, end = parse_period(period)
@@ -214,44 +228,52 @@ def _period(found: Maps, period: tuple[str, str] | None, folder: Path, allow_mis
     return pd.date_range(start, end, freq="D", unit="ns")
 
 
-def _ends(found: Maps) -> tuple[dict[str, Any], dict[str, Any]]:
+def _ends(availableby_variable: Maps) -> tuple[dict[str, Any], dict[str, Any]]:
     """First and last day (Timestamp) of each variable's maps."""
-    held = {name: np.concatenate([file.days.values for file in files]) for name, files in found.items()}
-    begins = {name: pd.Timestamp(days.min()) for name, days in held.items()}
-    return begins, {name: pd.Timestamp(days.max()) for name, days in held.items()}
+    series_files = {
+        name: np.concatenate([file.days.values for file in files]) for name, files in availableby_variable.items()
+    }
+    begins = {name: pd.Timestamp(days.min()) for name, days in series_files.items()}
+    return begins, {name: pd.Timestamp(days.max()) for name, days in series_files.items()}
 
 
 def _products(files: tuple[GridFile, ...]) -> str:
     return " and ".join(dict.fromkeys(file.product for file in files))
 
 
-def _other(held: GridFiles) -> str:
+def _column_note(series_files: GridFiles) -> str:
     """Which of several columns of one variable are taken, and which are there for nothing; empty where there is one."""
-    taken = dict.fromkeys(file.column for file in held.used if file.product == "CHESS")
-    left = dict.fromkeys(file.column for file in held.files if file.product == "CHESS" and file.column not in taken)
-    if not taken or len(taken) + len(left) < 2:
+    used_columns = dict.fromkeys(file.column for file in series_files.used if file.product == "CHESS")
+    unused_columns = dict.fromkeys(
+        file.column for file in series_files.files if file.product == "CHESS" and file.column not in used_columns
+    )
+    if not used_columns or len(used_columns) + len(unused_columns) < 2:
         return ""
-    return f" {' and '.join(taken)}" + (f", not {' and '.join(left)}" if left else "")
+    return f" {' and '.join(used_columns)}" + (f", not {' and '.join(unused_columns)}" if unused_columns else "")
 
 
-def _plan(folder: Path, made: Mapped, chosen: bool) -> list[str]:
+def _plan(folder: Path, gridded: GriddedRecord, is_chosen: bool) -> list[str]:
     """What the record will hold, in lines."""
-    days = made.flow.indexes["time"]
-    told = ", ".join(f"{n} ({_products(m.used)}{_other(m)}, {len(m.used)} files)" for n, m in made.maps.items())
-    lacking = [name for name in MAPS if name not in made.maps]
-    where = f"{made.cells.sizes['cell']} land cells of {made.onto.grid.cell_size / 1000:g} km"
-    begins, ends = _ends({name: held.files for name, held in made.maps.items()})
+    days = gridded.flow.indexes["time"]
+    maps_text = ", ".join(
+        f"{n} ({_products(m.used)}{_column_note(m)}, {len(m.used)} files)" for n, m in gridded.maps.items()
+    )
+    lacking = [name for name in MAPS if name not in gridded.maps]
+    grid_text = f"{gridded.cells.sizes['cell']} land cells of {gridded.target_grid.grid.cell_size / 1000:g} km"
+    begins, ends = _ends({name: series_files.files for name, series_files in gridded.maps.items()})
     outside = ", ".join(
         f"{name} {begins[name]:%Y-%m-%d} … {ends[name]:%Y-%m-%d}"
         for name in begins
-        if not chosen and (begins[name] < days[0] or ends[name] > days[-1])
+        if not is_chosen and (begins[name] < days[0] or ends[name] > days[-1])
     )
-    said = dict.fromkeys(f"{f.path.name}: {f.variable}: {f.said}" for m in made.maps.values() for f in m.used if f.said)
-    way = "derived from the weather of catchments" if made.maker is not None else "missing"
+    notes = dict.fromkeys(
+        f"{f.path.name}: {f.variable}: {f.note}" for m in gridded.maps.values() for f in m.used if f.note
+    )
+    origin_text = "derived from the weather of catchments" if gridded.maker is not None else "missing"
     return [
-        f"{folder}: maps of {told}, {days[0]:%Y-%m-%d} … {days[-1]:%Y-%m-%d}, on {where}",
-        *said,
-        *([f"maps {way}: {', '.join(lacking)}"] if lacking else []),
+        f"{folder}: maps of {maps_text}, {days[0]:%Y-%m-%d} … {days[-1]:%Y-%m-%d}, on {grid_text}",
+        *notes,
+        *([f"maps {origin_text}: {', '.join(lacking)}"] if lacking else []),
         *(
             [f"days at the edges that only some maps have are left out: {outside}; --allow-missing keeps them"]
             if outside

@@ -18,7 +18,7 @@ from hydromae.datasets import land
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 from hydromae.io import attributes as nrfa
-from hydromae.io.atomic import replacing
+from hydromae.io.atomic import atomic_path
 from hydromae.store.zarr_store import grid_of, is_store, open_store
 
 
@@ -50,28 +50,28 @@ def spatial_patches(
     """
     if group_size < 1:
         raise InputError(f"group size {group_size}: below 1; give how many catchments share a token")
-    grid, shown, rivers = _read(source)
+    grid, is_land, rivers = _read(source)
     threshold = grid.land_threshold if land_threshold is None else land_threshold
     if not 0 < threshold <= 1:
         raise InputError(f"land threshold {threshold:g}: not above 0 and up to 1; it is a share of land cells")
     grid = replace(grid, land_threshold=threshold)
-    valid = grid.land_patches(shown)
-    high, wide = grid.patch_shape
-    found: dict[str, Any] = {"rows": grid.rows, "columns": grid.columns, "patch": grid.patch}
-    found |= {"patch_rows": high, "patch_columns": wide, "patches": high * wide}
-    found |= {"land_threshold": threshold, "land_patches": valid.tolist()}
+    land_patches = grid.land_patches(is_land)
+    patch_rows, patch_columns = grid.patch_shape
+    summary: dict[str, Any] = {"rows": grid.rows, "columns": grid.columns, "patch": grid.patch}
+    summary |= {"patch_rows": patch_rows, "patch_columns": patch_columns, "patches": patch_rows * patch_columns}
+    summary |= {"land_threshold": threshold, "land_patches": land_patches.tolist()}
     if attributes is not None:
         rivers = nrfa.read(attributes)
     if rivers is not None:
         easting, northing = gauge_positions(rivers)
-        slots = neighbour_groups(easting, northing, group_size)
+        group_slots = neighbour_groups(easting, northing, group_size)
         names = rivers["catchment"].values
-        groups = [names[row[row >= 0]].tolist() for row in slots]
-        found |= {"group_size": group_size, "catchments": len(names), "groups": groups}
-        found |= {"padding": int((slots < 0).sum())}
+        groups = [names[row[row >= 0]].tolist() for row in group_slots]
+        summary |= {"group_size": group_size, "catchments": len(names), "groups": groups}
+        summary |= {"padding": int((group_slots < 0).sum())}
     if picture is not None:
-        _draw(picture, grid, shown, valid, None if rivers is None else (easting, northing, slots))
-    return found
+        _draw(picture, grid, is_land, land_patches, None if rivers is None else (easting, northing, group_slots))
+    return summary
 
 
 def _read(source: str | Path) -> tuple[GridSpec, Bool[np.ndarray, "rows columns"], xr.Dataset | None]:
@@ -87,16 +87,16 @@ def _read(source: str | Path) -> tuple[GridSpec, Bool[np.ndarray, "rows columns"
         grid, cell = grid_of(rivers), rivers["cell"].values
     else:
         raise InputError(f"{source}: neither a store nor a land mask (.pt, .npz); check the path")
-    shown = np.zeros(grid.shape, dtype=bool)
-    shown.ravel()[cell] = True
-    return grid, shown, rivers
+    is_land = np.zeros(grid.shape, dtype=bool)
+    is_land.ravel()[cell] = True
+    return grid, is_land, rivers
 
 
 def _draw(
     path: str | Path,
     grid: GridSpec,
-    shown: Bool[np.ndarray, "rows columns"],
-    valid: np.ndarray,
+    is_land: Bool[np.ndarray, "rows columns"],
+    land_patches: np.ndarray,
     gauges: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
 ) -> None:
     """The land, its patches outlined, and the catchments of each group joined by a line."""
@@ -106,17 +106,17 @@ def _draw(
     west, south = (start - grid.cell_size / 2 for start in (grid.easting, grid.northing))
     east, north = west + grid.columns * grid.cell_size, south + grid.rows * grid.cell_size
     extent = (west / 1e3, east / 1e3, south / 1e3, north / 1e3)
-    axes.imshow(shown, origin="lower", extent=extent, cmap="Greys", vmin=0, vmax=5)
+    axes.imshow(is_land, origin="lower", extent=extent, cmap="Greys", vmin=0, vmax=5)
     side = grid.patch * grid.cell_size / 1e3
-    for row, column in zip(*np.divmod(valid, grid.patch_shape[1]), strict=True):
+    for row, column in zip(*np.divmod(land_patches, grid.patch_shape[1]), strict=True):
         corner = (west / 1e3 + column * side, south / 1e3 + row * side)
         axes.add_patch(Rectangle(corner, side, side, fill=False, edgecolor="tab:blue", linewidth=0.7))
-    title = f"{len(valid)} land patches of {grid.patch_shape[0] * grid.patch_shape[1]}"
+    title = f"{len(land_patches)} land patches of {grid.patch_shape[0] * grid.patch_shape[1]}"
     if gauges is not None:
         for row in gauges[2]:
-            inside = row[row >= 0]
-            axes.plot(gauges[0][inside] / 1e3, gauges[1][inside] / 1e3, ".-", markersize=3, linewidth=0.6)
+            members = row[row >= 0]
+            axes.plot(gauges[0][members] / 1e3, gauges[1][members] / 1e3, ".-", markersize=3, linewidth=0.6)
         title += f", {len(gauges[0])} catchments in {len(gauges[2])} groups"
     axes.set(aspect="equal", xlabel="easting [km]", ylabel="northing [km]", title=title)
-    with replacing(Path(path)) as aside:
-        figure.savefig(aside, dpi=130)
+    with atomic_path(Path(path)) as temporary:
+        figure.savefig(temporary, dpi=130)

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from hydromae.datasets import camels_gb, land
-from hydromae.datasets.derived import TRAINING_PERIOD, usual_training
-from hydromae.datasets.discovery import Found, find
+from hydromae.datasets.derived import TRAINING_PERIOD, default_training_period
+from hydromae.datasets.discovery import ProductFiles, find_product
 from hydromae.datasets.gridded import find_maps
 from hydromae.datasets.products import PRODUCTS
 from hydromae.datasets.reader import read
@@ -19,18 +19,18 @@ from hydromae.datasets.seed import SeedFolder
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 from hydromae.io import attributes as nrfa
-from hydromae.io.conventions import open_file, within
+from hydromae.io.conventions import open_netcdf, select_period
 from hydromae.io.credits import MAP_CREDITS
-from hydromae.io.locate import ATTRIBUTES_FILE, RECORDS, one_of, own_record
+from hydromae.io.locate import ATTRIBUTES_FILE, RECORDS, find_record, one_of
 from hydromae.io.parse import grid_from_json, parse_period
-from hydromae.io.value_ranges import processing_of
-from hydromae.preprocess.describe import described, nothing_in, refuse_maps_alone, refuse_unplaced
+from hydromae.io.value_ranges import processing_notes
+from hydromae.preprocess.describe import check_gauges_beside_maps, check_positions, no_record_message, record_lines
 from hydromae.preprocess.national import LAND_SHARE, MapMaker
-from hydromae.preprocess.national_gridded import prepare_mapped
-from hydromae.progress import counted
+from hydromae.preprocess.national_gridded import prepare_gridded
+from hydromae.progress import track
 from hydromae.store.scaling import Scaling
-from hydromae.store.streaming import write_made
-from hydromae.store.zarr_store import SHARD_DAYS, source_of, write_store
+from hydromae.store.streaming import write_streamed
+from hydromae.store.zarr_store import SHARD_DAYS, describe_source, write_store
 
 Shape = Literal["catchments", "national"]
 LAND_THRESHOLD = GridSpec.land_threshold
@@ -38,12 +38,12 @@ SEED_TRAINING = ("1989-01-01", "2010-12-31")
 
 
 def prepare_catchments(
-    source: str | Path | Found,
+    source: str | Path | ProductFiles,
     attributes: str | Path | None,
     out: str | Path,
     period: tuple[str, str] | None = None,
     training_period: tuple[str, str] | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> str:
     """A store of a catchment dataset.
 
@@ -53,7 +53,7 @@ def prepare_catchments(
         out: Where the store will lie.
         period (str, str), optional: First and last day to keep; default all.
         training_period (str, str), optional: Days that scaling, and the derived evaporation of CAMELS-GB, may see; default
-            1970-01-01 to 2010-12-31 or, of a record that holds no such day, all of its days, which `say` is told.
+            1970-01-01 to 2010-12-31 or, of a record that holds no such day, all of its days, which `progress` is told.
 
     Returns:
         str: The path of the store.
@@ -61,18 +61,18 @@ def prepare_catchments(
     Raises:
         InputError: From the readers, the scaling or the store; or the place of a catchment is not known.
     """
-    if product := isinstance(source, Found):
+    if product := isinstance(source, ProductFiles):
         record = source.read(None if attributes is None else nrfa.read(attributes))
         source = source.folder
     else:
         record = read(source, attributes, training_period=training_period or TRAINING_PERIOD)
-    record = within(record, period, str(source))
-    for line in [*([] if product else described(record, source)), *processing_of(record, source)]:
-        say(line)
+    record = select_period(record, period, str(source))
+    for line in [*([] if product else record_lines(record, source)), *processing_notes(record, source)]:
+        progress(line)
     if "catchment" not in record.dims or "cell" in record.dims:
         raise InputError(f"{source}: not a catchment dataset (dimensions {', '.join(map(str, record.dims))})")
-    refuse_unplaced(record, source, attributes, say)
-    return _write(record, out, source, attributes, training_period or usual_training(record, say))
+    check_positions(record, source, attributes, progress)
+    return _write(record, out, source, attributes, training_period or default_training_period(record, progress))
 
 
 def prepare_national(
@@ -107,15 +107,15 @@ def prepare_national(
     """
     record = camels_gb.read(source_nc, training_period)
     record = nrfa.with_attributes(record, nrfa.read(attributes_csv), str(source_nc))
-    kept = within(record, period, str(source_nc))
+    selected = select_period(record, period, str(source_nc))
     fraction = land.read(land_file)
     grid = land.grid_of_axes(fraction["column"].values, fraction["row"].values, str(land_file))
     cells = land.cell_coordinates(land.land_cells(fraction, LAND_SHARE), grid, fraction)
     maker = MapMaker.build(record, cells, grid, fraction, rain_normal, temperature_normal)
-    sources, haduk = _sources(source_nc, record, attributes_csv, land_file), MAP_CREDITS["HadUK-Grid"]
-    sources += [source_of(n, credit=haduk) for n in (rain_normal, temperature_normal) if n is not None]
+    sources, haduk_credit = _sources(source_nc, record, attributes_csv, land_file), MAP_CREDITS["HadUK-Grid"]
+    sources += [describe_source(n, credit=haduk_credit) for n in (rain_normal, temperature_normal) if n is not None]
     grid = land.with_threshold(grid, land_threshold)
-    return write_made(maker.template(kept), maker.blocks(record, kept), out, sources, training_period, grid)
+    return write_streamed(maker.template(selected), maker.blocks(record, selected), out, sources, training_period, grid)
 
 
 def prepare_maps(
@@ -137,7 +137,7 @@ def prepare_maps(
     Raises:
         InputError: From the readers, the scaling or the store; no cells, or no grid.
     """
-    record = within(read(source, attributes, training_period=training_period), period, str(source))
+    record = select_period(read(source, attributes, training_period=training_period), period, str(source))
     if not {"cell", "catchment"} <= set(record.dims):
         raise InputError(f"{source}: no maps (time, cell) beside its catchments; use --shape catchments")
     if "grid" not in record.attrs or "cell" not in record.indexes:
@@ -178,13 +178,13 @@ def prepare_seed(
     Raises:
         InputError: One line that names file, value and remedy.
     """
-    begin = f"{parse_period(training_period)[0]:%Y-%m-%d}"
-    seed = SeedFolder.open(folder, attributes, period, begin, allow_missing)
-    grid = land.with_threshold(seed.grid, land_threshold)
-    template = seed.template()
-    files = counted(seed.sources.items(), "sums of the sources", len(seed.sources))
-    sources = [source_of(path, template[list(names)]) for path, names in files]
-    return write_made(template, seed.blocks(SHARD_DAYS), out, sources, training_period, grid)
+    training_start = f"{parse_period(training_period)[0]:%Y-%m-%d}"
+    seed_folder = SeedFolder.open(folder, attributes, period, training_start, allow_missing)
+    grid = land.with_threshold(seed_folder.grid, land_threshold)
+    template = seed_folder.template()
+    files = track(seed_folder.sources.items(), "sums of the sources", len(seed_folder.sources))
+    sources = [describe_source(path, template[list(names)]) for path, names in files]
+    return write_streamed(template, seed_folder.blocks(SHARD_DAYS), out, sources, training_period, grid)
 
 
 def prepare(
@@ -197,7 +197,7 @@ def prepare(
     training_period: tuple[str, str] | None = None,
     land_threshold: float = LAND_THRESHOLD,
     allow_missing: bool = False,
-    say: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> str:
     """A store from a file, or from what is found in a folder; what `hydromae prepare` calls.
 
@@ -206,45 +206,49 @@ def prepare(
     days (`datasets.gridded`), with which a national record is made (`national_gridded`), also where no shape is named
     and they lie beside the files of a product; and for a national record whose maps are to be derived `*land*.npz` (or
     `*mask*.pt`),
-    `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc` (the normals, where they are there). `attributes` names another table. `say` is
-    told what a product's folder holds, lacks and will give, before anything is read whole.
+    `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc` (the normals, where they are there). `attributes` names another table.
+    `progress` gets what a product's folder holds, lacks and will give, before anything is read whole.
     """
-    place = Path(source)
-    if not place.exists():
+    source_path = Path(source)
+    if not source_path.exists():
         raise InputError(f"{source}: no such file or folder; check the path")
-    is_folder = place.is_dir() and place.suffix != ".zarr"
-    folder = place if is_folder else place.parent
-    product = find(place, PRODUCTS) if is_folder else None
-    maps = find_maps(place) if is_folder and (shape == "national" or (shape is None and product)) else {}
+    is_folder = source_path.is_dir() and source_path.suffix != ".zarr"
+    folder = source_path if is_folder else source_path.parent
+    product = find_product(source_path, PRODUCTS) if is_folder else None
+    maps = find_maps(source_path) if is_folder and (shape == "national" or (shape is None and product)) else {}
     shape = shape or ("national" if maps else "catchments")
     for line in product.plan(file.path for files in maps.values() for file in files) if product else ():
-        say(line)
+        progress(line)
     if is_folder and product is None and not maps:
-        refuse_maps_alone(place, has_record=(place / RECORDS[0]).exists())
-    record = own_record(folder, bool(maps)) if is_folder and product is None else place
+        check_gauges_beside_maps(source_path, has_record=(source_path / RECORDS[0]).exists())
+    record = find_record(folder, bool(maps)) if is_folder and product is None else source_path
     if record is None:
-        raise InputError(nothing_in(place, maps))
+        raise InputError(no_record_message(source_path, maps))
     with_maps = shape == "national" and product is None and not maps and _has_maps(record)
-    told = product is not None and product.traits is not None
-    if attributes is None and not told and (is_folder or (shape == "national" and not with_maps)):
+    has_attributes = product is not None and product.static_attributes is not None
+    if attributes is None and not has_attributes and (is_folder or (shape == "national" and not with_maps)):
         attributes = one_of(folder, ATTRIBUTES_FILE)
     if shape == "catchments":
-        return prepare_catchments(product or record, attributes, out, period, training_period, say)
+        return prepare_catchments(product or record, attributes, out, period, training_period, progress)
     if maps:
         gauges = _gauges(product, record, attributes)
-        refuse_unplaced(gauges, record, attributes, say)
-        options: dict[str, Any] = {"land_threshold": land_threshold, "allow_missing": allow_missing, "say": say}
+        check_positions(gauges, record, attributes, progress)
+        options: dict[str, Any] = {
+            "land_threshold": land_threshold,
+            "allow_missing": allow_missing,
+            "progress": progress,
+        }
         options["sources"] = _sources(record, gauges[[n for n in ("riverflow",) if n in gauges]], attributes)
-        return prepare_mapped(folder, maps, gauges, out, period, training_period, **options)
+        return prepare_gridded(folder, maps, gauges, out, period, training_period, **options)
     if product is not None:
         raise InputError(f"{folder}: no maps of days beside its gauges; put HadUK-Grid, CHESS or ERA5-Land there")
     training_period = training_period or TRAINING_PERIOD
     if with_maps:
         return prepare_maps(record, attributes, out, period, training_period, land_threshold=land_threshold)
     mask = one_of(folder, ("*land*.npz", "*mask*.pt"))
-    what = "*attributes*.csv" if attributes is None else "*land*.npz or *mask*.pt"
+    required = "*attributes*.csv" if attributes is None else "*land*.npz or *mask*.pt"
     if attributes is None or mask is None:
-        raise InputError(f"{folder}: no {what} in it, which a national record needs; put one there")
+        raise InputError(f"{folder}: no {required} in it, which a national record needs; put one there")
     normals: dict[str, Any] = {
         "rain_normal": one_of(folder, ("rainfall_*_mon_*.nc",)),
         "temperature_normal": one_of(folder, ("tas_*_mon_*.nc",)),
@@ -254,7 +258,7 @@ def prepare(
     )
 
 
-def _gauges(product: Found | None, record: Path, attributes: str | Path | None) -> xr.Dataset:
+def _gauges(product: ProductFiles | None, record: Path, attributes: str | Path | None) -> xr.Dataset:
     """The gauges that lie beside maps."""
     if product is not None:
         return product.read(None if attributes is None else nrfa.read(attributes))
@@ -265,12 +269,12 @@ def _has_maps(record: Path) -> bool:
     """Whether a file holds maps over cells; a Zarr folder always goes that way, since CAMELS-GB comes as NetCDF."""
     if record.suffix != ".nc":
         return record.suffix == ".zarr"
-    with open_file(record) as raw:
+    with open_netcdf(record) as raw:
         return "cell" in raw.dims
 
 
 def _sources(source: str | Path, record: xr.Dataset, *others: str | Path | None) -> list[dict[str, Any]]:
-    return [source_of(source, record), *(source_of(path) for path in others if path is not None)]
+    return [describe_source(source, record), *(describe_source(path) for path in others if path is not None)]
 
 
 def _write(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.ticker import MaxNLocator
 
-SIDE = 1000.0  # width and height of every chart's own coordinates; CSS decides the size on the page
+CHART_SIZE = 1000.0  # width and height of every chart's own coordinates; CSS decides the size on the page
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class Scale:
 
     def __call__(self, values: Float[np.ndarray, "*N"]) -> Float[np.ndarray, "*N"]:
         """Positions of `values`."""
-        share = (values - self.low) / (self.high - self.low)
-        return SIDE * (1.0 - share if self.down else share)
+        fraction = (values - self.low) / (self.high - self.low)
+        return CHART_SIZE * (1.0 - fraction if self.down else fraction)
 
     def at(self, value: float) -> float:
         """Position of one value."""
@@ -36,9 +36,9 @@ class Scale:
 
     def ticks(self, count: int) -> list[float]:
         """About `count` round numbers inside the scale."""
-        found = MaxNLocator(nbins=count, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
+        tick_values = MaxNLocator(nbins=count, steps=[1, 2, 2.5, 5, 10]).tick_values(self.low, self.high)
         slack = 1e-9 * (self.high - self.low)
-        return [float(tick) for tick in found if self.low - slack <= tick <= self.high + slack]
+        return [float(tick) for tick in tick_values if self.low - slack <= tick <= self.high + slack]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Tick:
     minor: bool = False
 
 
-def number(value: float, digits: int = 2) -> str:
+def format_number(value: float, digits: int = 2) -> str:
     """A number for readers: a true minus sign, a dash for NaN, never a negative zero."""
     if not np.isfinite(value):
         return "–"
@@ -60,29 +60,29 @@ def number(value: float, digits: int = 2) -> str:
     return text.replace("-", "−")
 
 
-def path(east: Float[np.ndarray, " N"], down: Float[np.ndarray, " N"], kind: str, title: str = "") -> str:
+def line_path(x: Float[np.ndarray, " N"], y: Float[np.ndarray, " N"], kind: str, title: str = "") -> str:
     """A line through points in chart coordinates, broken where a point is not finite; a lone point becomes a dot."""
-    words, dots = [], []
-    for run in finite_runs(east, down):
-        points = [f"{right:.1f} {low:.1f}" for right, low in zip(east[run], down[run], strict=True)]
-        (words if len(points) > 1 else dots).append("M" + "L".join(points))
-    said = f"<title>{escape(title)}</title>" if title else ""
-    drawn = f'<path class="{kind}" d="{"".join(words)}">{said}</path>' if words else ""
+    segments, dots = [], []
+    for run in finite_runs(x, y):
+        points = [f"{right:.1f} {low:.1f}" for right, low in zip(x[run], y[run], strict=True)]
+        (segments if len(points) > 1 else dots).append("M" + "L".join(points))
+    title_element = f"<title>{escape(title)}</title>" if title else ""
+    drawn = f'<path class="{kind}" d="{"".join(segments)}">{title_element}</path>' if segments else ""
     return drawn + (f'<path class="{kind} dot" d="{"h0".join(dots)}h0"/>' if dots else "")
 
 
-def band(
-    east: Float[np.ndarray, " N"], upper: Float[np.ndarray, " N"], lower: Float[np.ndarray, " N"], kind: str
+def area_path(
+    x: Float[np.ndarray, " N"], upper: Float[np.ndarray, " N"], lower: Float[np.ndarray, " N"], kind: str
 ) -> str:
     """The area between two lines, parted where either is not finite; a lone point becomes a bar of its day's width."""
-    half = 0.35 * float(east[1] - east[0]) if len(east) > 1 else 0.35 * SIDE
+    half = 0.35 * float(x[1] - x[0]) if len(x) > 1 else 0.35 * CHART_SIZE
     shapes = []
     for run in finite_runs(upper, lower):
-        at = east[run] if len(run) > 1 else east[run[0]] + np.array([-half, half])
-        ends = [np.broadcast_to(line[run], at.shape) for line in (upper, lower)]
-        there = [f"{right:.1f} {high:.1f}" for right, high in zip(at, ends[0], strict=True)]
-        back = [f"{right:.1f} {low:.1f}" for right, low in zip(at[::-1], ends[1][::-1], strict=True)]
-        shapes.append("M" + "L".join(there + back) + "Z")
+        positions = x[run] if len(run) > 1 else x[run[0]] + np.array([-half, half])
+        edges = [np.broadcast_to(line[run], positions.shape) for line in (upper, lower)]
+        forward = [f"{right:.1f} {high:.1f}" for right, high in zip(positions, edges[0], strict=True)]
+        backward = [f"{right:.1f} {low:.1f}" for right, low in zip(positions[::-1], edges[1][::-1], strict=True)]
+        shapes.append("M" + "L".join(forward + backward) + "Z")
     return f'<path class="{kind}" d="{"".join(shapes)}"/>' if shapes else ""
 
 
@@ -93,7 +93,9 @@ def finite_runs(*lines: Float[np.ndarray, " N"]) -> list[Int[np.ndarray, " K"]]:
     return [part for part in parts if len(part)]
 
 
-def frame(marks: str, label: str, bottom: list[Tick], left: list[Tick], kind: str = "", axis_title: str = "") -> str:
+def chart_frame(
+    marks: str, label: str, bottom: list[Tick], left: list[Tick], kind: str = "", axis_title: str = ""
+) -> str:
     """A whole chart: `marks` (SVG in chart coordinates) with grid lines, tick labels and a title for screen readers.
 
     Args:

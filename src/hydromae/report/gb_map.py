@@ -12,7 +12,7 @@ import contourpy
 import numpy as np
 from jaxtyping import Float
 
-from hydromae.report.chart import number
+from hydromae.report.chart import format_number
 
 KILOMETRE = 1000.0
 FRAME = (50.0, 665.0, -5.0, 1225.0)  # west, east, south, north [km] on the British National Grid
@@ -22,7 +22,7 @@ CLASSES = (-np.inf, 0.0, 0.3, 0.5, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
-class Dots:
+class MapDots:
     """What a map shows: one entry a catchment.
 
     Attributes:
@@ -43,7 +43,7 @@ def score_class(nse: Float[np.ndarray, " C"]) -> list[int]:
 
 
 @cache
-def coast() -> str:
+def coast_path() -> str:
     """SVG path data of Great Britain [km, southward], where more than a third of a 5 km cell is land."""
     with (
         as_file(files("hydromae") / "assets" / "gb_land_percent.npz") as file,
@@ -63,11 +63,11 @@ def land_symbol() -> str:
     """The coast, once a page; every map refers to it."""
     return (
         '<svg class="shapes" aria-hidden="true" width="0" height="0"><defs>'
-        f'<path id="land" d="{coast()}"/></defs></svg>'
+        f'<path id="land" d="{coast_path()}"/></defs></svg>'
     )
 
 
-def britain(dots: Dots, label: str) -> str:
+def catchment_map(dots: MapDots, label: str) -> str:
     """A map with one dot a catchment; poor scores are drawn last, so that none hides under a good one."""
     west, east, south, north = FRAME
     radius = 7.0 if len(dots.name) > 150 else 10.0
@@ -75,10 +75,12 @@ def britain(dots: Dots, label: str) -> str:
     marks = []
     for k in np.argsort(-np.nan_to_num(dots.nse, nan=-np.inf), kind="stable"):
         nse = float(dots.nse[k])
-        answer, kind = (f"NSE {number(nse)}", f"s{classes[k]}") if np.isfinite(nse) else ("no answer", "none")
+        score_text, kind = (
+            (f"NSE {format_number(nse)}", f"s{classes[k]}") if np.isfinite(nse) else ("no answer", "none")
+        )
         marks.append(
             f'<circle class="{kind}" cx="{dots.easting[k] / KILOMETRE:.0f}" cy="{-dots.northing[k] / KILOMETRE:.0f}" '
-            f'r="{radius:.0f}"><title>{escape(dots.name[k])}: {answer}</title></circle>'
+            f'r="{radius:.0f}"><title>{escape(dots.name[k])}: {score_text}</title></circle>'
         )
     return (
         f'<svg class="britain" viewBox="{west:.0f} {-north:.0f} {east - west:.0f} {north - south:.0f}" role="img" '
@@ -86,9 +88,11 @@ def britain(dots: Dots, label: str) -> str:
     )
 
 
-def legend() -> str:
+def map_legend() -> str:
     """What the colours of the dots mean."""
     ends = [*CLASSES[1:], 1.0]
-    words = ["below 0"] + [f"{number(low, 1)} to {number(high, 1)}" for low, high in pairwise(ends)]
-    items = "".join(f'<li><span class="dot s{k}"></span>{word}</li>' for k, word in enumerate(words))
+    class_labels = ["below 0"] + [
+        f"{format_number(low, 1)} to {format_number(high, 1)}" for low, high in pairwise(ends)
+    ]
+    items = "".join(f'<li><span class="dot s{k}"></span>{word}</li>' for k, word in enumerate(class_labels))
     return f'<ul class="legend" aria-label="Colours of NSE"><li>NSE</li>{items}</ul>'

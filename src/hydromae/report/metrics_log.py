@@ -13,7 +13,7 @@ from hydromae.errors import InputError
 
 
 @dataclass(frozen=True)
-class Losses:
+class LossHistory:
     """What a journal says of a run, one entry a line.
 
     Attributes:
@@ -28,12 +28,12 @@ class Losses:
     seconds: Float[np.ndarray, " N"]
 
     @property
-    def drawable(self) -> Bool[np.ndarray, " N"]:
+    def is_drawable(self) -> Bool[np.ndarray, " N"]:
         """True where the loss is a positive number, which a logarithmic axis can show."""
         return np.isfinite(self.loss) & (np.nan_to_num(self.loss) > 0)
 
 
-def read_journal(file: Path) -> Losses:
+def read_metrics_log(file: Path) -> LossHistory:
     """Read a journal.
 
     Args:
@@ -53,19 +53,19 @@ def read_journal(file: Path) -> Losses:
     entries = []
     for number, line in enumerate(lines, start=1):
         try:
-            entries.append(numbers_of(line))
+            entries.append(line_values(line))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             if number == len(lines) and entries:
                 break
-            wanted = '{"step": …, "loss": …}'
-            raise InputError(f"{file}: line {number} of the journal is not {wanted}; mend or remove it") from error
+            expected = '{"step": …, "loss": …}'
+            raise InputError(f"{file}: line {number} of the journal is not {expected}; mend or remove it") from error
     if not entries:
         raise InputError(f"{file}: the training journal is empty; give the journal of a run that made a step")
-    return Losses(*np.array(entries, dtype=float).T)
+    return LossHistory(*np.array(entries, dtype=float).T)
 
 
-def numbers_of(line: str) -> list[float]:
+def line_values(line: str) -> list[float]:
     """Step, loss, validation loss and seconds of one line; null and absent are NaN."""
     entry = json.loads(line)
-    found = [entry["step"], entry["loss"], entry.get("validation_loss"), entry.get("seconds")]
-    return [np.nan if value is None else float(value) for value in found]
+    values = [entry["step"], entry["loss"], entry.get("validation_loss"), entry.get("seconds")]
+    return [np.nan if value is None else float(value) for value in values]

@@ -12,15 +12,15 @@ import xarray as xr
 
 from hydromae import __version__
 from hydromae.errors import InputError
-from hydromae.io.atomic import write_whole
-from hydromae.progress import counted
+from hydromae.io.atomic import write_text_atomic
+from hydromae.progress import track
 from hydromae.report import sections, tables
-from hydromae.report.metrics_log import Losses, read_journal
-from hydromae.report.summary import model_name, questions
+from hydromae.report.metrics_log import LossHistory, read_metrics_log
+from hydromae.report.summary import answered_questions, reported_method
 
 
 @runtime_checkable
-class Evaluated(Protocol):
+class EvaluationData(Protocol):
     """What a report reads of `evaluate.score.Evaluation` (docs/design.md, section 10)."""
 
     @property
@@ -40,7 +40,7 @@ class Evaluated(Protocol):
 
 
 def write_report(
-    evaluation: Evaluated, journal: Path | None, out_html: Path, *, title: str, model_card: dict[str, object]
+    evaluation: EvaluationData, journal: Path | None, out_html: Path, *, title: str, model_card: dict[str, object]
 ) -> Path:
     """Write an evaluation as a self-contained HTML page.
 
@@ -58,28 +58,28 @@ def write_report(
     Raises:
         InputError: The journal cannot be read, the evaluation holds no score, or the page cannot be written.
     """
-    if not questions(evaluation.scores):
+    if not answered_questions(evaluation.scores):
         raise InputError("evaluation: it holds no score for any question; evaluate over days that have measurements")
-    losses = None if journal is None else read_journal(journal)
-    return write_page(page(evaluation, losses, title, model_card), out_html)
+    losses = None if journal is None else read_metrics_log(journal)
+    return write_page(page_html(evaluation, losses, title, model_card), out_html)
 
 
-def page(evaluation: Evaluated, losses: Losses | None, title: str, card: dict[str, object]) -> str:
+def page_html(evaluation: EvaluationData, losses: LossHistory | None, title: str, card: dict[str, object]) -> str:
     """The page as text."""
     scores, settings = evaluation.scores, evaluation.settings
     name = card.get("name")
-    model = model_name(scores, name if isinstance(name, str) else None)
+    model = reported_method(scores, name if isinstance(name, str) else None)
     makers: list[Callable[[], str]] = [
-        lambda: sections.header(scores, settings, title, model),
-        lambda: sections.maps(scores, model),
+        lambda: sections.page_header(scores, settings, title, model),
+        lambda: sections.maps_section(scores, model),
         lambda: sections.examples_section(evaluation.examples),
         lambda: tables.score_table(scores, model),
-        lambda: sections.distributions(scores, model),
+        lambda: sections.distributions_section(scores, model),
         lambda: tables.reliability(scores, model),
-        lambda: sections.training(losses),
-        lambda: sections.made(settings, card),
+        lambda: sections.training_section(losses),
+        lambda: sections.provenance_section(settings, card),
     ]
-    header, *parts = [make() for make in counted(makers, "sections", len(makers))]
+    header, *parts = [make() for make in track(makers, "sections", len(makers))]
     style = (files("hydromae") / "report" / "style.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -92,6 +92,6 @@ def page(evaluation: Evaluated, losses: Losses | None, title: str, card: dict[st
 
 
 def write_page(text: str, file: Path) -> Path:
-    """Write a page whole (`atomic.write_whole`)."""
-    write_whole(file, text, "choose another file", "the page cannot be written")
+    """Write a page whole (`atomic.write_text_atomic`)."""
+    write_text_atomic(file, text, "choose another file", "the page cannot be written")
     return file

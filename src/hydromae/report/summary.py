@@ -8,13 +8,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from hydromae.evaluate.score import scored
+from hydromae.evaluate.score import score_sample
 
-ENOUGH_DAYS = 365  # observed target days from which a catchment counts, where a question has so many
+MIN_DAYS = 365  # observed target days from which a catchment counts, where a question has so many
 
 
 @dataclass(frozen=True)
-class Row:
+class ScoreRow:
     """One line of the score table: a method's answers to one question, over the catchments that count.
 
     Attributes:
@@ -45,77 +45,80 @@ class Row:
     coverage90: float
 
 
-def percentile(values: Float[np.ndarray, " C"], share: float) -> float:
+def ranked_percentile(values: Float[np.ndarray, " C"], percent: float) -> float:
     """A percentile over catchments in which a missing score is worse than every score; NaN where it falls on one."""
     if len(values) == 0:
         return np.nan
     ranked = np.sort(np.nan_to_num(values, nan=-np.inf))
-    place = share / 100.0 * (len(ranked) - 1)
-    low, high = ranked[int(np.floor(place))], ranked[int(np.ceil(place))]
-    return float(low + (high - low) * (place % 1.0)) if np.isfinite(low) else np.nan
+    rank = percent / 100.0 * (len(ranked) - 1)
+    low, high = ranked[int(np.floor(rank))], ranked[int(np.ceil(rank))]
+    return float(low + (high - low) * (rank % 1.0)) if np.isfinite(low) else np.nan
 
 
-def middle(values: Float[np.ndarray, " C"]) -> float:
+def finite_median(values: Float[np.ndarray, " C"]) -> float:
     """Median of the finite values, NaN where there are none."""
     return float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else np.nan
 
 
-def needed_days(scores: xr.Dataset, question: str) -> int:
+def min_target_days(scores: xr.Dataset, question: str) -> int:
     """Observed target days from which a catchment counts: 365, or half of the most that any has where that is less."""
-    most = float(scores["target_days"].sel(question=question).max())
-    return max(1, int(min(ENOUGH_DAYS, most // 2))) if np.isfinite(most) else 1
+    most_days = float(scores["target_days"].sel(question=question).max())
+    return max(1, int(min(MIN_DAYS, most_days // 2))) if np.isfinite(most_days) else 1
 
 
-def counted(scores: xr.Dataset, question: str) -> Bool[np.ndarray, " C"]:
+def has_enough_days(scores: xr.Dataset, question: str) -> Bool[np.ndarray, " C"]:
     """True for catchments with enough observed target days and a score by some method; the same for every method."""
-    asked = scores.sel(question=question)
-    enough = asked["target_days"].max("method").fillna(0) >= needed_days(scores, question)
-    return (enough & asked["nse"].notnull().any("method")).to_numpy()
+    question_scores = scores.sel(question=question)
+    enough = question_scores["target_days"].max("method").fillna(0) >= min_target_days(scores, question)
+    return (enough & question_scores["nse"].notnull().any("method")).to_numpy()
 
 
 def counted_scores(scores: xr.Dataset, question: str, method: str) -> xr.Dataset:
     """The scores of one method's answers to one question, over the catchments that count."""
     chosen = {"question": question, "method": method}  # a dict: `method` is also the name of an argument of sel
-    return scores.sel(chosen).isel(catchment=counted(scores, question))
+    return scores.sel(chosen).isel(catchment=has_enough_days(scores, question))
 
 
-def row(scores: xr.Dataset, question: str, method: str) -> Row:
+def score_row(scores: xr.Dataset, question: str, method: str) -> ScoreRow:
     """One line of the score table."""
-    part = counted_scores(scores, question, method)
-    values = {name: part[name].to_numpy().astype(float) for name in ("nse", "kge", "crps", "coverage50", "coverage90")}
+    method_scores = counted_scores(scores, question, method)
+    values = {
+        name: method_scores[name].to_numpy().astype(float)
+        for name in ("nse", "kge", "crps", "coverage50", "coverage90")
+    }
     nse = values["nse"]
-    known, days, few = scored(part)
-    return Row(
+    scored_count, days, few = score_sample(method_scores)
+    return ScoreRow(
         method=method,
         catchments=len(nse),
-        unanswered=len(nse) - known,
+        unanswered=len(nse) - scored_count,
         days=days,
         few=few,
-        answered=float(part["answered_days"].sum() / max(float(part["target_days"].sum()), 1.0)),
-        nse=percentile(nse, 50.0),
-        nse25=percentile(nse, 25.0),
-        nse10=percentile(nse, 10.0),
-        kge=percentile(values["kge"], 50.0),
-        crps=middle(values["crps"]),
-        coverage50=middle(values["coverage50"]),
-        coverage90=middle(values["coverage90"]),
+        answered=float(method_scores["answered_days"].sum() / max(float(method_scores["target_days"].sum()), 1.0)),
+        nse=ranked_percentile(nse, 50.0),
+        nse25=ranked_percentile(nse, 25.0),
+        nse10=ranked_percentile(nse, 10.0),
+        kge=ranked_percentile(values["kge"], 50.0),
+        crps=finite_median(values["crps"]),
+        coverage50=finite_median(values["coverage50"]),
+        coverage90=finite_median(values["coverage90"]),
     )
 
 
-def table(scores: xr.Dataset, question: str, model: str) -> list[Row]:
+def score_rows(scores: xr.Dataset, question: str, model: str) -> list[ScoreRow]:
     """The model's line, then the baselines that answer this question at all, best median NSE first."""
     methods = [str(name) for name in scores["method"].values]
-    rows = [row(scores, question, method) for method in methods]
+    rows = [score_row(scores, question, method) for method in methods]
     answered = [line for line in rows if line.catchments > line.unanswered]
     return sorted(answered, key=lambda line: (line.method != model, -np.nan_to_num(line.nse, nan=-np.inf)))
 
 
-def questions(scores: xr.Dataset) -> list[str]:
+def answered_questions(scores: xr.Dataset) -> list[str]:
     """Questions that some method answers for some catchment, in the order of the evaluation."""
     return [str(name) for name in scores["question"].values if scores["nse"].sel(question=name).notnull().any()]
 
 
-def model_name(scores: xr.Dataset, wanted: str | None) -> str:
+def reported_method(scores: xr.Dataset, wanted: str | None) -> str:
     """The method that the report is about: `wanted` where the scores have it, else their first."""
     methods = [str(name) for name in scores["method"].values]
     return wanted if wanted in methods else methods[0]

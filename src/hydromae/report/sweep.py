@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from hydromae.io.atomic import replacing
+from hydromae.io.atomic import atomic_path
 from hydromae.train.sweep import Trial
 
 if TYPE_CHECKING:
@@ -37,30 +37,30 @@ def draw_sweep(trials: Sequence[Trial], file: Path) -> Path:
     _points(first, "trial", numbers, scores)
     first.step(numbers, np.fmin.accumulate(scores), where="post", color=LOWEST, linewidth=1)
     for name in names:
-        drawn = np.array([float(trial.values.get(name, math.nan)) for trial in trials])
-        _points(next(panels), name.replace("_", " "), drawn, scores)
+        values = np.array([float(trial.values.get(name, math.nan)) for trial in trials])
+        _points(next(panels), name.replace("_", " "), values, scores)
     for empty in panels:
         empty.set_visible(False)
     figure.supylabel("score: mean over modalities of the squared error (scaled)", fontsize="small")
-    with replacing(file) as aside:
+    with atomic_path(file) as aside:
         figure.savefig(aside, dpi=120)
     return file
 
 
-def _points(panel: Axes, label: str, drawn: np.ndarray, scores: np.ndarray) -> None:
-    there = np.isfinite(scores)
-    panel.plot(drawn[there], scores[there], "o", color=SCORED, markersize=4)
-    if there.any():
+def _points(panel: Axes, label: str, values: np.ndarray, scores: np.ndarray) -> None:
+    is_scored = np.isfinite(scores)
+    panel.plot(values[is_scored], scores[is_scored], "o", color=SCORED, markersize=4)
+    if is_scored.any():
         lowest = int(np.nanargmin(scores))
-        panel.plot(drawn[lowest], scores[lowest], "o", color=LOWEST, markersize=7)
-    height = float(np.nanmax(scores)) if there.any() else 0.0
-    panel.plot(drawn[~there], np.full((~there).sum(), height), "x", color=FAILED, markersize=5)
+        panel.plot(values[lowest], scores[lowest], "o", color=LOWEST, markersize=7)
+    height = float(np.nanmax(scores)) if is_scored.any() else 0.0
+    panel.plot(values[~is_scored], np.full((~is_scored).sum(), height), "x", color=FAILED, markersize=5)
     panel.set_xlabel(label, fontsize="small")
     panel.tick_params(labelsize="x-small")
-    known = drawn[np.isfinite(drawn)]
-    if (known == known.round()).all():
+    finite_values = values[np.isfinite(values)]
+    if (finite_values == finite_values.round()).all():
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    elif known.min() > 0 and known.max() >= 10 * known.min():
+    elif finite_values.min() > 0 and finite_values.max() >= 10 * finite_values.min():
         panel.set_xscale("log")
         panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
         panel.xaxis.set_major_formatter(FormatStrFormatter("%g"))

@@ -7,11 +7,11 @@ from html import escape
 import numpy as np
 import xarray as xr
 
-from hydromae.evaluate.score import FEW
-from hydromae.report.chart import number
+from hydromae.evaluate.score import FEW_NOTE
+from hydromae.report.chart import format_number
 from hydromae.report.html import section
-from hydromae.report.labels import question
-from hydromae.report.summary import Row, needed_days, questions, table
+from hydromae.report.labels import question_label
+from hydromae.report.summary import ScoreRow, answered_questions, min_target_days, score_rows
 
 COLUMNS = (
     "Method",
@@ -29,27 +29,31 @@ COLUMNS = (
 def headline(scores: xr.Dataset, model: str) -> str:
     """One tile a question: the model's median NSE, and the best baseline's."""
     tiles = []
-    for name in questions(scores):
-        rows = table(scores, name, model)
-        own = next((line for line in rows if line.method == model), None)
-        rivals = [line for line in rows if line.method != model]
-        beside = f"best baseline {_median(rivals[0])}, {rivals[0].method}" if rivals else "no baseline was run"
+    for name in answered_questions(scores):
+        rows = score_rows(scores, name, model)
+        model_row = next((line for line in rows if line.method == model), None)
+        baseline_rows = [line for line in rows if line.method != model]
+        baseline_text = (
+            f"best baseline {_median(baseline_rows[0])}, {baseline_rows[0].method}"
+            if baseline_rows
+            else "no baseline was run"
+        )
         tiles.append(
-            f'<li><span class="name">{escape(question(name).title)}</span><b>{_median(own)}</b>'
-            f"<span>{escape(beside)}</span></li>"
+            f'<li><span class="name">{escape(question_label(name).title)}</span><b>{_median(model_row)}</b>'
+            f"<span>{escape(baseline_text)}</span></li>"
         )
     return f'<ul class="tiles" aria-label="Median NSE over catchments">{"".join(tiles)}</ul>'
 
 
-def _median(line: Row | None, digits: int = 2) -> str:
+def _median(line: ScoreRow | None, digits: int = 2) -> str:
     """The median NSE, with a mark where it is from few."""
-    return f"{number(line.nse if line else np.nan, digits)}{'*' if line and line.few else ''}"
+    return f"{format_number(line.nse if line else np.nan, digits)}{'*' if line and line.few else ''}"
 
 
-def score_cells(line: Row, best: float) -> str:
+def score_cells(line: ScoreRow, best: float) -> str:
     """The numbers of one line of the score table."""
     mark = ' class="best"' if np.isfinite(best) and round(line.nse, 3) >= round(best, 3) else ""
-    cells = [number(value, 3) for value in (line.nse25, line.nse10, line.kge, line.crps)]
+    cells = [format_number(value, 3) for value in (line.nse25, line.nse10, line.kge, line.crps)]
     cells += [str(line.catchments), str(line.days), f"{100 * line.answered:.0f} %"]
     return f"<td{mark}>{_median(line, 3)}</td>" + "".join(f"<td>{cell}</td>" for cell in cells)
 
@@ -57,8 +61,8 @@ def score_cells(line: Row, best: float) -> str:
 def score_table(scores: xr.Dataset, model: str) -> str:
     """Model against baselines, question by question."""
     bodies, few = [], False
-    for name in questions(scores):
-        rows, words = table(scores, name, model), question(name)
+    for name in answered_questions(scores):
+        rows, label = score_rows(scores, name, model), question_label(name)
         few |= any(line.few for line in rows)
         best = max((line.nse for line in rows if np.isfinite(line.nse)), default=np.nan)
         lines = "".join(
@@ -68,14 +72,14 @@ def score_table(scores: xr.Dataset, model: str) -> str:
         )
         bodies.append(
             f'<tbody><tr class="question"><th scope="rowgroup" colspan="{len(COLUMNS)}"><span>'
-            f"<b>{escape(words.title)}</b>. Hidden: {escape(words.removed)}. Seen: {escape(words.stays)}. "
-            f"From {needed_days(scores, name)} scored days.</span></th></tr>{lines}</tbody>"
+            f"<b>{escape(label.title)}</b>. Hidden: {escape(label.hidden)}. Seen: {escape(label.visible)}. "
+            f"From {min_target_days(scores, name)} scored days.</span></th></tr>{lines}</tbody>"
         )
     head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
     body = (
         '<div class="scroll" role="region" tabindex="0" aria-label="Scores of every method"><table><thead><tr>'
         f"{head}</tr></thead>{''.join(bodies)}</table></div>"
-    ) + (f'<p class="note">{escape(FEW)}.</p>' if few else "")
+    ) + (f'<p class="note">{escape(FEW_NOTE)}.</p>' if few else "")
     lead = (
         "NSE and KGE are computed for each catchment over its hidden days with a measurement, then summarised over "
         "catchments: the median, and the values that a quarter and a tenth of catchments fall below. A missing answer "
@@ -86,13 +90,13 @@ def score_table(scores: xr.Dataset, model: str) -> str:
 
 def reliability(scores: xr.Dataset, model: str) -> str:
     """How often the truth fell inside the intervals."""
-    rows = [(name, line) for name in questions(scores) for line in table(scores, name, model)]
+    rows = [(name, line) for name in answered_questions(scores) for line in score_rows(scores, name, model)]
     rows = [(name, line) for name, line in rows if np.isfinite(line.coverage50) or np.isfinite(line.coverage90)]
     if not rows:
         return ""
     lines = "".join(
-        f'<tr><th scope="row">{escape(question(name).title)}</th><td class="words">{escape(line.method)}</td>'
-        f"<td>{number(100 * line.coverage50, 0)} %</td><td>{number(100 * line.coverage90, 0)} %</td></tr>"
+        f'<tr><th scope="row">{escape(question_label(name).title)}</th><td class="words">{escape(line.method)}</td>'
+        f"<td>{format_number(100 * line.coverage50, 0)} %</td><td>{format_number(100 * line.coverage90, 0)} %</td></tr>"
         for name, line in rows
     )
     body = (
@@ -101,24 +105,26 @@ def reliability(scores: xr.Dataset, model: str) -> str:
         f'<th scope="col">in the 90 % interval</th></tr></thead><tbody>{lines}</tbody></table></div>'
     )
     lead = "Share of measured days inside the interval, median over catchments. Honest intervals hold 50 % and 90 %."
-    return section("reliability", "Can the intervals be trusted?", lead, body + by_tenth(scores, model))
+    return section("reliability", "Can the intervals be trusted?", lead, body + decile_table(scores, model))
 
 
-def by_tenth(scores: xr.Dataset, model: str) -> str:
+def decile_table(scores: xr.Dataset, model: str) -> str:
     """What the model's 90 % interval held, by tenth of the flow that was said; nothing where that is not known."""
     if "decile_coverage90" not in scores:
         return ""
-    held = scores["decile_coverage90"].sel({"method": model, "by": "said"})
-    named = [name for name in questions(scores) if held.sel(question=name).notnull().any()]
-    if not named:
+    coverage = scores["decile_coverage90"].sel({"method": model, "by": "predicted"})
+    covered_questions = [name for name in answered_questions(scores) if coverage.sel(question=name).notnull().any()]
+    if not covered_questions:
         return ""
     lines = "".join(
-        f'<tr><th scope="row">{escape(question(name).title)}</th>'
-        + "".join(f"<td>{number(100 * float(share), 0)}</td>" for share in held.sel(question=name).values)
+        f'<tr><th scope="row">{escape(question_label(name).title)}</th>'
+        + "".join(
+            f"<td>{format_number(100 * float(covered), 0)}</td>" for covered in coverage.sel(question=name).values
+        )
         + "</tr>"
-        for name in named
+        for name in covered_questions
     )
-    head = "".join(f'<th scope="col">{tenth}</th>' for tenth in held["decile"].values)
+    head = "".join(f'<th scope="col">{decile}</th>' for decile in coverage["decile"].values)
     return (
         "<h3>Low and high flow</h3><p>Share of measured days inside the 90 % interval of "
         f"{escape(model)} [%], by the tenth of a river's flows in which its answer lies: 1 the lowest, 10 the highest. "

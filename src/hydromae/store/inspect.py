@@ -13,8 +13,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hydromae.errors import InputError
-from hydromae.io.atomic import replacing
-from hydromae.store.zarr_store import blocks_read, open_store, sources_of
+from hydromae.io.atomic import atomic_path
+from hydromae.store.zarr_store import open_store, read_blocks, sources_of
 from hydromae.variables import ATTRIBUTES, VARIABLES
 
 
@@ -50,12 +50,12 @@ def summary(path: str | Path) -> dict[str, Any]:
 
 def _variable(values: xr.DataArray, decade: np.ndarray, path: str | Path) -> dict[str, Any]:
     share, total, count, low, high = [], 0.0, 0, np.inf, -np.inf
-    for block in blocks_read(values, path):
-        seen = np.isfinite(block)
-        share.append(seen.mean(axis=1))
-        count += int(seen.sum())
-        total += float(np.sum(block, where=seen, dtype=np.float64))
-        low, high = np.min(block, where=seen, initial=low), np.max(block, where=seen, initial=high)
+    for block in read_blocks(values, path):
+        is_observed = np.isfinite(block)
+        share.append(is_observed.mean(axis=1))
+        count += int(is_observed.sum())
+        total += float(np.sum(block, where=is_observed, dtype=np.float64))
+        low, high = np.min(block, where=is_observed, initial=low), np.max(block, where=is_observed, initial=high)
     by_day = np.concatenate(share)
     return {
         "name": str(values.name),
@@ -79,19 +79,19 @@ def picture(path: str | Path, out_png: str | Path) -> str:
     if "catchment" not in record.dims or "easting" not in record.coords:
         raise InputError(f"{path}: no catchments with positions to draw; prepare it with attributes")
     series = [name for name in VARIABLES if name in record.data_vars and "catchment" in record[name].dims]
-    shown = "riverflow" if "riverflow" in series else series[0]
-    by_site = sum(np.isfinite(b).sum(axis=0) for b in blocks_read(record[shown], path)) / record.sizes["time"]
+    shown_variable = "riverflow" if "riverflow" in series else series[0]
+    by_site = sum(np.isfinite(b).sum(axis=0) for b in read_blocks(record[shown_variable], path)) / record.sizes["time"]
     figure = Figure(figsize=(11, 6.5), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
-    _sites(left, record, np.asarray(by_site), shown)
+    _sites(left, record, np.asarray(by_site), shown_variable)
     _timeline(right, record, path)
-    with replacing(Path(out_png)) as aside:
-        figure.savefig(aside, dpi=130)
+    with atomic_path(Path(out_png)) as temporary:
+        figure.savefig(temporary, dpi=130)
     return str(out_png)
 
 
-def _sites(axes: Any, record: xr.Dataset, share: Float[np.ndarray, " C"], shown: str) -> None:
+def _sites(axes: Any, record: xr.Dataset, share: Float[np.ndarray, " C"], shown_variable: str) -> None:
     if "cell" in record.dims:
         axes.scatter(
             record["cell_easting"] / 1e3, record["cell_northing"] / 1e3, s=1, c="0.85", marker="s", linewidths=0
@@ -100,14 +100,14 @@ def _sites(axes: Any, record: xr.Dataset, share: Float[np.ndarray, " C"], shown:
         record["easting"] / 1e3, record["northing"] / 1e3, c=share, s=14, cmap="viridis", vmin=0, vmax=1, linewidths=0
     )
     axes.set(aspect="equal", xlabel="easting [km]", ylabel="northing [km]")
-    axes.set_title(f"{len(share)} catchments: share of days with {shown}", fontsize=10)
+    axes.set_title(f"{len(share)} catchments: share of days with {shown_variable}", fontsize=10)
     axes.figure.colorbar(points, ax=axes, label="share observed", shrink=0.6)
 
 
 def _timeline(axes: Any, record: xr.Dataset, path: str | Path) -> None:
     days = record.indexes["time"]
     for name in (n for n in VARIABLES if n in record.data_vars):
-        by_day = np.concatenate([np.isfinite(block).mean(axis=1) for block in blocks_read(record[name], path)])
+        by_day = np.concatenate([np.isfinite(block).mean(axis=1) for block in read_blocks(record[name], path)])
         monthly = pd.Series(by_day, days).resample("MS").mean()
         style = "--" if "derived" in record[name].attrs else "-"
         label = f"{name} (derived)" if "derived" in record[name].attrs else name

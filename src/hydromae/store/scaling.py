@@ -13,14 +13,14 @@ from jaxtyping import Float
 
 from hydromae.errors import InputError
 from hydromae.io.parse import parse_period
-from hydromae.progress import counted
+from hydromae.progress import track
 from hydromae.variables import ATTRIBUTES, VARIABLES, Transform
 
 LOG_OFFSET = 0.01
 SMALLEST_STD = 1e-6
 LARGEST_SCALE = 1e4  # no transformed quantity is larger, or spreads wider
 FIT_DAYS = 900  # days held at a time while the moments are streamed
-AT_ONCE = 2**16  # values, which stay in the processor's cache while they are transformed and summed
+CHUNK_VALUES = 2**16  # values, which stay in the processor's cache while they are transformed and summed
 
 
 def apply_transform(transform: Transform, values: np.ndarray) -> np.ndarray:
@@ -96,16 +96,16 @@ class Scaling:
         Raises:
             InputError: No training day in the dataset, or a variable of which nothing was observed on those days.
         """
-        chosen = dataset if catchments is None else dataset.sel(catchment=np.asarray(catchments))
-        days = training_days(chosen, training_period)
+        training_record = dataset if catchments is None else dataset.sel(catchment=np.asarray(catchments))
+        days = training_days(training_record, training_period)
         names = [str(n) for n in dataset.data_vars if n in VARIABLES]
         moments = Moments(training_period)
         for name in names:
             starts = range(0, days.sizes["time"], FIT_DAYS)
             # a block keeps what it has read: hold one at a time
-            for start in counted(starts, f"blocks of {name} scaled", len(starts)):
+            for start in track(starts, f"blocks of {name} scaled", len(starts)):
                 moments.add(name, days[name].isel(time=slice(start, start + FIT_DAYS)).values)
-        return moments.scaling(names, chosen)
+        return moments.scaling(names, training_record)
 
     def __getitem__(self, name: str) -> VariableScaling:
         if name not in self.variables:
@@ -119,13 +119,17 @@ class Scaling:
 
     def scale(self, name: str, array: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Values in canonical units as scaled values of the same dtype; NaN passes."""
-        by = self[name]
-        return ((apply_transform(by.transform, array) - by.mean) / by.std).astype(array.dtype)
+        variable_scaling = self[name]
+        return (
+            (apply_transform(variable_scaling.transform, array) - variable_scaling.mean) / variable_scaling.std
+        ).astype(array.dtype)
 
     def unscale(self, name: str, array: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Scaled values back in canonical units, of the same dtype; NaN passes."""
-        by = self[name]
-        return undo_transform(by.transform, array * by.std + by.mean).astype(array.dtype)
+        variable_scaling = self[name]
+        return undo_transform(variable_scaling.transform, array * variable_scaling.std + variable_scaling.mean).astype(
+            array.dtype
+        )
 
     def with_ranges(self, attributes: xr.Dataset) -> Scaling:
         """The scaling with the range of every attribute widened to what these training catchments have of it.
@@ -136,22 +140,24 @@ class Scaling:
         ranges = dict(self.ranges)
         for name in (a.name for a in ATTRIBUTES if a.name in self.variables and a.name in attributes.variables):
             values = attributes[name].values.astype(np.float64)
-            known = [*values[np.isfinite(values)].tolist(), *ranges.get(name, ())]
-            ranges |= {name: (min(known), max(known))} if known else {}
+            values_known = [*values[np.isfinite(values)].tolist(), *ranges.get(name, ())]
+            ranges |= {name: (min(values_known), max(values_known))} if values_known else {}
         return replace(self, ranges=ranges)
 
     def to_json(self) -> str:
         """As JSON: `{name: {"transform", "mean", "std"}}`, with "low" and "high" of an attribute whose range is known."""
-        ends = {name: {"low": low, "high": high} for name, (low, high) in self.ranges.items()}
-        return json.dumps({name: asdict(scaling) | ends.get(name, {}) for name, scaling in self.variables.items()})
+        range_entries = {name: {"low": low, "high": high} for name, (low, high) in self.ranges.items()}
+        return json.dumps(
+            {name: asdict(scaling) | range_entries.get(name, {}) for name, scaling in self.variables.items()}
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Scaling:
         """From what `to_json` wrote."""
         try:
-            held = json.loads(text).items()
-            entries = {n: (e["transform"], float(e["mean"]), float(e["std"])) for n, e in held}
-            ranges = {n: (float(e["low"]), float(e["high"])) for n, e in held if "low" in e or "high" in e}
+            entries_json = json.loads(text).items()
+            entries = {n: (e["transform"], float(e["mean"]), float(e["std"])) for n, e in entries_json}
+            ranges = {n: (float(e["low"]), float(e["high"])) for n, e in entries_json if "low" in e or "high" in e}
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
             raise InputError(
                 f"scaling: not the JSON of a scaling ({str(text)[:60]!r}); prepare the store anew"
@@ -169,7 +175,7 @@ class Scaling:
 
 
 def _moments(values: xr.DataArray, transform: Transform) -> VariableScaling:
-    return _Sums.of(values.values, transform).scaling(transform)
+    return _RunningMoments.of(values.values, transform).scaling(transform)
 
 
 class Moments:
@@ -177,12 +183,12 @@ class Moments:
 
     def __init__(self, training_period: tuple[str, str]) -> None:
         self.period = training_period
-        self.sums: dict[str, _Sums] = {}
+        self.sums: dict[str, _RunningMoments] = {}
 
     def add(self, name: str, values: np.ndarray) -> None:
         """Values of training days of a variable, in canonical units, NaN where unobserved."""
-        before = self.sums.get(name, _Sums(0, 0.0, 0.0))
-        self.sums[name] = before.merge(_Sums.of(values, VARIABLES[name].transform))
+        sums = self.sums.get(name, _RunningMoments(0, 0.0, 0.0))
+        self.sums[name] = sums.merge(_RunningMoments.of(values, VARIABLES[name].transform))
 
     def scaling(self, names: Sequence[str], attributes: xr.Dataset) -> Scaling:
         """Of variables from what was added, of attributes from a dataset that holds them.
@@ -196,15 +202,15 @@ class Moments:
                 raise InputError(
                     f"training period {first}/{last}: no {name} was observed in it; choose another training period"
                 )
-        present = [a for a in ATTRIBUTES if a.name in attributes.variables]
+        attributes_present = [a for a in ATTRIBUTES if a.name in attributes.variables]
         return Scaling(
             {name: self.sums[name].scaling(VARIABLES[name].transform) for name in names}
-            | {a.name: _moments(attributes[a.name], a.transform) for a in present}
+            | {a.name: _moments(attributes[a.name], a.transform) for a in attributes_present}
         ).with_ranges(attributes)
 
 
 @dataclass(frozen=True)
-class _Sums:
+class _RunningMoments:
     """Count, mean and sum of squared deviations; merged after Chan, Golub and LeVeque (1983), eq. 2.1."""
 
     count: int
@@ -212,30 +218,30 @@ class _Sums:
     squares: float
 
     @classmethod
-    def of(cls, values: np.ndarray, transform: Transform) -> _Sums:
+    def of(cls, values: np.ndarray, transform: Transform) -> _RunningMoments:
         total, flat = cls(0, 0.0, 0.0), values.reshape(-1)
-        for start in range(0, len(flat), AT_ONCE):
-            total = total.merge(cls._at_once(flat[start : start + AT_ONCE], transform))
+        for start in range(0, len(flat), CHUNK_VALUES):
+            total = total.merge(cls._of_chunk(flat[start : start + CHUNK_VALUES], transform))
         return total
 
     @classmethod
-    def _at_once(cls, values: np.ndarray, transform: Transform) -> _Sums:
+    def _of_chunk(cls, values: np.ndarray, transform: Transform) -> _RunningMoments:
         finite = np.isfinite(values)
-        kept = values if finite.all() else values[finite]
-        seen = apply_transform(transform, kept.astype(np.float64))
-        if seen.size == 0:
+        finite_values = values if finite.all() else values[finite]
+        transformed = apply_transform(transform, finite_values.astype(np.float64))
+        if transformed.size == 0:
             return cls(0, 0.0, 0.0)
-        mean = seen.mean()
-        apart = np.subtract(seen, mean, out=seen)
-        return cls(seen.size, float(mean), float(np.square(apart, out=apart).sum()))
+        mean = transformed.mean()
+        deviations = np.subtract(transformed, mean, out=transformed)
+        return cls(transformed.size, float(mean), float(np.square(deviations, out=deviations).sum()))
 
-    def merge(self, other: _Sums) -> _Sums:
+    def merge(self, other: _RunningMoments) -> _RunningMoments:
         count = self.count + other.count
         if count == 0:
             return self
         step = other.mean - self.mean
         mean = self.mean + step * other.count / count
-        return _Sums(count, mean, self.squares + other.squares + step**2 * self.count * other.count / count)
+        return _RunningMoments(count, mean, self.squares + other.squares + step**2 * self.count * other.count / count)
 
     def scaling(self, transform: Transform) -> VariableScaling:
         """A constant (or nothing at all, for an attribute) is scaled by one, not divided by zero."""
@@ -243,7 +249,7 @@ class _Sums:
         return VariableScaling(transform, self.mean, std if std > SMALLEST_STD else 1.0)
 
 
-def without(dataset: xr.Dataset, held_out: tuple[str, ...]) -> xr.Dataset:
+def exclude_catchments(dataset: xr.Dataset, held_out: tuple[str, ...]) -> xr.Dataset:
     """A record of the other catchments: what is held out is gone before anything is laid on sites or cut into windows.
 
     Raises:
@@ -253,7 +259,7 @@ def without(dataset: xr.Dataset, held_out: tuple[str, ...]) -> xr.Dataset:
     unknown = sorted(set(held_out) - set(names.tolist()))
     if unknown:
         raise InputError(f"data.held_out: the store has no catchment '{unknown[0]}'; name catchments that it has")
-    kept = np.flatnonzero(~np.isin(names, held_out))
-    if not len(kept):
+    finite_values = np.flatnonzero(~np.isin(names, held_out))
+    if not len(finite_values):
         raise InputError(f"data.held_out: holds out all {len(names)} catchments; leave some to learn from")
-    return dataset if len(kept) == len(names) else dataset.isel(catchment=kept)
+    return dataset if len(finite_values) == len(names) else dataset.isel(catchment=finite_values)

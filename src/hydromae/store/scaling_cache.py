@@ -10,8 +10,8 @@ from pathlib import Path
 import xarray as xr
 
 from hydromae.config import Config
-from hydromae.io.atomic import write_whole
-from hydromae.store.scaling import Scaling, without
+from hydromae.io.atomic import write_text_atomic
+from hydromae.store.scaling import Scaling, exclude_catchments
 from hydromae.store.zarr_store import scaling_of
 from hydromae.variables import ATTRIBUTES, VARIABLES
 
@@ -22,7 +22,7 @@ def scaling_for(
     dataset: xr.Dataset,
     config: Config,
     folder: Path | None = None,
-    say: Callable[[str], None] = lambda said: None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> Scaling:
     """Scaling from what training may see.
 
@@ -32,40 +32,40 @@ def scaling_for(
         folder: Where a fitted scaling is kept, in `scaling.json`. It is read again only where the data, the training period,
             the held-out catchments and the transforms are all the same. A record without sources, which is in no store, is
             fitted at every call.
-        say: Told when a scaling that is kept there no longer holds, and why.
+        progress: Told when a scaling that is kept there no longer holds, and why.
 
     Raises:
         InputError: If nothing was observed in the training period, or the file cannot be written.
     """
-    period, held, parts = config.data.training_period, config.data.held_out, made_from(dataset, config)
+    period, held, parts = config.data.training_period, config.data.held_out, scaling_inputs(dataset, config)
     if not held and dataset.attrs.get("training_period") == "/".join(period):
-        own = scaling_of(dataset)
-        if all(own[name].transform == transform for name, transform in _transforms(dataset).items()):
-            return own
+        stored = scaling_of(dataset)
+        if all(stored[name].transform == transform for name, transform in _transforms(dataset).items()):
+            return stored
     file = folder / FILE if folder is not None and "sources" in dataset.attrs else None
-    kept = None if file is None else _kept(file, parts, say)
-    if kept is not None:
-        return kept
-    fitted = Scaling.fit(without(dataset, held), period)
+    cached = None if file is None else _read_cached(file, parts, progress)
+    if cached is not None:
+        return cached
+    fitted = Scaling.fit(exclude_catchments(dataset, held), period)
     if file is not None:
-        _keep(file, parts, fitted)
+        _write_cached(file, parts, fitted)
     return fitted
 
 
-def made_from(dataset: xr.Dataset, config: Config) -> dict[str, str]:
+def scaling_inputs(dataset: xr.Dataset, config: Config) -> dict[str, str]:
     """What a scaling is made from, part by part, in words that can be compared and shown.
 
     The values of a store are known by its sources and by the statistics that it carries itself.
     """
     days = dataset["time"].values
-    stated = [str(dataset.attrs.get(name)) for name in ("sources", "training_period", "scaling")]
+    store_attributes = [str(dataset.attrs.get(name)) for name in ("sources", "training_period", "scaling")]
     return {
-        "data": _digest(stated),
+        "data": _digest(store_attributes),
         "days": f"{str(days[0])[:10]}/{str(days[-1])[:10]}",
-        "catchments": _named([str(name) for name in dataset["catchment"].values]),
+        "catchments": _short_list([str(name) for name in dataset["catchment"].values]),
         "variables": ", ".join(sorted(str(name) for name in dataset.data_vars)),
         "training_period": "/".join(config.data.training_period),
-        "held_out": _named(sorted(config.data.held_out)),
+        "held_out": _short_list(sorted(config.data.held_out)),
         "transforms": ", ".join(f"{name} {transform}" for name, transform in _transforms(dataset).items()),
     }
 
@@ -80,28 +80,28 @@ def _digest(words: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(list(words)).encode()).hexdigest()[:16]
 
 
-def _named(names: Sequence[str]) -> str:
+def _short_list(names: Sequence[str]) -> str:
     """A few names as they are, many as their number and digest."""
     return " ".join(names) or "none" if len(names) <= 5 else f"{len(names)} ({_digest(names)})"
 
 
-def _kept(file: Path, parts: dict[str, str], say: Callable[[str], None]) -> Scaling | None:
+def _read_cached(file: Path, parts: dict[str, str], progress: Callable[[str], None]) -> Scaling | None:
     """The scaling in a file, where it was made from just this; else None, and why is said."""
     if not file.is_file():
         return None
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
-        before, scaling = held["made_from"], Scaling.from_json(json.dumps(held["scaling"]))
-        changed = [f"{part} was {before[part]}, is {now}" for part, now in parts.items() if before[part] != now]
+        old, scaling = held["made_from"], Scaling.from_json(json.dumps(held["scaling"]))
+        changed = [f"{part} was {old[part]}, is {new}" for part, new in parts.items() if old[part] != new]
     except (OSError, ValueError, TypeError, KeyError):  # an InputError is a ValueError
-        say(f"{file}: is damaged; normalisation made again")
+        progress(f"{file}: is damaged; normalisation made again")
         return None
     if changed:
-        say(f"{file}: normalisation made again: {'; '.join(changed)}")
+        progress(f"{file}: normalisation made again: {'; '.join(changed)}")
         return None
     return scaling
 
 
-def _keep(file: Path, parts: dict[str, str], scaling: Scaling) -> None:
+def _write_cached(file: Path, parts: dict[str, str], scaling: Scaling) -> None:
     text = json.dumps({"made_from": parts, "scaling": json.loads(scaling.to_json())}, indent=1)
-    write_whole(file, text, "mend that, or give another folder", "the normalisation cannot be kept")
+    write_text_atomic(file, text, "mend that, or give another folder", "the normalisation cannot be kept")

@@ -13,11 +13,11 @@ import xarray as xr
 
 from hydromae.grid import GridSpec
 from hydromae.store.scaling import Moments, training_days
-from hydromae.store.zarr_store import building, stamp, write_blocks
+from hydromae.store.zarr_store import atomic_output, write_blocks, write_metadata
 from hydromae.variables import VARIABLES
 
 
-def write_made(
+def write_streamed(
     template: xr.Dataset,
     blocks: Iterable[xr.Dataset],
     out: str | Path,
@@ -41,14 +41,19 @@ def write_made(
     training_days(template[["time"]], training_period)  # refused before anything is written
     moments = Moments(training_period)
     names = [str(name) for name in template.data_vars if name in VARIABLES]
-    with building(out) as aside, closing(ahead(_watched(blocks, template.indexes["time"], moments, names))) as taken:
-        write_blocks(aside, template, taken)
+    with (
+        atomic_output(out) as temporary,
+        closing(prefetch(_with_moments(blocks, template.indexes["time"], moments, names))) as recorded,
+    ):
+        write_blocks(temporary, template, recorded)
         scaling = moments.scaling(names, template)
-        stamp(aside, scaling=scaling, sources=sources, grid=grid, training_period=training_period)
+        write_metadata(temporary, scaling=scaling, sources=sources, grid=grid, training_period=training_period)
     return str(out)
 
 
-def _watched(blocks: Iterable[xr.Dataset], days: pd.Index, moments: Moments, names: list[str]) -> Iterator[xr.Dataset]:
+def _with_moments(
+    blocks: Iterable[xr.Dataset], days: pd.Index, moments: Moments, names: list[str]
+) -> Iterator[xr.Dataset]:
     """The blocks, which begin with the first of the days; the training days among them are added to the moments."""
     low, high = days.slice_locs(*moments.period)
     start = 0
@@ -61,10 +66,10 @@ def _watched(blocks: Iterable[xr.Dataset], days: pd.Index, moments: Moments, nam
         yield block
 
 
-def ahead(blocks: Iterator[xr.Dataset]) -> Generator[xr.Dataset]:
+def prefetch(blocks: Iterator[xr.Dataset]) -> Generator[xr.Dataset]:
     """The blocks, the next one made in a thread while the last is used; so two are held at a time."""
-    with ThreadPoolExecutor(1) as maker:
-        coming = maker.submit(next, blocks, None)
-        while (block := coming.result()) is not None:
-            coming = maker.submit(next, blocks, None)
+    with ThreadPoolExecutor(1) as executor:
+        next_block = executor.submit(next, blocks, None)
+        while (block := next_block.result()) is not None:
+            next_block = executor.submit(next, blocks, None)
             yield block

@@ -14,56 +14,58 @@ import xarray as xr
 from hydromae.errors import InputError, first_line
 from hydromae.io.attribute_ranges import check_attribute
 from hydromae.io.parse import grid_from_json, parse_period, sources_from_json
-from hydromae.io.safety import BROKEN
+from hydromae.io.safety import READ_ERRORS
 from hydromae.store.scaling import Scaling
 from hydromae.variables import ATTRIBUTES, VARIABLES
 
 
 @contextmanager
-def reading(path: str | Path) -> Iterator[None]:
+def store_errors(path: str | Path) -> Iterator[None]:
     """Around calls of xarray and zarr: what they raise on a damaged store becomes one line."""
     try:
         with warnings.catch_warnings(action="error", category=UserWarning):
             yield
     except InputError:  # one line already
         raise
-    except (*BROKEN, UserWarning) as error:  # zarr warns of an array that has lost its description
+    except (*READ_ERRORS, UserWarning) as error:  # zarr warns of an array that has lost its description
         raise InputError(f"{path}: the store cannot be read ({first_line(error)}); prepare it anew") from error
 
 
-def _check_stamp(stamp: dict[str, str], where: str) -> None:
+def _check_stamp(stamp: dict[str, str], source: str) -> None:
     """Refuse a store that does not say where it comes from and how it is scaled."""
-    lacking = [name for name in ("sources", "scaling") if name not in stamp]
-    if lacking:
-        raise InputError(f"{where}: has lost its attribute {lacking[0]}; prepare the store anew")
-    sources_from_json(stamp["sources"], where)
+    missing_names = [name for name in ("sources", "scaling") if name not in stamp]
+    if missing_names:
+        raise InputError(f"{source}: has lost its attribute {missing_names[0]}; prepare the store anew")
+    sources_from_json(stamp["sources"], source)
     try:
         Scaling.from_json(stamp["scaling"])
         if "training_period" in stamp:
             first, _, last = stamp["training_period"].partition("/")
             parse_period((first, last))
     except InputError as error:
-        raise InputError(f"{where}: {error}") from None
+        raise InputError(f"{source}: {error}") from None
     if "grid" in stamp:
-        grid_from_json(stamp["grid"], where)
+        grid_from_json(stamp["grid"], source)
 
 
-def check_record(stored: xr.Dataset, where: str) -> None:
+def check_record(stored: xr.Dataset, source: str) -> None:
     """Refuse a store that is not what `zarr_store.write_store` writes: its days, its sites, its series and their units."""
-    _check_stamp({key: str(value) for key, value in stored.attrs.items()}, where)
+    _check_stamp({key: str(value) for key, value in stored.attrs.items()}, source)
     days = stored.indexes.get("time")
-    whole = isinstance(days, pd.DatetimeIndex) and len(days) and (np.diff(days.values) == np.timedelta64(1, "D")).all()
-    if not whole:
-        raise InputError(f"{where}: its days are not consecutive dates; prepare the store anew")
+    is_consecutive = (
+        isinstance(days, pd.DatetimeIndex) and len(days) and (np.diff(days.values) == np.timedelta64(1, "D")).all()
+    )
+    if not is_consecutive:
+        raise InputError(f"{source}: its days are not consecutive dates; prepare the store anew")
     for name in (n for n in stored.data_vars if n in VARIABLES):
-        held = stored[name]
-        if held.dims not in (("time", "catchment"), ("time", "cell")) or held.dtype != np.float32:
-            raise InputError(f"{where}: {name} is {held.dtype}{held.dims}; prepare the store anew")
-        if held.dims[1] not in stored.indexes or held.attrs.get("units") != VARIABLES[str(name)].units:
-            raise InputError(f"{where}: {name} has lost the names of its sites or its units; prepare the store anew")
+        variable = stored[name]
+        if variable.dims not in (("time", "catchment"), ("time", "cell")) or variable.dtype != np.float32:
+            raise InputError(f"{source}: {name} is {variable.dtype}{variable.dims}; prepare the store anew")
+        if variable.dims[1] not in stored.indexes or variable.attrs.get("units") != VARIABLES[str(name)].units:
+            raise InputError(f"{source}: {name} has lost the names of its sites or its units; prepare the store anew")
     for name in (a.name for a in ATTRIBUTES if a.name in stored.variables):
         if stored[name].dims != ("catchment",) or stored[name].dtype.kind not in "iuf":
-            raise InputError(f"{where}: {name} is not a number for each catchment; prepare the store anew")
-        check_attribute(name, stored[name].values, stored["catchment"].values, where)
+            raise InputError(f"{source}: {name} is not a number for each catchment; prepare the store anew")
+        check_attribute(name, stored[name].values, stored["catchment"].values, source)
     if "catchment" in stored.indexes and stored.indexes["catchment"].has_duplicates:
-        raise InputError(f"{where}: a catchment comes more than once; prepare the store anew")
+        raise InputError(f"{source}: a catchment comes more than once; prepare the store anew")

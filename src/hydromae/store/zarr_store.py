@@ -21,18 +21,18 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
-from hydromae.io.atomic import UNWRITABLE, sha256, unwritten
-from hydromae.io.credits import credit_of
-from hydromae.io.outputs import holding, new_place
+from hydromae.io.atomic import UNWRITABLE, sha256, write_error
+from hydromae.io.credits import credit_line
+from hydromae.io.outputs import new_output, reserve_output
 from hydromae.io.parse import grid_from_json, parse_period, sources_from_json
-from hydromae.io.safety import BROKEN, check_zarr
-from hydromae.progress import counted, tell
+from hydromae.io.safety import READ_ERRORS, check_zarr
+from hydromae.progress import report_progress, track
 from hydromae.store.scaling import Scaling
-from hydromae.store.validate import check_record, reading
+from hydromae.store.validate import check_record, store_errors
 from hydromae.variables import ATTRIBUTES, VARIABLES
 
 FORMAT = "hydromae-store-1"
-ANSWERED = "riverflow_origin"
+ANSWER_VARIABLE = "riverflow_origin"
 CHUNK_DAYS = 30
 SHARD_DAYS = 900
 CODECS = (BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec())
@@ -55,7 +55,7 @@ def write_store(
         path: Where the store will lie; nothing may be there yet. It is built beside it and renamed, so a store that can be
             opened is whole. What an interrupted run left aside is cleared by the next one.
         scaling: Fitted on the training period.
-        sources: File, hash and units of each source (`source_of`).
+        sources: File, hash and units of each source (`describe_source`).
         grid: Of the maps; needed where there is a dimension `cell`.
         training_period (str, str), optional: The days `scaling` was fitted on.
 
@@ -65,73 +65,75 @@ def write_store(
     Raises:
         InputError: Something lies at `path` already.
     """
-    with building(path) as aside:
-        write_blocks(aside, dataset, blocks_of(dataset))
-        stamp(aside, scaling=scaling, sources=sources, grid=grid, training_period=training_period)
+    with atomic_output(path) as temporary:
+        write_blocks(temporary, dataset, iter_blocks(dataset))
+        write_metadata(temporary, scaling=scaling, sources=sources, grid=grid, training_period=training_period)
     return str(path)
 
 
-def blocks_of(dataset: xr.Dataset) -> Iterator[xr.Dataset]:
+def iter_blocks(dataset: xr.Dataset) -> Iterator[xr.Dataset]:
     """The dataset in consecutive, loaded pieces of `SHARD_DAYS` days."""
     for start in range(0, dataset.sizes["time"], SHARD_DAYS):
         yield dataset.isel(time=slice(start, start + SHARD_DAYS)).load()
 
 
 @contextmanager
-def building(path: str | Path) -> Iterator[str]:
+def atomic_output(path: str | Path) -> Iterator[str]:
     """Give a place beside `path` to build in; rename it to `path` at the end, remove it on failure.
 
     One process at a time writes a path: what lies aside from an earlier, killed run is removed first.
     """
     system, name = fsspec.url_to_fs(str(path))
-    with holding(new_place(Path(path))) if "file" in system.protocol else nullcontext():
+    with reserve_output(new_output(Path(path))) if "file" in system.protocol else nullcontext():
         if system.exists(name):
             raise InputError(f"{path}: something is there already; remove it or choose another place")
-        for left in system.glob(f"{glob.escape(name)}.partial-*"):
-            if re.fullmatch(r"[0-9a-f]+", left.rpartition("-")[2]):
-                system.rm(left, recursive=True)
-        aside = f"{name}.partial-{uuid.uuid4().hex[:8]}"
+        for leftover in system.glob(f"{glob.escape(name)}.partial-*"):
+            if re.fullmatch(r"[0-9a-f]+", leftover.rpartition("-")[2]):
+                system.rm(leftover, recursive=True)
+        temporary = f"{name}.partial-{uuid.uuid4().hex[:8]}"
         try:
-            yield aside if "file" in system.protocol else system.unstrip_protocol(aside)
-            Path(aside).rename(name) if "file" in system.protocol else system.mv(aside, name, recursive=True)
+            yield temporary if "file" in system.protocol else system.unstrip_protocol(temporary)
+            Path(temporary).rename(name) if "file" in system.protocol else system.mv(temporary, name, recursive=True)
         except OSError as error:
             if error.errno not in UNWRITABLE:
                 raise
-            raise unwritten(path, error) from error
+            raise write_error(path, error) from error
         finally:
-            if system.exists(aside):
-                system.rm(aside, recursive=True)
+            if system.exists(temporary):
+                system.rm(temporary, recursive=True)
 
 
-def write_blocks(aside: str, template: xr.Dataset, blocks: Iterable[xr.Dataset]) -> None:
+def write_blocks(temporary: str, template: xr.Dataset, blocks: Iterable[xr.Dataset]) -> None:
     """Write the shape of `template` (its series may be lazy), then each block of consecutive days into its place.
 
     Blocks are `SHARD_DAYS` days long (the last may be shorter), so that no shard is written twice.
     """
-    timed = [name for name in template.data_vars if "time" in template[name].dims]
-    static = template.drop_vars(timed).drop_encoding().compute()
+    time_variables = [name for name in template.data_vars if "time" in template[name].dims]
+    static = template.drop_vars(time_variables).drop_encoding().compute()
     # Zarr v3 specifies strings of variable length only
     text = {name: static[name].astype(object) for name in static.variables if static[name].dtype.kind == "U"}
-    lazy = static.assign_coords(text).assign({name: _hollow(template[name]) for name in timed})
+    lazy_template = static.assign_coords(text).assign(
+        {name: _empty_variable(template[name]) for name in time_variables}
+    )
     encoding: dict[Any, dict[str, Any]] = {name: {"compressors": CODECS} for name in static.variables}
-    encoding |= {name: _encoding(template[name]) for name in timed}
+    encoding |= {name: _encoding(template[name]) for name in time_variables}
     encoding["time"] = {"units": "days since 1900-01-01", "dtype": "int32", "compressors": CODECS}
-    lazy.to_zarr(
-        aside, mode="w", zarr_format=3, consolidated=False, encoding=encoding, compute=False, align_chunks=False
+    lazy_template.to_zarr(
+        temporary, mode="w", zarr_format=3, consolidated=False, encoding=encoding, compute=False, align_chunks=False
     )
     start = 0
     for block in blocks:
         days = slice(start, start + block.sizes["time"])
         start = days.stop
-        values = block[timed].reset_coords(drop=True).drop_encoding()
+        values = block[time_variables].reset_coords(drop=True).drop_encoding()
         values = values.drop_vars(list(values.coords))
-        values.to_zarr(aside, region={"time": days}, consolidated=False, zarr_format=3)
-        tell("days written", start, template.sizes["time"])
+        values.to_zarr(temporary, region={"time": days}, consolidated=False, zarr_format=3)
+        report_progress("days written", start, template.sizes["time"])
     if start != template.sizes["time"]:
         raise ValueError(f"{start} of {template.sizes['time']} days came in blocks")
 
 
-def _hollow(values: xr.DataArray) -> xr.DataArray:
+def _empty_variable(values: xr.DataArray) -> xr.DataArray:
     import dask.array as da  # only to describe an array without holding it
 
     empty = da.empty(values.shape, dtype=np.float32, chunks=(SHARD_DAYS, *values.shape[1:]))
@@ -152,8 +154,8 @@ def _encoding(values: xr.DataArray) -> dict[str, Any]:
     }
 
 
-def stamp(
-    aside: str,
+def write_metadata(
+    temporary: str,
     *,
     scaling: Scaling,
     sources: Sequence[dict[str, Any]],
@@ -173,23 +175,23 @@ def stamp(
         attrs["grid"] = json.dumps(asdict(grid))
     if training_period is not None:
         attrs["training_period"] = "/".join(training_period)
-    zarr.open_group(aside, mode="r+").update_attributes(attrs)
+    zarr.open_group(temporary, mode="r+").update_attributes(attrs)
 
 
 def is_store(path: str | Path) -> bool:
     """True where a hydromae store lies at a path or URL; an answer is none, even if its group has the stamp of a store."""
     system, name = fsspec.url_to_fs(str(path))
     try:
-        stamp = json.loads(system.cat_file(f"{name}/zarr.json"))["attributes"]["hydromae_format"]
-    except BROKEN:
+        write_metadata = json.loads(system.cat_file(f"{name}/zarr.json"))["attributes"]["hydromae_format"]
+    except READ_ERRORS:
         return False
-    return stamp == FORMAT and not _is_answer(path)
+    return write_metadata == FORMAT and not _is_answer(path)
 
 
 def _is_answer(path: str | Path) -> bool:
     """Whether a group holds what `predict` answered."""
     system, name = fsspec.url_to_fs(str(path))
-    return system.exists(f"{name}/{ANSWERED}/zarr.json") or system.exists(f"{name}/{ANSWERED}/.zarray")
+    return system.exists(f"{name}/{ANSWER_VARIABLE}/zarr.json") or system.exists(f"{name}/{ANSWER_VARIABLE}/.zarray")
 
 
 def open_store(path: str | Path) -> xr.Dataset:
@@ -203,12 +205,12 @@ def open_store(path: str | Path) -> xr.Dataset:
         raise InputError(f"{path}: no such store; make one with hydromae prepare")
     if _is_answer(path):
         raise InputError(
-            f"{path}: is an answer ({ANSWERED} in it), no store; hydromae prepare makes one of what was observed"
+            f"{path}: is an answer ({ANSWER_VARIABLE} in it), no store; hydromae prepare makes one of what was observed"
         )
     if not is_store(path):
         raise InputError(f"{path}: not a hydromae store (no {FORMAT} stamp); make one with hydromae prepare")
     check_zarr(path)
-    with reading(path):
+    with store_errors(path):
         stored = xr.open_zarr(str(path), consolidated=False, zarr_format=3, chunks=None)
         for values in stored.variables.values():
             if values.ndim < 2:
@@ -220,15 +222,15 @@ def open_store(path: str | Path) -> xr.Dataset:
     return stored.drop_vars(list(ordered)).assign(ordered).assign_coords(text)
 
 
-def blocks_read(values: xr.DataArray, path: str | Path) -> Iterator[np.ndarray]:
+def read_blocks(values: xr.DataArray, path: str | Path) -> Iterator[np.ndarray]:
     """The values of a store's variable, `SHARD_DAYS` days at a time.
 
     Raises:
         InputError: A chunk does not agree with its checksum, or cannot be unpacked.
     """
     starts = range(0, values.sizes["time"], SHARD_DAYS)
-    for start in counted(starts, f"blocks of {values.name}", len(starts)):
-        with reading(path):
+    for start in track(starts, f"blocks of {values.name}", len(starts)):
+        with store_errors(path):
             block = values.isel(time=slice(start, start + SHARD_DAYS)).values
         yield block
 
@@ -237,11 +239,11 @@ def check_store(path: str | Path) -> None:
     """Read a store once from end to end, so that damage is found before hours of work and not amid them.
 
     Raises:
-        InputError: As `open_store` and `blocks_read`.
+        InputError: As `open_store` and `read_blocks`.
     """
     stored = open_store(path)
     for name in (n for n in stored.data_vars if stored[n].ndim == 2):
-        for _ in blocks_read(stored[name], path):
+        for _ in read_blocks(stored[name], path):
             pass
 
 
@@ -249,11 +251,11 @@ def load_store(path: str | Path) -> xr.Dataset:
     """As `open_store`, its values in memory.
 
     Raises:
-        InputError: As `open_store` and `blocks_read`.
+        InputError: As `open_store` and `read_blocks`.
     """
     stored = open_store(path)
-    with reading(path):
-        for values in counted(stored.variables.values(), "variables read", len(stored.variables)):
+    with store_errors(path):
+        for values in track(stored.variables.values(), "variables read", len(stored.variables)):
             values.load()
     return stored
 
@@ -286,16 +288,18 @@ def training_period_of(dataset: xr.Dataset) -> tuple[str, str]:
     return first, last
 
 
-def source_of(path: str | Path, record: xr.Dataset | None = None, credit: str = "") -> dict[str, Any]:
+def describe_source(path: str | Path, record: xr.Dataset | None = None, credit: str = "") -> dict[str, Any]:
     """Name and SHA-256 of a file or a Zarr folder that was read, and units and credit of its record, where there are any."""
-    place = Path(path)
-    if place.is_dir():
-        files = sorted(p for p in place.rglob("*") if p.is_file())
-        counting = counted(files, f"sums of the files of {place.name}", len(files))
-        digest = hashlib.sha256("".join(f"{p.relative_to(place)} {sha256(p)}\n" for p in counting).encode()).hexdigest()
+    source_path = Path(path)
+    if source_path.is_dir():
+        files = sorted(p for p in source_path.rglob("*") if p.is_file())
+        progress_files = track(files, f"sums of the files of {source_path.name}", len(files))
+        digest = hashlib.sha256(
+            "".join(f"{p.relative_to(source_path)} {sha256(p)}\n" for p in progress_files).encode()
+        ).hexdigest()
     else:
-        digest = sha256(place)
+        digest = sha256(source_path)
     variables = [] if record is None else [str(name) for name in record.data_vars if name in VARIABLES]
-    found = {"file": place.name, "sha256": digest, "units": {n: VARIABLES[n].units for n in variables}}
-    credit = credit or ("" if record is None else credit_of(record.attrs))
-    return found | ({"credit": credit} if credit else {})
+    source = {"file": source_path.name, "sha256": digest, "units": {n: VARIABLES[n].units for n in variables}}
+    credit = credit or ("" if record is None else credit_line(record.attrs))
+    return source | ({"credit": credit} if credit else {})

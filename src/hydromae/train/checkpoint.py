@@ -16,29 +16,29 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hydromae.config import Config
-from hydromae.distributed import ALONE, World
+from hydromae.distributed import SINGLE_PROCESS, ProcessGroup
 from hydromae.errors import InputError, first_line
 from hydromae.grid import GridSpec
 from hydromae.io.folders import WEIGHTS
-from hydromae.model.checksums import SEAL, check_seal, write_seal
+from hydromae.model.checksums import CHECKSUMS, verify_checksums, write_checksums
 from hydromae.model.serialization import (
+    BACKUP_SUFFIX,
     CONFIG,
     GRID,
-    OLD,
     SCALING,
     checkpoints,
     contiguous,
-    json_object,
     load_weights,
-    scaling_in,
-    tensors_in,
+    read_json_object,
+    read_scaling,
+    read_tensors,
     write_model,
 )
 from hydromae.store.scaling import Scaling
 from hydromae.train.engine import Engine
 
 AVERAGE, OPTIMIZER, STATE = "average.safetensors", "optimizer", "state.json"
-WRITTEN = (WEIGHTS, AVERAGE, f"{OPTIMIZER}-*.safetensors", STATE, CONFIG, SCALING, GRID, SEAL)
+CHECKPOINT_FILES = (WEIGHTS, AVERAGE, f"{OPTIMIZER}-*.safetensors", STATE, CONFIG, SCALING, GRID, CHECKSUMS)
 """Names of all that is written into a model's or a checkpoint's folder."""
 
 
@@ -50,7 +50,7 @@ def save_model(
     grid: GridSpec | None,
 ) -> None:
     """A model that `hydromae.load` reads: weights, config, scaling and grid, atomically; one process writes it."""
-    _atomically(folder, ALONE, lambda aside: write_model(aside, weights, config, scaling, grid))
+    _write_atomically(folder, SINGLE_PROCESS, lambda partial: write_model(partial, weights, config, scaling, grid))
 
 
 def save_checkpoint(
@@ -61,7 +61,7 @@ def save_checkpoint(
     config: Config,
     scaling: Scaling,
     grid: GridSpec | None,
-    world: World,
+    process_group: ProcessGroup,
 ) -> None:
     """All that a run needs to go on as if nothing had happened, atomically; every process calls this and writes its part.
 
@@ -71,16 +71,16 @@ def save_checkpoint(
     Raises:
         InputError: In every process, where one could not write; what was there before stays whole.
     """
-    slots = engine.slots()
+    optimizer_state = engine.optimizer_state()
 
-    def write(aside: Path) -> None:
-        save_file(contiguous(slots), aside / f"{OPTIMIZER}-{world.rank}.safetensors")
-        if world.first:
-            write_model(aside, engine.model.state_dict(), config, scaling, grid)
-            save_file(contiguous(average), aside / AVERAGE)
-            (aside / STATE).write_text(json.dumps(state), encoding="utf-8")
+    def write(partial: Path) -> None:
+        save_file(contiguous(optimizer_state), partial / f"{OPTIMIZER}-{process_group.rank}.safetensors")
+        if process_group.is_main:
+            write_model(partial, engine.model.state_dict(), config, scaling, grid)
+            save_file(contiguous(average), partial / AVERAGE)
+            (partial / STATE).write_text(json.dumps(state), encoding="utf-8")
 
-    _atomically(folder, world, write)
+    _write_atomically(folder, process_group, write)
 
 
 def load_checkpoint(folder: Path, engine: Engine, scaling: Scaling) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -89,42 +89,46 @@ def load_checkpoint(folder: Path, engine: Engine, scaling: Scaling) -> tuple[dic
     Raises:
         InputError: If a file is missing or cut short, belongs to another model, or the run's data were scaled otherwise.
     """
-    check_seal(folder)
-    load_weights(engine.model, tensors_in(folder / WEIGHTS), folder / WEIGHTS)
-    if scaling_in(folder / SCALING) != scaling:
+    verify_checksums(folder)
+    load_weights(engine.model, read_tensors(folder / WEIGHTS), folder / WEIGHTS)
+    if read_scaling(folder / SCALING) != scaling:
         raise InputError(f"{folder / SCALING}: differs from that of the store; go on with the store the run began with")
-    state = json_object(folder / STATE)
-    lacking = sorted({"step", "windows", "parts", "skipped", "updates", "seconds", "best"} - set(state))
-    if lacking:
-        raise InputError(f"{folder / STATE}: has no {lacking[0]}; use a checkpoint of this version of hydromae")
-    held: dict[str, Tensor] = {}
-    for part in range(int(state["parts"])):
-        held |= tensors_in(folder / f"{OPTIMIZER}-{part}.safetensors")
-    own = engine.model.state_dict()
-    average = {name: value.to(own[name].device) for name, value in tensors_in(folder / AVERAGE).items() if name in own}
-    engine.load_slots(held)
+    state = read_json_object(folder / STATE)
+    missing = sorted({"step", "windows", "parts", "skipped", "updates", "seconds", "best"} - set(state))
+    if missing:
+        raise InputError(f"{folder / STATE}: has no {missing[0]}; use a checkpoint of this version of hydromae")
+    optimizer_state: dict[str, Tensor] = {}
+    for rank in range(int(state["parts"])):
+        optimizer_state |= read_tensors(folder / f"{OPTIMIZER}-{rank}.safetensors")
+    model_state = engine.model.state_dict()
+    average = {
+        name: value.to(model_state[name].device)
+        for name, value in read_tensors(folder / AVERAGE).items()
+        if name in model_state
+    }
+    engine.load_optimizer_state(optimizer_state)
     return average, state
 
 
-def windows_of(folder: Path) -> int:
+def checkpoint_windows(folder: Path) -> int:
     """Windows in an update of the run that wrote a checkpoint."""
-    state = json_object(folder / STATE)
+    state = read_json_object(folder / STATE)
     if not isinstance(state.get("windows"), int):
         raise InputError(f"{folder / STATE}: has no windows; use a checkpoint of this version of hydromae")
     return int(state["windows"])
 
 
-def prune(run: Path, keep: int) -> None:
+def prune_checkpoints(run: Path, keep: int) -> None:
     """Delete all but the last `keep` checkpoints."""
-    found = checkpoints(run)
-    for old in found[: max(0, len(found) - max(1, keep))]:
+    existing = checkpoints(run)
+    for old in existing[: max(0, len(existing) - max(1, keep))]:
         _discard(old, old)
 
 
 def _discard(folder: Path, successor: Path) -> None:
     """Remove a folder and what training wrote there; anything else stays, in the folder that comes after it."""
     for file in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if any(fnmatch(file.name, name) for name in WRITTEN):
+        if any(fnmatch(file.name, name) for name in CHECKPOINT_FILES):
             file.unlink()
         elif successor != folder and not (successor / file.name).exists():
             file.rename(successor / file.name)
@@ -132,48 +136,48 @@ def _discard(folder: Path, successor: Path) -> None:
         folder.rmdir()
 
 
-def _atomically(folder: Path, world: World, write: Callable[[Path], None]) -> None:
-    """Write aside, all processes together, then rename; the folder, or its predecessor under `OLD`, is always whole."""
-    aside, old = folder.with_name(folder.name + ".partial"), folder.with_name(folder.name + OLD)
+def _write_atomically(folder: Path, process_group: ProcessGroup, write: Callable[[Path], None]) -> None:
+    """Write aside, all processes together, then rename; the folder or its backup (`BACKUP_SUFFIX`) is always whole."""
+    partial, old = folder.with_name(folder.name + ".partial"), folder.with_name(folder.name + BACKUP_SUFFIX)
 
     def prepare() -> None:
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir(parents=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
 
-    def put() -> None:
+    def replace_folder() -> None:
         if folder.exists():
             _discard(old, folder)
             folder.rename(old)
-        aside.rename(folder)
+        partial.rename(folder)
         _discard(old, folder)
 
-    for deed, everywhere in (
+    for step, on_every_rank in (
         (prepare, False),
-        (lambda: write(aside), True),
-        (lambda: write_seal(aside), False),
-        (lambda: _flush(aside), False),
-        (put, False),
+        (lambda: write(partial), True),
+        (lambda: write_checksums(partial), False),
+        (lambda: _fsync_files(partial), False),
+        (replace_folder, False),
     ):
-        fault = _fault(deed, folder) if everywhere or world.first else None
+        fault = _try_write(step, folder) if on_every_rank or process_group.is_main else None
         try:
-            world.agree(fault)
+            process_group.raise_if_any_failed(fault)
         except InputError:  # now no process writes there any more, and what was written can go
-            if world.first:
-                shutil.rmtree(aside, ignore_errors=True)
+            if process_group.is_main:
+                shutil.rmtree(partial, ignore_errors=True)
             raise
 
 
-def _fault(deed: Callable[[], None], folder: Path) -> str | None:
+def _try_write(step: Callable[[], None], folder: Path) -> str | None:
     """Do a part of the writing; what the disk objects to, in one line."""
     try:
-        deed()
+        step()
     except (OSError, SafetensorError) as error:
         return f"{folder}: cannot be written ({first_line(error)}); make room there, then go on with --resume"
     return None
 
 
-def _flush(folder: Path) -> None:
+def _fsync_files(folder: Path) -> None:
     """Onto the disk, so that a rename never outlives what it names when the power goes."""
     for file in folder.iterdir():
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())
+        with file.open("rb") as stream:
+            os.fsync(stream.fileno())

@@ -27,18 +27,18 @@ from torch import Tensor, nn
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden
 from hydromae.config import Config
-from hydromae.distributed import World
+from hydromae.distributed import ProcessGroup
 from hydromae.errors import InputError
 from hydromae.model.outputs import Predictions
 from hydromae.train import extension
-from hydromae.train.engine import MOMENTS, Computing, loss_scale_of, poisoned
+from hydromae.train.engine import MOMENTS, AutocastModel, loss_scale_of, propagate_nonfinite
 from hydromae.train.optimizer import adamw
 
 
-def load_extension(timeout: float, say: Callable[[str], None]) -> None:
+def load_extension(timeout: float, log: Callable[[str], None]) -> None:
     """Load the extension that `deepspeed.initialize` would otherwise build and wait for itself, where this machine has one.
 
-    `timeout` is the longest wait for another build [s]; `say` is told of it.
+    `timeout` is the longest wait for another build [s]; `log` is told of it.
 
     Raises:
         InputError: Where it cannot be built, or another build does not end.
@@ -46,12 +46,12 @@ def load_extension(timeout: float, say: Callable[[str], None]) -> None:
     accelerator: Any = get_accelerator()
     builder = accelerator.create_op_builder("ShareMemCommBuilder")
     if builder is not None and deepspeed.ops.__compatible_ops__.get(builder.NAME, False):
-        extension.build(builder.load, timeout, say)
+        extension.build_extension(builder.load, timeout, log)
 
 
-def _fault(deed: Callable[[], None]) -> str | None:
+def _try(step: Callable[[], None]) -> str | None:
     try:
-        deed()
+        step()
     except InputError as error:
         return str(error)
     return None
@@ -61,14 +61,14 @@ class DeepSpeedEngine:
     """ZeRO stage 1 over fp32 weights; precision is autocast inside the model, as in torch's engine."""
 
     def __init__(
-        self, model: nn.Module, config: Config, world: World, batches: int, say: Callable[[str], None]
+        self, model: nn.Module, config: Config, process_group: ProcessGroup, batches: int, log: Callable[[str], None]
     ) -> None:
         logger.setLevel(logging.WARNING)
-        world.agree(_fault(lambda: load_extension(world.timeout, say)))
-        self.model, self.world, self.skipped = model, world, 0
+        process_group.raise_if_any_failed(_try(lambda: load_extension(process_group.timeout, log)))
+        self.model, self.process_group, self.skipped = model, process_group, 0
         self.scale = loss_scale_of(config.train)
         self.engine, _, _, _ = deepspeed.initialize(
-            model=Computing(model, world.device, config.train.precision),
+            model=AutocastModel(model, process_group.device, config.train.precision),
             optimizer=adamw(model, config.optimizer),
             config={
                 "train_micro_batch_size_per_gpu": 1,
@@ -79,12 +79,12 @@ class DeepSpeedEngine:
             },
             dist_init_required=False,
         )
-        self.zero: Any = self.engine.optimizer
-        self.batches, self.taken = batches, 0
+        self.zero_optimizer: Any = self.engine.optimizer
+        self.batches, self.batches_done = batches, 0
         if self.scale:
-            self.zero.override_loss_scale(self.scale.value)
+            self.zero_optimizer.override_loss_scale(self.scale.value)
 
-    def turn(self) -> AbstractContextManager[object]:
+    def accumulation_context(self) -> AbstractContextManager[object]:
         """DeepSpeed counts the batches of an update itself."""
         return contextlib.nullcontext()
 
@@ -94,56 +94,58 @@ class DeepSpeedEngine:
 
     def backward(self, loss: Tensor) -> None:
         """Add a loss to the gradients; DeepSpeed divides by the batches of an update and multiplies by the loss scale."""
-        self.engine.backward(poisoned(loss))
-        self.taken += 1
-        if self.taken % self.batches:
+        self.engine.backward(propagate_nonfinite(loss))
+        self.batches_done += 1
+        if self.batches_done % self.batches:
             self.engine.step()  # moves its count of batches on; nothing else happens inside an update
 
     def update(self, lr: float) -> float:
         """Clip, step with learning rate `lr`, clear the gradients."""
-        for group in self.zero.param_groups:
+        for group in self.zero_optimizer.param_groups:
             group["lr"] = lr
         self.engine.step()
-        norm = math.nan if self.zero.overflow else float(self.engine.get_global_grad_norm() or 0.0)
+        norm = math.nan if self.zero_optimizer.overflow else float(self.engine.get_global_grad_norm() or 0.0)
         self.skipped += not math.isfinite(norm)
         if self.scale:
             self.scale.update(not math.isfinite(norm))
-            self.zero.override_loss_scale(self.scale.value)
+            self.zero_optimizer.override_loss_scale(self.scale.value)
         return norm
 
-    def slots(self) -> dict[str, Tensor]:
+    def optimizer_state(self) -> dict[str, Tensor]:
         """The whole optimizer state in the first process; every process must call this, as each gives its shard."""
         gathered: dict[str, Any] = {}
-        states = self.zero.optimizer.state
-        if not all(states[flat] for _, flat in self._groups()):
+        states = self.zero_optimizer.optimizer.state
+        if not all(states[flat] for _, flat in self._parameter_shards()):
             return gathered
-        self._link()
+        self._link_optimizer_state()
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad:
                 gathered |= {f"{key}/{name}": safe_get_full_optimizer_state(parameter, key) for key in MOMENTS}
-                gathered[f"step/{name}"] = states[self._groups()[0][1]]["step"].clone()
-        return gathered if self.world.first else {}
+                gathered[f"step/{name}"] = states[self._parameter_shards()[0][1]]["step"].clone()
+        return gathered if self.process_group.is_main else {}
 
-    def _groups(self) -> list[tuple[list[nn.Parameter], Tensor]]:
+    def _parameter_shards(self) -> list[tuple[list[nn.Parameter], Tensor]]:
         """Parameters of each decay group, and this process's shard of them, laid end to end."""
-        return list(zip(self.zero.bit16_groups, self.zero.single_partition_of_fp32_groups, strict=True))
+        return list(
+            zip(self.zero_optimizer.bit16_groups, self.zero_optimizer.single_partition_of_fp32_groups, strict=True)
+        )
 
-    def _link(self) -> None:
+    def _link_optimizer_state(self) -> None:
         """Tell every parameter which piece of the shard's state is its own; DeepSpeed does so for the first group only."""
-        for parameters, flat in self._groups():
-            lazy_init_hp_params_optimizer_state(parameters, flat, self.zero.optimizer.state)
+        for parameters, flat in self._parameter_shards():
+            lazy_init_hp_params_optimizer_state(parameters, flat, self.zero_optimizer.optimizer.state)
 
-    def load_slots(self, held: Mapping[str, Tensor]) -> None:
+    def load_optimizer_state(self, optimizer_state: Mapping[str, Tensor]) -> None:
         """Take up weights, from the model, and optimizer state; a parameter that never moved under torch gets zeros."""
-        self.zero.refresh_fp32_params()
-        steps = [value for key, value in held.items() if key.startswith("step/")]
+        self.zero_optimizer.refresh_fp32_params()
+        steps = [value for key, value in optimizer_state.items() if key.startswith("step/")]
         if not steps:
             return
-        for _, flat in self._groups():
+        for _, flat in self._parameter_shards():
             state = {"step": torch.stack(steps).max(), **{key: torch.zeros_like(flat) for key in MOMENTS}}
-            self.zero.optimizer.state[flat] = state
-        self._link()
+            self.zero_optimizer.optimizer.state[flat] = state
+        self._link_optimizer_state()
         for name, parameter in self.model.named_parameters():
             for key in MOMENTS:
-                if f"{key}/{name}" in held:
-                    safe_set_full_optimizer_state(parameter, held[f"{key}/{name}"].to(parameter.device), key)
+                if f"{key}/{name}" in optimizer_state:
+                    safe_set_full_optimizer_state(parameter, optimizer_state[f"{key}/{name}"].to(parameter.device), key)

@@ -1,6 +1,6 @@
 """Engines: what an update does on its devices. The loop does not know which one it drives.
 
-`OwnEngine` is torch's own: one process, or several with DistributedDataParallel and optimizer state sharded over them (ZeRO
+`TorchEngine` is torch's own: one process, or several with DistributedDataParallel and optimizer state sharded over them (ZeRO
 stage 1; Rajbhandari et al. 2020). `deepspeed_engine.DeepSpeedEngine` does the same with DeepSpeed. Both keep weights in
 fp32 and compute in `train.precision` by autocast, so that a run may go on under the other.
 """
@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden
 from hydromae.config import Config, Precision, TrainConfig
-from hydromae.distributed import World, launched
+from hydromae.distributed import ProcessGroup, is_launched
 from hydromae.errors import InputError
 from hydromae.model.outputs import Predictions
 from hydromae.runtime import autocast
@@ -33,7 +33,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 """AdamW's averages of the gradient and of its square."""
 
 
-class Computing(nn.Module):
+class AutocastModel(nn.Module):
     """A model that computes in a precision, whoever wraps it."""
 
     def __init__(self, model: nn.Module, device: torch.device, precision: Precision) -> None:
@@ -61,7 +61,7 @@ class Engine(Protocol):
     skipped: int
     scale: LossScale | None
 
-    def turn(self) -> AbstractContextManager[object]:
+    def accumulation_context(self) -> AbstractContextManager[object]:
         """Around the forward and backward pass of one batch."""
         ...
 
@@ -77,31 +77,36 @@ class Engine(Protocol):
         """Clip, step with learning rate `lr`, clear the gradients; gives the norm before clipping, not finite if skipped."""
         ...
 
-    def slots(self) -> dict[str, Tensor]:
+    def optimizer_state(self) -> dict[str, Tensor]:
         """Optimizer state that this process is to write, `step/…`, `exp_avg/…` and `exp_avg_sq/…` of each parameter."""
         ...
 
-    def load_slots(self, held: Mapping[str, Tensor]) -> None:
+    def load_optimizer_state(self, optimizer_state: Mapping[str, Tensor]) -> None:
         """Take up the optimizer state of all processes, after the weights were loaded; each takes what it needs."""
         ...
 
 
 def make_engine(
-    name: EngineName, model: nn.Module, config: Config, world: World, batches: int, say: Callable[[str], None]
+    name: EngineName,
+    model: nn.Module,
+    config: Config,
+    process_group: ProcessGroup,
+    batches: int,
+    log: Callable[[str], None],
 ) -> Engine:
     """The named engine; `auto` is DeepSpeed where it is installed and a launcher started the run, else torch's own.
 
-    `batches` are those of one process in an update; `say` is told what the engine waits for.
+    `batches` are those of one process in an update; `log` is told what the engine waits for.
     """
-    there = find_spec("deepspeed") is not None
-    if name == "deepspeed" and not (there and launched()):
-        remedy = "start the run with deepspeed or torchrun" if there else "pip install 'hydromae[deepspeed]'"
+    is_installed = find_spec("deepspeed") is not None
+    if name == "deepspeed" and not (is_installed and is_launched()):
+        remedy = "start the run with deepspeed or torchrun" if is_installed else "pip install 'hydromae[deepspeed]'"
         raise InputError(f"engine deepspeed: is not to be had here; {remedy}, or use --engine torch")
-    if name == "deepspeed" or (name == "auto" and there and launched()):
+    if name == "deepspeed" or (name == "auto" and is_installed and is_launched()):
         from hydromae.train.deepspeed_engine import DeepSpeedEngine
 
-        return DeepSpeedEngine(model, config, world, batches, say)
-    return OwnEngine(model, config, world, batches)
+        return DeepSpeedEngine(model, config, process_group, batches, log)
+    return TorchEngine(model, config, process_group, batches)
 
 
 def loss_scale_of(train: TrainConfig) -> LossScale | None:
@@ -111,39 +116,42 @@ def loss_scale_of(train: TrainConfig) -> LossScale | None:
     return LossScale(train.loss_scale, train.loss_scale_window, train.loss_scale_hysteresis, train.min_loss_scale)
 
 
-def poisoned(loss: Tensor) -> Tensor:
+def propagate_nonfinite(loss: Tensor) -> Tensor:
     """The loss; where it is not finite, one whose gradients are not finite either, so that every process comes to know."""
     return loss if bool(torch.isfinite(loss.detach())) else loss * math.nan
 
 
-class OwnEngine:
+class TorchEngine:
     """Torch's own: backward, accumulation, clipping, update, in one process or in several that work as one."""
 
-    def __init__(self, model: nn.Module, config: Config, world: World, batches: int) -> None:
+    def __init__(self, model: nn.Module, config: Config, process_group: ProcessGroup, batches: int) -> None:
         self.model, self.batches, self.skipped = model, batches, 0
         self.clip = config.optimizer.clip
-        self.taken = 0
-        self.wrapped: nn.Module = Computing(model, world.device, config.train.precision)
+        self.batches_done = 0
+        self.wrapped: nn.Module = AutocastModel(model, process_group.device, config.train.precision)
         self.scale = loss_scale_of(config.train)
         self.optimizer: torch.optim.Optimizer = adamw(model, config.optimizer)
-        self.own = self.optimizer
-        if world.size > 1:
+        self.local_optimizer = self.optimizer
+        if process_group.size > 1:
             # One process does without this import, which takes a while.
             from torch.distributed.optim import ZeroRedundancyOptimizer
 
-            ids = None if world.device.type == "cpu" else [world.device]
-            settings, part = config.optimizer, config.model.use_weighted_fm and config.model.use_fm_layers is not None
+            ids = None if process_group.device.type == "cpu" else [process_group.device]
+            settings, has_unused_layers = (
+                config.optimizer,
+                config.model.use_weighted_fm and config.model.use_fm_layers is not None,
+            )
             # Every parameter takes part in every batch, but for layers above the last one that is mixed.
-            self.wrapped = DistributedDataParallel(self.wrapped, ids, find_unused_parameters=part)
+            self.wrapped = DistributedDataParallel(self.wrapped, ids, find_unused_parameters=has_unused_layers)
             sharded = ZeroRedundancyOptimizer(
                 decay_groups(model, settings), torch.optim.AdamW, lr=settings.lr, betas=settings.betas, eps=settings.eps
             )
-            self.optimizer, self.own = sharded, sharded.optim
+            self.optimizer, self.local_optimizer = sharded, sharded.optim
 
-    def turn(self) -> AbstractContextManager[object]:
+    def accumulation_context(self) -> AbstractContextManager[object]:
         """Processes exchange gradients with the last batch of an update only."""
-        self.taken += 1
-        if isinstance(self.wrapped, DistributedDataParallel) and self.taken % self.batches:
+        self.batches_done += 1
+        if isinstance(self.wrapped, DistributedDataParallel) and self.batches_done % self.batches:
             return self.wrapped.no_sync()
         return contextlib.nullcontext()
 
@@ -152,7 +160,7 @@ class OwnEngine:
 
     def backward(self, loss: Tensor) -> None:
         scale = self.scale.value if self.scale else 1.0
-        (poisoned(loss) * (scale / self.batches)).backward()
+        (propagate_nonfinite(loss) * (scale / self.batches)).backward()
 
     def update(self, lr: float) -> float:
         parameters = [p for p in self.model.parameters() if p.grad is not None]
@@ -172,16 +180,18 @@ class OwnEngine:
         self.optimizer.zero_grad(set_to_none=True)
         return norm
 
-    def slots(self) -> dict[str, Tensor]:
+    def optimizer_state(self) -> dict[str, Tensor]:
         return {
             f"{key}/{name}": value
             for name, parameter in self.model.named_parameters()
-            for key, value in self.own.state.get(parameter, {}).items()
+            for key, value in self.local_optimizer.state.get(parameter, {}).items()
         }
 
-    def load_slots(self, held: Mapping[str, Tensor]) -> None:
-        mine = {id(p) for group in self.own.param_groups for p in group["params"]}
+    def load_optimizer_state(self, optimizer_state: Mapping[str, Tensor]) -> None:
+        local_ids = {id(p) for group in self.local_optimizer.param_groups for p in group["params"]}
         for name, parameter in self.model.named_parameters():
-            if id(parameter) in mine and f"step/{name}" in held:
-                moments: dict[str, Any] = {key: held[f"{key}/{name}"].to(parameter.device) for key in MOMENTS}
-                self.own.state[parameter] = {"step": held[f"step/{name}"], **moments}
+            if id(parameter) in local_ids and f"step/{name}" in optimizer_state:
+                moments: dict[str, Any] = {
+                    key: optimizer_state[f"{key}/{name}"].to(parameter.device) for key in MOMENTS
+                }
+                self.local_optimizer.state[parameter] = {"step": optimizer_state[f"step/{name}"], **moments}

@@ -20,15 +20,15 @@ from torch.nn.utils import parametrize
 
 from hydromae.errors import InputError
 from hydromae.model.mae import HydroMAE
-from hydromae.model.out_of_fold import StandIns
-from hydromae.model.rainfall_runoff import Runoff
+from hydromae.model.out_of_fold import OutOfFoldLSTMs
+from hydromae.model.rainfall_runoff import RainfallRunoff
 
-Method = Literal["full", "frozen", "lora", "memories", "rest"]
-ANSWERING = ("heads", "decoders", "queries", "mix")
+FinetuneMethod = Literal["full", "frozen", "lora", "lstm", "all-but-lstm"]
+OUTPUT_MODULES = ("heads", "decoders", "queries", "mix")
 """Parts of the model that read answers from what was encoded; they learn under every method."""
-MEMORIES, ADDRESSES = "runoff.", "addresses."
+LSTM_PREFIX, POSITIONAL_PREFIX = "rainfall_runoff.", "positional."
 """How names of their weights begin."""
-ADAPTED = ("mixers", "feed")
+LORA_MODULES = ("mixers", "mlp")
 """Parts of a block whose matrices get adapters: attention or recurrence, and the feed-forward part."""
 
 
@@ -49,39 +49,44 @@ class LowRank(nn.Module):
 
 
 @dataclass(frozen=True)
-class StandIn:
+class OutOfFoldRun:
     """Memories of a run that was kept from some rivers.
 
     Attributes:
         weights: Of the run's model: its memories were taught beside the weights that are taught further now.
-        unseen: Rivers that it was kept from.
+        held_out: Rivers that it was kept from.
         name: What a refusal calls it.
     """
 
     weights: Mapping[str, Tensor]
-    unseen: tuple[str, ...]
+    held_out: tuple[str, ...]
     name: str
 
-    def memory(self, model: HydroMAE) -> Runoff:
+    def lstm_for(self, model: HydroMAE) -> RainfallRunoff:
         """Its memories, for a model that reads addresses as it does.
 
         Raises:
             InputError: If it reads others, or has other memories.
         """
-        own, memories = model.state_dict(), _part(self.weights, MEMORIES)
-        fits = _shapes(memories) == _shapes(_part(own, MEMORIES))
-        read, theirs = _part(own, ADDRESSES), _part(self.weights, ADDRESSES)
-        alike = set(read) == set(theirs) and all(torch.equal(value.cpu(), theirs[name]) for name, value in read.items())
-        if model.runoff is None or not fits or not alike:
+        state, lstm_state = model.state_dict(), _submodule_state(self.weights, LSTM_PREFIX)
+        is_same_lstm = _shapes(lstm_state) == _shapes(_submodule_state(state, LSTM_PREFIX))
+        positional, run_positional = (
+            _submodule_state(state, POSITIONAL_PREFIX),
+            _submodule_state(self.weights, POSITIONAL_PREFIX),
+        )
+        is_same_positional = set(positional) == set(run_positional) and all(
+            torch.equal(value.cpu(), run_positional[name]) for name, value in positional.items()
+        )
+        if model.rainfall_runoff is None or not is_same_lstm or not is_same_positional:
             raise InputError(
-                f"{self.name}: is no run of memories from the same model; finetune --weights memories makes one"
+                f"{self.name}: is no run of memories from the same model; finetune --trainable lstm makes one"
             )
-        memory = deepcopy(model.runoff)
-        memory.load_state_dict(memories)
-        return memory
+        lstm = deepcopy(model.rainfall_runoff)
+        lstm.load_state_dict(lstm_state)
+        return lstm
 
 
-def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _submodule_state(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """Weights of a part of the model, by their names within it."""
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
@@ -90,48 +95,48 @@ def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: value.shape for name, value in weights.items()}
 
 
-def stand_in_of(stand_ins: Sequence[StandIn], names: Sequence[str]) -> Int[np.ndarray, " S"]:
+def out_of_fold_index(stand_ins: Sequence[OutOfFoldRun], names: Sequence[str]) -> Int[np.ndarray, " S"]:
     """For each river the first stand-in that was kept from it.
 
     Raises:
         InputError: If one of them all saw.
     """
-    unseen = [set(one.unseen) for one in stand_ins]
-    found = [next((place for place, rivers in enumerate(unseen) if name in rivers), -1) for name in names]
-    if -1 in found:
+    held_out = [set(run.held_out) for run in stand_ins]
+    indices = [next((run_index for run_index, rivers in enumerate(held_out) if name in rivers), -1) for name in names]
+    if -1 in indices:
         raise InputError(
-            f"stand-ins: all of them were taught on {names[found.index(-1)]}; name one that was kept from it (--leave-out)"
+            f"stand-ins: all of them were taught on {names[indices.index(-1)]}; name one that was kept from it (--fold)"
         )
-    return np.array(found)
+    return np.array(indices)
 
 
 @dataclass(frozen=True)
-class Start:
+class PretrainedStart:
     """Where training starts, and what of the model learns.
 
     Attributes:
         weights: Of a pretrained model of the same configuration.
         method: Everything learns; or the heads and decoders alone, so that one encoder serves many questions (its norms stay
             as they are, too); or these and adapters of the encoders and the fusion; or the memories of rivers
-            (`model.runoff`, `ahead`) on all their days, where nothing else runs (of gb-rivers, a step then takes 0.3 of its
-            time: 40 in 3.9 s instead of 13.3 s, validation included, on 2 cores); or all but these and the addresses that
+            (`HydroMAE.rainfall_runoff`) on all their days, where nothing else runs (of gb-rivers, a step then takes 0.3 of
+            its time: 40 in 3.9 s instead of 13.3 s, validation included, on 2 cores); or all but these and the addresses that
             they read.
         rank: Of the adapters; other methods have none.
-        anew: Whether the memories begin from random weights.
+        reinit_lstm: Whether the memories begin from random weights.
         stand_ins: Memories that speak for rivers which they never saw, while the rest is taught.
     """
 
     weights: Mapping[str, Tensor]
-    method: Method = "full"
+    method: FinetuneMethod = "full"
     rank: int = 8
-    anew: bool = False
-    stand_ins: tuple[StandIn, ...] = ()
+    reinit_lstm: bool = False
+    stand_ins: tuple[OutOfFoldRun, ...] = ()
 
     def __post_init__(self) -> None:
         if self.rank < 1:
             raise InputError(f"rank {self.rank}: an adapter needs a rank of at least 1; give a larger one")
 
-    def fit(self, model: HydroMAE) -> None:
+    def apply_to(self, model: HydroMAE) -> None:
         """Load the weights, freeze what does not learn, attach adapters; before the optimizer is made.
 
         Adapters are drawn from a generator of their own, so they are the same in every run and on every rank.
@@ -139,53 +144,59 @@ class Start:
         Raises:
             InputError: If the memories, or all but these, are to learn and the model has none; or if a stand-in does not fit.
         """
-        kept = model.state_dict() if self.anew else {}
-        drawn = {name: value.clone() for name, value in kept.items() if name.startswith(MEMORIES)}
+        initial = model.state_dict() if self.reinit_lstm else {}
+        drawn = {name: value.clone() for name, value in initial.items() if name.startswith(LSTM_PREFIX)}
         model.load_state_dict(dict(self.weights) | drawn)
         if self.stand_ins:
-            model.stand_ins = StandIns([one.memory(model) for one in self.stand_ins])
+            model.out_of_fold = OutOfFoldLSTMs([run.lstm_for(model) for run in self.stand_ins])
         if self.method == "full":
             return
-        if self.method == "memories":
-            _memories_alone(model)
+        if self.method == "lstm":
+            _train_lstm_only(model)
             return
-        if self.method == "rest":
-            _but_memories(model)
+        if self.method == "all-but-lstm":
+            _train_all_but_lstm(model)
             return
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name.split(".")[0] in ANSWERING)
+            parameter.requires_grad_(name.split(".")[0] in OUTPUT_MODULES)
         if self.method == "lora":
             generator = torch.Generator().manual_seed(0)
-            for module, name in list(_matrices(model)):
+            for module, name in list(_adapted_matrices(model)):
                 adapter = LowRank(module.get_parameter(name), self.rank, generator)
                 parametrize.register_parametrization(module, name, adapter)
 
 
-def _memories_alone(model: HydroMAE) -> None:
+def _train_lstm_only(model: HydroMAE) -> None:
     """Only the memories run, and learn; what the rest reads of them stays as it is."""
-    if model.runoff is None:
-        raise InputError("memories: the model has none (model.runoff 0); choose full, frozen or lora")
+    if model.rainfall_runoff is None:
+        raise InputError("memories: the model has none (model.lstm_width 0); choose full, frozen or lora")
     model.requires_grad_(False)
-    model.runoff.requires_grad_(True)
-    model.memories_alone = True
+    model.rainfall_runoff.requires_grad_(True)
+    model.lstm_only = True
 
 
-def _but_memories(model: HydroMAE) -> None:
+def _train_all_but_lstm(model: HydroMAE) -> None:
     """All but the memories learns, and but the addresses, which they read."""
-    if model.runoff is None:
-        raise InputError("rest: the model has no memories (model.runoff 0); choose full, frozen or lora")
-    model.runoff.requires_grad_(False)
-    model.addresses.requires_grad_(False)
+    if model.rainfall_runoff is None:
+        raise InputError("rest: the model has no memories (model.lstm_width 0); choose full, frozen or lora")
+    model.rainfall_runoff.requires_grad_(False)
+    model.positional.requires_grad_(False)
 
 
-def _matrices(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+def _adapted_matrices(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
     """The matrices that get adapters, in the order of the model."""
     for path, module in model.named_modules():
         parts = path.split(".")
-        if parts[0] in ("encoders", "fusion") and set(parts) & set(ADAPTED) and isinstance(module, nn.Linear | nn.LSTM):
-            yield from ((module, name) for name, held in module.named_parameters(recurse=False) if held.ndim == 2)
+        if (
+            parts[0] in ("encoders", "fusion")
+            and set(parts) & set(LORA_MODULES)
+            and isinstance(module, nn.Linear | nn.LSTM)
+        ):
+            yield from (
+                (module, name) for name, parameter in module.named_parameters(recurse=False) if parameter.ndim == 2
+            )
 
 
-def learning(model: nn.Module) -> int:
+def count_trainable(model: nn.Module) -> int:
     """How many numbers of a model learn."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

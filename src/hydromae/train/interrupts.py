@@ -10,41 +10,42 @@ from typing import Any
 
 import torch
 
-from hydromae.distributed import World
+from hydromae.distributed import ProcessGroup
 from hydromae.errors import SIGNALS, Interrupted, signal_of
 from hydromae.train.resume import last_checkpoint
 
 
-class Interrupts:
+class SignalHandler:
     """Signals that ask a run to end, while this is entered; in the main thread alone, others receive none.
 
-    The first signal is kept until an update is over (`agreed`), unless no update is under way (`updating`): then it ends the
-    run at once, as a second Ctrl+C does. A SIGTERM after a Ctrl+C is the launcher's own and asks for the same.
+    The first signal is kept until an update is over (`received_by_any`), unless no update is under way
+    (`is_updating`): then it ends the run at once,
+    as a second Ctrl+C does. A SIGTERM after a Ctrl+C is the launcher's own and asks for the same.
     """
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self.updating = False
-        self._before: dict[int, Any] = {}
+        self.is_updating = False
+        self._previous_handlers: dict[int, Any] = {}
 
-    def __enter__(self) -> Interrupts:
+    def __enter__(self) -> SignalHandler:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
-                before = signal.getsignal(number)
-                if before not in (signal.SIG_IGN, None):  # what the shell ignores, as nohup does, stays ignored
-                    self._before[number] = before
+                previous = signal.getsignal(number)
+                if previous not in (signal.SIG_IGN, None):  # what the shell ignores, as nohup does, stays ignored
+                    self._previous_handlers[number] = previous
                     signal.signal(number, self._receive)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)
+        for number, previous in self._previous_handlers.items():
+            signal.signal(number, previous)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        again = self.received is not None and number == signal.SIGINT == self.received
-        if self.updating and not again:
+        is_repeated = self.received is not None and number == signal.SIGINT == self.received
+        if self.is_updating and not is_repeated:
             self.received = self.received or number
             return
         self.received = number
@@ -52,22 +53,22 @@ class Interrupts:
             raise KeyboardInterrupt
         raise Interrupted(number, "stopped by SIGTERM")
 
-    def agreed(self, world: World) -> int | None:
+    def received_by_any(self, process_group: ProcessGroup) -> int | None:
         """The signal that any process received, the same in each; every process asks after every update."""
-        if world.size == 1:
+        if process_group.size == 1:
             return self.received
-        counts = world.sum(torch.tensor([float(self.received == number) for number in SIGNALS])).tolist()
+        counts = process_group.sum(torch.tensor([float(self.received == number) for number in SIGNALS])).tolist()
         return next((number for number, count in zip(SIGNALS, counts, strict=True) if count), None)
 
 
-def stopped(number: int, out: Path, step: int, last: int) -> Interrupted:
+def interruption_after(number: int, out: Path, step: int, last: int) -> Interrupted:
     """What ends a run after its checkpoint of `step`, and says so."""
     rest = "which was its last; the run is complete" if step >= last else "with --resume it goes on from there"
-    line = f"stopped by {SIGNALS[number]}; {out} has a checkpoint of step {step}, {rest}"
-    return Interrupted(number, line, step)
+    message = f"stopped by {SIGNALS[number]}; {out} has a checkpoint of step {step}, {rest}"
+    return Interrupted(number, message, step)
 
 
-def line_on(error: KeyboardInterrupt, out: Path) -> str:
+def interruption_message(error: KeyboardInterrupt, out: Path) -> str:
     """One line on a run that was ended by a signal: whether it has a checkpoint to go on from."""
     if isinstance(error, Interrupted) and error.step is not None:
         return str(error)

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from hydromae.config import Config
 from hydromae.errors import InputError, first_line
-from hydromae.io.atomic import write_whole
+from hydromae.io.atomic import write_text_atomic
 from hydromae.progress import LOG
 
 WANDB_ID, TENSORBOARD = "wandb-run-id", "tensorboard"
@@ -39,23 +39,23 @@ class Tracker:
 
     Args:
         name: What the user chose, for messages.
-        make: From the first step that is written to the writer; None tracks nothing.
+        create_writer: From the first step that is written to the writer; None tracks nothing.
     """
 
-    def __init__(self, name: str, make: Callable[[int], Writer] | None) -> None:
-        self.name, self._make = name, make
+    def __init__(self, name: str, create_writer: Callable[[int], Writer] | None) -> None:
+        self.name, self._create_writer = name, create_writer
         self._writer: Writer | None = None
 
     def __call__(self, line: Mapping[str, Any]) -> None:
         """Hand on the numbers of a line under their names, those of a modality as `mse/riverflow`."""
-        if self._make is None:
+        if self._create_writer is None:
             return
         try:
             if self._writer is None:
-                self._writer = self._make(int(line["step"]))
-            self._writer.write(int(line["step"]), flat(line))
+                self._writer = self._create_writer(int(line["step"]))
+            self._writer.write(int(line["step"]), flatten_metrics(line))
         except Exception as error:
-            self._give_up(error)
+            self._disable(error)
 
     def __enter__(self) -> Tracker:
         return self
@@ -66,22 +66,22 @@ class Tracker:
             try:
                 writer.close(failed=kind is not None)
             except Exception as error:
-                self._give_up(error)
+                self._disable(error)
 
-    def _give_up(self, error: Exception) -> None:
-        self._make = self._writer = None
+    def _disable(self, error: Exception) -> None:
+        self._create_writer = self._writer = None
         LOG.warning("tracker %s: %s; training goes on, with journal.jsonl alone", self.name, first_line(error))
 
 
-def flat(line: Mapping[str, Any]) -> dict[str, float]:
+def flatten_metrics(line: Mapping[str, Any]) -> dict[str, float]:
     """Numbers of a journal's line but its step, under flat names; None and words are left out."""
-    found: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     for key, value in line.items():
         if isinstance(value, Mapping):
-            found |= {f"{key}/{name}": float(part) for name, part in value.items() if part is not None}
+            metrics |= {f"{key}/{name}": float(part) for name, part in value.items() if part is not None}
         elif isinstance(value, int | float) and key != "step":
-            found[key] = float(value)
-    return found
+            metrics[key] = float(value)
+    return metrics
 
 
 def open_tracker(config: Config, out: Path, first: bool = True) -> Tracker:
@@ -92,22 +92,22 @@ def open_tracker(config: Config, out: Path, first: bool = True) -> Tracker:
     Raises:
         InputError: If a tracker is named outright that is not installed. `auto` takes what is there, or nothing.
     """
-    makers: dict[str, Callable[[int], Writer]] = {
+    factories: dict[str, Callable[[int], Writer]] = {
         "wandb": lambda first: _WandB(config, out),
         "tensorboard": lambda first: _TensorBoard(out, first),
     }
     chosen = config.train.tracker
     if chosen == "none" or not first:
         return Tracker(chosen, None)
-    there = {"wandb": _has_wandb, "tensorboard": _has_tensorboard}
+    installed = {"wandb": _has_wandb, "tensorboard": _has_tensorboard}
     if chosen == "auto":
-        name = next((name for name, is_there in there.items() if is_there()), None)
-        return Tracker(name or chosen, makers[name] if name else None)
-    if not there[chosen]():
+        name = next((name for name, is_installed in installed.items() if is_installed()), None)
+        return Tracker(name or chosen, factories[name] if name else None)
+    if not installed[chosen]():
         raise InputError(
             f"train.tracker '{chosen}': is not installed; pip install 'hydromae[{chosen}]', or choose auto or none"
         )
-    return Tracker(chosen, makers[chosen])
+    return Tracker(chosen, factories[chosen])
 
 
 def _has_wandb() -> bool:
@@ -173,7 +173,7 @@ class _WandB:
 def _run_id(file: Path) -> str:
     """The id that the run has on W&B, made up once."""
     if not file.is_file():
-        write_whole(file, uuid.uuid4().hex[:8], "make room there, or train without a tracker")
+        write_text_atomic(file, uuid.uuid4().hex[:8], "make room there, or train without a tracker")
     return file.read_text(encoding="utf-8").strip()
 
 
@@ -188,8 +188,8 @@ def _has_account() -> bool:
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").netloc
-    named = os.environ.get("NETRC")
-    files = [Path(named)] if named else [Path.home() / ".netrc", Path.home() / "_netrc"]
+    netrc_path = os.environ.get("NETRC")
+    files = [Path(netrc_path)] if netrc_path else [Path.home() / ".netrc", Path.home() / "_netrc"]
     file = next((file for file in files if file.is_file()), None)
     try:
         return file is not None and netrc.netrc(file).authenticators(host) is not None

@@ -10,23 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from hydromae.errors import InputError
-from hydromae.io.atomic import write_whole
+from hydromae.io.atomic import write_text_atomic
 
 FAULT, REMEDY = "the journal cannot be written", "mend that, and go on with --resume"
 
 
 @dataclass(frozen=True)
-class Journal:
+class MetricsLog:
     """`journal.jsonl`: step, epoch, losses, lr, gradient_norm, loss_scale, skipped, precision, seconds, and mse by modality.
 
     A modality without targets in a step has the mse null.
 
     Attributes:
-        follow: Called with every line once it is in the file (`loggers.open_tracker`).
+        on_line: Called with every line once it is in the file (`loggers.open_tracker`).
     """
 
     path: Path
-    follow: Callable[[Mapping[str, Any]], None] = lambda line: None
+    on_line: Callable[[Mapping[str, Any]], None] = lambda line: None
 
     def write(self, **values: float | int | str | Mapping[str, float | None] | None) -> None:
         """Append a line, in the file when the call returns; what is not finite is written as null, as JSON has no NaN.
@@ -39,7 +39,7 @@ class Journal:
                 file.write(json.dumps(_finite(values), allow_nan=False) + "\n")
         except OSError as error:
             raise InputError(f"{self.path}: {FAULT} ({error.strerror}); {REMEDY}") from error
-        self.follow(values)
+        self.on_line(values)
 
     def read(self) -> list[dict[str, Any]]:
         """All lines; a last line that a crash cut short is left out.
@@ -52,17 +52,17 @@ class Journal:
         try:
             text = self.path.read_text(encoding="utf-8") if self.path.is_file() else "no file\n"
             lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-            sound = all(type(line["step"]) is int for line in lines)
+            is_valid = all(type(line["step"]) is int for line in lines)
         except (ValueError, TypeError, KeyError, RecursionError):
-            sound = False
-        if not sound:
+            is_valid = False
+        if not is_valid:
             raise InputError(f"{self.path}: holds a line that is no record of a step; restore the file, or delete it")
         return lines
 
-    def rewind(self, step: int) -> None:
+    def truncate_after(self, step: int) -> None:
         """Forget what was written after a step, before training goes on from there."""
-        kept = [json.dumps(line) + "\n" for line in self.read() if line["step"] <= step]
-        write_whole(self.path, "".join(kept), REMEDY, FAULT)
+        lines = [json.dumps(line) + "\n" for line in self.read() if line["step"] <= step]
+        write_text_atomic(self.path, "".join(lines), REMEDY, FAULT)
 
 
 def _finite(value: Any) -> Any:

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import torch
 
-from hydromae.distributed import World
+from hydromae.distributed import ProcessGroup
 from hydromae.errors import InputError
 
-STAMP = "%Y-%m-%dT%H-%M-%S"
-DAY = 86_400
+TIMESTAMP_FORMAT = "%Y-%m-%dT%H-%M-%S"
+SECONDS_PER_DAY = 86_400
 """Seconds of a day."""
 
 
-def refuse_both(new_run: bool, resume: bool) -> None:
+def refuse_new_and_resume(new_run: bool, resume: bool) -> None:
     """Refuse a run that is to be new and to go on.
 
     Raises:
@@ -28,45 +28,47 @@ def refuse_both(new_run: bool, resume: bool) -> None:
 
 
 @contextmanager
-def run_folder(out: Path, new_run: bool, world: World) -> Iterator[Path]:
+def run_folder(out: Path, new_run: bool, process_group: ProcessGroup) -> Iterator[Path]:
     """The folder of a run: `out`, or a new one inside it, which is gone again where nothing was written into it."""
-    folder = new_folder(out, world) if new_run else out
+    folder = make_run_folder(out, process_group) if new_run else out
     try:
         yield folder
     except InputError:
-        if new_run and world.first:
+        if new_run and process_group.is_main:
             with suppress(OSError):
                 folder.rmdir()
         raise
 
 
-def new_folder(out: Path, world: World) -> Path:
+def make_run_folder(out: Path, process_group: ProcessGroup) -> Path:
     """Make a folder inside `out` for a run that begins now, named with the time [UTC], the same in every process.
 
     Raises:
         InputError: In every process, where the first one cannot make it.
     """
     second, fault = 0, None
-    if world.first:
+    if process_group.is_main:
         try:
-            second = _made(out, int(time.time()))
+            second = _make_first_free(out, int(time.time()))
         except OSError as error:
             fault = f"{out}: cannot be written ({error.strerror}); make room there, or name another folder"
-    world.agree(fault)
-    days, seconds = world.sum(torch.tensor(divmod(second, DAY))).tolist()  # each is exact also in fp32
-    return out / _name(int(days) * DAY + int(seconds))
+    process_group.raise_if_any_failed(fault)
+    days, seconds = process_group.sum(
+        torch.tensor(divmod(second, SECONDS_PER_DAY))
+    ).tolist()  # each is exact also in fp32
+    return out / _folder_name(int(days) * SECONDS_PER_DAY + int(seconds))
 
 
-def _made(out: Path, second: int) -> int:
+def _make_first_free(out: Path, second: int) -> int:
     """The first second from `second` on whose folder was not there and now is."""
     out.mkdir(parents=True, exist_ok=True)
     while True:
         try:
-            (out / _name(second)).mkdir()
+            (out / _folder_name(second)).mkdir()
             return second
         except FileExistsError:
             second += 1
 
 
-def _name(second: int) -> str:
-    return time.strftime(STAMP, time.gmtime(second))
+def _folder_name(second: int) -> str:
+    return time.strftime(TIMESTAMP_FORMAT, time.gmtime(second))

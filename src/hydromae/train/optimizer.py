@@ -14,10 +14,10 @@ from hydromae.config import OptimizerConfig
 
 def decay_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
     """What learns, in two groups: matrices decay; norms, biases, tokens and other vectors do not."""
-    learning = [p for p in model.parameters() if p.requires_grad]
+    trainable = [p for p in model.parameters() if p.requires_grad]
     return [
-        {"params": [p for p in learning if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in learning if p.ndim < 2], "weight_decay": 0.0},
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
     ]
 
 
@@ -27,7 +27,7 @@ def adamw(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class CosineSchedule:
     """Linear warm-up from 0 to `lr`, then half a cosine to `min_lr` (Loshchilov and Hutter 2017)."""
 
     lr: float
@@ -39,11 +39,11 @@ class Schedule:
         """Learning rate of a step, counted from 0."""
         if step < self.warmup_steps:
             return self.lr * (step + 1) / self.warmup_steps
-        share = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        return self.min_lr + (self.lr - self.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+        fraction = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        return self.min_lr + (self.lr - self.min_lr) * 0.5 * (1 + math.cos(math.pi * min(1.0, fraction)))
 
 
-class Average:
+class WeightAverage:
     """Exponential average of the weights; its first steps forget faster, so that it never holds the start."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -51,7 +51,7 @@ class Average:
         self.weights: dict[str, Tensor] = {name: value.detach().clone() for name, value in model.state_dict().items()}
 
     @property
-    def kept(self) -> dict[str, Tensor]:
+    def averaged(self) -> dict[str, Tensor]:
         """The averaged weights; nothing where the decay is 0."""
         return self.weights if self.decay else {}
 

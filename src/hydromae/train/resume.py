@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from hydromae.config import Config
-from hydromae.config.effects import FIELDS, replaced, value_of, without_idle
-from hydromae.distributed import launched
+from hydromae.config.effects import FIELD_RULES, reset_idle, value_of, with_values
+from hydromae.distributed import is_launched
 from hydromae.errors import InputError, first_line
-from hydromae.io.atomic import write_whole
-from hydromae.model.serialization import CHECKPOINTS, CONFIG, OLD
+from hydromae.io.atomic import write_text_atomic
+from hydromae.model.serialization import BACKUP_SUFFIX, CHECKPOINTS, CONFIG
 from hydromae.train.checkpoint import STATE
 
 
 @dataclass(frozen=True)
-class Past:
+class PreviousRun:
     """The run that lies in a folder.
 
     Attributes:
@@ -31,50 +31,55 @@ class Past:
     step: int
     complete: bool = False
 
-    def refused(self, out: Path, config: Config, resume: bool) -> str | None:
+    def refusal(self, out: Path, config: Config, resume: bool) -> str | None:
         """Why a run with this configuration cannot begin or go on here; None where it can."""
         if self.config is None:
             return None
         if not resume:
             return f"{out}: holds a run already; go on with --resume, name another folder, or pretrain with --new-run"
-        wrong = [change for change in changes(self.config, config) if not self._allows(*change)]
-        if not wrong:
+        refused_changes = [change for change in config_changes(self.config, config) if not self._allows(*change)]
+        if not refused_changes:
             return None
-        told = ", ".join(f"{name} is {_shown(before)} in the run, {_shown(now)} given" for name, before, now in wrong)
-        longer = "; train.epochs may only grow" if any(name == "train.epochs" for name, *_ in wrong) else ""
+        differences = ", ".join(
+            f"{name} is {_format_value(previous)} in the run, {_format_value(current)} given"
+            for name, previous, current in refused_changes
+        )
+        hint = "; train.epochs may only grow" if any(name == "train.epochs" for name, *_ in refused_changes) else ""
         remedy = "give the run's own, or name a new folder"
-        return f"{out / CONFIG}: differs from the configuration given: {told}{longer}; {remedy}"
+        return f"{out / CONFIG}: differs from the configuration given: {differences}{hint}; {remedy}"
 
-    def going_on(self, config: Config) -> Config:
+    def resumed_config(self, config: Config) -> Config:
         """The configuration given; the run's own value where `auto` leaves it open, its own length where it is longer."""
         if self.config is None:
             return config
-        own: dict[str, Any] = {"train.epochs": max(self.config.train.epochs, config.train.epochs)}
-        for name, field in FIELDS.items():
+        kept_values: dict[str, Any] = {"train.epochs": max(self.config.train.epochs, config.train.epochs)}
+        for name, field in FIELD_RULES.items():
             if field.on_resume == "auto" and value_of(config, name) == "auto":
-                own[name] = value_of(self.config, name)
-        return Config(**vars(replaced(config, own)))
+                kept_values[name] = value_of(self.config, name)
+        return Config(**vars(with_values(config, kept_values)))
 
-    def _allows(self, name: str, before: Any, now: Any) -> bool:
+    def _allows(self, name: str, previous: Any, current: Any) -> bool:
         """Whether a field may change; a shorter run changes nothing where all its steps are done."""
-        match FIELDS[name].on_resume:
+        match FIELD_RULES[name].on_resume:
             case "free":
                 return True
             case "longer":
-                return now >= before or self.complete
+                return current >= previous or self.complete
             case "auto":
-                return now == "auto"
+                return current == "auto"
             case _:
                 return False
 
-    def said(self, out: Path, config: Config, last: int) -> list[str]:
+    def resume_messages(self, out: Path, config: Config, last: int) -> list[str]:
         """What the user is told of a run that is to go on with `config`, up to the step `last`."""
         if not self.step:
             found = "" if self.config is None else " (the run there has no checkpoint)"
             return [f"{out}: nothing to resume{found}: starting at step 1"]
         lines = []
-        for name, before, now in changes(self.config, config) if self.config is not None else []:
-            lines.append(f"{out}: {name} was {_shown(before)}, is {_shown(now)} from step {self.step + 1}")
+        for name, previous, current in config_changes(self.config, config) if self.config is not None else []:
+            lines.append(
+                f"{out}: {name} was {_format_value(previous)}, is {_format_value(current)} from step {self.step + 1}"
+            )
             if name == "train.epochs":
                 lines.append(
                     f"{out}: from step {self.step + 1} the learning rate follows the cosine that ends at step {last}"
@@ -84,28 +89,28 @@ class Past:
         return lines
 
 
-def past(out: Path) -> Past:
+def read_previous_run(out: Path) -> PreviousRun:
     """Read what lies in a folder; nothing is changed.
 
     Raises:
         InputError: If there is a run whose configuration cannot be read.
     """
-    last, written = last_checkpoint(out), out / CONFIG
-    if not written.is_file() and last is not None:
-        written = last / CONFIG
-    if not written.is_file():
-        return Past(None, 0)
+    last, config_path = last_checkpoint(out), out / CONFIG
+    if not config_path.is_file() and last is not None:
+        config_path = last / CONFIG
+    if not config_path.is_file():
+        return PreviousRun(None, 0)
     try:
-        config = Config.from_json(written.read_text(encoding="utf-8"), str(written))
+        config = Config.from_json(config_path.read_text(encoding="utf-8"), str(config_path))
     except (InputError, OSError, UnicodeDecodeError) as error:
         raise InputError(
-            f"{written}: cannot be read ({first_line(error)}); restore it, or start a new folder"
+            f"{config_path}: cannot be read ({first_line(error)}); restore it, or start a new folder"
         ) from None
-    config = Config(**vars(without_idle(config, ())))
-    return Past(config, 0, False) if last is None else Past(config, _step(last), _complete(last))
+    config = Config(**vars(reset_idle(config, ())))
+    return PreviousRun(config, 0, False) if last is None else PreviousRun(config, _step(last), _complete(last))
 
 
-def may_begin(out: Path, config: Config, resume: bool) -> bool:
+def can_begin(out: Path, config: Config, resume: bool) -> bool:
     """Whether a run may begin or go on in a folder; where processes wait for each other, `train` refuses it in all of them.
 
     Raises:
@@ -113,18 +118,20 @@ def may_begin(out: Path, config: Config, resume: bool) -> bool:
     """
     fault: str | None = None
     try:
-        fault = past(out).refused(out, config, resume)
+        fault = read_previous_run(out).refusal(out, config, resume)
     except InputError as error:
         fault = str(error)
-    if fault is not None and not launched():
+    if fault is not None and not is_launched():
         raise InputError(fault)
     return fault is None
 
 
 def last_checkpoint(out: Path) -> Path | None:
     """The last whole checkpoint of a run, or None; nothing is changed, so one that a crash left keeps its old name."""
-    found = [path for path in (out / CHECKPOINTS).glob("step-*") if re.fullmatch(rf"step-\d+({OLD})?", path.name)]
-    return max(found, key=lambda path: (_step(path), not path.name.endswith(OLD)), default=None)
+    found = [
+        path for path in (out / CHECKPOINTS).glob("step-*") if re.fullmatch(rf"step-\d+({BACKUP_SUFFIX})?", path.name)
+    ]
+    return max(found, key=lambda path: (_step(path), not path.name.endswith(BACKUP_SUFFIX)), default=None)
 
 
 def _complete(checkpoint: Path) -> bool:
@@ -136,31 +143,31 @@ def _complete(checkpoint: Path) -> bool:
         return False
 
 
-def write_config(out: Path, config: Config, before: Past) -> None:
+def write_config(out: Path, config: Config, previous: PreviousRun) -> None:
     """Write the configuration of a run, where it is new or has changed; the former one is kept under its last step."""
     file = out / CONFIG
-    if file.is_file() and before.config == config:
+    if file.is_file() and previous.config == config:
         return
-    if file.is_file() and before.step:
-        former = out / f"config-step-{before.step:07d}.json"
-        if not former.is_file():
-            write_whole(former, file.read_text(encoding="utf-8"), "make room there, or name another folder")
-    write_whole(file, config.to_json(), "make room there, or name another folder")
+    if file.is_file() and previous.step:
+        former_path = out / f"config-step-{previous.step:07d}.json"
+        if not former_path.is_file():
+            write_text_atomic(former_path, file.read_text(encoding="utf-8"), "make room there, or name another folder")
+    write_text_atomic(file, config.to_json(), "make room there, or name another folder")
 
 
-def changes(before: Config, now: Config) -> list[tuple[str, Any, Any]]:
+def config_changes(previous: Config, current: Config) -> list[tuple[str, Any, Any]]:
     """Fields that differ, each with both values."""
-    if before.train.weights == now.train.weights:
-        now = Config(**vars(replaced(now, {"train.task_weights": before.train.task_weights})))
-    pairs = ((name, value_of(before, name), value_of(now, name)) for name in FIELDS)
+    if previous.train.weights == current.train.weights:
+        current = Config(**vars(with_values(current, {"train.task_weights": previous.train.task_weights})))
+    pairs = ((name, value_of(previous, name), value_of(current, name)) for name in FIELD_RULES)
     return [(name, old, new) for name, old, new in pairs if old != new]
 
 
 def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.removesuffix(OLD).removeprefix("step-"))
+    return int(checkpoint.name.removesuffix(BACKUP_SUFFIX).removeprefix("step-"))
 
 
-def _shown(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """A value in a message; a long list is cut."""
     text = f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

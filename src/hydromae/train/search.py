@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from hydromae.config import Config
-from hydromae.config.effects import idle
+from hydromae.config.effects import idle_fields
 from hydromae.errors import InputError
 
 Auto = Literal["auto", "fixed"]
-NARROWEST_HEAD = 8
+MIN_HEAD_WIDTH = 8
 """Smallest width of a head that `auto` tries."""
 
 
 @dataclass(frozen=True)
-class Search:
+class SearchSettings:
     """What is searched. Each is a range (or choices), auto (a range around the configuration's own value, where it has an
     effect) or fixed (left as it is)."""
 
@@ -44,67 +44,67 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Range:
+class SearchRange:
     """One setting: a range, or choices."""
 
     low: float = 0.0
     high: float = 0.0
     log: bool = False
-    whole: bool = False
+    is_integer: bool = False
     choices: tuple[int, ...] = ()
 
 
-Space = dict[str, Range]
+SearchSpace = dict[str, SearchRange]
 DEPTHS = ("map_layers", "series_layers", "fusion_layers", "decoder_layers")
 
 
-def space_of(search: Search, base: Config) -> Space:
+def search_space(search: SearchSettings, base: Config) -> SearchSpace:
     """What is drawn: ranges as they are given, and those of `auto` where they change something.
 
     Raises:
         InputError: If a range is empty, impossible, or given for what has no effect in this configuration.
     """
-    effect, own = _effect(base), _own(base)
-    space: Space = {}
+    has_effect, auto_ranges = _has_effect(base), _auto_ranges(base)
+    space: SearchSpace = {}
     for name, given in vars(search).items():
-        if given == "fixed" or (given == "auto" and not effect[name]):
+        if given == "fixed" or (given == "auto" and not has_effect[name]):
             continue
-        if given != "auto" and not effect[name]:
+        if given != "auto" and not has_effect[name]:
             raise InputError(f"search.{name}: changes nothing in this configuration; leave it out")
-        values = own[name] if given == "auto" else given
-        space |= _draws(name, values, base)
+        values = auto_ranges[name] if given == "auto" else given
+        space |= _checked_range(name, values, base)
     return space
 
 
-SEARCHED = {
+SEARCHED_FIELDS = {
     "map_ratio": "masks.map_ratio",
     "series_ratio": "masks.series_ratio",
     "map_layers": "model.map_layers",
     "series_layers": "model.series_layers",
     "heads": "model.heads",
 }
-"""Settings whose field may have no effect (`effects.FIELDS`)."""
+"""Settings whose field may have no effect (`effects.FIELD_RULES`)."""
 
 
-def _effect(base: Config) -> dict[str, bool]:
+def _has_effect(base: Config) -> dict[str, bool]:
     """Whether a setting changes anything; layers of the fusion and decoders, which may not be 0, where there are any."""
-    without = idle(base)
+    unused_fields = idle_fields(base)
     return {
         "lr": True,
         "task_weights": len(base.model.modalities) > 1,
         "fusion_layers": base.model.fusion_layers > 0,
         "decoder_layers": base.model.decoder_layers > 0,
-        **{name: field not in without for name, field in SEARCHED.items()},
+        **{name: field not in unused_fields for name, field in SEARCHED_FIELDS.items()},
     }
 
 
-def _own(base: Config) -> dict[str, tuple[float, ...]]:
+def _auto_ranges(base: Config) -> dict[str, tuple[float, ...]]:
     """The ranges of `auto`."""
     model, lr = base.model, base.optimizer.lr
     powers = [2**power for power in range(int(math.log2(2 * model.heads)) + 1)]
     narrowest = min(model.d_model, model.decoder_dim)
-    fitting = [
-        h for h in powers if not (model.d_model % h or model.decoder_dim % h) and narrowest // h >= NARROWEST_HEAD
+    valid_heads = [
+        h for h in powers if not (model.d_model % h or model.decoder_dim % h) and narrowest // h >= MIN_HEAD_WIDTH
     ]
     depths = {name: getattr(model, name) for name in DEPTHS}
     return {
@@ -112,25 +112,26 @@ def _own(base: Config) -> dict[str, tuple[float, ...]]:
         "map_ratio": (0.2, 0.8),
         "series_ratio": (0.2, 0.8),
         "task_weights": (0.1, 10.0),
-        "heads": tuple(fitting) or (model.heads,),
+        "heads": tuple(valid_heads) or (model.heads,),
         **{name: (max(1, depth // 2), max(2, (3 * depth + 1) // 2)) for name, depth in depths.items()},
     }
 
 
-def _draws(name: str, values: tuple[float, ...], base: Config) -> Space:
+def _checked_range(name: str, values: tuple[float, ...], base: Config) -> SearchSpace:
     if name == "heads":
         choices = tuple(sorted({int(value) for value in values}))
-        wrong = [h for h in choices if h < 1 or base.model.d_model % h or base.model.decoder_dim % h]
-        if not choices or wrong:
+        refused_choices = [h for h in choices if h < 1 or base.model.d_model % h or base.model.decoder_dim % h]
+        if not choices or refused_choices:
             widths = f"{base.model.d_model} and {base.model.decoder_dim}"
             raise InputError(
-                f"search.{name} {wrong[0] if wrong else ''}: heads must divide the widths {widths}; choose others"
+                f"search.{name} {refused_choices[0] if refused_choices else ''}: heads must divide the "
+                f"widths {widths}; choose others"
             )
-        return {name: Range(choices=choices)}
+        return {name: SearchRange(choices=choices)}
     low, high = values
-    most = 1.0 if name.endswith("_ratio") else math.inf
-    least = 1.0 if name in DEPTHS else 0.0
-    if not (least <= low <= high < most) or (low == 0.0):
+    upper_limit = 1.0 if name.endswith("_ratio") else math.inf
+    lower_limit = 1.0 if name in DEPTHS else 0.0
+    if not (lower_limit <= low <= high < upper_limit) or (low == 0.0):
         raise InputError(
             f"search.{name} {low:g} {high:g}: no range; the lower end first, both above 0 and ratios below 1"
         )
@@ -139,11 +140,11 @@ def _draws(name: str, values: tuple[float, ...], base: Config) -> Space:
             f"search.lr {low:g} {high:g}: begins below optimizer.min_lr {base.optimizer.min_lr:g}; begin above it"
         )
     if name == "task_weights":
-        return {f"weight/{m}": Range(low, high, log=True) for m in base.model.modalities[:-1]}
-    return {name: Range(low, high, log=name == "lr", whole=name in DEPTHS)}
+        return {f"weight/{m}": SearchRange(low, high, log=True) for m in base.model.modalities[:-1]}
+    return {name: SearchRange(low, high, log=name == "lr", is_integer=name in DEPTHS)}
 
 
-def settled(base: Config, values: Mapping[str, Any]) -> Config:
+def drawn_config(base: Config, values: Mapping[str, Any]) -> Config:
     """The configuration with what was drawn.
 
     Raises:
@@ -153,12 +154,12 @@ def settled(base: Config, values: Mapping[str, Any]) -> Config:
     drawn = {name.removeprefix("weight/"): factor for name, factor in values.items() if name.startswith("weight/")}
     scaled = weights | {name: weights[name] * factor for name, factor in drawn.items()}
 
-    def among(*names: str) -> dict[str, Any]:
+    def drawn_values(*names: str) -> dict[str, Any]:
         return {name: values[name] for name in names if name in values}
 
     return base.having(
-        model=among(*DEPTHS, "heads"),
-        masks=among("map_ratio", "series_ratio"),
-        optimizer=among("lr"),
+        model=drawn_values(*DEPTHS, "heads"),
+        masks=drawn_values("map_ratio", "series_ratio"),
+        optimizer=drawn_values("lr"),
         train={"task_weights": tuple(scaled.items())} if drawn else {},
     )

@@ -18,23 +18,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 import xarray as xr
 
-from hydromae.batching.record_arrays import record_of
+from hydromae.batching.record_arrays import to_record_arrays
 from hydromae.config import Config
-from hydromae.config.effects import refuse_idle
-from hydromae.distributed import ALONE
+from hydromae.config.effects import refuse_idle_fields
+from hydromae.distributed import SINGLE_PROCESS
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
-from hydromae.io.atomic import write_whole
+from hydromae.io.atomic import write_text_atomic
 from hydromae.io.folders import SWEEP
-from hydromae.io.outputs import folder_of, holding
-from hydromae.model.serialization import CONFIG, load_model, whole
+from hydromae.io.outputs import output_folder, reserve_output
+from hydromae.model.serialization import CONFIG, intact_folder, load_model
 from hydromae.runtime import pick_device
-from hydromae.store.scaling import Scaling, without
-from hydromae.store.scaling_cache import made_from
-from hydromae.train.sampler import Masked, Share
-from hydromae.train.search import Range, Search, Space, settled, space_of
+from hydromae.store.scaling import Scaling, exclude_catchments
+from hydromae.store.scaling_cache import scaling_inputs
+from hydromae.train.sampler import DistributedWindowSampler, MaskedBatches
+from hydromae.train.search import SearchRange, SearchSettings, SearchSpace, drawn_config, search_space
 from hydromae.train.trainer import train
-from hydromae.train.validation import losses, validation_numbers, validation_set
+from hydromae.train.validation import validation_numbers, validation_set, window_losses
 
 if TYPE_CHECKING:
     import optuna
@@ -50,17 +50,19 @@ class Trial:
         values: What was drawn, by the name of the setting.
         score: Lower is better; None where the trial failed.
         seconds: Training and scoring [s].
-        why: What a failed trial failed of.
+        failure: What a failed trial failed of.
     """
 
     number: int
     values: dict[str, float | int]
     score: float | None
     seconds: float
-    why: str | None
+    failure: str | None
 
 
-def score(folder: Path, dataset: xr.Dataset, base: Config, grid: GridSpec | None = None, device: str = "cpu") -> float:
+def score_trial(
+    folder: Path, dataset: xr.Dataset, base: Config, grid: GridSpec | None = None, device: str = "cpu"
+) -> float:
     """Mean over modalities of the squared error on the validation windows, by which trials are compared.
 
     Masks, windows and periods are those of `base`, the same for every trial, and every modality counts the same: neither
@@ -71,22 +73,25 @@ def score(folder: Path, dataset: xr.Dataset, base: Config, grid: GridSpec | None
         folder: A model, such as `run/best`.
         dataset: The water record that holds `base.data.validation_period`.
     """
-    where = pick_device(device)
+    torch_device = pick_device(device)
     model, _, scaling, _ = load_model(folder)
-    model = model.to(where)
-    record = record_of(without(dataset, base.data.held_out), base, scaling, grid)
+    model = model.to(torch_device)
+    record = to_record_arrays(exclude_catchments(dataset, base.data.held_out), base, scaling, grid)
     held = validation_set(record, base, base.train.batch_size)
-    check, sums = Masked(held, Share.of(1, ALONE, 1), base), dict[str, torch.Tensor]()
-    for _, parts in losses(model, check, validation_numbers(check), where):
+    validation_batches, sums = (
+        MaskedBatches(held, DistributedWindowSampler.of(1, SINGLE_PROCESS, 1), base),
+        dict[str, torch.Tensor](),
+    )
+    for _, parts in window_losses(model, validation_batches, validation_numbers(validation_batches), torch_device):
         for name, part in parts.items():
             sums[name] = sums.get(name, 0.0) + part
-    means = [float(squares / asked) for squares, asked in sums.values() if asked]
+    means = [float(squares / count) for squares, count in sums.values() if count]
     return sum(means) / len(means) if means else math.nan
 
 
 def sweep(
     base: Config,
-    search: Search,
+    search: SearchSettings,
     dataset: xr.Dataset,
     scaling: Scaling,
     out: Path,
@@ -94,7 +99,7 @@ def sweep(
     trials: int,
     grid: GridSpec | None = None,
     device: str = "auto",
-    watch: Callable[[Trial], None] = lambda trial: None,
+    progress: Callable[[Trial], None] = lambda trial: None,
 ) -> list[Trial]:
     """Train until the study holds `trials` trials, failed ones included.
 
@@ -104,7 +109,7 @@ def sweep(
         dataset, scaling, grid, device: As in `train`.
         out: Folder of the sweep: `study.db`, `sweep.json`, `trials/0000` and so on, each an ordinary run, and `best.json`,
             the configuration of the best trial.
-        watch: Called after every trial.
+        progress: Called after every trial.
 
     Returns:
         list of Trial: All trials of the study, in order.
@@ -113,37 +118,37 @@ def sweep(
         InputError: If Optuna is not installed, the folder holds another sweep, another process works on it, or a range does
             not fit.
     """
-    optuna = _optuna()
-    refuse_idle(base)
-    space = space_of(search, base)
+    optuna = _import_optuna()
+    refuse_idle_fields(base)
+    space = search_space(search, base)
     if not space:
         raise InputError("sweep: nothing is searched; give at least one range, such as search.lr 1e-4 1e-2")
-    with holding(folder_of(out, SWEEP)):
-        _same(out / SPEC, search, base, made_from(dataset, base))
+    with reserve_output(output_folder(out, SWEEP)):
+        _check_same_sweep(out / SPEC, search, base, scaling_inputs(dataset, base))
         study = optuna.create_study(
             storage=f"sqlite:///{(out / STUDY).absolute()}",
             study_name="sweep",
             direction="minimize",
             load_if_exists=True,
         )
-        while (number := _next(study, space, base.train.seed, trials)) is not None:
-            began = time.monotonic()
-            config = settled(base, study.trials[number].params)
+        while (number := _next_trial(study, space, base.train.seed, trials)) is not None:
+            start_time = time.monotonic()
+            config = drawn_config(base, study.trials[number].params)
             folder = out / "trials" / f"{number:04d}"
             try:
-                found, why = _trained(config, base, dataset, scaling, folder, grid, device), None
+                trial_score, failure = _train_trial(config, base, dataset, scaling, folder, grid, device), None
             except (InputError, torch.OutOfMemoryError) as error:
-                found, why = math.nan, str(error)
-            if why is None and not math.isfinite(found):
-                why = "its score is not finite"
-            _tell(study, number, found, why, time.monotonic() - began)
-            done = _read(study)
-            _keep_best(out, done)
-            watch(done[number])
-        return _read(study)
+                trial_score, failure = math.nan, str(error)
+            if failure is None and not math.isfinite(trial_score):
+                failure = "its score is not finite"
+            _record_result(study, number, trial_score, failure, time.monotonic() - start_time)
+            finished = _finished_trials(study)
+            _write_best(out, finished)
+            progress(finished[number])
+        return _finished_trials(study)
 
 
-def _trained(
+def _train_trial(
     config: Config,
     base: Config,
     dataset: xr.Dataset,
@@ -154,51 +159,51 @@ def _trained(
 ) -> float:
     """Train one trial, or go on with it, and score its best weights."""
     train(config, dataset, scaling, folder, grid=grid, resume=True, device=device)
-    best = whole(folder / "best")
+    best = intact_folder(folder / "best")
     if not best.is_dir():
         raise InputError(f"{folder}: its validation loss was never finite")
-    return score(best, dataset, base, grid, device)
+    return score_trial(best, dataset, base, grid, device)
 
 
-def _next(study: optuna.Study, space: Space, seed: int, trials: int) -> int | None:
+def _next_trial(study: optuna.Study, space: SearchSpace, seed: int, trials: int) -> int | None:
     """Number of the trial to train: one that was interrupted, else a new draw; None where there are enough.
 
     A trial that was interrupted while it was drawn counts as failed.
     """
-    optuna = _optuna()
-    for left in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
-        if set(left.params) == set(space):
-            return left.number
-        _tell(study, left.number, math.nan, "interrupted while it was drawn", 0.0)
+    optuna = _import_optuna()
+    for unfinished in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        if set(unfinished.params) == set(space):
+            return unfinished.number
+        _record_result(study, unfinished.number, math.nan, "interrupted while it was drawn", 0.0)
     if len(study.trials) >= trials:
         return None
     study.sampler = optuna.samplers.TPESampler(seed=seed * 1_000_003 + len(study.trials))
     trial = study.ask()
-    for name, drawn in space.items():
-        _ask(trial, name, drawn)
+    for name, search_range in space.items():
+        _suggest_value(trial, name, search_range)
     return trial.number
 
 
-def _ask(trial: optuna.Trial, name: str, drawn: Range) -> None:
-    if drawn.choices:
-        trial.suggest_categorical(name, drawn.choices)
-    elif drawn.whole:
-        trial.suggest_int(name, int(drawn.low), int(drawn.high))
+def _suggest_value(trial: optuna.Trial, name: str, search_range: SearchRange) -> None:
+    if search_range.choices:
+        trial.suggest_categorical(name, search_range.choices)
+    elif search_range.is_integer:
+        trial.suggest_int(name, int(search_range.low), int(search_range.high))
     else:
-        trial.suggest_float(name, drawn.low, drawn.high, log=drawn.log)
+        trial.suggest_float(name, search_range.low, search_range.high, log=search_range.log)
 
 
-def _tell(study: optuna.Study, number: int, found: float, why: str | None, seconds: float) -> None:
-    optuna = _optuna()
-    notes = study.trials[number].user_attrs | {"seconds": round(seconds, 3)} | ({"why": why} if why else {})
+def _record_result(study: optuna.Study, number: int, trial_score: float, failure: str | None, seconds: float) -> None:
+    optuna = _import_optuna()
+    notes = study.trials[number].user_attrs | {"seconds": round(seconds, 3)} | ({"why": failure} if failure else {})
     study.set_user_attr(f"trial-{number}", notes)
-    if why is None:
-        study.tell(number, found)
+    if failure is None:
+        study.tell(number, trial_score)
     else:
         study.tell(number, state=optuna.trial.TrialState.FAIL)
 
 
-def _read(study: optuna.Study) -> list[Trial]:
+def _finished_trials(study: optuna.Study) -> list[Trial]:
     """The finished trials of a study."""
     notes: Mapping[str, Any] = study.user_attrs
     return [
@@ -214,28 +219,28 @@ def best_of(trials: list[Trial]) -> Trial | None:
     return min(scored, key=lambda trial: float(trial.score or 0.0)) if scored else None
 
 
-def _keep_best(out: Path, trials: list[Trial]) -> None:
+def _write_best(out: Path, trials: list[Trial]) -> None:
     best = best_of(trials)
     if best is not None:
-        _write(out / BEST, (out / "trials" / f"{best.number:04d}" / CONFIG).read_text(encoding="utf-8"))
+        _write_text(out / BEST, (out / "trials" / f"{best.number:04d}" / CONFIG).read_text(encoding="utf-8"))
 
 
-def _same(spec: Path, search: Search, base: Config, data: dict[str, str]) -> None:
+def _check_same_sweep(spec: Path, search: SearchSettings, base: Config, data: dict[str, str]) -> None:
     """Note what is searched, on which data; refuse to go on with a sweep of something else."""
     held = json.dumps({"search": asdict(search), "config": asdict(base), "data": data}, indent=1)
     if not spec.is_file():
-        _write(spec, held)
+        _write_text(spec, held)
     elif json.loads(spec.read_text(encoding="utf-8")) != json.loads(held):
         raise InputError(
             f"{spec}: differs from the sweep given; go on with the same options and data, or name a new folder"
         )
 
 
-def _write(file: Path, text: str) -> None:
-    write_whole(file, text, "mend that, and start the sweep again")
+def _write_text(file: Path, text: str) -> None:
+    write_text_atomic(file, text, "mend that, and start the sweep again")
 
 
-def _optuna() -> Any:
+def _import_optuna() -> Any:
     try:
         import optuna
     except ImportError:

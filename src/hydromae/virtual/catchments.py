@@ -62,29 +62,30 @@ def place_catchments(
     east, north = np.round(land.easting[centre] + jitter[0]), np.round(land.northing[centre] + jitter[1])
     order, number = _numbers(east, north)
     east, north, area = east[order], north[order], area[order]
-    prints = disc_footprints(land.easting, land.northing, east, north, area, land.grid.cell_size)
-    mouth = _lowest(land, prints, count)
+    footprints = disc_footprints(land.easting, land.northing, east, north, area, land.grid.cell_size)
+    outlet_cell = _lowest(land, footprints, count)
     offset = generator.uniform(-0.4, 0.4, (2, count)) * land.grid.cell_size
-    gauge = np.round(np.stack([land.easting[mouth], land.northing[mouth]]) + offset)
-    bare = Catchments(number, gauge[0], gauge[1], east, north, prints, {})
-    attributes = _attributes(land, bare, area, wetness, generator)
-    return Catchments(number, gauge[0], gauge[1], east, north, prints, attributes)
+    gauge = np.round(np.stack([land.easting[outlet_cell], land.northing[outlet_cell]]) + offset)
+    without_attributes = Catchments(number, gauge[0], gauge[1], east, north, footprints, {})
+    attributes = _attributes(land, without_attributes, area, wetness, generator)
+    return Catchments(number, gauge[0], gauge[1], east, north, footprints, attributes)
 
 
 def _spaced(land: Land, area: Float[np.ndarray, " C"], generator: np.random.Generator) -> Int[np.ndarray, " C"]:
     """A land cell for each catchment, large ones first: of some that lie inland enough, the farthest from others."""
     radius = np.sqrt(area / np.pi)
-    gauged = 0.2 + 1 / (1 + np.exp((land.northing - 620e3) / 80e3))
+    gauge_density = 0.2 + 1 / (1 + np.exp((land.northing - 620e3) / 80e3))
     chosen = np.zeros(len(area), dtype=np.int64)
-    for index, reach in enumerate(radius):
-        inland = np.flatnonzero(land.coast >= min(_INLAND * reach, np.quantile(land.coast, 0.97)))
-        weight = gauged[inland] * (1 - np.exp(-land.coast[inland] / 15))
-        trial = generator.choice(inland, _CANDIDATES, p=weight / weight.sum())
-        taken = chosen[:index]
-        apart = np.hypot(
-            land.easting[trial, None] - land.easting[taken], land.northing[trial, None] - land.northing[taken]
-        ) / (1e3 * (4 + reach + radius[:index]))
-        chosen[index] = trial[apart.min(axis=1, initial=np.inf).argmax()]
+    for index, catchment_radius in enumerate(radius):
+        inland = np.flatnonzero(land.coast >= min(_INLAND * catchment_radius, np.quantile(land.coast, 0.97)))
+        weight = gauge_density[inland] * (1 - np.exp(-land.coast[inland] / 15))
+        candidates = generator.choice(inland, _CANDIDATES, p=weight / weight.sum())
+        chosen_before = chosen[:index]
+        separation = np.hypot(
+            land.easting[candidates, None] - land.easting[chosen_before],
+            land.northing[candidates, None] - land.northing[chosen_before],
+        ) / (1e3 * (4 + catchment_radius + radius[:index]))
+        chosen[index] = candidates[separation.min(axis=1, initial=np.inf).argmax()]
     return chosen
 
 
@@ -116,15 +117,15 @@ def _attributes(
     """The 11 traits, each a consequence of the land plus what a survey would scatter."""
     scatter = generator.standard_normal((5, len(area)))
     mean = catchments.mean(land.altitude)
-    rough = catchments.mean(land.roughness)
-    spread = np.sqrt(np.maximum(catchments.mean(land.altitude**2) - mean**2, 0) + rough**2)
+    roughness = catchments.mean(land.roughness)
+    spread = np.sqrt(np.maximum(catchments.mean(land.altitude**2) - mean**2, 0) + roughness**2)
     size = np.log10(area)
     p10 = mean * np.exp(-1.25 * spread / (mean + spread))
     p90 = mean + 1.15 * spread
     to_degrees = Transformer.from_crs("EPSG:27700", "EPSG:4326", always_xy=True)
     longitude, latitude = to_degrees.transform(catchments.easting, catchments.northing)
     rise = 0.9 * spread * np.exp(0.3 * scatter[0]) * size / 2.2
-    wet = catchments.mean(wetness)
+    wetness_mean = catchments.mean(wetness)
     return {
         "latitude": np.round(latitude, 5),
         "longitude": np.round(longitude, 5),
@@ -134,7 +135,7 @@ def _attributes(
         "10-percentile-altitude": np.round(p10, 1),
         "90-percentile-altitude": np.round(p90, 1),
         "catchment-area": area,
-        "dpsbar": np.round(np.clip((8 + 2.1 * rough) * np.exp(0.15 * scatter[2]), 12, 490), 1),
-        "propwet": np.round(np.clip(0.0 + 0.47 * np.sqrt(wet) + 0.03 * scatter[3], 0.21, 0.85), 2),
+        "dpsbar": np.round(np.clip((8 + 2.1 * roughness) * np.exp(0.15 * scatter[2]), 12, 490), 1),
+        "propwet": np.round(np.clip(0.0 + 0.47 * np.sqrt(wetness_mean) + 0.03 * scatter[3], 0.21, 0.85), 2),
         "bfihost": np.round(np.clip(catchments.mean(land.permeability) + 0.06 * scatter[4], 0.18, 0.97), 3),
     }

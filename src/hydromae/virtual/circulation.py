@@ -47,13 +47,13 @@ def season_angle(dates: np.ndarray) -> Float[np.ndarray, " T"]:
     return (day - day.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.float64) * (2 * np.pi / 365.25)
 
 
-def autoregressive(innovations: Float[np.ndarray, "T ..."], memory: float) -> Float[np.ndarray, "T ..."]:
+def autoregressive(innovations: Float[np.ndarray, "T ..."], correlation: float) -> Float[np.ndarray, "T ..."]:
     """First-order autoregression of unit variance, driven by unit noise along the first axis."""
     state = np.empty_like(innovations)
     state[0] = innovations[0]
-    gain = np.sqrt(1 - memory**2)
+    gain = np.sqrt(1 - correlation**2)
     for day in range(1, len(innovations)):
-        state[day] = memory * state[day - 1] + gain * innovations[day]
+        state[day] = correlation * state[day - 1] + gain * innovations[day]
     return state
 
 
@@ -93,19 +93,21 @@ class Temperature:
         """Anomaly that the flow brings, about unit variance [1]: what arrives mixes with what is there."""
         winter = (1 + circulation.winter) / 2
         west, south, cyclonic = circulation.westerly - 0.85, circulation.southerly - 0.25, circulation.cyclonic
-        brought = (0.62 * winter - 0.15) * west + 0.65 * south + (0.6 * winter - 0.55 * (1 - winter)) * cyclonic
-        mixed = np.empty_like(brought)
-        mixed[0] = brought[0]
-        for day in range(1, len(brought)):
-            mixed[day] = _AIR_MASS * mixed[day - 1] + (1 - _AIR_MASS) * brought[day]
-        return mixed
+        advected = (0.62 * winter - 0.15) * west + 0.65 * south + (0.6 * winter - 0.55 * (1 - winter)) * cyclonic
+        filtered = np.empty_like(advected)
+        filtered[0] = advected[0]
+        for day in range(1, len(advected)):
+            filtered[day] = _AIR_MASS * filtered[day - 1] + (1 - _AIR_MASS) * advected[day]
+        return filtered
 
     def days(self, first: int, last: int) -> Float[np.ndarray, "T N"]:
         """Maps of the days `first` to `last` (exclusive) [°C]."""
-        pick = slice(first, last)
-        swing = -np.cos(self._season[pick] - 2 * np.pi * 25 / 365.25)
-        anomaly = self._anomaly[pick, None] + 0.55 * np.einsum("tk,kn->tn", self._loadings[pick], self._patterns)
-        return self._mean + swing[:, None] * self._swing + self._spread[pick, None] * anomaly
+        days_slice = slice(first, last)
+        seasonal_cycle = -np.cos(self._season[days_slice] - 2 * np.pi * 25 / 365.25)
+        anomaly = self._anomaly[days_slice, None] + 0.55 * np.einsum(
+            "tk,kn->tn", self._loadings[days_slice], self._patterns
+        )
+        return self._mean + seasonal_cycle[:, None] * self._swing + self._spread[days_slice, None] * anomaly
 
 
 def potential_evaporation(

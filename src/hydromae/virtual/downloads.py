@@ -26,15 +26,15 @@ def write_camels_gb(folder: str | Path, record: xr.Dataset) -> None:
     """
     data = Path(folder) / "data"
     (data / "timeseries").mkdir(parents=True)
-    for station, one in _stations(record):
+    for station, station_series in _stations(record):
         columns = {
-            "date": one["date"],
-            "precipitation": one["precipitation"],
-            "pet": one["potential_evaporation"],
-            "temperature": one["temperature"],
-            "discharge_spec": one["riverflow"],
-            "discharge_vol": _volume(one["riverflow"], record, station),
-            "peti": one["potential_evaporation"],
+            "date": station_series["date"],
+            "precipitation": station_series["precipitation"],
+            "pet": station_series["potential_evaporation"],
+            "temperature": station_series["temperature"],
+            "discharge_spec": station_series["riverflow"],
+            "discharge_vol": _volume(station_series["riverflow"], record, station),
+            "peti": station_series["potential_evaporation"],
         }
         table = pd.DataFrame(columns | dict.fromkeys(UNKNOWN, np.nan))
         file = data / "timeseries" / f"CAMELS_GB_hydromet_timeseries_{station}_19701001-20150930.csv"
@@ -49,24 +49,27 @@ def write_caravan(folder: str | Path, record: xr.Dataset) -> None:
 
     `folder` and `record` are as in `write_camels_gb`. Caravan knows the position and the area of a gauge.
     """
-    series, traits = Path(folder) / "timeseries" / "csv" / "camelsgb", Path(folder) / "attributes" / "camelsgb"
+    series, attribute_folder = (
+        Path(folder) / "timeseries" / "csv" / "camelsgb",
+        Path(folder) / "attributes" / "camelsgb",
+    )
     series.mkdir(parents=True)
-    traits.mkdir(parents=True)
-    for station, one in _stations(record):
+    attribute_folder.mkdir(parents=True)
+    for station, station_series in _stations(record):
         columns = {
-            "date": one["date"],
-            "streamflow": one["riverflow"],
-            "total_precipitation_sum": one["precipitation"],
-            "temperature_2m_mean": one["temperature"],
-            "potential_evaporation_sum_ERA5_LAND": one["potential_evaporation"],
-            "potential_evaporation_sum_FAO_PENMAN_MONTEITH": one["potential_evaporation"],
+            "date": station_series["date"],
+            "streamflow": station_series["riverflow"],
+            "total_precipitation_sum": station_series["precipitation"],
+            "temperature_2m_mean": station_series["temperature"],
+            "potential_evaporation_sum_ERA5_LAND": station_series["potential_evaporation"],
+            "potential_evaporation_sum_FAO_PENMAN_MONTEITH": station_series["potential_evaporation"],
         }
         pd.DataFrame(columns).to_csv(series / f"camelsgb_{station}.csv", index=False)
     table = _topography(record)[["gauge_id", "gauge_lat", "gauge_lon", "area"]]
     table["gauge_id"] = [f"camelsgb_{station}" for station in table["gauge_id"]]
     table.insert(3, "gauge_name", table["gauge_id"])
     table.insert(4, "country", "United Kingdom")
-    table.to_csv(traits / "attributes_other_camelsgb.csv", index=False)
+    table.to_csv(attribute_folder / "attributes_other_camelsgb.csv", index=False)
 
 
 def write_nrfa(folder: str | Path, record: xr.Dataset) -> None:
@@ -75,18 +78,18 @@ def write_nrfa(folder: str | Path, record: xr.Dataset) -> None:
     `folder` and `record` are as in `write_camels_gb`. Days without a value are not in a file; temperature and evaporation
     are not the NRFA's.
     """
-    place = Path(folder)
-    place.mkdir(parents=True)
-    for station, one in _stations(record):
+    station_index = Path(folder)
+    station_index.mkdir(parents=True)
+    for station, station_series in _stations(record):
         for kind, units, values in (
-            ("gdf", "m3/s", _volume(one["riverflow"], record, station)),
-            ("cdr", "mm", one["precipitation"]),
+            ("gdf", "m3/s", _volume(station_series["riverflow"], record, station)),
+            ("cdr", "mm", station_series["precipitation"]),
         ):
-            text = nrfa_csv(station, kind, units, dict(zip(one["date"], values, strict=True)))
-            (place / f"{station}_{kind}.csv").write_text(text, encoding="utf-8")
+            text = nrfa_csv(station, kind, units, dict(zip(station_series["date"], values, strict=True)))
+            (station_index / f"{station}_{kind}.csv").write_text(text, encoding="utf-8")
     table = pd.DataFrame({a.name: record[a.name].values for a in ATTRIBUTES})
     table.insert(0, "id", record["catchment"].values)
-    table.to_csv(place / "catalogue.csv", index=False)
+    table.to_csv(station_index / "catalogue.csv", index=False)
 
 
 def nrfa_csv(station: object, kind: str, units: str, values: Mapping[str, object]) -> str:
@@ -96,7 +99,7 @@ def nrfa_csv(station: object, kind: str, units: str, values: Mapping[str, object
         >>> nrfa_csv(39001, "gdf", "m3/s", {"2022-01-01": 1.5, "2022-01-02": float("nan")}).splitlines()[-2:]
         ['data,last,2022-01-01', '2022-01-01,1.5']
     """
-    seen = {day: value for day, value in values.items() if value == value}
+    measured_values = {day: value for day, value in values.items() if value == value}
     parameter, measured = ("Flow", "Mean") if kind == "gdf" else ("Rainfall", "Accumulation")
     rows = [
         "file,timestamp,2025-10-14T08:22:36",
@@ -111,10 +114,10 @@ def nrfa_csv(station: object, kind: str, units: str, values: Mapping[str, object
         f"dataType,units,{units}",
         "dataType,period,P1D",
         f"dataType,measurementType,{measured}",
-        f"data,first,{min(seen, default='')}",
-        f"data,last,{max(seen, default='')}",
+        f"data,first,{min(measured_values, default='')}",
+        f"data,last,{max(measured_values, default='')}",
     ]
-    return "\n".join([*rows, *(f"{day},{value}" for day, value in seen.items())]) + "\n"
+    return "\n".join([*rows, *(f"{day},{value}" for day, value in measured_values.items())]) + "\n"
 
 
 LAYOUTS: Mapping[str, Callable[[str | Path, xr.Dataset], None]] = {
@@ -129,9 +132,9 @@ def _stations(record: xr.Dataset) -> Iterator[tuple[int | str, dict[str, np.ndar
     """Number and series of each gauge; `date` is text."""
     dates = np.datetime_as_string(record["time"].values, "D")
     names = ("riverflow", "precipitation", "temperature", "potential_evaporation")
-    held = {name: record[name].transpose("time", "catchment").values.astype(np.float32) for name in names}
-    for place, station in enumerate(record["catchment"].values.tolist()):
-        yield station, {"date": dates, **{name: values[:, place] for name, values in held.items()}}
+    series_by_name = {name: record[name].transpose("time", "catchment").values.astype(np.float32) for name in names}
+    for station_index, station in enumerate(record["catchment"].values.tolist()):
+        yield station, {"date": dates, **{name: values[:, station_index] for name, values in series_by_name.items()}}
 
 
 def _volume(flow: np.ndarray, record: xr.Dataset, station: object) -> np.ndarray:
@@ -141,5 +144,5 @@ def _volume(flow: np.ndarray, record: xr.Dataset, station: object) -> np.ndarray
 
 
 def _topography(record: xr.Dataset) -> pd.DataFrame:
-    held = {column: record[name].values for column, name in TOPOGRAPHY.items() if name in record.variables}
-    return pd.DataFrame({"gauge_id": record["catchment"].values, **held})
+    series_by_name = {column: record[name].values for column, name in TOPOGRAPHY.items() if name in record.variables}
+    return pd.DataFrame({"gauge_id": record["catchment"].values, **series_by_name})

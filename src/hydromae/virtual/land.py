@@ -96,12 +96,12 @@ def build_land(generator: np.random.Generator) -> Land:
     coast = _coast_distance(grid, percent, easting, northing)
     noise = _land_noise(generator, grid, cell, (90.0, 25.0, 12.0, 30.0, 40.0, 10.0, 12.0))
     wide, middle, fine, rock, soil, ground, shape = noise
-    swells = _swells(easting / 1e3, northing / 1e3)
+    uplands = _swells(easting / 1e3, northing / 1e3)
     inland = 1 - np.exp(-coast / 10)
     lowland = 125 + 25 * wide + 15 * middle
-    raw = np.maximum(inland * (np.maximum(lowland, 6) + 1.05 * swells * np.exp(0.2 * middle + 0.18 * fine)), 2)
+    raw = np.maximum(inland * (np.maximum(lowland, 6) + 1.05 * uplands * np.exp(0.2 * middle + 0.18 * fine)), 2)
     altitude = 950 * np.tanh(raw / 950)
-    roughness = 10 + 0.29 * altitude * np.exp(0.25 * fine) * (0.35 + 0.65 * swells / (swells + 120))
+    roughness = 10 + 0.29 * altitude * np.exp(0.25 * fine) * (0.35 + 0.65 * uplands / (uplands + 120))
     logit = -0.6 - 0.0012 * altitude + 0.6 * rock + 0.35 * wide + _aquifers(easting / 1e3, northing / 1e3)
     return Land(
         grid=grid,
@@ -153,8 +153,8 @@ def _aquifers(easting: Float[np.ndarray, " N"], northing: Float[np.ndarray, " N"
     total = np.zeros_like(easting)
     for corners, width, strength in _AQUIFERS:
         line = np.array(corners, dtype=float)
-        share = np.linspace(0, len(line) - 1, 60)
-        dots = np.stack([np.interp(share, np.arange(len(line)), line[:, axis]) for axis in (0, 1)])
-        squared = (easting[:, None] - dots[0]) ** 2 + (northing[:, None] - dots[1]) ** 2
+        line_position = np.linspace(0, len(line) - 1, 60)
+        line_points = np.stack([np.interp(line_position, np.arange(len(line)), line[:, axis]) for axis in (0, 1)])
+        squared = (easting[:, None] - line_points[0]) ** 2 + (northing[:, None] - line_points[1]) ** 2
         total = np.maximum(total, strength * np.exp(-squared.min(axis=1) / width**2))
     return total

@@ -52,11 +52,11 @@ class Rain:
         width = 80 * np.exp(0.4 * noise[..., 0])
         speed = np.maximum(560 * np.exp(0.36 * noise[..., 1] + 0.1 * stormy), 150)
         strength = np.exp(0.42 * noise[..., 2] + 0.15 * unsettled + 0.1 * stormy)
-        present = noise[..., 3] < -0.84 + 0.55 * unsettled + 0.22 * stormy
+        is_present = noise[..., 3] < -0.84 + 0.55 * unsettled + 0.22 * stormy
         return {
             "width": width,
             "speed": speed,
-            "depth": np.where(present, 5.9 * strength * (width / 80) ** 0.5 * (560 / speed) ** 0.7, 0.0),
+            "depth": np.where(is_present, 5.9 * strength * (width / 80) ** 0.5 * (560 / speed) ** 0.7, 0.0),
             "heading": self._heading[:, None] + 0.35 * noise[..., 4],
             "offset": 330 - 100 * unsettled + 420 * noise[..., 5],
             "length": 290 * np.exp(0.45 * noise[..., 6]),
@@ -66,28 +66,32 @@ class Rain:
     def days(self, first: int, last: int) -> Float32[np.ndarray, "T N"]:
         """Maps of the days `first` to `last` (exclusive) [mm day⁻¹]; blocks must be asked for in order."""
         patchy, fine = self._textures(first, last)
-        state, pick = self._circulation, slice(first, last)
-        spread = (0.47 - 0.07 * state.winter[pick, None]).astype(np.float32)
+        state, days_slice = self._circulation, slice(first, last)
+        spread = (0.47 - 0.07 * state.winter[days_slice, None]).astype(np.float32)
         frontal = self._frontal(first, last) * np.exp(spread * patchy - spread**2 / 2)
-        active = np.exp(0.45 * state.cyclonic[pick] - 0.35 * state.winter[pick])[:, None].astype(np.float32)
-        showers = 2.2 * active * np.maximum(fine + 0.9 * patchy + 0.5 * state.cyclonic[pick, None] - 1.2, 0) ** 1.4
-        bin_of = np.rint(self._heading[pick] / (2 * np.pi / _DIRECTIONS)).astype(int) % _DIRECTIONS
-        rain = _SCALE * (frontal + showers) * self._hills[bin_of]
+        active = np.exp(0.45 * state.cyclonic[days_slice] - 0.35 * state.winter[days_slice])[:, None].astype(np.float32)
+        showers = (
+            2.2 * active * np.maximum(fine + 0.9 * patchy + 0.5 * state.cyclonic[days_slice, None] - 1.2, 0) ** 1.4
+        )
+        direction_index = np.rint(self._heading[days_slice] / (2 * np.pi / _DIRECTIONS)).astype(int) % _DIRECTIONS
+        rain = _SCALE * (frontal + showers) * self._hills[direction_index]
         return np.maximum(rain - 0.2, 0).astype(np.float32)
 
     def _frontal(self, first: int, last: int) -> Float32[np.ndarray, "T N"]:
         """Rain of all fronts near the country on each day, before patches and hills [mm day⁻¹]."""
         lag = np.arange(-_REACH, _REACH + 1)
-        born = np.arange(first, last)[:, None] + lag
+        birth_day = np.arange(first, last)[:, None] + lag
         depth = self._front["depth"]
-        near = depth[np.clip(born, 0, len(depth) - 1)] * ((born >= 0) & (born < len(depth)))[..., None]
-        day, shift, slot = np.nonzero(near)
-        source = born[day, shift]
-        take = {name: values[source, slot][:, None].astype(np.float32) for name, values in self._front.items()}
-        start = (-lag[shift][:, None] - take["crossing"]).astype(np.float32)
-        total = self._passage(take, start)
-        chosen = (np.arange(last - first)[:, None] == day).astype(np.float32)
-        return chosen @ total
+        nearby_depth = (
+            depth[np.clip(birth_day, 0, len(depth) - 1)] * ((birth_day >= 0) & (birth_day < len(depth)))[..., None]
+        )
+        day, shift, slot = np.nonzero(nearby_depth)
+        source = birth_day[day, shift]
+        parameters = {name: values[source, slot][:, None].astype(np.float32) for name, values in self._front.items()}
+        start = (-lag[shift][:, None] - parameters["crossing"]).astype(np.float32)
+        total = self._passage(parameters, start)
+        day_matrix = (np.arange(last - first)[:, None] == day).astype(np.float32)
+        return day_matrix @ total
 
     def _passage(
         self, front: dict[str, Float32[np.ndarray, "M 1"]], start: Float32[np.ndarray, "M 1"]
@@ -95,12 +99,14 @@ class Rain:
         """Rain of one day under each front; `start` is its beginning, counted from the crossing of the centre [d]."""
         cosine, sine = np.cos(front["heading"]), np.sin(front["heading"])
         east, north = self._east.astype(np.float32), self._north.astype(np.float32)
-        ahead = east * cosine + north * sine
-        aside = north * cosine - east * sine - front["offset"]
-        bowed = ahead + aside**2 / 2500
-        there = front["speed"] * start
-        gone = np.tanh((there + front["speed"] - bowed) / front["width"]) - np.tanh((there - bowed) / front["width"])
-        return front["depth"] / 2 * gone * np.exp(-((aside / front["length"]) ** 2) / 2)
+        along_front = east * cosine + north * sine
+        across_front = north * cosine - east * sine - front["offset"]
+        bowed = along_front + across_front**2 / 2500
+        front_position = front["speed"] * start
+        rain_share = np.tanh((front_position + front["speed"] - bowed) / front["width"]) - np.tanh(
+            (front_position - bowed) / front["width"]
+        )
+        return front["depth"] / 2 * rain_share * np.exp(-((across_front / front["length"]) ** 2) / 2)
 
     def _textures(self, first: int, last: int) -> tuple[Float32[np.ndarray, "T N"], Float32[np.ndarray, "T N"]]:
         """Two fields of unit variance a day: patches drawn out along the wind, and fine ones."""

@@ -52,16 +52,16 @@ def virtual_record(days: int, seed: int = 0, start: str = "1989-01-01", catchmen
     Raises:
         InputError: If a number is below 1 or `start` is no date.
     """
-    country = country_of(days, seed, start, catchments)
+    country = build_country(days, seed, start, catchments)
     maps = {v.name: np.empty((days, len(country.land.cell)), np.float32) for v in _MAPS}
     series = _empty_series(_NATIONAL_SERIES, days, catchments)
     for block in country.blocks():
-        pick = slice(block.first, block.first + len(block.rain))
-        maps["precipitation"][pick] = block.rain
-        maps["soil_moisture"][pick] = block.soil_moisture
-        maps["temperature"][pick] = block.temperature
+        days_slice = slice(block.first, block.first + len(block.rain))
+        maps["precipitation"][days_slice] = block.rain
+        maps["soil_moisture"][days_slice] = block.soil_moisture
+        maps["temperature"][days_slice] = block.temperature
         for name, values in series.items():
-            values[pick] = block.series[name]
+            values[days_slice] = block.series[name]
     record = _with_variables(_base(country, seed, start), "catchment", series, _NATIONAL_SERIES)
     record = _with_variables(_with_cells(record, country), "cell", maps, _MAPS)
     record.attrs["grid"] = json.dumps(asdict(country.land.grid))
@@ -85,22 +85,22 @@ def virtual_catchments(
     Raises:
         InputError: If a number is below 1 or `start` is no date.
     """
-    country = country_of(days, seed, start, catchments)
+    country = build_country(days, seed, start, catchments)
     series = _empty_series(_CATCHMENT_SERIES, days, catchments)
     for block in country.blocks():
         for name, values in series.items():
             values[block.first : block.first + len(block.rain)] = block.series[name]
     if missing:
-        observed = measured_days(np.random.default_rng([seed, days, catchments]), days, catchments)
+        observed = draw_observed_days(np.random.default_rng([seed, days, catchments]), days, catchments)
         series["riverflow"][~observed] = np.nan
     return _with_variables(_base(country, seed, start), "catchment", series, _CATCHMENT_SERIES)
 
 
-def country_of(days: int, seed: int, start: str, catchments: int) -> VirtualBritain:
+def build_country(days: int, seed: int, start: str, catchments: int) -> VirtualBritain:
     """The country of a seed, with the arguments checked."""
-    for name, value, least in (("days", days, 1), ("seed", seed, 0), ("catchments", catchments, 1)):
-        if value < least:
-            raise InputError(f"{name}: {value} is below {least}; give a whole number of at least {least}")
+    for name, value, minimum in (("days", days, 1), ("seed", seed, 0), ("catchments", catchments, 1)):
+        if value < minimum:
+            raise InputError(f"{name}: {value} is below {minimum}; give a whole number of at least {minimum}")
     try:
         np.datetime64(start, "D")
     except ValueError as error:
@@ -114,10 +114,10 @@ def _empty_series(
     return {v.name: np.empty((days, catchments), np.float32) for v in variables}
 
 
-def measured_days(generator: np.random.Generator, days: int, catchments: int) -> Bool[np.ndarray, "T C"]:
+def draw_observed_days(generator: np.random.Generator, days: int, catchments: int) -> Bool[np.ndarray, "T C"]:
     """True where a gauge measured: late starts of some, and gaps of all."""
-    late = generator.random(catchments) < _LATE_SHARE
-    start = np.where(late, generator.uniform(0, _LATEST * days, catchments), 0).astype(int)
+    is_late = generator.random(catchments) < _LATE_SHARE
+    start = np.where(is_late, generator.uniform(0, _LATEST * days, catchments), 0).astype(int)
     gaps = generator.poisson(_GAPS_A_YEAR * days * catchments / 365.25)
     gauge, begin = generator.integers(0, catchments, gaps), generator.integers(0, days, gaps)
     end = np.minimum(begin + 5 + np.exp(generator.normal(np.log(4), 1.4, gaps)).astype(int), days)
@@ -144,13 +144,13 @@ def _base(country: VirtualBritain, seed: int, start: str) -> xr.Dataset:
             ("centroid_northing", rivers.centroid_northing),
         )
     }
-    traits = {
+    attribute_variables = {
         a.name: ("catchment", rivers.attributes[a.name], {"units": a.units, "long_name": a.name.replace("-", " ")})
         for a in modalities.ATTRIBUTES
     }
     number = ("catchment", rivers.number, {"long_name": "number of the invented gauge"})
     return xr.Dataset(
-        traits,
+        attribute_variables,
         {"time": time.astype("datetime64[ns]"), "catchment": number, **positions},
         {
             "title": "Virtual GB: invented weather and rivers on the outline of Great Britain",
@@ -178,15 +178,15 @@ def _with_cells(record: xr.Dataset, country: VirtualBritain) -> xr.Dataset:
 
 def _with_variables(
     record: xr.Dataset,
-    place: str,
+    site_dim: str,
     values: Mapping[str, Float32[np.ndarray, "T _"]],
     variables: tuple[modalities.Variable, ...],
 ) -> xr.Dataset:
     """Adds `(time, place)` variables with units and names."""
-    added = {}
+    new_variables = {}
     for variable in variables:
         attributes = {"units": variable.units, "long_name": _LONG_NAMES[variable.name]}
         if variable.standard_name:
             attributes["standard_name"] = variable.standard_name
-        added[variable.name] = (("time", place), values[variable.name], attributes)
-    return record.assign(added)
+        new_variables[variable.name] = (("time", site_dim), values[variable.name], attributes)
+    return record.assign(new_variables)

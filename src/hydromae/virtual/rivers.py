@@ -64,12 +64,12 @@ class Soil:
             melt = np.minimum(self._snow, 3.5 * np.maximum(temperature[day] - 0.3, 0))
             self._snow -= melt
             water = rain[day] - frozen + melt
-            down = np.maximum(water - _WETTING, 0) * (self._soil / capacity) ** self._land.drainage
-            down += np.maximum(self._soil + water - down - capacity, 0)
-            self._soil += water - down
+            percolation = np.maximum(water - _WETTING, 0) * (self._soil / capacity) ** self._land.drainage
+            percolation += np.maximum(self._soil + water - percolation - capacity, 0)
+            self._soil += water - percolation
             evaporation[day] = np.minimum(potential[day] * np.minimum(self._soil / (0.5 * capacity), 1), self._soil)
             self._soil -= evaporation[day]
-            recharge[day], soil[day], snow[day] = down, self._soil, self._snow
+            recharge[day], soil[day], snow[day] = percolation, self._soil, self._snow
         return Ground(recharge, evaporation, soil, snow)
 
     def moisture(self, soil: Float[np.ndarray, "T N"]) -> Float[np.ndarray, "T N"]:
@@ -94,10 +94,10 @@ class Rivers:
         self._share = np.clip(1.03 * index + 0.03 + 0.06 * scatter[0], 0.08, 0.97)
         self._slow_time = 10 * np.exp(4.2 * (index - 0.2) + 0.25 * scatter[1])
         self._fast_time = 0.25 * (area / 150) ** 0.4 * np.exp(1.9 * (index - 0.45) + 0.4 * scatter[2])
-        usual = self._share * recharge
-        self._decay = 1 / (4 * self._slow_time**2 * usual)
-        self._slow = 2 * self._slow_time * usual
-        self._sinking = usual * self._slow_time / _SINKING
+        mean_recharge = self._share * recharge
+        self._decay = 1 / (4 * self._slow_time**2 * mean_recharge)
+        self._slow = 2 * self._slow_time * mean_recharge
+        self._sinking = mean_recharge * self._slow_time / _SINKING
         self._fast = (1 - self._share) * recharge * self._fast_time
         self._channel = self._fast.copy()
 
@@ -108,14 +108,14 @@ class Rivers:
         sink_share = 1 - np.exp(-_SINKING / self._slow_time)
         for day in range(len(recharge)):
             self._sinking += self._share * recharge[day]
-            wet = self._slow + sink_share * self._sinking
+            slow_water = self._slow + sink_share * self._sinking
             self._sinking *= 1 - sink_share
-            self._slow = wet / (1 + self._decay * wet)
+            self._slow = slow_water / (1 + self._decay * slow_water)
             self._fast += (1 - self._share) * recharge[day]
-            quick = fast_share * self._fast
-            self._fast -= quick
-            fast = fast_share * (self._channel + (1 - _LATE) * quick)
-            self._channel += quick - fast
-            flow[day] = wet - self._slow + fast
+            quick_flow = fast_share * self._fast
+            self._fast -= quick_flow
+            fast_flow = fast_share * (self._channel + (1 - _LATE) * quick_flow)
+            self._channel += quick_flow - fast_flow
+            flow[day] = slow_water - self._slow + fast_flow
             storage[day] = self._sinking + self._slow + self._fast + self._channel
         return flow, storage

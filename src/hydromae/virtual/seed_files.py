@@ -15,7 +15,7 @@ from jaxtyping import Bool
 from hydromae.io import seed_layout
 from hydromae.io.seed_layout import MAPS, MISSING, SPLITS, MergedFile
 from hydromae.variables import ATTRIBUTES, VARIABLES
-from hydromae.virtual.record import country_of, measured_days
+from hydromae.virtual.record import build_country, draw_observed_days
 from hydromae.virtual.truth import Block, VirtualBritain
 
 START, DAYS = "1970-01-01", 16801
@@ -49,14 +49,14 @@ def write_seed(
         InputError: If a number is below 1 or `start` is no date.
     """
     folder = Path(folder)
-    country = country_of(days, seed, start, catchments)
+    country = build_country(days, seed, start, catchments)
     folder.mkdir(parents=True, exist_ok=True)
     _write_mask(folder / seed_layout.MASK, country)
     _write_attributes(folder / seed_layout.ATTRIBUTES, country, np.random.default_rng([seed, catchments]))
     time = np.datetime64(start, "D") + np.arange(days)
-    measured = np.repeat((time >= np.datetime64(seed_layout.FLOW_FROM))[:, None], catchments, axis=1)
+    is_measured = np.repeat((time >= np.datetime64(seed_layout.FLOW_FROM))[:, None], catchments, axis=1)
     if missing:
-        measured &= measured_days(np.random.default_rng([seed, days, catchments]), days, catchments)
+        is_measured &= draw_observed_days(np.random.default_rng([seed, days, catchments]), days, catchments)
     shape = country.land.grid.shape
     with ExitStack() as stack:
         table = stack.enter_context(pq.ParquetWriter(folder / seed_layout.flow_file(catchments), _COLUMNS))
@@ -64,32 +64,32 @@ def write_seed(
             (
                 split,
                 name,
-                stack.enter_context(MergedFile(folder / split.file(name), VARIABLES[name].units, inside, shape)),
+                stack.enter_context(MergedFile(folder / split.file(name), VARIABLES[name].units, split_days, shape)),
             )
             for split in SPLITS
-            if len(inside := time[split.holds(time)])
+            if len(split_days := time[split.contains(time)])
             for name in MAPS
         ]
         for block in country.blocks():
-            pick = slice(block.first, block.first + len(block.rain))
-            table.write_table(_rows(block, time[pick], measured[pick], country))
+            days_slice = slice(block.first, block.first + len(block.rain))
+            table.write_table(_rows(block, time[days_slice], is_measured[days_slice], country))
             maps = _maps(block, country)
             for name, values in maps.items():
-                seed_layout.write_months(folder, name, time[pick], values)
+                seed_layout.write_months(folder, name, time[days_slice], values)
             for split, name, file in merged:
-                file.append(maps[name][split.holds(time[pick])])
+                file.append(maps[name][split.contains(time[days_slice])])
 
 
 def _maps(block: Block, country: VirtualBritain) -> dict[str, np.ndarray]:
-    held = {"precipitation": block.rain, "soil_moisture": block.soil_moisture, "temperature": block.temperature}
+    maps_by_name = {"precipitation": block.rain, "soil_moisture": block.soil_moisture, "temperature": block.temperature}
     cell, shape = country.land.cell, country.land.grid.shape
-    return {name: seed_layout.on_grid(values, cell, shape) for name, values in held.items()}
+    return {name: seed_layout.to_grid(values, cell, shape) for name, values in maps_by_name.items()}
 
 
-def _rows(block: Block, days: np.ndarray, measured: Bool[np.ndarray, "T C"], country: VirtualBritain) -> pa.Table:
+def _rows(block: Block, days: np.ndarray, is_measured: Bool[np.ndarray, "T C"], country: VirtualBritain) -> pa.Table:
     """Long form, day by day: actual evaporation [mm/day] and river flow [m³/s], −99999 where a gauge did not measure."""
     number, area = country.catchments.number, country.catchments.attributes["catchment-area"]
-    flow = np.where(measured, block.series["riverflow"] * area / 86.4, MISSING)
+    flow = np.where(is_measured, block.series["riverflow"] * area / 86.4, MISSING)
     columns = (
         np.repeat(days, len(number)).astype("datetime64[ms]"),
         np.tile(number, len(days)),

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hydromae.footprints import footprint_mean
-from hydromae.progress import counted
+from hydromae.progress import track
 from hydromae.virtual.catchments import Catchments, place_catchments
 from hydromae.virtual.circulation import Circulation, Temperature, draw_circulation, potential_evaporation, season_angle
 from hydromae.virtual.land import Land, build_land
@@ -54,13 +54,13 @@ class VirtualBritain:
         self._rain = Rain(self.land, self._circulation, streams[3])
         self._temperature = Temperature(self.land, self._circulation, streams[4])
         self._soil = Soil(self.land, float(season_angle(dates[:1])[0]))
-        usual = np.maximum(self.catchments.mean(wetness) * 3.0 - 1.2, 0.3)
-        self._rivers = Rivers(self.catchments, usual, streams[5])
+        mean_recharge = np.maximum(self.catchments.mean(wetness) * 3.0 - 1.2, 0.3)
+        self._rivers = Rivers(self.catchments, mean_recharge, streams[5])
         self._blocks = blocks
 
     def blocks(self) -> Iterator[Block]:
         """The days of the record, in order; to be walked once."""
-        for index in counted(range(self._blocks), "months invented", self._blocks):
+        for index in track(range(self._blocks), "months invented", self._blocks):
             block = self._run(index * _BLOCK, (index + 1) * _BLOCK)
             begin, end = max(-block.first, 0), min(self.days - block.first, _BLOCK)
             if end > begin:
@@ -84,18 +84,18 @@ class VirtualBritain:
                 ("storage", ground.soil + ground.snow),
             )
         }
-        mean["riverflow"], stored = self._rivers.days(mean.pop("recharge"))
-        mean["storage"] = mean["storage"] + stored
+        mean["riverflow"], river_storage = self._rivers.days(mean.pop("recharge"))
+        mean["storage"] = mean["storage"] + river_storage
         return Block(first - _SPIN_UP, rain, temperature, self._soil.moisture(ground.soil), mean)
 
 
 def _cut(block: Block, begin: int, end: int) -> Block:
     """Days `begin` to `end` (exclusive) of a block."""
-    pick = slice(begin, end)
+    days_slice = slice(begin, end)
     return Block(
         block.first + begin,
-        block.rain[pick],
-        block.temperature[pick],
-        block.soil_moisture[pick],
-        {name: values[pick] for name, values in block.series.items()},
+        block.rain[days_slice],
+        block.temperature[days_slice],
+        block.soil_moisture[days_slice],
+        {name: values[days_slice] for name, values in block.series.items()},
     )

@@ -131,7 +131,7 @@ function sayIssue() {
 }
 
 async function issue() {
-  const question = { river: river(), issue: sayIssue(), days: 10, future_weather: at("weather").value };
+  const question = { river: river(), issue: sayIssue(), days: 10, future_future_weather: at("weather").value };
   const told = await ask("forecast-answer", "The model forecasts …", (signal) => source.forecast(question, signal));
   if (!told) return;
   const said = panels.ahead(told);
@@ -198,7 +198,7 @@ function introduce() {
       : `A copy to look at, without the model: rivers ${source.rivers.join(", ")} are in it, with gaps and forecasts that were answered when it was written.`);
   if (!source.live) at("hydrograph-help").textContent = "Choosing days, by dragging or with Shift and the arrow keys, shows the gap of this file that is most like them.";
   at("names").replaceChildren(...record.river.map((_, k) => made("option", undefined, { value: map.label(k) })));
-  at("answered-by").textContent = `Answers: ${record.answered_by}${record.written ? `, ${record.written}` : ""}.`;
+  at("answered-by").textContent = `Answers: ${record.predicted_by}${record.written ? `, ${record.written}` : ""}.`;
   at("sources").textContent = record.sources.length ? `Data: ${record.sources.join("; ")}.` : "";
   at("colours").hidden = at("legend").hidden = !record.scores;
   if (record.scores) {

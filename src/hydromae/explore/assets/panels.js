@@ -16,14 +16,14 @@ const panels = {
 
   // What an answer is worth, beside what is known without a model: a line across the gap, or the flow of the issue day.
   score(told, asked, plain, withNse) {
-    const { score, looked, seconds } = told;
-    const cost = `From ${words.count(looked.rivers, "river")} and ${words.count(looked.days, "day")}, in ${words.number(seconds, 1)} s.`;
+    const { score, inputs, seconds } = told;
+    const cost = `From ${words.count(inputs.rivers, "river")} and ${words.count(inputs.days, "day")}, in ${words.number(seconds, 1)} s.`;
     if (!score.days) return `${asked} Nothing was measured there to compare with. ${cost}${panels.outside(told)}`;
     const nse = score.nse === null ? "NSE has no meaning here (flow did not vary)" : `NSE ${words.number(score.nse)}`;
     const error = `mean error ${words.number(score.error)} mm/day (${plain}: ${words.number(score.line)})`;
     const over = ` over ${words.count(score.days, "day")}`;
     const good = withNse ? `${nse}${over}, ${error}` : `${error[0].toUpperCase()}${error.slice(1)}${over}`;
-    const inside = `the 90 % interval holds ${words.share(score.inside90)} of them, the 50 % interval ${words.share(score.inside50)}`;
+    const inside = `the 90 % interval holds ${words.share(score.coverage90)} of them, the 50 % interval ${words.share(score.coverage50)}`;
     return `${asked} ${good}; ${inside}. ${cost}${told.seen ? ` ${told.seen}` : ""}${panels.outside(told)}`;
   },
 

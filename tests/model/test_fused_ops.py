@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from gradients import double, same_gradients
 from hydromae.model import fused_ops
-from hydromae.model.packing import Seats
+from hydromae.model.packing import PackedLayout
 
 CPU = torch.device("cpu")
 
@@ -30,16 +30,18 @@ def test_project() -> None:
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_feed_with_and_without_film(whole: bool) -> None:
-    seats = Seats.all(2, 3, 2, CPU) if whole else Seats(torch.tensor([0, 1, 2, 7, 11]), (2, 3, 2))
-    tokens, film, (norm, feed) = double(len(seats.flat), 4), double(2, 2, 8, seed=1), layers(4, 6)
+    layout = PackedLayout.dense(2, 3, 2, CPU) if whole else PackedLayout(torch.tensor([0, 1, 2, 7, 11]), (2, 3, 2))
+    tokens, film, (norm, feed) = double(len(layout.flat_index), 4), double(2, 2, 8, seed=1), layers(4, 6)
     leaves = (tokens, *norm.parameters(), *feed.parameters())
 
     def plain() -> Tensor:
-        gamma, beta = film.flatten(0, 1)[seats.of_site].chunk(2, dim=-1)
+        gamma, beta = film.flatten(0, 1)[layout.site_index].chunk(2, dim=-1)
         return feed((1 + gamma) * norm(tokens) + beta)
 
-    same_gradients(lambda: fused_ops.feed(tokens, norm, film, seats, feed), plain, film, *leaves)
-    same_gradients(lambda: fused_ops.feed(tokens, norm, None, seats, feed), lambda: feed(norm(tokens)), *leaves)
+    same_gradients(lambda: fused_ops.feed_forward(tokens, norm, film, layout, feed), plain, film, *leaves)
+    same_gradients(
+        lambda: fused_ops.feed_forward(tokens, norm, None, layout, feed), lambda: feed(norm(tokens)), *leaves
+    )
 
 
 def test_residual_drops_its_share_and_scales_the_rest() -> None:
@@ -66,22 +68,22 @@ def test_bits_of_dropout_are_drawn_anew_and_again_from_the_same_seed() -> None:
 
 @pytest.mark.parametrize("whole", [True, False])
 def test_picks_and_sites(whole: bool) -> None:
-    seats = Seats.all(2, 3, 2, CPU) if whole else Seats(torch.tensor([1, 4, 5, 7, 10]), (2, 3, 2))
+    layout = PackedLayout.dense(2, 3, 2, CPU) if whole else PackedLayout(torch.tensor([1, 4, 5, 7, 10]), (2, 3, 2))
     grid, held = double(2, 3, 2, 4), double(2, 2, 3, seed=1)
-    same_gradients(lambda: fused_ops.picked(grid, seats), lambda: grid.flatten(0, 2)[seats.flat], grid)
-    same_gradients(lambda: fused_ops.of_sites(held, seats), lambda: held.flatten(0, 1)[seats.of_site], held)
+    same_gradients(lambda: fused_ops.gather(grid, layout), lambda: grid.flatten(0, 2)[layout.flat_index], grid)
+    same_gradients(lambda: fused_ops.expand_sites(held, layout), lambda: held.flatten(0, 1)[layout.site_index], held)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_products_are_in_the_precision_of_autocast_and_gradients_in_that_of_the_weights(dtype: torch.dtype) -> None:
-    norm, feed, seats = (
+    norm, feed, layout = (
         nn.LayerNorm(8),
         nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 8)),
-        Seats.all(1, 6, 1, CPU),
+        PackedLayout.dense(1, 6, 1, CPU),
     )
     tokens = torch.randn(6, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
     with torch.autocast("cpu", dtype):
-        out = fused_ops.feed(tokens, norm, None, seats, feed)
+        out = fused_ops.feed_forward(tokens, norm, None, layout, feed)
         assert out.dtype == dtype and fused_ops.project(tokens, norm, feed[0]).dtype == dtype
     out.float().square().sum().backward()
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in (tokens, *feed.parameters()))

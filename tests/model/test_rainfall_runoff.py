@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import torch
 
-from hydromae.model.rainfall_runoff import Runoff, Told
+from hydromae.model.rainfall_runoff import LSTMPrediction, RainfallRunoff
 
 SIZE, DAYS, SITES = 2, 40, 3
 
 
 def told(
-    runoff: Runoff,
+    runoff: RainfallRunoff,
     flow: torch.Tensor,
     seen: torch.Tensor,
     weather: torch.Tensor | None = None,
     gaps: torch.Tensor | None = None,
-) -> list[Told]:
+) -> list[LSTMPrediction]:
     draw = torch.Generator().manual_seed(1)
     rain = torch.randn(SIZE, DAYS, SITES, 3, generator=draw) if weather is None else weather
     sites, before = torch.randn(SIZE, SITES, 8, generator=draw), torch.randn(SIZE, SITES, 5, generator=draw)
@@ -24,9 +24,9 @@ def told(
         return runoff(rain, torch.ones_like(rain, dtype=torch.bool), flow, seen, days, sites, before, gaps)
 
 
-def made(ahead: int = 6, dropout: float = 0.0) -> Runoff:
+def made(ahead: int = 6, dropout: float = 0.0) -> RainfallRunoff:
     torch.manual_seed(0)
-    return Runoff(7, ahead, 8, 3, 5, dropout)
+    return RainfallRunoff(7, ahead, 8, 3, 5, dropout)
 
 
 def flows() -> tuple[torch.Tensor, torch.Tensor]:
@@ -38,7 +38,7 @@ def test_runoff_sees_no_flow_and_no_later_weather() -> None:
     runoff, (flow, seen) = made(0).eval(), flows()
     first = told(runoff, flow, seen)[0]
     assert torch.equal(first.mean, told(runoff, -flow, ~seen)[0].mean)
-    assert first.asked.all() and first.mean.shape == (SIZE, DAYS, SITES)
+    assert first.is_target.all() and first.mean.shape == (SIZE, DAYS, SITES)
     weather = torch.randn(SIZE, DAYS, SITES, 3, generator=torch.Generator().manual_seed(3))
     other = weather.clone()
     other[:, 20:] += 1.0
@@ -50,7 +50,7 @@ def test_ahead_sees_flow_up_to_the_day_and_only_where_it_is_shown() -> None:
     runoff, (flow, seen) = made().eval(), flows()
     seen[:, 25:] = False
     ahead = told(runoff, torch.where(seen, flow, 0.0), seen)[1]
-    assert torch.equal(ahead.asked, ~seen)
+    assert torch.equal(ahead.is_target, ~seen)
     changed = torch.where(seen, flow, 0.0)
     changed[0, 24, 1] += 1.0
     other = told(runoff, changed, seen)[1].mean
@@ -64,16 +64,18 @@ def test_ahead_is_asked_on_days_of_gaps_and_never_sees_them() -> None:
     gaps = torch.rand(flow.shape, generator=torch.Generator().manual_seed(4)) < 0.4
     seen[:, :9] = False
     first = told(runoff, torch.where(seen, flow, 0.0), seen, gaps=gaps)[1]
-    assert torch.equal(first.asked, ~seen | gaps)
+    assert torch.equal(first.is_target, ~seen | gaps)
     spoilt = told(runoff, torch.where(seen, torch.where(gaps, 1e6, flow), 0.0), seen, gaps=gaps)[1]
     assert torch.equal(first.mean, spoilt.mean)
 
 
-def read_states(runoff: Runoff, flow: torch.Tensor, seen: torch.Tensor) -> tuple[list[Told], list[torch.Tensor]]:
+def read_states(
+    runoff: RainfallRunoff, flow: torch.Tensor, seen: torch.Tensor
+) -> tuple[list[LSTMPrediction], list[torch.Tensor]]:
     """What is told, and the states of each memory that its mean is read off."""
     states: list[torch.Tensor] = []
-    assert runoff.ahead is not None
-    for memory in (runoff.alone, runoff.ahead):
+    assert runoff.autoregressive is not None
+    for memory in (runoff.simulation, runoff.autoregressive):
         memory.mean.register_forward_pre_hook(lambda _, given: states.append(given[0]))
     return told(runoff, flow, seen), states
 

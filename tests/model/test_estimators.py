@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from hydromae.model.blocks import Context
-from hydromae.model.estimators import PRIORS, Priors, carry
-from hydromae.model.positional import SEPARATIONS, nearest
+from hydromae.model.estimators import ESTIMATORS, Estimators, interpolate
+from hydromae.model.positional import SEPARATIONS, nearest_context
 from samples import sample
 
 OWN, DONORS, ALIKE, ALIKE_OWN = range(4)
@@ -30,7 +30,7 @@ def apart(sites: int, distance: float = 1.0) -> Context:
 
 
 def asked(
-    priors: Priors,
+    priors: Estimators,
     flow: torch.Tensor,
     seen: torch.Tensor,
     context: Context,
@@ -44,36 +44,36 @@ def asked(
 
 
 def test_carry_interpolates_by_inverse_distance() -> None:
-    values, there, _ = carry(*site(2, None, None, 8), decay=None)
+    values, there, _ = interpolate(*site(2, None, None, 8), decay=None)
     assert values[0, :, 0].tolist() == pytest.approx([8, 4, 6, 2])  # day 1: (2 / 1 + 8 / 2) / (1 / 1 + 1 / 2) = 4
     assert there.all()
 
 
 def test_a_seen_day_does_not_look_at_itself() -> None:
-    values, there, features = carry(*site(1, 5, 3), decay=None)
+    values, there, features = interpolate(*site(1, 5, 3), decay=None)
     assert values[0, :, 0].tolist() == [5, 2, 5]
     assert features[0, 1, 0].tolist() == [1, 1, 1, 3]  # 1 / distance to each side, and that times the value
     assert features[0, 0, 0].tolist() == [0, 1, 0, 5]
-    alone, there, _ = carry(*site(None, 4, None), decay=None)
+    alone, there, _ = interpolate(*site(None, 4, None), decay=None)
     assert there[0, :, 0].tolist() == [True, False, True] and alone[0, [0, 2], 0].tolist() == [4, 4]
-    assert not carry(*site(None, None), decay=None)[1].any()
+    assert not interpolate(*site(None, None), decay=None)[1].any()
 
 
 def test_carry_keeps_the_last_value_after_the_last_day_and_fades_with_decay() -> None:
-    values, _, _ = carry(*site(6, None, None, None), decay=None)
+    values, _, _ = interpolate(*site(6, None, None, None), decay=None)
     assert values[0, 1:, 0].tolist() == [6, 6, 6]
-    faded, _, _ = carry(*site(6, None, None, None), decay=torch.tensor(2.0))
+    faded, _, _ = interpolate(*site(6, None, None, None), decay=torch.tensor(2.0))
     expected = 6 * torch.exp(-torch.tensor([0.0, 1.0, 2.0]) / 2)
     assert torch.allclose(faded[0, 1:, 0], expected)
 
 
 def test_carry_never_mixes_sites() -> None:
     values = torch.tensor([[[1.0, 100.0], [2.0, 200.0], [3.0, 300.0]]])
-    assert carry(values, torch.ones(1, 3, 2).bool(), decay=None)[0][0, 1].tolist() == [2, 200]
+    assert interpolate(values, torch.ones(1, 3, 2).bool(), decay=None)[0][0, 1].tolist() == [2, 200]
 
 
 def test_donors_of_equal_rain_are_weighted_by_distance() -> None:
-    priors, flow = Priors(SEPARATIONS), torch.tensor([[[0.0, 2.0, 4.0]]])
+    priors, flow = Estimators(SEPARATIONS), torch.tensor([[[0.0, 2.0, 4.0]]])
     seen = torch.tensor([[[False, True, True]]])
     values, there, _ = asked(priors, flow, seen, apart(3))
     slope = torch.nn.functional.softplus(torch.tensor(1.0))  # the slope of distance starts at softplus(1) per 50 km
@@ -85,7 +85,7 @@ def test_donors_of_equal_rain_are_weighted_by_distance() -> None:
 
 def test_donors_are_scaled_by_the_water_supply() -> None:
     """Four times the rain makes four times the flow: twice its root."""
-    priors, flow = Priors(SEPARATIONS), torch.tensor([[[0.0, 3.0]]])
+    priors, flow = Estimators(SEPARATIONS), torch.tensor([[[0.0, 3.0]]])
     rain = torch.tensor([[[4.0, 2.0]]])  # roots: 16 and 4 mm/day
     seen = torch.tensor([[[False, True]]])
     assert float(asked(priors, flow, seen, apart(2), rain)[0][0, 0, 0, DONORS]) == pytest.approx(6.0)
@@ -95,7 +95,7 @@ def test_donors_are_scaled_by_the_water_supply() -> None:
 
 
 def test_donors_are_not_scaled_where_rain_is_not_known() -> None:
-    priors, flow = Priors(SEPARATIONS), torch.tensor([[[0.0, 3.0]]])
+    priors, flow = Estimators(SEPARATIONS), torch.tensor([[[0.0, 3.0]]])
     seen, rain = torch.tensor([[[False, True]]]), torch.tensor([[[4.0, 2.0]]])
     for known in ([True, False], [False, True], [False, False]):
         answer = asked(priors, flow, seen, apart(2), rain, torch.tensor([[known]]))[0]
@@ -114,7 +114,7 @@ def linear_rivers(days: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_alike_recovers_a_linear_relation() -> None:
     flow, seen = linear_rivers(4000)
-    values, there, _ = asked(Priors(SEPARATIONS), torch.where(seen, flow, -9.0), seen, apart(3, 0.0))
+    values, there, _ = asked(Estimators(SEPARATIONS), torch.where(seen, flow, -9.0), seen, apart(3, 0.0))
     gap = ~seen[0, :, 0]
     assert there[0, gap, 0, ALIKE].all()
     error = (values[0, gap, 0, ALIKE] - flow[0, gap, 0]).square().mean().sqrt() / flow[0, gap, 0].std()
@@ -129,14 +129,14 @@ def test_alike_needs_twenty_common_days() -> None:
         flow, seen = linear_rivers(40)
         seen[:, days:, 0] = False
         seen[:, :days, 0] = True
-        assert bool(asked(Priors(SEPARATIONS), flow, seen, apart(3))[1][0, 30, 0, ALIKE]) is enough
+        assert bool(asked(Estimators(SEPARATIONS), flow, seen, apart(3))[1][0, 30, 0, ALIKE]) is enough
 
 
 def test_own_residual_is_carried_beside_the_gap() -> None:
     """River 0 runs 0.5 above what its neighbour says, just before the gap: the first hidden day keeps all of it."""
     flow, seen = linear_rivers()
     flow[0, 290:, 0] += 0.5
-    values, _, _ = asked(Priors(SEPARATIONS), torch.where(seen, flow, 0.0), seen, apart(3))
+    values, _, _ = asked(Estimators(SEPARATIONS), torch.where(seen, flow, 0.0), seen, apart(3))
     residual = flow[0, 299, 0] - values[0, 299, 0, ALIKE]
     added = values[0, 300:, 0, ALIKE_OWN] - values[0, 300:, 0, ALIKE]
     assert float(added[0]) == pytest.approx(float(residual), abs=1e-4)
@@ -148,26 +148,35 @@ def test_own_residual_is_carried_beside_the_gap() -> None:
 def test_features_say_nothing_of_priors_that_do_not_exist() -> None:
     flow, seen = linear_rivers(40)
     seen[:, 5:, 0] = False  # five common days: own and donors exist, alike does not
-    values, there, features = asked(Priors(SEPARATIONS), flow, seen, apart(3))
-    assert features.shape[-1] == Priors(SEPARATIONS).features and there[0, 20, 0].tolist() == [True, True, False, False]
+    values, there, features = asked(Estimators(SEPARATIONS), flow, seen, apart(3))
+    assert features.shape[-1] == Estimators(SEPARATIONS).features and there[0, 20, 0].tolist() == [
+        True,
+        True,
+        False,
+        False,
+    ]
     own, donors = (float(values[0, 20, 0, i]) for i in (OWN, DONORS))
-    assert features[0, 20, 0, : len(PRIORS)].tolist() == pytest.approx([own, donors, 0, 0])
-    assert features[0, 20, 0, len(PRIORS) : 3 * len(PRIORS)].tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
-    nothing, nowhere, zero = asked(Priors(SEPARATIONS), flow, torch.zeros_like(seen), apart(3))
+    assert features[0, 20, 0, : len(ESTIMATORS)].tolist() == pytest.approx([own, donors, 0, 0])
+    assert features[0, 20, 0, len(ESTIMATORS) : 3 * len(ESTIMATORS)].tolist() == [1, 1, 0, 0, 0, 0, 0, 0]
+    nothing, nowhere, zero = asked(Estimators(SEPARATIONS), flow, torch.zeros_like(seen), apart(3))
     assert not nothing.any() and not nowhere.any() and not zero.any()
 
 
 def test_near_and_dense_contexts_give_the_same_priors() -> None:
     batch = sample("rivers", size=2, days=40, sites=5)
-    places, flow, seen = batch.places["series"], batch.values["riverflow"][..., 0], batch.observed["riverflow"][..., 0]
-    dense = nearest(places, 5)
+    metadata, flow, seen = (
+        batch.site_metadata["series"],
+        batch.values["riverflow"][..., 0],
+        batch.observed["riverflow"][..., 0],
+    )
+    dense = nearest_context(metadata, 5)
     assert dense.separation is not None
     order = dense.separation[..., 0].argsort(dim=-1)
     near = Context(
         neighbours=order, separation=dense.separation.gather(2, order[..., None].expand_as(dense.separation))
     )
     for one, other in zip(
-        asked(Priors(SEPARATIONS), flow, seen, dense), asked(Priors(SEPARATIONS), flow, seen, near), strict=True
+        asked(Estimators(SEPARATIONS), flow, seen, dense), asked(Estimators(SEPARATIONS), flow, seen, near), strict=True
     ):
         assert torch.allclose(one.float(), other.float(), atol=1e-4)
 
@@ -180,7 +189,7 @@ def corrected(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Values and existence of all priors where memories say `runoff` and `ahead`."""
     rain, said = torch.ones_like(flow), [runoff] if ahead is None else [runoff, ahead]
-    priors, every = Priors(SEPARATIONS, True, ahead is not None), torch.ones_like(seen)
+    priors, every = Estimators(SEPARATIONS, True, ahead is not None), torch.ones_like(seen)
     with torch.no_grad():
         values, there, features = priors(
             flow, seen, rain, every, torch.zeros_like(flow), every, apart(flow.shape[2]), said

@@ -11,21 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
-from hydromae.model.mixture import LOWEST_SPREAD, Gaussians, around, laid
+from hydromae.model.mixture import MIN_STD, GaussianMixture, mixture_around, scatter_mixture
 
 
-def drawn(seed: int, count: int = 3) -> Gaussians:
+def drawn(seed: int, count: int = 3) -> GaussianMixture:
     draw = torch.Generator().manual_seed(seed)
     weight, centre, spread = (torch.randn(5, 2, count, generator=draw, dtype=torch.float64) for _ in range(3))
-    return Gaussians(weight.softmax(dim=-1), 2 * centre, spread.exp())
+    return GaussianMixture(weight.softmax(dim=-1), 2 * centre, spread.exp())
 
 
-def reference(answer: Gaussians) -> MixtureSameFamily:
+def reference(answer: GaussianMixture) -> MixtureSameFamily:
     return MixtureSameFamily(Categorical(answer.weight), Normal(answer.centre, answer.spread))
 
 
-def one(centre: float, spread: float) -> Gaussians:
-    return Gaussians(
+def one(centre: float, spread: float) -> GaussianMixture:
+    return GaussianMixture(
         torch.ones(1, 1).double(), torch.full((1, 1), centre).double(), torch.full((1, 1), spread).double()
     )
 
@@ -48,15 +48,15 @@ def test_a_single_gaussian_by_hand() -> None:
 
 
 def test_median_of_two_equal_gaussians_is_between_them() -> None:
-    answer = Gaussians(torch.tensor([0.5, 0.5]), torch.tensor([-1.0, 3.0]), torch.tensor([1.0, 1.0]))
+    answer = GaussianMixture(torch.tensor([0.5, 0.5]), torch.tensor([-1.0, 3.0]), torch.tensor([1.0, 1.0]))
     assert float(answer.quantiles([0.5])[0]) == pytest.approx(1.0, abs=1e-5)
 
 
 @pytest.mark.parametrize("gap", [1.0, 100.0, 1e4])
 def test_quantiles_of_narrow_gaussians_far_apart(gap: float) -> None:
     """Φ(z) = 0.25 / 0.3 and Φ(z) = 0.2 / 0.7; between the two Gaussians there is no slope to follow."""
-    spread = LOWEST_SPREAD
-    answer = Gaussians(
+    spread = MIN_STD
+    answer = GaussianMixture(
         torch.tensor([0.3, 0.7]).double(), torch.tensor([0.0, gap]).double(), torch.full((2,), spread).double()
     )
     low, middle, high = answer.quantiles([0.25, 0.3, 0.5], steps=50)
@@ -68,8 +68,11 @@ def test_quantiles_of_narrow_gaussians_far_apart(gap: float) -> None:
 def test_quantiles_of_many_invert_the_cumulative() -> None:
     """20,000 mixtures of three, in several pieces, single precision in and double to check."""
     draw = torch.Generator().manual_seed(0)
-    answer = around(torch.randn(5000, 4, generator=draw), 2 * torch.randn(5000, 4, 9, generator=draw))
-    exact, levels = Gaussians(answer.weight.double(), answer.centre.double(), answer.spread.double()), (0.05, 0.5, 0.95)
+    answer = mixture_around(torch.randn(5000, 4, generator=draw), 2 * torch.randn(5000, 4, 9, generator=draw))
+    exact, levels = (
+        GaussianMixture(answer.weight.double(), answer.centre.double(), answer.spread.double()),
+        (0.05, 0.5, 0.95),
+    )
     found = answer.quantiles(levels)
     assert found.shape == (3, 5000, 4) and found.dtype == torch.float32
     for level, value in zip(levels, found.double(), strict=True):
@@ -89,16 +92,16 @@ def test_quantiles_rise_with_the_level_and_invert_the_cumulative(seed: int, leve
 def test_around_has_exactly_the_mean() -> None:
     draw = torch.Generator().manual_seed(0)
     mean, raw = 5 * torch.randn(200, generator=draw), 3 * torch.randn(200, 9, generator=draw)
-    answer = around(mean, raw)
+    answer = mixture_around(mean, raw)
     assert torch.allclose((answer.weight * answer.centre).sum(dim=-1), mean, atol=1e-5)
-    assert torch.allclose(answer.weight.sum(dim=-1), torch.ones(200)) and (answer.spread > LOWEST_SPREAD).all()
+    assert torch.allclose(answer.weight.sum(dim=-1), torch.ones(200)) and (answer.spread > MIN_STD).all()
     assert float((answer.centre.amax(dim=-1) - answer.centre.amin(dim=-1)).mean()) > 1, "not all components the same"
 
 
 def test_laid_puts_answers_where_they_belong_and_a_harmless_one_elsewhere() -> None:
     where = torch.tensor([[[False, True], [True, False]]])
-    answer = around(torch.tensor([[1.0], [2.0]]), torch.zeros(2, 1, 6))
-    grid = laid(answer, where, torch.Size((1, 2, 2, 1)))
+    answer = mixture_around(torch.tensor([[1.0], [2.0]]), torch.zeros(2, 1, 6))
+    grid = scatter_mixture(answer, where, torch.Size((1, 2, 2, 1)))
     assert grid.centre.shape == (1, 2, 2, 1, 2)
     assert grid.centre[0, 0, 1, 0].tolist() == [1.0, 1.0] and grid.centre[0, 1, 0, 0].tolist() == [2.0, 2.0]
     assert grid.weight[0, 0, 0].sum() == 0 and grid.spread[0, 0, 0].tolist() == [[1.0, 1.0]]
