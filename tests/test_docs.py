@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 from pathlib import Path
@@ -218,3 +219,14 @@ def test_an_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     exec(compile(code, name, "exec"), {"__name__": "__main__"})
     plt.close("all")
     assert drawn and not list(tmp_path.iterdir())
+
+
+def test_the_picture_of_the_architecture_shows_the_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    architecture = importlib.import_module("_architecture")
+    graph = architecture.imports()
+    assert {"io", "model", "inference", "train", "cli"} <= graph.keys() and "train" not in graph["inference"]
+    assert architecture.PICTURE.read_text(encoding="utf-8") == architecture.draw(graph), "python docs/_architecture.py"
+    assert architecture.direct({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == [("a", "b"), ("b", "c")]
+    with pytest.raises(ValueError, match=r"circle of imports among \['a', 'b'\]"):
+        architecture.floors({"a": {"b"}, "b": {"a"}, "c": set()})
