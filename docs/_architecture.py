@@ -1,4 +1,4 @@
-"""The picture of the architecture, drawn from the imports: `python docs/_architecture.py` writes `pictures/architecture.svg`."""
+"""The picture of the architecture from the imports: `python docs/_architecture.py` writes `pictures/architecture.svg`."""
 
 from __future__ import annotations
 
