@@ -147,7 +147,7 @@ def resident(pids: list[int], folder: Path) -> dict[str, int]:
 def hold(case: str, quick: bool, store: Path | None, folder: Path, lays: bool) -> None:
     """Be one rank: hold the record, have two threads make batches, say so, and wait."""
     config, dataset, scaling, grid = prepared(case, quick, store)
-    record = to_record_arrays(dataset, config, scaling, grid, SharedFolder(folder, lays, cached=True))
+    record = to_record_arrays(dataset, config, scaling, grid, SharedFolder(folder, lays, is_cached=True))
     cut = windows(record, config, config.data.training_period, seed=0, augment=True, update=config.train.batch_size)
     masked = MaskedBatches(
         cut, DistributedWindowSampler.of(config.train.batch_size, HOST, config.train.batch_size), config

@@ -20,7 +20,7 @@ def record(monkeypatch: pytest.MonkeyPatch) -> xr.Dataset:
     """Six rivers, of which a few days are enough."""
     days = RIVERS.indexes["time"]
     monkeypatch.setattr(short_records, "PERIODS", {"validation": (str(days[60])[:10], str(days[-1])[:10])})
-    for name, value in (("LEAST_RECORDS", 2), ("LEAST_RIVERS", 3), ("LEAST_DAYS", 6), ("RIVERS", (1, 3))):
+    for name, value in (("LEAST_RECORDS", 2), ("MIN_RIVERS", 3), ("LEAST_DAYS", 6), ("RIVERS", (1, 3))):
         monkeypatch.setattr(short_records, name, value)
     return RIVERS
 
