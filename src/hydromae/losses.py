@@ -77,9 +77,8 @@ def _squared_error(
     error = torch.where(wanted, mean - truth, 0.0).square() / batch.variance[name][:, None]
     if flow_weight and batch.flow_transform is not None:
         variance = 0.0 if mixture is None else mixture.variance.detach()
-        flow = torch.where(
-            wanted, batch.flow_transform.to_flow(mean, variance) - batch.flow_transform.to_flow(truth), 0.0
-        )
+        scaling = batch.flow_transform.scaling
+        flow = torch.where(wanted, scaling.expected_value(mean, variance) - scaling.expected_value(truth), 0.0)
         error = (1 - flow_weight) * error + flow_weight * flow.square() / batch.flow_transform.variance[:, None]
     return _mean_over_targets(error, wanted)
 

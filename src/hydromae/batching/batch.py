@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hydromae.store.scaling import VariableScaling
 from hydromae.variables import MODALITIES
 
 
@@ -48,23 +49,15 @@ class CellWeights:
 
 @dataclass(frozen=True)
 class FlowTransform:
-    """How scaled roots of flow become flow [mm/day] again: (root × std + mean)².
+    """What a loss in units of flow needs.
 
     Attributes:
-        mean, std (Float[B]): Of the root.
-        variance (Float[B, S, F]): What squared errors of flow are divided by [mm²/day²].
+        scaling: Of river flow.
+        variance (Float[B, S, F]): Divisor of squared errors [mm²/day²].
     """
 
-    mean: Float[Tensor, " B"]
-    std: Float[Tensor, " B"]
+    scaling: VariableScaling
     variance: Float[Tensor, "B S F"]
-
-    def to_flow(
-        self, root: Float[Tensor, "B T S F"], spread: Float[Tensor, "B T S F"] | float = 0.0
-    ) -> Float[Tensor, "B T S F"]:
-        """Mean flow [mm/day] of a distribution whose scaled root has the mean `root` and the variance `spread`."""
-        std, mean = self.std[:, None, None, None], self.mean[:, None, None, None]
-        return (root * std + mean).clamp(min=0.0).square() + spread * std.square()
 
 
 @dataclass(frozen=True)

@@ -188,13 +188,12 @@ def _variance(values: np.ndarray, training: np.ndarray, divide: bool) -> Float[n
 
 
 def _flow_transform(root: Float[np.ndarray, "T S F"], scaling: Scaling, training: np.ndarray) -> FlowTransform:
-    """Units of flow; its variance on training days alone."""
-    flow_scaling = scaling["riverflow"]
-    flow = np.square(np.maximum(root[training] * np.float32(flow_scaling.std) + np.float32(flow_scaling.mean), 0))
+    """Scaling of flow in float32, the precision of the loss, and its variance on training days."""
+    flow = scaling.unscale("riverflow", root[training])
     variance = _variance(flow, np.ones(len(flow), dtype=bool), divide=True)
-    return FlowTransform(
-        torch.tensor([flow_scaling.mean]), torch.tensor([flow_scaling.std]), torch.from_numpy(variance)[None]
-    )
+    exact = scaling["riverflow"]
+    rounded = replace(exact, mean=float(np.float32(exact.mean)), std=float(np.float32(exact.std)))
+    return FlowTransform(rounded, torch.from_numpy(variance)[None])
 
 
 def _catchment_metadata(

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int, Shaped
 
 from hydromae.batching.antecedent import antecedent_features
-from hydromae.batching.batch import Batch, FlowTransform, SiteMetadata, map_tensors
+from hydromae.batching.batch import Batch, map_tensors
 from hydromae.batching.record_arrays import RecordArrays
 from hydromae.config import Config, DataConfig
 from hydromae.errors import InputError
@@ -40,19 +41,14 @@ def cut_batch(
         cut = torch.from_numpy(_cut_days(values_of_record, starts, length, chosen_sites)).float()
         observed[name] = torch.from_numpy(np.isfinite(cut.numpy()))
         values[name] = cut.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-        spread = torch.from_numpy(record.variance[name])
-        variance[name] = (
-            spread.expand(len(starts), *spread.shape)
-            if chosen_sites is None
-            else spread[torch.from_numpy(chosen_sites)]
-        )
+        variance[name] = _for_windows(torch.from_numpy(record.variance[name])[None], len(starts), chosen_sites)
     metadata = {
-        kind: _metadata_of(site, len(starts), sites if kind == "series" else None)
+        kind: _for_windows(site, len(starts), sites if kind == "series" else None)
         for kind, site in record.site_metadata.items()
     }
     days = int(record.days[0]) + starts[:, None] + np.arange(length)
     antecedent = None if antecedent_days is None else _antecedent_features(record, starts, antecedent_days, sites)
-    flow = None if record.flow_transform is None else _flow_transform_of(record.flow_transform, len(starts), sites)
+    flow = _for_windows(record.flow_transform, len(starts), sites)
     return Batch(
         values, observed, variance, torch.from_numpy(days), metadata, record.cells, antecedent, flow_transform=flow
     )
@@ -93,24 +89,12 @@ def _cut_days(
     return cut
 
 
-def _flow_transform_of(
-    transform_or_metadata: FlowTransform, size: int, sites: Int[np.ndarray, "B S"] | None
-) -> FlowTransform:
-    spread = (
-        transform_or_metadata.variance if sites is None else transform_or_metadata.variance[0][torch.from_numpy(sites)]
-    )
-    return FlowTransform(
-        transform_or_metadata.mean.expand(size),
-        transform_or_metadata.std.expand(size),
-        spread.expand(size, *spread.shape[1:]),
-    )
-
-
-def _metadata_of(transform_or_metadata: SiteMetadata, size: int, sites: Int[np.ndarray, "B S"] | None) -> SiteMetadata:
+def _for_windows(nested: Any, size: int, sites: Int[np.ndarray, "B S"] | None) -> Any:
+    """Tensors [1, S, …] of all sites as [B, S, …] of the sites of each window (all where None)."""
     if sites is None:
-        return map_tensors(transform_or_metadata, lambda part: part.expand(size, *part.shape[1:]))
+        return map_tensors(nested, lambda part: part.expand(size, *part.shape[1:]))
     index = torch.from_numpy(sites)
-    return map_tensors(transform_or_metadata, lambda part: part[0][index])
+    return map_tensors(nested, lambda part: part[0][index])
 
 
 @dataclass(frozen=True)
