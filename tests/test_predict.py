@@ -666,7 +666,7 @@ def test_a_wide_table_says_its_units_and_attributes_are_checked() -> None:
     with pytest.raises(InputError, match="does not say its units"):
         MODEL.predict(frame, attributes=traits)
     frame.attrs["units"] = "mm day-1"
-    with pytest.raises(InputError, match="does not say where its catchments are"):
+    with pytest.raises(InputError, match=r"catchments \(first: .*\) have no position"):
         MODEL.predict(frame)
     with pytest.raises(InputError, match="no column of an attribute"):
         MODEL.predict(frame, attributes=pd.DataFrame({"x": [1.0]}, index=[1]))

@@ -12,10 +12,9 @@ from jaxtyping import Float, Int
 from hydromae.batching.batch import CellWeights, FlowTransform, SiteMetadata
 from hydromae.batching.shared_arrays import SharedFolder, map_blocks, materialize, series_blocks
 from hydromae.config import Config
-from hydromae.errors import InputError
 from hydromae.footprints import bisect_sites, disc_footprints
 from hydromae.grid import GridSpec
-from hydromae.io.conventions import with_positions
+from hydromae.io.conventions import catchment_positions
 from hydromae.store.scaling import Scaling
 from hydromae.store.training_domain import TrainingDomain
 from hydromae.variables import ATTRIBUTES, MODALITIES
@@ -96,7 +95,7 @@ def to_record_arrays(
     """
     modalities = [MODALITIES[name] for name in config.model.modalities]
     times = dataset["time"].values.astype("datetime64[D]").astype(np.int64)
-    easting, northing = gauge_positions(dataset)
+    easting, northing = catchment_positions(dataset)
     groups = neighbour_groups(easting, northing, config.data.vector_patch_size)
     domain = TrainingDomain.of(dataset, scaling)
     metadata = {"series": _catchment_metadata(dataset, easting, northing, groups, scaling, domain)}
@@ -120,7 +119,7 @@ def to_record_arrays(
                 values[modality.name] = materialize(shared, modality.name, shape, np.float16, blocks)
                 variance[modality.name] = np.ones(values[modality.name].shape[1:], dtype=np.float32)
         if config.model.footprints and len(patches):
-            cells = _footprints(dataset, easting, northing, groups, grid, cell_layout)
+            cells = _footprints(dataset, groups, grid, cell_layout)
     uses_flow = config.train.flow_loss_weight and "riverflow" in values and "riverflow" in scaling
     stds = tuple(scaling[name].std if name in scaling else 1.0 for name in ("latitude", "longitude"))
     return RecordArrays(
@@ -154,21 +153,6 @@ def neighbour_groups(
     for row, part in zip(groups, parts, strict=True):
         row[: len(part)] = part
     return groups
-
-
-def gauge_positions(dataset: xr.Dataset) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
-    """Easting and northing [m] of every catchment's gauge; a catchment without a position is refused by name."""
-    located = with_positions(dataset)
-    if "easting" not in located.variables:
-        raise InputError(
-            "the record does not say where its catchments are; add latitude and longitude, or --attributes CSV"
-        )
-    easting, northing = located["easting"].values.astype(np.float64), located["northing"].values.astype(np.float64)
-    is_missing = ~(np.isfinite(easting) & np.isfinite(northing))
-    if is_missing.any():
-        name = dataset["catchment"].values[is_missing.argmax()]
-        raise InputError(f"catchment {name}: its position is unknown; add its latitude and longitude, or leave it out")
-    return easting, northing
 
 
 def _training_days(times: np.ndarray, config: Config) -> np.ndarray:
@@ -257,22 +241,14 @@ def _cell_layout(dataset: xr.Dataset, grid: GridSpec) -> tuple[np.ndarray, tuple
 
 
 def _footprints(
-    dataset: xr.Dataset,
-    easting: np.ndarray,
-    northing: np.ndarray,
-    groups: np.ndarray,
-    grid: GridSpec,
-    cell_layout: tuple[np.ndarray, ...],
+    dataset: xr.Dataset, groups: np.ndarray, grid: GridSpec, cell_layout: tuple[np.ndarray, ...]
 ) -> CellWeights:
     patch, pixel, inside = cell_layout
     cell_easting, cell_northing = grid.cell_position(dataset["cell"].values.astype(np.int64)[inside])
-    centres = []
-    for name, gauge in (("centroid_easting", easting), ("centroid_northing", northing)):
-        known = dataset[name].values if name in dataset else np.full(len(gauge), np.nan)
-        centres.append(np.where(np.isfinite(known), known, gauge))
+    easting, northing = catchment_positions(dataset, centroids=True)
     area = dataset["catchment-area"].values if "catchment-area" in dataset else np.full(len(easting), np.nan)
     footprints = disc_footprints(
-        cell_easting, cell_northing, centres[0], centres[1], area.astype(np.float64), grid.cell_size
+        cell_easting, cell_northing, easting, northing, area.astype(np.float64), grid.cell_size
     )
     slot = np.zeros(len(easting), dtype=np.int64)
     slot[groups[groups >= 0]] = np.flatnonzero((groups >= 0).ravel())
