@@ -85,7 +85,7 @@ def _squared_error(
 
 def _lstm_error(prediction: LSTMPrediction, batch: Batch, warm_up: int, flow_weight: float) -> Float[Tensor, " B"]:
     """Squared error of what a memory says, on every observed day that it was not shown."""
-    wanted = batch.observed["riverflow"] & prediction.is_target[..., None]
+    wanted = batch.available("riverflow") & prediction.is_target[..., None]
     if wanted.shape[1] > warm_up:
         wanted = wanted & _after_warm_up(wanted, warm_up)
     return _squared_error("riverflow", prediction.mean[..., None], None, batch, wanted, flow_weight)

@@ -42,6 +42,7 @@ def everything(batch: Batch) -> list[torch.Tensor]:
     return [
         *batch.values.values(),
         *batch.observed.values(),
+        *(batch.dropped or {}).values(),
         batch.days,
         series.position,
         series.static_attributes,
@@ -253,7 +254,9 @@ def test_jitter_moves_position_and_degrees_together() -> None:
 def test_variable_dropout_takes_one_variable_of_a_shared_modality() -> None:
     record, config = rivers(variable_dropout=0.5)
     batch = cut_batch(record, np.zeros(200, dtype=np.int64), 3)
-    seen = augment_batch(batch, config.data, (1.0, 1.0), generators(batch)).observed
+    augmented = augment_batch(batch, config.data, (1.0, 1.0), generators(batch))
+    assert all(torch.equal(augmented.observed[name], batch.observed[name]) for name in batch.values), "still observed"
+    seen = {name: augmented.available(name) for name in batch.values}
     assert seen["riverflow"].all()
     lost = ~seen["weather"].flatten(1, 2).any(dim=1)
     assert torch.equal(~seen["weather"], lost[:, None, None].expand_as(seen["weather"])), "everywhere and always"
@@ -264,8 +267,8 @@ def test_variable_dropout_takes_one_variable_of_a_shared_modality() -> None:
 def test_variable_dropout_knows_a_variable_from_a_catchment_of_a_group() -> None:
     record, config = base(variable_dropout=1.0)
     batch = cut_batch(record, np.zeros(20, dtype=np.int64), 3)
-    seen = augment_batch(batch, config.data, (1.0, 1.0), generators(batch)).observed
-    assert all(torch.equal(seen[name], batch.observed[name]) for name in seen)
+    augmented = augment_batch(batch, config.data, (1.0, 1.0), generators(batch))
+    assert all(torch.equal(augmented.available(name), batch.observed[name]) for name in batch.values)
 
 
 def test_nothing_drops_out_unless_asked() -> None:

@@ -89,6 +89,12 @@ class Batch:
     flow_dropout: Bool[Tensor, "B T S"] | None = None
     fold_index: Int[Tensor, "B S"] | None = None
     flow_transform: FlowTransform | None = None
+    dropped: dict[str, Bool[Tensor, "B F"]] | None = None
+
+    def available(self, modality: str) -> Bool[Tensor, "B T S F"]:
+        """Values that may be inputs or targets: observed and not dropped."""
+        observed = self.observed[modality]
+        return observed if self.dropped is None else observed & ~self.dropped[modality][:, None, None]
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device; transfers are asynchronous where memory is pinned."""

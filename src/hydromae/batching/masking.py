@@ -23,12 +23,12 @@ Mask = Callable[[Batch, MaskConfig, torch.Generator], Hidden]
 
 def visible(batch: Batch, hidden: Hidden) -> dict[str, Tensor]:
     """What the encoder may look at, Bool[B, T, S, F] per modality: observed and not hidden."""
-    return {name: batch.observed[name] & ~hidden[name][..., None] for name in batch.values}
+    return {name: batch.available(name) & ~hidden[name][..., None] for name in batch.values}
 
 
 def targets(batch: Batch, hidden: Hidden) -> dict[str, Tensor]:
     """What a loss or a score may look at, Bool[B, T, S, F] per modality: observed and hidden."""
-    return {name: batch.observed[name] & hidden[name][..., None] for name in batch.values}
+    return {name: batch.available(name) & hidden[name][..., None] for name in batch.values}
 
 
 def nothing(batch: Batch) -> Hidden:

@@ -228,11 +228,11 @@ def augment_batch(
     shifted = replace(
         metadata, position=metadata.position + torch.from_numpy(shift), static_attributes=attributes, is_known=known
     )
-    observed = {
-        name: _drop_variable(observed_mask, len(MODALITIES[name].variables), config.variable_dropout, generators)
-        for name, observed_mask in batch.observed.items()
+    dropped = {
+        name: _draw_dropped(value.shape[-1], len(MODALITIES[name].variables), config.variable_dropout, generators)
+        for name, value in batch.values.items()
     }
-    return replace(batch, observed=observed, site_metadata=batch.site_metadata | {"series": shifted})
+    return replace(batch, dropped=dropped, site_metadata=batch.site_metadata | {"series": shifted})
 
 
 def draw_flow_dropout(shape: tuple[int, int], longest: int, generator: np.random.Generator) -> Bool[np.ndarray, "T S"]:
@@ -253,14 +253,11 @@ def draw_known_attributes(
     return everywhere | ~(loses_all | loses_one)
 
 
-def _drop_variable(
-    observed_mask: torch.Tensor, variables: int, dropout: float, generators: Sequence[np.random.Generator]
-) -> torch.Tensor:
-    draws = np.array([generator.random() for generator in generators])
-    dropped_channel = np.array([generator.integers(0, variables) for generator in generators])
-    if not dropout or variables == 1:
-        return observed_mask
-    is_dropped = (draws < dropout)[:, None] & (
-        np.arange(observed_mask.shape[-1]) % variables == dropped_channel[:, None]
-    )
-    return observed_mask & ~torch.from_numpy(is_dropped)[:, None, None, :]
+def _draw_dropped(
+    channels: int, variables: int, dropout: float, generators: Sequence[np.random.Generator]
+) -> Bool[torch.Tensor, "B F"]:
+    """One variable of a shared modality, of every catchment in a token, in a share `dropout` of the windows."""
+    is_dropped = np.array([generator.random() for generator in generators]) < dropout
+    variable = np.array([generator.integers(0, variables) for generator in generators])
+    mask = is_dropped[:, None] & (np.arange(channels) % variables == variable[:, None])
+    return torch.from_numpy(mask & (variables > 1))
