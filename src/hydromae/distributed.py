@@ -54,12 +54,18 @@ class ProcessGroup:
         if self.size > 1:
             self.sum(torch.zeros(1))
 
-    def raise_if_any_failed(self, fault: str | None) -> None:
-        """Go on where every process is well; otherwise all end, the faulty ones with their own words.
+    @contextmanager
+    def fail_together(self) -> Iterator[None]:
+        """A step that may raise InputError in some processes: where any process raises, all do.
 
         Raises:
-            InputError: Where any process has a fault.
+            InputError: The error of this process, or one that counts the processes that failed.
         """
+        fault = None
+        try:
+            yield
+        except InputError as error:
+            fault = str(error)
         faulty = int(self.sum(torch.tensor([float(fault is not None)]))[0])
         if fault is not None:
             raise InputError(fault)

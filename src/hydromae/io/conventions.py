@@ -254,7 +254,7 @@ def catchment_positions(
     if not is_known.all():
         first = record["catchment"].values[~is_known][0]
         raise InputError(
-            f"{source}: {(~is_known).sum()} of its {len(is_known)} catchments (first: {first}) have no position, "
+            f"{source}: {(~is_known).sum()} of its {is_known.size} catchments (first: {first}) have no position, "
             "without which nothing can be predicted; add latitude and longitude, or --attributes CSV that has them"
             + (", or leave them out" if is_known.any() else "")
         )

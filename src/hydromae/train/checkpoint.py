@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -158,22 +158,25 @@ def _write_atomically(folder: Path, process_group: ProcessGroup, write: Callable
         (lambda: _fsync_files(partial), False),
         (replace_folder, False),
     ):
-        fault = _try_write(step, folder) if on_every_rank or process_group.is_main else None
         try:
-            process_group.raise_if_any_failed(fault)
+            with process_group.fail_together(), _disk_errors(folder):
+                if on_every_rank or process_group.is_main:
+                    step()
         except InputError:  # now no process writes there any more, and what was written can go
             if process_group.is_main:
                 shutil.rmtree(partial, ignore_errors=True)
             raise
 
 
-def _try_write(step: Callable[[], None], folder: Path) -> str | None:
-    """Do a part of the writing; what the disk objects to, in one line."""
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
+    """Raise an error of the disk as InputError."""
     try:
-        step()
+        yield
     except (OSError, SafetensorError) as error:
-        return f"{folder}: cannot be written ({first_line(error)}); make room there, then go on with --resume"
-    return None
+        raise InputError(
+            f"{folder}: cannot be written ({first_line(error)}); make room there, then go on with --resume"
+        ) from None
 
 
 def _fsync_files(folder: Path) -> None:

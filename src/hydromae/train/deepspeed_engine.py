@@ -28,7 +28,6 @@ from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden
 from hydromae.config import Config
 from hydromae.distributed import ProcessGroup
-from hydromae.errors import InputError
 from hydromae.model.outputs import Predictions
 from hydromae.train import extension
 from hydromae.train.engine import MOMENTS, AutocastModel, loss_scale_of, propagate_nonfinite
@@ -49,14 +48,6 @@ def load_extension(timeout: float, log: Callable[[str], None]) -> None:
         extension.build_extension(builder.load, timeout, log)
 
 
-def _try(step: Callable[[], None]) -> str | None:
-    try:
-        step()
-    except InputError as error:
-        return str(error)
-    return None
-
-
 class DeepSpeedEngine:
     """ZeRO stage 1 over fp32 weights; precision is autocast inside the model, as in torch's engine."""
 
@@ -64,7 +55,8 @@ class DeepSpeedEngine:
         self, model: nn.Module, config: Config, process_group: ProcessGroup, batches: int, log: Callable[[str], None]
     ) -> None:
         logger.setLevel(logging.WARNING)
-        process_group.raise_if_any_failed(_try(lambda: load_extension(process_group.timeout, log)))
+        with process_group.fail_together():
+            load_extension(process_group.timeout, log)
         self.model, self.process_group, self.skipped = model, process_group, 0
         self.scale = loss_scale_of(config.train)
         self.engine, _, _, _ = deepspeed.initialize(

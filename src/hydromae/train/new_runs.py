@@ -46,13 +46,10 @@ def make_run_folder(out: Path, process_group: ProcessGroup) -> Path:
     Raises:
         InputError: In every process, where the first one cannot make it.
     """
-    second, fault = 0, None
-    if process_group.is_main:
-        try:
+    second = 0
+    with process_group.fail_together():
+        if process_group.is_main:
             second = _make_first_free(out, int(time.time()))
-        except OSError as error:
-            fault = f"{out}: cannot be written ({error.strerror}); make room there, or name another folder"
-    process_group.raise_if_any_failed(fault)
     days, seconds = process_group.sum(
         torch.tensor(divmod(second, SECONDS_PER_DAY))
     ).tolist()  # each is exact also in fp32
@@ -61,13 +58,17 @@ def make_run_folder(out: Path, process_group: ProcessGroup) -> Path:
 
 def _make_first_free(out: Path, second: int) -> int:
     """The first second from `second` on whose folder was not there and now is."""
-    out.mkdir(parents=True, exist_ok=True)
-    while True:
-        try:
-            (out / _folder_name(second)).mkdir()
-            return second
-        except FileExistsError:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        while True:
+            with suppress(FileExistsError):
+                (out / _folder_name(second)).mkdir()
+                return second
             second += 1
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be written ({error.strerror}); make room there, or name another folder"
+        ) from None
 
 
 def _folder_name(second: int) -> str:

@@ -31,22 +31,24 @@ class PreviousRun:
     step: int
     complete: bool = False
 
-    def refusal(self, out: Path, config: Config, resume: bool) -> str | None:
-        """Why a run with this configuration cannot begin or go on here; None where it can."""
+    def check(self, out: Path, config: Config, resume: bool) -> None:
+        """Refuse a run with this configuration that cannot begin or go on here."""
         if self.config is None:
-            return None
+            return
         if not resume:
-            return f"{out}: holds a run already; go on with --resume, name another folder, or pretrain with --new-run"
+            raise InputError(
+                f"{out}: holds a run already; go on with --resume, name another folder, or pretrain with --new-run"
+            )
         refused_changes = [change for change in config_changes(self.config, config) if not self._allows(*change)]
         if not refused_changes:
-            return None
+            return
         differences = ", ".join(
             f"{name} is {_format_value(previous)} in the run, {_format_value(current)} given"
             for name, previous, current in refused_changes
         )
         hint = "; train.epochs may only grow" if any(name == "train.epochs" for name, *_ in refused_changes) else ""
         remedy = "give the run's own, or name a new folder"
-        return f"{out / CONFIG}: differs from the configuration given: {differences}{hint}; {remedy}"
+        raise InputError(f"{out / CONFIG}: differs from the configuration given: {differences}{hint}; {remedy}")
 
     def resumed_config(self, config: Config) -> Config:
         """The configuration given; the run's own value where `auto` leaves it open, its own length where it is longer."""
@@ -116,14 +118,13 @@ def can_begin(out: Path, config: Config, resume: bool) -> bool:
     Raises:
         InputError: Where this process is alone and it may not.
     """
-    fault: str | None = None
     try:
-        fault = read_previous_run(out).refusal(out, config, resume)
-    except InputError as error:
-        fault = str(error)
-    if fault is not None and not is_launched():
-        raise InputError(fault)
-    return fault is None
+        read_previous_run(out).check(out, config, resume)
+    except InputError:
+        if not is_launched():
+            raise
+        return False
+    return True
 
 
 def last_checkpoint(out: Path) -> Path | None:

@@ -19,7 +19,6 @@ from hydromae.batching.windows import windows
 from hydromae.config import Config
 from hydromae.config.effects import refuse_idle_fields
 from hydromae.distributed import TIMEOUT, ProcessGroup, init_process_group
-from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 from hydromae.io.folders import RUN
 from hydromae.io.outputs import output_folder, reserve_output
@@ -171,7 +170,8 @@ def start_run(setup: TrainerSetup, process_group: ProcessGroup) -> TrainingRun:
     precision = common_precision(setup, process_group)
     config = setup.config.having(train={"precision": precision})
     record = _load_record(setup, process_group)
-    process_group.raise_if_any_failed(check_targets(record, setup))
+    with process_group.fail_together():
+        check_targets(record, setup)
     seed, size = config.train.seed, sampler.windows
     training_batches = windows(record, config, config.data.training_period, seed=seed, augment=True, update=size)
     if setup.start is not None and setup.start.stand_ins:
@@ -206,7 +206,9 @@ def start_run(setup: TrainerSetup, process_group: ProcessGroup) -> TrainingRun:
     if checkpoint is not None:
         run.restore(checkpoint)
     # Until here any process may refuse; only now is anything written that stays.
-    process_group.raise_if_any_failed(write_run_folder(setup, previous) if process_group.is_main else None)
+    with process_group.fail_together():
+        if process_group.is_main:
+            write_run_folder(setup, previous)
     if process_group.is_main:
         run.metrics_log.truncate_after(run.step)
     log_start(run, previous)
@@ -240,14 +242,9 @@ def _load_record(setup: TrainerSetup, process_group: ProcessGroup) -> RecordArra
     record, folder_existed = None, setup.out.is_dir()
     try:
         for is_turn in (is_local_main, not is_local_main):
-            fault = None
-            try:
-                record = (
-                    to_record_arrays(dataset, setup.config, setup.scaling, setup.grid, shared) if is_turn else record
-                )
-            except InputError as error:
-                fault = str(error)
-            process_group.raise_if_any_failed(fault)
+            with process_group.fail_together():
+                if is_turn:
+                    record = to_record_arrays(dataset, setup.config, setup.scaling, setup.grid, shared)
     finally:
         if is_local_main:
             shared.remove()
