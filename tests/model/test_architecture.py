@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-import hydromae.model.mae as whole
+import hydromae.model.encoder as encoder_module
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden, visible
 from hydromae.config.presets import BASE
-from hydromae.model.blocks import Block
+from hydromae.model.blocks import Block, Context
 from hydromae.model.encoder import Embedding, contrastive_loss
 from hydromae.model.mae import HydroMAE
 from hydromae.model.outputs import Stream, StreamSlice
@@ -58,7 +58,7 @@ def test_the_model_of_base_has_the_widths_and_depths_of_its_configuration() -> N
         assert len(decoder.blocks) == 4
         for block in decoder.blocks:
             assert block.norm.normalized_shape == (128,) and block.cross.heads == 8 and block.dropout == 0.1
-            assert block.own is None
+            assert block.self_attention is None
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
@@ -78,7 +78,9 @@ def test_the_contrastive_loss_of_two_days_by_hand(temperature: float) -> None:
 @pytest.mark.parametrize("preset", ["base", "fast"])
 def test_the_contrastive_loss_compares_each_modality_by_itself(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     summaries: list[list[torch.Tensor]] = []
-    monkeypatch.setattr(whole, "contrast", lambda parts, temperature: summaries.append(list(parts)) or parts[0].sum())
+    monkeypatch.setattr(
+        encoder_module, "contrastive_loss", lambda parts, temperature: summaries.append(list(parts)) or parts[0].sum()
+    )
     model, batch = built(small(preset, contrastive_weight=0.5)), sample(preset, observed=1.0)
     for one in (batch, with_values(batch, "evaporation", 0.5)):
         with torch.no_grad():
@@ -131,9 +133,7 @@ def test_film_modulates_every_block_of_a_series_encoder_by_the_traits_of_its_sit
         for block in iter_blocks(model.encoders[stream.key]):
             block.mixers[0].out.weight.data.zero_()  # attention would carry it to other sites
             with torch.no_grad():
-                one, other = (
-                    block(stream.tokens, stream.layout, whole.Context(), c) for c in (stream.sites, condition)
-                )
+                one, other = (block(stream.tokens, stream.layout, Context(), c) for c in (stream.sites, condition))
             changed = (one != other).any(dim=-1)
             is_of_site = stream.layout.site_index == 1
             assert torch.equal(changed, is_of_site if stream.kind == "series" else torch.zeros_like(is_of_site))

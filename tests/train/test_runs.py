@@ -48,7 +48,7 @@ def test_a_new_run_beside_the_folders_own_run_leaves_it_as_it_is_and_is_not_mist
     new = begin(out, 1)
     assert TIMESTAMPED_RUN.fullmatch(new.name) and new.parent == out
     assert {file: file.read_bytes() for file in before} == before
-    with pytest.raises(InputError, match=f"holds a run of its own and 1 of --new-run; name {out / 'best'} or {new}"):
+    with pytest.raises(InputError, match=f"is a run and contains 1 of --new-run; name {out / 'best'} or {new}"):
         load(out)
     assert load(new).config.train.seed == 1 and load(out / "best").config.train.seed == 0
 
