@@ -67,10 +67,10 @@ REFUSED = {
     "--optimizer.min-lr 0.01": "optimizer.min_lr 0.01 lies above optimizer.lr 0.005",
     "--threads 0": "--threads 0: is no number of threads",
     "--threads -2": "--threads -2: is no number of threads",
-    "--stop-after 0": "--stop-after 0: is no step",
-    "--stop-after -1": "--stop-after -1: is no step",
-    "--timeout -1": "--timeout -1: is no wait",
-    "--timeout nan": "--timeout nan: is no wait",
+    "--stop-after 0": "--stop-after 0: below 1",
+    "--stop-after -1": "--stop-after -1: below 1",
+    "--timeout -1": "--timeout -1: out of range",
+    "--timeout nan": "--timeout nan: out of range",
 }
 
 
@@ -163,7 +163,7 @@ def test_a_refused_start_changes_no_file_of_the_run(folder, tmp_path, capsys):
     for options in (["--data.held-out", "1003"], ["--data.held-out", "1003", "--resume"]):
         capsys.readouterr()
         assert pretrain(folder, out, *options) == 2
-        assert "holds a run already" in (said := line(capsys)) or 'data.held_out is ["1002"] in the run' in said
+        assert "contains a run" in (said := line(capsys)) or 'data.held_out is ["1002"] in the run' in said
         assert {file: file.read_bytes() for file in sorted(out.rglob("*")) if file.is_file()} == before
 
 

@@ -1,4 +1,4 @@
-"""Folders of runs that lie side by side, each named with the time it began."""
+"""Folders of runs named with their start time (`--new-run`)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,17 @@ from hydromae.errors import InputError
 
 TIMESTAMP_FORMAT = "%Y-%m-%dT%H-%M-%S"
 SECONDS_PER_DAY = 86_400
-"""Seconds of a day."""
 
 
 def refuse_new_and_resume(new_run: bool, resume: bool) -> None:
-    """Refuse a run that is to be new and to go on.
-
-    Raises:
-        InputError: If both are asked for.
-    """
+    """Refuse both options together."""
     if new_run and resume:
-        raise InputError("--new-run and --resume: one begins a run, the other goes on with one; give one of them")
+        raise InputError("--new-run and --resume: one starts a run, the other resumes one; give one of them")
 
 
 @contextmanager
 def run_folder(out: Path, new_run: bool, process_group: ProcessGroup) -> Iterator[Path]:
-    """The folder of a run: `out`, or a new one inside it, which is gone again where nothing was written into it."""
+    """The folder of a run: `out`, or a new one inside it, which is removed if it is empty after an InputError."""
     folder = make_run_folder(out, process_group) if new_run else out
     try:
         yield folder
@@ -41,10 +36,10 @@ def run_folder(out: Path, new_run: bool, process_group: ProcessGroup) -> Iterato
 
 
 def make_run_folder(out: Path, process_group: ProcessGroup) -> Path:
-    """Make a folder inside `out` for a run that begins now, named with the time [UTC], the same in every process.
+    """Make a folder inside `out` named with the current time [UTC], the same in every process.
 
     Raises:
-        InputError: In every process, where the first one cannot make it.
+        InputError: In every process, if the main process cannot make it.
     """
     second = 0
     with process_group.fail_together():
@@ -57,7 +52,7 @@ def make_run_folder(out: Path, process_group: ProcessGroup) -> Path:
 
 
 def _make_first_free(out: Path, second: int) -> int:
-    """The first second from `second` on whose folder was not there and now is."""
+    """Make the folder of the first second from `second` on that has none, and return that second."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         while True:

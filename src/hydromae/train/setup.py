@@ -1,4 +1,4 @@
-"""The start of a run: what is looked at, refused and said before its first update."""
+"""Checks and messages before the first update of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_TIMEOUT = 1e9
 
 
 def previous_run_of(setup: TrainerSetup, process_group: ProcessGroup) -> PreviousRun:
-    """What lies in the run's folder, the same in every process; refused where the run cannot begin or go on."""
+    """The run in the folder, the same in every process; refuses a run that cannot start or resume."""
     previous = PreviousRun(None, 0)
     with process_group.fail_together():
         previous = read_previous_run(setup.out)
@@ -27,7 +27,7 @@ def previous_run_of(setup: TrainerSetup, process_group: ProcessGroup) -> Previou
 
 
 def common_precision(setup: TrainerSetup, process_group: ProcessGroup) -> Precision:
-    """The precision of the run, the same in every process: what is not native everywhere is used where it is forced only."""
+    """The precision of the run, equal in every process; `auto` requires that it is native to every device."""
     requested = setup.config.train.precision
     precision = pick_precision(requested, process_group.device)
     in_fp32 = bool(process_group.sum(torch.tensor([float(precision == "fp32")]))[0])
@@ -59,7 +59,7 @@ def check_targets(record: RecordArrays, setup: TrainerSetup) -> None:
 
 
 def log_start(run: TrainingRun, previous: PreviousRun) -> None:
-    """What the user should know of a run before its first update."""
+    """Log the messages of a run before its first update."""
     setup, train = run.setup, run.config.train
     for line in previous.resume_messages(setup.out, run.config, run.steps) if setup.resume else []:
         setup.log(line)
@@ -78,8 +78,8 @@ def write_run_folder(setup: TrainerSetup, previous: PreviousRun) -> None:
 
 
 def check_limits(timeout: float, stop_after: int | None) -> None:
-    """Refuse a wait that is none, and a last step before the first."""
+    """Refuse a timeout or a last step out of range."""
     if not 0 < timeout <= MAX_TIMEOUT:
-        raise InputError(f"--timeout {timeout:g}: is no wait; give seconds above 0, at most {MAX_TIMEOUT:g}")
+        raise InputError(f"--timeout {timeout:g}: out of range; give seconds above 0, at most {MAX_TIMEOUT:g}")
     if stop_after is not None and stop_after < 1:
-        raise InputError(f"--stop-after {stop_after}: is no step; steps are counted from 1")
+        raise InputError(f"--stop-after {stop_after}: below 1; steps are counted from 1")
