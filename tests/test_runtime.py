@@ -72,7 +72,7 @@ def test_what_is_forced_is_obeyed_and_what_has_no_kernel_is_named(monkeypatch: p
     assert pick_precision("bf16", CPU, "fp32") == "bf16" and pick_precision("fp16", CPU) == "fp16"
     assert pick_precision("fp32", CPU, "bf16") == "fp32" and fallback_message("fp32", CPU) is None
     said = fallback_message("fp16", CPU)
-    assert said is not None and "fp16; as asked for" in said and "LSTM" in said and "attention" in said
+    assert said is not None and "fp16; as requested" in said and "LSTM" in said and "attention" in said
     assert runtime.is_unsupported("LSTM", "cpu", BF16) and not runtime.is_unsupported("products", "cpu", BF16)
     assert not runtime.is_unsupported("LSTM", "cpu", torch.float32)
     runtime.unsupported_reason.cache_clear()

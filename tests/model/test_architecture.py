@@ -51,7 +51,7 @@ def test_the_model_of_base_has_the_widths_and_depths_of_its_configuration() -> N
             for block in blocks:
                 assert block.norm.normalized_shape == (256,) and (block.film is not None) is film
                 assert [mixer.heads for mixer in block.mixers] == [8] and block.dropout == 0.1
-                assert block.feed[0].out_features == 1024
+                assert block.mlp[0].out_features == 1024
     assert model.fusion is not None and len(iter_blocks(model.fusion)) == 2
     for name in NATIONAL:
         decoder = model.decoders[name]
@@ -128,12 +128,14 @@ def test_film_modulates_every_block_of_a_series_encoder_by_the_traits_of_its_sit
     model, batch = built(small("base", series_layers=2)), sample("base", size=1, observed=1.0)
     streams, _, _ = fused(model, batch, no_tokens(batch))
     for stream in streams:
-        condition = stream.sites.clone()
+        condition = stream.site_encoding.clone()
         condition[:, 1] += 1.0
         for block in iter_blocks(model.encoders[stream.key]):
             block.mixers[0].out.weight.data.zero_()  # attention would carry it to other sites
             with torch.no_grad():
-                one, other = (block(stream.tokens, stream.layout, Context(), c) for c in (stream.sites, condition))
+                one, other = (
+                    block(stream.tokens, stream.layout, Context(), c) for c in (stream.site_encoding, condition)
+                )
             changed = (one != other).any(dim=-1)
             is_of_site = stream.layout.site_index == 1
             assert torch.equal(changed, is_of_site if stream.kind == "series" else torch.zeros_like(is_of_site))

@@ -229,11 +229,17 @@ def test_contrastive_weight_adds_its_loss(preset: str) -> None:
     batch, config = sample(preset, size=2), small(preset, contrastive_weight=0.5)
     hidden = some_tokens(batch)
     without, with_contrast = answered(small(preset), batch, hidden), answered(config, batch, hidden)
-    assert without.contrast is None and with_contrast.contrast is not None and float(with_contrast.contrast) > 0
+    assert (
+        without.contrastive_loss is None
+        and with_contrast.contrastive_loss is not None
+        and float(with_contrast.contrastive_loss) > 0
+    )
     (plain, _), (total, _) = loss(without, batch, hidden, config), loss(with_contrast, batch, hidden, config)
-    assert float(total - plain) == pytest.approx(0.5 * float(with_contrast.contrast), rel=1e-3)
+    assert float(total - plain) == pytest.approx(0.5 * float(with_contrast.contrastive_loss), rel=1e-3)
     warmer = answered(small(preset, contrastive_weight=0.5, contrastive_temperature=1.0), batch, hidden)
-    assert warmer.contrast is not None and float(warmer.contrast) != float(with_contrast.contrast)
+    assert warmer.contrastive_loss is not None and float(warmer.contrastive_loss) != float(
+        with_contrast.contrastive_loss
+    )
 
 
 @pytest.mark.parametrize("preset", ["base", "rivers"])
