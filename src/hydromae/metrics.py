@@ -21,13 +21,13 @@ from scores.probability import brier_score
 LEVEL_TOLERANCE = 1e-6
 
 
-def nse(answer: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
+def nse(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     """Nash–Sutcliffe efficiency.
 
     NSE = 1 − Σ(s − o)² / Σ(o − mean(o))², with predictions s and observations o.
 
     Args:
-        answer, truth (DataArray (time, ...)): Flow in the same units, e.g. mm/day.
+        prediction, truth (DataArray (time, ...)): Flow in the same units, e.g. mm/day.
 
     Returns:
         DataArray (...): 1 is perfect, 0 is as good as the mean of the observations; NaN where the observations do not vary.
@@ -35,17 +35,17 @@ def nse(answer: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     References:
         Nash and Sutcliffe (1970), J. Hydrol. 10, 282–290, doi:10.1016/0022-1694(70)90255-6. Computed by `scores`.
     """
-    return cast(xr.DataArray, scores_nse(answer, _where_varying(truth, answer), reduce_dims=["time"]))
+    return cast(xr.DataArray, scores_nse(prediction, _where_varying(truth, prediction), reduce_dims=["time"]))
 
 
-def kge(answer: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
+def kge(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     """Kling–Gupta efficiency in its first form.
 
     KGE = 1 − √((r − 1)² + (α − 1)² + (β − 1)²), with the correlation r, the ratio of standard deviations
     α = σ(s)/σ(o) and the ratio of means β = μ(s)/μ(o).
 
     Args:
-        answer, truth (DataArray (time, ...)): Flow in the same units.
+        prediction, truth (DataArray (time, ...)): Flow in the same units.
 
     Returns:
         DataArray (...): 1 is perfect, 1 − √2 is as good as the mean; NaN where observations or predictions do not vary.
@@ -53,9 +53,9 @@ def kge(answer: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     References:
         Gupta et al. (2009), J. Hydrol. 377, 80–91, doi:10.1016/j.jhydrol.2009.08.003. Computed by `scores`.
     """
-    truth = _where_varying(truth, answer)
-    answer = _where_varying(answer, truth)
-    return cast(xr.DataArray, scores_kge(answer, truth, reduce_dims=["time"]))
+    truth = _where_varying(truth, prediction)
+    prediction = _where_varying(prediction, truth)
+    return cast(xr.DataArray, scores_kge(prediction, truth, reduce_dims=["time"]))
 
 
 def _where_varying(one: xr.DataArray, other: xr.DataArray) -> xr.DataArray:

@@ -101,8 +101,8 @@ def ungauged(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> 
     hidden = nothing(batch)
     for name, shape in _target_shapes(batch, settings).items():
         share = 0.1 + 0.4 * _uniform((shape[0], 1, 1), generator)
-        gone = _uniform((shape[0], 1, shape[2]), generator) < share
-        hidden[name] = gone.expand(shape).clone()
+        is_hidden = _uniform((shape[0], 1, shape[2]), generator) < share
+        hidden[name] = is_hidden.expand(shape).clone()
     return hidden
 
 
@@ -197,9 +197,9 @@ def _gaps(shape: tuple[int, int, int], settings: MaskConfig, generator: torch.Ge
     gaps = max(1, days // 30)
     length = torch.exp(_uniform((size, gaps, sites), generator) * math.log(longest / shortest)) * shortest
     start = _uniform((size, gaps, sites), generator) * days - length / 2
-    gone = _uniform((size, 1, sites), generator) < 1 / 3
-    gone[_uniform((size,), generator) < 0.2] = True
-    return _runs(start, start + length, days) & gone
+    is_hidden = _uniform((size, 1, sites), generator) < 1 / 3
+    is_hidden[_uniform((size,), generator) < 0.2] = True
+    return _runs(start, start + length, days) & is_hidden
 
 
 def _runs(first: Tensor, last: Tensor, days: int) -> Tensor:

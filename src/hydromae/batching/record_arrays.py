@@ -189,8 +189,8 @@ def _catchment_metadata(
     columns = []
     for attribute in ATTRIBUTES:
         raw = dataset[attribute.name].values if attribute.name in dataset else np.full(len(easting), np.nan)
-        known = attribute.name in scaling
-        columns.append(scaling.scale(attribute.name, raw.astype(np.float64)) if known else raw * np.nan)
+        in_scaling = attribute.name in scaling
+        columns.append(scaling.scale(attribute.name, raw.astype(np.float64)) if in_scaling else raw * np.nan)
     slot = np.maximum(groups, 0)
     attributes = np.where(domain.unknown, np.nan, np.stack(columns, axis=-1)).astype(np.float32)[slot]
     known = np.isfinite(attributes) & (groups >= 0)[..., None]

@@ -70,9 +70,9 @@ class Config(Sections):
             raise InputError(f"{source}: is not a configuration ({type(error).__name__}); restore the file") from None
         except ValidationError as error:
             first = error.errors()[0]
-            own = first.get("ctx", {}).get("error")
-            if isinstance(own, InputError):  # of `check`
-                raise InputError(f"{source}: {str(own).removeprefix('config: ')}") from None
+            cause = first.get("ctx", {}).get("error")
+            if isinstance(cause, InputError):  # of `check`
+                raise InputError(f"{source}: {str(cause).removeprefix('config: ')}") from None
             field = ".".join(str(part) for part in first["loc"])
             raise InputError(f"{source}: field '{field}': {first['msg']}; see hydromae pretrain --help") from None
 

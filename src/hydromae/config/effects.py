@@ -216,9 +216,9 @@ def reset_idle(config: Sections, named: Collection[str]) -> Sections:
     idle = [name for name in idle_fields(config) if name not in named and not FIELD_RULES[name].is_kept]
     values = {name: value_of(DEFAULTS, name) for name in idle}
     if "train.task_weights" not in named:
-        default, given = dict(TASK_WEIGHTS), config.train.task_weights
-        kept = [(name, w) for name, w in given if name in config.model.modalities or default.get(name) == w]
-        values["train.task_weights"] = tuple(kept)
+        default, weights = dict(TASK_WEIGHTS), config.train.task_weights
+        used = [(name, w) for name, w in weights if name in config.model.modalities or default.get(name) == w]
+        values["train.task_weights"] = tuple(used)
     return with_values(config, values)
 
 

@@ -96,13 +96,13 @@ class Estimators(nn.Module):
         exists = torch.stack(flags, dim=-1)
         values = torch.where(exists, torch.stack(estimates, dim=-1), 0.0)
         differences = torch.stack([spread, error, interpolated - regressed, idw - regressed], dim=-1)
-        both = [
+        flags_of_differences = [
             regressed_exists,
             regressed_exists & error_exists,
             regressed_exists & interpolated_exists,
             regressed_exists & idw_exists,
         ]
-        differences = torch.where(torch.stack(both, dim=-1), differences, 0.0)
+        differences = torch.where(torch.stack(flags_of_differences, dim=-1), differences, 0.0)
         features = torch.cat([values, exists.to(values.dtype), differences, interpolation_features], dim=-1)
         return values, exists, features
 
@@ -144,9 +144,9 @@ class Estimators(nn.Module):
         self, flow: Tensor, seen: Tensor, neighbour_values: Tensor, neighbour_seen: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Regressions on each neighbour over the common visible days, weighted by their residual variance."""
-        both = (neighbour_seen & seen[..., None]).to(flow.dtype)
-        count = both.sum(dim=1)
-        share = both / count.clamp(min=1)[:, None]
+        is_common = (neighbour_seen & seen[..., None]).to(flow.dtype)
+        count = is_common.sum(dim=1)
+        share = is_common / count.clamp(min=1)[:, None]
         mean_own, mean_their = (share * flow[..., None]).sum(dim=1), (share * neighbour_values).sum(dim=1)
         own_anomaly, their_anomaly = flow[..., None] - mean_own[:, None], neighbour_values - mean_their[:, None]
         var_own, var_their = (share * own_anomaly.square()).sum(dim=1), (share * their_anomaly.square()).sum(dim=1)

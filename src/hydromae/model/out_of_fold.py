@@ -46,7 +46,7 @@ class OutOfFoldLSTMs:
             out_of_fold = [lstm(*inputs) for lstm in self.lstms]
         substituted = []
         for head, prediction in enumerate(predictions):
-            alternatives = torch.stack([one[head].mean for one in out_of_fold])
+            alternatives = torch.stack([outputs[head].mean for outputs in out_of_fold])
             index = fold_index[None, :, None].expand(1, *prediction.mean.shape)
             substituted.append(
                 replace(prediction, mean=torch.where(is_substituted, alternatives.gather(0, index)[0], prediction.mean))

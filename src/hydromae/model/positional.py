@@ -108,9 +108,9 @@ def mean_position(metadata: SiteMetadata) -> Float[Tensor, "B S 2"]:
 def concat_metadata(parts: list[SiteMetadata]) -> SiteMetadata:
     """Metadata of the sites of several modalities, with positions only."""
     position = torch.cat([mean_position(part) for part in parts], dim=1)[:, :, None]
-    present = torch.cat([part.valid.any(dim=2) for part in parts], dim=1)[:, :, None]
+    valid = torch.cat([part.valid.any(dim=2) for part in parts], dim=1)[:, :, None]
     attributes = position.new_zeros(*position.shape[:3], len(ATTRIBUTES))
-    return SiteMetadata(position, present, attributes, attributes.bool())
+    return SiteMetadata(position, valid, attributes, attributes.bool())
 
 
 def nearest_context(metadata: SiteMetadata, count: int | None) -> Context:

@@ -62,9 +62,9 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: Path) -> 
 
 def _check_fit(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
     """Refuse weights whose names, shapes or dtypes differ from the model's."""
-    own = model.state_dict()
-    misfits = sorted(set(own) ^ set(weights)) or [
-        n for n in own if (own[n].shape, own[n].dtype) != (weights[n].shape, weights[n].dtype)
+    expected = model.state_dict()
+    misfits = sorted(set(expected) ^ set(weights)) or [
+        n for n in expected if (expected[n].shape, expected[n].dtype) != (weights[n].shape, weights[n].dtype)
     ]
     if misfits:
         raise InputError(
@@ -114,13 +114,13 @@ def find_model(folder: Path) -> Path | None:
     Raises:
         InputError: The folder is a run and also contains runs.
     """
-    own = _model_of_run(folder)
-    others = [found for run in sorted(folder.glob(NEW_RUN_PATTERN)) if (found := _model_of_run(run)) is not None]
-    if own is not None and others:
+    single = _model_of_run(folder)
+    new_runs = [path for run in sorted(folder.glob(NEW_RUN_PATTERN)) if (path := _model_of_run(run)) is not None]
+    if single is not None and new_runs:
         raise InputError(
-            f"{folder}: is a run and contains {len(others)} of --new-run; name {own} or {others[-1].parent}"
+            f"{folder}: is a run and contains {len(new_runs)} of --new-run; name {single} or {new_runs[-1].parent}"
         )
-    return own or (others[-1] if others else None)
+    return single or (new_runs[-1] if new_runs else None)
 
 
 def intact_folder(folder: Path) -> Path:
@@ -140,29 +140,29 @@ def checkpoints(run: Path) -> list[Path]:
 
 def latest_checkpoint(run: Path) -> Path | None:
     """The last checkpoint of a run, or None."""
-    found = checkpoints(run)
-    return found[-1] if found else None
+    existing = checkpoints(run)
+    return existing[-1] if existing else None
 
 
 def _model_of_run(run: Path) -> Path | None:
     """The first that exists: best model, last model, the folder itself, last checkpoint."""
     latest = latest_checkpoint(run)
     candidates = [intact_folder(run / "best"), intact_folder(run / "last"), run, *([latest] if latest else [])]
-    return next((found for found in candidates if (found / WEIGHTS).is_file()), None)
+    return next((folder for folder in candidates if (folder / WEIGHTS).is_file()), None)
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(_text(path))
+        content = json.loads(_text(path))
     except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
             f"{path}: is not JSON ({first_line(error)}); restore the file or use another checkpoint"
         ) from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise InputError(f"{path}: is not a JSON object; restore the file or use another checkpoint")
-    return found
+    return content
 
 
 def read_scaling(path: Path) -> Scaling:

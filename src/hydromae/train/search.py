@@ -66,12 +66,12 @@ def search_space(search: SearchSettings, base: Config) -> SearchSpace:
     """
     has_effect, auto_ranges = _has_effect(base), _auto_ranges(base)
     space: SearchSpace = {}
-    for name, given in vars(search).items():
-        if given == "fixed" or (given == "auto" and not has_effect[name]):
+    for name, setting in vars(search).items():
+        if setting == "fixed" or (setting == "auto" and not has_effect[name]):
             continue
-        if given != "auto" and not has_effect[name]:
+        if setting != "auto" and not has_effect[name]:
             raise InputError(f"search.{name}: changes nothing in this configuration; leave it out")
-        values = auto_ranges[name] if given == "auto" else given
+        values = auto_ranges[name] if setting == "auto" else setting
         space |= _checked_range(name, values, base)
     return space
 
