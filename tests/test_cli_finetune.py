@@ -150,7 +150,7 @@ def test_the_rest_is_taught_beside_memories_that_were_kept_from_its_rivers(folde
     assert moved and not moved & {"rainfall_runoff", "positional"}
 
 
-def test_what_stand_ins_cannot_do_is_one_line_each(folder, tmp_path, capsys):
+def test_mistakes_of_out_of_fold_runs_are_one_line_each(folder, tmp_path, capsys):
     memories = ["--trainable", "lstm", "--reinit-lstm", "--stop-after", "1"]
     assert finetune(folder, tmp_path / "first", *memories, "--fold", "1", "2") == 0
     rest, first = ["--trainable", "all-but-lstm", "--oof-runs"], str(tmp_path / "first")

@@ -83,7 +83,7 @@ def same(one: Path, two: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_one_two_and_four_processes_learn_the_same(tmp_path, engine):
+def test_one_two_and_four_processes_train_the_same(tmp_path, engine):
     for size in (1, 2, 4):
         well(together(size, deed(tmp_path / str(size), sized(LONG, 4 // size), engine=engine), tmp_path / "words"))
     one = losses(tmp_path / "1")
@@ -92,7 +92,7 @@ def test_one_two_and_four_processes_learn_the_same(tmp_path, engine):
         torch.testing.assert_close(losses(tmp_path / str(size)), one, rtol=1e-5, atol=0)
 
 
-def test_torch_alone_and_deepspeed_learn_the_same(tmp_path):
+def test_torch_alone_and_deepspeed_train_the_same(tmp_path):
     """A parameter without a gradient decays under DeepSpeed and rests under torch, so they agree within that."""
     pytest.importorskip("deepspeed")
     for engine in ("torch", "deepspeed"):

@@ -96,7 +96,7 @@ def gradients(model: HydroMAE, batch: Batch, hidden: Hidden, config: Config) -> 
 @pytest.mark.parametrize("preset", PRESETS)
 @EXAMPLES
 @given(data=st.data())
-def test_what_is_hidden_or_unobserved_never_changes_an_answer(preset: str, kind: str, data: st.DataObject) -> None:
+def test_what_is_hidden_or_unobserved_never_changes_a_prediction(preset: str, kind: str, data: st.DataObject) -> None:
     config, model = small(preset), model_of(preset)
     batch, seed = data.draw(batches(preset)), data.draw(st.integers(0, 10_000))
     hidden = draw(batch, replace(config.masks, kind=kind), torch.Generator().manual_seed(seed))
@@ -136,7 +136,7 @@ def test_visible_and_targets_part_what_is_observed(preset: str, kind: str, drops
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_nothing_observed_or_nothing_visible_still_answers(preset: str) -> None:
+def test_nothing_observed_or_nothing_visible_still_gives_predictions(preset: str) -> None:
     model = model_of(preset)
     for batch, hidden in (
         (sample(preset, observed=0.0), no_tokens(sample(preset))),
@@ -148,7 +148,7 @@ def test_nothing_observed_or_nothing_visible_still_answers(preset: str) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_visible_modality_reaches_every_answer(preset: str) -> None:
+def test_every_visible_modality_reaches_every_prediction(preset: str) -> None:
     """The rule does not hold because nothing is looked at: a visible value of each modality moves the answers."""
     batch, model = sample(preset, size=1, days=4, observed=1.0), model_of(preset)
     wanted = all_tokens(batch)

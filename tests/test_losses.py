@@ -119,7 +119,7 @@ def test_the_likelihood_shapes_the_distribution_but_does_not_move_the_mean() -> 
     assert spread.grad.flatten().tolist() == [2.5, 5 * (1 - 4) / 2]
 
 
-def test_memories_are_scored_on_every_day_that_they_were_not_shown() -> None:
+def test_lstms_are_scored_on_every_day_whose_flow_was_no_input() -> None:
     batch = flow_only([[9.0, 1.0, 2.0, 3.0, 4.0]], variance=2.0)
     batch.observed["riverflow"][0, 3] = False
     mean = torch.zeros(1, 5, 1)

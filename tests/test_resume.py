@@ -196,7 +196,7 @@ def test_a_longer_run_takes_the_rate_of_the_longer_schedule(tmp_path):
     assert Config.from_json((out / "config.json").read_text()) == SMALL
 
 
-def test_a_run_without_a_checkpoint_starts_at_step_1_and_says_so(tmp_path):
+def test_a_run_without_a_checkpoint_starts_at_step_1_with_a_message(tmp_path):
     told = []
     run(tmp_path / "typo", stop_after=1, resume=True, log=told.append)
     shutil.rmtree(tmp_path / "typo" / "checkpoints")

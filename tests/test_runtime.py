@@ -144,7 +144,7 @@ def test_a_torch_without_onednn_has_no_native_half_precision_on_a_cpu(monkeypatc
 
 
 @pytest.mark.parametrize(("bf16", "capability"), [(True, (9, 0)), (False, (7, 5)), (False, (6, 1))])
-def test_cuda_is_asked_for_what_it_has_without_emulation(
+def test_native_support_of_cuda_excludes_emulation(
     bf16: bool, capability: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Hopper, Turing, Pascal."""

@@ -225,7 +225,7 @@ def test_a_period_without_a_window_is_refused(period: tuple[str, str]) -> None:
         windows(record, config, period, seed=0, augment=False, update=1)
 
 
-def test_trait_dropout_keeps_latitude_longitude_and_area() -> None:
+def test_attribute_dropout_keeps_latitude_longitude_and_area() -> None:
     record, config = rivers(attribute_dropout=0.4)
     batch = cut_batch(record, np.zeros(200, dtype=np.int64), 3)
     known = augment_batch(batch, config.data, (1.0, 1.0), generators(batch)).site_metadata["series"].is_known[:, :, 0]
@@ -251,7 +251,7 @@ def test_jitter_moves_position_and_degrees_together() -> None:
     assert not traits[..., 2:].any() and torch.equal(batch.values["riverflow"], moved.values["riverflow"])
 
 
-def test_variable_dropout_takes_one_variable_of_a_shared_modality() -> None:
+def test_variable_dropout_hides_one_variable_of_a_shared_modality() -> None:
     record, config = rivers(variable_dropout=0.5)
     batch = cut_batch(record, np.zeros(200, dtype=np.int64), 3)
     augmented = augment_batch(batch, config.data, (1.0, 1.0), generators(batch))
@@ -264,7 +264,7 @@ def test_variable_dropout_takes_one_variable_of_a_shared_modality() -> None:
     assert float(lost.any(dim=1).float().mean()) == pytest.approx(0.5, abs=0.12) and (lost.sum(dim=0) > 15).all()
 
 
-def test_variable_dropout_knows_a_variable_from_a_catchment_of_a_group() -> None:
+def test_variable_dropout_leaves_groups_of_one_variable() -> None:
     record, config = base(variable_dropout=1.0)
     batch = cut_batch(record, np.zeros(20, dtype=np.int64), 3)
     augmented = augment_batch(batch, config.data, (1.0, 1.0), generators(batch))

@@ -123,7 +123,7 @@ def test_film_modulates_the_embedding_before_catchments_are_merged(slots: int) -
     assert torch.allclose(found, expected, atol=1e-6)
 
 
-def test_film_modulates_every_block_of_a_series_encoder_by_the_traits_of_its_site() -> None:
+def test_film_modulates_every_block_of_a_series_encoder_by_the_attributes_of_its_site() -> None:
     """Other traits of one site change what a block makes of that site's tokens, though the tokens are the same."""
     model, batch = built(small("base", series_layers=2)), sample("base", size=1, observed=1.0)
     streams, _, _ = fused(model, batch, no_tokens(batch))
@@ -154,7 +154,7 @@ def test_each_modality_has_a_token_of_its_own_in_encoder_and_decoder(preset: str
     assert {len(large.queries[name].token) for name in NATIONAL} == {128}
 
 
-def test_a_modality_token_is_added_to_the_address_of_each_of_its_tokens() -> None:
+def test_a_modality_token_is_added_to_the_encoding_of_each_of_its_tokens() -> None:
     batch = sample("base")
     address = PositionalEncoding(6, 3, ordered=True)
     with torch.no_grad():
@@ -166,7 +166,7 @@ def test_a_modality_token_is_added_to_the_address_of_each_of_its_tokens() -> Non
 
 
 @pytest.mark.parametrize("kind", ["map", "series"])
-def test_the_address_of_a_site_holds_its_position(kind: str) -> None:
+def test_the_encoding_of_a_site_contains_its_position(kind: str) -> None:
     """A patch or a catchment 10 km further east: another address for it, and for no other site."""
     metadata = sample("base").site_metadata[kind]
     address = PositionalEncoding(6, metadata.valid.shape[2], ordered=True)

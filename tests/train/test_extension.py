@@ -105,7 +105,7 @@ def test_an_extension_that_this_process_has_loaded_is_not_built_again():
     assert [folder.parent.name for folder in built] == ["partial"]
 
 
-def test_a_start_that_was_killed_while_it_looked_at_a_whole_build_stops_nobody():
+def test_a_start_that_was_killed_beside_a_complete_build_blocks_no_other():
     built: list[Path] = []
     build_extension(compiler(built), 1, lambda line: None)
     lock = marked(default_cache() / "whole")
@@ -130,7 +130,7 @@ def test_a_build_at_work_is_waited_for_longer_than_the_timeout_and_not_for_ever(
 @pytest.mark.parametrize(
     "error", [RuntimeError("Ninja is required\nto load"), OSError("no space"), ImportError("x.so")]
 )
-def test_a_build_that_fails_is_one_line_and_is_tried_again(error):
+def test_a_failed_build_is_one_line_and_is_repeated(error):
     def fails(folder: Path) -> None:
         raise error
 

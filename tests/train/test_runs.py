@@ -29,7 +29,7 @@ def begin(out: Path, seed: int) -> Path:
     return train(config, RIVERS, scaling_of(RIVERS, config), out, device="cpu", new_run=True).parent
 
 
-def test_new_runs_lie_side_by_side_and_the_newest_answers(tmp_path, monkeypatch):
+def test_new_runs_are_side_by_side_and_the_newest_is_found(tmp_path, monkeypatch):
     """Two that begin in the same second have folders of their own, and the one that began later is taken."""
     monkeypatch.setattr(time, "time", lambda: 1_795_940_640.9)
     one, two = begin(tmp_path / "out", 1), begin(tmp_path / "out", 2)

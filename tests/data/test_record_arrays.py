@@ -171,7 +171,7 @@ def test_a_centroid_moves_the_footprint_where_it_is_known() -> None:
     assert [above[owner == catchment].tolist() for catchment in (0, 1)] == [[2 * 12 + 4], [12 + 4]]
 
 
-def test_a_record_without_maps_or_without_land_patches_can_be_laid() -> None:
+def test_a_record_without_maps_or_without_land_patches_has_arrays() -> None:
     config = config_of("base", vector_patch_size=2)
     for dataset in (national().drop_dims("cell"), national().isel(cell=slice(0, 3))):
         record = to_record_arrays(dataset, config, SCALING, GRID)
@@ -252,7 +252,7 @@ def test_shared_values_are_those_in_memory_and_one_process_reads_for_all(tmp_pat
             assert np.array_equal(record.variance[name], own.variance[name])
 
 
-def test_what_an_earlier_start_laid_is_never_taken(tmp_path: Path) -> None:
+def test_files_of_an_earlier_start_are_never_used(tmp_path: Path) -> None:
     """A start that was killed left its files: the next lays its own, of the same shape, and whoever maps the old keeps it."""
     config, dataset = config_of("base", vector_patch_size=2), national(5, 40)
     old = to_record_arrays(dataset, config, SCALING, GRID, shared(tmp_path))
