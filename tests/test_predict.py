@@ -541,7 +541,11 @@ def spoiled(**changes: object) -> xr.Dataset:
         (spoiled(riverflow=RIVERS["riverflow"].drop_attrs()), {}, "no units"),
         (spoiled(riverflow=RIVERS["riverflow"].astype(str).assign_attrs(units="mm/day")), {}, "riverflow is of type"),
         (RIVERS.drop_vars(["latitude", "longitude"]), {}, "have no position"),
-        (spoiled(latitude=RIVERS["latitude"].where(RIVERS["catchment"] != 1003)), {}, "(first: 1003) have no position"),
+        (
+            spoiled(latitude=RIVERS["latitude"].where(RIVERS["catchment"] != 1003)),
+            {},
+            r"first: 1003\) have no position",
+        ),
         (RIVERS.isel(time=[0, 1, 1, 2]), {}, "2001-01-02 comes more than once"),
         (RIVERS.isel(catchment=[0, 0]), {}, "catchment 1001 comes more than once"),
         (RIVERS.drop_vars("catchment"), {}, "has no names"),

@@ -119,7 +119,6 @@ def init_process_group(device: torch.device, timeout: float = TIMEOUT) -> Iterat
 
 
 def _connect(backend: str, rank: int, size: int, timeout: float) -> None:
-    """Connect to the port of the first process or of the launcher."""
     port = os.environ.get("MASTER_PORT", "")
     address = f"{os.environ.get('MASTER_ADDR', '')}:{port}"
     try:

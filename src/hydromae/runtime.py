@@ -168,7 +168,6 @@ def unsupported_reason(operation: str, kind: str, dtype: torch.dtype) -> str | N
 
 
 def _products(device: torch.device, dtype: torch.dtype) -> Tensor:
-    """A linear layer under autocast, and product, softmax and GELU in half precision."""
     inputs, weight = (torch.zeros(4, 4, device=device, requires_grad=True) for _ in range(2))
     with torch.autocast(device.type, dtype):
         out = functional.linear(inputs, weight)
@@ -184,7 +183,6 @@ def _lstm(device: torch.device, dtype: torch.dtype) -> Tensor:
 
 
 def _attention(device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Fused attention with a bias."""
     query = torch.zeros(1, 2, 4, 8, device=device, dtype=dtype, requires_grad=True)
     return functional.scaled_dot_product_attention(query, query, query, attn_mask=query.new_zeros(1, 1, 4, 4).detach())
 

@@ -191,7 +191,6 @@ def _share(shape: tuple[int, int, int], ratio: float, axis: int, generator: torc
 
 
 def _gaps(shape: tuple[int, int, int], settings: MaskConfig, generator: torch.Generator) -> Tensor:
-    """Bool[B, T, S]: the gaps of `gap`."""
     size, days, sites = shape
     shortest, longest = settings.gap_days
     gaps = max(1, days // 30)

@@ -167,7 +167,6 @@ class Windows:
 
 @lru_cache(maxsize=8)
 def _order(seed: int, epoch: int, starts: int) -> Int[np.ndarray, " N"]:
-    """Random order of the starts in an epoch."""
     return np.random.default_rng([seed, 0, epoch]).permutation(starts)
 
 

@@ -99,7 +99,6 @@ def check_period(name: str, period: tuple[str, str]) -> None:
 
 
 def _numbers(value: object) -> list[float]:
-    """The numbers in a nested value, without booleans."""
     if isinstance(value, tuple | list):
         return [number for part in value for number in _numbers(part)]
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []

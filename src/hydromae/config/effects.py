@@ -52,7 +52,6 @@ def _ratio(kind: str) -> Callable[[Sections], bool]:
 
 
 def _mixable_layers(config: Sections) -> int:
-    """Number of layers that a decoder layer can mix."""
     model, kinds = config.model, _kinds(config)
     depth = max(("map" in kinds) * model.map_layers, ("series" in kinds) * model.series_layers)
     return model.use_input + depth + model.fusion_layers
@@ -248,7 +247,6 @@ def refuse_idle_fields(config: Sections, base: Sections | None = None) -> None:
 
 
 def _shown(value: Any) -> str:
-    """A value as on the command line."""
     if isinstance(value, tuple):
         return " ".join(_shown(part) for part in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

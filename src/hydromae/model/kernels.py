@@ -22,7 +22,6 @@ def _zeros(*shape: int) -> Tensor:
 
 
 def _probe_calls() -> dict[str, Callable[[Any], object]]:
-    """A call of each private operator with the arguments that this module uses."""
     row_of_four, four, square = _zeros(1, 4), _zeros(4), _zeros(1, 1, 4, 4)
     norm_arguments = (row_of_four, row_of_four, (4,), _zeros(1, 1), _zeros(1, 1), four, four, [True] * 3)
     five_squares, logsumexp = [square] * 5, _zeros(1, 1, 4)

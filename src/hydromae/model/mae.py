@@ -199,7 +199,6 @@ class HydroMAE(nn.Module):
         context: Context,
         lstm_predictions: list[LSTMPrediction],
     ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        """Estimates with their flags, and features."""
         lstm_means = [prediction.mean.detach() for prediction in lstm_predictions]  # their own loss trains the LSTMs
         channels = (("riverflow", 0), ("weather", 0), ("weather", 2))
         inputs = [part[name][..., channel] for name, channel in channels for part in (values, seen)]
@@ -309,7 +308,6 @@ class HydroMAE(nn.Module):
         stream_slice: StreamSlice,
         target_mask: Bool[Tensor, "B T S"],
     ) -> Float[Tensor, "N D"]:
-        """One vector for every wanted token."""
         layout = PackedLayout.of_mask(target_mask if stream.rows is None else target_mask[:, stream.rows])
         if not self.config.model.decoder_layers:
             grid = stream_slice.layout.unpack(encoded[-1][stream_slice.tokens])

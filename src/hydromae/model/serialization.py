@@ -61,7 +61,6 @@ def load_weights(model: nn.Module, weights: dict[str, Tensor], source: Path) -> 
 
 
 def _check_fit(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
-    """Refuse weights whose names, shapes or dtypes differ from the model's."""
     expected = model.state_dict()
     misfits = sorted(set(expected) ^ set(weights)) or [
         n for n in expected if (expected[n].shape, expected[n].dtype) != (weights[n].shape, weights[n].dtype)

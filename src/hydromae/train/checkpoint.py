@@ -170,7 +170,6 @@ def _write_atomically(folder: Path, process_group: ProcessGroup, write: Callable
 
 @contextmanager
 def _disk_errors(folder: Path) -> Iterator[None]:
-    """Convert errors of the disk to InputError."""
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -180,7 +179,6 @@ def _disk_errors(folder: Path) -> Iterator[None]:
 
 
 def _fsync_files(folder: Path) -> None:
-    """Flush files to disk before the rename."""
     for file in folder.iterdir():
         with file.open("rb") as stream:
             os.fsync(stream.fileno())

@@ -86,7 +86,6 @@ class OutOfFoldRun:
 
 
 def _submodule_state(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Weights of a submodule, by their names within it."""
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 

@@ -172,7 +172,6 @@ class _WandB:
 
 
 def _run_id(file: Path) -> str:
-    """The id of the run on W&B, generated once."""
     if not file.is_file():
         write_text_atomic(file, uuid.uuid4().hex[:8], "make room there, or train without a tracker")
     return file.read_text(encoding="utf-8").strip()

@@ -169,6 +169,5 @@ def _step(checkpoint: Path) -> int:
 
 
 def _format_value(value: Any) -> str:
-    """A value in a message, truncated to 60 characters."""
     text = f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

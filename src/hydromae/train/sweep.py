@@ -153,7 +153,6 @@ def _train_trial(
     grid: GridSpec | None,
     device: str,
 ) -> float:
-    """Train or resume one trial, and score its best weights."""
     train(config, dataset, scaling, folder, grid=grid, resume=True, device=device)
     best = intact_folder(folder / "best")
     if not best.is_dir():

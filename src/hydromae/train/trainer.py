@@ -117,7 +117,6 @@ def train(
 
 
 def _hold_run_folder(out: Path, process_group: ProcessGroup) -> AbstractContextManager[None]:
-    """Reserve the run's folder in the main process."""
     return reserve_output(output_folder(out, RUN)) if process_group.is_main else nullcontext()
 
 
