@@ -13,7 +13,7 @@ ProgressHandler = Callable[[str, float, float | None, str | None], None]
 Item = TypeVar("Item")
 
 
-def _ignore(what: str, done: float, of: float | None, message: str | None) -> None:
+def _ignore(name: str, done: float, total: float | None, message: str | None) -> None:
     """The default handler."""
 
 
@@ -22,9 +22,9 @@ _warned_kinds: ContextVar[set[str] | None] = ContextVar("warned_kinds", default=
 _handler: ContextVar[ProgressHandler] = ContextVar("handler", default=_ignore)
 
 
-def report_progress(what: str, done: float, of: float | None = None, message: str | None = None) -> None:
-    """Report the progress of an operation, which ends at `done == of`. A message is shown until the next one."""
-    _handler.get()(what, done, of, message)
+def report_progress(name: str, done: float, total: float | None = None, message: str | None = None) -> None:
+    """Report the progress of an operation, which ends at `done == total`. A message is shown until the next one."""
+    _handler.get()(name, done, total, message)
 
 
 def finish_progress() -> None:
@@ -32,17 +32,17 @@ def finish_progress() -> None:
     report_progress("", 1, 1)
 
 
-def progress_callback(what: str) -> Callable[[int, int], None]:
+def progress_callback(name: str) -> Callable[[int, int], None]:
     """`report_progress` as a callback of the amount done and the total."""
-    return lambda done, of: report_progress(what, done, of)
+    return lambda done, total: report_progress(name, done, total)
 
 
-def track(items: Iterable[Item], what: str, of: int) -> Iterator[Item]:
+def track(items: Iterable[Item], name: str, total: int) -> Iterator[Item]:
     """Iterate over items and report each when the next one is requested."""
-    report_progress(what, 0, of)
+    report_progress(name, 0, total)
     for done, item in enumerate(items, 1):
         yield item
-        report_progress(what, done, of)
+        report_progress(name, done, total)
 
 
 @contextmanager

@@ -24,14 +24,20 @@ def check(config: Sections) -> None:
     data, model, masks = config.data, config.model, config.masks
     _check_fields(data, model, masks)
     _check_training(config)
-    modalities = model.modalities
-    for name in (*modalities, *masks.target_modalities):
+    _check_masks(data, model, masks)
+    _check_mixers(model)
+    _check_lstms(data, model)
+    _check_layers(data, model)
+
+
+def _check_masks(data: DataConfig, model: ModelConfig, masks: MaskConfig) -> None:
+    for name in (*model.modalities, *masks.target_modalities):
         if name not in MODALITIES:
             raise InputError(
                 f"config: modality '{name}' is not in the table ({', '.join(MODALITIES)}); name one of them"
             )
     for name in masks.target_modalities:
-        if name not in modalities:
+        if name not in model.modalities:
             raise InputError(f"config: masks.target_modalities names '{name}', which model.streams lacks; add it there")
     parts = sorted(set(get_args(MaskKind)) - {"mixture"})
     for name, weight in masks.mixture:
@@ -43,12 +49,18 @@ def check(config: Sections) -> None:
         raise InputError(
             "config: data.sequence_length 1 has no day after an issue day; masks forecast and forecast-blind need 2"
         )
+
+
+def _check_mixers(model: ModelConfig) -> None:
     if "joint" in model.mixers and model.mixers != ("joint",):
         raise InputError("config: model.mixers 'joint' mixes all tokens; use it alone, or time/recurrent and space")
     if "joint" in model.mixers and not model.decoder_layers:
         raise InputError(
             "config: model.decoder_layers 0 decodes hidden tokens in the encoder, which 'joint' omits; use 1 or more"
         )
+
+
+def _check_lstms(data: DataConfig, model: ModelConfig) -> None:
     for name, on in (("estimators", model.estimators), ("lstm_width", model.lstm_width)):
         if on and (data.vector_patch_size != 1 or "weather+riverflow" not in model.streams):
             raise InputError(f"config: model.{name} needs data.vector_patch_size 1 and the stream weather+riverflow")
@@ -70,7 +82,10 @@ def check(config: Sections) -> None:
         raise InputError(
             "config: data.antecedent_days are read by model.lstm_width; give that a width, or set data.antecedent_days 0"
         )
-    kinds = {MODALITIES[name].kind for name in modalities}
+
+
+def _check_layers(data: DataConfig, model: ModelConfig) -> None:
+    kinds = {MODALITIES[name].kind for name in model.modalities}
     if data.catchments_per_window is not None and kinds != {"series"}:
         raise InputError(
             "config: data.catchments_per_window is for models without maps, which use all sites; leave it None"
