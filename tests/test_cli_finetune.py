@@ -211,7 +211,7 @@ def test_mistakes_are_one_line_each(folder, tmp_path, capsys):
     mistakes = {
         "trainable was lora, is frozen": ["--trainable", "frozen", "--resume"],
         "rank was 2, is 3": [*lora, "--rank", "3"],
-        "masks.kind is mixture in the run, span given": [*lora, "--rank", "2", "--question", "gap"],
+        "masks.kind is mixture in the run, gap given": [*lora, "--rank", "2", "--question", "gap"],
         "contains a run": ["--trainable", "lora", "--rank", "2"],
         "rank 0": [*lora, "--rank", "0"],
         "--rank 4: is of adapters": ["--rank", "4"],

@@ -47,8 +47,8 @@ def line(capsys: pytest.CaptureFixture[str]) -> str:
 
 REFUSED = {
     "--masks.series-ratio 0.9": "masks.series_ratio 0.9: changes nothing in this configuration",
-    "--masks.lead-days 5 --masks.kind span": "masks.lead_days 5: changes nothing",
-    "--masks.kind random --masks.mixture span 1": "masks.mixture span 1: changes nothing",
+    "--masks.lead-days 5 --masks.kind gap": "masks.lead_days 5: changes nothing",
+    "--masks.kind random --masks.mixture gap 1": "masks.mixture gap 1: changes nothing",
     "--masks.kind random --masks.target-modalities weather": "masks.target_modalities weather: changes nothing",
     "--model.use-input": "model.use_input True: changes nothing in this configuration (model.use_weighted_fm is off)",
     "--model.use-fm-layers 0": "model.use_fm_layers 0: changes nothing",
