@@ -26,12 +26,12 @@ from jaxtyping import Bool, Float
 from rich.console import Console
 
 from hydromae import metrics
-from hydromae.batching.record_arrays import gauge_positions
 from hydromae.datasets import reader
 from hydromae.evaluate.protocol import PERIODS, Period
 from hydromae.inference import scenarios
 from hydromae.inference.predictor import Model, load
 from hydromae.inference.widening import Widening, widening_files
+from hydromae.io.conventions import catchment_positions
 from hydromae.model.checksums import write_checksums
 
 DAYS = (2, 5, 10, 30, 60, 180, 365, 730)
@@ -111,7 +111,7 @@ def answers(
     """
     generator = np.random.default_rng([0, cell.days, cell.rivers, QUESTIONS.index(cell.question)])
     tables, rivers, days = list[pd.DataFrame](), set[object](), 0
-    begin, positions = np.datetime64(period[0]), np.stack(gauge_positions(record))
+    begin, positions = np.datetime64(period[0]), np.stack(catchment_positions(record))
     while len(tables) < LEAST_RECORDS or len(rivers) < MIN_RIVERS or days < least:
         place = generator.integers(record.sizes["catchment"])
         away = np.hypot(*(positions - positions[:, [place]]))

@@ -56,13 +56,13 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     ),
     "data.held_out": ("tests/test_training.py::test_what_is_held_out_changes_nothing",),
     "data.warm_up_days": ("tests/test_losses.py::test_warm_up_days_are_not_scored",),
-    "data.attribute_dropout": ("tests/data/test_windows.py::test_trait_dropout_keeps_latitude_longitude_and_area",),
+    "data.attribute_dropout": ("tests/data/test_windows.py::test_attribute_dropout_keeps_latitude_longitude_and_area",),
     "data.position_jitter": ("tests/data/test_windows.py::test_jitter_moves_position_and_degrees_together",),
     "data.cache_images": (
-        "tests/data/test_laid_record.py::test_cache_images_brings_all_of_it_into_memory_and_without_it_only_what_is_asked_for",
+        "tests/data/test_record_arrays.py::test_cache_images_brings_all_of_it_into_memory_and_without_it_only_what_is_asked_for",
     ),
     "data.variable_dropout": (
-        "tests/data/test_windows.py::test_variable_dropout_takes_one_variable_of_a_shared_modality",
+        "tests/data/test_windows.py::test_variable_dropout_hides_one_variable_of_a_shared_modality",
     ),
     "data.antecedent_days": (
         Switch("rivers", {"data": {"antecedent_days": 0}}),
@@ -166,7 +166,7 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     ),
     "masks.target_modalities": (
         "tests/test_masking.py::test_gap_hides_runs_within_its_settings_of_the_target_modality_only",
-        "tests/test_masking.py::test_without_answered_every_modality_is_asked",
+        "tests/test_masking.py::test_without_target_modalities_every_modality_is_hidden",
     ),
     "masks.gap_days": (
         "tests/test_masking.py::test_gap_hides_runs_within_its_settings_of_the_target_modality_only",
@@ -180,11 +180,9 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     "optimizer.betas": ("tests/train/test_optim.py::test_two_steps_of_adamw_by_hand",),
     "optimizer.eps": ("tests/train/test_optim.py::test_a_gradient_as_small_as_eps_takes_half_a_step",),
     "optimizer.clip": ("tests/train/test_optim.py::test_no_gradient_is_longer_than_the_clip",),
-    "train.batch_size": (
-        "tests/train/test_knobs.py::test_batch_size_and_accumulation_say_how_many_windows_a_step_reads",
-    ),
+    "train.batch_size": ("tests/train/test_knobs.py::test_batch_size_and_accumulation_set_the_windows_of_a_step",),
     "train.accumulation": (
-        "tests/train/test_knobs.py::test_batch_size_and_accumulation_say_how_many_windows_a_step_reads",
+        "tests/train/test_knobs.py::test_batch_size_and_accumulation_set_the_windows_of_a_step",
         "tests/train/test_engine.py::test_two_accumulated_halves_are_one_batch",
     ),
     "train.workers": ("tests/test_resume.py::test_workers_prepare_the_batches_ahead",),
@@ -194,9 +192,9 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     "train.loss_scale_window": ("tests/train/test_engine.py::test_the_loss_scale_of_a_run_has_its_numbers",),
     "train.loss_scale_hysteresis": ("tests/train/test_engine.py::test_the_loss_scale_of_a_run_has_its_numbers",),
     "train.min_loss_scale": ("tests/train/test_engine.py::test_the_loss_scale_of_a_run_has_its_numbers",),
-    "train.tracker": ("tests/train/test_trackers.py::test_auto_takes_what_is_there_and_absence_is_no_error",),
-    "train.wandb_project": ("tests/train/test_trackers.py::test_project_and_entity_of_wandb_are_those_of_the_run",),
-    "train.wandb_entity": ("tests/train/test_trackers.py::test_project_and_entity_of_wandb_are_those_of_the_run",),
+    "train.tracker": ("tests/train/test_loggers.py::test_auto_takes_what_is_there_and_absence_is_no_error",),
+    "train.wandb_project": ("tests/train/test_loggers.py::test_project_and_entity_of_wandb_are_those_of_the_run",),
+    "train.wandb_entity": ("tests/train/test_loggers.py::test_project_and_entity_of_wandb_are_those_of_the_run",),
     "train.epochs": (
         "tests/test_resume.py::test_a_longer_run_takes_the_rate_of_the_longer_schedule",
         "tests/test_training.py::test_an_epoch_is_one_pass_over_the_windows_also_when_batches_are_added_up",
@@ -210,7 +208,7 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
         "tests/model/test_precision.py::test_loss_and_gradients_in_half_precision_are_those_of_fp32",
         "tests/test_training.py::test_a_device_without_the_precision_is_named_in_one_line",
     ),
-    "train.ema_decay": ("tests/train/test_knobs.py::test_a_run_answers_with_the_average_of_its_weights",),
+    "train.ema_decay": ("tests/train/test_knobs.py::test_a_run_predicts_with_the_average_of_its_weights",),
     "train.seed": ("tests/test_training.py::test_two_runs_are_the_same_and_another_seed_is_another_run",),
     "train.log_every": (
         "tests/train/test_knobs.py::test_how_often_a_run_logs_validates_and_saves",
@@ -224,12 +222,12 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     "train.checkpoint_every": ("tests/train/test_knobs.py::test_how_often_a_run_logs_validates_and_saves",),
     "train.keep_last": ("tests/test_resume.py::test_only_the_last_checkpoints_are_kept",),
     "train.task_weights": ("tests/train/test_optim.py::test_the_seeds_task_weights_enter_the_loss",),
-    "train.nse_loss": ("tests/data/test_laid_record.py::test_variance_of_a_catchment_over_training_days",),
+    "train.nse_loss": ("tests/data/test_record_arrays.py::test_variance_of_a_catchment_over_training_days",),
     "train.flow_loss_weight": (
         "tests/test_losses.py::test_a_share_of_the_error_is_of_flow_itself",
-        "tests/data/test_laid_record.py::test_variance_of_flow_is_of_training_days",
+        "tests/data/test_record_arrays.py::test_variance_of_flow_is_of_training_days",
     ),
-    "train.lstm_loss_weight": ("tests/test_losses.py::test_memories_are_scored_on_every_day_that_they_were_not_shown",),
+    "train.lstm_loss_weight": ("tests/test_losses.py::test_lstms_are_scored_on_every_day_whose_flow_was_no_input",),
     "train.distribution_weight": ("tests/test_losses.py::test_distribution_weight_adds_the_negative_log_likelihood",),
 }
 

@@ -150,13 +150,13 @@ def test_the_rest_is_taught_beside_memories_that_were_kept_from_its_rivers(folde
     assert moved and not moved & {"rainfall_runoff", "positional"}
 
 
-def test_what_stand_ins_cannot_do_is_one_line_each(folder, tmp_path, capsys):
+def test_mistakes_of_out_of_fold_runs_are_one_line_each(folder, tmp_path, capsys):
     memories = ["--trainable", "lstm", "--reinit-lstm", "--stop-after", "1"]
     assert finetune(folder, tmp_path / "first", *memories, "--fold", "1", "2") == 0
     rest, first = ["--trainable", "all-but-lstm", "--oof-runs"], str(tmp_path / "first")
     mistakes = {
-        "all of them were taught on": [*rest, first],
-        "is no run of memories": [*rest, str(tmp_path / "full")],
+        "all were trained on": [*rest, first],
+        "is not a run of LSTMs": [*rest, str(tmp_path / "full")],
         "add --trainable lstm": ["--reinit-lstm"],
         "add --trainable all-but-lstm": ["--oof-runs", first],
         "--fold 3 2": [*memories, "--fold", "3", "2"],
@@ -211,8 +211,8 @@ def test_mistakes_are_one_line_each(folder, tmp_path, capsys):
     mistakes = {
         "trainable was lora, is frozen": ["--trainable", "frozen", "--resume"],
         "rank was 2, is 3": [*lora, "--rank", "3"],
-        "masks.kind is mixture in the run, span given": [*lora, "--rank", "2", "--question", "gap"],
-        "holds a run already": ["--trainable", "lora", "--rank", "2"],
+        "masks.kind is mixture in the run, gap given": [*lora, "--rank", "2", "--question", "gap"],
+        "contains a run": ["--trainable", "lora", "--rank", "2"],
         "rank 0": [*lora, "--rank", "0"],
         "--rank 4: is of adapters": ["--rank", "4"],
         "train.batch_size has the value 0": ["--out", str(tmp_path / "zero"), "--batch-size", "0"],

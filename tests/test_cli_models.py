@@ -178,7 +178,7 @@ def test_mistakes_are_one_line_each(country: Path, tmp_path: Path, capsys: pytes
         "1.5": ["predict", str(virtual), *out, "--quantiles", "0.5", "1.5"],
         "1999": ["forecast", str(virtual), *out, "--issues", "1999-01-01"],
         "--new-run and --resume": ["pretrain", str(store), "--out", str(run), *SMALL, "--new-run", "--resume"],
-        "holds a run": ["pretrain", str(store), "--out", str(run), *SMALL],
+        "contains a run": ["pretrain", str(store), "--out", str(run), *SMALL],
         "1950": [
             "pretrain",
             str(store),

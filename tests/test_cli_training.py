@@ -47,8 +47,8 @@ def line(capsys: pytest.CaptureFixture[str]) -> str:
 
 REFUSED = {
     "--masks.series-ratio 0.9": "masks.series_ratio 0.9: changes nothing in this configuration",
-    "--masks.lead-days 5 --masks.kind span": "masks.lead_days 5: changes nothing",
-    "--masks.kind random --masks.mixture span 1": "masks.mixture span 1: changes nothing",
+    "--masks.lead-days 5 --masks.kind gap": "masks.lead_days 5: changes nothing",
+    "--masks.kind random --masks.mixture gap 1": "masks.mixture gap 1: changes nothing",
     "--masks.kind random --masks.target-modalities weather": "masks.target_modalities weather: changes nothing",
     "--model.use-input": "model.use_input True: changes nothing in this configuration (model.use_weighted_fm is off)",
     "--model.use-fm-layers 0": "model.use_fm_layers 0: changes nothing",
@@ -62,15 +62,15 @@ REFUSED = {
     "--train.task-weights riverflwo 5": "names 'riverflwo'; use precipitation, soil_moisture, temperature, evaporation",
     "--train.task-weights precip_loss 100 evap_loss 1": "(precip_loss is precipitation, evap_loss is evaporation)",
     "--train.task-weights riverflow 0 weather 0": "no weight above 0",
-    "--data.warm-up-days 40": "data.warm_up_days 40 leaves none of the 40 days",
-    "--data.sequence-length 4": "data.warm_up_days 5 leaves none of the 4 days",
-    "--optimizer.min-lr 0.01": "optimizer.min_lr 0.01 lies above optimizer.lr 0.005",
+    "--data.warm-up-days 40": "data.warm_up_days 40 leaves no target in the 40 days",
+    "--data.sequence-length 4": "data.warm_up_days 5 leaves no target in the 4 days",
+    "--optimizer.min-lr 0.01": "optimizer.min_lr 0.01 is above optimizer.lr 0.005",
     "--threads 0": "--threads 0: is no number of threads",
     "--threads -2": "--threads -2: is no number of threads",
-    "--stop-after 0": "--stop-after 0: is no step",
-    "--stop-after -1": "--stop-after -1: is no step",
-    "--timeout -1": "--timeout -1: is no wait",
-    "--timeout nan": "--timeout nan: is no wait",
+    "--stop-after 0": "--stop-after 0: below 1",
+    "--stop-after -1": "--stop-after -1: below 1",
+    "--timeout -1": "--timeout -1: out of range",
+    "--timeout nan": "--timeout nan: out of range",
 }
 
 
@@ -163,7 +163,7 @@ def test_a_refused_start_changes_no_file_of_the_run(folder, tmp_path, capsys):
     for options in (["--data.held-out", "1003"], ["--data.held-out", "1003", "--resume"]):
         capsys.readouterr()
         assert pretrain(folder, out, *options) == 2
-        assert "holds a run already" in (said := line(capsys)) or 'data.held_out is ["1002"] in the run' in said
+        assert "contains a run" in (said := line(capsys)) or 'data.held_out is ["1002"] in the run' in said
         assert {file: file.read_bytes() for file in sorted(out.rglob("*")) if file.is_file()} == before
 
 

@@ -31,14 +31,14 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "catchments of a group pooled to one value": (
         "tests/test_faults.py::test_each_catchment_of_a_group_has_its_own_answer",
         "tests/test_faults.py::test_values_are_not_pooled_over_a_group",
-        "tests/data/test_laid_record.py::test_groups_lay_catchments_into_slots",
+        "tests/data/test_record_arrays.py::test_groups_lay_catchments_into_slots",
     ),
     "traits averaged over catchments": ("tests/test_faults.py::test_traits_are_not_averaged_over_a_group",),
     "zero-filled flow counted as measured": (
         "tests/test_faults.py::test_missing_flow_is_not_a_dry_river",
         "tests/data/test_windows.py::test_nan_is_unobserved_and_stands_as_zero",
         "tests/test_leakage.py::test_what_is_unobserved_never_changes_the_loss_or_its_gradients",
-        "tests/test_leakage.py::test_what_is_hidden_or_unobserved_never_changes_an_answer",
+        "tests/test_leakage.py::test_what_is_hidden_or_unobserved_never_changes_a_prediction",
     ),
     "mask ratio of series never applied": (
         "tests/test_faults.py::test_training_and_validation_hide_exactly_their_ratios",
@@ -54,7 +54,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     ),
     "static tokens lost in fusion": (
         "tests/test_faults.py::test_every_static_token_is_in_the_memory_of_the_decoders",
-        "tests/model/test_mae.py::test_static_tokens_carry_traits_past_the_encoders",
+        "tests/model/test_mae.py::test_static_tokens_carry_attributes_past_the_encoders",
     ),
     "vector mask selecting wrong timesteps": (
         "tests/test_faults.py::test_what_is_encoded_and_what_is_answered_are_the_days_and_sites_of_the_mask",

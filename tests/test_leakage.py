@@ -33,7 +33,7 @@ def model_of(preset: str) -> HydroMAE:
 def batches(draw: st.DrawFn, preset: str) -> Batch:
     """Any small shape; long enough for rivers that neighbours are compared; observed in part, nowhere, or everywhere."""
     long = preset in ("rivers", "tiny") and draw(st.booleans())
-    return sample(
+    batch = sample(
         preset,
         size=draw(st.integers(1, 2)),
         days=draw(st.integers(40, 48) if long else st.integers(2, 5)),
@@ -42,6 +42,20 @@ def batches(draw: st.DrawFn, preset: str) -> Batch:
         seed=draw(st.integers(0, 10_000)),
         observed=draw(st.sampled_from((0.9, 0.9, 0.5, 0.0, 1.0))),
     )
+    return with_dropped(batch, draw(st.integers(0, 10_000))) if draw(st.booleans()) else batch
+
+
+def with_dropped(batch: Batch, seed: int) -> Batch:
+    """The batch with a third of the channels of every window dropped, whatever they measure."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {name: (value.shape[0], value.shape[-1]) for name, value in batch.values.items()}
+    return replace(batch, dropped={n: torch.rand(shape, generator=generator) < 1 / 3 for n, shape in shapes.items()})
+
+
+def unusable(batch: Batch) -> dict[str, torch.Tensor]:
+    """What is unobserved or dropped, by the definition."""
+    dropped = batch.dropped or {name: torch.zeros(batch.size, 1, dtype=torch.bool) for name in batch.values}
+    return {name: ~seen | dropped[name][:, None, None] for name, seen in batch.observed.items()}
 
 
 def garbled(batch: Batch, where: dict[str, torch.Tensor], seed: int) -> Batch:
@@ -82,12 +96,12 @@ def gradients(model: HydroMAE, batch: Batch, hidden: Hidden, config: Config) -> 
 @pytest.mark.parametrize("preset", PRESETS)
 @EXAMPLES
 @given(data=st.data())
-def test_what_is_hidden_or_unobserved_never_changes_an_answer(preset: str, kind: str, data: st.DataObject) -> None:
+def test_what_is_hidden_or_unobserved_never_changes_a_prediction(preset: str, kind: str, data: st.DataObject) -> None:
     config, model = small(preset), model_of(preset)
     batch, seed = data.draw(batches(preset)), data.draw(st.integers(0, 10_000))
     hidden = draw(batch, replace(config.masks, kind=kind), torch.Generator().manual_seed(seed))
     wanted = data.draw(st.sampled_from((None, all_tokens(batch))))
-    gone = {name: hidden[name][..., None] | ~batch.observed[name] for name in hidden}
+    gone = {name: hidden[name][..., None] | mask for name, mask in unusable(batch).items()}
     other = garbled(batch, gone, seed)
     other = replace(other, variance={name: torch.full_like(v, float("nan")) for name, v in batch.variance.items()})
     with torch.no_grad():
@@ -101,7 +115,7 @@ def test_what_is_unobserved_never_changes_the_loss_or_its_gradients(preset: str,
     config, model = small(preset), model_of(preset)
     batch, seed = data.draw(batches(preset)), data.draw(st.integers(0, 10_000))
     hidden = draw(batch, config.masks, torch.Generator().manual_seed(seed))
-    other = garbled(batch, {name: ~seen for name, seen in batch.observed.items()}, seed)
+    other = garbled(batch, unusable(batch), seed)
     (one, before), (two, after) = (gradients(model, b, hidden, config) for b in (batch, other))
     assert torch.isfinite(one) and torch.equal(one, two)
     assert all(torch.isfinite(a).all() and torch.equal(a, b) for a, b in zip(before, after, strict=True))
@@ -109,18 +123,20 @@ def test_what_is_unobserved_never_changes_the_loss_or_its_gradients(preset: str,
 
 @pytest.mark.parametrize("kind", MASKS)
 @pytest.mark.parametrize("preset", PRESETS)
-def test_visible_and_targets_part_what_is_observed(preset: str, kind: str) -> None:
+@pytest.mark.parametrize("drops", (False, True))
+def test_visible_and_targets_part_what_is_observed(preset: str, kind: str, drops: bool) -> None:
     batch, config = sample(preset, days=6), small(preset)
+    batch = with_dropped(batch, 2) if drops else batch
     hidden = draw(batch, replace(config.masks, kind=kind), torch.Generator().manual_seed(1))
     seen, asked = visible(batch, hidden), targets(batch, hidden)
     for name, observed in batch.observed.items():
         assert not (seen[name] & hidden[name][..., None]).any(), "a hidden value is visible"
         assert not (asked[name] & ~observed).any(), "an unobserved value is a target"
-        assert not (seen[name] & asked[name]).any() and torch.equal(seen[name] | asked[name], observed)
+        assert not (seen[name] & asked[name]).any() and torch.equal(seen[name] | asked[name], ~unusable(batch)[name])
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_nothing_observed_or_nothing_visible_still_answers(preset: str) -> None:
+def test_nothing_observed_or_nothing_visible_still_gives_predictions(preset: str) -> None:
     model = model_of(preset)
     for batch, hidden in (
         (sample(preset, observed=0.0), no_tokens(sample(preset))),
@@ -132,7 +148,7 @@ def test_nothing_observed_or_nothing_visible_still_answers(preset: str) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_visible_modality_reaches_every_answer(preset: str) -> None:
+def test_every_visible_modality_reaches_every_prediction(preset: str) -> None:
     """The rule does not hold because nothing is looked at: a visible value of each modality moves the answers."""
     batch, model = sample(preset, size=1, days=4, observed=1.0), model_of(preset)
     wanted = all_tokens(batch)

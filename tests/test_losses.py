@@ -14,6 +14,7 @@ from hydromae.losses import loss
 from hydromae.model.mixture import GaussianMixture
 from hydromae.model.outputs import Predictions
 from hydromae.model.rainfall_runoff import LSTMPrediction
+from hydromae.store.scaling import VariableScaling
 from samples import all_tokens, built, no_tokens, sample, small, some_tokens
 
 PLAIN = Config().having(train={"distribution_weight": 0.0})
@@ -118,7 +119,7 @@ def test_the_likelihood_shapes_the_distribution_but_does_not_move_the_mean() -> 
     assert spread.grad.flatten().tolist() == [2.5, 5 * (1 - 4) / 2]
 
 
-def test_memories_are_scored_on_every_day_that_they_were_not_shown() -> None:
+def test_lstms_are_scored_on_every_day_whose_flow_was_no_input() -> None:
     batch = flow_only([[9.0, 1.0, 2.0, 3.0, 4.0]], variance=2.0)
     batch.observed["riverflow"][0, 3] = False
     mean = torch.zeros(1, 5, 1)
@@ -134,7 +135,7 @@ def test_memories_are_scored_on_every_day_that_they_were_not_shown() -> None:
 def test_a_share_of_the_error_is_of_flow_itself() -> None:
     """Roots of 3 and 5 times the deviation 2, and the mean 1: flows 49 and 121; the answer 2, spread 1.5, says 25 + 9."""
     batch = flow_only([[3.0, 5.0]], variance=4.0)
-    natural = FlowTransform(torch.tensor([1.0]), torch.tensor([2.0]), torch.full((1, 1, 1), 10.0))
+    natural = FlowTransform(VariableScaling("root", 1.0, 2.0), torch.full((1, 1, 1), 10.0))
     batch = replace(batch, flow_transform=natural)
     root, flow = (1 / 4 + 9 / 4) / 2, ((34 - 49) ** 2 / 10 + (34 - 121) ** 2 / 10) / 2
     for share in (0.0, 0.25, 1.0):
@@ -151,9 +152,8 @@ def test_a_share_of_the_error_is_of_flow_itself() -> None:
 
 
 def test_the_spread_is_not_widened_to_mend_the_flow() -> None:
-    batch = replace(
-        flow_only([[3.0]]), flow_transform=FlowTransform(torch.zeros(1), torch.ones(1), torch.ones(1, 1, 1))
-    )
+    transform = FlowTransform(VariableScaling("root", 0.0, 1.0), torch.ones(1, 1, 1))
+    batch = replace(flow_only([[3.0]]), flow_transform=transform)
     spread = torch.ones(1, 1, 1, 1, 1, requires_grad=True)
     mean = torch.full((1, 1, 1, 1), 1.0, requires_grad=True)
     told = GaussianMixture(torch.ones(1, 1, 1, 1, 1), mean[..., None], spread)

@@ -175,7 +175,7 @@ def test_ungauged_hides_whole_windows_of_the_target_modality_only() -> None:
     assert 0.25 < float(share.mean()) < 0.35 and float(share.max()) < 0.8 and float(share.std()) > 0.08
 
 
-def test_modality_hides_one_answered_modality_whole() -> None:
+def test_simulate_hides_one_target_modality_entirely() -> None:
     batch = sample("base", size=60)
     answered = ("evaporation", "riverflow")
     hidden = draw(batch, MaskConfig(kind="simulate", target_modalities=answered), generator())
@@ -185,7 +185,7 @@ def test_modality_hides_one_answered_modality_whole() -> None:
     assert 15 < int(gone[3].sum()) < 45
 
 
-def test_without_answered_every_modality_is_asked() -> None:
+def test_without_target_modalities_every_modality_is_hidden() -> None:
     hidden = draw(sample("base", size=60), MaskConfig(kind="simulate"), generator())
     assert all(hidden[name].any() for name in NATIONAL)
 

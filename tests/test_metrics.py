@@ -34,7 +34,7 @@ def test_kge_by_hand():
     np.testing.assert_allclose(metrics.kge(answer, truth), [1 - np.sqrt(2), -1.0, 1.0])
 
 
-def test_kge_is_nan_for_a_constant_answer():
+def test_kge_is_nan_for_a_constant_prediction():
     assert np.isnan(metrics.kge(series([2, 2, 2]), series([1, 2, 3]))).all()
 
 

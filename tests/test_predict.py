@@ -540,8 +540,12 @@ def spoiled(**changes: object) -> xr.Dataset:
         (spoiled(riverflow=RIVERS["riverflow"].assign_attrs(units="furlong/s")), {}, "'furlong/s'"),
         (spoiled(riverflow=RIVERS["riverflow"].drop_attrs()), {}, "no units"),
         (spoiled(riverflow=RIVERS["riverflow"].astype(str).assign_attrs(units="mm/day")), {}, "riverflow is of type"),
-        (RIVERS.drop_vars(["latitude", "longitude"]), {}, "where its catchments are"),
-        (spoiled(latitude=RIVERS["latitude"].where(RIVERS["catchment"] != 1003)), {}, "catchment 1003: its position"),
+        (RIVERS.drop_vars(["latitude", "longitude"]), {}, "have no position"),
+        (
+            spoiled(latitude=RIVERS["latitude"].where(RIVERS["catchment"] != 1003)),
+            {},
+            r"first: 1003\) have no position",
+        ),
         (RIVERS.isel(time=[0, 1, 1, 2]), {}, "2001-01-02 comes more than once"),
         (RIVERS.isel(catchment=[0, 0]), {}, "catchment 1001 comes more than once"),
         (RIVERS.drop_vars("catchment"), {}, "has no names"),
@@ -666,7 +670,7 @@ def test_a_wide_table_says_its_units_and_attributes_are_checked() -> None:
     with pytest.raises(InputError, match="does not say its units"):
         MODEL.predict(frame, attributes=traits)
     frame.attrs["units"] = "mm day-1"
-    with pytest.raises(InputError, match="does not say where its catchments are"):
+    with pytest.raises(InputError, match=r"catchments \(first: .*\) have no position"):
         MODEL.predict(frame)
     with pytest.raises(InputError, match="no column of an attribute"):
         MODEL.predict(frame, attributes=pd.DataFrame({"x": [1.0]}, index=[1]))

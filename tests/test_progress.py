@@ -41,7 +41,7 @@ def test_nobody_hears_unless_somebody_listens() -> None:
     ]
 
 
-def test_a_part_that_stops_early_is_not_told_as_done() -> None:
+def test_a_part_that_stops_early_is_not_reported_as_done() -> None:
     told: list[float] = []
     with show_progress_with(lambda what, done, of, said: told.append(done)):
         for item in track(range(9), "items", 9):
@@ -75,7 +75,7 @@ def test_after_all_work_nothing_is_shown(capsys: pytest.CaptureFixture[str], mon
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_quiet_display_says_nothing(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
+def test_a_quiet_display_writes_nothing(capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
     monkeypatch.setattr(display, "LINE_INTERVAL", 0.0)
     with Display("prepare", quiet=True) as shown, show_progress_with(shown.update):
         report_progress("days", 1, 2)

@@ -196,7 +196,7 @@ def test_a_longer_run_takes_the_rate_of_the_longer_schedule(tmp_path):
     assert Config.from_json((out / "config.json").read_text()) == SMALL
 
 
-def test_a_run_without_a_checkpoint_starts_at_step_1_and_says_so(tmp_path):
+def test_a_run_without_a_checkpoint_starts_at_step_1_with_a_message(tmp_path):
     told = []
     run(tmp_path / "typo", stop_after=1, resume=True, log=told.append)
     shutil.rmtree(tmp_path / "typo" / "checkpoints")
@@ -210,7 +210,7 @@ def test_a_run_without_a_checkpoint_starts_at_step_1_and_says_so(tmp_path):
 def test_a_run_whose_configuration_is_gone_is_known_by_its_checkpoint(tmp_path):
     out = run(tmp_path / "run", stop_after=1)
     (out / "config.json").unlink()
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="contains a run"):
         run(out)
     with pytest.raises(InputError, match=r"step-0000001|train\.seed is 0 in the run, 3 given"):
         run(out, SMALL.having(train={"seed": 3}), resume=True)
@@ -219,7 +219,7 @@ def test_a_run_whose_configuration_is_gone_is_known_by_its_checkpoint(tmp_path):
 def test_a_run_is_not_written_over(tmp_path):
     out = run(tmp_path / "run", stop_after=1)
     before = tensors_of_last(out)
-    with pytest.raises(InputError, match="holds a run already"):
+    with pytest.raises(InputError, match="contains a run"):
         run(out)
     assert all(torch.equal(held, before[name]) for name, held in tensors_of_last(out).items())
 

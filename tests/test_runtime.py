@@ -72,7 +72,7 @@ def test_what_is_forced_is_obeyed_and_what_has_no_kernel_is_named(monkeypatch: p
     assert pick_precision("bf16", CPU, "fp32") == "bf16" and pick_precision("fp16", CPU) == "fp16"
     assert pick_precision("fp32", CPU, "bf16") == "fp32" and fallback_message("fp32", CPU) is None
     said = fallback_message("fp16", CPU)
-    assert said is not None and "fp16; as asked for" in said and "LSTM" in said and "attention" in said
+    assert said is not None and "fp16; as requested" in said and "LSTM" in said and "attention" in said
     assert runtime.is_unsupported("LSTM", "cpu", BF16) and not runtime.is_unsupported("products", "cpu", BF16)
     assert not runtime.is_unsupported("LSTM", "cpu", torch.float32)
     runtime.unsupported_reason.cache_clear()
@@ -144,7 +144,7 @@ def test_a_torch_without_onednn_has_no_native_half_precision_on_a_cpu(monkeypatc
 
 
 @pytest.mark.parametrize(("bf16", "capability"), [(True, (9, 0)), (False, (7, 5)), (False, (6, 1))])
-def test_cuda_is_asked_for_what_it_has_without_emulation(
+def test_native_support_of_cuda_excludes_emulation(
     bf16: bool, capability: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Hopper, Turing, Pascal."""

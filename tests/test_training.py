@@ -176,7 +176,7 @@ def test_an_epoch_is_one_pass_over_the_windows_also_when_batches_are_added_up(tm
     assert [line["epoch"] for line in found] == pytest.approx([step / 3.5 for step in range(1, 8)], abs=1e-4)
 
 
-def test_the_journal_says_the_mean_loss_of_the_batches_of_an_update(tmp_path):
+def test_the_journal_has_the_mean_loss_of_the_batches_of_an_update(tmp_path):
     """Without learning, the loss of an update of two batches is the mean of the losses of the two."""
     still = SMALL.having(
         optimizer={"lr": 0.0}, model={"dropout": 0.0}, train={"ema_decay": 0.0, "steps_per_epoch": None}
@@ -196,7 +196,7 @@ def test_a_record_without_flow_to_learn_from_is_refused(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_run_says_what_it_is(tmp_path):
+def test_a_run_describes_itself(tmp_path):
     seen = []
     out = trained(tmp_path / "run", SMALL, RIVERS, progress=seen.append)
     assert [progress.step for progress in seen] == list(range(1, 9))
@@ -246,7 +246,9 @@ def test_a_device_without_the_precision_is_named_in_one_line(
         assert len(said) == 1, "a run in fp32 says nothing"
 
 
-def test_a_run_that_goes_on_in_another_precision_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_goes_on_in_another_precision_gives_a_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config, said = SMALL.having(train={"precision": "auto", "epochs": 1}), list[str]()
     monkeypatch.setattr(runtime, "half_precision_faults", lambda precision, device: [])
     trained(tmp_path / "run", config, RIVERS, stop_after=2, log=said.append)

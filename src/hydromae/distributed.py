@@ -1,4 +1,4 @@
-"""The world: the processes of a run, one a device, as `torchrun` or `deepspeed` started them; alone where nobody did."""
+"""The processes of a run, one for each device, started by `torchrun` or `deepspeed`; otherwise a single process."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from hydromae.errors import InputError, first_line
 from hydromae.runtime import widest_dtype
 
 TIMEOUT = 1800.0
-"""Longest wait for another process [s], where the run does not say."""
+"""Default of the longest wait for another process [s]."""
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process among those of the run.
+    """This process and the others of the run.
 
     Attributes:
-        rank, size: Its number, counted from 0, and how many there are.
-        device: Where its tensors are.
-        local: Its number among those of its machine.
+        rank, size: Index of this process, and number of processes.
+        device: Device of this process.
+        local_rank: Index of this process on its machine.
         timeout: Longest wait for another process [s].
     """
 
@@ -39,27 +39,33 @@ class ProcessGroup:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes and speaks for all."""
+        """Whether this process writes files and messages."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
-        """Sum over the processes, the same in each."""
+        """Sum over the processes, equal in each."""
         total = values.to(self.device, widest_dtype(self.device))
         if self.size > 1:
             dist.all_reduce(total)
         return total.cpu()
 
     def barrier(self) -> None:
-        """Until every process is here."""
+        """Wait for every process."""
         if self.size > 1:
             self.sum(torch.zeros(1))
 
-    def raise_if_any_failed(self, fault: str | None) -> None:
-        """Go on where every process is well; otherwise all end, the faulty ones with their own words.
+    @contextmanager
+    def fail_together(self) -> Iterator[None]:
+        """Raise InputError in every process if the context raises it in any.
 
         Raises:
-            InputError: Where any process has a fault.
+            InputError: The error of this process, or the number of processes that failed.
         """
+        fault = None
+        try:
+            yield
+        except InputError as error:
+            fault = str(error)
         faulty = int(self.sum(torch.tensor([float(fault is not None)]))[0])
         if fault is not None:
             raise InputError(fault)
@@ -80,12 +86,14 @@ def is_launched() -> bool:
 
 @contextmanager
 def init_process_group(device: torch.device, timeout: float = TIMEOUT) -> Iterator[ProcessGroup]:
-    """Meet the other processes, and part from them at the end.
+    """Connect the processes, and disconnect them at the end.
 
-    `timeout` is the longest wait for another process [s]; a process that is lost or silent so long ends the others.
+    Args:
+        device: Its type; a process on CUDA uses the device of its local rank.
+        timeout: Longest wait for another process [s], after which all processes end.
 
     Raises:
-        InputError: If another process was lost.
+        InputError: Another process was lost.
     """
     if not is_launched():
         yield ProcessGroup(0, 1, device)
@@ -97,7 +105,7 @@ def init_process_group(device: torch.device, timeout: float = TIMEOUT) -> Iterat
     try:
         _connect("nccl" if device.type == "cuda" else "gloo", rank, size, timeout)
         yield ProcessGroup(rank, size, device, local, timeout)
-        gc.collect()  # what still holds gradient hooks must go before the group does, or the process aborts at its end
+        gc.collect()  # objects with gradient hooks must be deleted before the group, or the process aborts at exit
         dist.barrier()
     except RuntimeError as error:
         if not _is_lost_connection(error):
@@ -111,7 +119,6 @@ def init_process_group(device: torch.device, timeout: float = TIMEOUT) -> Iterat
 
 
 def _connect(backend: str, rank: int, size: int, timeout: float) -> None:
-    """Connect the processes, through a port on which the first one, or the launcher, listens."""
     port = os.environ.get("MASTER_PORT", "")
     address = f"{os.environ.get('MASTER_ADDR', '')}:{port}"
     try:
@@ -127,6 +134,6 @@ def _connect(backend: str, rank: int, size: int, timeout: float) -> None:
 
 
 def _is_lost_connection(error: RuntimeError) -> bool:
-    """Whether an error comes from the talk between processes; gloo raises plain RuntimeErrors that carry its name."""
+    """Whether an error comes from the communication between processes; gloo raises RuntimeErrors with its name."""
     message = str(error)
     return isinstance(error, dist.DistError) or "gloo" in message or "Connection" in message or "NCCL" in message

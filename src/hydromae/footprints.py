@@ -1,4 +1,4 @@
-"""Space: which cells of a map lie above a catchment (footprints), and which catchments lie together."""
+"""Footprints of catchments on the cells of a map, and groups of neighbouring sites."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from jaxtyping import Float, Int
 
 @dataclass(frozen=True)
 class Footprints:
-    """Sparse rows of weights over land cells: entry k says that `cell[k]` has `weight[k]` in catchment `catchment[k]`.
+    """Sparse weights of land cells: entry k gives cell `cell[k]` the weight `weight[k]` in catchment `catchment[k]`.
 
-    `cell` counts positions along the `cell` dimension of a store (land cells only), and the weights of a catchment
-    sum to one. Entries are sorted by catchment.
+    `cell` is an index along the `cell` dimension of a store (land cells only). The weights of a catchment have the sum 1.
+    Entries are sorted by catchment.
     """
 
     catchment: Int[np.ndarray, " N"]
@@ -29,17 +29,17 @@ def disc_footprints(
     area: Float[np.ndarray, " C"],
     cell_size: float,
 ) -> Footprints:
-    """Footprints of catchments known by position and area only: a disc of the area around the position.
+    """Footprints from positions and areas: a disc of the catchment's area around its position.
 
     Args:
         cell_easting, cell_northing (arrays (N,)): Centres of the land cells [m].
         easting, northing (arrays (C,)): Centroid of each catchment, or its gauge where no centroid is known [m].
-        area (array (C,)): Catchment area [km²]; NaN counts as one cell.
+        area (array (C,)): Catchment area [km²]; NaN means one cell.
         cell_size: Width of a cell [m].
 
     Returns:
-        Footprints: Every cell whose centre lies in the disc weighs the same; a disc that holds no centre takes the nearest
-            cell. An estimate: real boundaries, where they exist, are better.
+        Footprints: Equal weights of the cells whose centres are in the disc, or the nearest cell. Catchment boundaries, where
+            available, are more accurate.
     """
     area_or_cell = np.where(np.isfinite(area), area, cell_size**2 / 1e6)
     radius = np.sqrt(area_or_cell * 1e6 / np.pi)
@@ -54,7 +54,7 @@ def disc_footprints(
 
 
 def footprint_mean(footprints: Footprints, maps: Float[np.ndarray, "T N"], catchments: int) -> Float[np.ndarray, "T C"]:
-    """Weighted mean of each catchment's cells on each day; NaN cells are left out, NaN where none is left."""
+    """Weighted mean of each catchment's cells on each day, without NaN; NaN if all cells are NaN."""
     values = maps[:, footprints.cell]
     is_finite = np.isfinite(values)
     bins = np.arange(catchments + 1)
@@ -67,9 +67,9 @@ def footprint_mean(footprints: Footprints, maps: Float[np.ndarray, "T N"], catch
 def bisect_sites(
     easting: Float[np.ndarray, " C"], northing: Float[np.ndarray, " C"], size: int
 ) -> list[Int[np.ndarray, " N"]]:
-    """Places in groups of at most `size` neighbours: the country halved along its longer side again and again.
+    """Groups of at most `size` neighbours, by recursive bisection along the longer side, at multiples of `size`.
 
-    Every group but one holds exactly `size` places. The cost grows as C log² C.
+    Every group but one has exactly `size` members. The cost grows as C log² C.
     """
     position = np.stack([easting, northing])
 

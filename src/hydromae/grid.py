@@ -1,4 +1,4 @@
-"""The grid of the maps: where its cells lie, and the square patches it is cut into."""
+"""The grid of the maps: positions of its cells, and its division into square patches."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from jaxtyping import Bool, Float, Int
 
 @dataclass(frozen=True)
 class GridSpec:
-    """A regular grid on the British National Grid (EPSG:27700), cut into square patches.
+    """A regular grid on the British National Grid (EPSG:27700), divided into square patches.
 
     Attributes:
         rows, columns: Cells northward and eastward.
         cell_size: Width of a cell [m].
         northing, easting: Centre of the first (southern, western) row and column [m].
         patch: Cells along the side of a patch.
-        land_threshold: Share of land cells from which a patch is a site.
+        land_threshold: Smallest share of land cells of a patch that is a site.
     """
 
     rows: int = 290
@@ -39,7 +39,7 @@ class GridSpec:
         return self.rows // self.patch, self.columns // self.patch
 
     def same_cells_as(self, other: GridSpec) -> bool:
-        """Whether the cells are the same, however they are cut into patches."""
+        """Whether the cells are the same, whatever the patches."""
         same = (self.shape, self.cell_size, self.northing, self.easting)
         return same == (other.shape, other.cell_size, other.northing, other.easting)
 
@@ -49,7 +49,7 @@ class GridSpec:
         return self.easting + column * self.cell_size, self.northing + row * self.cell_size
 
     def patch_of(self, cell: Int[np.ndarray, " N"]) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
-        """Flat patch number of each flat cell number, and the cell's pixel number inside that patch."""
+        """Flat patch number of each flat cell number, and the pixel number of the cell in the patch."""
         row, column = np.divmod(cell, self.columns)
         patch = (row // self.patch) * self.patch_shape[1] + column // self.patch
         pixel = (row % self.patch) * self.patch + column % self.patch

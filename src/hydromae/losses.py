@@ -1,4 +1,4 @@
-"""Losses: what is wrong with predictions, at targets only."""
+"""Training loss, computed at targets only."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from hydromae.model.rainfall_runoff import LSTMPrediction
 
 
 def loss(predictions: Predictions, batch: Batch, hidden: Hidden, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
-    """Weighted sum over modalities of squared error and, for series, negative log-likelihood; its mean over the windows.
+    """Weighted sum over modalities of squared error and, for series, negative log-likelihood; mean over the windows.
 
-    The squared error is that of scaled values over `batch.variance`; of river flow, a share of it
-    (`train.flow_loss_weight`) is that of flow itself over its variance: 1 − NSE, where a catchment's own variance is
-    divided by.
+    The squared error is that of scaled values over `batch.variance`; for river flow, a share `train.flow_loss_weight` of
+    it is that of flow [mm/day] over its variance, which is 1 − NSE where each catchment has its own variance.
 
-    Targets are observed, hidden, decoded, and after `data.warm_up_days`. Every window counts the same, however many
-    targets it has, so that a forecast of a week teaches as much as a simulated year; one without any adds nothing. So the
-    loss of a batch is the mean of the losses of its windows, however the windows are shared out.
+    Targets are decoded and after `data.warm_up_days` (`masking.targets`). Every window has the same weight, whatever its
+    number of targets; a window without targets has loss 0. The loss of a batch is therefore the mean of the losses of its
+    windows, however they are divided between processes.
 
     Returns:
         total: Scalar, differentiable.
         parts (dict of Float[2]): For each modality, detached: the sum over windows of the mean squared error, and the number
-            of windows that have targets.
+            of windows with targets.
     """
     weights, model = config.train.weights, config.model
     total = batch.days.new_zeros((), dtype=torch.float32)
@@ -69,24 +68,23 @@ def _squared_error(
     wanted: Tensor,
     flow_weight: float,
 ) -> Float[Tensor, " B"]:
-    """Mean squared error of the targets of each window; `share` of it in units of flow, by the mean of its distribution.
+    """Mean squared error of the targets of each window, a share `flow_weight` of it in units of flow.
 
-    The spread of the distribution takes no gradient from it: the likelihood shapes it.
+    It has no gradient with respect to the variance of the distribution, which the likelihood alone fits.
     """
     truth = batch.values[name]
     error = torch.where(wanted, mean - truth, 0.0).square() / batch.variance[name][:, None]
     if flow_weight and batch.flow_transform is not None:
         variance = 0.0 if mixture is None else mixture.variance.detach()
-        flow = torch.where(
-            wanted, batch.flow_transform.to_flow(mean, variance) - batch.flow_transform.to_flow(truth), 0.0
-        )
+        scaling = batch.flow_transform.scaling
+        flow = torch.where(wanted, scaling.expected_value(mean, variance) - scaling.expected_value(truth), 0.0)
         error = (1 - flow_weight) * error + flow_weight * flow.square() / batch.flow_transform.variance[:, None]
     return _mean_over_targets(error, wanted)
 
 
 def _lstm_error(prediction: LSTMPrediction, batch: Batch, warm_up: int, flow_weight: float) -> Float[Tensor, " B"]:
-    """Squared error of what a memory says, on every observed day that it was not shown."""
-    wanted = batch.observed["riverflow"] & prediction.is_target[..., None]
+    """Squared error of an LSTM, on every observed day whose flow was not its input."""
+    wanted = batch.available("riverflow") & prediction.is_target[..., None]
     if wanted.shape[1] > warm_up:
         wanted = wanted & _after_warm_up(wanted, warm_up)
     return _squared_error("riverflow", prediction.mean[..., None], None, batch, wanted, flow_weight)
@@ -97,5 +95,5 @@ def _after_warm_up(wanted: Tensor, warm_up: int) -> Tensor:
 
 
 def _mean_over_targets(values: Tensor, wanted: Tensor) -> Float[Tensor, " B"]:
-    """Mean over the targets of each window, 0 where it has none."""
+    """Mean over the targets of each window, 0 without targets."""
     return values.flatten(1).sum(dim=1) / wanted.flatten(1).sum(dim=1).clamp(min=1)

@@ -1,7 +1,7 @@
-"""How good is an answer: scores over `time` for each catchment, on xarray, never pooled over catchments.
+"""Scores over `time` for each catchment, on xarray, never pooled over catchments.
 
-Every function takes answers and truth as DataArrays with a `time` dimension, looks only at days where both are known,
-and gives NaN where a score is undefined (no such day, or a river that never changes).
+Every function takes predictions and observations as DataArrays with a `time` dimension, uses the days on which both are
+known, and gives NaN where a score is undefined (no such day, or constant flow).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from scores.probability import brier_score
 LEVEL_TOLERANCE = 1e-6
 
 
-def nse(answer: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
+def nse(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     """Nash–Sutcliffe efficiency.
 
-    NSE = 1 − Σ(s − o)² / Σ(o − mean(o))², with answers s and observations o.
+    NSE = 1 − Σ(s − o)² / Σ(o − mean(o))², with predictions s and observations o.
 
     Args:
-        answer, truth (DataArray (time, ...)): Flow in the same units, e.g. mm/day.
+        prediction, truth (DataArray (time, ...)): Flow in the same units, e.g. mm/day.
 
     Returns:
         DataArray (...): 1 is perfect, 0 is as good as the mean of the observations; NaN where the observations do not vary.
@@ -35,40 +35,40 @@ def nse(answer: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     References:
         Nash and Sutcliffe (1970), J. Hydrol. 10, 282–290, doi:10.1016/0022-1694(70)90255-6. Computed by `scores`.
     """
-    return cast(xr.DataArray, scores_nse(answer, _where_varying(truth, answer), reduce_dims=["time"]))
+    return cast(xr.DataArray, scores_nse(prediction, _where_varying(truth, prediction), reduce_dims=["time"]))
 
 
-def kge(answer: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
+def kge(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     """Kling–Gupta efficiency in its first form.
 
     KGE = 1 − √((r − 1)² + (α − 1)² + (β − 1)²), with the correlation r, the ratio of standard deviations
     α = σ(s)/σ(o) and the ratio of means β = μ(s)/μ(o).
 
     Args:
-        answer, truth (DataArray (time, ...)): Flow in the same units.
+        prediction, truth (DataArray (time, ...)): Flow in the same units.
 
     Returns:
-        DataArray (...): 1 is perfect, 1 − √2 is as good as the mean; NaN where observations or answers do not vary.
+        DataArray (...): 1 is perfect, 1 − √2 is as good as the mean; NaN where observations or predictions do not vary.
 
     References:
         Gupta et al. (2009), J. Hydrol. 377, 80–91, doi:10.1016/j.jhydrol.2009.08.003. Computed by `scores`.
     """
-    truth = _where_varying(truth, answer)
-    answer = _where_varying(answer, truth)
-    return cast(xr.DataArray, scores_kge(answer, truth, reduce_dims=["time"]))
+    truth = _where_varying(truth, prediction)
+    prediction = _where_varying(prediction, truth)
+    return cast(xr.DataArray, scores_kge(prediction, truth, reduce_dims=["time"]))
 
 
 def _where_varying(one: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
-    """Values of `one` on days where both are known, in double precision; all NaN where they do not vary."""
+    """Values of `one` on days where both are known, in float64; NaN where they do not vary."""
     paired = one.where(other.notnull()).astype(np.float64)
     return paired.where(paired.max("time") > paired.min("time"))
 
 
 def crps(quantiles: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
-    """Continuous ranked probability score of a distribution known by its quantiles.
+    """Continuous ranked probability score of a distribution given by quantiles.
 
-    CRPS = 2 ∫₀¹ QS_τ dτ, with the pinball loss QS_τ = (𝟙[o < q_τ] − τ)(q_τ − o). The integral is a weighted sum: each
-    level stands for the levels nearest to it, so it is an estimate that sharpens with the number of levels.
+    CRPS = 2 ∫₀¹ QS_τ dτ, with the pinball loss QS_τ = (𝟙[o < q_τ] − τ)(q_τ − o). The integral is a sum over the levels, each
+    weighted by the width of its nearest interval; its error decreases with the number of levels.
 
     Args:
         quantiles (DataArray (quantile, time, ...)): Quantiles q_τ, with their levels τ as the coordinate `quantile`.
@@ -85,7 +85,7 @@ def crps(quantiles: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
 
 
 def crps_of_days(quantiles: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
-    """`crps` of each day by itself (time, ...)."""
+    """`crps` of each day (time, ...)."""
     ordered = quantiles.sortby("quantile").astype(np.float64)
     levels = ordered["quantile"].values.astype(float)
     edges = np.concatenate([[0.0], (levels[1:] + levels[:-1]) / 2, [1.0]])
@@ -98,7 +98,7 @@ def crps_of_days(quantiles: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
 
 
 def coverage(quantiles: xr.DataArray, truth: xr.DataArray, share: float) -> xr.DataArray:
-    """Share of observations inside the central interval that should hold a given share of them.
+    """Share of observations inside the central prediction interval of a nominal share.
 
     coverage = mean(𝟙[q_a ≤ o ≤ q_b]) with a = (1 − share)/2 and b = (1 + share)/2.
 
@@ -121,7 +121,7 @@ def coverage(quantiles: xr.DataArray, truth: xr.DataArray, share: float) -> xr.D
 
 
 def covered(quantiles: xr.DataArray, truth: xr.DataArray, share: float) -> xr.DataArray:
-    """Whether the interval of `coverage` held the observation (time, ...): 1 or 0, NaN where one of them is not known."""
+    """Whether the observation is inside the interval of `coverage` (time, ...): 1 or 0, NaN where unknown."""
     ends = [(1 - share) / 2, (1 + share) / 2]
     interval = quantiles.sel(quantile=ends, method="nearest", tolerance=LEVEL_TOLERANCE)
     low, high = interval.isel(quantile=0, drop=True), interval.isel(quantile=1, drop=True)
@@ -165,7 +165,7 @@ def brier(probability: xr.DataArray, happened: xr.DataArray) -> xr.DataArray:
         happened (DataArray (time, ...)): 1 where the event happened, 0 where not, NaN where unknown.
 
     Returns:
-        DataArray (...): 0 is perfect; always saying 0.5 scores 0.25.
+        DataArray (...): 0 is perfect; a constant probability of 0.5 scores 0.25.
 
     References:
         Brier (1950), Mon. Weather Rev. 78, 1–3. Computed by `scores`.

@@ -1,7 +1,4 @@
-"""How far long work is: told where it is done, heard by the command line. A call from Python hears nothing.
-
-Beside that, what a user must know of an answer: `warn_user` logs it in a line.
-"""
+"""Progress of long operations, which the command line displays, and warnings to the user."""
 
 from __future__ import annotations
 
@@ -12,12 +9,12 @@ from contextvars import ContextVar
 from typing import TypeVar
 
 ProgressHandler = Callable[[str, float, float | None, str | None], None]
-"""What is counted, how much is done, of how much (None where nobody knows), and what else is to be said."""
+"""Arguments: name of the operation, amount done, total amount (None if unknown), and a message."""
 Item = TypeVar("Item")
 
 
-def _ignore(what: str, done: float, of: float | None, said: str | None) -> None:
-    """Nobody listens."""
+def _ignore(name: str, done: float, total: float | None, message: str | None) -> None:
+    """The default handler."""
 
 
 LOG = logging.getLogger("hydromae")
@@ -25,32 +22,32 @@ _warned_kinds: ContextVar[set[str] | None] = ContextVar("warned_kinds", default=
 _handler: ContextVar[ProgressHandler] = ContextVar("handler", default=_ignore)
 
 
-def report_progress(what: str, done: float, of: float | None = None, said: str | None = None) -> None:
-    """Tell how far work is; at `done == of` it is over. `said` stays until something else is said."""
-    _handler.get()(what, done, of, said)
+def report_progress(name: str, done: float, total: float | None = None, message: str | None = None) -> None:
+    """Report the progress of an operation, which ends at `done == total`. A message is shown until the next one."""
+    _handler.get()(name, done, total, message)
 
 
 def finish_progress() -> None:
-    """Tell that all work is done: what follows, such as a server that waits, takes no bar."""
+    """Report that all operations have ended, so that no progress bar remains."""
     report_progress("", 1, 1)
 
 
-def progress_callback(what: str) -> Callable[[int, int], None]:
-    """`report_progress` as what functions with a `progress` argument call."""
-    return lambda done, of: report_progress(what, done, of)
+def progress_callback(name: str) -> Callable[[int, int], None]:
+    """`report_progress` as a callback of the amount done and the total."""
+    return lambda done, total: report_progress(name, done, total)
 
 
-def track(items: Iterable[Item], what: str, of: int) -> Iterator[Item]:
-    """The items; each is told as done when the next one is asked for."""
-    report_progress(what, 0, of)
+def track(items: Iterable[Item], name: str, total: int) -> Iterator[Item]:
+    """Iterate over items and report each when the next one is requested."""
+    report_progress(name, 0, total)
     for done, item in enumerate(items, 1):
         yield item
-        report_progress(what, done, of)
+        report_progress(name, done, total)
 
 
 @contextmanager
 def show_progress_with(handler: ProgressHandler) -> Iterator[None]:
-    """Whoever is told inside."""
+    """Call `handler` for progress that is reported inside the context."""
     token = _handler.set(handler)
     try:
         yield
@@ -59,17 +56,17 @@ def show_progress_with(handler: ProgressHandler) -> Iterator[None]:
 
 
 def warn_user(kind: str, line: str) -> None:
-    """Log a line as a warning of the logger `hydromae`: on stderr, where a program does not say otherwise."""
-    said = _warned_kinds.get()
-    if said is None or kind not in said:
+    """Log a warning; inside `warn_once`, only the first of its kind."""
+    warned_kinds = _warned_kinds.get()
+    if warned_kinds is None or kind not in warned_kinds:
         LOG.warning("%s", line)
-    if said is not None:
-        said.add(kind)
+    if warned_kinds is not None:
+        warned_kinds.add(kind)
 
 
 @contextmanager
 def warn_once() -> Iterator[None]:
-    """One remark of a kind and no more, for one question that is answered in many pieces."""
+    """Log one warning of each kind inside the context."""
     token = _warned_kinds.set(set())
     try:
         yield

@@ -1,6 +1,6 @@
-"""The table: which quantities are measured, where, in which units, and how each is scaled.
+"""Tables of variables, modalities and static attributes, with units and transforms.
 
-A new variable is a line here, a new modality is a line in `MODALITIES`; nothing else in the package knows their names.
+A new variable or modality is one line here.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ class Variable:
 
     Attributes:
         name: Name of the variable in a dataset or a store.
-        units: Canonical units, in which a store holds it.
+        units: Canonical units.
         standard_name: CF standard name, or "" where CF has none.
-        transform ({"none", "root", "log"}): Applied before standardising: root is sqrt(max(x, 0)), log is ln(x + 0.01).
-        minimum: Physical lower bound in canonical units; answers are never below it.
-        valid (float, float): Range outside which a value is refused as a wrong unit or a wrong column.
+        transform ({"none", "root", "log"}): Applied before standardisation: root is sqrt(max(x, 0)), log is ln(x + 0.01).
+        minimum: Physical lower bound in canonical units; predictions are never below it.
+        valid (float, float): Valid range in canonical units; values outside are refused.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Variable:
 
 @dataclass(frozen=True)
 class Modality:
-    """Variables measured together at one kind of place: the cells of a map, or catchments."""
+    """Variables measured together at one kind of site: patches of a map, or catchments."""
 
     name: str
     kind: Kind
@@ -44,13 +44,7 @@ class Modality:
 
 @dataclass(frozen=True)
 class Attribute:
-    """A static attribute (trait) of a catchment, under the name that the NRFA catalogue gives it.
-
-    Attributes:
-        transform ({"none", "root", "log"}): As that of a `Variable`.
-        valid (float, float): Physical range in these units; a value outside is refused as a wrong unit, a code or a wrong
-            column.
-    """
+    """A static attribute of a catchment, with its name in the NRFA catalogue; `transform` and `valid` as in `Variable`."""
 
     name: str
     units: str
@@ -84,7 +78,7 @@ MODALITIES: dict[str, Modality] = {
 VARIABLES: dict[str, Variable] = {v.name: v for m in MODALITIES.values() for v in m.variables}
 
 ALTITUDE = (-500.0, 9000.0)
-"""The shore of the Dead Sea lies at -430 m, the summit of Everest at 8849 m."""
+"""The shore of the Dead Sea is at -430 m, the summit of Everest at 8849 m."""
 
 ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("latitude", "degrees_north", "none", (-90.0, 90.0)),
@@ -96,6 +90,6 @@ ATTRIBUTES: tuple[Attribute, ...] = (
     Attribute("90-percentile-altitude", "m", "root", ALTITUDE),
     Attribute("catchment-area", "km2", "log", (0.001, 1e7)),  # 0.1 ha; the Amazon has 6e6 km2
     Attribute("dpsbar", "m km-1", "root", (0.0, 1000.0)),  # a mean slope of 45 degrees
-    Attribute("propwet", "1", "none", (0.0, 1.0)),  # a share of time
-    Attribute("bfihost", "1", "none", (0.0, 1.0)),  # a share of flow
+    Attribute("propwet", "1", "none", (0.0, 1.0)),  # share of time
+    Attribute("bfihost", "1", "none", (0.0, 1.0)),  # share of flow
 )

@@ -33,7 +33,7 @@ def test_days_are_weighed_by_their_age_and_what_is_unobserved_by_nothing() -> No
     assert found[SHARE] == pytest.approx(weight.sum() * np.expm1(1 / 20), rel=1e-5)
 
 
-def test_nothing_of_the_window_and_nothing_beyond_the_look_back_is_read() -> None:
+def test_nothing_of_the_window_and_nothing_beyond_the_antecedent_days_is_read() -> None:
     held = np.random.default_rng(0).normal(size=(50, 3, 2)).astype(np.float32)
     other = held.copy()
     other[30:], other[:20] = -9.0, 9.0

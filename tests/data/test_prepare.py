@@ -87,7 +87,7 @@ def test_a_catchment_without_position_cannot_be_on_a_map(folder, camels_nc, attr
     table = pd.read_csv(attributes_csv)
     table.loc[1, ["latitude", "longitude"]] = np.nan
     table.to_csv(attributes_csv, index=False)
-    with pytest.raises(InputError, match="catchment 1002: no position"):
+    with pytest.raises(InputError, match=r"first: 1002\) have no position"):
         prepare_national(camels_nc, attributes_csv, land_npz, folder / "n.zarr", training_period=TRAIN)
 
 

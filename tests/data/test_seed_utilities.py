@@ -11,11 +11,12 @@ import pytest
 import xarray as xr
 from matplotlib import image
 
-from hydromae.batching.record_arrays import gauge_positions, neighbour_groups
+from hydromae.batching.record_arrays import neighbour_groups
 from hydromae.cli import main
 from hydromae.datasets import reader
 from hydromae.errors import InputError
 from hydromae.io import attributes
+from hydromae.io.conventions import catchment_positions
 from hydromae.preprocess.fill import fill, fill_gaps_linearly
 from hydromae.preprocess.merge import merge
 from hydromae.preprocess.missing import MissingSummary, VariableSource, codes_of, longest_runs
@@ -111,7 +112,7 @@ def test_94_of_522_patches_and_76_groups_of_neighbours(seed_604, tmp_path, capsy
     assert image.imread(tmp_path / "p.png")[..., :3].std() > 0.05
     # neighbours share a group: it spans a small part of the country
     rivers = attributes.read(csv)
-    place = np.stack(gauge_positions(rivers), axis=-1) / 1000
+    place = np.stack(catchment_positions(rivers), axis=-1) / 1000
     row_of = {number: index for index, number in enumerate(rivers["catchment"].values)}
     spread = [np.linalg.norm(np.ptp(place[[row_of[n] for n in group]], axis=0)) for group in found["groups"]]
     assert np.median(spread) < 0.15 * np.linalg.norm(np.ptp(place, axis=0))
@@ -122,7 +123,7 @@ def test_patches_of_a_store_are_those_of_training(seed_folder, tmp_path):
     found = spatial_patches(store)
     assert found["land_threshold"] == 0.8 and len(found["land_patches"]) < 94
     opened = open_store(store)
-    slots = neighbour_groups(*gauge_positions(opened), 8)
+    slots = neighbour_groups(*catchment_positions(opened), 8)
     assert found["groups"] == opened["catchment"].values[slots].tolist() and found["padding"] == 0
     assert len(spatial_patches(store, land_threshold=0.5, group_size=5)["land_patches"]) == 94
     assert [len(group) for group in spatial_patches(store, group_size=5)["groups"]] == [5, 5, 5, 5, 4]

@@ -42,6 +42,7 @@ def everything(batch: Batch) -> list[torch.Tensor]:
     return [
         *batch.values.values(),
         *batch.observed.values(),
+        *(batch.dropped or {}).values(),
         batch.days,
         series.position,
         series.static_attributes,
@@ -224,7 +225,7 @@ def test_a_period_without_a_window_is_refused(period: tuple[str, str]) -> None:
         windows(record, config, period, seed=0, augment=False, update=1)
 
 
-def test_trait_dropout_keeps_latitude_longitude_and_area() -> None:
+def test_attribute_dropout_keeps_latitude_longitude_and_area() -> None:
     record, config = rivers(attribute_dropout=0.4)
     batch = cut_batch(record, np.zeros(200, dtype=np.int64), 3)
     known = augment_batch(batch, config.data, (1.0, 1.0), generators(batch)).site_metadata["series"].is_known[:, :, 0]
@@ -250,10 +251,12 @@ def test_jitter_moves_position_and_degrees_together() -> None:
     assert not traits[..., 2:].any() and torch.equal(batch.values["riverflow"], moved.values["riverflow"])
 
 
-def test_variable_dropout_takes_one_variable_of_a_shared_modality() -> None:
+def test_variable_dropout_hides_one_variable_of_a_shared_modality() -> None:
     record, config = rivers(variable_dropout=0.5)
     batch = cut_batch(record, np.zeros(200, dtype=np.int64), 3)
-    seen = augment_batch(batch, config.data, (1.0, 1.0), generators(batch)).observed
+    augmented = augment_batch(batch, config.data, (1.0, 1.0), generators(batch))
+    assert all(torch.equal(augmented.observed[name], batch.observed[name]) for name in batch.values), "still observed"
+    seen = {name: augmented.available(name) for name in batch.values}
     assert seen["riverflow"].all()
     lost = ~seen["weather"].flatten(1, 2).any(dim=1)
     assert torch.equal(~seen["weather"], lost[:, None, None].expand_as(seen["weather"])), "everywhere and always"
@@ -261,11 +264,11 @@ def test_variable_dropout_takes_one_variable_of_a_shared_modality() -> None:
     assert float(lost.any(dim=1).float().mean()) == pytest.approx(0.5, abs=0.12) and (lost.sum(dim=0) > 15).all()
 
 
-def test_variable_dropout_knows_a_variable_from_a_catchment_of_a_group() -> None:
+def test_variable_dropout_leaves_groups_of_one_variable() -> None:
     record, config = base(variable_dropout=1.0)
     batch = cut_batch(record, np.zeros(20, dtype=np.int64), 3)
-    seen = augment_batch(batch, config.data, (1.0, 1.0), generators(batch)).observed
-    assert all(torch.equal(seen[name], batch.observed[name]) for name in seen)
+    augmented = augment_batch(batch, config.data, (1.0, 1.0), generators(batch))
+    assert all(torch.equal(augmented.available(name), batch.observed[name]) for name in batch.values)
 
 
 def test_nothing_drops_out_unless_asked() -> None:

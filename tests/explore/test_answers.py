@@ -195,7 +195,7 @@ def test_a_draw_takes_a_share_of_the_land_patches() -> None:
 def test_a_record_without_flow_or_places_is_refused(small: Session) -> None:
     with pytest.raises(InputError, match="no riverflow"):
         small_country(small.record.drop_vars("riverflow"))
-    with pytest.raises(InputError, match="where its catchments are"):
+    with pytest.raises(InputError, match="have no position"):
         small_country(small.record.drop_vars(["latitude", "longitude"]))
 
 

@@ -68,8 +68,7 @@ def _names(file: Path) -> tuple[str, ...]:
     return (
         file.name,
         "training period",
-        "the record does not say where",
-        "its position is unknown",
+        "have no position",
         "riverflow: no day",
     )
 

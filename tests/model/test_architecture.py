@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-import hydromae.model.mae as whole
+import hydromae.model.encoder as encoder_module
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden, visible
 from hydromae.config.presets import BASE
-from hydromae.model.blocks import Block
+from hydromae.model.blocks import Block, Context
 from hydromae.model.encoder import Embedding, contrastive_loss
 from hydromae.model.mae import HydroMAE
 from hydromae.model.outputs import Stream, StreamSlice
@@ -51,14 +51,14 @@ def test_the_model_of_base_has_the_widths_and_depths_of_its_configuration() -> N
             for block in blocks:
                 assert block.norm.normalized_shape == (256,) and (block.film is not None) is film
                 assert [mixer.heads for mixer in block.mixers] == [8] and block.dropout == 0.1
-                assert block.feed[0].out_features == 1024
+                assert block.mlp[0].out_features == 1024
     assert model.fusion is not None and len(iter_blocks(model.fusion)) == 2
     for name in NATIONAL:
         decoder = model.decoders[name]
         assert len(decoder.blocks) == 4
         for block in decoder.blocks:
             assert block.norm.normalized_shape == (128,) and block.cross.heads == 8 and block.dropout == 0.1
-            assert block.own is None
+            assert block.self_attention is None
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
@@ -78,7 +78,9 @@ def test_the_contrastive_loss_of_two_days_by_hand(temperature: float) -> None:
 @pytest.mark.parametrize("preset", ["base", "fast"])
 def test_the_contrastive_loss_compares_each_modality_by_itself(preset: str, monkeypatch: pytest.MonkeyPatch) -> None:
     summaries: list[list[torch.Tensor]] = []
-    monkeypatch.setattr(whole, "contrast", lambda parts, temperature: summaries.append(list(parts)) or parts[0].sum())
+    monkeypatch.setattr(
+        encoder_module, "contrastive_loss", lambda parts, temperature: summaries.append(list(parts)) or parts[0].sum()
+    )
     model, batch = built(small(preset, contrastive_weight=0.5)), sample(preset, observed=1.0)
     for one in (batch, with_values(batch, "evaporation", 0.5)):
         with torch.no_grad():
@@ -121,18 +123,18 @@ def test_film_modulates_the_embedding_before_catchments_are_merged(slots: int) -
     assert torch.allclose(found, expected, atol=1e-6)
 
 
-def test_film_modulates_every_block_of_a_series_encoder_by_the_traits_of_its_site() -> None:
+def test_film_modulates_every_block_of_a_series_encoder_by_the_attributes_of_its_site() -> None:
     """Other traits of one site change what a block makes of that site's tokens, though the tokens are the same."""
     model, batch = built(small("base", series_layers=2)), sample("base", size=1, observed=1.0)
     streams, _, _ = fused(model, batch, no_tokens(batch))
     for stream in streams:
-        condition = stream.sites.clone()
+        condition = stream.site_encoding.clone()
         condition[:, 1] += 1.0
         for block in iter_blocks(model.encoders[stream.key]):
             block.mixers[0].out.weight.data.zero_()  # attention would carry it to other sites
             with torch.no_grad():
                 one, other = (
-                    block(stream.tokens, stream.layout, whole.Context(), c) for c in (stream.sites, condition)
+                    block(stream.tokens, stream.layout, Context(), c) for c in (stream.site_encoding, condition)
                 )
             changed = (one != other).any(dim=-1)
             is_of_site = stream.layout.site_index == 1
@@ -152,7 +154,7 @@ def test_each_modality_has_a_token_of_its_own_in_encoder_and_decoder(preset: str
     assert {len(large.queries[name].token) for name in NATIONAL} == {128}
 
 
-def test_a_modality_token_is_added_to_the_address_of_each_of_its_tokens() -> None:
+def test_a_modality_token_is_added_to_the_encoding_of_each_of_its_tokens() -> None:
     batch = sample("base")
     address = PositionalEncoding(6, 3, ordered=True)
     with torch.no_grad():
@@ -164,7 +166,7 @@ def test_a_modality_token_is_added_to_the_address_of_each_of_its_tokens() -> Non
 
 
 @pytest.mark.parametrize("kind", ["map", "series"])
-def test_the_address_of_a_site_holds_its_position(kind: str) -> None:
+def test_the_encoding_of_a_site_contains_its_position(kind: str) -> None:
     """A patch or a catchment 10 km further east: another address for it, and for no other site."""
     metadata = sample("base").site_metadata[kind]
     address = PositionalEncoding(6, metadata.valid.shape[2], ordered=True)

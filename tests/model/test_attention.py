@@ -14,7 +14,7 @@ from hydromae.model.packing import PackedLayout
 
 @pytest.mark.parametrize("direction", ["joint", "time", "space"])
 @pytest.mark.parametrize("longest", [128, 1])
-def test_look(direction: str, longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packed_self_attention(direction: str, longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Along short and long lines, against attention with everything else shut out."""
     monkeypatch.setattr(attention, "MAX_MATMUL_LENGTH", longest)
     keep = torch.rand(2, 5, 4, generator=torch.Generator().manual_seed(5)) < 0.5
@@ -31,7 +31,7 @@ def test_look(direction: str, longest: int, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("longest", [128, 1])
-def test_look_at_another_list(longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packed_cross_attention(longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Queries whose line is empty answer 0; tokens that nobody looks at get no gradient."""
     monkeypatch.setattr(attention, "MAX_MATMUL_LENGTH", longest)
     own, theirs = (

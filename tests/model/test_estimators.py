@@ -49,7 +49,7 @@ def test_carry_interpolates_by_inverse_distance() -> None:
     assert there.all()
 
 
-def test_a_seen_day_does_not_look_at_itself() -> None:
+def test_interpolation_does_not_use_the_value_of_the_day() -> None:
     values, there, features = interpolate(*site(1, 5, 3), decay=None)
     assert values[0, :, 0].tolist() == [5, 2, 5]
     assert features[0, 1, 0].tolist() == [1, 1, 1, 3]  # 1 / distance to each side, and that times the value
@@ -94,7 +94,7 @@ def test_donors_are_scaled_by_the_water_supply() -> None:
     assert float(scaled) == pytest.approx(((3 * 2 + 1) * 2 - 1) / 2)
 
 
-def test_donors_are_not_scaled_where_rain_is_not_known() -> None:
+def test_donors_are_not_scaled_without_rain() -> None:
     priors, flow = Estimators(SEPARATIONS), torch.tensor([[[0.0, 3.0]]])
     seen, rain = torch.tensor([[[False, True]]]), torch.tensor([[[4.0, 2.0]]])
     for known in ([True, False], [False, True], [False, False]):
@@ -112,7 +112,7 @@ def linear_rivers(days: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
     return flow, seen
 
 
-def test_alike_recovers_a_linear_relation() -> None:
+def test_donor_regression_recovers_a_linear_relation() -> None:
     flow, seen = linear_rivers(4000)
     values, there, _ = asked(Estimators(SEPARATIONS), torch.where(seen, flow, -9.0), seen, apart(3, 0.0))
     gap = ~seen[0, :, 0]
@@ -124,7 +124,7 @@ def test_alike_recovers_a_linear_relation() -> None:
     assert torch.allclose(alike_own, values[0, gap, 0, ALIKE], atol=0.2)
 
 
-def test_alike_needs_twenty_common_days() -> None:
+def test_donor_regression_needs_twenty_common_days() -> None:
     for days, enough in ((19, False), (20, True)):
         flow, seen = linear_rivers(40)
         seen[:, days:, 0] = False
@@ -145,7 +145,7 @@ def test_own_residual_is_carried_beside_the_gap() -> None:
     )  # memory starts at 5 days
 
 
-def test_features_say_nothing_of_priors_that_do_not_exist() -> None:
+def test_features_of_estimates_that_do_not_exist_are_zero() -> None:
     flow, seen = linear_rivers(40)
     seen[:, 5:, 0] = False  # five common days: own and donors exist, alike does not
     values, there, features = asked(Estimators(SEPARATIONS), flow, seen, apart(3))
@@ -162,7 +162,7 @@ def test_features_say_nothing_of_priors_that_do_not_exist() -> None:
     assert not nothing.any() and not nowhere.any() and not zero.any()
 
 
-def test_near_and_dense_contexts_give_the_same_priors() -> None:
+def test_near_and_dense_contexts_give_the_same_estimates() -> None:
     batch = sample("rivers", size=2, days=40, sites=5)
     metadata, flow, seen = (
         batch.site_metadata["series"],
@@ -216,7 +216,7 @@ def test_runoff_is_corrected_by_the_rivers_own_error_of_other_days() -> None:
     assert not there[..., RUNOFF_DONORS].any() and not there[..., RUNOFF_BOTH].any()
 
 
-def test_the_error_of_a_neighbour_counts_in_units_of_each_rivers_swing_and_is_drawn_to_nothing() -> None:
+def test_the_error_of_a_neighbour_is_in_units_of_each_rivers_std_and_shrunk() -> None:
     runoff = swinging(3.0, 0.5)
     seen = torch.zeros_like(runoff).bool()
     seen[..., 1] = True
@@ -267,7 +267,7 @@ def test_errors_that_go_together_are_regressed_on_each_other() -> None:
     assert torch.allclose(values[..., 0, RUNOFF_ALIKE], values[..., 0, RUNOFF_DONORS]), "nothing to regress"
 
 
-def test_ahead_is_taken_as_it_is() -> None:
+def test_the_autoregressive_prediction_is_an_estimate() -> None:
     runoff, ahead = swinging(1.0), swinging(2.0)
     values, there = corrected(runoff, torch.zeros_like(runoff).bool(), runoff, ahead)
     assert torch.equal(values[..., AHEAD], ahead) and there[..., AHEAD].all()

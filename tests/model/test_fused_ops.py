@@ -44,7 +44,7 @@ def test_feed_with_and_without_film(whole: bool) -> None:
     )
 
 
-def test_residual_drops_its_share_and_scales_the_rest() -> None:
+def test_residual_dropout_has_its_rate_and_scales_the_rest() -> None:
     torch.manual_seed(0)
     tokens, branch = double(1000, 30), double(1000, 30, seed=1)
     assert torch.equal(fused_ops.residual(tokens, branch, 0.0), tokens + branch)

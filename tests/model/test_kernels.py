@@ -34,7 +34,7 @@ def test_an_operator_that_is_absent_or_takes_other_arguments_is_none() -> None:
     assert kernels._private_operator("gelu_backward", lambda call: call(torch.zeros(2), torch.zeros(2))[3]) is None
 
 
-def test_attention_along_long_lines(public: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_attention_in_long_groups(public: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(look, "MAX_MATMUL_LENGTH", 1)
     layout = PackedLayout.of_mask(torch.rand(2, 5, 4, generator=torch.Generator().manual_seed(5)) < 0.5)
     given, pattern = double(len(layout.flat_index), 12), layout.self_attention("joint")
@@ -50,7 +50,7 @@ def test_attention_along_long_lines(public: bool, monkeypatch: pytest.MonkeyPatc
     assert (kernels.attention_with_logsumexp(*double(3, 1, 2, 4, 8).detach().unbind(0), None)[1] is None) == public
 
 
-def test_attention_along_short_lines(public: bool) -> None:
+def test_attention_in_short_groups(public: bool) -> None:
     layout, given = PackedLayout.dense(2, 3, 2, CPU), double(12, 12)
 
     def plain() -> Tensor:

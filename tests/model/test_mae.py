@@ -66,7 +66,7 @@ BASE_MODEL = built(small("base", decoder_self_attn=True))
 
 @EXAMPLES
 @given(seed=st.integers(0, 1000), size=st.integers(2, 3), fewer=st.floats(0, 1))
-def test_padding_never_changes_an_answer(seed: int, size: int, fewer: float) -> None:
+def test_padding_never_changes_a_prediction(seed: int, size: int, fewer: float) -> None:
     """A window alone and beside windows of which less (or nothing) is visible, or of which fewer tokens are asked."""
     model, batch, hidden = BASE_MODEL, sample("base", size=size, seed=seed), {}
     for name, none in no_tokens(batch).items():
@@ -81,7 +81,7 @@ def test_padding_never_changes_an_answer(seed: int, size: int, fewer: float) -> 
 
 
 @pytest.mark.parametrize("preset", NAMES)
-def test_a_window_answers_the_same_beside_another(preset: str) -> None:
+def test_a_prediction_is_independent_of_the_other_windows(preset: str) -> None:
     batch = sample(preset, size=3, days=30)
     hidden, model = some_tokens(batch), built(small(preset))
     with torch.no_grad():
@@ -124,7 +124,7 @@ def test_any_subset_and_any_length_runs(preset: str) -> None:
                 assert torch.equal(predictions.decoded[name], hidden[name])
 
 
-def test_a_national_model_answers_a_record_without_maps() -> None:
+def test_a_national_model_predicts_a_record_without_maps() -> None:
     batch = sample("base", observed=0.8)
     for name in ("precipitation", "soil_moisture", "temperature"):
         batch.observed[name][:] = False
@@ -171,13 +171,13 @@ SWITCHES: dict[str, tuple[str, dict[str, object]]] = {
 
 
 @pytest.mark.parametrize(("preset", "change"), SWITCHES.values(), ids=SWITCHES.keys())
-def test_every_switch_changes_the_answers(preset: str, change: dict[str, object]) -> None:
+def test_every_switch_changes_the_predictions(preset: str, change: dict[str, object]) -> None:
     batch = sample(preset, days=6, sites=5)
     hidden = some_tokens(batch)
     assert differs(answered(small(preset), batch, hidden), answered(small(preset, **change), batch, hidden))
 
 
-def test_priors_change_the_answers_of_a_model_without_memories() -> None:
+def test_estimators_change_the_predictions_of_a_model_without_lstms() -> None:
     without = small("rivers").having(
         model={"lstm_width": 0, "lstm_ar_width": 0}, data={"antecedent_days": 0, "max_flow_gap": 0}
     )
@@ -186,7 +186,7 @@ def test_priors_change_the_answers_of_a_model_without_memories() -> None:
     assert differs(answered(without, batch, hidden), answered(bare, batch, hidden))
 
 
-def test_memories_that_no_prior_reads_are_refused() -> None:
+def test_lstms_without_estimators_are_refused() -> None:
     with pytest.raises(InputError, match=r"\(model\.lstm_width\) are read by model\.estimators"):
         small("rivers", estimators=False)
 
@@ -229,11 +229,17 @@ def test_contrastive_weight_adds_its_loss(preset: str) -> None:
     batch, config = sample(preset, size=2), small(preset, contrastive_weight=0.5)
     hidden = some_tokens(batch)
     without, with_contrast = answered(small(preset), batch, hidden), answered(config, batch, hidden)
-    assert without.contrast is None and with_contrast.contrast is not None and float(with_contrast.contrast) > 0
+    assert (
+        without.contrastive_loss is None
+        and with_contrast.contrastive_loss is not None
+        and float(with_contrast.contrastive_loss) > 0
+    )
     (plain, _), (total, _) = loss(without, batch, hidden, config), loss(with_contrast, batch, hidden, config)
-    assert float(total - plain) == pytest.approx(0.5 * float(with_contrast.contrast), rel=1e-3)
+    assert float(total - plain) == pytest.approx(0.5 * float(with_contrast.contrastive_loss), rel=1e-3)
     warmer = answered(small(preset, contrastive_weight=0.5, contrastive_temperature=1.0), batch, hidden)
-    assert warmer.contrast is not None and float(warmer.contrast) != float(with_contrast.contrast)
+    assert warmer.contrastive_loss is not None and float(warmer.contrastive_loss) != float(
+        with_contrast.contrastive_loss
+    )
 
 
 @pytest.mark.parametrize("preset", ["base", "rivers"])
@@ -258,7 +264,7 @@ def test_wanted_tokens_may_be_visible_ones() -> None:
 
 
 @pytest.mark.parametrize("preset", ["base", "fast"])
-def test_static_tokens_carry_traits_past_the_encoders(preset: str) -> None:
+def test_static_tokens_carry_attributes_past_the_encoders(preset: str) -> None:
     """With nothing of a catchment visible, its traits still reach the map answers."""
     batch, model = sample(preset, size=1, sites=2, patches=2), built(small(preset))
     hidden = no_tokens(batch) | {n: all_tokens(batch)[n] for n in ("evaporation", "riverflow")}
@@ -278,7 +284,7 @@ def test_static_tokens_carry_traits_past_the_encoders(preset: str) -> None:
             assert torch.equal(one, other), "without them nothing of an unseen catchment is left"
 
 
-def test_priors_know_the_units_of_the_store() -> None:
+def test_estimators_use_the_scaling_of_the_store() -> None:
     scaling = Scaling(
         {n: VariableScaling("root", m, s) for n, m, s in (("riverflow", 1.0, 2.0), ("precipitation", 3.0, 4.0))}
     )
@@ -289,7 +295,7 @@ def test_priors_know_the_units_of_the_store() -> None:
 
 
 @pytest.mark.parametrize("preset", ["base", "rivers"])
-def test_bfloat16_answers_are_close_and_in_float32(preset: str) -> None:
+def test_bfloat16_predictions_are_close_and_in_float32(preset: str) -> None:
     batch, model = sample(preset, days=24), built(small(preset), noise=0.0)
     hidden = some_tokens(batch)
     with torch.no_grad():
@@ -302,7 +308,7 @@ def test_bfloat16_answers_are_close_and_in_float32(preset: str) -> None:
 
 
 @pytest.mark.parametrize("preset", ["base", "rivers"])
-def test_one_sample_can_be_learned_by_heart(preset: str) -> None:
+def test_one_sample_can_be_overfitted(preset: str) -> None:
     config = small(preset, d_model=32, decoder_dim=32, dropout=0.0).having(data={"warm_up_days": 0})
     batch = sample(preset, size=1, days=3, sites=2, patches=2)
     hidden = draw(batch, replace(config.masks, kind="random"), torch.Generator().manual_seed(0))

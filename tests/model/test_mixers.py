@@ -112,7 +112,7 @@ def test_a_recurrence_mixes_days_of_a_site_and_never_sites() -> None:
 
 @pytest.mark.parametrize("direction", ["joint", "time", "space"])
 @pytest.mark.parametrize("kept", [1.0, 0.6, 0.1])
-def test_tokens_look_along_their_line_and_at_nothing_that_is_dropped(direction: Direction, kept: float) -> None:
+def test_tokens_attend_to_their_group_and_not_to_dropped_tokens(direction: Direction, kept: float) -> None:
     """Against the formula, token by token: of all that are in the list, those of the same window, site or day."""
     torch.manual_seed(1)
     mixer, norm = AttentionMixer(WIDTH, HEADS, direction), torch.nn.LayerNorm(WIDTH)
@@ -130,7 +130,7 @@ def test_tokens_look_along_their_line_and_at_nothing_that_is_dropped(direction: 
         assert torch.allclose(mixed[n], mixer.out(torch.cat(parts)), atol=1e-6)
 
 
-def test_queries_that_find_nothing_in_their_line_hear_nothing() -> None:
+def test_queries_without_keys_give_zero() -> None:
     torch.manual_seed(0)
     cross, query, memory = CrossAttention(WIDTH, 6, 1), noise(4, WIDTH), noise(3, 6, seed=1)
     asked, there = PackedLayout(torch.tensor([0, 1, 2, 5]), (1, 3, 2)), PackedLayout(torch.tensor([0, 1, 4]), (1, 3, 2))

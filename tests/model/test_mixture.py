@@ -98,7 +98,7 @@ def test_around_has_exactly_the_mean() -> None:
     assert float((answer.centre.amax(dim=-1) - answer.centre.amin(dim=-1)).mean()) > 1, "not all components the same"
 
 
-def test_laid_puts_answers_where_they_belong_and_a_harmless_one_elsewhere() -> None:
+def test_scatter_mixture_fills_the_rest_with_a_valid_distribution() -> None:
     where = torch.tensor([[[False, True], [True, False]]])
     answer = mixture_around(torch.tensor([[1.0], [2.0]]), torch.zeros(2, 1, 6))
     grid = scatter_mixture(answer, where, torch.Size((1, 2, 2, 1)))

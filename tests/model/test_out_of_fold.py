@@ -57,7 +57,7 @@ def test_a_river_whose_flow_is_nowhere_seen_is_spoken_for_by_the_one_that_never_
     assert torch.equal(change, expected)
 
 
-def test_a_share_of_all_others_is_spoken_for_too_also_where_no_flow_is_seen_at_all():
+def test_a_share_of_the_other_catchments_is_substituted():
     model, batch = taught(sample("rivers"))
     count = batch.values["riverflow"].shape[2]
     for hidden in (hiding(batch), hiding(batch, *range(count))):
@@ -67,7 +67,7 @@ def test_a_share_of_all_others_is_spoken_for_too_also_where_no_flow_is_seen_at_a
         assert abs(float((drawn > 0).float().mean()) - SUBSTITUTED_FRACTION) < 0.08
 
 
-def test_no_stand_in_speaks_in_an_answer_and_none_learns():
+def test_out_of_fold_lstms_are_not_used_in_prediction_and_not_trained():
     model, batch = taught(sample("rivers"))
     hidden = hiding(batch, 1)
     assert not said(model.eval(), batch, hidden).any()

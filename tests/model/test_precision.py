@@ -121,10 +121,10 @@ def test_the_contrast_counts_more_tokens_than_fp16_can() -> None:
     contrasts = []
     for dtype in (torch.float32, torch.float16):
         layout = [PackedLayout.dense(2, days, 1, torch.device("cpu")) for days in (70_000, 10)]
-        tokens = [torch.randn(len(s.flat), 2, generator=torch.Generator().manual_seed(0)) for s in layout]
-        own = [StreamSlice(slice(0, len(s.flat)), s) for s in layout]
+        tokens = [torch.randn(len(s.flat_index), 2, generator=torch.Generator().manual_seed(0)) for s in layout]
+        own = [StreamSlice(slice(0, len(s.flat_index)), s) for s in layout]
         with torch.no_grad():
-            contrasts.append(float(model.to(dtype)._contrast([part.to(dtype) for part in tokens], own)))
+            contrasts.append(float(model.to(dtype).fusion.contrastive_loss([part.to(dtype) for part in tokens], own)))
     assert contrasts[1] == pytest.approx(contrasts[0], rel=0.02)
 
 

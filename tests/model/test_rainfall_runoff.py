@@ -46,7 +46,7 @@ def test_runoff_sees_no_flow_and_no_later_weather() -> None:
     assert torch.equal(before[:, :20], after[:, :20]) and not torch.equal(before[:, 20:], after[:, 20:])
 
 
-def test_ahead_sees_flow_up_to_the_day_and_only_where_it_is_shown() -> None:
+def test_the_autoregressive_lstm_uses_visible_flow_up_to_the_day() -> None:
     runoff, (flow, seen) = made().eval(), flows()
     seen[:, 25:] = False
     ahead = told(runoff, torch.where(seen, flow, 0.0), seen)[1]
@@ -59,7 +59,7 @@ def test_ahead_sees_flow_up_to_the_day_and_only_where_it_is_shown() -> None:
     assert int(where[:, 1].min()) == 24 and int(where[:, 1].max()) >= 30
 
 
-def test_ahead_is_asked_on_days_of_gaps_and_never_sees_them() -> None:
+def test_days_of_gaps_are_targets_of_the_autoregressive_lstm_and_no_inputs() -> None:
     runoff, (flow, seen) = made(), flows()
     gaps = torch.rand(flow.shape, generator=torch.Generator().manual_seed(4)) < 0.4
     seen[:, :9] = False

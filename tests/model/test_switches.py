@@ -173,8 +173,8 @@ def test_every_start_trains_whole(start: str) -> None:
 @pytest.mark.parametrize(
     ("start", "fields", "line"),
     [
-        ("rivers", {"static_tokens": True}, "static_tokens are read in fusion"),
-        ("fast", {"fusion_layers": 0, "decoder_layers": 1}, "static_tokens are read in fusion"),
+        ("rivers", {"static_tokens": True}, "static_tokens are used in fusion"),
+        ("fast", {"fusion_layers": 0, "decoder_layers": 1}, "static_tokens are used in fusion"),
         ("base", {"contrastive_weight": 0.01, "fusion_layers": 0}, "compares streams in fusion"),
         ("rivers", {"contrastive_weight": 0.01, "fusion_layers": 1}, "give it two streams"),
     ],

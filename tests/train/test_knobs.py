@@ -12,7 +12,7 @@ from hydromae.batching import windows as windows_module
 from runs import RIVERS, STILL, run, watched
 
 
-def test_batch_size_and_accumulation_say_how_many_windows_a_step_reads(tmp_path):
+def test_batch_size_and_accumulation_set_the_windows_of_a_step(tmp_path):
     for name, size, batches in (("one", 3, 1), ("two", 2, 2)):
         config = STILL.having(train={"batch_size": size, "accumulation": batches, "epochs": 1})
         with watched() as seen:
@@ -72,7 +72,7 @@ def test_validation_reads_so_many_windows(tmp_path):
     assert losses[0] != losses[1]
 
 
-def test_a_run_answers_with_the_average_of_its_weights(tmp_path):
+def test_a_run_predicts_with_the_average_of_its_weights(tmp_path):
     for decay in (0.0, 0.15):
         with watched() as seen:
             run(tmp_path / f"{decay}", STILL.having(train={"epochs": 1, "ema_decay": decay}))

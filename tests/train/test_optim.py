@@ -170,7 +170,7 @@ def test_the_seeds_task_weights_enter_the_loss():
     assert float(total) == pytest.approx(271.0, rel=1e-5)
 
 
-def test_average_forgets_the_start_and_then_follows_its_decay():
+def test_average_removes_the_start_and_then_follows_its_decay():
     layer = nn.Linear(1, 1, bias=False)
     with torch.no_grad():
         layer.weight.fill_(100.0)

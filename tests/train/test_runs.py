@@ -29,7 +29,7 @@ def begin(out: Path, seed: int) -> Path:
     return train(config, RIVERS, scaling_of(RIVERS, config), out, device="cpu", new_run=True).parent
 
 
-def test_new_runs_lie_side_by_side_and_the_newest_answers(tmp_path, monkeypatch):
+def test_new_runs_are_side_by_side_and_the_newest_is_found(tmp_path, monkeypatch):
     """Two that begin in the same second have folders of their own, and the one that began later is taken."""
     monkeypatch.setattr(time, "time", lambda: 1_795_940_640.9)
     one, two = begin(tmp_path / "out", 1), begin(tmp_path / "out", 2)
@@ -48,7 +48,7 @@ def test_a_new_run_beside_the_folders_own_run_leaves_it_as_it_is_and_is_not_mist
     new = begin(out, 1)
     assert TIMESTAMPED_RUN.fullmatch(new.name) and new.parent == out
     assert {file: file.read_bytes() for file in before} == before
-    with pytest.raises(InputError, match=f"holds a run of its own and 1 of --new-run; name {out / 'best'} or {new}"):
+    with pytest.raises(InputError, match=f"is a run and contains 1 of --new-run; name {out / 'best'} or {new}"):
         load(out)
     assert load(new).config.train.seed == 1 and load(out / "best").config.train.seed == 0
 

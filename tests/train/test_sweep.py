@@ -65,7 +65,7 @@ def silent(folder: Path, config: Config) -> Path:
     return folder
 
 
-def test_the_score_of_a_model_that_answers_zero_is_the_mean_square_of_what_is_hidden(tmp_path):
+def test_the_score_of_a_model_that_predicts_zero_is_the_mean_square_of_the_targets(tmp_path):
     """Window by window and modality by modality, then each modality alike, whatever their loss weights."""
     base = SMALL_MAPS.having(train={"validation_windows": 4})
     record = to_record_arrays(COUNTRY, base, scaling_of(COUNTRY, base), GRID)
@@ -82,7 +82,7 @@ def test_the_score_of_a_model_that_answers_zero_is_the_mean_square_of_what_is_hi
     assert score_trial(silent(tmp_path / "zero", base), COUNTRY, base, GRID) == pytest.approx(expected, rel=1e-5)
 
 
-def test_the_score_does_not_know_the_weights_and_ratios_that_a_trial_drew(tmp_path):
+def test_the_score_is_independent_of_the_weights_and_ratios_of_a_trial(tmp_path):
     found = set()
     for number, (ratio, weight) in enumerate(((0.4, 1.0), (0.8, 50.0))):
         config = SMALL_MAPS.having(

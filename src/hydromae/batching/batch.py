@@ -1,4 +1,4 @@
-"""Batch: values with their coordinates, as tensors, for every modality at once."""
+"""Batch: values of every modality with their coordinates, as tensors."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from hydromae.store.scaling import VariableScaling
 from hydromae.variables import MODALITIES
 
 
 @dataclass(frozen=True)
 class SiteMetadata:
-    """Where the sites of one kind are and what is known of them; V catchments share a site (V = 1 for map patches).
+    """Positions and static attributes of the sites of one kind; V catchments share a site (V = 1 for map patches).
 
     Attributes:
         position (Float[B, S, V, 2]): Easting and northing [km].
-        present (Bool[B, S, V]): False for a padding slot of the last group.
-        traits (Float[B, S, V, A]): Scaled static attributes, 0 where unknown.
-        known (Bool[B, S, V, A]): Which traits are known.
-        placed (Bool[B, S, V] or None): False where a position lies outside what the model was trained on: it counts for
-            distances, and stands in no address.
+        valid (Bool[B, S, V]): False for a padding slot of the last group.
+        static_attributes (Float[B, S, V, A]): Scaled, 0 where unknown.
+        is_known (Bool[B, S, V, A]): Which attributes are known.
+        is_located (Bool[B, S, V] or None): False where a position lies outside the training domain: distances use it,
+            positional encodings do not.
     """
 
     position: Float[Tensor, "B S V 2"]
@@ -35,9 +36,9 @@ class SiteMetadata:
 
 @dataclass(frozen=True)
 class CellWeights:
-    """Footprints as tensors: entry k gives map site `patch[k]`, pixel `pixel[k]` the `weight[k]` in slot `slot[k]`.
+    """Footprints: entry k gives pixel `pixel[k]` of patch `patch[k]` the weight `weight[k]` in catchment slot `slot[k]`.
 
-    `slot` counts catchment slots (site × V + place in the group).
+    A catchment slot is site × V + index in the group.
     """
 
     slot: Int[Tensor, " N"]
@@ -48,23 +49,10 @@ class CellWeights:
 
 @dataclass(frozen=True)
 class FlowTransform:
-    """How scaled roots of flow become flow [mm/day] again: (root × std + mean)².
+    """Scaling of river flow, and the divisor of squared errors of flow, Float[B, S, F] [mm²/day²]."""
 
-    Attributes:
-        mean, std (Float[B]): Of the root.
-        variance (Float[B, S, F]): What squared errors of flow are divided by [mm²/day²].
-    """
-
-    mean: Float[Tensor, " B"]
-    std: Float[Tensor, " B"]
+    scaling: VariableScaling
     variance: Float[Tensor, "B S F"]
-
-    def to_flow(
-        self, root: Float[Tensor, "B T S F"], spread: Float[Tensor, "B T S F"] | float = 0.0
-    ) -> Float[Tensor, "B T S F"]:
-        """Mean flow [mm/day] of a distribution whose scaled root has the mean `root` and the variance `spread`."""
-        std, mean = self.std[:, None, None, None], self.mean[:, None, None, None]
-        return (root * std + mean).clamp(min=0.0).square() + spread * std.square()
 
 
 @dataclass(frozen=True)
@@ -72,18 +60,18 @@ class Batch:
     """B windows of T days.
 
     Attributes:
-        values (dict of Float[B, T, S, F]): Scaled values of each modality; whatever stands where `observed` is False is never
-            looked at.
-        observed (dict of Bool[B, T, S, F]): True where a value was really measured.
-        variance (dict of Float[B, S, F]): What squared errors are divided by.
+        values (dict of Float[B, T, S, F]): Scaled values of each modality; arbitrary where `observed` is False.
+        observed (dict of Bool[B, T, S, F]): True where a value was measured.
+        variance (dict of Float[B, S, F]): Divisor of squared errors.
         days (Int[B, T]): Days since 1970-01-01.
-        places: By kind, "map" and "series".
+        site_metadata: By kind, "map" and "series".
         cells: Footprints of the catchments, the same for each window.
-        before (Float[B, S, E] or None): Weather of the years before the window (`batching.antecedent`), by series site.
-        gaps (Bool[B, T, S] or None): Days whose flow is kept from the memory that looks ahead (`model.lstm_width`), so that a
-            window has many issue days.
-        stand_in (Int[B, S] or None): Which of `model.stand_ins` was taught without the river.
-        flow: Where the loss looks at flow itself (`train.flow_loss_weight`).
+        antecedent (Float[B, S, E] or None): Antecedent weather of each series site (`batching.antecedent`).
+        flow_dropout (Bool[B, T, S] or None): Days whose flow is not an input of the autoregressive LSTM
+            (`model.lstm_ar_width`), so that a window has many issue days.
+        fold_index (Int[B, S] or None): Index of the out-of-fold LSTM that was trained without the catchment.
+        flow_transform: For the loss in units of flow (`train.flow_loss_weight`).
+        dropped (dict of Bool[B, F] or None): Channels that input dropout removes from a window, as inputs and as targets.
     """
 
     values: dict[str, Float[Tensor, "B T S F"]]
@@ -96,13 +84,19 @@ class Batch:
     flow_dropout: Bool[Tensor, "B T S"] | None = None
     fold_index: Int[Tensor, "B S"] | None = None
     flow_transform: FlowTransform | None = None
+    dropped: dict[str, Bool[Tensor, "B F"]] | None = None
+
+    def available(self, modality: str) -> Bool[Tensor, "B T S F"]:
+        """Values that may be inputs or targets: observed and not dropped."""
+        observed = self.observed[modality]
+        return observed if self.dropped is None else observed & ~self.dropped[modality][:, None, None]
 
     def to(self, device: torch.device | str) -> Batch:
-        """The batch on another device; transfers are asynchronous where memory is pinned."""
+        """The batch on another device; the transfer is asynchronous from pinned memory."""
         return map_tensors(self, lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Batch:
-        """The batch in memory that a GPU can fetch from by itself; the loader calls this where there is one."""
+        """The batch in page-locked memory."""
         return map_tensors(self, lambda tensor: tensor.pin_memory())
 
     def window(self, index: int) -> Batch:
@@ -111,17 +105,17 @@ class Batch:
         return replace(map_tensors(replace(self, cells=None), lambda tensor: tensor[part]), cells=self.cells)
 
     def metadata_of(self, modality: str) -> SiteMetadata:
-        """Places of a modality's sites."""
+        """Metadata of a modality's sites."""
         return self.site_metadata[MODALITIES[modality].kind]
 
     @property
     def size(self) -> int:
-        """Windows in the batch."""
+        """Number of windows."""
         return self.days.shape[0]
 
 
 def map_tensors(nested: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """The same thing (a tensor, or a dictionary or dataclass of such) with a function applied to every tensor in it."""
+    """Apply a function to every tensor of a dictionary or dataclass, however deep; other values are kept."""
     if isinstance(nested, Tensor):
         return function(nested)
     if isinstance(nested, dict):

@@ -1,7 +1,7 @@
-"""One mask type: functions `(batch, settings, generator) -> hidden`, where `hidden[modality]` is Bool[B, T, S].
+"""Masks: functions `(batch, settings, generator) -> hidden`, where `hidden[modality]` is Bool[B, T, S].
 
-A question is a distribution of masks to train on and a pattern of NaN to ask with; this file holds the former.
-The rule that all of the package obeys stands in `visible` and `targets`.
+A task is a distribution of masks in training (this file) and a pattern of NaN in prediction. `visible` and `targets` define
+the rule that the whole package obeys.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ Mask = Callable[[Batch, MaskConfig, torch.Generator], Hidden]
 
 
 def visible(batch: Batch, hidden: Hidden) -> dict[str, Tensor]:
-    """What the encoder may look at, Bool[B, T, S, F] per modality: observed and not hidden."""
-    return {name: batch.observed[name] & ~hidden[name][..., None] for name in batch.values}
+    """Inputs of the encoder, Bool[B, T, S, F] per modality: observed, not dropped and not hidden."""
+    return {name: batch.available(name) & ~hidden[name][..., None] for name in batch.values}
 
 
 def targets(batch: Batch, hidden: Hidden) -> dict[str, Tensor]:
-    """What a loss or a score may look at, Bool[B, T, S, F] per modality: observed and hidden."""
-    return {name: batch.observed[name] & hidden[name][..., None] for name in batch.values}
+    """Targets of a loss, Bool[B, T, S, F] per modality: observed, not dropped and hidden."""
+    return {name: batch.available(name) & hidden[name][..., None] for name in batch.values}
 
 
 def nothing(batch: Batch) -> Hidden:
@@ -37,10 +37,10 @@ def nothing(batch: Batch) -> Hidden:
 
 
 def random(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
-    """The reference specification's masks, drawn independently for every modality.
+    """Masks of the reference specification, drawn independently for every modality.
 
-    Of a map exactly round(ratio × patches) of the land patches of every day; of a series exactly round(ratio × days) of the
-    days of every group of catchments.
+    They hide exactly round(ratio × patches) land patches of a map on every day, and exactly round(ratio × days) days of every
+    group of catchments of a series.
     """
     return {
         name: _share(shape, _ratio(name, settings), _axis(name), generator) for name, shape in _shapes(batch).items()
@@ -48,7 +48,7 @@ def random(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hi
 
 
 def unified(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
-    """As `random`, but the same tokens in every modality of a kind."""
+    """As `random`, with the same tokens in every modality of a kind."""
     drawn: dict[str, Tensor] = {}
     for name, shape in _shapes(batch).items():
         kind = MODALITIES[name].kind
@@ -58,16 +58,16 @@ def unified(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> H
 
 
 def tube(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
-    """The ratio of each modality's sites, for the whole window."""
+    """A ratio of the sites of each modality, for the whole window."""
     shapes = _shapes(batch)
     sites = {n: _share((b, 1, s), _ratio(n, settings), 2, generator) for n, (b, _, s) in shapes.items()}
     return {name: sites[name].expand(shape).clone() for name, shape in shapes.items()}
 
 
 def gap(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
-    """Gaps of the answered modalities: one run of days for every 30 days of a window, at a third of its sites or at all.
+    """Gaps of the target modalities: one run of days per 30 days of a window, at a third of its sites.
 
-    In a fifth of the windows every site has gaps. Runs may overlap, and end at the window's edges.
+    In a fifth of the windows every site has gaps. Runs may overlap, and are cut at the edges of the window.
     """
     return nothing(batch) | {
         n: _gaps(shape, settings, generator) for n, shape in _target_shapes(batch, settings).items()
@@ -75,7 +75,7 @@ def gap(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidde
 
 
 def outage(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
-    """As `gap`, but of every modality of a kind at once: nothing at all is known of a site for a while."""
+    """As `gap`, in every modality of a kind at once: a site without any data."""
     drawn: dict[str, Tensor] = {}
     for name, shape in _shapes(batch).items():
         kind = MODALITIES[name].kind
@@ -85,29 +85,29 @@ def outage(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hi
 
 
 def forecast(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
-    """Everything of the answered modalities after a day; the others (weather) are given."""
+    """The target modalities after an issue day; the other modalities (weather) stay visible."""
     after = _after(batch, settings, generator)
     return nothing(batch) | {n: after.expand(shape).clone() for n, shape in _target_shapes(batch, settings).items()}
 
 
 def forecast_blind(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
-    """Everything of every modality after a day."""
+    """Every modality after an issue day."""
     after = _after(batch, settings, generator)
     return {name: after.expand(shape).clone() for name, shape in _shapes(batch).items()}
 
 
 def ungauged(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
-    """Ungauged: the answered modalities of some sites (a tenth to a half of them) for the whole window."""
+    """The target modalities of a tenth to a half of the sites, for the whole window."""
     hidden = nothing(batch)
     for name, shape in _target_shapes(batch, settings).items():
         share = 0.1 + 0.4 * _uniform((shape[0], 1, 1), generator)
-        gone = _uniform((shape[0], 1, shape[2]), generator) < share
-        hidden[name] = gone.expand(shape).clone()
+        is_hidden = _uniform((shape[0], 1, shape[2]), generator) < share
+        hidden[name] = is_hidden.expand(shape).clone()
     return hidden
 
 
 def simulate(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
-    """One answered modality gone, everywhere and always (`simulate`, where that is river flow)."""
+    """One of the target modalities, at all sites for the whole window."""
     hidden = nothing(batch)
     names = list(_target_shapes(batch, settings))
     pick = torch.randint(len(names), (batch.size,), generator=generator)
@@ -117,7 +117,7 @@ def simulate(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> 
 
 
 def mixture(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
-    """Each window draws one of the masks named in `settings.mixture`, by weight."""
+    """One mask of `settings.mixture` per window, drawn by weight."""
     names = [name for name, _ in settings.mixture]
     weights = torch.tensor([weight for _, weight in settings.mixture])
     pick = torch.multinomial(weights, batch.size, replacement=True, generator=generator)
@@ -136,17 +136,14 @@ MASKS: dict[str, Mask] = {
 
 
 def draw(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
-    """Hide what `settings` says; the same generator state gives the same masks."""
+    """Draw the mask of `settings.kind`; the same generator state gives the same masks."""
     return MASKS[settings.kind](batch, settings, generator)
 
 
 def draw_each(batch: Batch, settings: MaskConfig, seeds: Sequence[int]) -> Hidden:
-    """Hide in every window what its own seed says, whichever windows are beside it.
-
-    Masks look at shapes alone, and those are the same for all windows of a batch.
-    """
-    one = batch.window(0)
-    parts = [draw(one, settings, torch.Generator().manual_seed(seed)) for seed in seeds]
+    """Draw the mask of every window from its own seed, independent of the other windows of the batch."""
+    window = batch.window(0)  # masks depend on shapes only, which all windows of a batch share
+    parts = [draw(window, settings, torch.Generator().manual_seed(seed)) for seed in seeds]
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -169,14 +166,14 @@ def _uniform(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
 
 
 def _axis(name: str) -> int:
-    """Along which axis of [B, T, S] a ratio is exact: the patches of a day of a map, the days of a group of a series."""
+    """Axis of [B, T, S] along which a ratio is exact: the patches of a map, the days of a series."""
     return 2 if MODALITIES[name].kind == "map" else 1
 
 
 def _share(shape: tuple[int, int, int], ratio: float, axis: int, generator: torch.Generator) -> Tensor:
     """Bool[B, T, S] with exactly round(ratio × length) True along `axis`: the lowest draws, the first of equal ones.
 
-    Draws are compared with the highest one taken, not sorted, so that every processor gives the same masks.
+    Draws are compared with a threshold instead of sorted, so that every processor gives the same masks.
     """
     length = shape[axis]
     count = round(ratio * length)
@@ -186,7 +183,7 @@ def _share(shape: tuple[int, int, int], ratio: float, axis: int, generator: torc
         return torch.full(shape, count > 0)
     highest = np.partition(drawn, count - 1, axis=2)[..., count - 1, None]
     hidden = drawn <= highest
-    if np.count_nonzero(hidden) > hidden.size // length * count:  # equal draws at the edge: the first of them are taken
+    if np.count_nonzero(hidden) > hidden.size // length * count:  # equal draws at the threshold: take the first
         below, equal = drawn < highest, drawn == highest
         hidden = below | (equal & (equal.cumsum(axis=2) <= count - below.sum(axis=2, keepdims=True)))
     taken = torch.from_numpy(hidden)
@@ -194,19 +191,18 @@ def _share(shape: tuple[int, int, int], ratio: float, axis: int, generator: torc
 
 
 def _gaps(shape: tuple[int, int, int], settings: MaskConfig, generator: torch.Generator) -> Tensor:
-    """Bool[B, T, S]: runs of days, one for every 30 days of a window, at a third of its sites; in a fifth of them at all."""
     size, days, sites = shape
     shortest, longest = settings.gap_days
     gaps = max(1, days // 30)
     length = torch.exp(_uniform((size, gaps, sites), generator) * math.log(longest / shortest)) * shortest
     start = _uniform((size, gaps, sites), generator) * days - length / 2
-    gone = _uniform((size, 1, sites), generator) < 1 / 3
-    gone[_uniform((size,), generator) < 0.2] = True
-    return _runs(start, start + length, days) & gone
+    is_hidden = _uniform((size, 1, sites), generator) < 1 / 3
+    is_hidden[_uniform((size,), generator) < 0.2] = True
+    return _runs(start, start + length, days) & is_hidden
 
 
 def _runs(first: Tensor, last: Tensor, days: int) -> Tensor:
-    """Bool[B, T, S]: days that lie in any of the runs from `first` to before `last`, each [B, runs, S]."""
+    """Bool[B, T, S]: days in any run from `first` to before `last`, both Float[B, runs, S]."""
     size, _, sites = first.shape
     change = torch.zeros(size, days + 1, sites, dtype=torch.int16)
     for ends, step in ((first, 1), (last, -1)):
@@ -216,7 +212,7 @@ def _runs(first: Tensor, last: Tensor, days: int) -> Tensor:
 
 
 def _after(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Tensor:
-    """Bool[B, T, 1]: days after an issue day, near the end in half of the windows, anywhere in the others."""
+    """Bool[B, T, 1]: days after an issue day, which is near the end in half of the windows."""
     size, days = batch.days.shape
     near = days - 1 - torch.randint(1, min(settings.lead_days, days - 1) + 1, (size,), generator=generator)
     far = torch.randint(days // 4, days - 1, (size,), generator=generator)

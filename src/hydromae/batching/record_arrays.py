@@ -1,4 +1,4 @@
-"""A water record in memory: scaled values on their sites, ready to be cut into windows."""
+"""A record in memory: scaled values by site, from which windows are cut."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from jaxtyping import Float, Int
 from hydromae.batching.batch import CellWeights, FlowTransform, SiteMetadata
 from hydromae.batching.shared_arrays import SharedFolder, map_blocks, materialize, series_blocks
 from hydromae.config import Config
-from hydromae.errors import InputError
 from hydromae.footprints import bisect_sites, disc_footprints
 from hydromae.grid import GridSpec
-from hydromae.io.conventions import with_positions
+from hydromae.io.conventions import catchment_positions
 from hydromae.store.scaling import Scaling
 from hydromae.store.training_domain import TrainingDomain
 from hydromae.variables import ATTRIBUTES, MODALITIES
 
 VARIANCE_FLOOR = 0.02
-"""Added to a catchment's variance (scaled, and of flow in mm²/day²) in the loss, so that a river that hardly moves does not
-rule it."""
+"""Added to a catchment's variance (scaled, and of flow in mm²/day²), so that a nearly constant river does not dominate the
+loss."""
 
 DAYS_PER_SCAN = 64
-"""Days that are looked through at once for an observed value."""
+"""Days in one block of a search for observed values."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +34,17 @@ class RecordArrays:
     Attributes:
         days (Int[T]): Days since 1970-01-01, consecutive.
         values (dict of Float[T, S, F]): float16 for maps, float32 for series.
-        variance (dict of Float[S, F]): What squared errors are divided by.
-        places: By kind, for one window (B = 1).
+        variance (dict of Float[S, F]): Divisor of squared errors.
+        site_metadata: By kind, for one window (B = 1).
         cells: Footprints.
         groups (Int[S, V]): Index of the catchment in every slot of every series site, −1 at padding.
         catchments (array (C,)): Their names.
         patches (Int[P]): Flat numbers of the map sites; empty without maps.
-        laid (patch, pixel, inside) or None: For each cell in a land patch the patch's place among the sites, its pixel, and
-            its place along `cell`.
-        degrees (float, float): Standard deviations of latitude and longitude in the scaling [degrees].
-        domain: What of the catchments lies outside the training of the model.
-        flow: For one window (B = 1), where the loss looks at flow itself.
+        cell_layout (patch, pixel, inside) or None: For each cell in a land patch the index of the patch among the sites, its
+            pixel, and its index along `cell`.
+        degree_stds (float, float): Standard deviations of latitude and longitude in the scaling [degrees].
+        domain: Attributes and positions outside the training domain of the model.
+        flow_transform: For one window (B = 1), for the loss in units of flow.
     """
 
     days: Int[np.ndarray, " T"]
@@ -66,12 +65,12 @@ class RecordArrays:
         return MODALITIES[name].kind
 
     def day_range(self, period: tuple[str, str]) -> tuple[int, int]:
-        """First and last day index of the part of a period that the record holds; last < first where it holds none."""
+        """First and last day index of a period within the record; last < first if they do not overlap."""
         first_day, last_day = (int(np.datetime64(day, "D").astype(int)) for day in period)
         return max(0, first_day - int(self.days[0])), min(len(self.days) - 1, last_day - int(self.days[0]))
 
     def has_observations(self, name: str, first: int, last: int) -> bool:
-        """Whether a modality has any observed value from a first to a last day index; looks no further than the first one."""
+        """Whether a modality has any observed value from a first to a last day index."""
         days = range(first, last + 1, DAYS_PER_SCAN)
         return any(bool(np.isfinite(self.values[name][day : min(day + DAYS_PER_SCAN, last + 1)]).any()) for day in days)
 
@@ -83,20 +82,20 @@ def to_record_arrays(
     grid: GridSpec | None = None,
     shared: SharedFolder | None = None,
 ) -> RecordArrays:
-    """Scale a dataset and lay it on sites: catchments in groups, map cells in land patches.
+    """Scale a record and arrange it by site: catchments in groups, map cells in land patches.
 
     Args:
-        dataset: A water record (docs/design.md, section 10), in canonical units. What it lacks is unobserved.
-        config: Says which modalities, and how many catchments share a token.
-        grid: Needed where the model reads maps.
-        shared: Keep the values in files that all processes of a machine share, instead of in this one's memory.
+        dataset: A record in canonical units (docs/design.md, section 10). Variables that it lacks are unobserved.
+        config: Modalities, and the number of catchments in a token.
+        grid: Grid of the maps.
+        shared: Where given, the values are in files that all processes of a machine share.
 
     Raises:
-        InputError: Where a store is damaged, a catchment has no position, or a shared file cannot be written.
+        InputError: A store is damaged, a catchment has no position, or a shared file cannot be written.
     """
     modalities = [MODALITIES[name] for name in config.model.modalities]
     times = dataset["time"].values.astype("datetime64[D]").astype(np.int64)
-    easting, northing = gauge_positions(dataset)
+    easting, northing = catchment_positions(dataset)
     groups = neighbour_groups(easting, northing, config.data.vector_patch_size)
     domain = TrainingDomain.of(dataset, scaling)
     metadata = {"series": _catchment_metadata(dataset, easting, northing, groups, scaling, domain)}
@@ -120,7 +119,7 @@ def to_record_arrays(
                 values[modality.name] = materialize(shared, modality.name, shape, np.float16, blocks)
                 variance[modality.name] = np.ones(values[modality.name].shape[1:], dtype=np.float32)
         if config.model.footprints and len(patches):
-            cells = _footprints(dataset, easting, northing, groups, grid, cell_layout)
+            cells = _footprints(dataset, groups, grid, cell_layout)
     uses_flow = config.train.flow_loss_weight and "riverflow" in values and "riverflow" in scaling
     stds = tuple(scaling[name].std if name in scaling else 1.0 for name in ("latitude", "longitude"))
     return RecordArrays(
@@ -142,10 +141,7 @@ def to_record_arrays(
 def neighbour_groups(
     easting: Float[np.ndarray, " C"], northing: Float[np.ndarray, " C"], size: int
 ) -> Int[np.ndarray, "S V"]:
-    """Catchments in groups of `size` neighbours, the last one padded with −1 (604 in 76 groups of 8).
-
-    The country is halved along its longer side again and again, at whole groups.
-    """
+    """Catchments in groups of `size` neighbours (`footprints.bisect_sites`); the last group is padded with −1."""
     count = len(easting)
     if size == 1:
         return np.arange(count)[:, None]
@@ -154,21 +150,6 @@ def neighbour_groups(
     for row, part in zip(groups, parts, strict=True):
         row[: len(part)] = part
     return groups
-
-
-def gauge_positions(dataset: xr.Dataset) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
-    """Easting and northing [m] of every catchment's gauge; a catchment without a position is refused by name."""
-    located = with_positions(dataset)
-    if "easting" not in located.variables:
-        raise InputError(
-            "the record does not say where its catchments are; add latitude and longitude, or --attributes CSV"
-        )
-    easting, northing = located["easting"].values.astype(np.float64), located["northing"].values.astype(np.float64)
-    is_missing = ~(np.isfinite(easting) & np.isfinite(northing))
-    if is_missing.any():
-        name = dataset["catchment"].values[is_missing.argmax()]
-        raise InputError(f"catchment {name}: its position is unknown; add its latitude and longitude, or leave it out")
-    return easting, northing
 
 
 def _training_days(times: np.ndarray, config: Config) -> np.ndarray:
@@ -188,13 +169,12 @@ def _variance(values: np.ndarray, training: np.ndarray, divide: bool) -> Float[n
 
 
 def _flow_transform(root: Float[np.ndarray, "T S F"], scaling: Scaling, training: np.ndarray) -> FlowTransform:
-    """Units of flow; its variance on training days alone."""
-    flow_scaling = scaling["riverflow"]
-    flow = np.square(np.maximum(root[training] * np.float32(flow_scaling.std) + np.float32(flow_scaling.mean), 0))
+    """Scaling of flow in float32, the precision of the loss, and its variance over the training days."""
+    flow = scaling.unscale("riverflow", root[training])
     variance = _variance(flow, np.ones(len(flow), dtype=bool), divide=True)
-    return FlowTransform(
-        torch.tensor([flow_scaling.mean]), torch.tensor([flow_scaling.std]), torch.from_numpy(variance)[None]
-    )
+    exact = scaling["riverflow"]
+    rounded = replace(exact, mean=float(np.float32(exact.mean)), std=float(np.float32(exact.std)))
+    return FlowTransform(rounded, torch.from_numpy(variance)[None])
 
 
 def _catchment_metadata(
@@ -205,12 +185,12 @@ def _catchment_metadata(
     scaling: Scaling,
     domain: TrainingDomain,
 ) -> SiteMetadata:
-    """Positions and traits of the catchments; what lies outside the training of the model counts as unknown."""
+    """Metadata of the catchments; attributes outside the training domain are unknown."""
     columns = []
     for attribute in ATTRIBUTES:
         raw = dataset[attribute.name].values if attribute.name in dataset else np.full(len(easting), np.nan)
-        known = attribute.name in scaling
-        columns.append(scaling.scale(attribute.name, raw.astype(np.float64)) if known else raw * np.nan)
+        in_scaling = attribute.name in scaling
+        columns.append(scaling.scale(attribute.name, raw.astype(np.float64)) if in_scaling else raw * np.nan)
     slot = np.maximum(groups, 0)
     attributes = np.where(domain.unknown, np.nan, np.stack(columns, axis=-1)).astype(np.float32)[slot]
     known = np.isfinite(attributes) & (groups >= 0)[..., None]
@@ -223,7 +203,7 @@ def _catchment_metadata(
 
 
 def _patch_metadata(patches: np.ndarray, grid: GridSpec, easting: np.ndarray, northing: np.ndarray) -> SiteMetadata:
-    """Centres of the land patches; one patch in the middle of the catchments where there is no map at all."""
+    """Centres of the land patches; a record without maps has one patch, at the mean position of the catchments."""
     position = np.stack(grid.patch_position(patches), axis=-1)
     if not len(patches):
         position = np.array([[easting.mean(), northing.mean()]])
@@ -246,7 +226,7 @@ def _metadata_tensors(
 
 
 def _cell_layout(dataset: xr.Dataset, grid: GridSpec) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Land patches; and for each cell in one of them its patch's place, its pixel, and its place along `cell`."""
+    """Land patches, and `RecordArrays.cell_layout`."""
     flat = dataset["cell"].values.astype(np.int64) if "cell" in dataset.dims else np.zeros(0, dtype=np.int64)
     land = np.zeros(grid.shape, dtype=bool)
     land.ravel()[flat] = True
@@ -258,22 +238,14 @@ def _cell_layout(dataset: xr.Dataset, grid: GridSpec) -> tuple[np.ndarray, tuple
 
 
 def _footprints(
-    dataset: xr.Dataset,
-    easting: np.ndarray,
-    northing: np.ndarray,
-    groups: np.ndarray,
-    grid: GridSpec,
-    cell_layout: tuple[np.ndarray, ...],
+    dataset: xr.Dataset, groups: np.ndarray, grid: GridSpec, cell_layout: tuple[np.ndarray, ...]
 ) -> CellWeights:
     patch, pixel, inside = cell_layout
     cell_easting, cell_northing = grid.cell_position(dataset["cell"].values.astype(np.int64)[inside])
-    centres = []
-    for name, gauge in (("centroid_easting", easting), ("centroid_northing", northing)):
-        known = dataset[name].values if name in dataset else np.full(len(gauge), np.nan)
-        centres.append(np.where(np.isfinite(known), known, gauge))
+    easting, northing = catchment_positions(dataset, centroids=True)
     area = dataset["catchment-area"].values if "catchment-area" in dataset else np.full(len(easting), np.nan)
     footprints = disc_footprints(
-        cell_easting, cell_northing, centres[0], centres[1], area.astype(np.float64), grid.cell_size
+        cell_easting, cell_northing, easting, northing, area.astype(np.float64), grid.cell_size
     )
     slot = np.zeros(len(easting), dtype=np.int64)
     slot[groups[groups >= 0]] = np.flatnonzero((groups >= 0).ravel())

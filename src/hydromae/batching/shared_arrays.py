@@ -1,4 +1,4 @@
-"""Where the values of a record lie: in memory, or in files that all processes of a machine share."""
+"""Arrays of a record in memory, or in files that all processes of a machine map."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from hydromae.store.zarr_store import SHARD_DAYS
 from hydromae.variables import Modality
 
 PAGE = 4096
-"""Bytes that a machine maps at once, or a part of them."""
+"""Bytes of a memory page, or fewer."""
 
 
 @dataclass(frozen=True)
 class SharedFolder:
-    """Files of one start of a run on one machine: its first process lays the values there, every process maps them.
+    """Files of one start of a run on one machine: its first process writes them, every process maps them.
 
     Attributes:
-        folder: Where they lie until all processes have them (`remove`).
-        lays: Whether this is the process that lays them.
-        cached: Bring them into memory when they are mapped; else page by page, when a window first asks for them.
+        folder: Folder of the files until all processes have mapped them (`remove`).
+        is_writer: Whether this process writes them.
+        is_cached: Whether they are read into memory at once; otherwise page by page, at the first use.
     """
 
     folder: Path
@@ -38,7 +38,7 @@ class SharedFolder:
     is_cached: bool
 
     def remove(self) -> None:
-        """Take the names of the files away; what is mapped stays until the last process ends, and nothing is left then."""
+        """Unlink the files; mapped memory stays valid until the last process ends."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -63,7 +63,7 @@ def materialize(
         with file.open("rb") as opened:
             mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
     except (OSError, ValueError) as error:
-        if isinstance(error, InputError):  # of the record, not of the file
+        if isinstance(error, InputError):  # concerns the record, not the file
             raise
         raise InputError(f"{file}: cannot be written or read ({error}); make room there") from None
     if shared.is_cached:
@@ -73,7 +73,7 @@ def materialize(
 
 def _write(file: Path, blocks: Iterable[np.ndarray]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.unlink(missing_ok=True)  # a process of an earlier start may still map it
+    file.unlink(missing_ok=True)  # a process of an earlier start may still map the old file
     with file.open("xb") as opened:
         for block in blocks:
             opened.write(np.ascontiguousarray(block).data)
@@ -86,12 +86,7 @@ def map_blocks(
     cell_layout: tuple[np.ndarray, np.ndarray, np.ndarray],
     shape: tuple[int, int],
 ) -> Iterator[Float16[np.ndarray, "T P F"]]:
-    """Scaled land cells of a map modality in patches of pixels, NaN where unobserved, some days at a time.
-
-    Args:
-        where (patch, pixel, inside): Of each cell in a land patch: the patch's place, its pixel, and its place along `cell`.
-        shape (patches, pixels)
-    """
+    """Blocks of days of a map modality: scaled cells in patches of shape (patches, pixels), NaN where unobserved."""
     name, (patch, pixel, inside) = modality.variables[0].name, cell_layout
     is_present = name in dataset and name in scaling and dataset[name].dims == ("time", "cell")
     for days in _day_slices(dataset, modality.name):
@@ -104,7 +99,7 @@ def map_blocks(
 def series_blocks(
     dataset: xr.Dataset, modality: Modality, groups: Int[np.ndarray, "S V"], scaling: Scaling
 ) -> Iterator[Float32[np.ndarray, "T S F"]]:
-    """Scaled variables of a series modality in groups of catchments, NaN where unobserved, some days at a time."""
+    """Blocks of days of a series modality: scaled variables of groups of catchments, NaN where unobserved."""
     valid = (groups >= 0).reshape(-1)
     slots = groups.reshape(-1)[valid]
     for days in _day_slices(dataset, modality.name):
@@ -126,6 +121,6 @@ def _day_slices(dataset: xr.Dataset, name: str) -> Iterator[slice]:
 
 
 def read_days(dataset: xr.Dataset, name: str, days: slice) -> Shaped[np.ndarray, "T N"]:
-    """Some days of a variable; from a damaged store, one line."""
+    """Some days of a variable; a damaged store raises InputError."""
     with store_errors(dataset.encoding.get("source", "the record")):
         return dataset[name][days].values

@@ -1,24 +1,25 @@
-"""Windows: a record in memory, cut into windows, deterministically and at random access."""
+"""Windows of a record, deterministic and with random access."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int, Shaped
 
 from hydromae.batching.antecedent import antecedent_features
-from hydromae.batching.batch import Batch, FlowTransform, SiteMetadata, map_tensors
+from hydromae.batching.batch import Batch, map_tensors
 from hydromae.batching.record_arrays import RecordArrays
 from hydromae.config import Config, DataConfig
 from hydromae.errors import InputError
 from hydromae.variables import ATTRIBUTES, MODALITIES
 
 ALWAYS_KNOWN_ATTRIBUTES = ("latitude", "longitude", "catchment-area")
-"""Traits that stay when `attribute_dropout` takes the others: what is known of any place."""
+"""Attributes that `attribute_dropout` keeps, because they are known for any site."""
 KM_PER_DEGREE = 111.2
 
 
@@ -29,10 +30,9 @@ def cut_batch(
     sites: Int[np.ndarray, "B S"] | None = None,
     antecedent_days: Sequence[int] | None = None,
 ) -> Batch:
-    """Windows of `length` days from day indices `starts`; of series, the given sites only (all where None).
+    """Windows of `length` days from day indices `starts`, with the given series sites (all where None).
 
-    A window may reach beyond the record: days that are not there are unobserved. The weather of the `look_back` days before
-    each window comes summed up.
+    Days outside the record are unobserved. `antecedent_days` is the length of the antecedent weather of each window.
     """
     values, observed, variance = {}, {}, {}
     for name, values_of_record in record.values.items():
@@ -40,19 +40,14 @@ def cut_batch(
         cut = torch.from_numpy(_cut_days(values_of_record, starts, length, chosen_sites)).float()
         observed[name] = torch.from_numpy(np.isfinite(cut.numpy()))
         values[name] = cut.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
-        spread = torch.from_numpy(record.variance[name])
-        variance[name] = (
-            spread.expand(len(starts), *spread.shape)
-            if chosen_sites is None
-            else spread[torch.from_numpy(chosen_sites)]
-        )
+        variance[name] = _for_windows(torch.from_numpy(record.variance[name])[None], len(starts), chosen_sites)
     metadata = {
-        kind: _metadata_of(site, len(starts), sites if kind == "series" else None)
+        kind: _for_windows(site, len(starts), sites if kind == "series" else None)
         for kind, site in record.site_metadata.items()
     }
     days = int(record.days[0]) + starts[:, None] + np.arange(length)
     antecedent = None if antecedent_days is None else _antecedent_features(record, starts, antecedent_days, sites)
-    flow = None if record.flow_transform is None else _flow_transform_of(record.flow_transform, len(starts), sites)
+    flow = _for_windows(record.flow_transform, len(starts), sites)
     return Batch(
         values, observed, variance, torch.from_numpy(days), metadata, record.cells, antecedent, flow_transform=flow
     )
@@ -78,7 +73,7 @@ def _cut_days(
     length: int,
     sites: Int[np.ndarray, "B K"] | None,
 ) -> Shaped[np.ndarray, "B T K F"]:
-    """Copies of consecutive days, NaN where there are none; of some sites only, where they are named."""
+    """Copies of consecutive days of some sites (all where None), NaN outside the record."""
     width = values_of_record.shape[1] if sites is None else sites.shape[1]
     cut = np.empty((len(starts), length, width, values_of_record.shape[2]), dtype=values_of_record.dtype)
     for window, start in enumerate(starts.tolist()):
@@ -93,41 +88,27 @@ def _cut_days(
     return cut
 
 
-def _flow_transform_of(
-    transform_or_metadata: FlowTransform, size: int, sites: Int[np.ndarray, "B S"] | None
-) -> FlowTransform:
-    spread = (
-        transform_or_metadata.variance if sites is None else transform_or_metadata.variance[0][torch.from_numpy(sites)]
-    )
-    return FlowTransform(
-        transform_or_metadata.mean.expand(size),
-        transform_or_metadata.std.expand(size),
-        spread.expand(size, *spread.shape[1:]),
-    )
-
-
-def _metadata_of(transform_or_metadata: SiteMetadata, size: int, sites: Int[np.ndarray, "B S"] | None) -> SiteMetadata:
+def _for_windows(nested: Any, size: int, sites: Int[np.ndarray, "B S"] | None) -> Any:
+    """Tensors [1, S, …] as [B, K, …], with the sites of each window (all where None)."""
     if sites is None:
-        return map_tensors(transform_or_metadata, lambda part: part.expand(size, *part.shape[1:]))
+        return map_tensors(nested, lambda part: part.expand(size, *part.shape[1:]))
     index = torch.from_numpy(sites)
-    return map_tensors(transform_or_metadata, lambda part: part[0][index])
+    return map_tensors(nested, lambda part: part[0][index])
 
 
 @dataclass(frozen=True)
 class Windows:
     """Training or validation windows of a record, numbered from 0 through all epochs.
 
-    A window depends on the seed and its number alone: not on how many are asked for at once, by whom, or what was asked
-    for before. So batches may be cut, added up and shared between processes in any way.
+    A window depends on the seed and its number only, so batches may be divided between processes in any way.
 
     Attributes:
         first, last: Day indices of the period.
-        near (Int[S, M] or None): For each series site the nearest ones, itself first; None where every window holds all
-            sites.
+        nearest_sites (Int[S, M] or None): The nearest sites of each series site, itself first; None where every window has
+            all sites.
         epoch: Windows in an epoch.
-        augment: Whether traits, positions and variables drop out and shift.
-        stand_in (Int[S] or None): For each series site which memory was taught without it (`model.stand_ins`), where there
-            are any.
+        augment: Whether attributes and variables are dropped and positions shifted.
+        fold_index (Int[S] or None): Index of the out-of-fold LSTM that was trained without each series site.
     """
 
     record: RecordArrays
@@ -166,40 +147,39 @@ class Windows:
         return replace(batch, flow_dropout=torch.from_numpy(np.stack(draws)))
 
     def _start(self, number: int) -> int:
-        """First day of a window: every epoch goes through all starts in an order of its own, and again where it is longer."""
+        """First day of a window: every epoch takes all starts in a random order, repeatedly if it is longer."""
         epoch, position_in_epoch = divmod(number, self.epoch)
         starts = range(self.first, self.last - self.config.sequence_length + 2, self.config.stride)
         return starts[int(_order(self.seed, epoch, len(starts))[position_in_epoch % len(starts)])]
 
     def _draw_antecedent_days(self, generator: np.random.Generator) -> int:
-        """Days summed up before a window: all, or where windows are augmented, in half of them fewer."""
+        """Length of the antecedent weather: all days; in half of the augmented windows a random number of days."""
         days = self.config.antecedent_days
         return int(generator.integers(0, days)) if self.augment and generator.random() < 0.5 else days
 
     def _neighbourhood(self, generator: np.random.Generator) -> Int[np.ndarray, " S"]:
-        """A centre and, of its nearest sites, a random choice."""
+        """A random centre, and a random choice of its nearest sites."""
         assert self.nearest_sites is not None and self.config.catchments_per_window is not None
         centre = generator.integers(0, len(self.nearest_sites))
         others = generator.permutation(self.nearest_sites[centre, 1:])[: self.config.catchments_per_window - 1]
         return np.concatenate([[centre], others])
 
 
-@lru_cache(maxsize=8)  # of the epochs that are under way; a worker asks for one after another
+@lru_cache(maxsize=8)
 def _order(seed: int, epoch: int, starts: int) -> Int[np.ndarray, " N"]:
-    """The order in which an epoch goes through all starts."""
     return np.random.default_rng([seed, 0, epoch]).permutation(starts)
 
 
 def windows(
     record: RecordArrays, config: Config, period: tuple[str, str], *, seed: int, augment: bool, update: int | None
 ) -> Windows:
-    """Windows of a period; the record holds no catchment but those that may be seen (`record.without`).
+    """Windows of a period.
 
-    An epoch is one pass over the starts of the period, or `train.steps_per_epoch` updates of `update` windows where that is
+    An epoch is one pass over the starts of the period, or `train.steps_per_epoch` updates of `update` windows where both are
     given.
 
     Raises:
-        InputError: If the record does not hold one window of the period.
+        InputError: The record is shorter than one window in the period.
     """
     first, last = record.day_range(period)
     length = config.data.sequence_length
@@ -212,7 +192,7 @@ def windows(
     if config.data.catchments_per_window is not None:
         position = record.site_metadata["series"].position[0, :, 0].numpy()
         distance = ((position[:, None] - position[None]) ** 2).sum(axis=-1)
-        np.fill_diagonal(distance, -1.0)  # itself first, also where another gauge stands at the same place
+        np.fill_diagonal(distance, -1.0)  # itself first, also where another gauge has the same position
         count = min(len(position), config.data.catchments_per_window + config.data.catchments_per_window // 2)
         nearest_sites = distance.argsort(axis=1, kind="stable")[:, :count]
     starts = len(range(first, last - length + 2, config.data.stride))
@@ -223,10 +203,10 @@ def windows(
 def augment_batch(
     batch: Batch, config: DataConfig, degrees: tuple[float, float], generators: Sequence[np.random.Generator]
 ) -> Batch:
-    """Take traits and variables away and shift positions, as far as the configuration says.
+    """Drop attributes and variables and shift positions, each window with its own generator.
 
-    Every window draws from a generator of its own. `degree_stds` are the standard deviations of latitude and longitude in the
-    store's scaling [degrees].
+    Args:
+        degrees (float, float): Standard deviations of latitude and longitude in the scaling [degrees].
     """
     if not (config.attribute_dropout or config.position_jitter or config.variable_dropout):
         return batch
@@ -244,15 +224,15 @@ def augment_batch(
     shifted = replace(
         metadata, position=metadata.position + torch.from_numpy(shift), static_attributes=attributes, is_known=known
     )
-    observed = {
-        name: _drop_variable(observed_mask, len(MODALITIES[name].variables), config.variable_dropout, generators)
-        for name, observed_mask in batch.observed.items()
+    dropped = {
+        name: _draw_dropped(value.shape[-1], len(MODALITIES[name].variables), config.variable_dropout, generators)
+        for name, value in batch.values.items()
     }
-    return replace(batch, observed=observed, site_metadata=batch.site_metadata | {"series": shifted})
+    return replace(batch, dropped=dropped, site_metadata=batch.site_metadata | {"series": shifted})
 
 
 def draw_flow_dropout(shape: tuple[int, int], longest: int, generator: np.random.Generator) -> Bool[np.ndarray, "T S"]:
-    """Views and gaps of a window's sites in turn: of up to twice the `longest` gap, and up to it, drawn for each site."""
+    """True in gaps of up to `longest` days, which alternate with visible spells of up to twice as many days at each site."""
     days, sites = shape
     view, gap = (generator.integers(1, most + 1, sites) for most in (2 * longest, longest))
     phase = generator.integers(0, 3 * longest, sites)
@@ -262,21 +242,19 @@ def draw_flow_dropout(shape: tuple[int, int], longest: int, generator: np.random
 def draw_known_attributes(
     shape: tuple[int, ...], dropout: float, generator: np.random.Generator
 ) -> Bool[np.ndarray, "S V A"]:
-    """Which attributes stay: `ALWAYS_KNOWN_ATTRIBUTES` alone for a share of catchments; single ones go half as often."""
+    """Attributes that stay: only `ALWAYS_KNOWN_ATTRIBUTES` at a share `dropout` of the catchments; single ones drop half as
+    often."""
     everywhere = np.array([attribute.name in ALWAYS_KNOWN_ATTRIBUTES for attribute in ATTRIBUTES])
     loses_all = generator.random((*shape[:2], 1)) < dropout
     loses_one = generator.random(tuple(shape)) < dropout / 2
     return everywhere | ~(loses_all | loses_one)
 
 
-def _drop_variable(
-    observed_mask: torch.Tensor, variables: int, dropout: float, generators: Sequence[np.random.Generator]
-) -> torch.Tensor:
-    draws = np.array([generator.random() for generator in generators])
-    dropped_channel = np.array([generator.integers(0, variables) for generator in generators])
-    if not dropout or variables == 1:
-        return observed_mask
-    is_dropped = (draws < dropout)[:, None] & (
-        np.arange(observed_mask.shape[-1]) % variables == dropped_channel[:, None]
-    )
-    return observed_mask & ~torch.from_numpy(is_dropped)[:, None, None, :]
+def _draw_dropped(
+    channels: int, variables: int, dropout: float, generators: Sequence[np.random.Generator]
+) -> Bool[torch.Tensor, "B F"]:
+    """One variable of a modality of several, for all catchments of a token, in a share `dropout` of the windows."""
+    is_dropped = np.array([generator.random() for generator in generators]) < dropout
+    variable = np.array([generator.integers(0, variables) for generator in generators])
+    mask = is_dropped[:, None] & (np.arange(channels) % variables == variable[:, None])
+    return torch.from_numpy(mask & (variables > 1))

@@ -1,7 +1,7 @@
-"""One configuration: frozen dataclasses, validated at the door.
+"""The configuration: frozen dataclasses, validated when they are made.
 
-A config file (`configs/*.py`) builds one `Config` named `config` with differences only; the command line may override any
-field. Fields that do not exist, or that contradict each other, are refused with one line.
+A configuration file (`configs/*.py`) defines a `Config` named `config`; the command line can override any field. Unknown and
+contradictory fields are refused.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Config(Sections):
-    """All of it.
+    """A complete, valid configuration.
 
     Raises:
-        InputError: If a number lies outside its bounds, or fields contradict each other. A field that has no effect is
-            refused where training starts (`effects.refuse_idle_fields`).
+        InputError: A number is out of bounds, or fields contradict each other. A field without effect is refused at the
+            start of training (`effects.refuse_idle_fields`).
     """
 
     def __post_init__(self) -> None:
@@ -56,12 +56,12 @@ class Config(Sections):
         check(self)
 
     def to_json(self) -> str:
-        """The configuration as JSON, for a run's folder and its checkpoints."""
+        """The configuration as JSON."""
         return json.dumps(dataclasses.asdict(self), indent=1)
 
     @classmethod
     def from_json(cls, text: str, source: str = "config") -> Config:
-        """Read a configuration; unknown fields and wrong types are refused with one line that names `source`."""
+        """Read a configuration from JSON; error messages begin with `source`."""
         from pydantic import TypeAdapter, ValidationError
 
         try:
@@ -70,17 +70,17 @@ class Config(Sections):
             raise InputError(f"{source}: is not a configuration ({type(error).__name__}); restore the file") from None
         except ValidationError as error:
             first = error.errors()[0]
-            own = first.get("ctx", {}).get("error")
-            if isinstance(own, InputError):  # a contradiction, which has its own line
-                raise InputError(f"{source}: {str(own).removeprefix('config: ')}") from None
-            where = ".".join(str(part) for part in first["loc"])
-            raise InputError(f"{source}: field '{where}': {first['msg']}; see hydromae pretrain --help") from None
+            cause = first.get("ctx", {}).get("error")
+            if isinstance(cause, InputError):  # of `check`
+                raise InputError(f"{source}: {str(cause).removeprefix('config: ')}") from None
+            field = ".".join(str(part) for part in first["loc"])
+            raise InputError(f"{source}: field '{field}': {first['msg']}; see hydromae pretrain --help") from None
 
     def having(self, **sections: dict[str, Any]) -> Config:
         """A copy with fields replaced, section by section: `config.having(model={"d_model": 64})`.
 
-        Task weights that are not named keep their values. A field that is not named and has no effect in the copy returns
-        to its default.
+        Task weights that are not named keep their values. Fields that are not named and have no effect in the copy are
+        reset to their defaults.
         """
         train = sections.get("train", {})
         if "task_weights" in train:

@@ -1,4 +1,4 @@
-"""The range of every number of a configuration; beyond it lies a slip of the pen or an attack, never an experiment."""
+"""Bounds of the numbers of a configuration, which exclude mistakes and attacks, not experiments."""
 
 from __future__ import annotations
 
@@ -73,22 +73,22 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "train.lstm_loss_weight": WEIGHT,
     "train.distribution_weight": WEIGHT,
 }
-"""Section and field -> least and greatest value, both allowed; of a field of several numbers each."""
+"""Section and field -> smallest and largest valid value of each number of the field."""
 
 
 def check_numbers(sections: Mapping[str, Mapping[str, object]]) -> None:
-    """Refuse a number out of its bounds; one of a field without bounds must at least be finite."""
+    """Refuse a number out of bounds; numbers of fields without bounds must be finite."""
     for section, fields in sections.items():
         for name, value in fields.items():
             low, high = BOUNDS.get(f"{section}.{name}", (-1.7e308, 1.7e308))
             for number in _numbers(value):
-                if not low <= number <= high:  # NaN is not
+                if not low <= number <= high:  # also refuses NaN
                     fault = f"{section}.{name} has the value {str(number)[:40]}"
-                    raise InputError(f"config: {fault}; it lies from {low:g} to {high:g}")
+                    raise InputError(f"config: {fault}; give a value from {low:g} to {high:g}")
 
 
 def check_period(name: str, period: tuple[str, str]) -> None:
-    """Refuse a period that is not two days in order."""
+    """Refuse a period that is not two ordered days."""
     try:
         first, last = (datetime.date.fromisoformat(day) for day in period)
         ordered = first.year >= 1678 and last.year <= 2261 and first <= last
@@ -99,7 +99,6 @@ def check_period(name: str, period: tuple[str, str]) -> None:
 
 
 def _numbers(value: object) -> list[float]:
-    """The numbers in a value, however deep; truth values are none."""
     if isinstance(value, tuple | list):
         return [number for part in value for number in _numbers(part)]
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []

@@ -1,4 +1,4 @@
-"""Which fields of a configuration have an effect beside the others, and which may change while a run goes on."""
+"""Which fields of a configuration have an effect, and which may change when a run is resumed."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hydromae.errors import InputError
 from hydromae.variables import MODALITIES
 
 OnResume = Literal["same", "free", "longer", "auto"]
-"""What a resumed run allows: no change; any, because the result stays the same; a longer run; `auto`, which then means
-the value that the run began with."""
+"""Allowed changes in a resumed run: none; any, because the result is the same; a longer run; `auto`, which then means the
+value of the first start."""
 
 
 @dataclass(frozen=True)
 class Requirement:
-    """What a field has no effect without: words for the message, and the condition."""
+    """Condition for the effect of a field, and the message if it is not met."""
 
     reason: str
     is_met: Callable[[Sections], bool]
@@ -26,11 +26,12 @@ class Requirement:
 
 @dataclass(frozen=True)
 class FieldRule:
-    """How a field of the configuration is treated.
+    """Rules for a field of the configuration.
 
     Attributes:
-        need: None: the field has an effect in every configuration.
-        carried: Whether a value without effect is kept, because another configuration made from this one needs it.
+        requirement: None if the field has an effect in every configuration.
+        on_resume: Allowed changes in a resumed run.
+        is_kept: Whether a value without effect is kept for configurations derived from this one.
     """
 
     requirement: Requirement | None = None
@@ -51,14 +52,13 @@ def _ratio(kind: str) -> Callable[[Sections], bool]:
 
 
 def _mixable_layers(config: Sections) -> int:
-    """Outputs of layers that a decoder layer can mix."""
     model, kinds = config.model, _kinds(config)
     depth = max(("map" in kinds) * model.map_layers, ("series" in kinds) * model.series_layers)
     return model.use_input + depth + model.fusion_layers
 
 
 def _uses_nearest(config: Sections) -> bool:
-    """Whether anything reads the nearest sites, or that tokens keep their grid for them."""
+    """Whether the model uses the nearest sites, or unpacked tokens because of them."""
     model = config.model
     keeps_grid = "recurrent" not in model.mixers and model.decoder_layers > 0
     return model.estimators or keeps_grid or ("space" in model.mixers and model.blocks > 0)
@@ -70,7 +70,7 @@ SERIES = Requirement("model.streams has no series modality", lambda c: "series" 
 MAPS = Requirement("model.streams has no map modality", lambda c: "map" in _kinds(c))
 BOTH = Requirement("model.streams has not both maps and series", lambda c: _kinds(c) == {"map", "series"})
 STATIC = Requirement(
-    "maps under joint mixing have none", lambda c: "series" in _kinds(c) or c.model.mixers != ("joint",)
+    "maps with joint mixing have none", lambda c: "series" in _kinds(c) or c.model.mixers != ("joint",)
 )
 SEVERAL = Requirement(
     "no modality of model.streams has several variables",
@@ -81,7 +81,7 @@ BLOCKS = Requirement("the model has no blocks", lambda c: c.model.blocks + c.mod
 HEADS = Requirement("the model has no attention", lambda c: c.model.has_attention)
 TURNS = Requirement("model.mixers names a single one", lambda c: len(c.model.mixers) > 1 and c.model.blocks > 0)
 RECURRENT = Requirement("model.mixers has no recurrent", lambda c: "recurrent" in c.model.mixers and c.model.blocks > 0)
-NEAREST = Requirement("nothing reads the nearest sites", _uses_nearest)
+NEAREST = Requirement("no part of the model uses the nearest sites", _uses_nearest)
 RUNOFF = Requirement("model.lstm_width is 0", lambda c: c.model.lstm_width > 0)
 DECODER = Requirement("model.decoder_layers is 0", lambda c: c.model.decoder_layers > 0)
 LAYERS = Requirement("there is a single layer to mix", lambda c: _mixable_layers(c) > 1)
@@ -91,7 +91,7 @@ CONTRAST = Requirement("model.contrastive_weight is 0", lambda c: c.model.contra
 MAP_RATIO = Requirement("no mask that is drawn hides a share of maps", _ratio("map"))
 SERIES_RATIO = Requirement("no mask that is drawn hides a share of series", _ratio("series"))
 SINGLE = Requirement(
-    "no mask that is drawn asks for single modalities", _draws_any("gap", "forecast", "ungauged", "simulate")
+    "no mask that is drawn hides single modalities", _draws_any("gap", "forecast", "ungauged", "simulate")
 )
 GAPS = Requirement("neither gap nor outage is drawn", _draws_any("gap", "outage"))
 LEADS = Requirement("neither forecast nor forecast-blind is drawn", _draws_any("forecast", "forecast-blind"))
@@ -183,7 +183,7 @@ FIELD_RULES: dict[str, FieldRule] = {
     "train.lstm_loss_weight": FieldRule(RUNOFF),
     "train.distribution_weight": FieldRule(SERIES),
 }
-"""Section and field -> how it is treated. Contradictions (`validation.check`) are refused before."""
+"""Section and field -> its rules. Contradictions (`validation.check`) are refused before."""
 DEFAULTS = Sections()
 
 
@@ -203,35 +203,33 @@ def with_values(config: Sections, values: dict[str, Any]) -> Sections:
 
 
 def idle_fields(config: Sections) -> dict[str, str]:
-    """Fields without effect in a configuration, and why."""
+    """Fields without effect in a configuration, with the reason."""
     needs = {name: field.requirement for name, field in FIELD_RULES.items() if field.requirement is not None}
     return {name: need.reason for name, need in needs.items() if not need.is_met(config)}
 
 
 def reset_idle(config: Sections, named: Collection[str]) -> Sections:
-    """Fields that have no effect and are not `named` return to their defaults, but for those that are carried."""
-    known = {name for stream in config.model.shared for name in stream} <= set(MODALITIES)
-    if not known:  # refused by name when the configuration is made
+    """Reset fields without effect to their defaults, except those that are `named` or kept."""
+    if not set(config.model.modalities) <= set(MODALITIES):  # refused by `check`
         return config
-    gone = [name for name in idle_fields(config) if name not in named and not FIELD_RULES[name].is_kept]
-    values = {name: value_of(DEFAULTS, name) for name in gone}
+    idle = [name for name in idle_fields(config) if name not in named and not FIELD_RULES[name].is_kept]
+    values = {name: value_of(DEFAULTS, name) for name in idle}
     if "train.task_weights" not in named:
-        default, given = dict(TASK_WEIGHTS), config.train.task_weights
-        kept = [(name, w) for name, w in given if name in config.model.modalities or default.get(name) == w]
-        values["train.task_weights"] = tuple(kept)
+        default, weights = dict(TASK_WEIGHTS), config.train.task_weights
+        used = [(name, w) for name, w in weights if name in config.model.modalities or default.get(name) == w]
+        values["train.task_weights"] = tuple(used)
     return with_values(config, values)
 
 
 def refuse_idle_fields(config: Sections, base: Sections | None = None) -> None:
-    """Refuse a field that is given and has no effect.
+    """Refuse given fields without effect.
 
     Args:
         config: A valid configuration.
-        base: What it starts from: fields that differ from it were given. Without it, fields that differ from their defaults
-            were given, carried ones excepted.
+        base: Fields that differ from it are given ones. Without it, those that differ from their defaults, except kept ones.
 
     Raises:
-        InputError: Names the field, its value and what it has no effect without.
+        InputError: A given field has no effect.
     """
     start = DEFAULTS if base is None else base
     for name, why in idle_fields(config).items():
@@ -249,7 +247,6 @@ def refuse_idle_fields(config: Sections, base: Sections | None = None) -> None:
 
 
 def _shown(value: Any) -> str:
-    """A value as the command line spells it."""
     if isinstance(value, tuple):
         return " ".join(_shown(part) for part in value)
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,8 +1,8 @@
-"""The presets: four models from the same few classes.
+"""Presets of the configuration.
 
-`base` is the seed's (dense joint attention), `fast` has its width and depth with attention in two directions, `rivers`
-reads catchment datasets in long windows with the question mixture, `tiny` is a small `rivers` for tests. `DEMO` is how the
-demo trains `tiny`.
+`base` is the reference specification (dense joint attention), `fast` has the same width and depth with attention in two
+directions, `rivers` is for catchment data in long windows with a mixture of tasks, and `tiny` is a small `rivers` for
+tests and for the demo (`DEMO`).
 """
 
 from hydromae.config import Config, DataConfig, MaskConfig, ModelConfig, OptimizerConfig, TrainConfig
@@ -97,4 +97,4 @@ FAST = BASE.having(model={"mixers": ("time", "space"), "alternate_mixers": True}
 PRESETS: dict[str, Config] = {"tiny": TINY, "base": BASE, "fast": FAST, "rivers": RIVERS}
 
 SEED = BASE.having(train={"precision": "fp16", "workers": 12, "tracker": "auto"})
-"""`base` as the seed trains it on GPUs: what `configs/mae_config.py` names."""
+"""`base` with the training settings of the reference specification for GPUs (`configs/mae_config.py`)."""

@@ -1,4 +1,4 @@
-"""The sections of a configuration: frozen dataclasses, every field with what it means."""
+"""Sections and fields of a configuration."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ TASK_WEIGHTS: tuple[tuple[str, float], ...] = (
     ("weather", 1.0),
     ("riverflow", 1.0),
 )
-"""Weight of each modality's loss where the configuration names no other."""
+"""Default weight of each modality's loss."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What training reads."""
+    """Data and windows of training."""
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     training_period: tuple[str, str] = ("1989-01-01", "2010-12-31")
-    """First and last day that training may see."""
+    """First and last day of training."""
     validation_period: tuple[str, str] = ("2011-01-01", "2015-12-30")
     """First and last day of the validation loss."""
     sequence_length: int = 30
@@ -39,32 +39,32 @@ class DataConfig:
     stride: int = 20
     """Days between the starts of two windows."""
     catchments_per_window: int | None = None
-    """Catchments in a training window, the nearest ones to a centre; None takes all."""
+    """Catchments in a training window, near a random centre; None means all."""
     vector_patch_size: int = 8
     """Catchments in one token of a series modality."""
     held_out: tuple[str, ...] = ()
     """Catchments that are in no training sample, neither as input nor as target."""
     warm_up_days: int = 0
-    """First days of a window that are not scored."""
+    """First days of a window that are no targets."""
     attribute_dropout: float = 0.0
-    """Share of catchments that lose all traits but position and area in a sample; half as many lose single traits."""
+    """Share of catchments in a window of which only position and area are known; single attributes drop half as often."""
     position_jitter: float = 0.0
-    """Largest shift of a catchment's position in a sample [km]."""
+    """Largest random shift of a catchment's position in a window [km]."""
     cache_images: bool = True
-    """Bring the whole record into memory at the start; False streams it, a window's days when it first asks for them."""
+    """Read the whole record into memory at the start; False reads the days of a window at their first use."""
     variable_dropout: float = 0.0
-    """Share of samples in which one variable of a shared modality is taken away."""
+    """Share of windows in which one variable of a modality of several variables is hidden."""
     antecedent_days: int = 0
-    """Days before a window whose weather is summed up for it (`model.lstm_width` starts from them); in half of the training
-    windows fewer, for a user's record may be short."""
+    """Length of the antecedent weather, from which the LSTM of `model.lstm_width` starts; random in half of the training
+    windows, because a user's record may be short."""
     max_flow_gap: int = 0
-    """Longest gap [days] in the flow that `model.lstm_ar_width` is shown in training, after views of up to twice as
-    many; 0 has none."""
+    """Longest gap [days] in the flow input of `model.lstm_ar_width` in training, between spells of up to twice as many days;
+    0 means no gaps."""
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The masked autoencoder. The defaults are the seed's numbers (`base`)."""
+    """The masked autoencoder. The defaults are those of the reference specification (`base`)."""
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
@@ -75,57 +75,57 @@ class ModelConfig:
     heads: int = 8
     """Attention heads of encoder and decoder."""
     mixers: tuple[Mixer, ...] = ("joint",)
-    """What a block mixes: all tokens (joint), a site's days (time or recurrent), a day's sites (space)."""
+    """Mixers of a block: over all tokens (joint), the days of a site (time or recurrent), or the sites of a day (space)."""
     alternate_mixers: bool = False
-    """Blocks take the mixers in turn, one each, instead of all of them."""
+    """Each block has one of the mixers in turn, instead of all of them."""
     map_layers: int = 6
     """Blocks of each map encoder."""
     series_layers: int = 4
     """Blocks of each series encoder."""
     fusion_layers: int = 2
-    """Blocks over all modalities together."""
+    """Joint blocks over all modalities."""
     mlp_ratio: float = 4.0
-    """Hidden width of a block's feed-forward part, in widths."""
+    """Hidden width of a block's feed-forward network, in widths of the block."""
     dropout: float = 0.1
     """Dropout in every block."""
     film: bool = True
-    """Modulate series tokens by their catchments' traits."""
+    """Modulate series tokens by the static attributes of their catchments."""
     static_tokens: bool = True
-    """Carry each site's traits through fusion as a token that is never hidden."""
+    """Add a token with the static attributes of each site to the fusion, never hidden."""
     footprints: bool = True
-    """Give a catchment's token the mean of the visible map cells above it."""
+    """Add the mean of the visible map cells in its footprint to a catchment's token."""
     recurrent_width: int | None = None
     """Width of each direction of a recurrent mixer; None means `d_model`."""
     lstm_width: int = 0
-    """Width of a memory that makes flow of weather alone, on every day, for the rest to correct; 0 has none."""
+    """Width of the LSTM that simulates flow from weather; 0 means none."""
     lstm_ar_width: int = 0
-    """Width of a second one that also sees the river's own flow of earlier days; 0 has none."""
+    """Width of the autoregressive LSTM, which also reads flow of earlier days; 0 means none."""
     lstm_dropout: float = 0.0
-    """Dropout of the states of both memories."""
+    """Dropout of the states of both LSTMs."""
     estimators: bool = False
-    """Start answers from the river's own days and its neighbours, with learned gates."""
+    """Add standard estimates of flow (interpolation, donors, regression, LSTMs) to the mean, weighted by a learned gate."""
     neighbours: int | None = None
-    """Sites that one site looks at in a space mixer, itself included; None takes all."""
+    """Sites to which a site attends in a space mixer, including itself; None means all."""
     decoder_dim: int = 128
     """Width of the decoder."""
     decoder_layers: int = 4
-    """Cross-attention blocks; 0 reads the answer from the token itself."""
+    """Cross-attention blocks; with 0 the heads read the encoded token itself."""
     decoder_self_attn: bool = False
-    """Let hidden tokens look at each other in the decoder."""
+    """Self-attention between hidden tokens in the decoder."""
     prediction_ratio: float = 1.0
-    """Share of the hidden tokens that training decodes."""
+    """Share of the hidden tokens that are decoded in training."""
     use_weighted_fm: bool = False
-    """Each decoder layer reads its own learned mix of encoder layers."""
+    """Each decoder layer reads a learned mix of encoder layers."""
     use_fm_layers: tuple[int, ...] | None = None
-    """Which encoder layers enter that mix; None takes all."""
+    """Encoder layers of that mix; None means all."""
     use_input: bool = False
-    """Let the embeddings enter that mix as layer 0."""
+    """Include the embeddings in that mix as layer 0."""
     contrastive_weight: float = 0.0
     """Weight of the contrastive loss between modalities (CAV-MAE uses 0.01)."""
     contrastive_temperature: float = 0.05
     """Temperature of the contrastive loss."""
     components: int = 3
-    """Gaussians in the distribution of a series value."""
+    """Gaussians in the predictive distribution of a series value."""
 
     @property
     def has_attention(self) -> bool:
@@ -134,7 +134,7 @@ class ModelConfig:
 
     @property
     def blocks(self) -> int:
-        """Blocks of the encoders that the streams have, and of the fusion."""
+        """Blocks of a map encoder, a series encoder and the fusion, as far as the streams use them."""
         kinds = {MODALITIES[name].kind for name in self.modalities if name in MODALITIES}
         return ("map" in kinds) * self.map_layers + ("series" in kinds) * self.series_layers + self.fusion_layers
 
@@ -151,39 +151,39 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class MaskConfig:
-    """The distribution of masks to train on: which questions are asked, how often."""
+    """Distribution of the masks in training."""
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     kind: MaskKind = "random"
-    """One of the masks of `masking.MASKS`."""
+    """A mask of `masking.MASKS`."""
     map_ratio: float = 0.4
-    """Share of the land patches of every day that `random` and `unified` hide in map modalities; `tube`: of all days."""
+    """Share of the land patches of every day that `random` and `unified` hide in maps; for `tube`, of the whole window."""
     series_ratio: float = 0.4
-    """Share of the days of every group of catchments that they hide in series modalities; `tube`: share of the groups."""
+    """Share of the days of every group of catchments that `random` and `unified` hide; for `tube`, share of the groups."""
     target_modalities: tuple[str, ...] = ()
-    """Modalities that question masks hide; none named means every modality."""
+    """Modalities that `gap`, `forecast`, `ungauged` and `simulate` hide; empty means all."""
     gap_days: tuple[int, int] = (1, 60)
     """Shortest and longest gap of `gap` and `outage` [days], drawn log-uniformly."""
     lead_days: int = 10
-    """Half of `forecast` and `forecast-blind` hide at most so many days."""
+    """Longest lead of half of the masks `forecast` and `forecast-blind` [days]."""
     mixture: tuple[tuple[str, float], ...] = (("random", 1.0),)
-    """Masks of `mixture`, each with its weight."""
+    """Masks of `mixture` with their weights."""
 
     @property
     def drawn(self) -> set[str]:
-        """Names of the masks that are ever drawn."""
+        """Names of the masks that are drawn."""
         return {name for name, weight in self.mixture if weight} if self.kind == "mixture" else {self.kind}
 
     def hideable(self, modalities: tuple[str, ...]) -> tuple[str, ...]:
-        """Those of some modalities that a mask ever hides: the answered ones, or all where any mask hides all."""
+        """Those of some modalities that the masks can hide."""
         single = self.target_modalities and self.drawn <= {"gap", "forecast", "ungauged", "simulate"}
         return tuple(name for name in modalities if not single or name in self.target_modalities)
 
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW with clipping."""
+    """AdamW with gradient clipping."""
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
@@ -192,9 +192,9 @@ class OptimizerConfig:
     min_lr: float = 0.0
     """Learning rate at the end of the cosine."""
     weight_decay: float = 0.05
-    """Decay of matrices; norms, biases and tokens have none."""
+    """Weight decay of matrices; norms, biases and tokens have none."""
     betas: tuple[float, float] = (0.9, 0.95)
-    """AdamW's averages."""
+    """Decay rates of AdamW's averages."""
     eps: float = 1e-8
     """AdamW's epsilon."""
     clip: float = 1.0
@@ -203,74 +203,73 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The loop."""
+    """Training run and loss."""
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
     batch_size: int = 16
     """Windows in a batch on each device."""
     accumulation: int = 1
-    """Batches whose gradients are added before one update."""
+    """Batches of an update (gradient accumulation)."""
     workers: int = 0
-    """Threads that prepare batches ahead, for each device; 0 prepares them in between."""
+    """Threads that prepare batches, for each device; 0 prepares them in the main thread."""
     epochs: float = 10
     """Passes over the windows."""
     warmup_epochs: float = 5
     """Epochs of linear warm-up."""
     steps_per_epoch: int | None = None
-    """Updates that count as an epoch; None means one pass over the windows."""
+    """Updates of an epoch; None means one pass over the windows."""
     precision: Precision = "auto"
-    """Arithmetic of the forward pass; weights and their averages are fp32. auto: bf16 where the device has it natively, else
-    fp32."""
+    """Precision of the forward pass; weights are fp32. auto: bf16 if it is native to the device, otherwise fp32."""
     loss_scale: float = 65536.0
-    """First loss scale of fp16, which is dynamic."""
+    """Initial value of the dynamic loss scale of fp16."""
     loss_scale_window: int = 1000
-    """Updates without overflow after which the loss scale doubles."""
+    """Updates without overflow before the loss scale doubles."""
     loss_scale_hysteresis: int = 2
-    """Overflows that it takes to halve the loss scale."""
+    """Overflows before the loss scale halves."""
     min_loss_scale: float = 1.0
     """Smallest loss scale."""
     ema_decay: float = 0.0
-    """Decay of an exponential average of the weights, which the run then answers with; 0 keeps none."""
+    """Decay of an exponential average of the weights, used for prediction; 0 means no average."""
     seed: int = 0
     """Seed of weights, windows and masks."""
     log_every: int = 10
-    """Batches of one process between two lines of the journal; written at the end of the update that holds the last one."""
+    """Batches of one process between two lines of the journal, written at the end of an update."""
     tracker: TrackerKind = "none"
-    """Where the journal's lines go beside its file; auto: W&B, else TensorBoard, where it is installed."""
+    """Tracker for the lines of the journal; auto: the first installed of W&B and TensorBoard."""
     wandb_project: str = "water-mae-pretraining"
     """Project on W&B."""
     wandb_entity: str | None = None
-    """User or team on W&B; None takes the account's own."""
+    """User or team on W&B; None means the default of the account."""
     validate_every: float = 1
     """Epochs between two validations."""
     validation_windows: int | None = None
-    """Windows of a validation, with masks that never change; None takes every window of the validation period once."""
+    """Windows of a validation, with constant masks; None means every window of the validation period."""
     checkpoint_every: float = 10
     """Epochs between two checkpoints."""
     keep_last: int = 10
-    """Checkpoints kept."""
+    """Number of checkpoints that are kept."""
     task_weights: tuple[tuple[str, float], ...] = TASK_WEIGHTS
-    """Weight of each modality's loss; a modality that is not named keeps its weight."""
+    """Weight of each modality's loss; modalities that are not named keep their weights."""
     nse_loss: bool = False
-    """Divide squared errors by each catchment's own variance over the training days (loss only, never an input)."""
+    """Divide squared errors of river flow by each catchment's variance over the training days (in the loss only)."""
     flow_loss_weight: float = 0.0
-    """Share of river flow's squared error that is of flow itself [mm/day], over each river's variance of it; the rest is of
-    its scaled root. What is scored is flow, what learns steadily is the root."""
+    """Share of the squared error of flow [mm/day], divided by its variance, in the loss of river flow; the rest is the error
+    of the scaled root, whose gradients are more stable."""
     lstm_loss_weight: float = 1.0
-    """Weight of the squared error of each of the model's memories, on every observed day, beside that of the answers."""
+    """Weight of the squared error of each LSTM on every observed day, relative to that of the predictions."""
     distribution_weight: float = 0.1
-    """Weight of the log-likelihood beside the squared error of the mean."""
+    """Weight of the negative log-likelihood relative to the squared error of the mean."""
 
     @property
     def weights(self) -> dict[str, float]:
-        """Weight of each modality's loss, by name; the default where `task_weights` does not name it."""
+        """Weight of each modality's loss, by name."""
         return dict(TASK_WEIGHTS) | dict(self.task_weights)
 
 
 @dataclass(frozen=True)
 class Sections:
-    """The five sections of a configuration, before anything is compared between them."""
+    """The five sections of a configuration, before validation."""
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 

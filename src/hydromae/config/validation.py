@@ -1,4 +1,4 @@
-"""Contradictions between the fields of a configuration, each refused with one line."""
+"""Checks for contradictions between the fields of a configuration."""
 
 from __future__ import annotations
 
@@ -16,41 +16,51 @@ SPECIFIED_WEIGHTS = {
     "evap_loss": "evaporation",
     "riverflow_loss": "riverflow",
 }
-"""Names of the task weights in the specification, and the modalities that they weigh."""
+"""Names of the task weights in the reference specification, with their modalities."""
 
 
 def check(config: Sections) -> None:
-    """Refuse contradictions, with one line each."""
+    """Refuse contradictory fields."""
     data, model, masks = config.data, config.model, config.masks
     _check_fields(data, model, masks)
     _check_training(config)
-    modalities = model.modalities
-    for name in (*modalities, *masks.target_modalities):
+    _check_masks(data, model, masks)
+    _check_mixers(model)
+    _check_lstms(data, model)
+    _check_layers(data, model)
+
+
+def _check_masks(data: DataConfig, model: ModelConfig, masks: MaskConfig) -> None:
+    for name in (*model.modalities, *masks.target_modalities):
         if name not in MODALITIES:
             raise InputError(
                 f"config: modality '{name}' is not in the table ({', '.join(MODALITIES)}); name one of them"
             )
     for name in masks.target_modalities:
-        if name not in modalities:
+        if name not in model.modalities:
             raise InputError(f"config: masks.target_modalities names '{name}', which model.streams lacks; add it there")
     parts = sorted(set(get_args(MaskKind)) - {"mixture"})
     for name, weight in masks.mixture:
         if name not in parts or weight < 0:
-            raise InputError(f"config: masks.mixture holds {name} {weight:g}; use {', '.join(parts)}, weights from 0")
+            raise InputError(f"config: masks.mixture has {name} {weight:g}; use {', '.join(parts)}, weights from 0")
     if not sum(weight for _, weight in masks.mixture):
         raise InputError("config: masks.mixture has no weight above 0; give at least one mask a weight")
     if data.sequence_length < 2 and masks.drawn & {"forecast", "forecast-blind"}:
         raise InputError(
             "config: data.sequence_length 1 has no day after an issue day; masks forecast and forecast-blind need 2"
         )
+
+
+def _check_mixers(model: ModelConfig) -> None:
     if "joint" in model.mixers and model.mixers != ("joint",):
-        raise InputError(
-            "config: model.mixers 'joint' mixes everything; it stands alone, or use time/recurrent and space"
-        )
+        raise InputError("config: model.mixers 'joint' mixes all tokens; use it alone, or time/recurrent and space")
     if "joint" in model.mixers and not model.decoder_layers:
         raise InputError(
-            "config: model.decoder_layers 0 reads answers from hidden tokens, which 'joint' drops; use 1 or more"
+            "config: model.decoder_layers 0 decodes hidden tokens in the encoder, which 'joint' omits; use 1 or more"
         )
+
+
+def _check_lstms(data: DataConfig, model: ModelConfig) -> None:
     for name, on in (("estimators", model.estimators), ("lstm_width", model.lstm_width)):
         if on and (data.vector_patch_size != 1 or "weather+riverflow" not in model.streams):
             raise InputError(f"config: model.{name} needs data.vector_patch_size 1 and the stream weather+riverflow")
@@ -72,10 +82,13 @@ def check(config: Sections) -> None:
         raise InputError(
             "config: data.antecedent_days are read by model.lstm_width; give that a width, or set data.antecedent_days 0"
         )
-    kinds = {MODALITIES[name].kind for name in modalities}
+
+
+def _check_layers(data: DataConfig, model: ModelConfig) -> None:
+    kinds = {MODALITIES[name].kind for name in model.modalities}
     if data.catchments_per_window is not None and kinds != {"series"}:
         raise InputError(
-            "config: data.catchments_per_window picks catchments for a window; with maps every site is read, leave it None"
+            "config: data.catchments_per_window is for models without maps, which use all sites; leave it None"
         )
     depths = {"map": model.map_layers, "series": model.series_layers}
     layers = model.use_input + max((depths[kind] for kind in kinds), default=0) + model.fusion_layers
@@ -91,7 +104,7 @@ def check(config: Sections) -> None:
     layers_reading_statics = model.decoder_layers if "joint" in model.mixers else model.decoder_layers // 2
     if model.static_tokens and not model.fusion_layers and not layers_reading_statics:
         raise InputError(
-            "config: model.static_tokens are read in fusion and in decoders; give fusion_layers, or turn off"
+            "config: model.static_tokens are used in fusion and in decoders; give fusion_layers, or turn off"
         )
     for stream in model.shared:
         if len({MODALITIES[name].kind for name in stream}) != 1:
@@ -101,7 +114,7 @@ def check(config: Sections) -> None:
 
 
 def _check_fields(data: DataConfig, model: ModelConfig, masks: MaskConfig) -> None:
-    """Refuse a period that is not two ordered days, and names that come twice or never."""
+    """Refuse periods that are not two ordered days, masks that hide no day, and repeated or missing names."""
     check_period("data.training_period", data.training_period)
     check_period("data.validation_period", data.validation_period)
     share = masks.series_ratio * data.sequence_length
@@ -111,37 +124,36 @@ def _check_fields(data: DataConfig, model: ModelConfig, masks: MaskConfig) -> No
             "give a larger ratio or longer windows"
         )
     if masks.gap_days[0] > masks.gap_days[1]:
-        raise InputError(f"config: masks.gap_days {masks.gap_days} runs backwards; give the shortest gap first")
+        raise InputError(f"config: masks.gap_days {masks.gap_days}: not in order; give the shortest gap first")
     if not model.modalities or len(set(model.modalities)) < len(model.modalities) or not model.mixers:
-        raise InputError("config: model.streams and model.mixers name at least one each, and no modality twice")
+        raise InputError("config: model.streams and model.mixers need at least one name each, and no modality twice")
 
 
 def _check_training(config: Sections) -> None:
-    """Refuse a window without scored days, a rate that rises at its end, and task weights that weigh nothing."""
+    """Refuse windows without targets, a final learning rate or loss scale above the first, and task weights of 0."""
     data, optimizer, train = config.data, config.optimizer, config.train
     if data.warm_up_days >= data.sequence_length:
         raise InputError(
-            f"config: data.warm_up_days {data.warm_up_days} leaves none of the {data.sequence_length} days of a window to "
-            "score (data.sequence_length); give fewer"
+            f"config: data.warm_up_days {data.warm_up_days} leaves no target in the {data.sequence_length} days of a window "
+            "(data.sequence_length); give fewer"
         )
     if optimizer.min_lr > optimizer.lr:
         raise InputError(
-            f"config: optimizer.min_lr {optimizer.min_lr:g} lies above optimizer.lr {optimizer.lr:g}, at which training "
-            "starts; give a lower one"
+            f"config: optimizer.min_lr {optimizer.min_lr:g} is above optimizer.lr {optimizer.lr:g}; give a lower one"
         )
     if train.min_loss_scale > train.loss_scale:
         raise InputError(
-            f"config: train.min_loss_scale {train.min_loss_scale:g} lies above train.loss_scale {train.loss_scale:g}; "
+            f"config: train.min_loss_scale {train.min_loss_scale:g} is above train.loss_scale {train.loss_scale:g}; "
             "give a lower one"
         )
     _check_weights(train)
-    weighed = [train.weights[name] for name in config.model.modalities]
-    if not any(weighed) and not config.model.contrastive_weight:
+    weights = [train.weights[name] for name in config.model.modalities]
+    if not any(weights) and not config.model.contrastive_weight:
         raise InputError("config: train.task_weights has no weight above 0 for a modality of model.streams; give one")
 
 
 def _check_weights(train: TrainConfig) -> None:
-    """Refuse names that no modality has, those of the specification with the modality that is meant, and names twice."""
+    """Refuse unknown or repeated names of task weights; for names of the specification, the message gives the modality."""
     names = [name for name, _ in train.task_weights]
     for name in names:
         if name in MODALITIES and names.count(name) > 1:

@@ -166,10 +166,7 @@ class RegionalLSTM:
 
     def _mean_flow(self, root: Tensor, gaussians: GaussianMixture) -> Float[Tensor, "T N"]:
         """Mean flow [mm/day] of a distribution of its scaled root."""
-        flow_scaling = self.scaling["riverflow"]
-        return (root * flow_scaling.std + flow_scaling.mean).clamp(
-            min=0.0
-        ).square() + gaussians.variance * flow_scaling.std**2
+        return self.scaling["riverflow"].expected_value(root, gaussians.variance)
 
     def _train(self, training: xr.Dataset, progress: Callable[[int, float], None]) -> None:
         config, generator = self.config, np.random.default_rng(self.config.seed)

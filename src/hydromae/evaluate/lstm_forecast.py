@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -11,8 +12,10 @@ from jaxtyping import Bool, Float, Int
 
 from hydromae.evaluate.answers import river_flow, with_predictions
 from hydromae.inference.scenarios import Method
+from hydromae.store.scaling import apply_transform, undo_transform
 
 FLOW, QUANTILE = "riverflow", "riverflow_quantile"
+_root_flow, _to_flow = (partial(transform, "root") for transform in (apply_transform, undo_transform))
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,9 @@ class ErrorCorrectedLSTM:
         error = np.nan_to_num(_last_valid(_root_flow(flow) - _root_flow(simulated)))
         mean = _root_flow(simulated) + error_weight * error
         deviation = _root_flow(quantiles) - _root_flow(simulated)
-        corrected = np.square(np.maximum(mean + deviation * np.sqrt(1 - error_weight**2), 0.0))
+        corrected = _to_flow(mean + deviation * np.sqrt(1 - error_weight**2))
         corrected = np.where(np.isfinite(flow), flow, corrected).astype(np.float32)
-        answer = with_predictions(dataset, np.square(np.maximum(mean, 0.0)))
+        answer = with_predictions(dataset, _to_flow(mean))
         return answer.assign({QUANTILE: simulation[QUANTILE].copy(data=corrected)})
 
 
@@ -93,10 +96,6 @@ def _simulate_all(simulator: Method, dataset: xr.Dataset) -> xr.Dataset:
     return simulator.predict(dataset.assign({FLOW: xr.full_like(dataset[FLOW], np.nan)})).transpose(
         "quantile", "time", "catchment", ...
     )
-
-
-def _root_flow(flow: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-    return np.sqrt(np.maximum(flow, 0.0))
 
 
 def _days_since_flow(has_flow: Bool[np.ndarray, "T C"]) -> Int[np.ndarray, "T C"]:

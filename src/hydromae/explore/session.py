@@ -13,11 +13,11 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float, Int
 
-from hydromae.batching.record_arrays import gauge_positions
 from hydromae.config import Precision
 from hydromae.errors import InputError
 from hydromae.evaluate.score import Evaluation
 from hydromae.inference.predictor import Model, load
+from hydromae.io.conventions import catchment_positions
 from hydromae.io.credits import list_credits
 from hydromae.io.provenance import model_line
 from hydromae.report.labels import question_label
@@ -53,7 +53,7 @@ class Session:
         """Refuse a record without flow or places: there would be nothing to click."""
         if "riverflow" not in self.record:
             raise InputError(f"{self.name}: has no riverflow to explore; prepare a store with flow")
-        gauge_positions(self.record)
+        catchment_positions(self.record)
 
     @cached_property
     def names(self) -> list[str]:
@@ -68,7 +68,7 @@ class Session:
     @cached_property
     def positions(self) -> Float[np.ndarray, "C 2"]:
         """Easting and northing of the gauges [km]."""
-        return np.stack(gauge_positions(self.record), axis=-1) / 1000
+        return np.stack(catchment_positions(self.record), axis=-1) / 1000
 
     @cached_property
     def flow(self) -> Float[np.ndarray, "T C"]:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from hydromae.model.mixture import GaussianMixture
-from hydromae.store.scaling import Scaling, VariableScaling, apply_transform, undo_transform
+from hydromae.store.scaling import Scaling, VariableScaling
 from hydromae.variables import MODALITIES, Modality
 
 UNSCALED = VariableScaling("none", 0.0, 1.0)
@@ -116,17 +116,10 @@ def mean_in_units(
     mean: Float[torch.Tensor, "N F"], gaussians: GaussianMixture | None, scale: list[VariableScaling]
 ) -> Float[np.ndarray, "N F"]:
     """Mean of the distribution in the variable's own units; of a map, the unscaled prediction."""
-    center = np.array([s.mean for s in scale])
-    spread = np.array([s.std for s in scale])
-    in_units = mean.double().numpy() * spread + center
-    root = np.array([s.transform == "root" for s in scale])
-    log = np.array([s.transform == "log" for s in scale])
-    variance = 0.0
-    if gaussians is not None:
-        variance = gaussians.variance.double().numpy() * spread**2
-    in_units = np.where(root, np.maximum(in_units, 0.0) ** 2 + variance, in_units)
-    in_units = np.where(log, np.exp(np.where(log, in_units + 0.5 * variance, 0.0)) - 0.01, in_units)
-    return in_units.astype(np.float32)
+    means = mean.double().numpy()
+    variances = np.zeros_like(means) if gaussians is None else gaussians.variance.double().numpy()
+    columns = [s.expected_value(means[:, i], variances[:, i]) for i, s in enumerate(scale)]
+    return np.stack(columns, axis=-1).astype(np.float32)
 
 
 def clip_to_quantiles(
@@ -140,9 +133,7 @@ def clip_to_quantiles(
     cut = np.zeros(value.shape, bool)
     if gaussians is None:
         return value, cut
-    scaled = [
-        (apply_transform(s.transform, value[:, i].astype(np.float64)) - s.mean) / s.std for i, s in enumerate(scale)
-    ]
+    scaled = [s.scale(value[:, i].astype(np.float64)) for i, s in enumerate(scale)]
     probability = gaussians.cumulative(torch.from_numpy(np.stack(scaled, axis=-1)).to(gaussians.centre.dtype)).numpy()
     rows = np.flatnonzero(((probability < MEAN_BOUNDS[0]) | (probability > MEAN_BOUNDS[1])).any(axis=-1))
     if not len(rows):
@@ -151,10 +142,7 @@ def clip_to_quantiles(
         *(part[torch.from_numpy(rows)] for part in (gaussians.weight, gaussians.centre, gaussians.spread))
     )
     ends = selected.quantiles(MEAN_BOUNDS).double().numpy()
-    low, high = (
-        np.stack([undo_transform(s.transform, end[:, i] * s.std + s.mean) for i, s in enumerate(scale)], axis=-1)
-        for end in ends
-    )
+    low, high = (np.stack([s.unscale(end[:, i]) for i, s in enumerate(scale)], axis=-1) for end in ends)
     cut[rows] = (value[rows] < low - BOUNDS_TOLERANCE) | (value[rows] > high + BOUNDS_TOLERANCE)
     clipped = value.copy()
     clipped[rows] = np.where(cut[rows], np.clip(value[rows], low, high), value[rows])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
+from jaxtyping import Float
 from pyproj import Transformer
 
 from hydromae.errors import InputError, first_line
@@ -227,6 +228,37 @@ def with_positions(record: xr.Dataset) -> xr.Dataset:
         if name in record.coords:
             record[name].attrs |= {"units": "m", "standard_name": standard, "long_name": f"{name} of the gauge"}
     return record
+
+
+def catchment_positions(
+    record: xr.Dataset, source: str | Path = "the record", centroids: bool = False
+) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
+    """Easting and northing [m, EPSG:27700] of each catchment's gauge; with `centroids`, of its centroid where that is known.
+
+    Raises:
+        InputError: A catchment has no position.
+    """
+    located, unknown = with_positions(record), np.full(record.sizes["catchment"], np.nan)
+
+    def position_of(prefix: str) -> Float[np.ndarray, "2 C"]:
+        names = [f"{prefix}{name}" for name in METRES]
+        return np.stack([located[name].values if name in located.variables else unknown for name in names]).astype(
+            float
+        )
+
+    position = position_of("")
+    if centroids:
+        centroid = position_of("centroid_")
+        position = np.where(np.isfinite(centroid).all(axis=0), centroid, position)
+    is_known = np.isfinite(position).all(axis=0)
+    if not is_known.all():
+        first = record["catchment"].values[~is_known][0]
+        raise InputError(
+            f"{source}: {(~is_known).sum()} of its {is_known.size} catchments (first: {first}) have no position, "
+            "without which nothing can be predicted; add latitude and longitude, or --attributes CSV that has them"
+            + (", or leave them out" if is_known.any() else "")
+        )
+    return position[0], position[1]
 
 
 _transformer = cache(Transformer.from_crs)

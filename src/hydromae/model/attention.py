@@ -1,4 +1,4 @@
-"""Attention along lines of tokens (`packing.AttentionPattern`), by what is fastest at their length; the tokens are kept."""
+"""Attention within groups of packed tokens (`packing.AttentionPattern`), with the fastest kernel for their length."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from hydromae.model.kernels import attention, attention_backward, attention_with
 from hydromae.model.packing import AttentionPattern, PaddedBucket
 
 MAX_MATMUL_LENGTH = 128
-"""Up to this length a CPU looks along lines faster with plain products than with the fused kernel."""
+"""Longest group for which matrix products are faster on a CPU than the fused kernel."""
 
 
 def packed_attention(
     query: Float[Tensor, "N E"], key_value: Float[Tensor, "M F"] | None, pattern: AttentionPattern, heads: int
 ) -> Float[Tensor, "N D"]:
-    """Scaled dot-product attention of each token on what it sees.
+    """Scaled dot-product attention of packed tokens.
 
-    `pair` holds keys and values side by side; where it is None, `query` holds all three.
+    `key_value` contains keys and values side by side; where it is None, `query` contains all three.
     """
     if query.device.type == "cpu":
         return _PackedAttention.apply(query, key_value, pattern, heads)
@@ -38,7 +38,7 @@ def packed_attention(
 def _split_qkv(
     query: Tensor, key_value: Tensor | None, query_bucket: PaddedBucket, key_bucket: PaddedBucket, heads: int
 ) -> tuple[Tensor, ...]:
-    """Queries, keys and values Float[G, H, L, d] of the lines of a stack."""
+    """Queries, keys and values Float[G, H, L, d] of a bucket."""
     if key_value is None:
         return query_bucket.view(query).unflatten(2, (3, heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
     keys, values = key_bucket.view(key_value).unflatten(2, (2, heads, -1)).permute(2, 0, 3, 1, 4)
@@ -46,17 +46,15 @@ def _split_qkv(
 
 
 def _split_heads(bucket: PaddedBucket, padded: Float[Tensor, "P D"], heads: int) -> Float[Tensor, "G H L d"]:
-    """The heads of the lines of a stack, a view."""
     return bucket.view(padded).unflatten(2, (heads, -1)).transpose(1, 2)
 
 
 def _merge_heads(mixed: Float[Tensor, "G H L d"]) -> Float[Tensor, "P D"]:
-    """The places of a stack of lines."""
     return mixed.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
 class _PackedAttention(torch.autograd.Function):
-    """Attention on a CPU: by plain products along short lines, else by the fused kernel."""
+    """Attention on a CPU: matrix products for short groups, otherwise the fused kernel."""
 
     @staticmethod
     def forward(ctx: Any, query, key_value, pattern: AttentionPattern, heads: int):

@@ -1,6 +1,6 @@
-"""Mixers and the one block: a norm-first residual step over days, sites, or all tokens at once.
+"""Mixers and blocks: pre-norm residual steps over days, sites, or all tokens.
 
-Tokens are a flat list `tokens[N, D]` whose seats say where each is; some mixers lay them on their grid `[B, R, S, D]`.
+Tokens are packed, `tokens[N, D]` with a `PackedLayout`; some mixers use the grid `[B, R, S, D]`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from hydromae.model.packing import Direction, PackedLayout
 
 @dataclass(frozen=True)
 class Neighbourhood:
-    """Sites close together, and all sites that any of them looks at: one dense matrix of attention instead of many rows.
+    """Sites close to each other and all their neighbours, for one dense attention matrix.
 
     Attributes:
-        windows: Windows of the batch for which this holds.
-        sites (Int[Q])
-        seen (Int[U]): Ascending.
-        place (Int[Q, K]): Where each of a site's K neighbours stands in `key_sites`.
+        windows: Windows of the batch with this neighbourhood.
+        query_sites (Int[Q])
+        key_sites (Int[U]): Ascending.
+        neighbour_index (Int[Q, K]): Index in `key_sites` of each of a site's K neighbours.
     """
 
     windows: slice
@@ -42,12 +42,13 @@ class Neighbourhood:
 
 @dataclass(frozen=True)
 class Context:
-    """What a mixer may know beside the tokens.
+    """Inputs of the mixers beside the tokens.
 
     Attributes:
-        neighbours (Int[B, S, K] or None): Grids: the sites that each site looks at; None means all.
-        neighbourhoods: The same, gathered; every site of every window is in exactly one of them.
-        separation (Float[B, S, K, G] or None): Distance [units of 50 km] and differences of traits to each of them.
+        neighbours (Int[B, S, K] or None): The sites to which each site attends; None means all.
+        neighbourhoods: The same in groups; every site of every window is in exactly one of them.
+        separation (Float[B, S, K, G] or None): Distance [units of 50 km] and differences of static attributes to each
+            neighbour.
     """
 
     neighbours: Int[Tensor, "B S K"] | None = None
@@ -56,15 +57,15 @@ class Context:
 
 
 def cast_for(layer: nn.Module, values: Tensor) -> Tensor:
-    """Values in the precision of a layer's weights, which are half where somebody has cast the model so."""
+    """Values in the dtype of a layer's weights."""
     return values.to(next(layer.parameters()).dtype)
 
 
 class Mixer(nn.Module):
-    """What a block mixes: a step from a list of tokens to a list of what is added to them.
+    """A step of a block, from packed tokens to the increments of a residual connection.
 
     Attributes:
-        across_days: Whether a token receives information from tokens of other days.
+        across_days: Whether a token receives information from other days.
     """
 
     across_days = True
@@ -72,12 +73,12 @@ class Mixer(nn.Module):
     def mix(
         self, tokens: Float[Tensor, "N D"], norm: nn.LayerNorm, layout: PackedLayout, context: Context
     ) -> Float[Tensor, "N D"]:
-        """Norm first; on the grid of days and sites, unless a mixer has a way of its own."""
+        """Normalise and mix, on the grid of days and sites."""
         return layout.pack(self(layout.unpack(norm(tokens)), context))
 
 
 class AttentionMixer(Mixer):
-    """Each token looks along its line: at all tokens of its window, at its site's days, or at its day's sites."""
+    """Attention over all tokens of a window, over the days of a site, or over the sites of a day."""
 
     def __init__(self, width: int, heads: int, direction: Direction) -> None:
         super().__init__()
@@ -90,13 +91,13 @@ class AttentionMixer(Mixer):
     def mix(
         self, tokens: Float[Tensor, "N D"], norm: nn.LayerNorm, layout: PackedLayout, context: Context
     ) -> Float[Tensor, "N D"]:
-        """Attention along lines; whoever is not in the list is not looked at."""
+        """Normalise and mix the packed tokens."""
         pattern = layout.self_attention(self.direction)
         return self.out(packed_attention(project(tokens, norm, self.query_key_value), None, pattern, self.heads))
 
 
 class RecurrentMixer(Mixer):
-    """Each site runs along its own days in both directions (LSTM; Hochreiter and Schmidhuber 1997)."""
+    """Bidirectional LSTM over the days of each site (Hochreiter and Schmidhuber 1997)."""
 
     def __init__(self, width: int, states: int) -> None:
         super().__init__()
@@ -104,14 +105,14 @@ class RecurrentMixer(Mixer):
         self.out = nn.Linear(2 * states, width)
 
     def forward(self, tokens: Float[Tensor, "B T S D"], context: Context) -> Float[Tensor, "B T S D"]:
-        """Recurrence over T, separately for each site."""
+        """Mix along T."""
         size = tokens.shape[0]
         states = run_lstm(self.lstm, rearrange(tokens, "b t s d -> t (b s) d"))
         return rearrange(self.out(states), "t (b s) d -> b t s d", b=size)
 
 
 class SpaceMixer(Mixer):
-    """Each day, every site looks at its neighbours, nearer and more alike ones first (learned slopes)."""
+    """Attention to the neighbours of a site on the same day, with a learned bias by distance and attributes."""
 
     across_days = False
 
@@ -124,7 +125,7 @@ class SpaceMixer(Mixer):
         self.slope = nn.Parameter(start)
 
     def forward(self, tokens: Float[Tensor, "B T S D"], context: Context) -> Float[Tensor, "B T S D"]:
-        """Attention over the K neighbours of a site on the same day; all sites where K is not limited."""
+        """Mix along S."""
         mixed = self.query_key_value(tokens)
         bias = None
         if context.separation is not None:
@@ -135,7 +136,6 @@ class SpaceMixer(Mixer):
         return self.out(self._attend_neighbours(mixed, bias, context))
 
     def _attend_neighbours(self, mixed: Float[Tensor, "B T S E"], bias: Tensor | None, context: Context) -> Tensor:
-        """Block by block; rows of sites are gathered whole, all heads at once."""
         width = mixed.shape[-1] // 3
         query, key_value = mixed.split((width, 2 * width), dim=-1)
         output = torch.empty_like(query)
@@ -158,7 +158,7 @@ class SpaceMixer(Mixer):
     def _attend(
         self, query: Float[Tensor, "B T Q D"], key_value: Float[Tensor, "B T U E"], bias: Tensor | None
     ) -> Float[Tensor, "B T Q D"]:
-        """Attention of Q sites on U sites, each day by itself; `bias` Float[B or 1, H, Q, U] holds on every day."""
+        """Attention of Q sites to U sites on each day, with one `bias` Float[B or 1, H, Q, U] for all days."""
         size, days = query.shape[:2]
         query = rearrange(query, "b t q (h d) -> (b t) h q d", h=self.heads)
         key, value = rearrange(key_value, "b t u (two h d) -> two (b t) h u d", two=2, h=self.heads)
@@ -173,7 +173,7 @@ class SpaceMixer(Mixer):
 
 
 class FiLM(nn.Module):
-    """Feature-wise linear modulation (Perez et al. 2018, AAAI): starts as the identity, computed in the tokens' dtype."""
+    """Feature-wise linear modulation (Perez et al. 2018, AAAI), initialised as the identity."""
 
     def __init__(self, condition: int, width: int) -> None:
         super().__init__()
@@ -184,12 +184,12 @@ class FiLM(nn.Module):
     def forward(
         self, tokens: Float[Tensor, "N *V D"], condition: Float[Tensor, "B S *V E"], layout: PackedLayout
     ) -> Float[Tensor, "N *V D"]:
-        """(1 + γ) × tokens + β, with γ and β from the condition of each token's site."""
+        """Return (1 + γ) × tokens + β, with γ and β from the condition of each token's site."""
         return apply_film(tokens, self.project(condition), layout)[0]
 
 
 class Block(nn.Module):
-    """One or two mixers and a feed-forward part, each norm-first and residual, with optional FiLM."""
+    """Mixers and a feed-forward network, each pre-norm and residual, with optional FiLM."""
 
     def __init__(
         self, config: ModelConfig, width: int, mixers: tuple[MixerName, ...], separations: int, film: bool
@@ -211,13 +211,12 @@ class Block(nn.Module):
         condition: Float[Tensor, "B S D"] | None = None,
         rows: Int[Tensor, " K"] | None = None,
     ) -> Float[Tensor, "M D"]:
-        """Tokens in and out.
+        """Apply the block.
 
         Args:
-            tokens, seats, context: Tokens, their places, and what the mixers use beside them.
-            condition: Modulates the tokens of each site.
-            rows: Days of a whole grid whose tokens are returned; the other days are left out as soon as no mixer reads
-                them. None returns all tokens.
+            condition: Input of FiLM for each site.
+            rows: Days of a dense grid whose tokens are returned; other days are removed after the last mixer that reads them.
+                None returns all tokens.
         """
         dropout = self.dropout if self.training else 0.0
         last_across_days = max((i for i, m in enumerate(self.mixers) if cast(Mixer, m).across_days), default=-1)

@@ -1,4 +1,4 @@
-"""The seal of a folder: a sum of every file in it, so that damage is found and never answered with."""
+"""Checksums of the files of a model folder, so that a damaged model is refused."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ CHECKSUMS, MODEL_CARD = "checksums.json", "README.md"
 
 
 def write_checksums(folder: Path) -> None:
-    """Write `checksums.json`, last of all: the SHA-256 of every file of the folder but its card, which people edit."""
+    """Write `checksums.json`: the SHA-256 of every file of the folder except the model card, which users edit."""
     files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.name not in (CHECKSUMS, MODEL_CARD)]
     checksums = {file.name: sha256(file) for file in files}
     (folder / CHECKSUMS).write_text(json.dumps(checksums, indent=1), encoding="utf-8")
 
 
 def checksum_of(folder: Path, name: str) -> str:
-    """SHA-256 of a file of a folder that `verify_checksums` let pass: as the seal has it, else of the file."""
+    """SHA-256 of a file of a verified folder, from `checksums.json` if it is listed there."""
     checksum_file = folder / CHECKSUMS
     checksums = json.loads(checksum_file.read_text(encoding="utf-8")) if checksum_file.is_file() else {}
     return str(checksums[name]) if name in checksums else sha256(folder / name)
 
 
 def verify_checksums(folder: Path) -> None:
-    """Refuse a folder of which a sealed file is gone or changed; one without a seal is taken as it is.
+    """Check the files of a folder against `checksums.json`, where there is one.
 
     Raises:
-        InputError: Names the file.
+        InputError: A file is missing or differs.
     """
     checksum_file = folder / CHECKSUMS
     if not checksum_file.exists() and not checksum_file.is_symlink():

@@ -1,4 +1,4 @@
-"""From memory to answers: hidden tokens query what is visible (CrossMAE; Fu et al. 2025, TMLR), a head reads each value."""
+"""Decoder: hidden tokens query the encoded ones (CrossMAE; Fu et al. 2025, TMLR), and a head maps tokens to values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hydromae.model.packing import AttentionPattern, Direction, PackedLayout
 
 
 class CrossAttention(nn.Module):
-    """Queries look at a memory along lines."""
+    """Cross-attention of queries to encoded tokens (the memory)."""
 
     def __init__(self, width: int, memory_width: int, heads: int) -> None:
         super().__init__()
@@ -28,13 +28,13 @@ class CrossAttention(nn.Module):
     def forward(
         self, query: Float[Tensor, "Q D"], memory: Float[Tensor, "M E"], pattern: AttentionPattern
     ) -> Float[Tensor, "Q D"]:
-        """Norm first, of both."""
+        """Normalise both, and attend."""
         pair = project(memory, self.memory_norm, self.key_value)
         return self.out(packed_attention(project(query, self.norm, self.query), pair, pattern, self.heads))
 
 
 class CrossBlock(nn.Module):
-    """Queries look at the memory (and, with `decoder_self_attn`, at each other first), then feed forward."""
+    """Self-attention (with `decoder_self_attn`), cross-attention and a feed-forward network."""
 
     def __init__(self, config: ModelConfig, direction: Direction) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class CrossBlock(nn.Module):
     def forward(
         self, query: Float[Tensor, "Q D"], layout: PackedLayout, memory: Float[Tensor, "M E"], pattern: AttentionPattern
     ) -> Float[Tensor, "Q D"]:
-        """Queries in and out."""
+        """Apply the block to the queries."""
         dropout = self.dropout if self.training else 0.0
         if self.self_attention is not None and self.self_norm is not None:
             query = residual(query, self.self_attention.mix(query, self.self_norm, layout, Context()), dropout)
@@ -58,7 +58,7 @@ class CrossBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Cross-attention blocks: at the whole memory, or at a day's sites of every stream and a site's own days in turn."""
+    """Cross-attention blocks to the whole memory, or in turn to the sites of a day and to the days of a site."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -78,8 +78,10 @@ class Decoder(nn.Module):
     ) -> Float[Tensor, "Q D"]:
         """One vector for each query.
 
-        `memories[l]` is what block l looks at; `own` says which of its tokens are of the queries' own stream, and where they
-        sit among their own sites.
+        Args:
+            query, layout: Query tokens.
+            memories, memory_layout: Encoded tokens for each block.
+            stream_slice: The part of them that is of the queries' stream.
         """
         patterns = [
             layout.cross_attention(stream_slice.layout if direction == "time" else memory_layout, direction)
@@ -93,12 +95,13 @@ class Decoder(nn.Module):
 
 
 class Head(nn.Module):
-    """Reads each catchment's (or pixel's) value from a token and the catchment's own address.
+    """Values of each catchment (or pixel) from a token and the positional encoding of the catchment.
 
     Args:
-        width, channels: Of the token, and values a slot.
-        spread: Numbers a value beside its mean (3 a Gaussian; 0 for maps).
-        priors: Priors that the mean may start from.
+        width, position_width: Of the token and of the positional encoding.
+        channels: Values of a slot.
+        spread: Parameters of a distribution beside its mean (3 for each Gaussian; 0 for maps).
+        estimates: Number of estimates that a gate weights into the mean.
     """
 
     def __init__(self, width: int, position_width: int, channels: int, spread: int, estimates: int) -> None:
@@ -117,7 +120,7 @@ class Head(nn.Module):
         layout: PackedLayout,
         estimates: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Means Float[N, V×C] and spread numbers Float[N, V×C, L], or None for maps."""
+        """Means Float[N, V×C], and parameters of the distributions Float[N, V×C, L] (None for maps)."""
         hidden = self.mlp(token[:, None] + expand_sites(self.position(slots), layout))
         mean = self.mean(hidden).float()
         if self.gate is not None and estimates is not None:

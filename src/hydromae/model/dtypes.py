@@ -1,4 +1,4 @@
-"""The dtype that torch gives new tensors, which a user may have changed."""
+"""The default dtype of new tensors, which a user may have changed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 
 @contextmanager
 def default_float32() -> Iterator[None]:
-    """New tensors are float32 inside, as weights are; the user's default (`torch.set_default_dtype`) holds again after it."""
+    """Make float32 the default dtype inside the context."""
     previous = torch.get_default_dtype()
-    if previous == torch.float32:  # nothing is set where nothing differs: the default belongs to all threads
+    if previous == torch.float32:  # the default is shared by all threads: do not set it needlessly
         yield
         return
     torch.set_default_dtype(torch.float32)

@@ -1,4 +1,4 @@
-"""From values to features: one embedding and one encoder class for every modality, and the fusion of them all."""
+"""Embedding, encoder blocks, and the fusion of all modalities."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from torch.utils.checkpoint import checkpoint
 from hydromae.batching.batch import Batch
 from hydromae.config import Mixer, ModelConfig
 from hydromae.model.blocks import Block, Context, FiLM, cast_for
+from hydromae.model.outputs import StreamSlice
 from hydromae.model.packing import PackedLayout
 from hydromae.model.positional import SEPARATIONS
 from hydromae.variables import MODALITIES
 
 
 class Embedding(nn.Module):
-    """Values and their visible flags become one vector a catchment, modulated by its own traits, merged into a token."""
+    """Values and visibility flags of each catchment to a vector, modulated by static attributes, merged into a token."""
 
     def __init__(self, channels: int, slots: int, extra: int, width: int, film: bool) -> None:
         super().__init__()
@@ -37,12 +38,12 @@ class Embedding(nn.Module):
         slots: Float[Tensor, "B S V D"],
         layout: PackedLayout,
     ) -> Float[Tensor, "N D"]:
-        """Embed what is visible; `extra` are features that come with it (footprint means, priors)."""
+        """Embed packed values; `extra` are further features (footprint means, estimates)."""
         both = [_split_slots(values, self.slots), _split_slots(visible.to(values.dtype), self.slots)]
         features = torch.cat(both if extra is None else [*both, extra], dim=-1)
         if self.slots == 1:
             return self._embed(features, slots, layout)
-        # A vector a catchment is eight times what becomes of it: it is made again in the backward pass, not kept.
+        # The vectors of the catchments are `slots` times the size of the tokens: recompute them in the backward pass.
         return checkpoint(self._embed, features, slots, layout, use_reentrant=False, preserve_rng_state=False)
 
     def _embed(self, features: Tensor, slots: Tensor, layout: PackedLayout) -> Tensor:
@@ -57,7 +58,7 @@ def _split_slots(values: Shaped[Tensor, "N F"], slots: int) -> Shaped[Tensor, "N
 
 
 class BlockStack(nn.Module):
-    """Blocks one after another; gives the output of each of them."""
+    """A sequence of blocks that returns the output of each."""
 
     def __init__(self, config: ModelConfig, depth: int, film: bool) -> None:
         super().__init__()
@@ -78,10 +79,7 @@ class BlockStack(nn.Module):
         condition: Tensor | None = None,
         rows: Int[Tensor, " K"] | None = None,
     ) -> list[Tensor]:
-        """Outputs of every block, the last one last; the input alone where there is no block.
-
-        The last output holds the tokens of `rows` alone, where these are given (`Block.forward`).
-        """
+        """Outputs of all blocks, or the input if there are none; the last one is restricted to `rows` (`Block.forward`)."""
         if not len(self.blocks):
             return [tokens if rows is None else layout.at_rows(tokens, rows)[0]]
         outputs = []
@@ -92,33 +90,41 @@ class BlockStack(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Modality-specific normalisation, then a stream over all modalities together (CAV-MAE; Gong et al. 2023, ICLR)."""
+    """Modality-specific normalisation, then joint blocks over all modalities (CAV-MAE; Gong et al. 2023, ICLR)."""
 
     def __init__(self, config: ModelConfig, streams: int) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(config.d_model) for _ in range(streams))
-        # Streams meet over the sites of a day: where mixers take turns, that comes first.
+        # With alternating mixers, the space mixer, which exchanges information between streams, is first.
         fusion_config = replace(config, mixers=config.mixers[::-1]) if config.alternate_mixers else config
         self.stack = BlockStack(fusion_config, config.fusion_layers, film=False)
         self.norm = nn.LayerNorm(config.d_model)
+        self.temperature = config.contrastive_temperature
 
     def forward(self, streams: Sequence[Tensor], layout: PackedLayout, context: Context) -> list[Tensor]:
-        """Outputs of the joint stream over the streams laid end to end, the last one normalised."""
+        """Outputs of the joint blocks over the concatenated streams, the last one normalised."""
         joint = torch.cat([norm(s) for norm, s in zip(self.norms, streams, strict=True)])
         outputs = self.stack(joint, layout, context)
         return [*outputs[:-1], self.norm(outputs[-1])]
 
     def encode_single(self, tokens: Tensor, index: int, layout: PackedLayout, context: Context) -> Tensor:
-        """One stream by itself through the same blocks, for the contrastive loss."""
+        """Output of the same blocks for a single stream, for the contrastive loss."""
         return self.norm(self.stack(self.norms[index](tokens), layout, context)[-1])
+
+    def contrastive_loss(self, streams: Sequence[Tensor], slices: Sequence[StreamSlice]) -> Tensor:
+        """Contrastive loss between the mean tokens of the streams in each window."""
+        summaries = []
+        for index, (part, stream_slice) in enumerate(zip(streams, slices, strict=True)):
+            layout = stream_slice.layout
+            tokens = self.encode_single(part, index, layout, Context()).float()  # for the sum
+            windows, size = layout.window_index, layout.shape[0]
+            total = tokens.new_zeros(size, tokens.shape[1]).index_add(0, windows, tokens)
+            summaries.append(total / torch.bincount(windows, minlength=size).clamp(min=1)[:, None])
+        return contrastive_loss(summaries, self.temperature)
 
 
 def contrastive_loss(streams: Sequence[Tensor], temperature: float) -> Tensor:
-    """Contrastive loss between modalities (CAV-MAE, equation 1): a day's summary should find its own in the others.
-
-    Args:
-        streams (sequence of Float[N, D]): One summary a sample and modality, rows matching.
-    """
+    """Contrastive loss between the summaries of modalities, Float[N, D] each with matching rows (CAV-MAE, equation 1)."""
     unit = [nn.functional.normalize(s.float(), dim=-1) for s in streams]
     label = torch.arange(unit[0].shape[0], device=unit[0].device)
     losses = [
@@ -133,9 +139,9 @@ def contrastive_loss(streams: Sequence[Tensor], temperature: float) -> Tensor:
 def footprint_features(
     values: dict[str, Tensor], seen: dict[str, Tensor], batch: Batch, slots: int
 ) -> Float[Tensor, "B T S V E"] | None:
-    """Mean of the visible map cells above each catchment, and the visible share of its footprint, for each map modality.
+    """Mean of the visible map cells in each footprint, and the visible share of the footprint, for each map modality.
 
-    `values` are 0 where they are not `seen`. None where the model reads no maps; 0 where the record has no cells.
+    `values` are 0 where `seen` is False. None if the model has no maps; 0 if the record has no cells.
     """
     maps, sites = [n for n in values if MODALITIES[n].kind == "map"], batch.site_metadata["series"].valid.shape[1]
     if not maps:

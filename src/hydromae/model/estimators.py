@@ -1,6 +1,6 @@
-"""What a hydrologist would answer by hand, from visible values only: the river's own days, and its neighbours' flow.
+"""Standard hydrological estimates of flow from visible values: interpolation, donors, regression and corrected LSTMs.
 
-Everything is in the scale of the square root of flow. Each prior has a flag that says where it exists.
+All are scaled roots of flow. Each estimate has a flag that is True where it exists.
 """
 
 from __future__ import annotations
@@ -16,23 +16,26 @@ from torch import Tensor, nn
 from hydromae.model.blocks import Context
 
 ESTIMATORS = ("interpolation", "donor_idw", "donor_regression", "donor_regression_corrected")
-"""Own days interpolated; neighbours by distance and traits; neighbours that moved alike; those plus own residual."""
+"""Interpolation in time; neighbours weighted by distance and attributes; regression on neighbours; regression with the
+interpolated residual."""
 LSTM_ESTIMATORS = ("lstm", "lstm_interpolation", "lstm_donor_idw", "lstm_donor_regression", "lstm_corrected")
-"""What a memory makes of the river; that with its own error of other days, its neighbours' error of the day by distance and
-traits, that corrected by how the two errors went together, and the latter with what it left of its own error."""
+"""Simulation of the LSTM; with its interpolated error; with the neighbours' error of the day, weighted by distance and
+attributes; with that error and a regression on the neighbours' errors; and with the interpolated residual of that."""
 AUTOREGRESSIVE_ESTIMATORS = ("lstm_ar",)
-"""What a memory makes of the river that also saw its earlier flow."""
+"""Prediction of the autoregressive LSTM."""
 MIN_COMMON_DAYS = 20
-"""Common days from which two rivers are compared."""
+"""Fewest common days for a regression between two rivers."""
 
 
 class Estimators(nn.Module):
-    """The four priors and the features that say how far each can be trusted.
+    """Estimates of flow, and features for their gate.
 
     Args:
-        separations: Number of separations in `Context.separation`.
-        flow, rain, evaporation (float, float): Mean and standard deviation of the scaled root of flow [mm/day], root of rain
-            [mm/day] and evaporation [mm/day].
+        separations: Size of the last axis of `Context.separation`.
+        simulated, autoregressive: Whether the model has the two LSTMs.
+
+    Attributes:
+        constants (Float[3, 2]): Mean and standard deviation of the scaling of flow, precipitation and potential evaporation.
     """
 
     constants: Tensor
@@ -59,9 +62,11 @@ class Estimators(nn.Module):
         context: Context,
         lstm_means: Sequence[Float[Tensor, "B T S"]] = (),
     ) -> tuple[Float[Tensor, "B T S P"], Bool[Tensor, "B T S P"], Float[Tensor, "B T S G"]]:
-        """Priors, whether each exists, and features; values that are not seen are never looked at.
+        """Estimates, whether each exists, and features.
 
-        `told` is what the model's memories make of the rivers: of the weather alone, then with earlier flow.
+        Args:
+            flow, rain, evaporation: Scaled values; arbitrary where they are not seen.
+            lstm_means: Predictions of the simulation LSTM and of the autoregressive LSTM.
         """
         flow = torch.where(seen, flow, 0.0)
         neighbour_index = _neighbours(context, flow.shape[2], flow.device)
@@ -91,18 +96,18 @@ class Estimators(nn.Module):
         exists = torch.stack(flags, dim=-1)
         values = torch.where(exists, torch.stack(estimates, dim=-1), 0.0)
         differences = torch.stack([spread, error, interpolated - regressed, idw - regressed], dim=-1)
-        both = [
+        flags_of_differences = [
             regressed_exists,
             regressed_exists & error_exists,
             regressed_exists & interpolated_exists,
             regressed_exists & idw_exists,
         ]
-        differences = torch.where(torch.stack(both, dim=-1), differences, 0.0)
+        differences = torch.where(torch.stack(flags_of_differences, dim=-1), differences, 0.0)
         features = torch.cat([values, exists.to(values.dtype), differences, interpolation_features], dim=-1)
         return values, exists, features
 
     def _water_supply(self, rain: Tensor, rain_seen: Tensor, air: Tensor, air_seen: Tensor) -> Float[Tensor, "B S"]:
-        """Water that is left for rivers, window mean [mm/day]: rain less a learned share of evaporation."""
+        """Mean effective precipitation of the window [mm/day]: rain minus a learned share of potential evaporation."""
         rain_depth = (rain * self.constants[1, 1] + self.constants[1, 0]).square()
         rain_depth = _mean(rain_depth, rain_seen, dim=1)
         evaporation_depth = _mean(air * self.constants[2, 1] + self.constants[2, 0], air_seen, dim=1)
@@ -119,9 +124,9 @@ class Estimators(nn.Module):
         neighbour_index: Int[Tensor, "B S K"],
         context: Context,
     ) -> tuple[Tensor, Tensor]:
-        """Neighbours weighted by distance and traits, their flow scaled by the water that is left for rivers.
+        """Neighbours weighted by distance and attributes, their flow scaled by the ratio of effective precipitation.
 
-        Where the rain of one of the two is not known (`watered`), the flow stays as it is.
+        Without rain at one of the two rivers the ratio is 1.
         """
         assert context.separation is not None
         weight = proximity(context.separation, self.slope)
@@ -138,10 +143,10 @@ class Estimators(nn.Module):
     def _donor_regression(
         self, flow: Tensor, seen: Tensor, neighbour_values: Tensor, neighbour_seen: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Regressions on each neighbour over the common visible days of the window, weighted by what they leave open."""
-        both = (neighbour_seen & seen[..., None]).to(flow.dtype)
-        count = both.sum(dim=1)
-        share = both / count.clamp(min=1)[:, None]
+        """Regressions on each neighbour over the common visible days, weighted by their residual variance."""
+        is_common = (neighbour_seen & seen[..., None]).to(flow.dtype)
+        count = is_common.sum(dim=1)
+        share = is_common / count.clamp(min=1)[:, None]
         mean_own, mean_their = (share * flow[..., None]).sum(dim=1), (share * neighbour_values).sum(dim=1)
         own_anomaly, their_anomaly = flow[..., None] - mean_own[:, None], neighbour_values - mean_their[:, None]
         var_own, var_their = (share * own_anomaly.square()).sum(dim=1), (share * their_anomaly.square()).sum(dim=1)
@@ -162,7 +167,7 @@ class Estimators(nn.Module):
 
 
 class ErrorCorrection(nn.Module):
-    """Runoff with what it lately got wrong: at the river itself, and at its neighbours on the same day."""
+    """The simulation of the LSTM, corrected by its errors on other days and at the neighbours on the same day."""
 
     def __init__(self, separations: int) -> None:
         super().__init__()
@@ -180,10 +185,10 @@ class ErrorCorrection(nn.Module):
         neighbour_index: Int[Tensor, "B S K"],
         context: Context,
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """The priors `LSTM_ESTIMATORS` and where they exist.
+        """The `LSTM_ESTIMATORS`, and where they exist.
 
-        Errors are carried in units of each river's own swing (the standard deviation of its runoff), so that a lively
-        neighbour does not shout.
+        Errors are in units of the standard deviation of each river's simulation, so that rivers of different variability are
+        comparable.
         """
         std = simulated.std(dim=1, keepdim=True, correction=0).clamp(min=0.05)
         error = torch.where(seen, (flow - simulated) / std, 0.0)
@@ -217,9 +222,9 @@ class ErrorCorrection(nn.Module):
         neighbour_seen: Tensor,
         neighbour_index: Int[Tensor, "B S K"],
     ) -> Float[Tensor, "B T S"]:
-        """Ridge regression, over the visible days, of what `theirs` leaves of a river's error on its neighbours' errors.
+        """Ridge regression of a river's error, minus the weighted mean of `_neighbour_error`, on its neighbours' errors.
 
-        Hidden neighbours are guessed from their own neighbours; a river without visible days has nothing to regress.
+        Hidden errors of a neighbour are replaced by its own `_neighbour_error`; without visible days the result is 0.
         """
         filled_error = _gather(torch.where(seen, error, neighbour_values.detach()), neighbour_index)
         others = (neighbour_index != torch.arange(neighbour_index.shape[1], device=neighbour_index.device)[:, None])[
@@ -236,7 +241,7 @@ class ErrorCorrection(nn.Module):
     def _neighbour_error(
         self, error: Tensor, neighbour_seen: Tensor, neighbour_index: Tensor, context: Context
     ) -> Float[Tensor, "B T S"]:
-        """Mean error of the neighbours by distance and traits, drawn to 0 where they are few and far."""
+        """Mean error of the neighbours weighted by distance and attributes, shrunk to 0 if they are few or distant."""
         assert context.separation is not None
         weight = proximity(context.separation, self.slope)[:, None] * neighbour_seen
         total = weight.sum(dim=-1) + functional.softplus(self.shrinkage)
@@ -246,10 +251,13 @@ class ErrorCorrection(nn.Module):
 def interpolate(
     values: Float[Tensor, "B T S"], seen: Bool[Tensor, "B T S"], decay: Tensor | None
 ) -> tuple[Float[Tensor, "B T S"], Bool[Tensor, "B T S"], Float[Tensor, "B T S 4"]]:
-    """Interpolate between the last and the next seen day, each weighted by the inverse of its distance.
+    """Interpolate between the previous and the next visible day, weighted by inverse distance.
 
-    A seen day does not look at itself, so that it tells as much as a hidden one. With `decay` (days) the result also
-    fades to 0 with the distance. Returns values, whether any day is seen, and four features.
+    The value of a visible day is not used for that day, so that visible and hidden days are alike. With `decay` [days] the
+    result decays to 0 with the distance.
+
+    Returns:
+        Values, whether there is any other visible day, and four features.
     """
     days = values.shape[1]
     step = torch.arange(days, device=values.device)[None, :, None]
@@ -272,7 +280,7 @@ def interpolate(
 
 
 def proximity(separation: Float[Tensor, "B S K G"], slope: Float[Tensor, " G"]) -> Float[Tensor, "B S K"]:
-    """Weight of each neighbour: it falls with distance and differences of traits."""
+    """Weight of each neighbour, which decreases with distance and differences of attributes."""
     return torch.exp(-(separation * functional.softplus(slope)).sum(dim=-1))
 
 

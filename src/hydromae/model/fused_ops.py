@@ -1,8 +1,8 @@
-"""The large products of a block, with what the backward pass needs kept small.
+"""The large operations of a block, with little memory for the backward pass.
 
-Each function equals the lines of plain torch that its docstring gives. What is cheap to make again (a normalisation, an
-activation, a product that is wider than its tokens, the places of a line) is made again in the backward pass; kept are the
-tokens that go in and the bits of dropout. Products are in the precision of autocast, sums in that of the tokens.
+Each function equals the torch expression in its docstring. Normalisations, activations, products wider than the tokens and
+padded groups are recomputed in the backward pass; only the input tokens and the bits of dropout are saved. Products are
+in the precision of autocast, sums in that of the tokens.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hydromae.model.packing import PackedLayout
 
 
 def matmul_dtype(tokens: Tensor) -> torch.dtype:
-    """Of products: autocast's, else that of the tokens."""
+    """Dtype of products: that of autocast, otherwise that of the tokens."""
     kind = tokens.device.type
     return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else tokens.dtype
 
@@ -39,9 +39,9 @@ def feed_forward(
     layout: PackedLayout,
     layers: nn.Sequential,
 ) -> Float[Tensor, "N D"]:
-    """`layers((1 + γ) × norm(tokens) + β)`, γ and β being those of each token's site, or 0 without `film`.
+    """`layers((1 + γ) × norm(tokens) + β)`, with γ and β of each token's site (0 without `film`).
 
-    The layers are a linear one, GELU, and a linear one.
+    The layers are linear, GELU, linear.
     """
     up, down = layers[0], layers[2]
     assert isinstance(up, nn.Linear) and isinstance(down, nn.Linear)
@@ -51,36 +51,36 @@ def feed_forward(
 
 
 def residual(tokens: Float[Tensor, "N D"], branch: Float[Tensor, "N D"], dropout: float) -> Float[Tensor, "N D"]:
-    """`tokens + dropout(branch)`; the rate is met to 1 in 65,536."""
+    """`tokens + dropout(branch)`, with the rate rounded to 1/65,536."""
     return _Residual.apply(tokens, branch, dropout) if dropout else tokens + branch
 
 
 def linear_map(values: Tensor, mapping: Callable[[Tensor], Tensor], adjoint: Callable[[Tensor], Tensor]) -> Tensor:
-    """`there(held)`, which moves values about; `adjoint` moves their gradient, adding up in one fixed order where it must."""
+    """`mapping(values)`, a linear function whose gradient is `adjoint`, which sums in a fixed order."""
     return _LinearMap.apply(values, mapping, adjoint)
 
 
 def gather(grid: Shaped[Tensor, "B R S ..."], layout: PackedLayout) -> Shaped[Tensor, "N ..."]:
-    """`layout.pack(unpack)`; every seat is another."""
+    """`layout.pack(grid)`."""
     return linear_map(grid, layout.pack, layout.unpack)
 
 
 def apply_film(
     tokens: Float[Tensor, "N ..."], film: Float[Tensor, "B S ..."], layout: PackedLayout
 ) -> tuple[Float[Tensor, "N ..."], Tensor]:
-    """(1 + γ) × tokens + β, with γ and β (side by side in `film`) of each token's site; and γ as it was taken."""
+    """(1 + γ) × tokens + β, with γ and β (the halves of `film`) of each token's site; and γ per token."""
     gamma, beta = per_token(film.to(tokens.dtype), layout).chunk(2, dim=-1)
     shaped = tokens.view(*layout.shape, *tokens.shape[1:]) if layout.is_dense else tokens
     return torch.addcmul(shaped + beta, shaped, gamma).view(tokens.shape), gamma
 
 
 def per_token(values: Float[Tensor, "B S ..."], layout: PackedLayout) -> Tensor:
-    """What belongs to each token's site, Float[N, ...]; on a whole grid Float[B, 1, S, ...], which holds for all its days."""
+    """Values of each token's site, Float[N, ...]; of a dense layout Float[B, 1, S, ...]."""
     return values[:, None] if layout.is_dense else expand_sites(values, layout)
 
 
 def expand_sites(values: Float[Tensor, "B S ..."], layout: PackedLayout) -> Float[Tensor, "N ..."]:
-    """`layout.expand_sites(held)`."""
+    """`layout.expand_sites(values)`."""
     return linear_map(
         values, layout.expand_sites, lambda grad: layout.sum_over_days(grad.flatten(1)).view(values.shape)
     )
@@ -146,7 +146,6 @@ class _FeedForward(torch.autograd.Function):
 
 
 def _linear_gradients(grad: Tensor, inputs: Tensor, weight: Tensor, need: Any) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients of a layer's matrix and bias."""
     weight_grad = (grad.T @ inputs).to(weight.dtype) if need[0] else None
     return weight_grad, grad.sum(dim=0, dtype=weight.dtype) if need[1] else None
 
@@ -180,6 +179,6 @@ class _Residual(torch.autograd.Function):
 
 
 def _keep_mask(like: Tensor, dropped: int) -> Tensor:
-    """Bool of a tensor's shape, False with probability lost / 65,536: four of them from each random number of 64 bits."""
+    """Bool of a tensor's shape, False with probability dropped / 65,536; each random number of 64 bits gives four."""
     drawn = torch.empty(-(-like.numel() // 4), dtype=torch.int64, device=like.device).random_(-(2**63), None)
     return (drawn.view(torch.int16)[: like.numel()] >= dropped - 2**15).view(like.shape)

@@ -1,6 +1,6 @@
-"""Operations that torch keeps private, each with a public equal for a torch that lacks it or a device that lacks the dtype.
+"""Private operators of torch, each with a public equivalent for a version that lacks it or a device that lacks the dtype.
 
-The private ones save the backward pass a second forward pass; values and gradients are the same within rounding.
+The private operators avoid a second forward pass in the backward pass; values and gradients agree within rounding.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ def _zeros(*shape: int) -> Tensor:
 
 
 def _probe_calls() -> dict[str, Callable[[Any], object]]:
-    """A call of each private operator, as this module calls it."""
     row_of_four, four, square = _zeros(1, 4), _zeros(4), _zeros(1, 1, 4, 4)
     norm_arguments = (row_of_four, row_of_four, (4,), _zeros(1, 1), _zeros(1, 1), four, four, [True] * 3)
     five_squares, logsumexp = [square] * 5, _zeros(1, 1, 4)
@@ -48,12 +47,11 @@ def _private_operator(name: str, probe_call: Callable[[Any], object]) -> Any | N
 PRIVATE: dict[str, Any | None] = {
     name: _private_operator(name, probe_call) for name, probe_call in _probe_calls().items()
 }
-"""Operators of torch that are not part of its public interface; None where this torch lacks one, or has another one of
-that name."""
+"""Private operators of torch by name; None where this version lacks one or has another signature."""
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
-    """Scaled dot-product attention Float[G, H, L, d]; in fp32 where the device has no kernel for the dtype."""
+    """Scaled dot-product attention Float[G, H, L, d], in fp32 if the device has no kernel for the dtype."""
     if not is_unsupported("attention", query.device.type, query.dtype):
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
     wide = None if bias is None else bias.float()
@@ -62,7 +60,7 @@ def attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) ->
 
 
 def attention_with_logsumexp(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """`attention` on a CPU, and what its backward pass needs beside the answer; call it without gradients."""
+    """`attention` on a CPU and its log-sum-exp for the backward pass; call it without gradients."""
     flash = PRIVATE[FLASH] if PRIVATE[FLASH_BACKWARD] else None
     if flash is None or is_unsupported("attention", q.device.type, q.dtype):
         return attention(q, k, v, bias), None
@@ -72,7 +70,7 @@ def attention_with_logsumexp(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | Non
 def attention_backward(
     grad: Tensor, q: Tensor, k: Tensor, v: Tensor, mixed: Tensor, logsumexp: Tensor | None, bias: Tensor | None
 ) -> Sequence[Tensor]:
-    """Gradients of queries, keys and values, from what `attention_with_logsumexp` gave."""
+    """Gradients of queries, keys and values, from the results of `attention_with_logsumexp`."""
     if logsumexp is None:
         return _gradients(lambda q, k, v: attention(q, k, v, bias), (q, k, v), grad)
     back = PRIVATE[FLASH_BACKWARD]
@@ -81,7 +79,7 @@ def attention_backward(
 
 
 def softmax_backward(grad: Tensor, weight: Tensor) -> Tensor:
-    """Gradient of the scores whose softmax over the last axis is `weight`."""
+    """Gradient of scores whose softmax over the last axis is `weight`."""
     operator = PRIVATE["_softmax_backward_data"]
     if operator is not None:
         return operator(grad, weight, -1, weight.dtype)
@@ -90,7 +88,7 @@ def softmax_backward(grad: Tensor, weight: Tensor) -> Tensor:
 
 
 def gelu_backward(grad: Tensor, raw: Tensor) -> Tensor:
-    """Gradient of what goes into GELU."""
+    """Gradient of the input of GELU."""
     operator = PRIVATE["gelu_backward"]
     if operator is not None:
         return operator(grad, raw)
@@ -98,7 +96,7 @@ def gelu_backward(grad: Tensor, raw: Tensor) -> Tensor:
 
 
 def layer_norm(tokens: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Normalised tokens, their mean and the rate of their spread; the last two None where torch does not give them."""
+    """Normalised tokens, their mean and reciprocal standard deviation (None without the private operator)."""
     operator = PRIVATE["native_layer_norm"] if PRIVATE["native_layer_norm_backward"] else None
     if operator is None:
         return functional.layer_norm(tokens, weight.shape, weight, bias, eps), None, None
@@ -115,7 +113,7 @@ def layer_norm_backward(
     eps: float,
     need: Sequence[bool],
 ) -> Sequence[Tensor | None]:
-    """Gradients of tokens, weight and bias, each where it is needed, from what `layer_norm` gave."""
+    """Gradients of tokens, weight and bias where `need` is True, from the results of `layer_norm`."""
     if mean is not None:
         operator = PRIVATE["native_layer_norm_backward"]
         assert operator is not None
@@ -125,7 +123,7 @@ def layer_norm_backward(
 
 
 def _gradients(function: Callable[..., Tensor], inputs: tuple[Tensor, ...], grad: Tensor) -> tuple[Tensor, ...]:
-    """Gradients of what is given to a function, which runs again."""
+    """Gradients of the inputs of a function, which is evaluated again."""
     with torch.enable_grad():
         leaves = [part.detach().requires_grad_() for part in inputs]
         return torch.autograd.grad(function(*leaves), leaves, grad)

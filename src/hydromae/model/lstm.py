@@ -1,4 +1,4 @@
-"""Running along days: torch's LSTM (Hochreiter and Schmidhuber 1997), started so that it remembers weeks."""
+"""LSTM over days (Hochreiter and Schmidhuber 1997), initialised to retain its state for weeks."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from hydromae.runtime import is_unsupported
 
 FORGET_GATE_BIAS = 3.0
-"""Bias of a forget gate that starts open."""
+"""Initial bias of the forget gates."""
 
 
 def open_forget_gates(lstm: nn.LSTM) -> nn.LSTM:
-    """An LSTM whose forget gates start open."""
+    """Initialise the forget gates of an LSTM open."""
     width = lstm.hidden_size
     with torch.no_grad():
         for name, bias in lstm.named_parameters():
@@ -25,7 +25,7 @@ def open_forget_gates(lstm: nn.LSTM) -> nn.LSTM:
 def run_lstm(
     lstm: nn.LSTM, inputs: Float[Tensor, "T N E"], initial_state: tuple[Tensor, Tensor] | None = None
 ) -> Float[Tensor, "T N H"]:
-    """States of every day, from `start` or from nothing; in fp32 where the device has no LSTM in the dtype."""
+    """States of every day, from an initial state or zeros; in fp32 if the device has no LSTM for the dtype."""
     if initial_state is not None:
         initial_state = (initial_state[0].to(inputs.dtype), initial_state[1].to(inputs.dtype))
     device_type = inputs.device.type

@@ -1,4 +1,4 @@
-"""Distributions of answers: mixtures of Gaussians in the scaled, transformed space (Klotz et al. 2022, HESS 26, 1673)."""
+"""Predictive distributions: mixtures of Gaussians in the scaled space (Klotz et al. 2022, HESS 26, 1673)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 MIN_STD = 0.01
 CHUNK_SIZE = 4096
-"""Values whose quantiles are sought at once, so that they stay in the processor's cache."""
+"""Values in one block of the quantile search, which fits the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class GaussianMixture:
     """K weighted Gaussians for every value.
 
     Attributes:
-        weight, centre, spread (Float[..., K]): Shares (they sum to one), means and standard deviations.
+        weight, centre, spread (Float[..., K]): Weights (with sum 1), means and standard deviations.
     """
 
     weight: Float[Tensor, "*batch K"]
@@ -41,12 +41,12 @@ class GaussianMixture:
         return (second - mean.square()).clamp(min=0.0)
 
     def cumulative(self, value: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-        """Probability of a value not above `value`."""
+        """Probability of a value of at most `value`."""
         standard = (value[..., None] - self.centre) / (self.spread * math.sqrt(2))
         return (self.weight * 0.5 * (1 + torch.erf(standard))).sum(dim=-1)
 
     def quantiles(self, levels: Sequence[float], steps: int = 24) -> Float[Tensor, "Q ..."]:
-        """The values not exceeded with probabilities `levels`, by bisection between the components' own quantiles."""
+        """Quantiles at `levels`, by bisection between the quantiles of the components."""
         weight, centre, spread = (
             part.reshape(-1, part.shape[-1]).T.split(CHUNK_SIZE, dim=1)
             for part in (self.weight, self.centre, self.spread)
@@ -77,7 +77,7 @@ def _quantile_by_bisection(
 
 
 def mixture_around(mean: Float[Tensor, "*batch"], raw: Float[Tensor, "*batch L"]) -> GaussianMixture:
-    """Gaussians whose mean is exactly `mean`, from 3K unbounded numbers."""
+    """A mixture whose mean is exactly `mean`, from 3K unbounded parameters."""
     share, offset, spread = raw.float().chunk(3, dim=-1)
     weight = share.softmax(dim=-1)
     offset = offset - (weight * offset).sum(dim=-1, keepdim=True)
@@ -85,7 +85,7 @@ def mixture_around(mean: Float[Tensor, "*batch"], raw: Float[Tensor, "*batch L"]
 
 
 def scatter_mixture(mixture: GaussianMixture, index: Tensor, shape: torch.Size) -> GaussianMixture:
-    """Gaussians of some tokens on the grid of all values, Float[*shape, K]; elsewhere weight 0 and spread 1."""
+    """Mixtures of some tokens on the grid of all values, Float[*shape, K], with weight 0 and spread 1 elsewhere."""
 
     def scatter(part: Tensor, fill: float) -> Tensor:
         return part.new_full((*shape, part.shape[-1]), fill).index_put((index,), part)

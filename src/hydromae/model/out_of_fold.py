@@ -1,8 +1,8 @@
-"""Stand-ins: memories that speak for rivers which they never saw, while the rest of the model is taught.
+"""Out-of-fold LSTMs: predictions for catchments that were not in their training, while the rest of the model is trained.
 
-A memory knows the rivers that it was taught on better than others. Whatever learns on those rivers to read it will trust it
-too much where nobody gauged. So a memory that was taught without a river speaks for it, as in stacking: what combines
-predictors learns from predictions of cases to which they were not fitted (Wolpert 1992, Neural Networks 5, 241, section 2).
+An LSTM is more accurate for the catchments of its training than for others, so the weights that use it there would rely
+on it too much at ungauged catchments. As in stacked generalisation (Wolpert 1992, Neural Networks 5, 241, section 2),
+they are trained on predictions of LSTMs that were fitted without the catchment.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch import Tensor
 from hydromae.model.rainfall_runoff import LSTMPrediction, RainfallRunoff
 
 SUBSTITUTED_FRACTION = 0.3
-"""Share of the other rivers for which a stand-in speaks, too: a user's own rivers were not in the training either."""
+"""Share of the gauged catchments whose LSTM is also substituted, because a user's catchments are not in the training set."""
 
 
 class OutOfFoldLSTMs:
-    """Frozen memories, each taught without some rivers. They are no part of the model: its weights do not hold them."""
+    """Frozen LSTMs, each trained without some catchments; they are not part of the model's weights."""
 
     def __init__(self, lstms: Sequence[RainfallRunoff]) -> None:
         self.lstms = [lstm.requires_grad_(False).eval() for lstm in lstms]
@@ -34,20 +34,19 @@ class OutOfFoldLSTMs:
         seen: Bool[Tensor, "B T S"],
         fold_index: Int[Tensor, "B S"],
     ) -> list[LSTMPrediction]:
-        """What is told, where a stand-in speaks by the one that was taught without the river.
+        """Replace predictions of some catchments by those of the LSTM that was trained without them.
 
         Args:
-            told: What the model's own memories say.
-            given: What they were given.
-            seen (Bool[B, T, S]): Whose flow is seen.
-            whose (Int[B, S]): Which of the stand-ins was taught without the river.
+            predictions, inputs: Predictions of the model's LSTMs, and their inputs.
+            seen: Visible flow.
+            fold_index: Index of the LSTM that was trained without each catchment.
         """
         is_substituted = _is_substituted(seen)[:, None]
         with torch.no_grad():
             out_of_fold = [lstm(*inputs) for lstm in self.lstms]
         substituted = []
         for head, prediction in enumerate(predictions):
-            alternatives = torch.stack([one[head].mean for one in out_of_fold])
+            alternatives = torch.stack([outputs[head].mean for outputs in out_of_fold])
             index = fold_index[None, :, None].expand(1, *prediction.mean.shape)
             substituted.append(
                 replace(prediction, mean=torch.where(is_substituted, alternatives.gather(0, index)[0], prediction.mean))
@@ -56,7 +55,7 @@ class OutOfFoldLSTMs:
 
 
 def _is_substituted(seen: Bool[Tensor, "B T S"]) -> Bool[Tensor, "B S"]:
-    """For which rivers a stand-in speaks: of which no flow is seen while that of others is, and a share of the others."""
+    """Catchments without visible flow, unless no catchment has any; and a random share of the others."""
     unseen = ~seen.any(dim=1)
     ungauged = unseen & ~unseen.all(dim=1, keepdim=True)
     return ungauged | (torch.rand(unseen.shape, device=seen.device) < SUBSTITUTED_FRACTION)

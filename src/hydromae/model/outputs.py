@@ -1,9 +1,11 @@
-"""What travels through the model: streams of tokens on the way in, predictions on the way out."""
+"""Data classes of the model: streams of tokens, and predictions."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -15,14 +17,14 @@ from hydromae.variables import MODALITIES
 
 @dataclass(frozen=True)
 class Predictions:
-    """Answers in the scaled space, on the full grid of tokens; what was not wanted is 0.
+    """Predictions in the scaled space, on the full grid of tokens; 0 for tokens that were not decoded.
 
     Attributes:
         mean (dict of Float[B, T, S, F])
-        gaussians (dict of Gaussians with Float[B, T, S, F, K]): Series modalities only.
+        gaussians (dict of GaussianMixture with Float[B, T, S, F, K]): Of series modalities.
         decoded (dict of Bool[B, T, S]): Tokens that were decoded.
-        contrast (Float[] or None): Contrastive loss between modalities, where it is on.
-        told: Flow as the model's memories say it, on every day, where it has any.
+        contrastive_loss (Float[] or None): Between modalities.
+        lstm_predictions: Flow of every day, from the LSTMs.
     """
 
     mean: dict[str, Tensor]
@@ -34,15 +36,15 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Stream:
-    """Modalities that share tokens, on their way into the model.
+    """Modalities that share tokens.
 
     Attributes:
-        tokens (Float[N, D]): Embedded.
-        seats: Where they are.
+        tokens (Float[N, D]): Embedded tokens.
+        layout: Their positions on the grid.
+        slot_encoding, site_encoding (Float[B, S, V, D], Float[B, S, D]): Encodings of every catchment (or patch) and site.
+        estimates (Float[B, T, S, P], Bool[B, T, S, P]) or None: Values, and whether they exist.
+        lstm_predictions: From the LSTMs.
         rows (Int[K] or None): Days whose tokens the encoder returns; None means all.
-        slots, sites (Float[B, S, V, D], Float[B, S, D]): Addresses of every catchment (or patch), and of every site.
-        priors (Float[B, T, S, P], Bool[B, T, S, P]) or None: Values and whether they exist.
-        told: What the model's memories say.
     """
 
     names: tuple[str, ...]
@@ -56,7 +58,7 @@ class Stream:
 
     @property
     def key(self) -> str:
-        """Name of the stream's parts in the model."""
+        """Name of the stream's submodules."""
         return "+".join(self.names)
 
     @property
@@ -64,10 +66,31 @@ class Stream:
         """Map or series."""
         return MODALITIES[self.names[0]].kind
 
+    def on_days_of(self, wanted: dict[str, Tensor]) -> Stream:
+        """The stream whose encoder returns the days with wanted tokens, Bool[B, T, S] by modality."""
+        days = torch.stack([wanted[name].any(dim=2).any(dim=0) for name in self.names]).any(dim=0)
+        is_part = bool(days.any()) and not bool(days.all())
+        return replace(self, rows=days.nonzero()[:, 0]) if is_part else self
+
 
 @dataclass(frozen=True)
 class StreamSlice:
-    """A stream's part of the memory: which of its tokens, and where these sit among the stream's own sites."""
+    """The tokens of one stream among those of all streams, and their layout on the sites of the stream."""
 
     tokens: slice
     layout: PackedLayout
+
+
+def slice_streams(streams: list[Stream], with_static: Collection[str]) -> list[StreamSlice]:
+    """Slices of the concatenated streams, of which those with the keys `with_static` have static tokens."""
+    slices, first = [], 0
+    for stream in streams:
+        layout = stream.layout
+        if stream.rows is not None:
+            size, _, sites = layout.shape
+            layout = PackedLayout.dense(size, len(stream.rows), sites, layout.flat_index.device)
+        if with_static:
+            layout = layout.with_static_tokens() if stream.key in with_static else layout.with_leading_rows(1)
+        slices.append(StreamSlice(slice(first, first + len(layout.flat_index)), layout))
+        first = slices[-1].tokens.stop
+    return slices

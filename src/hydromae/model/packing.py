@@ -1,8 +1,8 @@
-"""Seats: where each token of a flat list sits, and how tokens line up to look at each other.
+"""Packing: visible tokens as one list without padding, and the groups in which they attend to each other.
 
-Tokens travel as a flat list Float[N, D]: what nobody may see is not in it. A mixer lines them up by window, by site or by
-day. Lines of about the same length make a stack, filled up with zeros to the longest; a line that finds nothing to look at
-answers 0. So the cost grows with the tokens that are there, whatever was hidden.
+Tokens are a list Float[N, D] without the hidden ones. Attention is within groups: the tokens of a window, of a site or of
+a day. Groups of similar length form a bucket, padded with zeros to the longest; queries of a group without keys give 0.
+The cost therefore grows with the number of visible tokens.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from hydromae.runtime import widest_dtype
 
 Direction = Literal["joint", "time", "space"]
 MASK_VALUE = -3e4
-"""Added to the score of a place without a token; its weight is then exactly 0, in half precision, too."""
+"""Added to the score of padding, whose weight is then exactly 0, also in half precision."""
 MIN_BUCKET_FILL = 0.65
-"""Lines of a stack hold at least this share of its longest, but for the last stack, which takes all that are left."""
+"""Shortest group of a bucket as a share of the longest, except in the last bucket."""
 MAX_BUCKETS = 4
 
 
 @dataclass(frozen=True)
 class PaddedBucket:
-    """G lines of L places, laid flat behind other stacks from place `start` on.
+    """G groups padded to L tokens, from index `start` of the padded list.
 
     Attributes:
-        start, count, length: Where it starts, G, and L.
-        bias (Float[G, 1, 1, L] or None): 0 where a token is, far below where none is; None where every place has one.
+        start, count, length: First index, G, and L.
+        bias (Float[G, 1, 1, L] or None): 0 at tokens and `MASK_VALUE` at padding; None without padding.
     """
 
     start: int
@@ -42,18 +42,18 @@ class PaddedBucket:
     bias: Float[Tensor, "G 1 1 L"] | None
 
     def view(self, padded: Shaped[Tensor, "P E"]) -> Shaped[Tensor, "G L E"]:
-        """Its lines, a view."""
+        """The groups of the bucket, a view."""
         part = padded[self.start : self.start + self.count * self.length]
         return part.view(self.count, self.length, padded.shape[1])
 
 
 @dataclass(frozen=True)
 class AttentionGroups:
-    """A list of N tokens lined up in stacks.
+    """N tokens arranged in padded buckets.
 
     Attributes:
-        place (Int[N] or None): Place of each token, counted through all stacks; None where token n stands at place n.
-        places: P, of all stacks, and one more where tokens stand in no line.
+        padded_index (Int[N] or None): Index of each token in the padded list; None for the identity.
+        padded_size: Length P of the padded list, with one further element if some tokens are in no group.
     """
 
     buckets: tuple[PaddedBucket, ...]
@@ -62,7 +62,13 @@ class AttentionGroups:
 
     @classmethod
     def of(cls, group_index: Int[Tensor, " N"], counts: Int[Tensor, " C"], groups: Sequence[Tensor]) -> AttentionGroups:
-        """Line tokens up by their line, in the order of the list; `held` is how many each line has, a group a stack."""
+        """Arrange tokens.
+
+        Args:
+            group_index: Group of each token.
+            counts: Tokens in each group.
+            groups: Groups of each bucket.
+        """
         buckets, group_start, start = [], torch.full_like(counts, -1), 0
         for members in groups:
             sizes = counts[members]
@@ -82,26 +88,26 @@ class AttentionGroups:
         return cls(tuple(buckets), padded_index, start + int(bool((first < 0).any())))
 
     def pad(self, values: Shaped[Tensor, "N E"]) -> Shaped[Tensor, "P E"]:
-        """The tokens at their places, zeros elsewhere."""
+        """The padded list, zeros at padding."""
         if self.padded_index is None:
             return values
         return values.new_zeros(self.padded_size, values.shape[1]).index_copy_(0, self.padded_index, values)
 
     def unpad(self, padded: Shaped[Tensor, "P E"]) -> Shaped[Tensor, "N E"]:
-        """The tokens of the places, in the order of the list."""
+        """The inverse of `pad`."""
         return padded if self.padded_index is None else padded.index_select(0, self.padded_index)
 
 
 @dataclass(frozen=True)
 class AttentionPattern:
-    """Who looks at whom: lines of those who look, and the same lines of what they look at."""
+    """Groups of queries, and the groups of keys to which they attend."""
 
     queries: AttentionGroups
     keys: AttentionGroups
 
     @classmethod
     def of(cls, query_groups: Int[Tensor, " N"], key_groups: Int[Tensor, " M"], count: int) -> AttentionPattern:
-        """Token n looks at all of `keys` that stand in its line, one of `count`."""
+        """Each query attends to all keys of its group, one of `count`."""
         counts, key_counts = torch.bincount(query_groups, minlength=count), torch.bincount(key_groups, minlength=count)
         occupied = counts.nonzero()[:, 0]
         size = key_counts[occupied].clamp(min=1).to(widest_dtype(key_counts.device))
@@ -116,11 +122,12 @@ class AttentionPattern:
 
 @dataclass(frozen=True)
 class PackedLayout:
-    """Where N tokens sit on a grid of B windows, R rows and S sites.
+    """Positions of N tokens on a grid of B windows, R rows and S sites.
 
     Attributes:
-        flat (Int[N]): Seat of each token, (window × R + row) × S + site.
-        shape (B, R, S): Rows are days, behind `static_rows` rows of static tokens.
+        flat_index (Int[N]): Position of each token, (window × R + row) × S + site.
+        shape (B, R, S)
+        static_rows: Rows of static tokens before the first day.
     """
 
     flat_index: Int[Tensor, " N"]
@@ -129,17 +136,17 @@ class PackedLayout:
 
     @classmethod
     def of_mask(cls, mask: Bool[Tensor, "B T S"]) -> PackedLayout:
-        """The seats that are kept, in order."""
+        """Layout of the tokens where the mask is True."""
         return cls(mask.flatten().nonzero()[:, 0], (mask.shape[0], mask.shape[1], mask.shape[2]))
 
     @classmethod
     def dense(cls, size: int, rows: int, sites: int, device: torch.device) -> PackedLayout:
-        """Every seat of a grid."""
+        """Layout of all tokens of a grid."""
         return cls(torch.arange(size * rows * sites, device=device), (size, rows, sites))
 
     @cached_property
     def is_dense(self) -> bool:
-        """Whether every seat is taken and tokens come in the order of the grid."""
+        """Whether the list contains every token of the grid in order."""
         size, rows, sites = self.shape
         total = size * rows * sites
         return len(self.flat_index) == total and bool(
@@ -152,7 +159,7 @@ class PackedLayout:
         return self.flat_index // (self.shape[1] * self.shape[2])
 
     def group_index(self, direction: Direction) -> tuple[Int[Tensor, " N"], int]:
-        """The line of each token, and how many there are: a window's, a site's (its days), or a day's (its sites)."""
+        """Group of each token, and the number of groups: a window (joint), a site (time), or a day (space)."""
         size, rows, sites = self.shape
         if direction == "joint":
             return self.window_index, size
@@ -160,12 +167,12 @@ class PackedLayout:
 
     @cached_property
     def site_index(self) -> Int[Tensor, " N"]:
-        """Site of each token, counted through all windows."""
+        """Window × S + site of each token."""
         return self.window_index * self.shape[2] + self.flat_index % self.shape[2]
 
     @cached_property
     def site_groups(self) -> AttentionGroups:
-        """All tokens in one stack, a line a site."""
+        """The days of each site as a group, in one bucket."""
         counts = torch.bincount(self.site_index, minlength=self.shape[0] * self.shape[2])
         return AttentionGroups.of(self.site_index, counts, [torch.arange(len(counts), device=counts.device)])
 
@@ -174,14 +181,14 @@ class PackedLayout:
         return {}
 
     def self_attention(self, direction: Direction) -> AttentionPattern:
-        """Each token looks at its own line."""
+        """Each token attends to its group."""
         if direction not in self._patterns:
             group_index, count = self.group_index(direction)
             self._patterns[direction] = AttentionPattern.of(group_index, group_index, count)
         return self._patterns[direction]
 
     def cross_attention(self, keys: PackedLayout, direction: Direction) -> AttentionPattern:
-        """Each token looks at the same line of other tokens, on a grid of as many windows, rows and (along days) sites."""
+        """Each token attends to the same group of other tokens, on a grid of the same windows, rows and (for time) sites."""
         return AttentionPattern.of(self.group_index(direction)[0], *keys.group_index(direction))
 
     def with_leading_rows(self, static_rows: int) -> PackedLayout:
@@ -191,7 +198,7 @@ class PackedLayout:
         return PackedLayout(shifted, (size, rows + static_rows, sites), self.static_rows + static_rows)
 
     def with_static_tokens(self) -> PackedLayout:
-        """Behind one more row, whose tokens, one a site, follow at the end of the list."""
+        """The layout with a leading row of one static token per site; these are at the end of the list."""
         shifted = self.with_leading_rows(1)
         size, rows, sites = shifted.shape
         window = torch.arange(size, device=self.flat_index.device)[:, None] * (rows * sites)
@@ -199,27 +206,27 @@ class PackedLayout:
         return PackedLayout(torch.cat([shifted.flat_index, static]), shifted.shape, shifted.static_rows)
 
     def unpack(self, tokens: Shaped[Tensor, "N ..."]) -> Shaped[Tensor, "B R S ..."]:
-        """Tokens on their grid, zeros elsewhere."""
+        """Tokens on the grid, zeros elsewhere."""
         if not self.is_dense:
             size, rows, sites = self.shape
             tokens = tokens.new_zeros(size * rows * sites, *tokens.shape[1:]).index_copy(0, self.flat_index, tokens)
         return tokens.view(*self.shape, *tokens.shape[1:])
 
     def pack(self, grid: Shaped[Tensor, "B R S ..."]) -> Shaped[Tensor, "N ..."]:
-        """What stands at the tokens' seats."""
+        """The values of a grid at the tokens."""
         flat = grid.flatten(0, 2)
         return flat if self.is_dense else flat.index_select(0, self.flat_index)
 
     def at_rows(
         self, tokens: Shaped[Tensor, "N ..."], rows: Int[Tensor, " K"]
     ) -> tuple[Shaped[Tensor, "M ..."], PackedLayout]:
-        """The tokens of some rows of a whole grid, and their places on a grid of these rows alone."""
+        """The tokens of some rows, and their dense layout on a grid of these rows."""
         size, _, sites = self.shape
         part = self.unpack(tokens).index_select(1, rows).flatten(0, 2)
         return part, PackedLayout.dense(size, len(rows), sites, tokens.device)
 
     def expand_sites(self, values: Shaped[Tensor, "B S ..."]) -> Shaped[Tensor, "N ..."]:
-        """What belongs to the site of each token."""
+        """The values of each token's site."""
         return values.flatten(0, 1).index_select(0, self.site_index)
 
     def sum_over_days(self, values: Shaped[Tensor, "N E"]) -> Shaped[Tensor, "B S E"]:
@@ -232,7 +239,7 @@ class PackedLayout:
 
 
 def concat_sites(parts: Sequence[PackedLayout]) -> PackedLayout:
-    """Lists of tokens laid end to end, their sites side by side on one grid."""
+    """Layout of concatenated lists of tokens, with the sites of all on one grid."""
     size, rows, _ = parts[0].shape
     total, first, flat = sum(part.shape[2] for part in parts), 0, []
     for part in parts:

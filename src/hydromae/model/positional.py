@@ -1,4 +1,4 @@
-"""Addresses: where, when and what a token is, from coordinates and traits; nothing is learned for a single site."""
+"""Positional encodings from coordinates, static attributes and dates; no parameter belongs to a single site."""
 
 from __future__ import annotations
 
@@ -19,44 +19,44 @@ from hydromae.variables import ATTRIBUTES
 WAVELENGTHS = (2000.0, 1000.0, 500.0, 250.0, 125.0, 60.0)
 """Wavelengths of the position features [km]."""
 SEPARATIONS = 1 + len(ATTRIBUTES)
-"""Distance, and the difference of each trait."""
+"""Distance, and the difference of each static attribute."""
 UNIT_DISTANCE = 50.0
-"""Distance that counts as one separation [km]."""
+"""Unit of distance in a separation [km]."""
 NEIGHBOURHOOD_SIZE = 32
-"""Sites of one neighbourhood in attention."""
+"""Sites of a neighbourhood."""
 
 
 def fourier_features(position: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch G"]:
-    """Sines and cosines of easting and northing [km] at fixed wavelengths (Fourier features)."""
+    """Sines and cosines of easting and northing [km] at `WAVELENGTHS`."""
     lengths = torch.tensor(WAVELENGTHS, device=position.device)
     angle = position[..., None] * (2 * math.pi / lengths)
     return torch.cat([angle.sin(), angle.cos()], dim=-1).flatten(-2)
 
 
 def season_features(days: Int[Tensor, "B T"]) -> Float[Tensor, "B T 4"]:
-    """First two harmonics of the year."""
+    """The first two annual harmonics."""
     angle = (2 * math.pi / 365.2425) * days.to(widest_dtype(days.device))
     both = torch.stack([angle, 2 * angle], dim=-1)
     return torch.cat([both.sin(), both.cos()], dim=-1).to(torch.float32)
 
 
 def sinusoidal_encoding(days: int, width: int, device: torch.device) -> Float[Tensor, "T D"]:
-    """Sinusoids of the place of a day in its window (Vaswani et al. 2017, section 3.5)."""
+    """Sinusoids of the index of a day in the window (Vaswani et al. 2017, section 3.5)."""
     step = torch.arange(days, device=device, dtype=torch.float32)[:, None]
     rate = torch.exp(torch.arange(0, width, 2, device=device) * (-math.log(1000.0) / width))
     return torch.cat([(step * rate).sin(), (step * rate).cos()], dim=-1)
 
 
 def random_token(width: int) -> nn.Parameter:
-    """A learned token, small at first.
+    """A learned token with small initial values.
 
-    Drawn in memory also where `load` wants shapes alone: on torch's meta device, random numbers import its compiler.
+    It is drawn on the CPU, because random numbers on the meta device (`load_model`) import torch's compiler.
     """
     return nn.Parameter(torch.randn(width, device="cpu") * 0.02)
 
 
 class SiteEncoding(nn.Module):
-    """One vector a catchment or patch, from its position and traits, each trait with a flag that says whether it is known."""
+    """Encoding of a catchment or patch from its position and static attributes, with a flag for each known attribute."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -64,9 +64,9 @@ class SiteEncoding(nn.Module):
         self.project = nn.Sequential(nn.Linear(features, width), nn.GELU(), nn.Linear(width, width))
 
     def forward(self, metadata: SiteMetadata) -> Float[Tensor, "B S V D"]:
-        """Address of every catchment slot; a padding slot has the address 0.
+        """Encoding of every catchment slot, 0 for padding.
 
-        A place that is not `is_located` has position features of 0, the mean of a wave over all its phases.
+        A position outside the training domain has features of 0, the mean of a wave over its period.
         """
         attributes = torch.where(metadata.is_known, metadata.static_attributes, 0.0)
         position = fourier_features(metadata.position)
@@ -77,7 +77,7 @@ class SiteEncoding(nn.Module):
 
 
 class PositionalEncoding(nn.Module):
-    """Adds place, season, order of days and modality."""
+    """Encoding of site, season, order of days and modality."""
 
     def __init__(self, width: int, slots: int, ordered: bool) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class PositionalEncoding(nn.Module):
         self.token = random_token(width)
 
     def forward(self, metadata: SiteMetadata, days: Int[Tensor, "B T"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Slot addresses Float[B, S, V, D], site addresses Float[B, S, D], token addresses Float[B, T, S, D]."""
+        """Encodings of slots Float[B, S, V, D], sites Float[B, S, D] and tokens Float[B, T, S, D]."""
         slots = self.site(metadata)
         sites = self.merge(rearrange(slots, "b s v d -> b s (v d)"))
         day_encoding = self.season(cast_for(self.season, season_features(days)))
@@ -106,17 +106,17 @@ def mean_position(metadata: SiteMetadata) -> Float[Tensor, "B S 2"]:
 
 
 def concat_metadata(parts: list[SiteMetadata]) -> SiteMetadata:
-    """The sites of several modalities side by side, known by their position only."""
+    """Metadata of the sites of several modalities, with positions only."""
     position = torch.cat([mean_position(part) for part in parts], dim=1)[:, :, None]
-    present = torch.cat([part.valid.any(dim=2) for part in parts], dim=1)[:, :, None]
+    valid = torch.cat([part.valid.any(dim=2) for part in parts], dim=1)[:, :, None]
     attributes = position.new_zeros(*position.shape[:3], len(ATTRIBUTES))
-    return SiteMetadata(position, present, attributes, attributes.bool())
+    return SiteMetadata(position, valid, attributes, attributes.bool())
 
 
 def nearest_context(metadata: SiteMetadata, count: int | None) -> Context:
-    """The `count` nearest sites of each site (itself first) with their separations; an empty context where None.
+    """The `count` nearest sites of each site (itself first) with their separations; an empty context if None.
 
-    Sites of several catchments are placed at the mean of those that are present, and their traits are not compared.
+    Sites of several catchments have the mean position of these, and their attributes are not compared.
     """
     if count is None:
         return Context()
@@ -134,7 +134,7 @@ def nearest_context(metadata: SiteMetadata, count: int | None) -> Context:
 
 
 def _neighbourhoods(centre: Float[Tensor, "B S 2"], index: Int[Tensor, "B S K"]) -> Iterator[Neighbourhood]:
-    """Cut the country in blocks of sites; windows over the same sites share them."""
+    """Blocks of close sites with their neighbours, shared by windows of the same sites."""
     same = bool((centre == centre[:1]).all())
     for window in range(1 if same else centre.shape[0]):
         position_of_sites = centre[window].T.cpu().double().numpy()

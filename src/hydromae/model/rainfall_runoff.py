@@ -1,9 +1,9 @@
-"""Memories: what runs along each river's days forwards only, and says on every day what it makes of flow.
+"""Rainfall–runoff LSTMs: forward over the days of each catchment, with a prediction of flow for every day.
 
-Runoff sees the weather alone, so every observed day may teach it, whatever question a window asks (regional LSTM; Kratzert
-et al. 2019, HESS 23, 5089). Ahead also sees the river's flow, in training with gaps of its own, so that a window has many
-issue days (Nearing et al. 2022, HESS 26, 5493). The rest of the model reads what they say, not their states, and explains
-what both leave open; so another memory can speak in their place (`model.out_of_fold`).
+The simulation LSTM reads weather only, so every observed day is a target, whatever the mask (Kratzert et al. 2019, HESS 23,
+5089). The autoregressive LSTM also reads flow, in training with additional gaps, so that a window has many issue days
+(Nearing et al. 2022, HESS 26, 5493). The rest of the model uses their predictions, not their states, so that an
+out-of-fold LSTM can replace them (`model.out_of_fold`).
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from hydromae.model.lstm import open_forget_gates, run_lstm
 from hydromae.model.positional import season_features
 
 FLOW_FEATURES = 6
-"""What ahead is given of a river's flow on each day."""
+"""Inputs of the autoregressive LSTM from flow."""
 
 
 @dataclass(frozen=True)
 class LSTMPrediction:
-    """What a memory says.
+    """Prediction of an LSTM.
 
     Attributes:
         mean (Float[B, T, S]): Scaled root of flow.
-        asked (Bool[B, T, S]): Days on which it answered without having seen the flow of the day.
+        is_target (Bool[B, T, S]): Days whose flow was not an input.
     """
 
     mean: Float[Tensor, "B T S"]
@@ -38,14 +38,14 @@ class LSTMPrediction:
 
 
 class CatchmentLSTM(nn.Module):
-    """One LSTM for all rivers, which starts from what is known of a site and of the time before the window.
+    """One LSTM for all catchments, whose initial state depends on the site and on the antecedent weather.
 
     Args:
-        width: Of its state.
-        address: Width of a site's address.
-        channels: What it is given each day.
-        before: What it is given of the time before.
-        dropout: Of its states.
+        width: Width of the state.
+        position_width: Width of a site encoding.
+        channels: Inputs of a day.
+        antecedent: Features of the antecedent weather.
+        dropout: Dropout of the states.
     """
 
     INPUT_WIDTH = 64
@@ -62,7 +62,7 @@ class CatchmentLSTM(nn.Module):
     def forward(
         self, inputs: Float[Tensor, "B T S E"], sites: Float[Tensor, "B S D"], antecedent: Float[Tensor, "B S G"] | None
     ) -> Float[Tensor, "B T S"]:
-        """The mean read off its states."""
+        """Mean for every day."""
         size, _, count, _ = inputs.shape
         site = self.site(sites)
         tokens = functional.gelu(self.inputs(cast_for(self.inputs, inputs)) + site[:, None])
@@ -83,13 +83,14 @@ class CatchmentLSTM(nn.Module):
 
 
 class RainfallRunoff(nn.Module):
-    """Both memories: of the weather alone, and ahead of it.
+    """The simulation LSTM and the autoregressive LSTM.
 
     Args:
-        alone, ahead: Widths; 0 leaves ahead out.
-        address, channels, before: Of a site's address; weather variables; features of the weather before a window
-            (`batching.antecedent`).
-        dropout: Of both memories' states.
+        simulation_width, autoregressive_width: Widths; 0 omits the autoregressive LSTM.
+        position_width: Width of a site encoding.
+        channels: Weather variables.
+        antecedent: Features of the antecedent weather (`batching.antecedent`).
+        dropout: Dropout of the states.
     """
 
     def __init__(
@@ -120,7 +121,7 @@ class RainfallRunoff(nn.Module):
         antecedent: Float[Tensor, "B S G"] | None,
         flow_dropout: Bool[Tensor, "B T S"] | None = None,
     ) -> list[LSTMPrediction]:
-        """What each says; values are 0 where they are not seen, and flow in `gaps` is not shown to ahead."""
+        """Predictions of both; values are 0 where not visible, and flow in `flow_dropout` is not an input."""
         season_of_days = season_features(days)[:, :, None].expand(-1, -1, weather.shape[2], -1)
         inputs = torch.cat([weather, forcing_observed.to(weather.dtype), season_of_days], dim=-1)
         mean = self.simulation(inputs, sites, antecedent)
@@ -134,7 +135,7 @@ class RainfallRunoff(nn.Module):
 
 
 def _flow_features(flow: Tensor, flow_observed: Tensor, simulated: Tensor) -> Float[Tensor, "B T S 6"]:
-    """What a river shows up to each day: its flow of the day, and the last error of runoff with its age."""
+    """Flow of the day, and the last error of the simulation with its age."""
     step = torch.arange(flow.shape[1], device=flow.device)[None, :, None]
     last = torch.where(flow_observed, step, -1).cummax(dim=1).values
     exists = last >= 0

@@ -1,4 +1,4 @@
-"""Files of a model: weights in safetensors, configuration, scaling and grid in JSON; and where a run has its model."""
+"""Files of a model (weights as safetensors; configuration, scaling and grid as JSON), and the model folders of a run."""
 
 from __future__ import annotations
 
@@ -25,27 +25,24 @@ from hydromae.store.scaling import Scaling
 CONFIG, SCALING, GRID = "config.json", "scaling.json", "grid.json"
 BACKUP_SUFFIX, CHECKPOINTS = ".old", "checkpoints"
 NEW_RUN_PATTERN = "-".join(("[0-9]" * 4, "[0-9]" * 2, "[0-9]" * 2 + "T" + "[0-9]" * 2, "[0-9]" * 2, "[0-9]" * 2))
-"""Of the folders of `pretrain --new-run`."""
+"""Names of the folders of `pretrain --new-run`."""
 
 
 def load_model(folder: Path) -> tuple[HydroMAE, Config, Scaling, GridSpec | None]:
     """The model of a folder, in evaluation mode.
 
     Raises:
-        InputError: If a file is missing, cut short, or belongs to another model.
+        InputError: A file is missing, truncated, or of another model.
     """
     folder = intact_folder(folder)
     config = Config.from_json(_text(folder / CONFIG), str(folder / CONFIG))
     scaling = read_scaling(folder / SCALING)
     if "riverflow" in config.model.modalities and "riverflow" not in scaling:
-        raise InputError(f"{folder / SCALING}: has no riverflow, which the model answers; restore the file")
+        raise InputError(f"{folder / SCALING}: has no riverflow, which the model predicts; restore the file")
     grid = grid_from_json(_text(folder / GRID), str(folder / GRID)) if (folder / GRID).is_file() else None
     weights = merge_lora(read_tensors(folder / WEIGHTS))
     pixels = (grid or GridSpec()).patch ** 2
-    with (
-        default_float32(),
-        torch.device("meta"),
-    ):  # shapes first: a configuration of another model must not take its memory
+    with default_float32(), torch.device("meta"):  # check shapes before a wrong configuration allocates memory
         _check_fit(HydroMAE(config, pixels=pixels), weights, folder / WEIGHTS)
     with default_float32():
         model = HydroMAE(config, pixels=pixels)
@@ -58,16 +55,15 @@ def load_model(folder: Path) -> tuple[HydroMAE, Config, Scaling, GridSpec | None
 
 
 def load_weights(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
-    """Load weights, every one of them, or refuse with one line."""
+    """Load all weights of a model, or refuse them."""
     _check_fit(model, weights, source)
     model.load_state_dict(weights)
 
 
 def _check_fit(model: nn.Module, weights: dict[str, Tensor], source: Path) -> None:
-    """Refuse weights of other names, shapes or types than the model's."""
-    own = model.state_dict()
-    misfits = sorted(set(own) ^ set(weights)) or [
-        n for n in own if (own[n].shape, own[n].dtype) != (weights[n].shape, weights[n].dtype)
+    expected = model.state_dict()
+    misfits = sorted(set(expected) ^ set(weights)) or [
+        n for n in expected if (expected[n].shape, expected[n].dtype) != (weights[n].shape, weights[n].dtype)
     ]
     if misfits:
         raise InputError(
@@ -83,7 +79,7 @@ def write_model(
     grid: GridSpec | None,
     texts: Mapping[str, str] | None = None,
 ) -> None:
-    """The files of a model, into a folder that is there; `texts` are further ones, by name."""
+    """Write the files of a model into an existing folder; `texts` are further files by name."""
     save_file(contiguous(weights), folder / WEIGHTS, metadata={"format": "pt"})
     (folder / CONFIG).write_text(config.to_json(), encoding="utf-8")
     (folder / SCALING).write_text(scaling.to_json(), encoding="utf-8")
@@ -98,7 +94,7 @@ def contiguous(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def merge_lora(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights under the names of a model without adapters, each adapter merged into its matrix; others are as they were."""
+    """Weights of a model without adapters, each adapter merged into its matrix."""
     merged: dict[str, Tensor] = {}
     for key, value in weights.items():
         module, adapted, rest = key.partition(".parametrizations.")
@@ -112,28 +108,28 @@ def merge_lora(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def find_model(folder: Path) -> Path | None:
-    """Folder of the model of a run, or of the newest run with a model where `folder` holds those of `--new-run`.
+    """Folder of the model of a run, or of the newest run of `--new-run` in the folder.
 
     Raises:
-        InputError: If `folder` is a run itself and holds others, too: it is not clear which is meant.
+        InputError: The folder is a run and also contains runs.
     """
-    own = _model_of_run(folder)
-    others = [found for run in sorted(folder.glob(NEW_RUN_PATTERN)) if (found := _model_of_run(run)) is not None]
-    if own is not None and others:
+    single = _model_of_run(folder)
+    new_runs = [path for run in sorted(folder.glob(NEW_RUN_PATTERN)) if (path := _model_of_run(run)) is not None]
+    if single is not None and new_runs:
         raise InputError(
-            f"{folder}: holds a run of its own and {len(others)} of --new-run; name {own} or {others[-1].parent}"
+            f"{folder}: is a run and contains {len(new_runs)} of --new-run; name {single} or {new_runs[-1].parent}"
         )
-    return own or (others[-1] if others else None)
+    return single or (new_runs[-1] if new_runs else None)
 
 
 def intact_folder(folder: Path) -> Path:
-    """The folder, or, where a crash came between the two renames of a write, its predecessor, still whole."""
+    """The folder, or its backup if a crash interrupted the replacement of the folder."""
     backup = Path(f"{folder}{BACKUP_SUFFIX}")
     return backup if backup.is_dir() and not folder.exists() else folder
 
 
 def checkpoints(run: Path) -> list[Path]:
-    """The checkpoints of a run, the last one last; one that a crash left under its old name is put back first."""
+    """The checkpoints of a run in order; the backup of a missing checkpoint is restored."""
     folder = run / CHECKPOINTS
     for backup in folder.glob(f"step-*[0-9]{BACKUP_SUFFIX}"):
         if not backup.with_suffix("").exists():
@@ -143,29 +139,29 @@ def checkpoints(run: Path) -> list[Path]:
 
 def latest_checkpoint(run: Path) -> Path | None:
     """The last checkpoint of a run, or None."""
-    found = checkpoints(run)
-    return found[-1] if found else None
+    existing = checkpoints(run)
+    return existing[-1] if existing else None
 
 
 def _model_of_run(run: Path) -> Path | None:
-    """The best, else the last state of a run, the folder itself where it is a model, or the last checkpoint."""
+    """The first that exists: best model, last model, the folder itself, last checkpoint."""
     latest = latest_checkpoint(run)
     candidates = [intact_folder(run / "best"), intact_folder(run / "last"), run, *([latest] if latest else [])]
-    return next((found for found in candidates if (found / WEIGHTS).is_file()), None)
+    return next((folder for folder in candidates if (folder / WEIGHTS).is_file()), None)
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(_text(path))
+        content = json.loads(_text(path))
     except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
             f"{path}: is not JSON ({first_line(error)}); restore the file or use another checkpoint"
         ) from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise InputError(f"{path}: is not a JSON object; restore the file or use another checkpoint")
-    return found
+    return content
 
 
 def read_scaling(path: Path) -> Scaling:
@@ -187,7 +183,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _text(path: Path) -> str:
-    if not path.is_file():  # a pipe would be waited for
+    if not path.is_file():  # reading a pipe would block
         raise InputError(f"{path}: not found; name a run, a checkpoint or a model folder that hydromae wrote")
     try:
         return path.read_text(encoding="utf-8")

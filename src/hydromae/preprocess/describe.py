@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from hydromae.datasets import haduk
@@ -14,7 +13,7 @@ from hydromae.datasets.discovery import WEATHER
 from hydromae.datasets.gridded import GridFile, find_maps, product_of_file
 from hydromae.errors import InputError
 from hydromae.io import attributes as nrfa
-from hydromae.io.conventions import open_netcdf, variables_in_file, with_positions
+from hydromae.io.conventions import catchment_positions, open_netcdf, variables_in_file
 from hydromae.io.locate import files_in
 from hydromae.variables import ATTRIBUTES, VARIABLES
 
@@ -54,23 +53,10 @@ def unmatched_lines(record: xr.Dataset, attributes: str | Path | None) -> list[s
 def check_positions(
     record: xr.Dataset, source: str | Path, attributes: str | Path | None, progress: Callable[[str], None]
 ) -> None:
-    """Raise InputError where the place of a catchment is not known: no model takes such a store.
-
-    First `progress` is told how many of the catchments are in the table of attributes, where some are not.
-    """
+    """Report the catchments that the table of attributes lacks; refuse a record that has a catchment without position."""
     for line in unmatched_lines(record, attributes):
         progress(line)
-    positioned = with_positions(record)
-    index = record.indexes["catchment"]
-    is_known = np.zeros(len(index), bool)
-    if "easting" in positioned.variables:
-        is_known = np.isfinite(positioned["easting"].values) & np.isfinite(positioned["northing"].values)
-    if not is_known.all():
-        remedy = "" if not is_known.any() else ", or leave them out"
-        raise InputError(
-            f"{source}: {(~is_known).sum()} of its {len(index)} catchments (first: {index[~is_known][0]}) have no position, "
-            f"without which nothing can be predicted; add latitude and longitude, or --attributes CSV that has them{remedy}"
-        )
+    catchment_positions(record, source)
 
 
 def check_gauges_beside_maps(folder: Path, has_record: bool) -> None:

@@ -16,7 +16,7 @@ from hydromae.datasets.derived import BlockKriging, Bucket
 from hydromae.errors import InputError
 from hydromae.footprints import disc_footprints, footprint_mean
 from hydromae.grid import GridSpec
-from hydromae.io.conventions import set_cf_attributes
+from hydromae.io.conventions import catchment_positions, set_cf_attributes
 from hydromae.io.seed_layout import MAPS
 from hydromae.store.zarr_store import SHARD_DAYS
 
@@ -59,7 +59,7 @@ class MapMaker:
         temperature_normal: str | Path | None,
     ) -> MapMaker:
         """From the catchments' places and areas, and the normals where they are given."""
-        east, north = centroids(record)
+        east, north = catchment_positions(record, centroids=True)
         cell_east, cell_north = cells["cell_easting"].values, cells["cell_northing"].values
         area = record["catchment-area"].values.astype(np.float64)
         footprints = disc_footprints(cell_east, cell_north, east, north, area, grid.cell_size)
@@ -155,18 +155,3 @@ def _normal(path: str | Path, fraction: xr.DataArray, cells: xr.Dataset) -> Floa
     ) ** 2
     mean[is_missing] = mean[~is_missing][squared_distance.argmin(1)]
     return mean
-
-
-def centroids(record: xr.Dataset) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
-    """Easting and northing [m] of each catchment's centroid, or of its gauge where no centroid is known."""
-    east, north = record["easting"].values, record["northing"].values
-    if "centroid_easting" in record.coords:
-        has_centroid = np.isfinite(record["centroid_easting"].values) & np.isfinite(record["centroid_northing"].values)
-        east = np.where(has_centroid, record["centroid_easting"].values, east)
-        north = np.where(has_centroid, record["centroid_northing"].values, north)
-    if not (np.isfinite(east) & np.isfinite(north)).all():
-        is_missing = record["catchment"].values[~(np.isfinite(east) & np.isfinite(north))][0]
-        raise InputError(
-            f"catchment {is_missing}: no position; give its latitude and longitude in the attributes table"
-        )
-    return east.astype(np.float64), north.astype(np.float64)

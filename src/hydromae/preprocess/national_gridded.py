@@ -20,12 +20,12 @@ from hydromae.datasets.target_grid import TargetGrid
 from hydromae.errors import InputError
 from hydromae.footprints import Footprints, disc_footprints, footprint_mean
 from hydromae.grid import GridSpec
-from hydromae.io.conventions import set_cf_attributes
+from hydromae.io.conventions import catchment_positions, set_cf_attributes
 from hydromae.io.credits import MAP_CREDITS
 from hydromae.io.locate import check_no_missing_days, one_of
 from hydromae.io.parse import parse_period
 from hydromae.io.seed_layout import MAPS
-from hydromae.preprocess.national import LAND_SHARE, MapMaker, centroids
+from hydromae.preprocess.national import LAND_SHARE, MapMaker
 from hydromae.progress import track
 from hydromae.store.streaming import write_streamed
 from hydromae.store.zarr_store import SHARD_DAYS, describe_source
@@ -64,7 +64,8 @@ class GriddedRecord:
             return None
         cell_positions = (self.cells["cell_easting"].values, self.cells["cell_northing"].values)
         area = self.flow["catchment-area"].values.astype(np.float64)
-        return disc_footprints(*cell_positions, *centroids(self.flow), area, self.target_grid.grid.cell_size)
+        positions = catchment_positions(self.flow, centroids=True)
+        return disc_footprints(*cell_positions, *positions, area, self.target_grid.grid.cell_size)
 
     def template(self) -> xr.Dataset:
         """The record without its values."""

@@ -13,12 +13,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from hydromae.batching.record_arrays import gauge_positions, neighbour_groups
+from hydromae.batching.record_arrays import neighbour_groups
 from hydromae.datasets import land
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 from hydromae.io import attributes as nrfa
 from hydromae.io.atomic import atomic_path
+from hydromae.io.conventions import catchment_positions
 from hydromae.store.zarr_store import grid_of, is_store, open_store
 
 
@@ -63,7 +64,7 @@ def spatial_patches(
     if attributes is not None:
         rivers = nrfa.read(attributes)
     if rivers is not None:
-        easting, northing = gauge_positions(rivers)
+        easting, northing = catchment_positions(rivers)
         group_slots = neighbour_groups(easting, northing, group_size)
         names = rivers["catchment"].values
         groups = [names[row[row >= 0]].tolist() for row in group_slots]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import xarray as xr
@@ -61,6 +61,29 @@ class VariableScaling:
     transform: Transform
     mean: float
     std: float
+
+    def scale(self, values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """Values in canonical units as scaled values; NaN passes."""
+        return (apply_transform(self.transform, values) - self.mean) / self.std
+
+    def unscale(self, scaled: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """Scaled values in canonical units; NaN passes."""
+        return undo_transform(self.transform, scaled * self.std + self.mean)
+
+    def expected_value(self, mean: Any, variance: Any = 0.0) -> Any:
+        """Expected value in canonical units of a quantity whose scaled value has this mean and variance.
+
+        E[r²] = E[r]² + Var[r] for a root, where a negative mean counts as 0; exp(E[l] + Var[l] / 2) − 0.01 for a logarithm of
+        Gaussian distribution. Arrays are NumPy's or torch's.
+        """
+        value = mean * self.std + self.mean
+        spread = variance * (self.std * self.std)
+        if self.transform == "root":
+            return value.clip(min=0.0) ** 2 + spread
+        if self.transform == "log":
+            value = value + 0.5 * spread
+            value = (np.exp(value) if isinstance(value, np.ndarray) else value.exp()) - LOG_OFFSET
+        return value
 
 
 @dataclass(frozen=True)
@@ -119,17 +142,11 @@ class Scaling:
 
     def scale(self, name: str, array: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Values in canonical units as scaled values of the same dtype; NaN passes."""
-        variable_scaling = self[name]
-        return (
-            (apply_transform(variable_scaling.transform, array) - variable_scaling.mean) / variable_scaling.std
-        ).astype(array.dtype)
+        return self[name].scale(array).astype(array.dtype)
 
     def unscale(self, name: str, array: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Scaled values back in canonical units, of the same dtype; NaN passes."""
-        variable_scaling = self[name]
-        return undo_transform(variable_scaling.transform, array * variable_scaling.std + variable_scaling.mean).astype(
-            array.dtype
-        )
+        return self[name].unscale(array).astype(array.dtype)
 
     def with_ranges(self, attributes: xr.Dataset) -> Scaling:
         """The scaling with the range of every attribute widened to what these training catchments have of it.

@@ -1,12 +1,12 @@
-"""Checkpoints: safetensors and JSON only, written aside and renamed, so that a crash never leaves half of one."""
+"""Checkpoints: safetensors and JSON, written to a temporary folder and renamed, so that a crash leaves no partial one."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ from hydromae.train.engine import Engine
 
 AVERAGE, OPTIMIZER, STATE = "average.safetensors", "optimizer", "state.json"
 CHECKPOINT_FILES = (WEIGHTS, AVERAGE, f"{OPTIMIZER}-*.safetensors", STATE, CONFIG, SCALING, GRID, CHECKSUMS)
-"""Names of all that is written into a model's or a checkpoint's folder."""
+"""Names of the files in the folder of a model or a checkpoint."""
 
 
 def save_model(
@@ -49,7 +49,7 @@ def save_model(
     scaling: Scaling,
     grid: GridSpec | None,
 ) -> None:
-    """A model that `hydromae.load` reads: weights, config, scaling and grid, atomically; one process writes it."""
+    """Write a model for `hydromae.load` atomically, from one process: weights, configuration, scaling and grid."""
     _write_atomically(folder, SINGLE_PROCESS, lambda partial: write_model(partial, weights, config, scaling, grid))
 
 
@@ -63,13 +63,13 @@ def save_checkpoint(
     grid: GridSpec | None,
     process_group: ProcessGroup,
 ) -> None:
-    """All that a run needs to go on as if nothing had happened, atomically; every process calls this and writes its part.
+    """Write the state of a run atomically; every process calls this and writes its part.
 
-    `state` holds what is neither weight nor optimizer: step, windows of an update, updates of the average, best loss,
-    skipped updates, loss scale. Chance needs no state: every batch has seeds of its own.
+    `state` contains step, windows of an update, updates of the average, best loss, skipped updates and loss scale. There
+    is no random state, because the seeds of a batch follow from its number.
 
     Raises:
-        InputError: In every process, where one could not write; what was there before stays whole.
+        InputError: In every process, if one cannot write; the previous folder is kept.
     """
     optimizer_state = engine.optimizer_state()
 
@@ -84,10 +84,10 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path, engine: Engine, scaling: Scaling) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Put weights and optimizer back, of however many processes wrote them; returns the averaged weights and the state.
+    """Restore weights and optimizer, whatever the number of processes; returns the averaged weights and the state.
 
     Raises:
-        InputError: If a file is missing or cut short, belongs to another model, or the run's data were scaled otherwise.
+        InputError: A file is missing, truncated or of another model, or the scaling differs.
     """
     verify_checksums(folder)
     load_weights(engine.model, read_tensors(folder / WEIGHTS), folder / WEIGHTS)
@@ -111,7 +111,7 @@ def load_checkpoint(folder: Path, engine: Engine, scaling: Scaling) -> tuple[dic
 
 
 def checkpoint_windows(folder: Path) -> int:
-    """Windows in an update of the run that wrote a checkpoint."""
+    """Windows in an update of the run of a checkpoint."""
     state = read_json_object(folder / STATE)
     if not isinstance(state.get("windows"), int):
         raise InputError(f"{folder / STATE}: has no windows; use a checkpoint of this version of hydromae")
@@ -126,18 +126,18 @@ def prune_checkpoints(run: Path, keep: int) -> None:
 
 
 def _discard(folder: Path, successor: Path) -> None:
-    """Remove a folder and what training wrote there; anything else stays, in the folder that comes after it."""
+    """Remove a folder and the files of training; other files are moved to its successor."""
     for file in sorted(folder.iterdir()) if folder.is_dir() else ():
         if any(fnmatch(file.name, name) for name in CHECKPOINT_FILES):
             file.unlink()
         elif successor != folder and not (successor / file.name).exists():
             file.rename(successor / file.name)
-    with suppress(OSError):  # not empty: what a user put there
+    with suppress(OSError):  # not empty: files of the user
         folder.rmdir()
 
 
 def _write_atomically(folder: Path, process_group: ProcessGroup, write: Callable[[Path], None]) -> None:
-    """Write aside, all processes together, then rename; the folder or its backup (`BACKUP_SUFFIX`) is always whole."""
+    """Write a temporary folder in all processes, then rename it; the folder or its backup is complete at any time."""
     partial, old = folder.with_name(folder.name + ".partial"), folder.with_name(folder.name + BACKUP_SUFFIX)
 
     def prepare() -> None:
@@ -158,26 +158,27 @@ def _write_atomically(folder: Path, process_group: ProcessGroup, write: Callable
         (lambda: _fsync_files(partial), False),
         (replace_folder, False),
     ):
-        fault = _try_write(step, folder) if on_every_rank or process_group.is_main else None
         try:
-            process_group.raise_if_any_failed(fault)
-        except InputError:  # now no process writes there any more, and what was written can go
+            with process_group.fail_together(), _disk_errors(folder):
+                if on_every_rank or process_group.is_main:
+                    step()
+        except InputError:  # no process writes any more: remove the partial folder
             if process_group.is_main:
                 shutil.rmtree(partial, ignore_errors=True)
             raise
 
 
-def _try_write(step: Callable[[], None], folder: Path) -> str | None:
-    """Do a part of the writing; what the disk objects to, in one line."""
+@contextmanager
+def _disk_errors(folder: Path) -> Iterator[None]:
     try:
-        step()
+        yield
     except (OSError, SafetensorError) as error:
-        return f"{folder}: cannot be written ({first_line(error)}); make room there, then go on with --resume"
-    return None
+        raise InputError(
+            f"{folder}: cannot be written ({first_line(error)}); make room there, then go on with --resume"
+        ) from None
 
 
 def _fsync_files(folder: Path) -> None:
-    """Onto the disk, so that a rename never outlives what it names when the power goes."""
     for file in folder.iterdir():
         with file.open("rb") as stream:
             os.fsync(stream.fileno())

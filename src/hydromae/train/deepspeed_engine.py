@@ -1,7 +1,7 @@
-"""DeepSpeed as the engine: ZeRO stage 1, its own reduction, clipping and sharded step (https://www.deepspeed.ai).
+"""Engine with DeepSpeed's ZeRO stage 1: reduction, clipping and sharded update (https://www.deepspeed.ai).
 
-DeepSpeed never writes a file here: its checkpoints are pickles. Weights and optimizer state leave it as tensors, through its
-own public calls, and go into the same checkpoints as those of torch's engine; either engine goes on from them.
+DeepSpeed's own checkpoints, which are pickles, are not used. Weights and optimizer state are read as tensors through its
+public functions and written to the same checkpoints as those of `TorchEngine`; both engines resume from them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden
 from hydromae.config import Config
 from hydromae.distributed import ProcessGroup
-from hydromae.errors import InputError
 from hydromae.model.outputs import Predictions
 from hydromae.train import extension
 from hydromae.train.engine import MOMENTS, AutocastModel, loss_scale_of, propagate_nonfinite
@@ -36,12 +35,14 @@ from hydromae.train.optimizer import adamw
 
 
 def load_extension(timeout: float, log: Callable[[str], None]) -> None:
-    """Load the extension that `deepspeed.initialize` would otherwise build and wait for itself, where this machine has one.
+    """Build and load the extension of DeepSpeed, if this machine supports it, before `deepspeed.initialize` does.
 
-    `timeout` is the longest wait for another build [s]; `log` is told of it.
+    Args:
+        timeout: Longest wait for the build of another process [s].
+        log: Called with a message during the wait.
 
     Raises:
-        InputError: Where it cannot be built, or another build does not end.
+        InputError: The build fails, or the wait is too long.
     """
     accelerator: Any = get_accelerator()
     builder = accelerator.create_op_builder("ShareMemCommBuilder")
@@ -49,22 +50,15 @@ def load_extension(timeout: float, log: Callable[[str], None]) -> None:
         extension.build_extension(builder.load, timeout, log)
 
 
-def _try(step: Callable[[], None]) -> str | None:
-    try:
-        step()
-    except InputError as error:
-        return str(error)
-    return None
-
-
 class DeepSpeedEngine:
-    """ZeRO stage 1 over fp32 weights; precision is autocast inside the model, as in torch's engine."""
+    """`Engine` with ZeRO stage 1 over fp32 weights and autocast inside the model."""
 
     def __init__(
         self, model: nn.Module, config: Config, process_group: ProcessGroup, batches: int, log: Callable[[str], None]
     ) -> None:
         logger.setLevel(logging.WARNING)
-        process_group.raise_if_any_failed(_try(lambda: load_extension(process_group.timeout, log)))
+        with process_group.fail_together():
+            load_extension(process_group.timeout, log)
         self.model, self.process_group, self.skipped = model, process_group, 0
         self.scale = loss_scale_of(config.train)
         self.engine, _, _, _ = deepspeed.initialize(
@@ -85,22 +79,20 @@ class DeepSpeedEngine:
             self.zero_optimizer.override_loss_scale(self.scale.value)
 
     def accumulation_context(self) -> AbstractContextManager[object]:
-        """DeepSpeed counts the batches of an update itself."""
+        """No context: DeepSpeed counts the batches of an update."""
         return contextlib.nullcontext()
 
     def predict(self, batch: Batch, hidden: Hidden) -> Predictions:
-        """The forward pass, in the precision of the run."""
         return self.engine(batch, hidden)
 
     def backward(self, loss: Tensor) -> None:
-        """Add a loss to the gradients; DeepSpeed divides by the batches of an update and multiplies by the loss scale."""
+        """Accumulate gradients; DeepSpeed divides by the batches of an update and multiplies by the loss scale."""
         self.engine.backward(propagate_nonfinite(loss))
         self.batches_done += 1
         if self.batches_done % self.batches:
-            self.engine.step()  # moves its count of batches on; nothing else happens inside an update
+            self.engine.step()  # inside an update this only increments DeepSpeed's count of batches
 
     def update(self, lr: float) -> float:
-        """Clip, step with learning rate `lr`, clear the gradients."""
         for group in self.zero_optimizer.param_groups:
             group["lr"] = lr
         self.engine.step()
@@ -112,7 +104,7 @@ class DeepSpeedEngine:
         return norm
 
     def optimizer_state(self) -> dict[str, Tensor]:
-        """The whole optimizer state in the first process; every process must call this, as each gives its shard."""
+        """The complete optimizer state in the main process; every process must call this to send its shard."""
         gathered: dict[str, Any] = {}
         states = self.zero_optimizer.optimizer.state
         if not all(states[flat] for _, flat in self._parameter_shards()):
@@ -125,18 +117,18 @@ class DeepSpeedEngine:
         return gathered if self.process_group.is_main else {}
 
     def _parameter_shards(self) -> list[tuple[list[nn.Parameter], Tensor]]:
-        """Parameters of each decay group, and this process's shard of them, laid end to end."""
+        """Parameters of each decay group, and this process's flat shard of them."""
         return list(
             zip(self.zero_optimizer.bit16_groups, self.zero_optimizer.single_partition_of_fp32_groups, strict=True)
         )
 
     def _link_optimizer_state(self) -> None:
-        """Tell every parameter which piece of the shard's state is its own; DeepSpeed does so for the first group only."""
+        """Map every parameter to its part of the shard's state; DeepSpeed does this for the first group only."""
         for parameters, flat in self._parameter_shards():
             lazy_init_hp_params_optimizer_state(parameters, flat, self.zero_optimizer.optimizer.state)
 
     def load_optimizer_state(self, optimizer_state: Mapping[str, Tensor]) -> None:
-        """Take up weights, from the model, and optimizer state; a parameter that never moved under torch gets zeros."""
+        """Load weights from the model, and optimizer state; parameters without state get zeros."""
         self.zero_optimizer.refresh_fp32_params()
         steps = [value for key, value in optimizer_state.items() if key.startswith("step/")]
         if not steps:

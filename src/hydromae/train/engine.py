@@ -1,8 +1,8 @@
-"""Engines: what an update does on its devices. The loop does not know which one it drives.
+"""Engines: forward pass, gradients and optimizer step of an update, on one device or several.
 
-`TorchEngine` is torch's own: one process, or several with DistributedDataParallel and optimizer state sharded over them (ZeRO
-stage 1; Rajbhandari et al. 2020). `deepspeed_engine.DeepSpeedEngine` does the same with DeepSpeed. Both keep weights in
-fp32 and compute in `train.precision` by autocast, so that a run may go on under the other.
+`TorchEngine` uses torch: one process, or several with DistributedDataParallel and sharded optimizer state (ZeRO stage 1;
+Rajbhandari et al. 2020). `deepspeed_engine.DeepSpeedEngine` uses DeepSpeed. Both have fp32 weights and autocast to
+`train.precision`, so a run can be resumed with the other.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from hydromae.train.optimizer import adamw, decay_groups
 
 EngineName = Literal["auto", "torch", "deepspeed"]
 MOMENTS = ("exp_avg", "exp_avg_sq")
-"""AdamW's averages of the gradient and of its square."""
+"""Names of AdamW's averages of the gradient and of its square."""
 
 
 class AutocastModel(nn.Module):
-    """A model that computes in a precision, whoever wraps it."""
+    """A model whose forward pass runs under autocast."""
 
     def __init__(self, model: nn.Module, device: torch.device, precision: Precision) -> None:
         super().__init__()
@@ -42,19 +42,19 @@ class AutocastModel(nn.Module):
         self.precision: Precision = precision
 
     def forward(self, batch: Batch, hidden: Hidden) -> Predictions:
-        """Predict what is hidden."""
+        """Predict the hidden tokens."""
         with autocast(self.device, self.precision):
             return self.model(batch, hidden)
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """What the loop asks of an engine.
+    """Interface of the engines.
 
     Attributes:
-        model: Its weights, in fp32, the same in every process.
-        skipped: Updates left out because a loss or a gradient, of any process, was not finite.
-        scale: Where the precision is fp16.
+        model: The model, with equal fp32 weights in every process.
+        skipped: Updates skipped because a loss or a gradient of any process was not finite.
+        scale: Loss scale in fp16.
     """
 
     model: nn.Module
@@ -62,7 +62,7 @@ class Engine(Protocol):
     scale: LossScale | None
 
     def accumulation_context(self) -> AbstractContextManager[object]:
-        """Around the forward and backward pass of one batch."""
+        """Context of the forward and backward pass of one batch."""
         ...
 
     def predict(self, batch: Batch, hidden: Hidden) -> Predictions:
@@ -70,19 +70,19 @@ class Engine(Protocol):
         ...
 
     def backward(self, loss: Tensor) -> None:
-        """Add a loss to the gradients; one that is not finite spoils the update for all processes, which then skip it."""
+        """Accumulate the gradients of a loss; one that is not finite makes all processes skip the update."""
         ...
 
     def update(self, lr: float) -> float:
-        """Clip, step with learning rate `lr`, clear the gradients; gives the norm before clipping, not finite if skipped."""
+        """Clip, step with learning rate `lr`, clear gradients; returns the norm before clipping, not finite if skipped."""
         ...
 
     def optimizer_state(self) -> dict[str, Tensor]:
-        """Optimizer state that this process is to write, `step/…`, `exp_avg/…` and `exp_avg_sq/…` of each parameter."""
+        """Optimizer state that this process writes: `step/…`, `exp_avg/…` and `exp_avg_sq/…` of each parameter."""
         ...
 
     def load_optimizer_state(self, optimizer_state: Mapping[str, Tensor]) -> None:
-        """Take up the optimizer state of all processes, after the weights were loaded; each takes what it needs."""
+        """Load this process's part of the optimizer state of all processes, after the weights."""
         ...
 
 
@@ -94,14 +94,20 @@ def make_engine(
     batches: int,
     log: Callable[[str], None],
 ) -> Engine:
-    """The named engine; `auto` is DeepSpeed where it is installed and a launcher started the run, else torch's own.
+    """Make an engine.
 
-    `batches` are those of one process in an update; `log` is told what the engine waits for.
+    Args:
+        name: `auto` is DeepSpeed if it is installed and a launcher started the run, otherwise torch.
+        batches: Batches of one process in an update.
+        log: Called with a message while the engine waits for a build.
+
+    Raises:
+        InputError: DeepSpeed is requested and not available.
     """
     is_installed = find_spec("deepspeed") is not None
     if name == "deepspeed" and not (is_installed and is_launched()):
         remedy = "start the run with deepspeed or torchrun" if is_installed else "pip install 'hydromae[deepspeed]'"
-        raise InputError(f"engine deepspeed: is not to be had here; {remedy}, or use --engine torch")
+        raise InputError(f"engine deepspeed: not available; {remedy}, or use --engine torch")
     if name == "deepspeed" or (name == "auto" and is_installed and is_launched()):
         from hydromae.train.deepspeed_engine import DeepSpeedEngine
 
@@ -110,19 +116,19 @@ def make_engine(
 
 
 def loss_scale_of(train: TrainConfig) -> LossScale | None:
-    """The loss scale of a run in fp16, whose small gradients would vanish without."""
+    """The loss scale of a run in fp16, otherwise None."""
     if train.precision != "fp16":
         return None
     return LossScale(train.loss_scale, train.loss_scale_window, train.loss_scale_hysteresis, train.min_loss_scale)
 
 
 def propagate_nonfinite(loss: Tensor) -> Tensor:
-    """The loss; where it is not finite, one whose gradients are not finite either, so that every process comes to know."""
+    """The loss; if it is not finite, with gradients that are not finite either, so that every process receives them."""
     return loss if bool(torch.isfinite(loss.detach())) else loss * math.nan
 
 
 class TorchEngine:
-    """Torch's own: backward, accumulation, clipping, update, in one process or in several that work as one."""
+    """`Engine` with torch, for one process or several."""
 
     def __init__(self, model: nn.Module, config: Config, process_group: ProcessGroup, batches: int) -> None:
         self.model, self.batches, self.skipped = model, batches, 0
@@ -133,15 +139,14 @@ class TorchEngine:
         self.optimizer: torch.optim.Optimizer = adamw(model, config.optimizer)
         self.local_optimizer = self.optimizer
         if process_group.size > 1:
-            # One process does without this import, which takes a while.
-            from torch.distributed.optim import ZeroRedundancyOptimizer
+            from torch.distributed.optim import ZeroRedundancyOptimizer  # a slow import, not needed for one process
 
             ids = None if process_group.device.type == "cpu" else [process_group.device]
             settings, has_unused_layers = (
                 config.optimizer,
                 config.model.use_weighted_fm and config.model.use_fm_layers is not None,
             )
-            # Every parameter takes part in every batch, but for layers above the last one that is mixed.
+            # Every parameter is used in every batch, except in layers above the last one that is mixed.
             self.wrapped = DistributedDataParallel(self.wrapped, ids, find_unused_parameters=has_unused_layers)
             sharded = ZeroRedundancyOptimizer(
                 decay_groups(model, settings), torch.optim.AdamW, lr=settings.lr, betas=settings.betas, eps=settings.eps
@@ -149,7 +154,7 @@ class TorchEngine:
             self.optimizer, self.local_optimizer = sharded, sharded.optim
 
     def accumulation_context(self) -> AbstractContextManager[object]:
-        """Processes exchange gradients with the last batch of an update only."""
+        """Synchronise gradients with the last batch of an update only."""
         self.batches_done += 1
         if isinstance(self.wrapped, DistributedDataParallel) and self.batches_done % self.batches:
             return self.wrapped.no_sync()

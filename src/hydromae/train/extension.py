@@ -1,9 +1,9 @@
-"""DeepSpeed's C++ extension for CPUs: built once, and never waited for without a word or without an end.
+"""Build of DeepSpeed's C++ extension for CPUs, once per machine and with a limited wait.
 
-torch marks a build by a file, `lock`. A build that is killed leaves it, and every later start waits for it for ever
-(https://github.com/pytorch/pytorch/issues/189245). A build of hydromae holds a lock of the kernel, which ends with its
-process, and has a cache of its own: a file that is left there belongs to a dead process. Only one in a cache that the user
-chose is waited for.
+torch marks a build with a file, `lock`. A killed build leaves the file, and every later start waits for it without limit
+(https://github.com/pytorch/pytorch/issues/189245). hydromae uses a kernel lock, which ends with its process, and its own
+cache, in which a leftover `lock` file belongs to an ended process. Only in a cache that the user chose is the file waited
+for.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from hydromae.errors import InputError, first_line
 
 EXTENSION_NAME = "deepspeed_shm_comm"
 CACHE_VARIABLE = "TORCH_EXTENSIONS_DIR"
-"""Environment variable of torch: the cache of extensions that the user chose."""
+"""Environment variable of torch for the cache of extensions."""
 BUILD_TIMEOUT = 900.0
-"""Longest wait for a build that another process is known to be at, where the timeout is shorter [s]."""
+"""Shortest limit of the wait for a build of another running process [s]."""
 NOTICE_DELAY, POLL_INTERVAL = 2.0, 0.1
-"""Wait before a line says what is waited for; time between two looks [s]."""
+"""Wait before a message, and time between two checks [s]."""
 
 
 def build_extension(load: Callable[[], object], timeout: float, log: Callable[[str], None]) -> None:
-    """Build the extension where there is none, one process at a time, and load it.
+    """Build the extension if necessary, in one process at a time, and load it.
 
     Args:
-        load: Builds in the folder that `TORCH_EXTENSIONS_DIR` names, or finds it built, and loads it.
+        load: Builds the extension in the folder of `TORCH_EXTENSIONS_DIR` if necessary, and loads it.
         timeout: Longest wait for a `lock` file in the user's cache [s].
-        log: Called with what is waited for, once.
+        log: Called once with a message during the wait.
 
     Raises:
-        InputError: Where the wait was too long, naming the file, or where the extension cannot be built.
+        InputError: The wait is too long, or the build fails.
     """
     chosen = os.environ.get(CACHE_VARIABLE)
     folder = Path(chosen) if chosen else default_cache()
@@ -58,7 +58,7 @@ def build_extension(load: Callable[[], object], timeout: float, log: Callable[[s
 
 
 def default_cache() -> Path:
-    """The cache of builds of hydromae, for these versions and this kind of CPU, for which the compiler optimises."""
+    """The cache of hydromae for the versions of Python, torch and DeepSpeed and the type of CPU."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     python, cpu = f"py{sys.version_info.major}{sys.version_info.minor}", torch.backends.cpu.get_cpu_capability()
     key = f"{python}-torch{torch.__version__}-deepspeed{version('deepspeed')}-{cpu}"
@@ -66,21 +66,21 @@ def default_cache() -> Path:
 
 
 def lock_files(cache: Path, name: str = "*") -> list[Path]:
-    """The `lock` files of builds in a cache of torch, with or without a folder for each version."""
+    """The `lock` files in a cache of torch, with or without a folder for each version."""
     return sorted([*cache.glob(f"{name}/lock"), *cache.glob(f"*/{name}/lock")])
 
 
 def lock_age(lock: Path) -> str:
-    """How long a file has been there, in words."""
+    """Age of a file as text."""
     try:
         seconds = time.time() - lock.stat().st_mtime
     except OSError:
-        return "gone now"
-    return f"there for {seconds:.0f} s" if seconds < 600 else f"there for {seconds / 3600:.1f} h"
+        return "removed now"
+    return f"{seconds:.0f} s old" if seconds < 600 else f"{seconds / 3600:.1f} h old"
 
 
 def torch_cache() -> Path:
-    """The cache of extensions that torch itself uses."""
+    """The cache of extensions of torch."""
     from torch.utils.cpp_extension import get_default_build_root
 
     return Path(os.environ.get(CACHE_VARIABLE) or get_default_build_root())
@@ -88,7 +88,7 @@ def torch_cache() -> Path:
 
 @contextmanager
 def _build_lock(folder: Path, timeout: float, log: Callable[[str], None], ignoring_files: bool) -> Iterator[None]:
-    """Hold the lock of the kernel in a folder, at a moment when no `lock` file is there, or whatever is."""
+    """Acquire the kernel lock of a folder when it has no `lock` file, or regardless of such files."""
     from filelock import FileLock, Timeout
 
     start_time, is_announced, kernel_lock = time.monotonic(), False, FileLock(folder / "hydromae.lock", timeout=0)
@@ -101,23 +101,23 @@ def _build_lock(folder: Path, timeout: float, log: Callable[[str], None], ignori
                     return
             limit, fault = (
                 timeout,
-                f"{leftover[0]}: {lock_age(leftover[0])}, the mark of a build of DeepSpeed's extension",
+                f"{leftover[0]}: {lock_age(leftover[0])}, marks a build of DeepSpeed's extension",
             )
-            remedy = "where no build runs, remove this file and start again, or use --engine torch"
+            remedy = "if no build runs, remove this file and start again, or use --engine torch"
         except Timeout:
             limit, fault = max(timeout, BUILD_TIMEOUT), f"{folder}: another process builds DeepSpeed's extension"
-            remedy = "end that process where it hangs, or use --engine torch"
+            remedy = "end that process if it hangs, or use --engine torch"
         waited = time.monotonic() - start_time
         if waited > limit:
-            raise InputError(f"{fault}, not gone after {waited:.0f} s; {remedy}")
+            raise InputError(f"{fault}, still after {waited:.0f} s; {remedy}")
         if waited > NOTICE_DELAY and not is_announced:
             is_announced = True
-            log(f"{fault}; waiting for its end, {limit:.0f} s at most")
+            log(f"{fault}; waiting at most {limit:.0f} s for its end")
         time.sleep(POLL_INTERVAL)
 
 
 def _load_from(folder: Path, load: Callable[[], object]) -> None:
-    """Load from a cache where nobody else builds; a build lies there whole or not at all."""
+    """Load from a locked cache, in which a build is complete or absent."""
     complete, partial = folder / "whole", folder / "partial"
     with _torch_extensions_dir(complete if complete.is_dir() else partial):
         if complete.is_dir():
@@ -127,7 +127,7 @@ def _load_from(folder: Path, load: Callable[[], object]) -> None:
         else:
             shutil.rmtree(partial, ignore_errors=True)
             load()
-            if partial.is_dir():  # not where this process had loaded it before: then nothing was built
+            if partial.is_dir():  # absent if this process had already loaded the extension
                 partial.rename(complete)
 
 

@@ -1,8 +1,7 @@
-"""From a pretrained model to a question: which weights learn. All of them, the heads alone, low-rank adapters and heads, the
-memories alone, which then run without the rest, or the rest alone, with others speaking for the memories.
+"""Fine-tuning of a pretrained model: which weights are trained.
 
 LoRA after Hu et al. (2022, ICLR, section 4.1): a frozen matrix W is used as W + B A, with A drawn from a Gaussian and B zero,
-so that training starts from exactly the pretrained model. Their factor alpha / r is 1 here.
+so that training starts from exactly the pretrained model. The factor alpha / r is 1.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ from hydromae.model.rainfall_runoff import RainfallRunoff
 
 FinetuneMethod = Literal["full", "frozen", "lora", "lstm", "all-but-lstm"]
 OUTPUT_MODULES = ("heads", "decoders", "queries", "mix")
-"""Parts of the model that read answers from what was encoded; they learn under every method."""
+"""Modules after the encoders, trained by `frozen` and `lora`."""
 LSTM_PREFIX, POSITIONAL_PREFIX = "rainfall_runoff.", "positional."
-"""How names of their weights begin."""
+"""Prefixes of the names of weights."""
 LORA_MODULES = ("mixers", "mlp")
-"""Parts of a block whose matrices get adapters: attention or recurrence, and the feed-forward part."""
+"""Modules of a block whose matrices get adapters."""
 
 
 class LowRank(nn.Module):
@@ -43,19 +42,19 @@ class LowRank(nn.Module):
         self.b = nn.Parameter(weight.new_zeros(rows, rank))
 
     def forward(self, weight: Float[Tensor, "O I"]) -> Float[Tensor, "O I"]:
-        """The adapted matrix, in the precision of the weights, as `plain` merges it."""
+        """The adapted matrix, in the precision of the weights."""
         with torch.autocast(weight.device.type, enabled=False):
             return weight + self.b @ self.a
 
 
 @dataclass(frozen=True)
 class OutOfFoldRun:
-    """Memories of a run that was kept from some rivers.
+    """LSTMs of a run that was trained without some catchments.
 
     Attributes:
-        weights: Of the run's model: its memories were taught beside the weights that are taught further now.
-        held_out: Rivers that it was kept from.
-        name: What a refusal calls it.
+        weights: Of the run's model.
+        held_out: Catchments that were not in its training.
+        name: Name in error messages.
     """
 
     weights: Mapping[str, Tensor]
@@ -63,10 +62,10 @@ class OutOfFoldRun:
     name: str
 
     def lstm_for(self, model: HydroMAE) -> RainfallRunoff:
-        """Its memories, for a model that reads addresses as it does.
+        """Its LSTMs, for a model with the same positional encoding.
 
         Raises:
-            InputError: If it reads others, or has other memories.
+            InputError: The LSTMs or the positional encodings differ.
         """
         state, lstm_state = model.state_dict(), _submodule_state(self.weights, LSTM_PREFIX)
         is_same_lstm = _shapes(lstm_state) == _shapes(_submodule_state(state, LSTM_PREFIX))
@@ -79,7 +78,7 @@ class OutOfFoldRun:
         )
         if model.rainfall_runoff is None or not is_same_lstm or not is_same_positional:
             raise InputError(
-                f"{self.name}: is no run of memories from the same model; finetune --trainable lstm makes one"
+                f"{self.name}: is not a run of LSTMs from the same model; finetune --trainable lstm makes one"
             )
         lstm = deepcopy(model.rainfall_runoff)
         lstm.load_state_dict(lstm_state)
@@ -87,7 +86,6 @@ class OutOfFoldRun:
 
 
 def _submodule_state(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Weights of a part of the model, by their names within it."""
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
@@ -96,34 +94,32 @@ def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
 
 
 def out_of_fold_index(stand_ins: Sequence[OutOfFoldRun], names: Sequence[str]) -> Int[np.ndarray, " S"]:
-    """For each river the first stand-in that was kept from it.
+    """Index of the first run that was trained without each catchment.
 
     Raises:
-        InputError: If one of them all saw.
+        InputError: All runs were trained on a catchment.
     """
     held_out = [set(run.held_out) for run in stand_ins]
     indices = [next((run_index for run_index, rivers in enumerate(held_out) if name in rivers), -1) for name in names]
     if -1 in indices:
         raise InputError(
-            f"stand-ins: all of them were taught on {names[indices.index(-1)]}; name one that was kept from it (--fold)"
+            f"--oof-runs: all were trained on {names[indices.index(-1)]}; name a run trained without it (--fold)"
         )
     return np.array(indices)
 
 
 @dataclass(frozen=True)
 class PretrainedStart:
-    """Where training starts, and what of the model learns.
+    """Initial weights of a run, and which of them are trained.
 
     Attributes:
         weights: Of a pretrained model of the same configuration.
-        method: Everything learns; or the heads and decoders alone, so that one encoder serves many questions (its norms stay
-            as they are, too); or these and adapters of the encoders and the fusion; or the memories of rivers
-            (`HydroMAE.rainfall_runoff`) on all their days, where nothing else runs (of gb-rivers, a step then takes 0.3 of
-            its time: 40 in 3.9 s instead of 13.3 s, validation included, on 2 cores); or all but these and the addresses that
-            they read.
-        rank: Of the adapters; other methods have none.
-        reinit_lstm: Whether the memories begin from random weights.
-        stand_ins: Memories that speak for rivers which they never saw, while the rest is taught.
+        method: `full` trains all weights; `frozen` the heads and decoders; `lora` these and low-rank adapters of the encoders
+            and the fusion; `lstm` the LSTMs only, without the rest of the forward pass (0.3 of the time of a step of
+            gb-rivers); `all-but-lstm` all but the LSTMs and the positional encodings that they use.
+        rank: Rank of the adapters.
+        reinit_lstm: Whether the LSTMs start from random weights.
+        stand_ins: Runs whose LSTMs provide out-of-fold predictions.
     """
 
     weights: Mapping[str, Tensor]
@@ -134,15 +130,15 @@ class PretrainedStart:
 
     def __post_init__(self) -> None:
         if self.rank < 1:
-            raise InputError(f"rank {self.rank}: an adapter needs a rank of at least 1; give a larger one")
+            raise InputError(f"rank {self.rank}: below 1; give a rank of at least 1")
 
     def apply_to(self, model: HydroMAE) -> None:
-        """Load the weights, freeze what does not learn, attach adapters; before the optimizer is made.
+        """Load the weights, freeze those that are not trained, and add adapters, before the optimizer is made.
 
-        Adapters are drawn from a generator of their own, so they are the same in every run and on every rank.
+        Adapters have their own generator, so they are equal in every run and process.
 
         Raises:
-            InputError: If the memories, or all but these, are to learn and the model has none; or if a stand-in does not fit.
+            InputError: The method needs LSTMs and the model has none, or an out-of-fold run does not fit.
         """
         initial = model.state_dict() if self.reinit_lstm else {}
         drawn = {name: value.clone() for name, value in initial.items() if name.startswith(LSTM_PREFIX)}
@@ -167,24 +163,24 @@ class PretrainedStart:
 
 
 def _train_lstm_only(model: HydroMAE) -> None:
-    """Only the memories run, and learn; what the rest reads of them stays as it is."""
     if model.rainfall_runoff is None:
-        raise InputError("memories: the model has none (model.lstm_width 0); choose full, frozen or lora")
+        raise InputError("--trainable lstm: the model has no LSTM (model.lstm_width 0); choose full, frozen or lora")
     model.requires_grad_(False)
     model.rainfall_runoff.requires_grad_(True)
     model.lstm_only = True
 
 
 def _train_all_but_lstm(model: HydroMAE) -> None:
-    """All but the memories learns, and but the addresses, which they read."""
     if model.rainfall_runoff is None:
-        raise InputError("rest: the model has no memories (model.lstm_width 0); choose full, frozen or lora")
+        raise InputError(
+            "--trainable all-but-lstm: the model has no LSTM (model.lstm_width 0); choose full, frozen or lora"
+        )
     model.rainfall_runoff.requires_grad_(False)
     model.positional.requires_grad_(False)
 
 
 def _adapted_matrices(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
-    """The matrices that get adapters, in the order of the model."""
+    """Modules and parameter names of the matrices that get adapters."""
     for path, module in model.named_modules():
         parts = path.split(".")
         if (
@@ -198,5 +194,5 @@ def _adapted_matrices(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
 
 
 def count_trainable(model: nn.Module) -> int:
-    """How many numbers of a model learn."""
+    """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)

@@ -1,4 +1,4 @@
-"""Ctrl+C and SIGTERM: a run ends at the end of the update under way, with a checkpoint, in all its processes."""
+"""Ctrl+C and SIGTERM: a run ends after the current update with a checkpoint, in all its processes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from hydromae.train.resume import last_checkpoint
 
 
 class SignalHandler:
-    """Signals that ask a run to end, while this is entered; in the main thread alone, others receive none.
+    """Context that receives SIGINT and SIGTERM in the main thread.
 
-    The first signal is kept until an update is over (`received_by_any`), unless no update is under way
-    (`is_updating`): then it ends the run at once,
-    as a second Ctrl+C does. A SIGTERM after a Ctrl+C is the launcher's own and asks for the same.
+    The first signal is stored until the current update has ended (`received_by_any`). Outside updates (`is_updating`
+    False), or for a second Ctrl+C, it ends the run at once. A SIGTERM after a Ctrl+C comes from the launcher and is
+    ignored.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class SignalHandler:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 previous = signal.getsignal(number)
-                if previous not in (signal.SIG_IGN, None):  # what the shell ignores, as nohup does, stays ignored
+                if previous not in (signal.SIG_IGN, None):  # an ignored signal (nohup) stays ignored
                     self._previous_handlers[number] = previous
                     signal.signal(number, self._receive)
         return self
@@ -54,7 +54,7 @@ class SignalHandler:
         raise Interrupted(number, "stopped by SIGTERM")
 
     def received_by_any(self, process_group: ProcessGroup) -> int | None:
-        """The signal that any process received, the same in each; every process asks after every update."""
+        """The signal that any process received, equal in each; every process calls this after every update."""
         if process_group.size == 1:
             return self.received
         counts = process_group.sum(torch.tensor([float(self.received == number) for number in SIGNALS])).tolist()
@@ -62,14 +62,14 @@ class SignalHandler:
 
 
 def interruption_after(number: int, out: Path, step: int, last: int) -> Interrupted:
-    """What ends a run after its checkpoint of `step`, and says so."""
+    """Exception for a run that ends after its checkpoint of `step`."""
     rest = "which was its last; the run is complete" if step >= last else "with --resume it goes on from there"
     message = f"stopped by {SIGNALS[number]}; {out} has a checkpoint of step {step}, {rest}"
     return Interrupted(number, message, step)
 
 
 def interruption_message(error: KeyboardInterrupt, out: Path) -> str:
-    """One line on a run that was ended by a signal: whether it has a checkpoint to go on from."""
+    """Message for a run that a signal ended, with its last checkpoint."""
     if isinstance(error, Interrupted) and error.step is not None:
         return str(error)
     name = SIGNALS[signal_of(error)]

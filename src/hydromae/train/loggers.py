@@ -1,4 +1,4 @@
-"""Trackers: the lines of the journal, on W&B or TensorBoard too. They may be absent or fail; a run never ends by them."""
+"""Trackers: metrics on W&B or TensorBoard. A tracker that is absent or fails does not end a run."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from hydromae.io.atomic import write_text_atomic
 from hydromae.progress import LOG
 
 WANDB_ID, TENSORBOARD = "wandb-run-id", "tensorboard"
-INIT_SECONDS, FINISH_SECONDS = 30.0, 60.0  # for which W&B, where it has an account, may try to reach its server
+INIT_SECONDS, FINISH_SECONDS = 30.0, 60.0  # longest waits for the server of W&B
 
 
 class Writer(Protocol):
-    """What a tracker writes to."""
+    """Output of a tracker."""
 
     def write(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Note the numbers of a step."""
+        """Write the metrics of a step."""
         ...
 
     def close(self, failed: bool) -> None:
-        """Write what is still held; `failed` says that the run ended by an error."""
+        """Flush and close; `failed` is True if the run ended with an error."""
         ...
 
 
 class Tracker:
-    """A function of a journal's lines, and a context that closes what it opened.
+    """Callback for lines of the metrics log, and a context that closes its writer.
 
-    It opens at the first line. Whatever goes wrong there is said once; after that the journal goes on alone.
+    The writer is created at the first line. After an error it is disabled with one warning.
 
     Args:
-        name: What the user chose, for messages.
-        create_writer: From the first step that is written to the writer; None tracks nothing.
+        name: Name in messages.
+        create_writer: Function of the first step; None disables the tracker.
     """
 
     def __init__(self, name: str, create_writer: Callable[[int], Writer] | None) -> None:
@@ -47,7 +47,7 @@ class Tracker:
         self._writer: Writer | None = None
 
     def __call__(self, line: Mapping[str, Any]) -> None:
-        """Hand on the numbers of a line under their names, those of a modality as `mse/riverflow`."""
+        """Write the numbers of a line, those of a modality as `mse/riverflow`."""
         if self._create_writer is None:
             return
         try:
@@ -74,7 +74,7 @@ class Tracker:
 
 
 def flatten_metrics(line: Mapping[str, Any]) -> dict[str, float]:
-    """Numbers of a journal's line but its step, under flat names; None and words are left out."""
+    """Numbers of a line of the metrics log under flat names, without the step, None and text."""
     metrics: dict[str, float] = {}
     for key, value in line.items():
         if isinstance(value, Mapping):
@@ -85,12 +85,13 @@ def flatten_metrics(line: Mapping[str, Any]) -> dict[str, float]:
 
 
 def open_tracker(config: Config, out: Path, first: bool = True) -> Tracker:
-    """The tracker of `train.tracker`, whose files lie in the run's folder `out`; nothing is opened or written yet.
+    """The tracker of `train.tracker`, with files in the run's folder `out`.
 
-    Of several processes only the first one tracks.
+    Args:
+        first: Whether this is the main process; other processes have no tracker.
 
     Raises:
-        InputError: If a tracker is named outright that is not installed. `auto` takes what is there, or nothing.
+        InputError: The named tracker is not installed; `auto` uses the first that is installed, or none.
     """
     factories: dict[str, Callable[[int], Writer]] = {
         "wandb": lambda first: _WandB(config, out),
@@ -112,7 +113,7 @@ def open_tracker(config: Config, out: Path, first: bool = True) -> Tracker:
 
 def _has_wandb() -> bool:
     try:
-        from wandb import init  # noqa: F401, a folder of offline runs that is called wandb can be imported, but has no init
+        from wandb import init  # noqa: F401, a folder `wandb` of offline runs can be imported, but has no init
     except ImportError:
         return False
     return True
@@ -127,7 +128,7 @@ def _has_tensorboard() -> bool:
 
 
 class _TensorBoard:
-    """Event files in `tensorboard/`; what an interrupted run wrote at or after the first step is purged when read."""
+    """Event files in `tensorboard/`; events at or after the first step are purged when read."""
 
     def __init__(self, out: Path, first: int) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -144,7 +145,7 @@ class _TensorBoard:
 
 
 class _WandB:
-    """A W&B run, the same one when training goes on; offline, in the run's folder, where there is no account."""
+    """A W&B run, the same one when training is resumed; offline, in the run's folder, without an account."""
 
     def __init__(self, config: Config, out: Path) -> None:
         import wandb
@@ -171,20 +172,19 @@ class _WandB:
 
 
 def _run_id(file: Path) -> str:
-    """The id that the run has on W&B, made up once."""
     if not file.is_file():
         write_text_atomic(file, uuid.uuid4().hex[:8], "make room there, or train without a tracker")
     return file.read_text(encoding="utf-8").strip()
 
 
 def _mode() -> Any:
-    """WANDB_MODE; but online only with an account, because W&B would ask for one and wait."""
+    """WANDB_MODE; online only with an account, because W&B otherwise waits for input."""
     wanted = os.environ.get("WANDB_MODE") or "online"
     return "offline" if wanted == "online" and not _has_account() else wanted
 
 
 def _has_account() -> bool:
-    """True where W&B would find a key without asking: in the environment, or in a netrc file."""
+    """Whether the environment or a netrc file has a key for W&B."""
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
     host = urlsplit(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai").netloc

@@ -1,4 +1,4 @@
-"""The scale of the loss in fp16: as high as the gradients bear, so that small ones do not vanish."""
+"""Dynamic loss scale for fp16, so that small gradients do not underflow."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 
 @dataclass
 class LossScale:
-    """What a loss is multiplied by before its gradients are taken; it learns from overflows (Micikevicius et al. 2018, ICLR).
+    """Factor on the loss, adapted after overflows (Micikevicius et al. 2018, ICLR).
 
-    The rule is that of DeepSpeed's `DynamicLossScaler`, to the step: of the overflows since the last rise, the first
-    `hysteresis` - 1 only leave their update out, every other one also divides the scale by `factor`, down to `minimum`.
-    The scale rises by `factor` after `window` + 1 updates without overflow, and then after every `window` more. Only a
-    rise restores the patience. Where DeepSpeed gives up (an overflow at the minimum), the scale stays there.
+    The rule equals DeepSpeed's `DynamicLossScaler`: the first `hysteresis` - 1 overflows since the last increase only
+    skip their update; every further overflow also divides the scale by `factor`, down to `minimum`. The scale increases
+    by `factor` after `window` + 1 updates without overflow, and then after every further `window`. Only an increase
+    resets `patience`. After an overflow at the minimum, where DeepSpeed stops, the scale stays at the minimum.
 
     Attributes:
-        value: The scale; the start is the first one.
-        window: Updates without overflow between two rises.
-        hysteresis: Overflows from which the scale falls.
+        value: Current scale.
+        window: Updates without overflow between two increases.
+        hysteresis: Overflows before the scale decreases.
     """
 
     value: float = 2.0**16
@@ -28,13 +28,13 @@ class LossScale:
     good: int = field(default=0, init=False)
     """Updates since the last overflow."""
     patience: int = field(init=False)
-    """Overflows until the scale falls."""
+    """Overflows until the scale decreases."""
 
     def __post_init__(self) -> None:
         self.patience = self.hysteresis
 
     def update(self, overflow: bool) -> None:
-        """Learn whether the gradients of an update were finite; call it once an update, after the gradients were used."""
+        """Adapt the scale; call this once for every update, after the gradients were used."""
         if overflow:
             self.good = 0
             if self.patience > 1:
@@ -48,9 +48,9 @@ class LossScale:
         self.good += 1
 
     def state(self) -> dict[str, float | int]:
-        """What a checkpoint keeps."""
+        """State for a checkpoint."""
         return {"value": self.value, "good": self.good, "patience": self.patience}
 
     def restore(self, state: dict[str, float | int]) -> None:
-        """Go on from what `state` gave."""
+        """Restore `state`."""
         self.value, self.good, self.patience = float(state["value"]), int(state["good"]), int(state["patience"])

@@ -1,4 +1,4 @@
-"""The journal: one JSON object a line, so that any program can follow a run."""
+"""The metrics log of a run: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ FAULT, REMEDY = "the journal cannot be written", "mend that, and go on with --re
 class MetricsLog:
     """`journal.jsonl`: step, epoch, losses, lr, gradient_norm, loss_scale, skipped, precision, seconds, and mse by modality.
 
-    A modality without targets in a step has the mse null.
+    The mse of a modality without targets is null.
 
     Attributes:
-        on_line: Called with every line once it is in the file (`loggers.open_tracker`).
+        on_line: Called with every line after it was written (`loggers.open_tracker`).
     """
 
     path: Path
     on_line: Callable[[Mapping[str, Any]], None] = lambda line: None
 
     def write(self, **values: float | int | str | Mapping[str, float | None] | None) -> None:
-        """Append a line, in the file when the call returns; what is not finite is written as null, as JSON has no NaN.
+        """Append a line; numbers that are not finite are written as null.
 
         Raises:
-            InputError: If the disk is full, or the file cannot be written.
+            InputError: The file cannot be written.
         """
         try:
             with self.path.open("a", encoding="utf-8") as file:
@@ -42,10 +42,10 @@ class MetricsLog:
         self.on_line(values)
 
     def read(self) -> list[dict[str, Any]]:
-        """All lines; a last line that a crash cut short is left out.
+        """All complete lines.
 
         Raises:
-            InputError: If a line is not the record of a step.
+            InputError: A line is not the record of a step.
         """
         if not self.path.exists():
             return []
@@ -56,11 +56,11 @@ class MetricsLog:
         except (ValueError, TypeError, KeyError, RecursionError):
             is_valid = False
         if not is_valid:
-            raise InputError(f"{self.path}: holds a line that is no record of a step; restore the file, or delete it")
+            raise InputError(f"{self.path}: a line is not the record of a step; restore the file, or delete it")
         return lines
 
     def truncate_after(self, step: int) -> None:
-        """Forget what was written after a step, before training goes on from there."""
+        """Delete the lines after a step, from which training is resumed."""
         lines = [json.dumps(line) + "\n" for line in self.read() if line["step"] <= step]
         write_text_atomic(self.path, "".join(lines), REMEDY, FAULT)
 

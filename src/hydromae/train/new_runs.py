@@ -1,4 +1,4 @@
-"""Folders of runs that lie side by side, each named with the time it began."""
+"""Folders of runs named with their start time (`--new-run`)."""
 
 from __future__ import annotations
 
@@ -14,22 +14,17 @@ from hydromae.errors import InputError
 
 TIMESTAMP_FORMAT = "%Y-%m-%dT%H-%M-%S"
 SECONDS_PER_DAY = 86_400
-"""Seconds of a day."""
 
 
 def refuse_new_and_resume(new_run: bool, resume: bool) -> None:
-    """Refuse a run that is to be new and to go on.
-
-    Raises:
-        InputError: If both are asked for.
-    """
+    """Refuse both options together."""
     if new_run and resume:
-        raise InputError("--new-run and --resume: one begins a run, the other goes on with one; give one of them")
+        raise InputError("--new-run and --resume: one starts a run, the other resumes one; give one of them")
 
 
 @contextmanager
 def run_folder(out: Path, new_run: bool, process_group: ProcessGroup) -> Iterator[Path]:
-    """The folder of a run: `out`, or a new one inside it, which is gone again where nothing was written into it."""
+    """The folder of a run: `out`, or a new one inside it, which is removed if it is empty after an InputError."""
     folder = make_run_folder(out, process_group) if new_run else out
     try:
         yield folder
@@ -41,18 +36,15 @@ def run_folder(out: Path, new_run: bool, process_group: ProcessGroup) -> Iterato
 
 
 def make_run_folder(out: Path, process_group: ProcessGroup) -> Path:
-    """Make a folder inside `out` for a run that begins now, named with the time [UTC], the same in every process.
+    """Make a folder inside `out` named with the current time [UTC], the same in every process.
 
     Raises:
-        InputError: In every process, where the first one cannot make it.
+        InputError: In every process, if the main process cannot make it.
     """
-    second, fault = 0, None
-    if process_group.is_main:
-        try:
+    second = 0
+    with process_group.fail_together():
+        if process_group.is_main:
             second = _make_first_free(out, int(time.time()))
-        except OSError as error:
-            fault = f"{out}: cannot be written ({error.strerror}); make room there, or name another folder"
-    process_group.raise_if_any_failed(fault)
     days, seconds = process_group.sum(
         torch.tensor(divmod(second, SECONDS_PER_DAY))
     ).tolist()  # each is exact also in fp32
@@ -60,14 +52,18 @@ def make_run_folder(out: Path, process_group: ProcessGroup) -> Path:
 
 
 def _make_first_free(out: Path, second: int) -> int:
-    """The first second from `second` on whose folder was not there and now is."""
-    out.mkdir(parents=True, exist_ok=True)
-    while True:
-        try:
-            (out / _folder_name(second)).mkdir()
-            return second
-        except FileExistsError:
+    """Make the folder of the first second from `second` on that has none, and return that second."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        while True:
+            with suppress(FileExistsError):
+                (out / _folder_name(second)).mkdir()
+                return second
             second += 1
+    except OSError as error:
+        raise InputError(
+            f"{out}: cannot be written ({error.strerror}); make room there, or name another folder"
+        ) from None
 
 
 def _folder_name(second: int) -> str:

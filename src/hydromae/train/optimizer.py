@@ -1,4 +1,4 @@
-"""AdamW (Loshchilov and Hutter 2019) with decay groups, and a warm-up then cosine schedule."""
+"""AdamW (Loshchilov and Hutter 2019) with decay groups, a cosine schedule with warm-up, and an average of the weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hydromae.config import OptimizerConfig
 
 
 def decay_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """What learns, in two groups: matrices decay; norms, biases, tokens and other vectors do not."""
+    """Trainable parameters in two groups: matrices with weight decay; norms, biases, tokens and other vectors without."""
     trainable = [p for p in model.parameters() if p.requires_grad]
     return [
         {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": config.weight_decay},
@@ -28,7 +28,7 @@ def adamw(model: nn.Module, config: OptimizerConfig) -> torch.optim.AdamW:
 
 @dataclass(frozen=True)
 class CosineSchedule:
-    """Linear warm-up from 0 to `lr`, then half a cosine to `min_lr` (Loshchilov and Hutter 2017)."""
+    """Linear warm-up to `lr`, then half a cosine to `min_lr` (Loshchilov and Hutter 2017)."""
 
     lr: float
     min_lr: float
@@ -44,7 +44,7 @@ class CosineSchedule:
 
 
 class WeightAverage:
-    """Exponential average of the weights; its first steps forget faster, so that it never holds the start."""
+    """Exponential average of the weights, with a lower decay in the first steps to remove the initial weights."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay, self.updates = decay, 0
@@ -52,12 +52,12 @@ class WeightAverage:
 
     @property
     def averaged(self) -> dict[str, Tensor]:
-        """The averaged weights; nothing where the decay is 0."""
+        """The averaged weights; empty if the decay is 0."""
         return self.weights if self.decay else {}
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Move towards the model's weights; nothing to do where the decay is 0."""
+        """Add the model's weights to the average."""
         if not self.decay:
             return
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))

@@ -1,4 +1,4 @@
-"""What lies in the folder of a run: whether a run may begin there or go on, and with which configuration."""
+"""Start or resumption of a run in a folder: checks, and the configuration."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from hydromae.train.checkpoint import STATE
 
 @dataclass(frozen=True)
 class PreviousRun:
-    """The run that lies in a folder.
+    """The run in a folder.
 
     Attributes:
-        config: None where there is no run.
-        step: Of its last checkpoint; 0 without one.
+        config: Its configuration; None without a run.
+        step: Step of its last checkpoint; 0 without one.
         complete: Whether that was its last step.
     """
 
@@ -31,25 +31,27 @@ class PreviousRun:
     step: int
     complete: bool = False
 
-    def refusal(self, out: Path, config: Config, resume: bool) -> str | None:
-        """Why a run with this configuration cannot begin or go on here; None where it can."""
+    def check(self, out: Path, config: Config, resume: bool) -> None:
+        """Refuse a configuration with which a run cannot start or resume here."""
         if self.config is None:
-            return None
+            return
         if not resume:
-            return f"{out}: holds a run already; go on with --resume, name another folder, or pretrain with --new-run"
+            raise InputError(
+                f"{out}: contains a run; go on with --resume, name another folder, or pretrain with --new-run"
+            )
         refused_changes = [change for change in config_changes(self.config, config) if not self._allows(*change)]
         if not refused_changes:
-            return None
+            return
         differences = ", ".join(
             f"{name} is {_format_value(previous)} in the run, {_format_value(current)} given"
             for name, previous, current in refused_changes
         )
         hint = "; train.epochs may only grow" if any(name == "train.epochs" for name, *_ in refused_changes) else ""
         remedy = "give the run's own, or name a new folder"
-        return f"{out / CONFIG}: differs from the configuration given: {differences}{hint}; {remedy}"
+        raise InputError(f"{out / CONFIG}: differs from the configuration given: {differences}{hint}; {remedy}")
 
     def resumed_config(self, config: Config) -> Config:
-        """The configuration given; the run's own value where `auto` leaves it open, its own length where it is longer."""
+        """The given configuration, with the run's value of fields given as `auto`, and the longer of both `train.epochs`."""
         if self.config is None:
             return config
         kept_values: dict[str, Any] = {"train.epochs": max(self.config.train.epochs, config.train.epochs)}
@@ -59,7 +61,7 @@ class PreviousRun:
         return Config(**vars(with_values(config, kept_values)))
 
     def _allows(self, name: str, previous: Any, current: Any) -> bool:
-        """Whether a field may change; a shorter run changes nothing where all its steps are done."""
+        """Whether a field may change; a complete run may be given as shorter."""
         match FIELD_RULES[name].on_resume:
             case "free":
                 return True
@@ -71,10 +73,10 @@ class PreviousRun:
                 return False
 
     def resume_messages(self, out: Path, config: Config, last: int) -> list[str]:
-        """What the user is told of a run that is to go on with `config`, up to the step `last`."""
+        """Messages for a run that is resumed with `config`, up to the step `last`."""
         if not self.step:
-            found = "" if self.config is None else " (the run there has no checkpoint)"
-            return [f"{out}: nothing to resume{found}: starting at step 1"]
+            reason = "" if self.config is None else " (the run there has no checkpoint)"
+            return [f"{out}: nothing to resume{reason}: starting at step 1"]
         lines = []
         for name, previous, current in config_changes(self.config, config) if self.config is not None else []:
             lines.append(
@@ -90,10 +92,10 @@ class PreviousRun:
 
 
 def read_previous_run(out: Path) -> PreviousRun:
-    """Read what lies in a folder; nothing is changed.
+    """Read the run in a folder, without changes.
 
     Raises:
-        InputError: If there is a run whose configuration cannot be read.
+        InputError: The configuration of the run cannot be read.
     """
     last, config_path = last_checkpoint(out), out / CONFIG
     if not config_path.is_file() and last is not None:
@@ -111,31 +113,30 @@ def read_previous_run(out: Path) -> PreviousRun:
 
 
 def can_begin(out: Path, config: Config, resume: bool) -> bool:
-    """Whether a run may begin or go on in a folder; where processes wait for each other, `train` refuses it in all of them.
+    """Whether a run may start or resume in a folder; with several processes, `train` refuses it in all of them.
 
     Raises:
-        InputError: Where this process is alone and it may not.
+        InputError: It may not, and this is the only process.
     """
-    fault: str | None = None
     try:
-        fault = read_previous_run(out).refusal(out, config, resume)
-    except InputError as error:
-        fault = str(error)
-    if fault is not None and not is_launched():
-        raise InputError(fault)
-    return fault is None
+        read_previous_run(out).check(out, config, resume)
+    except InputError:
+        if not is_launched():
+            raise
+        return False
+    return True
 
 
 def last_checkpoint(out: Path) -> Path | None:
-    """The last whole checkpoint of a run, or None; nothing is changed, so one that a crash left keeps its old name."""
-    found = [
+    """The last complete checkpoint of a run, or None; backups of a crash keep their names."""
+    candidates = [
         path for path in (out / CHECKPOINTS).glob("step-*") if re.fullmatch(rf"step-\d+({BACKUP_SUFFIX})?", path.name)
     ]
-    return max(found, key=lambda path: (_step(path), not path.name.endswith(BACKUP_SUFFIX)), default=None)
+    return max(candidates, key=lambda path: (_step(path), not path.name.endswith(BACKUP_SUFFIX)), default=None)
 
 
 def _complete(checkpoint: Path) -> bool:
-    """Whether a checkpoint is of the last step; one that cannot be read is refused when it is loaded."""
+    """Whether a checkpoint is of the last step; False if it cannot be read, which `load_checkpoint` refuses."""
     try:
         state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
         return bool(state["step"] >= state["steps"])
@@ -144,7 +145,7 @@ def _complete(checkpoint: Path) -> bool:
 
 
 def write_config(out: Path, config: Config, previous: PreviousRun) -> None:
-    """Write the configuration of a run, where it is new or has changed; the former one is kept under its last step."""
+    """Write a new or changed configuration; the previous one is kept under the name of its last step."""
     file = out / CONFIG
     if file.is_file() and previous.config == config:
         return
@@ -156,7 +157,7 @@ def write_config(out: Path, config: Config, previous: PreviousRun) -> None:
 
 
 def config_changes(previous: Config, current: Config) -> list[tuple[str, Any, Any]]:
-    """Fields that differ, each with both values."""
+    """Names of the fields that differ, with both values."""
     if previous.train.weights == current.train.weights:
         current = Config(**vars(with_values(current, {"train.task_weights": previous.train.task_weights})))
     pairs = ((name, value_of(previous, name), value_of(current, name)) for name in FIELD_RULES)
@@ -168,6 +169,5 @@ def _step(checkpoint: Path) -> int:
 
 
 def _format_value(value: Any) -> str:
-    """A value in a message; a long list is cut."""
     text = f"{value:g}" if isinstance(value, float) else value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""Shares: which windows of an update each process takes, in which batches."""
+"""Division of the windows of an update between processes and batches."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from hydromae.errors import InputError
 class DistributedWindowSampler:
     """This process's part of every update.
 
-    An update always has the same windows, however many processes share them: the numbers `step × windows` and on. A process
-    takes a run of them, in batches of at most `train.batch_size`.
+    An update has the same windows for any number of processes: the numbers from `step × windows`. A process takes consecutive
+    numbers, in batches of at most `train.batch_size`.
 
     Attributes:
         windows: Windows in an update, over all processes.
@@ -39,7 +39,7 @@ class DistributedWindowSampler:
 
     @classmethod
     def of(cls, windows: int, process_group: ProcessGroup, largest: int) -> DistributedWindowSampler:
-        """Share the windows of an update among the processes of a world, in batches of at most `largest`."""
+        """Divide the windows of an update between processes, in batches of at most `largest`."""
         if windows % process_group.size:
             raise InputError(
                 f"{process_group.size} processes cannot share the {windows} windows of an update evenly; start "
@@ -59,7 +59,7 @@ class DistributedWindowSampler:
         return self.windows // self.size // self.batches
 
     def window_numbers(self, index: int) -> range:
-        """Numbers of the windows of this process's batch `index`, counted from 0 through all updates."""
+        """Numbers of the windows of this process's batch `index`, counted from 0 over all updates."""
         step, batch_index = divmod(index, self.batches)
         start = step * self.windows + (self.rank * self.batches + batch_index) * self.windows_per_batch
         return range(start, start + self.windows_per_batch)
@@ -67,7 +67,7 @@ class DistributedWindowSampler:
 
 @dataclass(frozen=True)
 class MaskedBatches:
-    """Batches of one process with their masks, by index: the same in every thread and in every order."""
+    """Batches of one process with their masks, by index, independent of thread and order."""
 
     windows: Windows
     sampler: DistributedWindowSampler
@@ -87,10 +87,9 @@ class MaskedBatches:
 def prefetched_batches(
     masked: MaskedBatches, first: int, last: int, device: torch.device
 ) -> Iterator[tuple[Batch, Hidden]]:
-    """This process's batches of the updates from `first` to before `last`, prepared ahead by `train.workers` threads.
+    """This process's batches of the updates from `first` to before `last`, prepared by `train.workers` threads.
 
-    Threads share the record and hand over batches as they are; what takes their time, NumPy and torch do without Python's
-    lock. A batch depends on its number alone, so it does not matter which thread makes it, or when.
+    Threads share the record without copies; NumPy and torch release Python's lock in the slow operations.
     """
     numbers = iter(range(first * masked.sampler.batches, last * masked.sampler.batches))
     prepare = partial(_prepare_batch, masked, device.type == "cuda")
@@ -104,14 +103,14 @@ def _prepare_batch(masked: MaskedBatches, pinned: bool, index: int) -> tuple[Bat
         return batch, hidden
     try:
         return batch.pin_memory(), {name: value.pin_memory() for name, value in hidden.items()}
-    except RuntimeError:  # the system locks no more memory: the copy to the device is slower, and the same
+    except RuntimeError:  # no more page-locked memory: the copy to the device is slower
         return batch, hidden
 
 
 def _prefetch(
     prepare: Callable[[int], tuple[Batch, Hidden]], numbers: Iterator[int], workers: int
 ) -> Iterator[tuple[Batch, Hidden]]:
-    """What is made of each number, in order; each thread is one ahead of what is taken."""
+    """Results of `prepare` in order, with one pending result per thread."""
     if not workers:
         yield from map(prepare, numbers)
         return
@@ -127,5 +126,5 @@ def _prefetch(
 
 
 def derive_seed(*numbers_to_mix: int) -> int:
-    """A seed for torch from any numbers, spread evenly (NumPy's SeedSequence)."""
+    """A seed for torch from several numbers (NumPy's SeedSequence)."""
     return int(np.random.SeedSequence(numbers_to_mix).generate_state(1, np.uint64)[0] >> 1)

@@ -1,4 +1,4 @@
-"""What a sweep may change, how far, and what a draw makes of a configuration."""
+"""Search space of a sweep."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from hydromae.errors import InputError
 
 Auto = Literal["auto", "fixed"]
 MIN_HEAD_WIDTH = 8
-"""Smallest width of a head that `auto` tries."""
+"""Smallest width of a head in the range of `auto`."""
 
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """What is searched. Each is a range (or choices), auto (a range around the configuration's own value, where it has an
-    effect) or fixed (left as it is)."""
+    """Settings of a search: a range (or choices), auto (a range around the value of the configuration, if the setting has an
+    effect) or fixed."""
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
 
@@ -45,7 +45,7 @@ class SearchSettings:
 
 @dataclass(frozen=True)
 class SearchRange:
-    """One setting: a range, or choices."""
+    """Range or choices of a setting."""
 
     low: float = 0.0
     high: float = 0.0
@@ -59,19 +59,19 @@ DEPTHS = ("map_layers", "series_layers", "fusion_layers", "decoder_layers")
 
 
 def search_space(search: SearchSettings, base: Config) -> SearchSpace:
-    """What is drawn: ranges as they are given, and those of `auto` where they change something.
+    """The given ranges, and those of `auto` for settings with an effect.
 
     Raises:
-        InputError: If a range is empty, impossible, or given for what has no effect in this configuration.
+        InputError: A range is empty, impossible, or given for a setting without effect in this configuration.
     """
     has_effect, auto_ranges = _has_effect(base), _auto_ranges(base)
     space: SearchSpace = {}
-    for name, given in vars(search).items():
-        if given == "fixed" or (given == "auto" and not has_effect[name]):
+    for name, setting in vars(search).items():
+        if setting == "fixed" or (setting == "auto" and not has_effect[name]):
             continue
-        if given != "auto" and not has_effect[name]:
+        if setting != "auto" and not has_effect[name]:
             raise InputError(f"search.{name}: changes nothing in this configuration; leave it out")
-        values = auto_ranges[name] if given == "auto" else given
+        values = auto_ranges[name] if setting == "auto" else setting
         space |= _checked_range(name, values, base)
     return space
 
@@ -83,11 +83,11 @@ SEARCHED_FIELDS = {
     "series_layers": "model.series_layers",
     "heads": "model.heads",
 }
-"""Settings whose field may have no effect (`effects.FIELD_RULES`)."""
+"""Fields of the settings that may have no effect (`effects.FIELD_RULES`)."""
 
 
 def _has_effect(base: Config) -> dict[str, bool]:
-    """Whether a setting changes anything; layers of the fusion and decoders, which may not be 0, where there are any."""
+    """Whether each setting has an effect; that of fusion and decoder layers requires at least one layer."""
     unused_fields = idle_fields(base)
     return {
         "lr": True,
@@ -99,7 +99,6 @@ def _has_effect(base: Config) -> dict[str, bool]:
 
 
 def _auto_ranges(base: Config) -> dict[str, tuple[float, ...]]:
-    """The ranges of `auto`."""
     model, lr = base.model, base.optimizer.lr
     powers = [2**power for power in range(int(math.log2(2 * model.heads)) + 1)]
     narrowest = min(model.d_model, model.decoder_dim)
@@ -145,10 +144,10 @@ def _checked_range(name: str, values: tuple[float, ...], base: Config) -> Search
 
 
 def drawn_config(base: Config, values: Mapping[str, Any]) -> Config:
-    """The configuration with what was drawn.
+    """The configuration with drawn values.
 
     Raises:
-        InputError: If the combination contradicts itself (`config.check`).
+        InputError: The combination is contradictory (`config.check`).
     """
     weights = base.train.weights
     drawn = {name.removeprefix("weight/"): factor for name, factor in values.items() if name.startswith("weight/")}

@@ -1,4 +1,4 @@
-"""The start of a run: what is looked at, refused and said before its first update."""
+"""Checks and messages before the first update of a run."""
 
 from __future__ import annotations
 
@@ -18,19 +18,16 @@ MAX_TIMEOUT = 1e9
 
 
 def previous_run_of(setup: TrainerSetup, process_group: ProcessGroup) -> PreviousRun:
-    """What lies in the run's folder, the same in every process; refused where the run cannot begin or go on."""
-    fault, previous = None, PreviousRun(None, 0)
-    try:
+    """The run in the folder, the same in every process; refuses a run that cannot start or resume."""
+    previous = PreviousRun(None, 0)
+    with process_group.fail_together():
         previous = read_previous_run(setup.out)
-        fault = previous.refusal(setup.out, setup.config, setup.resume)
-    except InputError as error:
-        fault = str(error)
-    process_group.raise_if_any_failed(fault)
+        previous.check(setup.out, setup.config, setup.resume)
     return previous
 
 
 def common_precision(setup: TrainerSetup, process_group: ProcessGroup) -> Precision:
-    """The precision of the run, the same in every process: what is not native everywhere is used where it is forced only."""
+    """The precision of the run, equal in every process; `auto` requires that it is native to every device."""
     requested = setup.config.train.precision
     precision = pick_precision(requested, process_group.device)
     in_fp32 = bool(process_group.sum(torch.tensor([float(precision == "fp32")]))[0])
@@ -43,27 +40,26 @@ def common_precision(setup: TrainerSetup, process_group: ProcessGroup) -> Precis
     return precision
 
 
-def check_targets(record: RecordArrays, setup: TrainerSetup) -> str | None:
-    """Say which modalities the record lacks; why training cannot be where that leaves no targets."""
+def check_targets(record: RecordArrays, setup: TrainerSetup) -> None:
+    """Report the modalities that the record lacks; refuse a record that then has no targets."""
     names = setup.config.model.modalities
     first, last = record.day_range(setup.config.data.training_period)
     observed = [name for name in names if record.has_observations(name, first, last)]
     unobserved = [name for name in names if name not in observed]
     if not unobserved:
-        return None
+        return
     requested = [name for name in setup.config.masks.hideable(names) if name in observed]
     period = "..".join(setup.config.data.training_period)
     message = f"the record has no observed {', '.join(unobserved)} in {period}"
     if not requested:
-        return (
+        raise InputError(
             f"{message}, and nothing else that masks hide: there are no targets; name a store or a period that has them"
         )
     setup.log(f"{message}; the model trains without, on {', '.join(observed)}")
-    return None
 
 
 def log_start(run: TrainingRun, previous: PreviousRun) -> None:
-    """What the user should know of a run before its first update."""
+    """Log the messages of a run before its first update."""
     setup, train = run.setup, run.config.train
     for line in previous.resume_messages(setup.out, run.config, run.steps) if setup.resume else []:
         setup.log(line)
@@ -74,20 +70,16 @@ def log_start(run: TrainingRun, previous: PreviousRun) -> None:
         )
 
 
-def write_run_folder(setup: TrainerSetup, previous: PreviousRun) -> str | None:
-    """Make the run's folder, with its configuration and notes; why that is not possible."""
-    try:
-        for name, text in setup.notes.items() if previous.config is None else ():
-            write_text_atomic(setup.out / name, text, "make room there, or name another folder")
-        write_config(setup.out, setup.config, previous)
-    except InputError as error:
-        return str(error)
-    return None
+def write_run_folder(setup: TrainerSetup, previous: PreviousRun) -> None:
+    """Make the run's folder, with its configuration and notes."""
+    for name, text in setup.notes.items() if previous.config is None else ():
+        write_text_atomic(setup.out / name, text, "make room there, or name another folder")
+    write_config(setup.out, setup.config, previous)
 
 
 def check_limits(timeout: float, stop_after: int | None) -> None:
-    """Refuse a wait that is none, and a last step before the first."""
+    """Refuse a timeout or a last step out of range."""
     if not 0 < timeout <= MAX_TIMEOUT:
-        raise InputError(f"--timeout {timeout:g}: is no wait; give seconds above 0, at most {MAX_TIMEOUT:g}")
+        raise InputError(f"--timeout {timeout:g}: out of range; give seconds above 0, at most {MAX_TIMEOUT:g}")
     if stop_after is not None and stop_after < 1:
-        raise InputError(f"--stop-after {stop_after}: is no step; steps are counted from 1")
+        raise InputError(f"--stop-after {stop_after}: below 1; steps are counted from 1")

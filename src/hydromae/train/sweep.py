@@ -1,8 +1,8 @@
-"""A sweep: many short trainings, each with other settings that Optuna draws, compared by one score.
+"""Sweep: short training runs with settings drawn by Optuna, compared by one score.
 
-The study is a SQLite file in the sweep's folder, so a sweep that was killed goes on: its unfinished trial from that trial's
-last checkpoint, and the next draws as if it had never stopped, because they depend on the seed, the number and the trials
-before alone (tree-structured Parzen estimators; Bergstra et al. 2011, NeurIPS).
+The study is a SQLite file in the sweep's folder, so an interrupted sweep can be resumed from the last checkpoint of its
+unfinished trial. Draws depend on the seed, the trial number and the previous trials only (tree-structured Parzen
+estimators; Bergstra et al. 2011, NeurIPS).
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Trial:
     """One training of a sweep.
 
     Attributes:
-        values: What was drawn, by the name of the setting.
-        score: Lower is better; None where the trial failed.
-        seconds: Training and scoring [s].
-        failure: What a failed trial failed of.
+        values: Drawn values by setting.
+        score: Lower is better; None if the trial failed.
+        seconds: Time of training and scoring [s].
+        failure: Error of a failed trial.
     """
 
     number: int
@@ -63,25 +63,22 @@ class Trial:
 def score_trial(
     folder: Path, dataset: xr.Dataset, base: Config, grid: GridSpec | None = None, device: str = "cpu"
 ) -> float:
-    """Mean over modalities of the squared error on the validation windows, by which trials are compared.
+    """Mean over modalities of the squared error on the validation windows, in the scaled space.
 
-    Masks, windows and periods are those of `base`, the same for every trial, and every modality counts the same: neither
-    the mask ratios nor the loss weights that a trial drew change the measure. Errors are in the scaled space, as in the
-    loss; a modality without targets is left out; NaN where there is none at all.
+    Masks, windows and periods are those of `base`, and every modality has the same weight, so the mask ratios and loss
+    weights of a trial do not change the score. Modalities without targets are omitted; NaN if there is no target.
 
     Args:
         folder: A model, such as `run/best`.
-        dataset: The water record that holds `base.data.validation_period`.
+        dataset: A record that includes `base.data.validation_period`.
     """
     torch_device = pick_device(device)
     model, _, scaling, _ = load_model(folder)
     model = model.to(torch_device)
     record = to_record_arrays(exclude_catchments(dataset, base.data.held_out), base, scaling, grid)
-    held = validation_set(record, base, base.train.batch_size)
-    validation_batches, sums = (
-        MaskedBatches(held, DistributedWindowSampler.of(1, SINGLE_PROCESS, 1), base),
-        dict[str, torch.Tensor](),
-    )
+    validation_windows = validation_set(record, base, base.train.batch_size)
+    validation_batches = MaskedBatches(validation_windows, DistributedWindowSampler.of(1, SINGLE_PROCESS, 1), base)
+    sums: dict[str, torch.Tensor] = {}
     for _, parts in window_losses(model, validation_batches, validation_numbers(validation_batches), torch_device):
         for name, part in parts.items():
             sums[name] = sums.get(name, 0.0) + part
@@ -101,22 +98,21 @@ def sweep(
     device: str = "auto",
     progress: Callable[[Trial], None] = lambda trial: None,
 ) -> list[Trial]:
-    """Train until the study holds `trials` trials, failed ones included.
+    """Train until the study has `trials` trials, including failed ones.
 
     Args:
-        base: What every trial starts from, and what all are scored with.
-        search: What is drawn, and from which range.
+        base: Configuration that the trials modify, and with which they are scored.
+        search: The settings that are searched.
         dataset, scaling, grid, device: As in `train`.
-        out: Folder of the sweep: `study.db`, `sweep.json`, `trials/0000` and so on, each an ordinary run, and `best.json`,
-            the configuration of the best trial.
+        out: Folder of the sweep: `study.db`, `sweep.json`, the runs `trials/0000` and so on, and `best.json`, the
+            configuration of the best trial.
         progress: Called after every trial.
 
     Returns:
         list of Trial: All trials of the study, in order.
 
     Raises:
-        InputError: If Optuna is not installed, the folder holds another sweep, another process works on it, or a range does
-            not fit.
+        InputError: Optuna is not installed, the folder contains another sweep or is in use, or a range is invalid.
     """
     optuna = _import_optuna()
     refuse_idle_fields(base)
@@ -157,7 +153,6 @@ def _train_trial(
     grid: GridSpec | None,
     device: str,
 ) -> float:
-    """Train one trial, or go on with it, and score its best weights."""
     train(config, dataset, scaling, folder, grid=grid, resume=True, device=device)
     best = intact_folder(folder / "best")
     if not best.is_dir():
@@ -166,9 +161,9 @@ def _train_trial(
 
 
 def _next_trial(study: optuna.Study, space: SearchSpace, seed: int, trials: int) -> int | None:
-    """Number of the trial to train: one that was interrupted, else a new draw; None where there are enough.
+    """Number of the next trial: an interrupted one, otherwise a new draw; None if the study is complete.
 
-    A trial that was interrupted while it was drawn counts as failed.
+    A trial that was interrupted during its draw is a failed one.
     """
     optuna = _import_optuna()
     for unfinished in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
@@ -204,17 +199,16 @@ def _record_result(study: optuna.Study, number: int, trial_score: float, failure
 
 
 def _finished_trials(study: optuna.Study) -> list[Trial]:
-    """The finished trials of a study."""
     notes: Mapping[str, Any] = study.user_attrs
     return [
-        Trial(t.number, dict(t.params), t.value, float(held["seconds"]), held.get("why"))
+        Trial(t.number, dict(t.params), t.value, float(note["seconds"]), note.get("why"))
         for t in study.trials
-        if (held := notes.get(f"trial-{t.number}")) is not None
+        if (note := notes.get(f"trial-{t.number}")) is not None
     ]
 
 
 def best_of(trials: list[Trial]) -> Trial | None:
-    """The trial with the lowest score, or None where all failed."""
+    """The trial with the lowest score, or None if all failed."""
     scored = [trial for trial in trials if trial.score is not None]
     return min(scored, key=lambda trial: float(trial.score or 0.0)) if scored else None
 
@@ -226,11 +220,11 @@ def _write_best(out: Path, trials: list[Trial]) -> None:
 
 
 def _check_same_sweep(spec: Path, search: SearchSettings, base: Config, data: dict[str, str]) -> None:
-    """Note what is searched, on which data; refuse to go on with a sweep of something else."""
-    held = json.dumps({"search": asdict(search), "config": asdict(base), "data": data}, indent=1)
+    """Write the specification of the sweep; refuse to resume a sweep with another one."""
+    specification = json.dumps({"search": asdict(search), "config": asdict(base), "data": data}, indent=1)
     if not spec.is_file():
-        _write_text(spec, held)
-    elif json.loads(spec.read_text(encoding="utf-8")) != json.loads(held):
+        _write_text(spec, specification)
+    elif json.loads(spec.read_text(encoding="utf-8")) != json.loads(specification):
         raise InputError(
             f"{spec}: differs from the sweep given; go on with the same options and data, or name a new folder"
         )

@@ -1,4 +1,4 @@
-"""The training loop: from a configuration and a record to a model."""
+"""Training: from a configuration and a record to a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from hydromae.batching.windows import windows
 from hydromae.config import Config
 from hydromae.config.effects import refuse_idle_fields
 from hydromae.distributed import TIMEOUT, ProcessGroup, init_process_group
-from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 from hydromae.io.folders import RUN
 from hydromae.io.outputs import output_folder, reserve_output
@@ -68,35 +67,32 @@ def train(
     log: Callable[[str], None] = lambda line: None,
     notes: Mapping[str, str] = MappingProxyType({}),
 ) -> Path:
-    """Train a model on a water record, in this process, or in all that a launcher started.
+    """Train a model on a record, in this process or in all processes of a launcher.
 
     Args:
-        dataset: A water record, as `open_store` gives it.
-        scaling: From the training period.
-        out: The run's folder: `metrics_log.jsonl`, `checkpoints/`, `best/` and `last/`.
-        grid: Of the maps, where there are any.
-        start: A pretrained model to begin with, and what of it learns; from random weights where None.
-        resume: Go on from the last checkpoint of `out`; the result is the same as if the run had never stopped, to the last
-            bit with as many processes as before, within rounding with another number. The run may be longer than before
-            (`train.epochs`), and fields that do not touch the result may differ (`effects.FIELD_RULES`). Without a checkpoint
-            there the run starts at step 1, and `log` is told so.
-        new_run: Begin in a folder inside `out` that is named with the time [UTC], such as 2026-11-29T08-24-00.
+        dataset: A record, as from `open_store`.
+        scaling: Scaling from the training period.
+        out: The run's folder: `journal.jsonl`, `checkpoints/`, `best/` and `last/`.
+        grid: Grid of the maps.
+        start: A pretrained model and its trainable weights; random weights if None.
+        resume: Resume from the last checkpoint of `out`, or start at step 1 without one. The result equals that of an
+            uninterrupted run, bit by bit with the same number of processes, otherwise within rounding. `train.epochs` may
+            increase, and fields without influence on the result may differ (`effects.FIELD_RULES`).
+        new_run: Use a new folder inside `out`, named with the time [UTC], such as 2026-11-29T08-24-00.
         device: "auto", "cpu", "cuda", "mps"; None is "auto".
         engine: "auto", "torch", "deepspeed".
         timeout: Longest wait for another process [s].
-        stop_after: Stop at this step, with a checkpoint, as if interrupted.
-        progress, log: Called after every logged step, and with what the user should know, in the first process.
-        notes: Text files that lie beside `config.json`, by name, written when the run begins.
+        stop_after: Stop at this step with a checkpoint.
+        progress, log: Called in the main process after every logged step, and with messages.
+        notes: Text files beside `config.json`, by name, written at the start.
 
     Returns:
-        Path: `best` in the run's folder, the weights with the lowest validation loss; not there where no validation was due
-            yet.
+        Path: `best` in the run's folder, the weights with the lowest validation loss; absent before the first validation.
 
     Raises:
-        InputError: Also where another process is lost or fails, or where the disk is full: every process ends, nothing is
-            lost.
-        KeyboardInterrupt: After Ctrl+C or SIGTERM (`interrupts.Interrupted`): at the end of the update under way, once there
-            is a checkpoint of it. Signals are received in the main thread alone, and while this runs.
+        InputError: Invalid input, a lost or failed process, or a full disk, in every process.
+        KeyboardInterrupt: After Ctrl+C or SIGTERM (`interrupts.Interrupted`), with a checkpoint of the current update.
+            Signals are received in the main thread only.
     """
     refuse_new_and_resume(new_run, resume)
     refuse_idle_fields(config)
@@ -110,7 +106,7 @@ def train(
         ):
             log_on_main = log if process_group.is_main else _ignore
             if new_run:
-                log_on_main(f"{folder}: a new run; --out {folder} --resume goes on with it")
+                log_on_main(f"{folder}: a new run; resume it with --out {folder} --resume")
             setup = TrainerSetup(config, dataset, scaling, folder, grid, start, resume, engine, log_on_main, notes)
             interruption = run_training(
                 setup, process_group, stop_after, progress if process_group.is_main else _ignore, interrupts
@@ -121,7 +117,6 @@ def train(
 
 
 def _hold_run_folder(out: Path, process_group: ProcessGroup) -> AbstractContextManager[None]:
-    """Hold the folder of a run; the first process does so for all."""
     return reserve_output(output_folder(out, RUN)) if process_group.is_main else nullcontext()
 
 
@@ -132,9 +127,9 @@ def run_training(
     progress: Callable[[StepProgress], None],
     interrupts: SignalHandler,
 ) -> Interrupted | None:
-    """From the beginning, or the last checkpoint, to the end; a function of its own, so that all is let go of after it.
+    """Run all updates from the start or the last checkpoint; returns the exception of a signal that ended the run.
 
-    Returns what a signal ended the run with, if one did.
+    This is a separate function, so that its objects are released before the process group.
     """
     run, signal = start_run(setup, process_group), None
     last = run.steps if stop_after is None else min(run.steps, stop_after)
@@ -155,23 +150,24 @@ def run_training(
 
 
 def _ignore(value: object) -> None:
-    """The processes that do not speak."""
+    """Callback of the processes other than the main process."""
 
 
 def start_run(setup: TrainerSetup, process_group: ProcessGroup) -> TrainingRun:
-    """Open the folder, make the model, and go on from the last checkpoint where there is one to go on from."""
+    """Check the folder, make the model, and restore the last checkpoint of a resumed run."""
     previous = previous_run_of(setup, process_group)
     setup = replace(setup, config=previous.resumed_config(setup.config), scaling=_run_scaling(setup))
     tracker = open_tracker(setup.config, setup.out, process_group.is_main)
     if process_group.is_main and setup.resume:
-        latest_checkpoint(setup.out)  # puts back what a crash left under its old name, before the others look
+        latest_checkpoint(setup.out)  # restores the backup of a crash before the other processes read the folder
     process_group.barrier()
     checkpoint = latest_checkpoint(setup.out) if setup.resume else None
     sampler = _make_sampler(setup, checkpoint, process_group)
     precision = common_precision(setup, process_group)
     config = setup.config.having(train={"precision": precision})
     record = _load_record(setup, process_group)
-    process_group.raise_if_any_failed(check_targets(record, setup))
+    with process_group.fail_together():
+        check_targets(record, setup)
     seed, size = config.train.seed, sampler.windows
     training_batches = windows(record, config, config.data.training_period, seed=seed, augment=True, update=size)
     if setup.start is not None and setup.start.stand_ins:
@@ -205,8 +201,10 @@ def start_run(setup: TrainerSetup, process_group: ProcessGroup) -> TrainingRun:
     )
     if checkpoint is not None:
         run.restore(checkpoint)
-    # Until here any process may refuse; only now is anything written that stays.
-    process_group.raise_if_any_failed(write_run_folder(setup, previous) if process_group.is_main else None)
+    # Any process may refuse the run before this line; permanent files are written after it.
+    with process_group.fail_together():
+        if process_group.is_main:
+            write_run_folder(setup, previous)
     if process_group.is_main:
         run.metrics_log.truncate_after(run.step)
     log_start(run, previous)
@@ -214,46 +212,33 @@ def start_run(setup: TrainerSetup, process_group: ProcessGroup) -> TrainingRun:
 
 
 def _run_scaling(setup: TrainerSetup) -> Scaling:
-    """The scaling of the run with the ranges of its training catchments; a pretrained model's ranges are widened by them.
-
-    Where a pretrained model does not say what it was trained on, nor does the run.
-    """
+    """The scaling with its ranges extended by the training catchments, unless a pretrained model has no ranges."""
     if setup.start is not None and not setup.scaling.ranges:
         return setup.scaling
     return setup.scaling.with_ranges(exclude_catchments(setup.dataset, setup.config.data.held_out))
 
 
 def _load_record(setup: TrainerSetup, process_group: ProcessGroup) -> RecordArrays:
-    """The record without what is held out: the first process of each machine reads and lays it, the others map it.
+    """The record without held-out catchments: one process of each machine writes shared files, and all map them.
 
-    Its files have no name any more once all have mapped them, so no start takes what an earlier one has laid.
+    The files are unlinked after that, so that no later start uses them.
     """
-    dataset, is_local_main = (
-        exclude_catchments(setup.dataset, setup.config.data.held_out),
-        process_group.local_rank == 0,
-    )
-    shared = SharedFolder(
-        setup.out / f"record-{process_group.rank - process_group.local_rank}",
-        is_local_main,
-        setup.config.data.cache_images,
-    )
+    dataset = exclude_catchments(setup.dataset, setup.config.data.held_out)
+    is_local_main = process_group.local_rank == 0
+    folder = setup.out / f"record-{process_group.rank - process_group.local_rank}"
+    shared = SharedFolder(folder, is_local_main, setup.config.data.cache_images)
     record, folder_existed = None, setup.out.is_dir()
     try:
         for is_turn in (is_local_main, not is_local_main):
-            fault = None
-            try:
-                record = (
-                    to_record_arrays(dataset, setup.config, setup.scaling, setup.grid, shared) if is_turn else record
-                )
-            except InputError as error:
-                fault = str(error)
-            process_group.raise_if_any_failed(fault)
+            with process_group.fail_together():
+                if is_turn:
+                    record = to_record_arrays(dataset, setup.config, setup.scaling, setup.grid, shared)
     finally:
         if is_local_main:
             shared.remove()
             with contextlib.suppress(OSError):
                 if not folder_existed:
-                    setup.out.rmdir()  # empty: a start that is refused from here on leaves no folder
+                    setup.out.rmdir()  # so that a run that is refused later leaves no folder
     assert record is not None
     return record
 
@@ -261,7 +246,7 @@ def _load_record(setup: TrainerSetup, process_group: ProcessGroup) -> RecordArra
 def _make_sampler(
     setup: TrainerSetup, checkpoint: Path | None, process_group: ProcessGroup
 ) -> DistributedWindowSampler:
-    """Windows of an update, as many as when the run began, however many processes there are now."""
+    """The sampler with the windows of an update of the first start, whatever the current number of processes."""
     train = setup.config.train
     current_windows = train.batch_size * train.accumulation * process_group.size
     sampler = DistributedWindowSampler.of(

@@ -1,4 +1,4 @@
-"""A run under way: one update after another, and what is due after each: validation, journal, checkpoint."""
+"""Updates of a run, with validation, metrics log and checkpoints."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from hydromae.train.sampler import MaskedBatches, derive_seed
 from hydromae.train.validation import UpdateLosses, compute_validation_loss
 
 STEPS = "training, steps"
-"""How a run calls what it counts (`progress.report_progress`)."""
+"""Name of the progress of a run (`progress.report_progress`)."""
 
 
 @dataclass(frozen=True)
 class StepProgress:
-    """What a step reports to whoever watches."""
+    """Progress of a run after a logged step."""
 
     step: int
     steps: int
@@ -44,7 +44,7 @@ class StepProgress:
 
 @dataclass(frozen=True)
 class TrainerSetup:
-    """What a run is made from; the attributes are those of `train`, and `log` is silent in all processes but the first."""
+    """Arguments of `train`; `log` does nothing except in the main process."""
 
     config: Config
     dataset: xr.Dataset
@@ -60,13 +60,14 @@ class TrainerSetup:
 
 @dataclass
 class TrainingRun:
-    """A run under way.
+    """State of a run.
 
     Attributes:
-        training_batches, validation_batches: Training batches of this process; validation windows, whose masks never change.
+        training_batches, validation_batches: Training batches of this process; validation windows, with constant masks.
         updates_per_epoch: Updates of an epoch.
-        precision: What the run computes in: never "auto".
-        step, best, start_time: Updates done; lowest validation loss; when the run would have begun, had it never stopped [s].
+        precision: Precision of the run, not "auto".
+        step, best: Completed updates; lowest validation loss.
+        start_time: Start of the run on the monotonic clock, without interruptions [s].
     """
 
     setup: TrainerSetup
@@ -86,7 +87,7 @@ class TrainingRun:
 
     @property
     def config(self) -> Config:
-        """Of the run."""
+        """Configuration of the run."""
         return self.setup.config
 
     @property
@@ -95,7 +96,7 @@ class TrainingRun:
         return self.schedule.steps
 
     def restore(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint."""
+        """Restore a checkpoint."""
         self.average.weights, state = load_checkpoint(checkpoint, self.engine, self.setup.scaling)
         self.average.updates, self.engine.skipped = int(state["updates"]), int(state["skipped"])
         if self.engine.scale and state["loss_scale"]:
@@ -106,7 +107,7 @@ class TrainingRun:
         self.best = math.inf if state["best"] is None else float(state["best"])
 
     def update(self, batches: Iterator[tuple[Batch, Hidden]], progress: Callable[[StepProgress], None]) -> None:
-        """One update, and what is due after it: validation and a line of the journal."""
+        """Run one update, and the validation and the line of the metrics log that are due."""
         train, losses = self.config.train, UpdateLosses()
         self.engine.model.train()
         for batch_index in range(self.training_batches.sampler.batches):
@@ -114,9 +115,7 @@ class TrainingRun:
                 self.step * self.training_batches.sampler.batches + batch_index
             ).start
             batch, hidden = next(batches)
-            torch.manual_seed(
-                derive_seed(train.seed, 3, first_window)
-            )  # what the model draws belongs to the windows, too
+            torch.manual_seed(derive_seed(train.seed, 3, first_window))  # random numbers depend on the windows only
             with self.engine.accumulation_context():
                 total, parts = loss(self.engine.predict(batch, hidden), batch, hidden, self.config)
                 self.engine.backward(total)
@@ -133,16 +132,16 @@ class TrainingRun:
                 progress(StepProgress(self.step, self.steps, value, validation))
 
     def save_if_due(self, is_requested: bool) -> None:
-        """Write a checkpoint where one is asked for or due; every process calls this."""
+        """Write a checkpoint if it is requested or due; every process calls this."""
         if is_requested or self._is_due(self.config.train.checkpoint_every):
             self._save()
 
     def _is_due(self, epochs: float) -> bool:
-        """Whether something that happens every so many epochs, and at the end, is due."""
+        """Whether an action that is repeated every `epochs` and at the end is due."""
         return self.step % max(1, round(epochs * self.updates_per_epoch)) == 0 or self.step == self.steps
 
     def _is_log_due(self) -> bool:
-        """Whether the update that has ended held the last of `log_every` batches of this process."""
+        """Whether the last update contained the last of `log_every` batches of this process."""
         done, every = self.step * self.training_batches.sampler.batches, self.config.train.log_every
         return done // every > (done - self.training_batches.sampler.batches) // every
 
@@ -200,7 +199,7 @@ class TrainingRun:
             prune_checkpoints(setup.out, setup.config.train.keep_last)
 
     def save_model(self, name: str) -> None:
-        """The model that answers: the average of the weights where one is kept, with its adapters merged into them."""
+        """Write the model for prediction: averaged weights if there are any, with merged adapters."""
         setup = self.setup
         weights = merge_lora(self.average.averaged or self.engine.model.state_dict())
         save_model(setup.out / name, weights, setup.config, setup.scaling, setup.grid)

@@ -1,4 +1,4 @@
-"""What a run learns about itself: the losses of an update, and the validation loss."""
+"""Validation loss, and the losses of an update."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hydromae.train.sampler import MaskedBatches
 def compute_validation_loss(
     model: nn.Module, average: WeightAverage, validation_batches: MaskedBatches, process_group: ProcessGroup
 ) -> float:
-    """Mean loss over the validation windows, with masks that are the same at every call and in every run."""
+    """Mean loss over the validation windows, with the same masks at every call and in every run."""
     training_weights = {name: value.clone() for name, value in model.state_dict().items()}
     model.load_state_dict(average.averaged or training_weights)
     model.eval()
@@ -37,7 +37,7 @@ def compute_validation_loss(
 
 
 def validation_set(record: RecordArrays, config: Config, update: int) -> Windows:
-    """The windows of the validation period, the same in every run; `update` is the number of windows in an update."""
+    """Windows of the validation period, the same in every run; `update` is the number of windows in an update."""
     is_full_period = config.train.validation_windows is None
     return windows(
         record, config, config.data.validation_period, seed=0, augment=False, update=None if is_full_period else update
@@ -45,7 +45,7 @@ def validation_set(record: RecordArrays, config: Config, update: int) -> Windows
 
 
 def validation_numbers(validation_batches: MaskedBatches) -> range:
-    """Numbers of the windows that a validation reads: `train.validation_windows`, or each window of the period once."""
+    """Numbers of the validation windows: `train.validation_windows`, or each window of the period once."""
     count = validation_batches.config.train.validation_windows
     return range(validation_batches.windows.epoch if count is None else count)
 
@@ -54,9 +54,9 @@ def validation_numbers(validation_batches: MaskedBatches) -> range:
 def window_losses(
     model: nn.Module, validation_batches: MaskedBatches, numbers: range, device: torch.device
 ) -> Iterator[tuple[float, dict[str, torch.Tensor]]]:
-    """Of each batch of validation windows: the sum of their losses, and its parts as `losses.loss` gives them.
+    """Sum of the losses of each batch of validation windows, and the parts of `losses.loss`.
 
-    Of answers alone: memories are a means to them, unless they alone run.
+    The loss of the LSTMs is excluded, unless they run alone.
     """
     train = validation_batches.config.train
     is_lstm_only = isinstance(model, HydroMAE) and model.lstm_only
@@ -75,18 +75,18 @@ def window_losses(
 
 
 class UpdateLosses:
-    """Losses of the batches of an update, until somebody asks for them."""
+    """Sums of the losses of the batches of an update."""
 
     def __init__(self) -> None:
         self.total, self.parts = torch.zeros(()), dict[str, torch.Tensor]()
 
     def add(self, total: torch.Tensor, parts: dict[str, torch.Tensor]) -> None:
-        """Take the loss of a batch and its parts."""
+        """Add the loss of a batch and its parts."""
         self.total = self.total.to(total.device) + total
         self.parts = {name: self.parts.get(name, 0.0) + part for name, part in parts.items()}
 
     def mean_over(self, process_group: ProcessGroup, batches: int) -> tuple[float, dict[str, float | None]]:
-        """Mean over the batches of all processes; of each part, over the windows that have targets, None without any."""
+        """Mean loss over the batches of all processes, and mean of each part over the windows with targets (or None)."""
         sums = process_group.sum(torch.cat([self.total[None], *self.parts.values()]))
         squares, counts = sums[1::2].tolist(), sums[2::2].tolist()
         mse = {name: s / n if n else None for name, s, n in zip(self.parts, squares, counts, strict=True)}

@@ -68,7 +68,7 @@ def test_tensorboard_reads_the_numbers_that_the_journal_wrote(tmp_path):
     assert found["mse/riverflow"] == [(1, 0.125), (2, 0.25), (3, 0.375)]
 
 
-def test_tensorboard_forgets_what_a_resumed_run_writes_again(tmp_path):
+def test_tensorboard_purges_what_a_resumed_run_writes_again(tmp_path):
     for first in (1, 2):
         with open_tracker(tracking("tensorboard"), tmp_path) as tracker:
             for line in LINES[first - 1 :]:

@@ -58,7 +58,7 @@ def moved(model: HydroMAE, seed: int = 3) -> HydroMAE:
 
 @pytest.mark.parametrize("method", ["full", "frozen", "lora"])
 @pytest.mark.parametrize("preset", PRESETS)
-def test_the_start_answers_as_the_pretrained_model_bit_for_bit(preset, method):
+def test_the_start_predicts_as_the_pretrained_model_bit_for_bit(preset, method):
     config = small(preset)
     weights = weights_of(config)
     before, after = answers(built(config), preset), answers(fitted(config, weights, method), preset)
@@ -66,7 +66,7 @@ def test_the_start_answers_as_the_pretrained_model_bit_for_bit(preset, method):
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_merged_adapters_are_a_plain_model_that_answers_the_same(preset):
+def test_merged_adapters_give_the_same_predictions(preset):
     config = small(preset)
     weights = weights_of(config)
     adapted = moved(fitted(config, weights, "lora"))
@@ -94,7 +94,7 @@ def test_one_matrix_merged_by_hand():
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_lora_teaches_adapters_of_attention_recurrence_and_feed_forward_and_the_heads(preset):
+def test_lora_trains_adapters_of_attention_recurrence_and_feed_forward_and_the_heads(preset):
     config = small(preset)
     model = fitted(config, weights_of(config), "lora")
     learn = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
@@ -125,7 +125,7 @@ def test_every_adapter_gets_a_gradient(preset):
     assert all(p.grad is None for p in model.parameters() if not p.requires_grad)
 
 
-def test_how_many_numbers_learn():
+def test_number_of_trainable_parameters():
     """Heads: of one stream of two modalities; adapters: rank × (rows + columns) of every matrix."""
     config = small("rivers")
     weights = weights_of(config)
@@ -146,7 +146,7 @@ def test_how_many_numbers_learn():
 @pytest.mark.parametrize(
     ("method", "drops"), [("full", True), ("frozen", False), ("lora", False), ("lstm", True), ("all-but-lstm", False)]
 )
-def test_parts_that_do_not_learn_have_no_dropout(method, drops):
+def test_frozen_parts_have_no_dropout(method, drops):
     """So heads that learn alone learn to doubt what is said as it is said when the model answers."""
     config = small("rivers", lstm_dropout=0.5)
     model, batch = fitted(config, weights_of(config), method).train(), sample("rivers")
@@ -157,7 +157,7 @@ def test_parts_that_do_not_learn_have_no_dropout(method, drops):
     assert torch.equal(first, second) is not drops
 
 
-def test_the_global_generator_does_not_know_of_adapters():
+def test_adapters_do_not_change_the_global_generator():
     config = small("rivers")
     model, weights = HydroMAE(config, pixels=PIXELS), weights_of(config)
     torch.manual_seed(5)
@@ -168,11 +168,11 @@ def test_the_global_generator_does_not_know_of_adapters():
 
 
 def test_a_rank_below_one_is_refused():
-    with pytest.raises(InputError, match="rank 0: an adapter needs a rank of at least 1"):
+    with pytest.raises(InputError, match="rank 0: below 1"):
         PretrainedStart({}, "lora", 0)
 
 
-def test_memories_alone_say_what_they_say_within_the_model_and_learn_alone():
+def test_lstms_alone_predict_as_within_the_model_and_are_trained_alone():
     config = small("rivers", lstm_dropout=0.0)
     model, batch = fitted(config, weights_of(config), "lstm"), sample("rivers")
     with torch.no_grad():
@@ -190,11 +190,11 @@ def test_memories_alone_say_what_they_say_within_the_model_and_learn_alone():
         for name, _ in model.named_parameters()
         if name.startswith(("rainfall_runoff.simulation", "rainfall_runoff.autoregressive"))
     }
-    with pytest.raises(InputError, match="the model has none"):
+    with pytest.raises(InputError, match="the model has no LSTM"):
         fitted(small("base"), weights_of(small("base")), "lstm")
 
 
-def test_the_rest_is_all_but_the_memories_and_the_addresses_that_they_read():
+def test_all_but_lstm_freezes_the_lstms_and_their_positional_encodings():
     config = small("rivers")
     model = fitted(config, weights_of(config), "all-but-lstm")
     still = {name.split(".")[0] for name, parameter in model.named_parameters() if not parameter.requires_grad}
@@ -204,11 +204,11 @@ def test_the_rest_is_all_but_the_memories_and_the_addresses_that_they_read():
         and {"encoders", "heads", "estimators", "embeddings", "queries"} <= moves
     )
     assert not still & moves
-    with pytest.raises(InputError, match="rest: the model has no memories"):
+    with pytest.raises(InputError, match="all-but-lstm: the model has no LSTM"):
         fitted(small("base"), weights_of(small("base")), "all-but-lstm")
 
 
-def test_memories_begin_anew_as_the_model_draws_them_and_the_rest_does_not():
+def test_reinitialised_lstms_have_the_weights_of_a_new_model():
     config = small("rivers")
     weights = weights_of(config)
     model = HydroMAE(config, pixels=PIXELS)
@@ -218,14 +218,14 @@ def test_memories_begin_anew_as_the_model_draws_them_and_the_rest_does_not():
         assert torch.equal(value, (drawn if name.startswith("rainfall_runoff.") else weights)[name]), name
 
 
-def test_a_stand_in_speaks_for_the_first_rivers_that_it_was_kept_from():
+def test_the_fold_index_is_the_first_run_without_the_river():
     stand_ins = [OutOfFoldRun({}, ("a", "b"), "one"), OutOfFoldRun({}, ("b", "c"), "two")]
     assert out_of_fold_index(stand_ins, ["c", "a", "b"]).tolist() == [1, 0, 0]
-    with pytest.raises(InputError, match="all of them were taught on d; name one that was kept from it"):
+    with pytest.raises(InputError, match="all were trained on d; name a run trained without it"):
         out_of_fold_index(stand_ins, ["a", "d"])
 
 
-def test_stand_ins_are_no_part_of_the_model_and_must_read_its_addresses():
+def test_out_of_fold_lstms_are_not_part_of_the_model_and_need_its_positional_encodings():
     config = small("rivers")
     weights = weights_of(config)
     other = {n: v + 1.0 if n.startswith("rainfall_runoff.") else v for n, v in weights.items()}
@@ -241,7 +241,7 @@ def test_stand_ins_are_no_part_of_the_model_and_must_read_its_addresses():
     assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
     elsewhere = {n: v + 1.0 if n.startswith("positional.") else v for n, v in weights.items()}
     for wrong in (elsewhere, {n: v for n, v in weights.items() if not n.startswith("rainfall_runoff.autoregressive")}):
-        with pytest.raises(InputError, match="half: is no run of memories from the same model"):
+        with pytest.raises(InputError, match="half: is not a run of LSTMs from the same model"):
             PretrainedStart(weights, "all-but-lstm", stand_ins=(OutOfFoldRun(wrong, ("a",), "half"),)).apply_to(model)
 
 
@@ -263,7 +263,7 @@ def finetuned(out: Path, weights: dict[str, Tensor], method: str, config: Config
 
 
 @pytest.mark.parametrize("method", ["frozen", "lora"])
-def test_after_training_only_what_learns_has_moved(tmp_path, pretrained, method):
+def test_after_training_only_trainable_weights_have_changed(tmp_path, pretrained, method):
     """Weights, averaged weights and both models that answer; adapters move attention, recurrence and feed-forward only."""
     out = finetuned(tmp_path / "run", pretrained, method)
     for file in (out / "best" / "model.safetensors", out / "last" / "model.safetensors"):
@@ -281,7 +281,7 @@ def test_after_training_only_what_learns_has_moved(tmp_path, pretrained, method)
         assert torch.equal(value, pretrained[f"{module}.{weight}"])
 
 
-def test_of_memories_alone_the_rest_stays_and_validation_is_theirs(tmp_path, pretrained):
+def test_lstms_alone_leave_the_rest_and_validate_by_their_loss(tmp_path, pretrained):
     out = finetuned(tmp_path / "run", pretrained, "lstm")
     held = load_file(out / "last" / "model.safetensors")
     changed = {name for name, value in pretrained.items() if not torch.equal(held[name], value)}
@@ -291,7 +291,7 @@ def test_of_memories_alone_the_rest_stays_and_validation_is_theirs(tmp_path, pre
     assert all(line["mse"]["riverflow"] is None for line in MetricsLog(out / "journal.jsonl").read())
 
 
-def test_full_weights_all_move_but_the_head_of_a_modality_that_is_not_asked(tmp_path, pretrained):
+def test_full_changes_all_weights_but_the_head_of_a_modality_without_targets(tmp_path, pretrained):
     held = load_file(finetuned(tmp_path / "run", pretrained, "full") / "last" / "model.safetensors")
     still = {name for name, value in pretrained.items() if torch.equal(held[name], value)}
     assert {name for name in still if not name.startswith("heads.weather.")} == {"estimators.constants"}

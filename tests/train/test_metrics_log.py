@@ -39,7 +39,7 @@ def test_a_last_line_that_a_crash_cut_is_left_out(journal):
     assert [line["step"] for line in journal.read()] == [1, 2, 3]
 
 
-def test_rewind_forgets_what_came_after(journal):
+def test_truncate_removes_later_lines(journal):
     journal.truncate_after(2)
     assert [line["step"] for line in journal.read()] == [1, 2]
     journal.truncate_after(0)
@@ -79,7 +79,7 @@ def test_a_disk_that_fills_while_the_journal_is_rewound_leaves_the_journal_whole
     assert journal.path.read_text() == before
 
 
-def test_who_follows_gets_every_line_once_it_is_in_the_file(tmp_path):
+def test_the_callback_gets_every_line_after_it_is_written(tmp_path):
     heard = []
     journal = MetricsLog(tmp_path / "journal.jsonl", lambda line: heard.append((line, len(journal.read()))))
     journal.write(step=1, loss=0.5, mse={"riverflow": 0.25})
