@@ -25,7 +25,7 @@ from hydromae.config import Config
 from hydromae.config.presets import FAST, RIVERS
 from hydromae.evaluate import protocol
 from hydromae.evaluate.benchmark import ModelMethod, run_protocol
-from hydromae.evaluate.score import summary
+from hydromae.evaluate.summary import summarise
 from hydromae.inference.predictor import load
 from hydromae.inference.scenarios import Method
 from hydromae.store.zarr_store import grid_of, load_store
@@ -127,7 +127,7 @@ def score(record: xr.Dataset, folder: Path, period: str, every: int, console: Co
     asked = dict.fromkeys(QUESTIONS, arms)
     found = run_protocol(None, record, protocol.PERIODS[period], QUESTIONS, every, False, said, asked)
     found.save(folder / f"scores-{period}")
-    console.print(scores_table(summary(found)))
+    console.print(scores_table(summarise(found.scores)))
     console.print(paired(found.scores), markup=False)
 
 

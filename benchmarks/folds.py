@@ -26,7 +26,8 @@ from hydromae.evaluate.baselines import fitted_baselines
 from hydromae.evaluate.benchmark import ModelMethod
 from hydromae.evaluate.events import Thresholds
 from hydromae.evaluate.protocol import Question
-from hydromae.evaluate.score import evaluate, summary
+from hydromae.evaluate.score import evaluate
+from hydromae.evaluate.summary import summarise
 from hydromae.inference.predictor import load
 from hydromae.inference.scenarios import Method
 from hydromae.store.zarr_store import load_store
@@ -95,7 +96,7 @@ def score(record: xr.Dataset, folder: Path, period: str, console: Console) -> No
     days = protocol.PERIODS[period]
     found = evaluate({"ungauged": methods}, record, asked(record, days), days, said, Thresholds.fit(training, names))
     found.save(folder / f"scores-{period}")
-    medians = summary(found)
+    medians = summarise(found.scores)
     console.print(scores_table(medians))
     console.print(events_table(medians))
 

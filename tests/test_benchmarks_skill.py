@@ -117,7 +117,7 @@ def test_tenths_of_flow_stand_beside_the_best_of_the_others() -> None:
     scores = scores.assign_coords(**coords, by=["observed", "predicted"], decile=np.arange(1, 11))
     *_, line = skill_table.deciles(scores, "ours")
     cells = [" ".join(["90"] * 9 + ["80"]), " ".join(["95"] + ["90"] * 9), " ".join(["55"] + ["50"] * 9)]
-    assert line == "| `fill` | " + " | ".join([*cells, " ".join(["0.50"] * 10)]) + " |"
+    assert line == "| `gap` | " + " | ".join([*cells, " ".join(["0.50"] * 10)]) + " |"
     for names in (["ours", "donors"], ["ours"]):
         *_, line = skill_table.deciles(scores.sel({"method": names}), "ours")
         assert line.endswith("| – |"), "no other method gives a distribution"

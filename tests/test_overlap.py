@@ -13,7 +13,8 @@ import xarray as xr
 from explored import MODEL
 from hydromae.config.schema import DataConfig
 from hydromae.evaluate.benchmark import run_protocol
-from hydromae.evaluate.score import Evaluation, summary
+from hydromae.evaluate.score import Evaluation
+from hydromae.evaluate.summary import summarise
 from hydromae.inference.training_overlap import seen_in_training
 from hydromae.report.page import write_report
 from synthetic import rivers
@@ -86,11 +87,11 @@ def test_a_baseline_is_not_fitted_on_the_days_that_it_is_scored_on() -> None:
 @pytest.mark.parametrize(
     ("nse", "days", "expected"),
     [
-        ([0.1, 0.2, 0.3, 0.4], [40, 31, 30, 40], (4, 30, False)),
-        ([0.1, 0.2, 0.3, 0.4], [40, 31, 29, 40], (4, 29, True)),
-        ([0.1, np.nan, 0.3, 0.4], [40, 5, 30, 40], (3, 30, False)),
-        ([0.1, np.nan, np.nan, 0.4], [40, 40, 40, 40], (2, 40, True)),
-        ([np.nan] * 4, [0, 0, 0, 0], (0, 0, True)),
+        ([0.1, 0.2, 0.3, 0.4], [40, 31, 30, 40], (0, 30, False)),
+        ([0.1, 0.2, 0.3, 0.4], [40, 31, 29, 40], (0, 29, True)),
+        ([0.1, np.nan, 0.3, 0.4], [40, 5, 30, 40], (1, 30, False)),
+        ([0.1, np.nan, np.nan, 0.4], [40, 0, 0, 40], (2, 40, True)),
+        ([np.nan] * 4, [0, 0, 0, 0], (4, 0, True)),
     ],
 )
 def test_scores_from_few_rivers_or_days_are_marked(nse: list[float], days: list[float], expected: tuple) -> None:
@@ -107,9 +108,9 @@ def test_scores_from_few_rivers_or_days_are_marked(nse: list[float], days: list[
         {name: (dims, array) for name, array in values.items()},
         {"question": ["gap"], "method": ["mine"], "catchment": [1, 2, 3, 4]},
     )
-    found = summary(Evaluation(scores, xr.Dataset(), {}))
+    found = summarise(scores)
     row = found.loc[("gap", "mine")]
-    assert (row["catchments"], row["days"], row["few"]) == expected
+    assert (row["unanswered"], row["days"], row["few"]) == expected and row["catchments"] == 4
     table = scores_table(found)
-    assert "".join(map(str, table.columns[2].cells)).endswith("*") is (expected[2] and expected[0] > 0)
-    assert [list(table.columns[k].cells) for k in (7, 8)] == [[str(expected[0])], [str(expected[1])]]
+    assert "".join(map(str, table.columns[2].cells)).endswith("*") is (expected[2] and expected[0] < 2)
+    assert [list(table.columns[k].cells) for k in (7, 8, 9)] == [["4"], [str(expected[0])], [str(expected[1])]]

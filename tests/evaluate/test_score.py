@@ -9,6 +9,7 @@ from hydromae import metrics
 from hydromae.errors import InputError
 from hydromae.evaluate import baselines, protocol, score
 from hydromae.evaluate.events import Thresholds
+from hydromae.evaluate.summary import summarise
 
 PERIOD = ("2011-02-01", "2011-06-30")
 
@@ -96,19 +97,19 @@ def test_unanswered_days_are_counted(result):
     unanswered = result.scores.sel({"question": "simulate", "method": "constant", "catchment": 4})
     assert (float(unanswered["target_days"]), float(unanswered["answered_days"])) == (150, 0)
     assert np.isnan(unanswered["nse"])
-    table = score.summary(result)
-    np.testing.assert_allclose(table.loc[("simulate", "constant"), "answered"], (5 * 150 - 1) / (6 * 150 - 1))
-    assert table.loc[("simulate", "constant"), "catchments"] == 5
+    row = summarise(result.scores).loc[("simulate", "constant")]
+    np.testing.assert_allclose(row["answered"], (5 * 150 - 1) / (6 * 150 - 1))
+    assert (row["catchments"], row["unanswered"]) == (6, 1)
 
 
 def test_methods_that_were_not_asked_have_no_score(result):
     assert result.scores["nse"].sel({"question": "simulate", "method": "persistence"}).isnull().all()
     assert result.scores["crps"].sel({"question": "gap", "method": "log-interpolation"}).isnull().all()
-    assert ("simulate", "persistence") not in score.summary(result).index
+    assert ("simulate", "persistence") not in summarise(result.scores).index
 
 
 def test_summary_is_taken_over_catchments_and_says_how_many_days_it_asked_for(result):
-    table = score.summary(result)
+    table = summarise(result.scores)
     values = result.scores["nse"].sel({"question": "gap", "method": "log-interpolation"}).values
     row = table.loc[("gap", "log-interpolation")]
     assert row["minimum_days"] == 35
@@ -212,4 +213,4 @@ def test_distributions_are_scored_by_tenth_where_the_deciles_are_known(result):
 def test_nothing_asked_gives_an_empty_table():
     empty = score.evaluate({}, record(), [], PERIOD)
     assert empty.scores.sizes["question"] == 0
-    assert score.summary(empty).empty
+    assert summarise(empty.scores).empty

@@ -14,7 +14,8 @@ import pytest
 import xarray as xr
 
 from hydromae.errors import InputError
-from hydromae.evaluate.score import FEW_NOTE
+from hydromae.evaluate.score import EVENTS
+from hydromae.evaluate.summary import FEW_NOTE, scored_questions, summarise
 from hydromae.report.chart import Scale, area_path, format_number, line_path
 from hydromae.report.gb_map import coast_path, score_class
 from hydromae.report.labels import question_label
@@ -22,14 +23,7 @@ from hydromae.report.metrics_log import read_metrics_log
 from hydromae.report.page import write_report
 from hydromae.report.plots import Hydrograph, axis_top, central_interval, hydrograph_chart, shown_days, true_runs
 from hydromae.report.sections import line_styles
-from hydromae.report.summary import (
-    answered_questions,
-    has_enough_days,
-    min_target_days,
-    ranked_percentile,
-    score_row,
-    score_rows,
-)
+from hydromae.report.tables import question_rows
 
 CARD: dict[str, object] = {"name": "rivers", "weights": 341000}
 
@@ -61,32 +55,12 @@ def render(evaluation: Any, journal: Path | None, folder: Path, title: str = "Ri
     return out.read_text(encoding="utf-8")
 
 
-def test_percentiles_put_a_missing_answer_below_every_score() -> None:
-    assert ranked_percentile(np.array([0.9, np.nan, 0.5]), 50.0) == 0.5
-    assert ranked_percentile(np.array([0.8, 0.4]), 25.0) == pytest.approx(0.5)
-    assert np.isnan(ranked_percentile(np.array([0.9, np.nan, 0.5]), 10.0))
-    assert np.isnan(ranked_percentile(np.array([]), 50.0))
-
-
-def test_catchments_count_from_365_days_or_half_of_the_most(evaluation: Any) -> None:
-    assert [min_target_days(evaluation.scores, name) for name in ("gap", "forecast-3")] == [200, 50]
-    assert has_enough_days(evaluation.scores, "gap").tolist() == [True, True, True, False]
-    assert has_enough_days(evaluation.scores, "forecast-3").tolist() == [True, True, True, False]
-    longer = evaluation.scores.assign(target_days=evaluation.scores["target_days"] * 4)
-    assert min_target_days(longer, "gap") == 365
-
-
-def test_rows_and_their_order(evaluation: Any) -> None:
-    own = score_row(evaluation.scores, "gap", "rivers")
-    assert (own.catchments, own.unanswered, own.nse, own.crps, own.days, own.few) == (3, 0, 0.8, 0.5, 400, False)
-    assert own.nse25 == pytest.approx(0.75) and own.nse10 == pytest.approx(0.72)
-    assert own.coverage90 == pytest.approx(0.88)
-    donors = score_row(evaluation.scores, "gap", "donors")
-    assert (donors.catchments, donors.unanswered, donors.nse, donors.few) == (3, 1, 0.5, True)
-    assert np.isnan(donors.crps)
-    assert [line.method for line in score_rows(evaluation.scores, "gap", "rivers")] == ["rivers", "donors"]
-    assert [line.method for line in score_rows(evaluation.scores, "gap", "donors")] == ["donors", "rivers"]
-    assert answered_questions(evaluation.scores.where(evaluation.scores["question"] == "gap")) == ["gap"]
+def test_rows_of_a_question_and_their_order(evaluation: Any) -> None:
+    summary = summarise(evaluation.scores)
+    assert [row.method for row in question_rows(summary, "gap", "rivers")] == ["rivers", "donors"]
+    assert [row.method for row in question_rows(summary, "gap", "donors")] == ["donors", "rivers"]
+    assert [row.method for row in question_rows(summary, "forecast-3", "donors")] == ["rivers", "persistence"]
+    assert scored_questions(evaluation.scores.where(evaluation.scores["question"] == "gap")) == ["gap"]
 
 
 def test_numbers_and_words_for_readers() -> None:
@@ -122,12 +96,12 @@ def test_no_two_methods_of_a_chart_are_drawn_alike() -> None:
     for place, members in enumerate(asked):
         for name in members:
             nse[place, names.index(name)] = 0.5
-    days = np.where(np.isfinite(nse), 500.0, 0.0)
+    days = np.where(np.isfinite(nse), 500.0, np.nan)
     scores = xr.Dataset(
         {name: (("question", "method", "catchment"), values) for name, values in (("nse", nse), ("target_days", days))},
         coords={"question": ["gap", "ungauged", "simulate"], "method": names, "catchment": np.arange(400)},
     )
-    others = dict.fromkeys(("kge", "crps", "coverage50", "coverage90"), scores["nse"])
+    others = dict.fromkeys(("kge", "crps", "coverage50", "coverage90", *EVENTS), scores["nse"])
     styles = line_styles(scores.assign(answered_days=scores["target_days"], **others), "model")
     assert set(styles) == set(names) and [name for name in names if styles[name] == "l0"] == ["model"]
     for members in asked:
@@ -218,9 +192,9 @@ def test_the_page_holds_every_section_and_needs_nothing_else(evaluation: Any, jo
 def test_the_page_says_the_numbers(evaluation: Any, journal: Path, tmp_path: Path) -> None:
     text = render(evaluation, journal, tmp_path)
     assert "<b>0.80</b><span>best baseline 0.50*, donors</span>" in text
-    cells = ("0.750", "0.720", "0.800", "0.500", "3", "400", "100 %")
+    cells = ("0.750", "0.720", "0.800", "0.500", "3", "0", "400", "100 %")
     assert '<td class="best">0.800</td>' + "".join(f"<td>{cell}</td>" for cell in cells) in text
-    assert "<td>3</td><td>400</td><td>67 %</td>" in text  # donors answered 800 of 1,200 days
+    assert "<td>3</td><td>1</td><td>400</td><td>67 %</td>" in text  # donors answered 800 of 1,200 days
     assert "<td>0.500*</td>" in text and f"{FEW_NOTE}.</p>" in text, "two of the three have a score of donors"
     assert "<title>54001: NSE 0.80</title>" in text
     assert "<td>50 %</td><td>88 %</td>" in text

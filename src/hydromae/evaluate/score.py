@@ -13,7 +13,7 @@ import xarray as xr
 
 from hydromae import metrics
 from hydromae.errors import InputError
-from hydromae.evaluate.events import COUNTS, KINDS, Thresholds, event_counts, event_scores
+from hydromae.evaluate.events import COUNTS, KINDS, Thresholds, event_counts
 from hydromae.evaluate.flow_deciles import DECILE_BY, DECILE_SCORES, DECILES, by_decile
 from hydromae.evaluate.hydrographs import ExampleHydrograph, example_table, typical_catchments
 from hydromae.evaluate.protocol import Period, Question
@@ -26,12 +26,6 @@ from hydromae.progress import track
 EVENTS = tuple(f"{kind}_{name}" for kind in KINDS for name in COUNTS)
 SCORES = ("nse", "kge", "target_days", "answered_days", "crps", "coverage50", "coverage90", *EVENTS)
 INTERVAL_LEVELS = (0.05, 0.25, 0.75, 0.95)
-REPORT_DAYS = 365
-MIN_SCORED_DAYS, MIN_RIVERS = 30, 3
-"""Days of a river, and rivers, from which a score or a median over rivers says something."""
-FEW_NOTE = (
-    f"* from fewer than {MIN_RIVERS} rivers, or from fewer than {MIN_SCORED_DAYS} days of one of them: mostly chance"
-)
 FILES = ("scores.nc", "examples.nc", "settings.json")
 """Of an evaluation; the last one is what it is recognised by."""
 
@@ -248,56 +242,3 @@ def _hydrographs(
         for key, nse in ((key, table[key]["nse"]) for key in first.items())
         for catchment in typical_catchments(nse)
     ]
-
-
-def summary(evaluation: Evaluation, minimum_days: int = REPORT_DAYS) -> pd.DataFrame:
-    """Medians and lower percentiles over catchments, a row for each question and method; nothing is pooled.
-
-    Args:
-        evaluation: Scores for each catchment.
-        minimum_days: Target days from which a catchment counts. A question that has fewer than twice as many days to ask for
-            takes half of what its best-observed catchment has; the column `minimum_days` says what was taken.
-
-    Returns:
-        DataFrame: Index (question, method); columns `catchments` with a score, `days` (the fewest days that the score of one
-            of them is from), `few` (whether these or the catchments are too few, `FEW`), `minimum_days`, `answered` (share of
-            target days), `nse_median`, `nse_p10`, `nse_p25`, the same of `kge`, medians `crps`, `coverage50`, `coverage90`,
-            and of floods and droughts of all these catchments together `flood_events`, `flood_csi`, `flood_pod`, `flood_far`,
-            `flood_brier`, `drought_events` and so on.
-    """
-    rows = {}
-    for question in evaluation.scores["question"].values:
-        asked = evaluation.scores.sel({"question": question})
-        most_days = float(asked["target_days"].max())
-        enough = min(float(minimum_days), most_days // 2)
-        for method in asked["method"].values:
-            one = asked.sel({"method": method})
-            one = one.isel(catchment=(one["target_days"] >= enough).values)
-            if one.sizes["catchment"]:
-                rows[str(question), str(method)] = {"minimum_days": int(enough), **_percentiles(one)}
-    index = pd.MultiIndex.from_tuples(rows, names=["question", "method"])
-    return pd.DataFrame(list(rows.values()), index=index)
-
-
-def score_sample(one: xr.Dataset) -> tuple[int, int, bool]:
-    """Catchments with a score of one method, the fewest days that one of these is from, and whether either is few."""
-    days = one["answered_days"].values[one["nse"].notnull().values]
-    fewest = int(days.min()) if len(days) else 0
-    return len(days), fewest, len(days) < MIN_RIVERS or fewest < MIN_SCORED_DAYS
-
-
-def _percentiles(one: xr.Dataset) -> dict[str, float]:
-    """The columns of a summary, from the scores of one method on one question."""
-    result: dict[str, float] = {
-        **dict(zip(("catchments", "days", "few"), score_sample(one), strict=True)),
-        "answered": float(one["answered_days"].sum() / one["target_days"].sum()),
-    }
-    for score in ("nse", "kge"):
-        for label, percent in (("median", 50), ("p10", 10), ("p25", 25)):
-            result[f"{score}_{label}"] = float(pd.Series(one[score].values).quantile(percent / 100))
-    for score in ("crps", "coverage50", "coverage90"):
-        result[score] = float(pd.Series(one[score].values).median())
-    counts = {name: float(one[name].sum()) for name in EVENTS}
-    for kind in KINDS:
-        result |= event_scores(counts, kind)
-    return result

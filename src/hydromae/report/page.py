@@ -12,11 +12,12 @@ import xarray as xr
 
 from hydromae import __version__
 from hydromae.errors import InputError
+from hydromae.evaluate.summary import scored_questions
 from hydromae.io.atomic import write_text_atomic
 from hydromae.progress import track
 from hydromae.report import sections, tables
 from hydromae.report.metrics_log import LossHistory, read_metrics_log
-from hydromae.report.summary import answered_questions, reported_method
+from hydromae.report.tables import reported_method
 
 
 @runtime_checkable
@@ -58,7 +59,7 @@ def write_report(
     Raises:
         InputError: The journal cannot be read, the evaluation holds no score, or the page cannot be written.
     """
-    if not answered_questions(evaluation.scores):
+    if not scored_questions(evaluation.scores):
         raise InputError("evaluation: it holds no score for any question; evaluate over days that have measurements")
     losses = None if journal is None else read_metrics_log(journal)
     return write_page(page_html(evaluation, losses, title, model_card), out_html)

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
+from hydromae.evaluate.summary import percentile
 from hydromae.report.chart import CHART_SIZE, Scale, Tick, area_path, chart_frame, format_number, line_path
 from hydromae.report.metrics_log import LossHistory
-from hydromae.report.summary import ranked_percentile
 
 RAIN_SHARE = 0.3  # part of a hydrograph's height that the highest rain bar takes
 HEADROOM = 1.2  # height of the flow axis over the highest line
@@ -187,7 +187,7 @@ def distribution_chart(curves: list[Curve], label: str) -> str:
                 nse(steps),
                 share(levels),
                 f"line {curve.kind}",
-                f"{curve.method}: median {format_number(ranked_percentile(curve.nse, 50.0))}",
+                f"{curve.method}: median {format_number(percentile(curve.nse, 50.0))}",
             )
         )
     bottom = [

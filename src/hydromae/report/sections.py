@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from hydromae.evaluate.summary import counted_scores, counts_catchment, scored_questions, summarise
 from hydromae.report.chart import format_number
 from hydromae.report.gb_map import MapDots, catchment_map, land_symbol, map_legend
 from hydromae.report.html import Settings, chart_key, format_date, format_duration, format_period, format_value, section
@@ -22,8 +23,7 @@ from hydromae.report.plots import (
     loss_curve,
     shown_days,
 )
-from hydromae.report.summary import answered_questions, counted_scores, has_enough_days, score_row, score_rows
-from hydromae.report.tables import headline
+from hydromae.report.tables import headline, question_rows
 
 
 def page_header(scores: xr.Dataset, settings: Settings, title: str, model: str) -> str:
@@ -32,7 +32,7 @@ def page_header(scores: xr.Dataset, settings: Settings, title: str, model: str) 
     count = len(
         np.unique(
             np.concatenate(
-                [np.flatnonzero(has_enough_days(scores, name)) for name in answered_questions(scores)] or [[]]
+                [np.flatnonzero(counts_catchment(scores, name)) for name in scored_questions(scores)] or [[]]
             )
         )
     )
@@ -53,8 +53,8 @@ def maps_section(scores: xr.Dataset, model: str) -> str:
     """Britain once a question, each catchment coloured by the model's NSE; nothing where the record has no places."""
     if "easting" not in scores.variables:
         return ""
-    figures = []
-    for name in answered_questions(scores):
+    figures, summary = [], summarise(scores)
+    for name in scored_questions(scores):
         part = counted_scores(scores, name, model)
         nse = part["nse"].to_numpy().astype(float)
         dots = MapDots(
@@ -63,11 +63,13 @@ def maps_section(scores: xr.Dataset, model: str) -> str:
             part["northing"].to_numpy().astype(float),
             nse,
         )
-        line = score_row(scores, name, model)
+        line = question_rows(summary, name, model)[0]
+        if line.method != model:
+            continue
         title = question_label(name).title
-        text = f"{title}: map of {len(nse)} catchments, median NSE {format_number(line.nse)}"
-        caption = f"{len(nse)} catchments, median NSE {format_number(line.nse)}"
-        caption += f", {line.unanswered} without an answer (hollow)" if line.unanswered else ""
+        text = f"{title}: map of {len(nse)} catchments, median NSE {format_number(line.nse_median)}"
+        caption = f"{len(nse)} catchments, median NSE {format_number(line.nse_median)}"
+        caption += f", {line.unanswered} without a score (hollow)" if line.unanswered else ""
         figures.append(
             f"<figure><figcaption><b>{escape(title)}</b><br>{caption}</figcaption>{catchment_map(dots, text)}</figure>"
         )
@@ -149,9 +151,9 @@ def examples_section(examples: xr.Dataset) -> str:
 def distributions_section(scores: xr.Dataset, model: str) -> str:
     """Cumulative distributions of NSE, one chart a question."""
     styles = line_styles(scores, model)
-    figures = []
-    for name in answered_questions(scores):
-        rows, title = score_rows(scores, name, model), question_label(name).title
+    figures, summary = [], summarise(scores)
+    for name in scored_questions(scores):
+        rows, title = question_rows(summary, name, model), question_label(name).title
         lines = [(line.method, styles[line.method], counted_scores(scores, name, line.method)["nse"]) for line in rows]
         chart = distribution_chart(
             [Curve(method, kind, nse.to_numpy().astype(float)) for method, kind, nse in lines],
@@ -168,8 +170,9 @@ def line_styles(scores: xr.Dataset, model: str) -> dict[str, str]:
 
     Unless more answer it than there are styles; then one recurs.
     """
+    summary = summarise(scores)
     methods_by_question = {
-        name: {line.method for line in score_rows(scores, name, model)} for name in answered_questions(scores)
+        name: {line.method for line in question_rows(summary, name, model)} for name in scored_questions(scores)
     }
     styles = {model: "l0"}
     for method_index, method in enumerate(name for name in map(str, scores["method"].values) if name != model):

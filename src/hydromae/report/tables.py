@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from hydromae.evaluate.score import FEW_NOTE
+from hydromae.evaluate.summary import FEW_NOTE, scored_questions, summarise
 from hydromae.report.chart import format_number
 from hydromae.report.html import section
 from hydromae.report.labels import question_label
-from hydromae.report.summary import ScoreRow, answered_questions, min_target_days, score_rows
 
 COLUMNS = (
     "Method",
@@ -21,16 +22,29 @@ COLUMNS = (
     "KGE median",
     "CRPS [mm/day]",
     "Catchments",
+    "Without a score",
     "Days of a catchment, at least",
     "Days answered",
 )
 
 
+def question_rows(summary: pd.DataFrame, question: str, model: str) -> list[Any]:
+    """The rows of a question: the model's, then the others', highest median NSE first."""
+    rows = summary.loc[question].reset_index().itertuples()
+    return sorted(rows, key=lambda row: (row.method != model, -np.nan_to_num(row.nse_median, nan=-np.inf)))
+
+
+def reported_method(scores: xr.Dataset, name: str | None) -> str:
+    """The method that a page describes: `name` where the scores have it, else their first."""
+    methods = [str(method) for method in scores["method"].values]
+    return name if name in methods else methods[0]
+
+
 def headline(scores: xr.Dataset, model: str) -> str:
     """One tile a question: the model's median NSE, and the best baseline's."""
-    tiles = []
-    for name in answered_questions(scores):
-        rows = score_rows(scores, name, model)
+    tiles, summary = [], summarise(scores)
+    for name in scored_questions(scores):
+        rows = question_rows(summary, name, model)
         model_row = next((line for line in rows if line.method == model), None)
         baseline_rows = [line for line in rows if line.method != model]
         baseline_text = (
@@ -45,26 +59,26 @@ def headline(scores: xr.Dataset, model: str) -> str:
     return f'<ul class="tiles" aria-label="Median NSE over catchments">{"".join(tiles)}</ul>'
 
 
-def _median(line: ScoreRow | None, digits: int = 2) -> str:
+def _median(line: Any | None, digits: int = 2) -> str:
     """The median NSE, with a mark where it is from few."""
-    return f"{format_number(line.nse if line else np.nan, digits)}{'*' if line and line.few else ''}"
+    return f"{format_number(line.nse_median if line else np.nan, digits)}{'*' if line and line.few else ''}"
 
 
-def score_cells(line: ScoreRow, best: float) -> str:
+def score_cells(line: Any, best: float) -> str:
     """The numbers of one line of the score table."""
-    mark = ' class="best"' if np.isfinite(best) and round(line.nse, 3) >= round(best, 3) else ""
-    cells = [format_number(value, 3) for value in (line.nse25, line.nse10, line.kge, line.crps)]
-    cells += [str(line.catchments), str(line.days), f"{100 * line.answered:.0f} %"]
+    mark = ' class="best"' if np.isfinite(best) and round(line.nse_median, 3) >= round(best, 3) else ""
+    cells = [format_number(value, 3) for value in (line.nse_p25, line.nse_p10, line.kge_median, line.crps)]
+    cells += [str(line.catchments), str(line.unanswered), str(line.days), f"{100 * line.answered:.0f} %"]
     return f"<td{mark}>{_median(line, 3)}</td>" + "".join(f"<td>{cell}</td>" for cell in cells)
 
 
 def score_table(scores: xr.Dataset, model: str) -> str:
     """Model against baselines, question by question."""
-    bodies, few = [], False
-    for name in answered_questions(scores):
-        rows, label = score_rows(scores, name, model), question_label(name)
+    bodies, few, summary = [], False, summarise(scores)
+    for name in scored_questions(scores):
+        rows, label = question_rows(summary, name, model), question_label(name)
         few |= any(line.few for line in rows)
-        best = max((line.nse for line in rows if np.isfinite(line.nse)), default=np.nan)
+        best = max((line.nse_median for line in rows if np.isfinite(line.nse_median)), default=np.nan)
         lines = "".join(
             f'<tr class="{"model" if line.method == model else "baseline"}"><th scope="row">{escape(line.method)}</th>'
             f"{score_cells(line, best)}</tr>"
@@ -73,7 +87,7 @@ def score_table(scores: xr.Dataset, model: str) -> str:
         bodies.append(
             f'<tbody><tr class="question"><th scope="rowgroup" colspan="{len(COLUMNS)}"><span>'
             f"<b>{escape(label.title)}</b>. Hidden: {escape(label.hidden)}. Seen: {escape(label.visible)}. "
-            f"From {min_target_days(scores, name)} scored days.</span></th></tr>{lines}</tbody>"
+            f"From {rows[0].minimum_days} scored days.</span></th></tr>{lines}</tbody>"
         )
     head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
     body = (
@@ -90,7 +104,8 @@ def score_table(scores: xr.Dataset, model: str) -> str:
 
 def reliability(scores: xr.Dataset, model: str) -> str:
     """How often the truth fell inside the intervals."""
-    rows = [(name, line) for name in answered_questions(scores) for line in score_rows(scores, name, model)]
+    summary = summarise(scores)
+    rows = [(name, line) for name in scored_questions(scores) for line in question_rows(summary, name, model)]
     rows = [(name, line) for name, line in rows if np.isfinite(line.coverage50) or np.isfinite(line.coverage90)]
     if not rows:
         return ""
@@ -113,7 +128,7 @@ def decile_table(scores: xr.Dataset, model: str) -> str:
     if "decile_coverage90" not in scores:
         return ""
     coverage = scores["decile_coverage90"].sel({"method": model, "by": "predicted"})
-    covered_questions = [name for name in answered_questions(scores) if coverage.sel(question=name).notnull().any()]
+    covered_questions = [name for name in scored_questions(scores) if coverage.sel(question=name).notnull().any()]
     if not covered_questions:
         return ""
     lines = "".join(
