@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hydromae.cli import main
 from hydromae.cli.scores import Evaluate
 from hydromae.errors import InputError
-from hydromae.inference.predictor import LEVELS, SHIPPED, Model, load
+from hydromae.inference.predictor import DEFAULT_LEVELS, SHIPPED, Model, load
 from hydromae.inference.sliding_window import overlapping_windows
 from hydromae.io.conventions import with_positions
 from hydromae.model.mae import HydroMAE
@@ -148,7 +148,7 @@ def test_quantiles_lie_around_the_mean():
     inside = (quantile.sel(quantile=0.05) <= answer["riverflow"]) & (answer["riverflow"] <= quantile.sel(quantile=0.95))
     assert inside.mean() > 0.98
     assert (quantile.sel(quantile=0.995) > quantile.sel(quantile=0.005)).all()
-    assert list(MODEL.predict(question)["quantile"].values) == list(LEVELS)
+    assert list(MODEL.predict(question)["quantile"].values) == list(DEFAULT_LEVELS)
 
 
 # ---------------------------------------------------------------- what a record lacks

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from hydromae.batching.windows import ALWAYS_KNOWN_ATTRIBUTES
-from hydromae.evaluate.lstm import LEVELS, LSTMConfig, LSTMEnsemble, RegionalLSTM, drop_attributes
+from hydromae.evaluate.lstm import SCORED_LEVELS, LSTMConfig, LSTMEnsemble, RegionalLSTM, drop_attributes
 from hydromae.evaluate.lstm_forecast import ErrorCorrectedLSTM, LSTMByLead
 from hydromae.inference.scenarios import forecast_input
 from hydromae.variables import ATTRIBUTES
@@ -63,7 +63,7 @@ def test_what_was_observed_comes_back_and_quantiles_are_in_order(trained: Region
     assert np.array_equal(answer["riverflow"].values[seen], asked["riverflow"].values[seen])
     assert np.isfinite(answer["riverflow"].values).all()
     quantile = answer["riverflow_quantile"].transpose("quantile", "time", "catchment").values
-    assert quantile.shape == (len(LEVELS), 100, RIVERS) and (np.diff(quantile, axis=0) >= 0).all()
+    assert quantile.shape == (len(SCORED_LEVELS), 100, RIVERS) and (np.diff(quantile, axis=0) >= 0).all()
     assert (np.diff(quantile[:, ~seen], axis=0) > 0).any()
 
 

@@ -8,8 +8,12 @@ import xarray as xr
 from hydromae import metrics
 from hydromae.errors import InputError
 from hydromae.evaluate import baselines, protocol, score
+from hydromae.evaluate.answers import SCORED_LEVELS
+from hydromae.evaluate.benchmark import ModelMethod
 from hydromae.evaluate.events import Thresholds
 from hydromae.evaluate.summary import summarise
+from hydromae.inference.predictor import load
+from hydromae.virtual import virtual_catchments
 
 PERIOD = ("2011-02-01", "2011-06-30")
 
@@ -208,6 +212,51 @@ def test_distributions_are_scored_by_tenth_where_the_deciles_are_known(result):
     np.testing.assert_allclose(held, float((constant["answered_days"] * constant["coverage90"]).sum()))
     assert found.sel({"method": "day-of-year-mean"})["decile_days"].isnull().all(), "it gives no distribution"
     assert result.scores["decile_days"].isnull().all(), "deciles are not known without a training record"
+
+
+class LastDays(Constant):
+    """As `Constant`, also for the last days alone; counts how it is called."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def predict(self, dataset: xr.Dataset) -> xr.Dataset:
+        self.calls.append("all days")
+        return super().predict(dataset)
+
+    def predict_last_days(self, dataset: xr.Dataset, days: int) -> xr.Dataset:
+        self.calls.append(f"{days} days")
+        return super().predict(dataset).isel(time=slice(-days, None))
+
+
+def test_forecasts_are_predicted_for_the_days_of_their_leads_alone_and_score_the_same(result):
+    full, method = record(), LastDays()
+    asked = [*protocol.simulate(full, PERIOD), *protocol.forecast(full, PERIOD, "none", every=7)]
+    assert asked[0].last_days is None
+    for question in asked[1:]:
+        assert question.last_days == 7
+        assert all((days["time"] > question.dataset["time"][-8]).all() for days in question.targets.values())
+    scores = score.evaluate({"simulate": [method], "forecast-blind": [method]}, full, asked, PERIOD).scores
+    assert method.calls == ["all days"] + ["7 days"] * (len(asked) - 1)
+    expected = result.scores.sel({"question": scores["question"], "method": ["constant"]})
+    xr.testing.assert_equal(scores, expected)
+
+
+def test_the_model_predicts_the_questions_as_it_predicts_a_dataset_of_a_user():
+    """Records of the protocol are not checked again; the last days agree to the last bits of single precision."""
+    model, full = load("gb-rivers", "cpu", "fp32"), virtual_catchments(500, 1, "2010-01-01", 6)
+    period, method = ("2011-03-01", "2011-04-30"), ModelMethod(model, "rivers")
+    (question, *_) = protocol.ungauged_limited(full, period)
+    expected = model.predict(question.dataset, SCORED_LEVELS)
+    answer = method.predict(question.dataset)
+    for name in ("riverflow", "riverflow_quantile"):
+        np.testing.assert_array_equal(answer[name], expected[name])
+    (question, *_) = protocol.forecast(full, period, every=100)
+    expected = model.predict(question.dataset, SCORED_LEVELS).isel(time=slice(-7, None))
+    answer = method.predict_last_days(question.dataset, 7)
+    for name in ("riverflow", "riverflow_quantile"):
+        np.testing.assert_allclose(answer[name], expected[name], rtol=1e-5)
+        np.testing.assert_array_equal(answer["time"], expected["time"])
 
 
 def test_nothing_asked_gives_an_empty_table():

@@ -19,7 +19,7 @@ from hydromae.evaluate.summary import FEW_NOTE, scored_questions, summarise
 from hydromae.report.chart import Scale, area_path, format_number, line_path
 from hydromae.report.gb_map import coast_path, score_class
 from hydromae.report.labels import question_label
-from hydromae.report.metrics_log import read_metrics_log
+from hydromae.report.loss_history import LossHistory
 from hydromae.report.page import write_report
 from hydromae.report.plots import Hydrograph, axis_top, central_interval, hydrograph_chart, shown_days, true_runs
 from hydromae.report.sections import line_styles
@@ -246,7 +246,7 @@ def test_markup_in_data_stays_text(evaluation: Any, journal: Path, tmp_path: Pat
 
 
 def test_the_journal_reads_back_and_forgives_a_line_that_was_cut_off(journal: Path) -> None:
-    losses = read_metrics_log(journal)
+    losses = LossHistory.read(journal)
     assert losses.step.tolist() == list(range(1, 21))
     assert losses.loss[1] == 1.0 and losses.seconds[-1] == 180.0
     assert losses.validation_loss[3] == 0.5 and np.isnan(losses.validation_loss[0])
@@ -256,16 +256,18 @@ def test_the_journal_reads_back_and_forgives_a_line_that_was_cut_off(journal: Pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is empty"),
-        ('{"step": 1}\n{"step": 2, "loss": 1}\n', "line 1"),
-        ('{"step": 1, "loss": 2}\n[]\n{"step": 2, "loss": 1}\n', "line 2"),
+        ("", "no step in the journal"),
+        ('{"step": 1, "loss": 2}\n[]\n{"step": 2, "loss": 1}\n', "no record of a step"),
+        ('{"step": 1, "loss": 2}\n{"loss": 1}\n', "no record of a step"),
+        ('{"step": 1, "loss": "low"}\n', "cannot be read"),
+        ('{"step": 1, "loss": {}}\n', "cannot be read"),
     ],
 )
 def test_a_wrong_journal_is_one_line(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "journal.jsonl"
     file.write_text(text)
     with pytest.raises(InputError, match=message):
-        read_metrics_log(file)
+        LossHistory.read(file)
 
 
 def test_a_journal_without_any_finite_loss_is_said(evaluation: Any, tmp_path: Path) -> None:
@@ -275,7 +277,7 @@ def test_a_journal_without_any_finite_loss_is_said(evaluation: Any, tmp_path: Pa
 
 
 def test_what_a_user_can_get_wrong(evaluation: Any, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no step in the journal"):
         render(evaluation, tmp_path / "absent.jsonl", tmp_path)
     empty = evaluation.scores.assign(nse=evaluation.scores["nse"] * np.nan)
     with pytest.raises(InputError, match="no score"):

@@ -9,8 +9,10 @@ from jaxtyping import Bool, Float
 from hydromae.io.origin import origin_of
 
 LOG_OFFSET = 0.01
-LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
-"""Quantiles that a distribution is scored by, the same for all methods: CRPS sharpens with their number."""
+DONOR_CANDIDATES = 40
+"""Catchments among which the donors of a day are chosen."""
+SCORED_LEVELS = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99)
+"""Levels of the quantiles of every scored distribution: the precision of CRPS depends on their number."""
 
 
 def with_predictions(dataset: xr.Dataset, flow: Float[np.ndarray, "T C"]) -> xr.Dataset:

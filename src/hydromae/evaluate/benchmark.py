@@ -10,7 +10,7 @@ import xarray as xr
 
 from hydromae.config.schema import DataConfig
 from hydromae.evaluate import protocol
-from hydromae.evaluate.answers import LEVELS
+from hydromae.evaluate.answers import SCORED_LEVELS
 from hydromae.evaluate.baselines import fitted_baselines
 from hydromae.evaluate.events import Thresholds
 from hydromae.evaluate.protocol import Period, Question
@@ -25,14 +25,21 @@ from hydromae.progress import progress_callback, warn_once
 
 @dataclass(frozen=True)
 class ModelMethod:
-    """A model as a method: it is asked for the quantiles that all distributions are scored by."""
+    """A model as a method: it predicts the quantiles that are scored, of records that a reader has checked."""
 
     model: Model
     name: str
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
-        """Every NaN, with `LEVELS`."""
-        return self.model.predict(dataset, LEVELS, progress=progress_callback("windows"))
+        """Predict every NaN."""
+        return self._predict(dataset, None)
+
+    def predict_last_days(self, dataset: xr.Dataset, days: int) -> xr.Dataset:
+        """Predict every NaN of the last `days` days, without the others."""
+        return self._predict(dataset, days)
+
+    def _predict(self, dataset: xr.Dataset, last_days: int | None) -> xr.Dataset:
+        return self.model.predict_record(dataset, list(SCORED_LEVELS), progress_callback("windows"), last_days)
 
 
 def run_protocol(

@@ -10,10 +10,15 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
-from hydromae.evaluate.answers import first_available, flow_of_log, log_flow, river_flow, with_predictions
+from hydromae.evaluate.answers import (
+    first_available,
+    flow_of_log,
+    log_flow,
+    river_flow,
+    with_predictions,
+)
 from hydromae.progress import track
 
-CANDIDATES = 40
 MINIMUM_DAYS = 3 * 365
 RIDGE = 0.003
 
@@ -69,7 +74,7 @@ class DonorRidge:
         logs = log_flow(river_flow(training))
         strength = correlation(logs)
         np.fill_diagonal(strength, -1.0)
-        order = np.argsort(-strength, axis=1)[:, :CANDIDATES]
+        order = np.argsort(-strength, axis=1)[:, :DONOR_CANDIDATES]
         ranked = np.where(np.take_along_axis(strength, order, axis=1) > 0, order, -1)
         return cls(training["catchment"].values, np.ascontiguousarray(logs.T, dtype=np.float32), ranked, donors)
 

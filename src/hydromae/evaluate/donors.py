@@ -10,10 +10,8 @@ from jaxtyping import Float
 from pyproj import Transformer
 
 from hydromae.errors import InputError
-from hydromae.evaluate.answers import first_available, river_flow, with_predictions
+from hydromae.evaluate.answers import DONOR_CANDIDATES, first_available, river_flow, with_predictions
 from hydromae.variables import ATTRIBUTES
-
-CANDIDATES = 40
 
 
 def gauge_positions(dataset: xr.Dataset, prefix: str = "") -> Float[np.ndarray, "C 2"]:
@@ -116,7 +114,7 @@ class WeightedDonors:
         answer = np.full_like(flow, np.nan)
         for river in np.flatnonzero(np.isnan(flow).any(axis=0)):
             is_missing = np.isnan(flow[:, river])
-            nearest = np.argsort(separations[river])[:CANDIDATES]
+            nearest = np.argsort(separations[river])[:DONOR_CANDIDATES]
             nearest = nearest[np.isfinite(separations[river, nearest])]
             donor_flow = flow[np.ix_(is_missing, nearest)]
             used = first_available(np.isfinite(donor_flow), self.donors)

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hydromae.batching.windows import draw_known_attributes
-from hydromae.evaluate.answers import LEVELS, with_predictions
+from hydromae.evaluate.answers import SCORED_LEVELS, with_predictions
 from hydromae.inference.scenarios import WEATHER
 from hydromae.io.atomic import write_text_atomic
 from hydromae.model.lstm import open_forget_gates, run_lstm
@@ -127,7 +127,7 @@ class RegionalLSTM:
         """Mean and quantiles of every NaN."""
         dynamic, attributes, flow = self._inputs(dataset)
         is_missing = np.isnan(flow)
-        mean, cuts = np.empty_like(flow), np.broadcast_to(flow, (len(LEVELS), *flow.shape)).copy()
+        mean, cuts = np.empty_like(flow), np.broadcast_to(flow, (len(SCORED_LEVELS), *flow.shape)).copy()
         self.network.eval()
         with torch.inference_mode():
             parts = np.array_split(np.arange(dynamic.shape[1]), -(-dynamic.shape[1] // RIVERS_PER_BATCH))
@@ -139,9 +139,9 @@ class RegionalLSTM:
                     *(part[missing_index] for part in (gaussians.weight, gaussians.centre, gaussians.spread))
                 )
                 cuts[:, missing_index[0], rivers[missing_index[1]]] = self.scaling.unscale(
-                    "riverflow", mixtures.quantiles(LEVELS).double().numpy()
+                    "riverflow", mixtures.quantiles(SCORED_LEVELS).double().numpy()
                 )
-        dims, coords = ("quantile", "time", "catchment"), {"quantile": list(LEVELS)}
+        dims, coords = ("quantile", "time", "catchment"), {"quantile": list(SCORED_LEVELS)}
         return with_predictions(dataset, mean).assign(riverflow_quantile=xr.DataArray(cuts, dims=dims, coords=coords))
 
     def _inputs(self, dataset: xr.Dataset) -> tuple[Float[np.ndarray, "T C E"], Float[np.ndarray, "C G"], np.ndarray]:

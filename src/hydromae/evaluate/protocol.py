@@ -46,12 +46,14 @@ class Question:
         truth (DataArray (time, catchment)): Observed flow of the same days [mm/day].
         targets (mapping of str to DataArray (time, catchment)): For each row of the table of scores (such as forecast-3),
             True where an answer is scored; days that it does not name are not scored.
+        last_days: All targets are among this many last days of the dataset; None where they may be on any day.
     """
 
     name: str
     dataset: xr.Dataset
     truth: xr.DataArray
     targets: Mapping[str, xr.DataArray]
+    last_days: int | None = None
 
 
 def folds(catchments: np.ndarray, count: int = FOLDS) -> list[np.ndarray]:
@@ -208,7 +210,7 @@ def forecast(
         question_input = scenarios.forecast_input(context, issue, days, future_weather, context_days)
         is_missing = question_input["riverflow"].isel(time=slice(-days, None)).isnull()
         scored_days = {f"{name}-{lead}": is_missing.isel(time=[lead - 1]) for lead in leads}
-        yield _make_question(name, question_input, context, scored_days)
+        yield replace(_make_question(name, question_input, context, scored_days), last_days=days)
 
 
 def issues(record: xr.Dataset, period: Period, every: int, days: int = max(LEADS)) -> pd.DatetimeIndex:

@@ -17,7 +17,7 @@ from hydromae.evaluate.events import COUNTS, KINDS, Thresholds, event_counts
 from hydromae.evaluate.flow_deciles import DECILE_BY, DECILE_SCORES, DECILES, by_decile
 from hydromae.evaluate.hydrographs import ExampleHydrograph, example_table, typical_catchments
 from hydromae.evaluate.protocol import Period, Question
-from hydromae.inference.scenarios import Method
+from hydromae.inference.scenarios import LastDaysMethod, Method
 from hydromae.io.atomic import atomic_files, write_netcdf
 from hydromae.io.folders import EVALUATION
 from hydromae.io.outputs import output_folder, reserve_output
@@ -110,7 +110,7 @@ def evaluate(
         _refuse_visible_targets(question)
         asked = methods.get(question.name, ())
         for method in track(asked, f"methods that answer {question.name}", len(asked)):
-            answer = method.predict(question.dataset)
+            answer = _predict(method, question)
             for row, target in question.targets.items():
                 answers.setdefault((row, method.name), _MethodPredictions(truth)).add(method.name, answer, target)
     given = track(answers.items(), "answers scored", len(answers))
@@ -120,6 +120,13 @@ def evaluate(
     own_settings = {"period": list(period), "questions": list(scores["question"].values.tolist())}
     examples = example_table(_hydrographs(answers, table), days)
     return Evaluation(scores, examples, {**own_settings, **(settings or {})})
+
+
+def _predict(method: Method, question: Question) -> xr.Dataset:
+    """Predictions for a question: of the days with targets alone where the method can."""
+    if question.last_days is not None and isinstance(method, LastDaysMethod):
+        return method.predict_last_days(question.dataset, question.last_days)
+    return method.predict(question.dataset)
 
 
 def _refuse_visible_targets(question: Question) -> None:

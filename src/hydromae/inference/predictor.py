@@ -40,8 +40,8 @@ from hydromae.runtime import autocast, parse_precision, pick_device, pick_precis
 from hydromae.store.scaling import Scaling
 from hydromae.variables import MODALITIES
 
-LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""Quantiles that an answer carries unless others are asked for."""
+DEFAULT_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Default levels of the predicted quantiles."""
 MAX_SITES_PER_BATCH = 600
 ProgressCallback = Callable[[int, int], None]
 
@@ -106,7 +106,7 @@ class Model:
     def predict(
         self,
         data: xr.Dataset,
-        quantiles: Sequence[float] = LEVELS,
+        quantiles: Sequence[float] = DEFAULT_LEVELS,
         attributes: Attributes = None,
         progress: ProgressCallback = no_progress,
         negative_flow: NegativeFlow = "refuse",
@@ -115,7 +115,7 @@ class Model:
     def predict(
         self,
         data: pd.DataFrame,
-        quantiles: Sequence[float] = LEVELS,
+        quantiles: Sequence[float] = DEFAULT_LEVELS,
         attributes: Attributes = None,
         progress: ProgressCallback = no_progress,
         negative_flow: NegativeFlow = "refuse",
@@ -123,7 +123,7 @@ class Model:
     def predict(
         self,
         data: xr.Dataset | pd.DataFrame,
-        quantiles: Sequence[float] = LEVELS,
+        quantiles: Sequence[float] = DEFAULT_LEVELS,
         attributes: Attributes = None,
         progress: ProgressCallback = no_progress,
         negative_flow: NegativeFlow = "refuse",
@@ -168,7 +168,7 @@ class Model:
         days: int = 7,
         issues: str | pd.DatetimeIndex | None = None,
         future_weather: FutureWeather = "observed",
-        quantiles: Sequence[float] = LEVELS,
+        quantiles: Sequence[float] = DEFAULT_LEVELS,
         attributes: Attributes = None,
         progress: ProgressCallback = no_progress,
         negative_flow: NegativeFlow = "refuse",
@@ -210,7 +210,7 @@ class Model:
         days: int = 7,
         issues: str | pd.DatetimeIndex | None = None,
         future_weather: FutureWeather = "observed",
-        levels: Sequence[float] = LEVELS,
+        levels: Sequence[float] = DEFAULT_LEVELS,
         progress: ProgressCallback = no_progress,
     ) -> xr.Dataset:
         """As `forecast`, for a record that a reader has read; flow in mm/day."""

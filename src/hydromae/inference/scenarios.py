@@ -38,6 +38,15 @@ class Method(Protocol):
         ...
 
 
+@runtime_checkable
+class LastDaysMethod(Method, Protocol):
+    """A method that can predict the last days of a record without the others."""
+
+    def predict_last_days(self, dataset: xr.Dataset, days: int, /) -> xr.Dataset:
+        """As `predict`, for the last `days` days of the dataset; the answer has these days alone."""
+        ...
+
+
 def gap_pattern(
     times: xr.DataArray, catchments: xr.DataArray, gap: int = 10, every: int = 20, start: int | np.ndarray = 0
 ) -> xr.DataArray:

@@ -16,7 +16,7 @@ from hydromae.evaluate.summary import scored_questions
 from hydromae.io.atomic import write_text_atomic
 from hydromae.progress import track
 from hydromae.report import sections, tables
-from hydromae.report.metrics_log import LossHistory, read_metrics_log
+from hydromae.report.loss_history import LossHistory
 from hydromae.report.tables import reported_method
 
 
@@ -61,7 +61,7 @@ def write_report(
     """
     if not scored_questions(evaluation.scores):
         raise InputError("evaluation: it holds no score for any question; evaluate over days that have measurements")
-    losses = None if journal is None else read_metrics_log(journal)
+    losses = None if journal is None else LossHistory.read(journal)
     return write_page(page_html(evaluation, losses, title, model_card), out_html)
 
 

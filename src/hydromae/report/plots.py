@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 
 from hydromae.evaluate.summary import percentile
 from hydromae.report.chart import CHART_SIZE, Scale, Tick, area_path, chart_frame, format_number, line_path
-from hydromae.report.metrics_log import LossHistory
+from hydromae.report.loss_history import LossHistory
 
 RAIN_SHARE = 0.3  # part of a hydrograph's height that the highest rain bar takes
 HEADROOM = 1.2  # height of the flow axis over the highest line

@@ -13,7 +13,7 @@ from hydromae.report.chart import format_number
 from hydromae.report.gb_map import MapDots, catchment_map, land_symbol, map_legend
 from hydromae.report.html import Settings, chart_key, format_date, format_duration, format_period, format_value, section
 from hydromae.report.labels import question_label
-from hydromae.report.metrics_log import LossHistory
+from hydromae.report.loss_history import LossHistory
 from hydromae.report.plots import (
     LINE_STYLES,
     Curve,
