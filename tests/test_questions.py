@@ -150,11 +150,11 @@ def test_changing_the_future_never_changes_a_forecast():
 
 
 def test_forecasts_that_cannot_be_asked_are_refused():
-    with pytest.raises(InputError, match="2010-02-01 lies outside the record, 2010-01-01 to 2010-01-30"):
+    with pytest.raises(InputError, match="2010-02-01 is outside the record, 2010-01-01 to 2010-01-30"):
         scenarios.forecast(Spy(), record(), scenarios.parse_issues("2010-02-01"), 3)
     with pytest.raises(InputError, match="at least 1"):
         scenarios.forecast_input(record(), DAYS[3], 0)
     with pytest.raises(InputError, match="neither observed nor none"):
-        scenarios.forecast_input.__wrapped__(record(), DAYS[3], 1, "none")  # without the tests' own checks of types
+        scenarios.forecast_input.__wrapped__(record(), DAYS[3], 1, "some")  # without the tests' own checks of types
     with pytest.raises(InputError, match="no issue day"):
         scenarios.forecast(Spy(), record(), pd.DatetimeIndex([]), 3)

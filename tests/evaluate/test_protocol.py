@@ -123,5 +123,5 @@ def test_gap_lengths_open_on_their_own_day_in_each_river():
 
 
 def test_a_period_outside_the_record_is_refused():
-    with pytest.raises(InputError, match="2015-01-01 to 2015-12-31 lies outside the record"):
+    with pytest.raises(InputError, match="2015-01-01 to 2015-12-31 is outside the record"):
         next(protocol.simulate(record(), ("2015-01-01", "2015-12-31")))

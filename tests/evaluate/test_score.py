@@ -183,7 +183,7 @@ def test_a_question_that_shows_its_answer_is_refused():
     full = record()
     (question,) = protocol.simulate(full, PERIOD)
     shown = protocol.Question("simulate", protocol.with_context(full, PERIOD), question.truth, question.targets)
-    with pytest.raises(ValueError, match="shows flow that it asks for"):
+    with pytest.raises(ValueError, match="a target is visible in its dataset"):
         score.evaluate({"simulate": [Constant()]}, full, [shown], PERIOD)
 
 

@@ -1,4 +1,4 @@
-"""The protocol from end to end: the model and the baselines, the same questions, one evaluation."""
+"""The evaluation protocol: the model and the baselines predict the same questions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hydromae.progress import progress_callback, warn_once
 
 @dataclass(frozen=True)
 class ModelMethod:
-    """A model as a method: it predicts the quantiles that are scored, of records that a reader has checked."""
+    """A model as a method: it predicts the quantiles that are scored, and does not check the record again."""
 
     model: Model
     name: str
@@ -54,34 +54,32 @@ def run_protocol(
     progress: ProgressCallback = no_progress,
     more_data: Mapping[str, DataConfig] | None = None,
 ) -> Evaluation:
-    """Ask the questions named and score every answer.
+    """Score methods on tasks of the protocol.
 
     Args:
-        model: Comes first in every row; None scores the baselines alone.
-        record: A water record with the truth.
+        model: First method of every task; None scores the other methods alone.
+        record: A canonical water record with the truth.
         period (str, str): First and last day that is scored.
-        names: Among gap, ungauged, ungauged-limited, simulate, forecast, forecast-blind.
-        every: Days between two issues of a forecast.
-        baselines: Whether the baselines answer too, fitted on the training days outside the period.
-        settings: Said in the report beside the split.
-        more: Further methods by the name of the question, trained elsewhere.
-        progress: Called with how many questions are answered, and of how many.
-        more_data: What further methods were trained on, by what they are called.
+        names: Tasks, among `QuestionName`.
+        every: Days between two issue days of forecasts.
+        baselines: Also score the baselines, fitted on training days outside the period.
+        settings: Settings of the evaluation, for the report.
+        more: Further trained methods by task.
+        progress: Called with the number of finished questions and the number of all.
+        more_data: Data configurations of further methods by their names.
 
     Returns:
-        Evaluation: Its setting `seen_in_training` says, for each of the model and `more_data`, what training may have seen of
-            the flow that is scored; it is not there where there is nothing to say.
+        Evaluation: Its setting `seen_in_training`, if any, lists for the model and `more_data` which of the scored flow
+            training may have used.
     """
-    model_methods, training = (
-        [] if model is None else [ModelMethod(model, model.name)],
-        protocol.training_record(record),
-    )
+    model_methods = [] if model is None else [ModelMethod(model, model.name)]
+    training = protocol.training_record(record)
     baseline_methods = fitted_baselines(protocol.outside_period(training, period)) if baselines else {}
     thresholds = Thresholds.fit(training, record["catchment"].values)
     methods = {name: [*model_methods, *(more or {}).get(name, []), *baseline_methods.get(name, [])] for name in names}
     held_out = [str(name) for name in protocol.held_out(record["catchment"].values)]
     notes = {
-        "split": f"{len(held_out)} catchments asked as ungauged: seed 0, protocol.held_out",
+        "split": f"{len(held_out)} held-out catchments, drawn with seed 0 (protocol.held_out)",
         "issue_every_days": every,
     }
     notes |= {"answered_by": model_line(model.identity)} if model is not None else {}
@@ -97,7 +95,7 @@ def run_protocol(
 
 
 def _with_overlap_warning(evaluation: Evaluation, record: xr.Dataset, trained: Mapping[str, DataConfig]) -> Evaluation:
-    """The evaluation, with what training may have seen of the flow that is scored, for each of those that were trained."""
+    """The evaluation, with a line for each trained method on the scored flow that training may have used."""
     scored = (evaluation.scores["target_days"] > 0).any(("question", "method"))
     rivers = evaluation.scores["catchment"].values[scored.values]
     days = record["time"].sel(time=slice(*evaluation.settings["period"])).values
@@ -110,7 +108,6 @@ def _with_overlap_warning(evaluation: Evaluation, record: xr.Dataset, trained: M
 
 
 def _question_count(record: xr.Dataset, period: Period, names: Sequence[str], every: int) -> int:
-    """How many questions there are."""
     issues = len(protocol.issues(record, period, every))
     return sum(
         {"gap": protocol.GAP_PASSES, "forecast": issues, "forecast-blind": issues}.get(name, 1) for name in names
@@ -125,7 +122,7 @@ def _with_progress(questions: Iterator[Question], total: int, progress: Progress
 
 
 def protocol_questions(record: xr.Dataset, period: Period, names: Sequence[str], every: int) -> Iterator[Question]:
-    """The questions of the protocol, by name."""
+    """The questions of some tasks of the protocol."""
     by_name: dict[str, Iterable[Question]] = {
         "gap": protocol.gaps(record, period),
         "ungauged": protocol.ungauged(record, period),
