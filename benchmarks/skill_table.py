@@ -15,8 +15,8 @@ import xarray as xr
 
 from hydromae.evaluate.score import Evaluation
 from hydromae.evaluate.summary import summarise
-from hydromae.report.chart import format_number
 from hydromae.report.labels import question_label
+from hydromae.report.text import format_number
 
 
 def rows(found: pd.DataFrame, method: str) -> list[str]:

@@ -15,15 +15,15 @@ import xarray as xr
 
 from hydromae.errors import InputError
 from hydromae.evaluate.score import EVENTS
-from hydromae.evaluate.summary import FEW_NOTE, scored_questions, summarise
-from hydromae.report.chart import Scale, area_path, format_number, line_path
+from hydromae.evaluate.summary import FEW_NOTE, scored_questions
+from hydromae.report.chart import Scale, area_path, line_path
 from hydromae.report.gb_map import coast_path, score_class
 from hydromae.report.labels import question_label
 from hydromae.report.loss_history import LossHistory
 from hydromae.report.page import write_report
 from hydromae.report.plots import Hydrograph, axis_top, central_interval, hydrograph_chart, shown_days, true_runs
-from hydromae.report.sections import line_styles
-from hydromae.report.tables import question_rows
+from hydromae.report.sections import line_styles, summarise_questions
+from hydromae.report.text import format_number
 
 CARD: dict[str, object] = {"name": "rivers", "weights": 341000}
 
@@ -56,10 +56,15 @@ def render(evaluation: Any, journal: Path | None, folder: Path, title: str = "Ri
 
 
 def test_rows_of_a_question_and_their_order(evaluation: Any) -> None:
-    summary = summarise(evaluation.scores)
-    assert [row.method for row in question_rows(summary, "gap", "rivers")] == ["rivers", "donors"]
-    assert [row.method for row in question_rows(summary, "gap", "donors")] == ["donors", "rivers"]
-    assert [row.method for row in question_rows(summary, "forecast-3", "donors")] == ["rivers", "persistence"]
+    orders = {
+        model: [[row.method for row in question.rows] for question in summarise_questions(evaluation.scores, model)]
+        for model in ("rivers", "donors")
+    }
+    assert orders == {
+        "rivers": [["rivers", "donors"], ["rivers", "persistence"]],
+        "donors": [["donors", "rivers"], ["rivers", "persistence"]],
+    }
+    assert [question.best for question in summarise_questions(evaluation.scores, "donors")] == [0.8, 0.4]
     assert scored_questions(evaluation.scores.where(evaluation.scores["question"] == "gap")) == ["gap"]
 
 
@@ -102,7 +107,8 @@ def test_no_two_methods_of_a_chart_are_drawn_alike() -> None:
         coords={"question": ["gap", "ungauged", "simulate"], "method": names, "catchment": np.arange(400)},
     )
     others = dict.fromkeys(("kge", "crps", "coverage50", "coverage90", *EVENTS), scores["nse"])
-    styles = line_styles(scores.assign(answered_days=scores["target_days"], **others), "model")
+    scores = scores.assign(answered_days=scores["target_days"], **others)
+    styles = line_styles(summarise_questions(scores, "model"), "model")
     assert set(styles) == set(names) and [name for name in names if styles[name] == "l0"] == ["model"]
     for members in asked:
         assert len({styles[name] for name in members}) == len(members)
@@ -155,7 +161,7 @@ def test_a_hydrograph_shades_hidden_days_and_answers_only_there() -> None:
     assert mean.startswith("M750.0") and mean.count("L") == 2
     (truth,) = re.findall(r'class="truth" d="([^"]+)"', drawn)
     assert truth.startswith("M50.0") and truth.count("L") == 9
-    assert drawn.count("<title>") == 10 and drawn.count("answered") == 3
+    assert drawn.count("<title>") == 10 and drawn.count("predicted") == 3
     assert 'class="wide"' in drawn and 'class="narrow"' in drawn
     assert 'class="wide"' not in hydrograph_chart(graph_with([0.25, 0.75]), "a river")
 
@@ -204,7 +210,7 @@ def test_the_page_says_the_numbers(evaluation: Any, journal: Path, tmp_path: Pat
     assert "20 entries in the journal, 3 minutes. Not drawn: 1 without" in text
     assert "<title>step 4: 0.5</title>" in text
     assert "hydromae evaluate A</pre>" in text and "CAMELS-GB" not in text, "it is not known whose data these are"
-    assert "All 30 days answered by rivers, 1" in text  # the second river's unknown half is cut off
+    assert "All 30 days predicted by rivers, 1" in text  # the second river's unknown half is cut off
 
 
 def test_without_journal_examples_or_distributions_the_page_leaves_them_out(evaluation: Any, tmp_path: Path) -> None:

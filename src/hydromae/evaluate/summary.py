@@ -78,6 +78,12 @@ def scored_questions(scores: xr.Dataset) -> list[str]:
     ]
 
 
+def reported_method(scores: xr.Dataset, name: str | None) -> str:
+    """The method that a page describes: `name` if the scores have it, else their first method."""
+    methods = [str(method) for method in scores["method"].values]
+    return name if name in methods else methods[0]
+
+
 def percentile(values: Float[np.ndarray, " C"], percent: float) -> float:
     """A percentile (linear between ranks) in which NaN ranks below every value; NaN where it falls on one."""
     if len(values) == 0:
