@@ -23,7 +23,7 @@ from hydromae.config import Config
 from hydromae.config.presets import RIVERS
 from hydromae.evaluate import protocol
 from hydromae.evaluate.baselines import fitted_baselines
-from hydromae.evaluate.benchmark import ModelMethod
+from hydromae.evaluate.benchmark import scored_method
 from hydromae.evaluate.events import Thresholds
 from hydromae.evaluate.protocol import Question
 from hydromae.evaluate.score import evaluate
@@ -63,7 +63,9 @@ class ByFold:
 
     def __init__(self, folder: Path) -> None:
         """All of them, which must have ended."""
-        self.models = [ModelMethod(load(folder / f"without-{group}" / "last", "cpu"), NAME) for group in range(MODELS)]
+        self.models = [
+            scored_method(load(folder / f"without-{group}" / "last", "cpu"), NAME) for group in range(MODELS)
+        ]
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
         """Every NaN, by the model that saw no river of the fold that has no flow here.

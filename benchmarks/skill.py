@@ -21,7 +21,7 @@ from rich.console import Console
 
 from hydromae.cli.scores import events_table, scores_table
 from hydromae.evaluate import pretrained_lstm, protocol
-from hydromae.evaluate.benchmark import ModelMethod, run_protocol
+from hydromae.evaluate.benchmark import run_protocol, scored_method
 from hydromae.evaluate.lstm import RegionalLSTM
 from hydromae.evaluate.summary import summarise
 from hydromae.inference.predictor import load
@@ -77,7 +77,7 @@ def score(record: xr.Dataset, options: argparse.Namespace, console: Console) -> 
     """Score models, networks and donors; write the evaluation, print the medians."""
     more = pretrained_lstm.load_methods(record, options.folder)
     for name in options.model:
-        model: Method = ModelMethod(load(name), Path(name).name)
+        model: Method = scored_method(load(name), Path(name).name)
         models = [model, Shuffled(model)] if options.shuffled else [model]
         more = {question: [*models, *more[question]] for question in protocol.QUESTION_NAMES}
     period = protocol.PERIODS[options.period]

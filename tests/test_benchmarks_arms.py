@@ -79,7 +79,7 @@ def test_arms_that_have_ended_are_scored_side_by_side(few: xr.Dataset, tmp_path:
     (tmp_path / "fusion-0").mkdir()  # one that has not ended
     printed = StringIO()
     arms.score(few, tmp_path, "validation", 30, Console(file=printed, width=200))
-    scored = Evaluation.load(tmp_path / "scores-choose").scores
+    scored = Evaluation.load(tmp_path / "scores-validation").scores
     assert set(scored["method"].values.tolist()) == {"maps-0", "traits-0"}
     assert set(scored["question"].values.tolist()) == {"ungauged", "simulate"}
     assert np.isfinite(scored["nse"].sel({"question": "simulate", "method": "maps-0"})).any()

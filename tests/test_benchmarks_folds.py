@@ -52,7 +52,7 @@ def test_each_fold_is_answered_by_the_model_that_never_saw_it(record: xr.Dataset
         together.predict(record)
     printed = StringIO()
     folds.score(record, tmp_path, "validation", Console(file=printed, width=200))
-    scored = Evaluation.load(tmp_path / "scores-choose")
+    scored = Evaluation.load(tmp_path / "scores-validation")
     assert folds.NAME in printed.getvalue() and "weighted-donors" in scored.scores["method"].values
     asked = scored.scores.sel({"question": "ungauged", "method": folds.NAME})
     assert np.isfinite(asked["nse"]).all(), "every river is asked once"

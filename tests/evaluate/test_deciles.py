@@ -1,4 +1,4 @@
-"""Distributions by tenth of the flow: by hand, and what a perfect forecast scores."""
+"""Scores by decile of flow: by hand, and of a calibrated forecast."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ def dataset(**values: np.ndarray) -> xr.Dataset:
     return xr.Dataset({name: (("time", "catchment"), value) for name, value in values.items()})
 
 
-def test_a_day_stands_in_the_tenth_of_its_river() -> None:
+def test_the_decile_of_a_day_is_that_of_its_river() -> None:
     edges = EDGES * np.array([1.0, 10.0])
     edges = np.column_stack([edges, np.full(9, np.nan)])
     flow = np.array([[0.5, 0.5, 1.0], [9.5, 95.0, 1.0], [1.0, np.nan, 1.0]])
@@ -40,7 +40,7 @@ def test_scores_by_hand() -> None:
     assert found["decile_crps"].sel(decile=5).isnull().all() and (found["decile_days"].sel(decile=5) == 0).all()
 
 
-def test_a_perfect_forecast_holds_what_it_says_by_what_it_said_and_less_of_what_came() -> None:
+def test_a_calibrated_forecast_is_calibrated_by_predicted_flow_only() -> None:
     generator = np.random.default_rng(1)
     mean = generator.gamma(2.0, 2.0, size=(20000, 2))
     observed = mean * generator.gamma(4.0, 0.25, size=mean.shape)

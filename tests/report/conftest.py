@@ -1,4 +1,4 @@
-"""A small evaluation and a journal, in the shape in which evaluate and train write them."""
+"""A small evaluation and a journal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ QUESTIONS, METHODS, CATCHMENTS = (
 
 @dataclass(frozen=True)
 class Fake:
-    """What a report reads of an evaluation."""
+    """The parts of an evaluation that a report uses."""
 
     scores: xr.Dataset
     examples: xr.Dataset

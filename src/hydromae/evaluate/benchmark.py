@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 
 import xarray as xr
@@ -15,7 +15,7 @@ from hydromae.evaluate.baselines import fitted_baselines
 from hydromae.evaluate.events import Thresholds
 from hydromae.evaluate.protocol import Period, Question
 from hydromae.evaluate.score import Evaluation, evaluate
-from hydromae.inference.predictor import Model, ProgressCallback, no_progress
+from hydromae.inference.predictor import Model, ModelMethod, ProgressCallback, no_progress
 from hydromae.inference.scenarios import Method
 from hydromae.inference.training_overlap import seen_in_training
 from hydromae.io.credits import list_credits
@@ -23,23 +23,9 @@ from hydromae.io.provenance import model_line
 from hydromae.progress import progress_callback, warn_once
 
 
-@dataclass(frozen=True)
-class ModelMethod:
-    """A model as a method: it predicts the quantiles that are scored, and does not check the record again."""
-
-    model: Model
-    name: str
-
-    def predict(self, dataset: xr.Dataset) -> xr.Dataset:
-        """Predict every NaN."""
-        return self._predict(dataset, None)
-
-    def predict_last_days(self, dataset: xr.Dataset, days: int) -> xr.Dataset:
-        """Predict every NaN of the last `days` days, without the others."""
-        return self._predict(dataset, days)
-
-    def _predict(self, dataset: xr.Dataset, last_days: int | None) -> xr.Dataset:
-        return self.model.predict_record(dataset, list(SCORED_LEVELS), progress_callback("windows"), last_days)
+def scored_method(model: Model, name: str) -> ModelMethod:
+    """A model as a method that predicts the quantiles that are scored."""
+    return ModelMethod(model, name, SCORED_LEVELS, progress_callback("windows"))
 
 
 def run_protocol(
@@ -72,7 +58,7 @@ def run_protocol(
         Evaluation: Its setting `seen_in_training`, if any, lists for the model and `more_data` which of the scored flow
             training may have used.
     """
-    model_methods = [] if model is None else [ModelMethod(model, model.name)]
+    model_methods = [] if model is None else [scored_method(model, model.name)]
     training = protocol.training_record(record)
     baseline_methods = fitted_baselines(protocol.outside_period(training, period)) if baselines else {}
     thresholds = Thresholds.fit(training, record["catchment"].values)

@@ -241,8 +241,8 @@ def drop_attributes(
     """Attributes and their flags, with 0 for those that are dropped."""
     if not dropout:
         return attributes
-    kept = draw_known_attributes((len(attributes), 1, len(ATTRIBUTES)), dropout, generator)[:, 0]
-    return np.where(np.concatenate([kept, kept], axis=1), attributes, 0.0).astype(np.float32)
+    is_known = draw_known_attributes((len(attributes), 1, len(ATTRIBUTES)), dropout, generator)[:, 0]
+    return np.where(np.concatenate([is_known, is_known], axis=1), attributes, 0.0).astype(np.float32)
 
 
 def _concatenated(dynamic: Float[np.ndarray, "T N E"], attributes: Float[np.ndarray, "N G"]) -> Float[Tensor, "T N H"]:

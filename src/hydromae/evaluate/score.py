@@ -17,7 +17,7 @@ from hydromae.evaluate.events import COUNTS, KINDS, Thresholds, event_counts
 from hydromae.evaluate.flow_deciles import DECILE_BY, DECILE_SCORES, DECILES, by_decile
 from hydromae.evaluate.hydrographs import ExampleHydrograph, example_table, typical_catchments
 from hydromae.evaluate.protocol import Period, Question
-from hydromae.inference.scenarios import LastDaysMethod, Method
+from hydromae.inference.scenarios import Method, predict_last_days
 from hydromae.io.atomic import atomic_files, write_netcdf
 from hydromae.io.folders import EVALUATION
 from hydromae.io.outputs import output_folder, reserve_output
@@ -38,7 +38,7 @@ class Evaluation:
         scores (Dataset (question, method, catchment)): `nse`, `kge`, `target_days`, `answered_days` (target days with a
             prediction, on which scores are computed), `crps` [mm/day], `coverage50`, `coverage90` (NaN without a
             distribution), counts of events (`evaluate.events`), coordinates `easting`, `northing` [m] if the record has them;
-            NaN for methods that were not asked. `decile_days`, `decile_crps`, `decile_coverage50` and `decile_coverage90`
+            NaN where a method was not evaluated. `decile_days`, `decile_crps`, `decile_coverage50` and `decile_coverage90`
             (question, method, by, decile): scores by decile of flow (`evaluate.flow_deciles`).
         examples (Dataset (example, time)): Hydrographs: `truth`, `mean` and `quantile_value` (quantile, example, time) on
             target days, `precipitation`; coordinates `question`, `method`, `catchment`, `nse`.
@@ -107,7 +107,11 @@ def evaluate(
         _refuse_visible_targets(question)
         task_methods = methods.get(question.name, ())
         for method in track(task_methods, f"methods of {question.name}", len(task_methods)):
-            answer = _predict(method, question)
+            answer = (
+                method.predict(question.dataset)
+                if question.last_days is None
+                else predict_last_days(method, question.dataset, question.last_days)
+            )
             for row, target in question.targets.items():
                 predictions.setdefault((row, method.name), _MethodPredictions(truth)).add(method.name, answer, target)
     tracked = track(predictions.items(), "predictions scored", len(predictions))
@@ -117,13 +121,6 @@ def evaluate(
     own_settings = {"period": list(period), "questions": list(scores["question"].values.tolist())}
     examples = example_table(_hydrographs(predictions, table), days)
     return Evaluation(scores, examples, {**own_settings, **(settings or {})})
-
-
-def _predict(method: Method, question: Question) -> xr.Dataset:
-    """Predictions for a question; for its last days alone, if all targets are there and the method can."""
-    if question.last_days is not None and isinstance(method, LastDaysMethod):
-        return method.predict_last_days(question.dataset, question.last_days)
-    return method.predict(question.dataset)
 
 
 def _refuse_visible_targets(question: Question) -> None:
@@ -216,7 +213,7 @@ class _MethodPredictions:
 
 
 def _score_table(table: Mapping[tuple[str, str], xr.Dataset], catchment: xr.DataArray) -> xr.Dataset:
-    """Scores of all rows and methods in one dataset; NaN for methods that were not asked."""
+    """Scores of all rows and methods in one dataset; NaN where a method was not evaluated."""
     rows = list(dict.fromkeys(row for row, _ in table))
     names = list(dict.fromkeys(name for _, name in table))
     coords = {"question": rows, "method": names, "catchment": catchment.values, "by": list(DECILE_BY)}

@@ -23,7 +23,7 @@ FEW_NOTE = (
 
 
 def summarise(scores: xr.Dataset) -> pd.DataFrame:
-    """Medians and lower percentiles over catchments, a row for each question and each method that was asked.
+    """Medians and lower percentiles over catchments, a row for each question and each method evaluated on it.
 
     Args:
         scores: The scores of an evaluation (`score.Evaluation`).

@@ -51,22 +51,6 @@ def no_progress(done: int, of: int) -> None:
     """Report nothing."""
 
 
-@dataclass(frozen=True)
-class _LastDays:
-    """A model as a method that predicts the last days of a canonical record alone."""
-
-    model: Model
-    levels: list[float]
-    days: int
-
-    @property
-    def name(self) -> str:
-        return self.model.name
-
-    def predict(self, dataset: xr.Dataset, /) -> xr.Dataset:
-        return self.model.predict_record(dataset, self.levels, last_days=self.days)
-
-
 SHIPPED = Path(__file__).parents[1] / "assets"
 
 
@@ -237,7 +221,7 @@ class Model:
             issues = scenarios.last_flow_day(record)
         elif isinstance(issues, str):
             issues = scenarios.parse_issues(issues)
-        method = _LastDays(self, list(levels), days)
+        method = ModelMethod(self, self.name, levels)
         context = self.config.data.sequence_length
         return scenarios.forecast(method, record, issues, days, future_weather, context, progress)
 
@@ -341,7 +325,7 @@ class Model:
         self, batch: Batch, record: RecordArrays, days: Bool[np.ndarray, "B T"] | None
     ) -> dict[str, tuple[torch.Tensor, torch.Tensor, GaussianMixture | None]]:
         """For each modality: target tokens Bool[B, T, S] (on `days` only, if given), their means Float[N, F] and mixtures."""
-        targets = {name: (~seen).any(dim=-1) for name, seen in batch.observed.items()}
+        targets = {name: (~observed).any(dim=-1) for name, observed in batch.observed.items()}
         if days is not None:
             targets = {name: target & torch.from_numpy(days)[..., None] for name, target in targets.items()}
         for name in targets:
@@ -378,6 +362,30 @@ class Model:
             antecedent_days = [days] * len(starts[part]) if days else None
             yield cut_batch(record, starts[part], length, None, antecedent_days), weights[part], starts[part]
             progress(min(first + windows_per_batch, len(starts)), len(starts))
+
+
+@dataclass(frozen=True)
+class ModelMethod:
+    """A model as a method on canonical records, which are not checked again.
+
+    Attributes:
+        name: Name in tables of scores.
+        levels: Levels of the predicted quantiles, ascending.
+        progress: As for `Model.predict`.
+    """
+
+    model: Model
+    name: str
+    levels: Sequence[float] = DEFAULT_LEVELS
+    progress: ProgressCallback = no_progress
+
+    def predict(self, dataset: xr.Dataset, /) -> xr.Dataset:
+        """Predict every NaN."""
+        return self.model.predict_record(dataset, list(self.levels), self.progress)
+
+    def predict_last_days(self, dataset: xr.Dataset, days: int, /) -> xr.Dataset:
+        """Predict every NaN of the last `days` days, without the others."""
+        return self.model.predict_record(dataset, list(self.levels), self.progress, days)
 
 
 def load(name: str | Path, device: str | torch.device | None = "auto", precision: str = "auto") -> Model:

@@ -44,6 +44,11 @@ class LastDaysMethod(Method, Protocol):
         ...
 
 
+def predict_last_days(method: Method, dataset: xr.Dataset, days: int) -> xr.Dataset:
+    """Predictions for the last `days` days; also for the other days if the method cannot do less."""
+    return method.predict_last_days(dataset, days) if isinstance(method, LastDaysMethod) else method.predict(dataset)
+
+
 def gap_pattern(
     times: xr.DataArray, catchments: xr.DataArray, gap: int = 10, every: int = 20, start: int | np.ndarray = 0
 ) -> xr.DataArray:
@@ -213,7 +218,8 @@ def forecast(
     with warn_once():
         for done, issue in enumerate(issues):
             progress(done, len(issues))
-            answer = method.predict(forecast_input(dataset, issue, days, future_weather, context_days))
+            known = forecast_input(dataset, issue, days, future_weather, context_days)
+            answer = predict_last_days(method, known, days)
             names = [n for n in ("riverflow", "riverflow_quantile", "riverflow_origin") if n in answer.data_vars]
             future = answer[names].isel(time=slice(-days, None)).drop_vars("time").rename(time="lead")
             answers.append(future)

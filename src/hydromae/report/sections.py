@@ -33,7 +33,7 @@ class QuestionSummary:
 
     Attributes:
         name, label: The question.
-        model_row: The row of the model (columns of `summarise`, and `method`); None if it was not asked.
+        model_row: The row of the model (columns of `summarise`, and `method`); None if it was not evaluated.
         others: The rows of the other methods, highest median NSE first.
     """
 
