@@ -37,7 +37,9 @@ def test_every_catchment_is_in_one_fold():
 
 def test_targets_are_hidden_and_observed():
     full = record()
-    for question in protocol.all_questions(full, PERIOD):
+    questions = list(protocol.questions(full, PERIOD))
+    assert len(questions) == protocol.question_count(full, PERIOD, protocol.QUESTION_NAMES, 5)
+    for question in questions:
         for row, target in question.targets.items():
             assert row.startswith(question.name)
             days = {"time": target["time"]}

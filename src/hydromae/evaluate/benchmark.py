@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import chain
 
 import xarray as xr
 
@@ -63,21 +62,19 @@ def run_protocol(
     baseline_methods = fitted_baselines(protocol.outside_period(training, period)) if baselines else {}
     thresholds = Thresholds.fit(training, record["catchment"].values)
     methods = {name: [*model_methods, *(more or {}).get(name, []), *baseline_methods.get(name, [])] for name in names}
-    held_out = [str(name) for name in protocol.held_out(record["catchment"].values)]
-    notes = {
-        "split": f"{len(held_out)} held-out catchments, drawn with seed 0 (protocol.held_out)",
+    held_out_count = len(protocol.held_out(record["catchment"].values))
+    notes: dict[str, object] = {
+        "split": f"{held_out_count} held-out catchments, drawn with seed 0 (protocol.held_out)",
         "issue_every_days": every,
     }
-    notes |= {"answered_by": model_line(model.identity)} if model is not None else {}
+    notes |= {"predicted_by": model_line(model.identity)} if model is not None else {}
     notes |= {"data": "; ".join(list_credits(record))} if list_credits(record) else {}
-    questions = _with_progress(
-        protocol_questions(record, period, names, every), _question_count(record, period, names, every), progress
-    )
+    total = protocol.question_count(record, period, names, every)
+    questions = _with_progress(protocol.questions(record, period, names, every), total, progress)
     with warn_once():
         evaluation = evaluate(methods, record, questions, period, {**notes, **settings}, thresholds)
-    return _with_overlap_warning(
-        evaluation, record, ({} if model is None else {model.name: model.config.data}) | dict(more_data or {})
-    )
+    trained = ({} if model is None else {model.name: model.config.data}) | dict(more_data or {})
+    return _with_overlap_warning(evaluation, record, trained)
 
 
 def _with_overlap_warning(evaluation: Evaluation, record: xr.Dataset, trained: Mapping[str, DataConfig]) -> Evaluation:
@@ -93,28 +90,8 @@ def _with_overlap_warning(evaluation: Evaluation, record: xr.Dataset, trained: M
     return replace(evaluation, scores=scores, settings=evaluation.settings | {"seen_in_training": lines})
 
 
-def _question_count(record: xr.Dataset, period: Period, names: Sequence[str], every: int) -> int:
-    issues = len(protocol.issues(record, period, every))
-    return sum(
-        {"gap": protocol.GAP_PASSES, "forecast": issues, "forecast-blind": issues}.get(name, 1) for name in names
-    )
-
-
 def _with_progress(questions: Iterator[Question], total: int, progress: ProgressCallback) -> Iterator[Question]:
     for done, question in enumerate(questions):
         progress(done, total)
         yield question
     progress(total, total)
-
-
-def protocol_questions(record: xr.Dataset, period: Period, names: Sequence[str], every: int) -> Iterator[Question]:
-    """The questions of some tasks of the protocol."""
-    by_name: dict[str, Iterable[Question]] = {
-        "gap": protocol.gaps(record, period),
-        "ungauged": protocol.ungauged(record, period),
-        "ungauged-limited": protocol.ungauged_limited(record, period),
-        "simulate": protocol.simulate(record, period),
-        "forecast": protocol.forecast(record, period, "observed", every),
-        "forecast-blind": protocol.forecast(record, period, "none", every),
-    }
-    return chain.from_iterable(by_name[name] for name in names)

@@ -6,7 +6,7 @@ targets. Flow and weather of the year before a period are in the dataset as cont
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
@@ -216,11 +216,24 @@ def issues(record: xr.Dataset, period: Period, every: int, days: int = max(LEADS
     return pd.date_range(period[0], last, freq=f"{every}D")
 
 
-def all_questions(record: xr.Dataset, period: Period, every: int = 5) -> Iterator[Question]:
-    """Every question of the protocol, with an issue day of forecasts every `every` days."""
-    yield from gaps(record, period)
-    yield from ungauged(record, period)
-    yield from ungauged_limited(record, period)
-    yield from simulate(record, period)
-    yield from forecast(record, period, "observed", every)
-    yield from forecast(record, period, "none", every)
+def questions(
+    record: xr.Dataset, period: Period, names: Sequence[str] = QUESTION_NAMES, every: int = 5
+) -> Iterator[Question]:
+    """The questions of some tasks, with an issue day of forecasts every `every` days."""
+    by_name = {
+        "gap": gaps(record, period),
+        "ungauged": ungauged(record, period),
+        "ungauged-limited": ungauged_limited(record, period),
+        "simulate": simulate(record, period),
+        "forecast": forecast(record, period, "observed", every),
+        "forecast-blind": forecast(record, period, "none", every),
+    }
+    for name in names:
+        yield from by_name[name]
+
+
+def question_count(record: xr.Dataset, period: Period, names: Sequence[str], every: int) -> int:
+    """Number of `questions`."""
+    issue_days = len(issues(record, period, every))
+    counts = {"gap": GAP_PASSES, "forecast": issue_days, "forecast-blind": issue_days}
+    return sum(counts.get(name, 1) for name in names)
