@@ -24,8 +24,8 @@ from hydromae.cli.scores import scores_table
 from hydromae.config import Config
 from hydromae.config.presets import FAST, RIVERS
 from hydromae.evaluate import protocol
-from hydromae.evaluate.benchmark import ModelMethod, run_protocol
-from hydromae.evaluate.score import summary
+from hydromae.evaluate.benchmark import run_protocol, scored_method
+from hydromae.evaluate.summary import summarise
 from hydromae.inference.predictor import load
 from hydromae.inference.scenarios import Method
 from hydromae.store.zarr_store import grid_of, load_store
@@ -89,7 +89,7 @@ def without_traits(record: xr.Dataset) -> xr.Dataset:
 class Traitless:
     """A model that is asked without traits."""
 
-    method: ModelMethod
+    method: Method
 
     @property
     def name(self) -> str:
@@ -117,7 +117,7 @@ def teach(record: xr.Dataset, folder: Path, arm: str, seed: int, console: Consol
 def methods(folder: Path) -> list[Method]:
     """Every arm that has ended, by the name of its folder."""
     ended = [run for run in sorted(folder.glob("*-[0-9]")) if (run / "last").is_dir()]
-    arms = [ModelMethod(load(run / "last", "cpu"), run.name) for run in ended]
+    arms = [scored_method(load(run / "last", "cpu"), run.name) for run in ended]
     return [Traitless(arm) if arm.name.startswith("traits") else arm for arm in arms]
 
 
@@ -127,7 +127,7 @@ def score(record: xr.Dataset, folder: Path, period: str, every: int, console: Co
     asked = dict.fromkeys(QUESTIONS, arms)
     found = run_protocol(None, record, protocol.PERIODS[period], QUESTIONS, every, False, said, asked)
     found.save(folder / f"scores-{period}")
-    console.print(scores_table(summary(found)))
+    console.print(scores_table(summarise(found.scores)))
     console.print(paired(found.scores), markup=False)
 
 

@@ -23,10 +23,11 @@ from hydromae.config import Config
 from hydromae.config.presets import RIVERS
 from hydromae.evaluate import protocol
 from hydromae.evaluate.baselines import fitted_baselines
-from hydromae.evaluate.benchmark import ModelMethod
+from hydromae.evaluate.benchmark import scored_method
 from hydromae.evaluate.events import Thresholds
 from hydromae.evaluate.protocol import Question
-from hydromae.evaluate.score import evaluate, summary
+from hydromae.evaluate.score import evaluate
+from hydromae.evaluate.summary import summarise
 from hydromae.inference.predictor import load
 from hydromae.inference.scenarios import Method
 from hydromae.store.zarr_store import load_store
@@ -62,7 +63,9 @@ class ByFold:
 
     def __init__(self, folder: Path) -> None:
         """All of them, which must have ended."""
-        self.models = [ModelMethod(load(folder / f"without-{group}" / "last", "cpu"), NAME) for group in range(MODELS)]
+        self.models = [
+            scored_method(load(folder / f"without-{group}" / "last", "cpu"), NAME) for group in range(MODELS)
+        ]
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
         """Every NaN, by the model that saw no river of the fold that has no flow here.
@@ -95,7 +98,7 @@ def score(record: xr.Dataset, folder: Path, period: str, console: Console) -> No
     days = protocol.PERIODS[period]
     found = evaluate({"ungauged": methods}, record, asked(record, days), days, said, Thresholds.fit(training, names))
     found.save(folder / f"scores-{period}")
-    medians = summary(found)
+    medians = summarise(found.scores)
     console.print(scores_table(medians))
     console.print(events_table(medians))
 

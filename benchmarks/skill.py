@@ -21,9 +21,9 @@ from rich.console import Console
 
 from hydromae.cli.scores import events_table, scores_table
 from hydromae.evaluate import pretrained_lstm, protocol
-from hydromae.evaluate.benchmark import ModelMethod, run_protocol
+from hydromae.evaluate.benchmark import run_protocol, scored_method
 from hydromae.evaluate.lstm import RegionalLSTM
-from hydromae.evaluate.score import summary
+from hydromae.evaluate.summary import summarise
 from hydromae.inference.predictor import load
 from hydromae.inference.scenarios import Method
 from hydromae.store.zarr_store import load_store
@@ -77,7 +77,7 @@ def score(record: xr.Dataset, options: argparse.Namespace, console: Console) -> 
     """Score models, networks and donors; write the evaluation, print the medians."""
     more = pretrained_lstm.load_methods(record, options.folder)
     for name in options.model:
-        model: Method = ModelMethod(load(name), Path(name).name)
+        model: Method = scored_method(load(name), Path(name).name)
         models = [model, Shuffled(model)] if options.shuffled else [model]
         more = {question: [*models, *more[question]] for question in protocol.QUESTION_NAMES}
     period = protocol.PERIODS[options.period]
@@ -86,7 +86,7 @@ def score(record: xr.Dataset, options: argparse.Namespace, console: Console) -> 
     found = run_protocol(None, record, period, questions, options.issue_interval, options.donors, said, more)
     out = options.folder / f"scores-{options.period}"
     found.save(out)
-    medians = summary(found)
+    medians = summarise(found.scores)
     console.print(scores_table(medians))
     console.print(events_table(medians))
     console.print(f"{out}: scores of every catchment", markup=False)

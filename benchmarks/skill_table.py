@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from hydromae.evaluate.score import Evaluation, summary
-from hydromae.report.chart import format_number
+from hydromae.evaluate.score import Evaluation
+from hydromae.evaluate.summary import summarise
 from hydromae.report.labels import question_label
+from hydromae.report.text import format_number
 
 
 def rows(found: pd.DataFrame, method: str) -> list[str]:
@@ -110,7 +111,7 @@ def main() -> None:
     parser.add_argument("--method", default="hydromae")
     options = parser.parse_args()
     evaluation = Evaluation.load(options.evaluation)
-    found, own = summary(evaluation), options.method
+    found, own = summarise(evaluation.scores), options.method
     parts = rows(found, own), methods(found), events(found, own), deciles(evaluation.scores, own)
     print("\n\n".join("\n".join(lines) for lines in parts))
 

@@ -237,7 +237,10 @@ def test_what_no_river_carries_is_cut_and_said(question, caplog):
     limit = largest_flow(question)
     assert (answer["riverflow"].values <= limit).all() and (answer["riverflow_quantile"].values <= limit).all()
     assert (answer["riverflow"].values == limit).any()
-    assert "riverflow" in set(answer[OUTSIDE_TRAINING].values) and "is cut to what its own distribution" in caplog.text
+    assert (
+        "riverflow" in set(answer[OUTSIDE_TRAINING].values)
+        and "is limited to the quantiles of its distribution" in caplog.text
+    )
 
 
 # ---------------------------------------------------------------- in every form of an answer

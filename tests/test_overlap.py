@@ -1,4 +1,4 @@
-"""What training may have seen of what is scored: by names and days, said by `evaluate`, its files and its page."""
+"""The overlap of training and scored flow: by catchments and days, in an evaluation, its files and its page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import xarray as xr
 from explored import MODEL
 from hydromae.config.schema import DataConfig
 from hydromae.evaluate.benchmark import run_protocol
-from hydromae.evaluate.score import Evaluation, summary
+from hydromae.evaluate.score import Evaluation
+from hydromae.evaluate.summary import summarise
 from hydromae.inference.training_overlap import seen_in_training
 from hydromae.report.page import write_report
 from synthetic import rivers
@@ -43,17 +44,17 @@ TRAINED = "its training period, 2009-01-01 to 2009-12-31, has 10 of the 10 days.
         (["a"], DAYS + np.timedelta64(365, "D"), ""),
     ],
 )
-def test_it_is_names_that_were_not_held_out_on_days_of_the_two_periods(
+def test_overlap_is_of_catchments_that_were_not_held_out_in_both_periods(
     names: list, days: np.ndarray, said: str
 ) -> None:
     assert seen_in_training(DATA, names, days) == said
 
 
-def test_without_names_that_were_held_out_none_was() -> None:
+def test_overlap_without_held_out_catchments() -> None:
     assert seen_in_training(replace(DATA, held_out=()), ["a"], DAYS[:10]) == f"{SAID}it held none out; {TRAINED}"
 
 
-def test_an_evaluation_its_files_and_its_page_say_it(tmp_path: Path) -> None:
+def test_overlap_is_in_the_evaluation_its_files_and_its_page(tmp_path: Path) -> None:
     period, record = ("2001-05-01", "2001-05-31"), rivers(6, 200, seed=5)
     found = run_protocol(MODEL, record, period, ("gap",), 30, True, {})
     line = f"hydromae: {SAID}it held none out; its training period, 2001-01-01 to 2001-10-27, has 31 of the 31 days."
@@ -71,7 +72,7 @@ def test_an_evaluation_its_files_and_its_page_say_it(tmp_path: Path) -> None:
     assert beside.settings["seen_in_training"] == [line.replace("hydromae:", "LSTMs:")]
 
 
-def test_a_baseline_is_not_fitted_on_the_days_that_it_is_scored_on() -> None:
+def test_a_baseline_is_not_fitted_on_scored_days() -> None:
     """1 mm/day in 2009, then 4 and 6 in turn: 2009 says 1, and NSE is 1 − (3² + 5²)/2 / 1 = −16 (of both years it was −4)."""
     time = pd.date_range("2009-01-01", "2010-12-30")
     flow = np.where(np.arange(len(time)) < 365, 1.0, 4.0 + 2.0 * (np.arange(len(time)) % 2))
@@ -86,11 +87,11 @@ def test_a_baseline_is_not_fitted_on_the_days_that_it_is_scored_on() -> None:
 @pytest.mark.parametrize(
     ("nse", "days", "expected"),
     [
-        ([0.1, 0.2, 0.3, 0.4], [40, 31, 30, 40], (4, 30, False)),
-        ([0.1, 0.2, 0.3, 0.4], [40, 31, 29, 40], (4, 29, True)),
-        ([0.1, np.nan, 0.3, 0.4], [40, 5, 30, 40], (3, 30, False)),
-        ([0.1, np.nan, np.nan, 0.4], [40, 40, 40, 40], (2, 40, True)),
-        ([np.nan] * 4, [0, 0, 0, 0], (0, 0, True)),
+        ([0.1, 0.2, 0.3, 0.4], [40, 31, 30, 40], (0, 30, False)),
+        ([0.1, 0.2, 0.3, 0.4], [40, 31, 29, 40], (0, 29, True)),
+        ([0.1, np.nan, 0.3, 0.4], [40, 5, 30, 40], (1, 30, False)),
+        ([0.1, np.nan, np.nan, 0.4], [40, 0, 0, 40], (2, 40, True)),
+        ([np.nan] * 4, [0, 0, 0, 0], (4, 0, True)),
     ],
 )
 def test_scores_from_few_rivers_or_days_are_marked(nse: list[float], days: list[float], expected: tuple) -> None:
@@ -107,9 +108,9 @@ def test_scores_from_few_rivers_or_days_are_marked(nse: list[float], days: list[
         {name: (dims, array) for name, array in values.items()},
         {"question": ["gap"], "method": ["mine"], "catchment": [1, 2, 3, 4]},
     )
-    found = summary(Evaluation(scores, xr.Dataset(), {}))
+    found = summarise(scores)
     row = found.loc[("gap", "mine")]
-    assert (row["catchments"], row["days"], row["few"]) == expected
+    assert (row["unanswered"], row["days"], row["few"]) == expected and row["catchments"] == 4
     table = scores_table(found)
-    assert "".join(map(str, table.columns[2].cells)).endswith("*") is (expected[2] and expected[0] > 0)
-    assert [list(table.columns[k].cells) for k in (7, 8)] == [[str(expected[0])], [str(expected[1])]]
+    assert "".join(map(str, table.columns[2].cells)).endswith("*") is (expected[2] and expected[0] < 2)
+    assert [list(table.columns[k].cells) for k in (7, 8, 9)] == [["4"], [str(expected[0])], [str(expected[1])]]

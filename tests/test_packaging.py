@@ -67,3 +67,11 @@ def test_no_requirement_pins_a_version_or_a_build_for_one_kind_of_device() -> No
     project = PROJECT["project"]
     every = [*project["dependencies"], *(one for held in project["optional-dependencies"].values() for one in held)]
     assert [one for one in every if re.search(r"==|\+cu|nvidia|cuda|@", one)] == []
+
+
+def test_the_package_is_typed_and_the_wheel_has_its_marker_and_its_other_files() -> None:
+    """Hatchling puts every file of the package that git does not ignore into the wheel."""
+    package = ROOT / "src" / "hydromae"
+    assert (package / "py.typed").read_bytes() == b""
+    assert PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": ["src/hydromae"]}
+    assert hydromae.__all__ == ["__version__", "load"] and all(hasattr(hydromae, name) for name in hydromae.__all__)

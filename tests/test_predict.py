@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hydromae.cli import main
 from hydromae.cli.scores import Evaluate
 from hydromae.errors import InputError
-from hydromae.inference.predictor import LEVELS, SHIPPED, Model, load
+from hydromae.inference.predictor import DEFAULT_LEVELS, SHIPPED, Model, load
 from hydromae.inference.sliding_window import overlapping_windows
 from hydromae.io.conventions import with_positions
 from hydromae.model.mae import HydroMAE
@@ -148,7 +148,7 @@ def test_quantiles_lie_around_the_mean():
     inside = (quantile.sel(quantile=0.05) <= answer["riverflow"]) & (answer["riverflow"] <= quantile.sel(quantile=0.95))
     assert inside.mean() > 0.98
     assert (quantile.sel(quantile=0.995) > quantile.sel(quantile=0.005)).all()
-    assert list(MODEL.predict(question)["quantile"].values) == list(LEVELS)
+    assert list(MODEL.predict(question)["quantile"].values) == list(DEFAULT_LEVELS)
 
 
 # ---------------------------------------------------------------- what a record lacks
@@ -504,6 +504,18 @@ def test_only_the_last_days_are_computed_and_they_are_the_same():
     xr.testing.assert_allclose(whole[flow].isel(time=slice(-3, None)), last[flow], rtol=1e-5)
 
 
+def test_a_model_is_shown_by_name_modalities_parameters_precision_and_device():
+    model = replace(MODEL, loaded_as="my <model>")
+    weights = sum(value.numel() for value in model.network.parameters())
+    modalities = ", ".join(model.config.model.modalities)
+    assert repr(model) == (
+        f"Model(name='my <model>', modalities='{modalities}', parameters='{weights:,}', "
+        f"precision='{model.precision_used}', device='cpu')"
+    )
+    html = model._repr_html_()
+    assert "<td>my &lt;model&gt;</td>" in html and html.count("<tr>") == 5 and f"<td>{weights:,}</td>" in html
+
+
 # ---------------------------------------------------------------- maps
 
 
@@ -567,7 +579,7 @@ def test_bad_input_is_one_line(data, options, message):
 @pytest.mark.parametrize(("data", "name"), [("record.nc", "str"), (RIVERS["riverflow"], "DataArray")])
 def test_another_kind_of_thing_is_one_line(data, name):
     unchecked = Model.predict.__wrapped__  # without the tests' own checks of types
-    with pytest.raises(InputError, match=f"{name}: cannot be answered"):
+    with pytest.raises(InputError, match=f"data: a {name} is not a record"):
         unchecked(MODEL, data)
 
 
@@ -767,7 +779,7 @@ def test_a_saved_model_has_a_card_with_what_is_known(tmp_path: Path) -> None:
     text = card.read_text(encoding="utf-8")
     weights = sum(value.numel() for value in MODEL.network.parameters())
     first, last = MODEL.config.data.training_period
-    assert f"{weights:,} weights" in text and f"{first} to {last}" in text and "None are known" in text
+    assert f"{weights:,} parameters" in text and f"{first} to {last}" in text and "Not evaluated" in text
     card.write_text("---\nlicense: mit\n---\n# mine, edited\n", encoding="utf-8")
     again = Model.from_pretrained(tmp_path / "mine")
     assert np.array_equal(
@@ -782,7 +794,7 @@ def test_a_card_says_what_its_maker_adds(tmp_path: Path) -> None:
     MODEL.save_pretrained(tmp_path / "mine", datasets=data, licence="cc-by-4.0", scores={"gap": 0.8125})
     told = head_of(tmp_path / "mine" / "README.md")
     assert told["datasets"] == data and told["license"] == "cc-by-4.0" and told["metrics"] == ["nse"]
-    assert "| fill | 0.812 |" in (tmp_path / "mine" / "README.md").read_text(encoding="utf-8")
+    assert "| gap | 0.812 |" in (tmp_path / "mine" / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_saved_model_leaves_what_lies_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -802,7 +814,7 @@ def test_a_saved_model_leaves_what_lies_beside_it(tmp_path: Path, monkeypatch: p
     assert {file.name for file in (tmp_path / "mine").iterdir()} == files
     assert {file.name for file in tmp_path.iterdir()} == {*files, "other", ".git", "mine", "mine.old"}
     load("."), load("mine")
-    with pytest.raises(InputError, match=r"README\.md: is no card of hydromae"):
+    with pytest.raises(InputError, match=r"README\.md: not a model card of hydromae"):
         MODEL.save_pretrained(".", licence="mit")
 
 

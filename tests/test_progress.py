@@ -180,6 +180,7 @@ def test_numbers_of_a_table_are_whole_on_a_terminal_of_80_columns(capsys: pytest
         "question": "forecast-blind-7",
         "method": "lstm-corrected-ensemble",
         "catchments": 597,
+        "unanswered": 543,
         "days": 1234,
         "few": True,
     }
@@ -192,5 +193,18 @@ def test_numbers_of_a_table_are_whole_on_a_terminal_of_80_columns(capsys: pytest
     console.print(scores.events_table(found))
     said = capsys.readouterr().out
     assert "…" not in said
-    for number in ("-1.234", "-12.345", "1.408", "50%", "100%", "597", "1234", "-1.234*", "12345", "0.456", "0.01234"):
+    for number in (
+        "-1.234",
+        "-12.345",
+        "1.408",
+        "50%",
+        "100%",
+        "597",
+        "543",
+        "1234",
+        "-1.234*",
+        "12345",
+        "0.456",
+        "0.01234",
+    ):
         assert number in said, number

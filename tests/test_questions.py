@@ -1,4 +1,4 @@
-"""Questions: what is hidden, what stays, and that nothing after an issue day is seen."""
+"""Tasks: the hidden values, and forecasts that use nothing after the issue day."""
 
 import numpy as np
 import pandas as pd
@@ -63,7 +63,7 @@ def test_gaps_without_a_day_between_them_are_refused():
         scenarios.gap_pattern(record()["time"], record()["catchment"], gap=10, every=10)
 
 
-def test_fill_gaps_hides_flow_only_and_only_where_asked():
+def test_fill_gaps_hides_the_flow_of_the_pattern_alone():
     full = record()
     hidden = scenarios.gap_pattern(full["time"][5:15], full["catchment"][:2], gap=2, every=5)
     asked = scenarios.fill_gaps(full, hidden)
@@ -104,7 +104,7 @@ def test_parse_issues_refuses_what_it_cannot_read(spec):
         scenarios.parse_issues(spec)
 
 
-def test_forecast_counts_leads_from_one_and_runs_past_the_end():
+def test_leads_start_at_one_and_may_be_after_the_record():
     answer = scenarios.forecast(Spy(), record(), scenarios.parse_issues("2010-01-10/2010-01-30/10"), days=3)
     assert answer["riverflow"].dims == ("issue_time", "lead", "catchment")
     assert answer["riverflow_quantile"].dims == ("quantile", "issue_time", "lead", "catchment")
@@ -124,7 +124,7 @@ def test_forecast_counts_leads_from_one_and_runs_past_the_end():
     context=st.integers(1, 40),
     future_weather=st.sampled_from(["observed", "none"]),
 )
-def test_nothing_after_the_issue_day_is_seen_but_known_weather(issue, days, context, future_weather):
+def test_only_weather_after_the_issue_day_may_be_visible(issue, days, context, future_weather):
     day = DAYS[issue]
     asked = scenarios.forecast_input(record(), day, days, future_weather, context)
     assert asked.sizes["time"] == min(context, issue + 1) + days
@@ -149,12 +149,12 @@ def test_changing_the_future_never_changes_a_forecast():
     )
 
 
-def test_forecasts_that_cannot_be_asked_are_refused():
-    with pytest.raises(InputError, match="2010-02-01 lies outside the record, 2010-01-01 to 2010-01-30"):
+def test_invalid_forecasts_are_refused():
+    with pytest.raises(InputError, match="2010-02-01 is outside the record, 2010-01-01 to 2010-01-30"):
         scenarios.forecast(Spy(), record(), scenarios.parse_issues("2010-02-01"), 3)
     with pytest.raises(InputError, match="at least 1"):
         scenarios.forecast_input(record(), DAYS[3], 0)
     with pytest.raises(InputError, match="neither observed nor none"):
-        scenarios.forecast_input.__wrapped__(record(), DAYS[3], 1, "none")  # without the tests' own checks of types
+        scenarios.forecast_input.__wrapped__(record(), DAYS[3], 1, "some")  # without the tests' own checks of types
     with pytest.raises(InputError, match="no issue day"):
         scenarios.forecast(Spy(), record(), pd.DatetimeIndex([]), 3)

@@ -1,4 +1,4 @@
-"""Intervals of short records: widened about their median by a model's own factors, said in one line, nothing else changes."""
+"""Intervals of short records are widened about their median by the factors of the model."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_factors_by_hand() -> None:
     assert widening_factors(FACTORS, long, LENGTH) is None and widening_factors(None, laid, LENGTH) is None
 
 
-def test_quantiles_of_a_known_distribution_move_from_their_median() -> None:
+def test_quantiles_are_widened_about_the_median() -> None:
     """N(1, 0.5²) of the scaled root, root = 3 + 2 z, widened by 2: the root is N(5, (2 × 0.5 × 2)²) by its quantiles."""
     gaussians = GaussianMixture(torch.tensor([[[1.0]]]), torch.tensor([[[1.0]]]), torch.tensor([[[0.5]]]))
     asked, mean = torch.ones(1, 1, 1, dtype=torch.bool), torch.tensor([[1.0]])
@@ -68,7 +68,7 @@ def test_quantiles_of_a_known_distribution_move_from_their_median() -> None:
     assert {mean for _, mean in found.values()} == {np.float32(26.0)}, "5² + 1², whatever is widened"
 
 
-def test_a_short_record_is_widened_and_a_long_one_is_not_touched() -> None:
+def test_only_short_records_are_widened() -> None:
     question = with_holes(RIVERS)
     for days in (2, 10, LENGTH - 1):
         short = question.isel(time=slice(0, days))
@@ -85,7 +85,7 @@ def test_a_short_record_is_widened_and_a_long_one_is_not_touched() -> None:
         )
 
 
-def test_an_answer_says_what_was_done_to_its_intervals() -> None:
+def test_the_prediction_describes_its_widening() -> None:
     short = with_holes(RIVERS).isel(time=slice(0, 10))
     short["riverflow"][:] = np.nan
     told = WIDE.predict(short)["riverflow_quantile"].attrs["processing"]  # on day 10 by 6 − 3 log(10 / 4) / log(16 / 4)
@@ -99,7 +99,7 @@ def test_an_answer_says_what_was_done_to_its_intervals() -> None:
         assert "processing" not in model.predict(with_holes(RIVERS))["riverflow_quantile"].attrs
 
 
-def test_a_table_and_the_command_line_say_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_tables_and_the_command_line_describe_the_widening(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     WIDE.save_pretrained(tmp_path / "m")
     short = with_holes(RIVERS).isel(time=slice(0, 10))
     short["riverflow"][:] = np.nan
@@ -121,7 +121,7 @@ def test_a_table_and_the_command_line_say_it_too(tmp_path: Path, capsys: pytest.
     assert told.count("first issue day: record of 7 days") == 1 and told.count("intervals are widened") == 1
 
 
-def test_factors_are_saved_sealed_and_read(tmp_path: Path) -> None:
+def test_factors_are_saved_with_a_checksum_and_read(tmp_path: Path) -> None:
     question = with_holes(RIVERS).isel(time=slice(0, 10))
     WIDE.save_pretrained(tmp_path / "m")
     assert CALIBRATION_FILE in json.loads((tmp_path / "m" / "checksums.json").read_text())
@@ -154,7 +154,7 @@ def test_damaged_factors_are_refused_in_one_line(change: dict, tmp_path: Path) -
     assert "\n" not in str(caught.value)
 
 
-def test_the_shipped_model_has_its_factors_and_its_seal_holds() -> None:
+def test_the_shipped_model_has_valid_factors_and_checksums() -> None:
     verify_checksums(SHIPPED / "gb-rivers")
     found = load("gb-rivers", "cpu").widening
     assert found is not None

@@ -26,7 +26,7 @@ def record(flow: np.ndarray, first: str = "2001-01-01", **variables) -> xr.Datas
     return xr.Dataset({"riverflow": (("time", "catchment"), flow), **variables}, coords=coords)
 
 
-def test_interpolation_runs_along_the_logarithm_and_not_beyond_the_ends():
+def test_interpolation_is_linear_in_the_logarithm_and_does_not_extrapolate():
     # ln(q + 0.01) from ln(0.01) to ln(0.16) in four steps: the factor of q + 0.01 is 2 a day.
     flow = np.array([NAN, 0.0, NAN, NAN, NAN, 0.15, NAN])[:, None]
     answer = baselines.LogInterpolation().predict(record(flow))
@@ -35,18 +35,18 @@ def test_interpolation_runs_along_the_logarithm_and_not_beyond_the_ends():
     assert answer["riverflow_origin"].values[:, 0].tolist() == kinds
 
 
-def test_persistence_carries_the_last_flow_on():
+def test_persistence_repeats_the_last_observed_flow():
     answer = baselines.Persistence().predict(record(np.array([[NAN, 1], [2, NAN], [NAN, NAN]])))
     np.testing.assert_array_equal(answer["riverflow"].values, [[NAN, 1], [2, 1], [2, 1]])
 
 
-def test_an_ungauged_river_is_called_so_and_its_flow_stays_unknown_to_persistence():
+def test_persistence_does_not_predict_an_ungauged_river():
     answer = baselines.Persistence().predict(record(np.full((2, 1), NAN)))
     assert answer["riverflow"].isnull().all()
     assert (answer["riverflow_origin"] == Origin.UNGAUGED).all()
 
 
-def test_climatology_is_the_mean_of_the_days_around_and_wraps_the_year():
+def test_climatology_is_a_circular_mean_over_days_of_the_year():
     # Two years of 0, but 31 mm/day on 1 January of both. A window of 31 days that holds it has 62/62 mm/day, or 62/60
     # where it reaches over the end of the year, since neither year has a day 366.
     times = pd.date_range("2001-01-01", "2002-12-31")
@@ -60,7 +60,7 @@ def test_climatology_is_the_mean_of_the_days_around_and_wraps_the_year():
     assert answer[16:340].max() == 0.0
 
 
-def test_climatology_does_not_answer_a_river_it_never_saw():
+def test_climatology_does_not_predict_rivers_outside_the_training_record():
     climatology = baselines.Climatology.fit(record(np.ones((400, 2))))
     answer = climatology.predict(record(np.full((3, 3), NAN)))
     np.testing.assert_allclose(answer["riverflow"].values, [[1, 1, NAN]] * 3)
@@ -85,7 +85,7 @@ def test_donor_ridge_finds_a_relation_that_is_exact_in_the_logarithm():
     np.testing.assert_array_equal(answer[:100], training["riverflow"].values[:100])
 
 
-def test_donor_ridge_turns_to_the_next_gauge_when_the_best_is_hidden_and_gives_up_when_all_are():
+def test_donor_ridge_uses_the_next_gauge_with_flow_and_needs_at_least_one():
     training = ridge_record()
     ridge = DonorRidge.fit(training, donors=1)
     asked = training.copy(deep=True)
@@ -99,7 +99,7 @@ def test_donor_ridge_turns_to_the_next_gauge_when_the_best_is_hidden_and_gives_u
     assert np.isnan(answer[105:110]).all()
 
 
-def test_the_residual_of_the_days_beside_a_gap_enters_it():
+def test_the_residual_is_interpolated_into_the_gap():
     # The river runs 50 % above what its donor says from day 90 on: the regression misses that, the residual does not.
     training = ridge_record()
     changed = training.copy(deep=True)
@@ -115,7 +115,7 @@ def test_the_residual_of_the_days_beside_a_gap_enters_it():
     np.testing.assert_allclose(error[1], -np.log(1.5) * (1 - 2 * 0.64 / (1 + 0.64**2)), atol=0.03)
 
 
-def test_donor_ridge_leaves_rivers_without_training_unanswered():
+def test_donor_ridge_does_not_predict_rivers_outside_the_training_record():
     training = ridge_record()
     ridge = DonorRidge.fit(training.isel(catchment=[0, 1]))
     asked = training.copy(deep=True)
@@ -157,7 +157,7 @@ def test_weighted_donors_by_hand():
     np.testing.assert_allclose(answer, [4 / 1.25, (8 / 4 + 4 / 9) / (1 / 4 + 1 / 9), NAN])
 
 
-def test_traits_outweigh_distance_and_missing_ones_are_left_out():
+def test_attributes_are_in_the_separation_and_unknown_ones_are_not():
     dataset = transfer_record().assign({"bfihost": ("catchment", [0.0, 1.0, 0.0, 1.0])})
     donors = WeightedDonors(donors=1, attributes=("bfihost", "propwet"), length=1e6)
     # Gauge 3 has the same trait: 4 mm scaled by 2.
@@ -167,7 +167,7 @@ def test_traits_outweigh_distance_and_missing_ones_are_left_out():
     np.testing.assert_allclose(near, 8.0)
 
 
-def test_centroids_go_before_gauges_where_both_rivers_have_one():
+def test_centroids_are_used_where_both_are_known():
     dataset = transfer_record().assign_coords(
         centroid_easting=("catchment", [0.0, 90_000.0, NAN, 5_000.0]),
         centroid_northing=("catchment", [0.0, 0.0, NAN, 0.0]),
@@ -181,7 +181,7 @@ def test_rivers_without_rain_are_not_scaled():
     np.testing.assert_allclose(nearest_gauge().predict(dataset)["riverflow"].values[0, 0], 1.0)
 
 
-def test_positions_come_from_latitude_and_longitude_where_the_grid_is_missing():
+def test_positions_are_computed_from_latitude_and_longitude():
     # The Ordnance Survey's worked example: 52°39'27.2531" N, 1°43'4.5177" E (OSGB36) is TG 51409 13177; WGS 84 differs
     # from OSGB36 by about 100 m, which EPSG:27700 from EPSG:4326 accounts for.
     bare = transfer_record().drop_vars(["easting", "northing"])

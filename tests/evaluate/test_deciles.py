@@ -1,4 +1,4 @@
-"""Distributions by tenth of the flow: by hand, and what a perfect forecast scores."""
+"""Scores by decile of flow: by hand, and of a calibrated forecast."""
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ def dataset(**values: np.ndarray) -> xr.Dataset:
     return xr.Dataset({name: (("time", "catchment"), value) for name, value in values.items()})
 
 
-def test_a_day_stands_in_the_tenth_of_its_river() -> None:
+def test_the_decile_of_a_day_is_that_of_its_river() -> None:
     edges = EDGES * np.array([1.0, 10.0])
     edges = np.column_stack([edges, np.full(9, np.nan)])
     flow = np.array([[0.5, 0.5, 1.0], [9.5, 95.0, 1.0], [1.0, np.nan, 1.0]])
@@ -29,7 +29,7 @@ def test_scores_by_hand() -> None:
     crps = np.array([[1.0, np.nan], [3.0, 7.0], [5.0, 6.0]])
     inside = np.array([[1.0, np.nan], [0.0, 1.0], [1.0, 1.0]])
     days = dataset(crps=crps, coverage50=inside * 0, coverage90=inside)
-    found = by_decile(dataset(observed=observed, said=said), days, EDGES)
+    found = by_decile(dataset(observed=observed, predicted=said), days, EDGES)
     low, high = found.sel(by="observed", decile=1), found.sel(by="observed", decile=10)
     assert float(low["decile_days"]) == 3 and float(high["decile_days"]) == 2, "what was not answered does not count"
     assert float(low["decile_coverage90"]) == pytest.approx(2 / 3) and float(low["decile_coverage50"]) == 0
@@ -40,7 +40,7 @@ def test_scores_by_hand() -> None:
     assert found["decile_crps"].sel(decile=5).isnull().all() and (found["decile_days"].sel(decile=5) == 0).all()
 
 
-def test_a_perfect_forecast_holds_what_it_says_by_what_it_said_and_less_of_what_came() -> None:
+def test_a_calibrated_forecast_is_calibrated_by_predicted_flow_only() -> None:
     generator = np.random.default_rng(1)
     mean = generator.gamma(2.0, 2.0, size=(20000, 2))
     observed = mean * generator.gamma(4.0, 0.25, size=mean.shape)
@@ -53,7 +53,7 @@ def test_a_perfect_forecast_holds_what_it_says_by_what_it_said_and_less_of_what_
     held = {f"coverage{share}": metrics.covered(quantiles, truth, share / 100) for share in (50, 90)}
     days = xr.Dataset({"crps": crps, **held})
     edges = np.quantile(observed, np.arange(1, 10) / 10, axis=0)
-    found = by_decile(dataset(observed=observed, said=mean), days, edges)
+    found = by_decile(dataset(observed=observed, predicted=mean), days, edges)
     np.testing.assert_allclose(found["decile_coverage90"].sel(by="predicted"), 0.9, atol=0.02)
     np.testing.assert_allclose(found["decile_coverage50"].sel(by="predicted"), 0.5, atol=0.03)
     assert found["decile_coverage90"].sel(by="observed", decile=10) < 0.8

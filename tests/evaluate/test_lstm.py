@@ -1,4 +1,4 @@
-"""The LSTM baselines: what they may see, and that they learn."""
+"""The LSTM baselines: their inputs, and their training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from hydromae.batching.windows import ALWAYS_KNOWN_ATTRIBUTES
-from hydromae.evaluate.lstm import LEVELS, LSTMConfig, LSTMEnsemble, RegionalLSTM, drop_attributes
+from hydromae.evaluate.lstm import SCORED_LEVELS, LSTMConfig, LSTMEnsemble, RegionalLSTM, drop_attributes
 from hydromae.evaluate.lstm_forecast import ErrorCorrectedLSTM, LSTMByLead
 from hydromae.inference.scenarios import forecast_input
 from hydromae.variables import ATTRIBUTES
@@ -47,7 +47,7 @@ def hidden(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.assign(riverflow=xr.full_like(dataset["riverflow"], np.nan))
 
 
-def test_it_learns_a_reservoir(trained: RegionalLSTM) -> None:
+def test_the_lstm_learns_a_linear_reservoir(trained: RegionalLSTM) -> None:
     truth = record().isel(time=slice(300, None))
     answer = trained.predict(hidden(truth))["riverflow"].isel(time=slice(100, None))
     flow = truth["riverflow"].isel(time=slice(100, None))
@@ -55,7 +55,7 @@ def test_it_learns_a_reservoir(trained: RegionalLSTM) -> None:
     assert float(nse.median()) > 0.8
 
 
-def test_what_was_observed_comes_back_and_quantiles_are_in_order(trained: RegionalLSTM) -> None:
+def test_observed_values_do_not_change_and_quantiles_are_ordered(trained: RegionalLSTM) -> None:
     asked = record().isel(time=slice(300, 400))
     asked["riverflow"][50:60, 2] = np.nan
     answer = trained.predict(asked)
@@ -63,11 +63,11 @@ def test_what_was_observed_comes_back_and_quantiles_are_in_order(trained: Region
     assert np.array_equal(answer["riverflow"].values[seen], asked["riverflow"].values[seen])
     assert np.isfinite(answer["riverflow"].values).all()
     quantile = answer["riverflow_quantile"].transpose("quantile", "time", "catchment").values
-    assert quantile.shape == (len(LEVELS), 100, RIVERS) and (np.diff(quantile, axis=0) >= 0).all()
+    assert quantile.shape == (len(SCORED_LEVELS), 100, RIVERS) and (np.diff(quantile, axis=0) >= 0).all()
     assert (np.diff(quantile[:, ~seen], axis=0) > 0).any()
 
 
-def test_a_simulation_sees_no_flow_and_no_later_day(trained: RegionalLSTM) -> None:
+def test_a_simulation_uses_no_flow_and_no_later_day(trained: RegionalLSTM) -> None:
     asked = record().isel(time=slice(0, 100))
     plain = trained.predict(hidden(asked))["riverflow"].values
     other = hidden(asked)
@@ -80,7 +80,7 @@ def test_a_simulation_sees_no_flow_and_no_later_day(trained: RegionalLSTM) -> No
 
 
 @pytest.mark.parametrize(("flow_lag", "weather_lag"), [(3, 0), (3, 3)])
-def test_a_lagged_network_sees_nothing_newer_than_its_lags(flow_lag: int, weather_lag: int) -> None:
+def test_a_lagged_network_uses_nothing_newer_than_its_lags(flow_lag: int, weather_lag: int) -> None:
     recipe = replace(RECIPE, flow_lag=flow_lag, weather_lag=weather_lag, steps=2)
     lagged = RegionalLSTM.fit(record(), recipe)
     asked = record().isel(time=slice(0, 80))
@@ -97,7 +97,7 @@ def test_a_lagged_network_sees_nothing_newer_than_its_lags(flow_lag: int, weathe
     assert [on_day_70("precipitation", 70 - age) for age in (0, 2, 3)] == [weather_lag > 0, weather_lag > 2, False]
 
 
-def test_days_are_answered_by_the_shortest_lead_that_reaches_them() -> None:
+def test_days_are_predicted_by_the_network_of_the_shortest_lead() -> None:
     leads = {lag: RegionalLSTM.fit(record(), replace(RECIPE, flow_lag=lag, steps=1, seed=lag)) for lag in (1, 3)}
     asked = forecast_input(record(), pd.Timestamp("2000-12-31"), 5, context_days=50)
     both = LSTMByLead(leads).predict(asked)["riverflow"].values
@@ -105,7 +105,7 @@ def test_days_are_answered_by_the_shortest_lead_that_reaches_them() -> None:
         assert np.array_equal(both[day], leads[lag].predict(asked)["riverflow"].values[day])
 
 
-def test_an_error_is_carried_on_and_decays(trained: RegionalLSTM) -> None:
+def test_the_error_correction_decays(trained: RegionalLSTM) -> None:
     wrong = record()
     wrong["riverflow"] = wrong["riverflow"] * 1.5 + 0.2
     corrected = ErrorCorrectedLSTM.fit(trained, wrong)
@@ -128,13 +128,13 @@ def test_an_ensemble_is_the_mean_of_its_members(trained: RegionalLSTM) -> None:
     assert np.allclose((one + two) / 2, both, atol=1e-5)
 
 
-def test_saved_and_loaded_it_answers_the_same(trained: RegionalLSTM, tmp_path) -> None:
+def test_a_loaded_network_predicts_the_same(trained: RegionalLSTM, tmp_path) -> None:
     trained.save(tmp_path / "lstm")
     asked = hidden(record().isel(time=slice(0, 60)))
     assert trained.predict(asked).identical(RegionalLSTM.load(tmp_path / "lstm").predict(asked))
 
 
-def test_traits_drop_out_as_in_the_models_own_training() -> None:
+def test_attribute_dropout_is_that_of_the_model() -> None:
     """A share of the sequences keeps position and area alone; flags tell; without dropout nothing is drawn."""
     count = 4000
     traits = np.concatenate([np.full((count, len(ATTRIBUTES)), 3.0), np.ones((count, len(ATTRIBUTES)))], axis=1)

@@ -1,4 +1,4 @@
-"""The protocol: which rivers, which days, and that no question shows what it asks for."""
+"""The protocol: catchments, days, and hidden targets."""
 
 import numpy as np
 import pandas as pd
@@ -23,21 +23,23 @@ def record(rivers: int = 12) -> xr.Dataset:
     return xr.Dataset({"riverflow": (dims, flow), "precipitation": (dims, rain)}, coords=coords)
 
 
-def test_held_out_rivers_are_those_of_the_protocol():
+def test_held_out_catchments_are_those_of_the_protocol():
     numbers = np.arange(599) + 1000
     expected = np.sort(numbers[np.random.default_rng(0).permutation(599)[:60]])
     np.testing.assert_array_equal(protocol.held_out(numbers), expected)
 
 
-def test_folds_hold_every_river_once():
+def test_every_catchment_is_in_one_fold():
     parts = protocol.folds(np.arange(599))
     assert sorted(len(part) for part in parts) == [59] + [60] * 9
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), np.arange(599))
 
 
-def test_no_question_shows_what_it_asks_for_and_only_observed_days_are_targets():
+def test_targets_are_hidden_and_observed():
     full = record()
-    for question in protocol.all_questions(full, PERIOD):
+    questions = list(protocol.questions(full, PERIOD))
+    assert len(questions) == protocol.question_count(full, PERIOD, protocol.QUESTION_NAMES, 5)
+    for question in questions:
         for row, target in question.targets.items():
             assert row.startswith(question.name)
             days = {"time": target["time"]}
@@ -47,7 +49,7 @@ def test_no_question_shows_what_it_asks_for_and_only_observed_days_are_targets()
             assert target["time"].values[target.any("catchment")].max() <= np.datetime64(PERIOD[1])
 
 
-def test_fill_hides_each_third_in_turn():
+def test_gaps_are_in_a_third_of_the_catchments_at_a_time():
     full = record()
     asked = list(protocol.gaps(full, PERIOD))
     assert len(asked) == 3
@@ -60,7 +62,7 @@ def test_fill_hides_each_third_in_turn():
     xr.testing.assert_identical(asked[0].dataset["precipitation"], protocol.with_context(full, PERIOD)["precipitation"])
 
 
-def test_a_barely_known_river_has_moved_and_kept_its_area_alone():
+def test_limited_attributes_are_area_and_a_shifted_position():
     full, names = record(), ("catchment-area", "bfihost", "latitude", "longitude")
     full = full.assign({name: ("catchment", 50.0 + np.arange(12)) for name in names})
     places = ("easting", "northing", "centroid_easting")
@@ -81,7 +83,7 @@ def test_a_barely_known_river_has_moved_and_kept_its_area_alone():
     xr.testing.assert_identical(after[untouched].drop_vars(places), before[untouched].drop_vars(places))
 
 
-def test_ungauged_and_simulate_hide_the_year_before_too():
+def test_ungauged_and_simulate_hide_the_context_too():
     full = record()
     (question,) = protocol.ungauged(full, PERIOD)
     out = protocol.held_out(full["catchment"].values)
@@ -96,7 +98,7 @@ def test_ungauged_and_simulate_hide_the_year_before_too():
 
 
 @pytest.mark.parametrize("future_weather", ["observed", "none"])
-def test_forecast_targets_lie_at_their_lead(future_weather):
+def test_forecast_targets_are_at_their_lead(future_weather):
     asked = list(protocol.forecast(record(), PERIOD, future_weather, every=10, leads=(1, 3)))
     # 59 days: the last issue with 3 days after it is day 55, so issues on days 0, 10, 20, 30, 40, 50.
     assert len(asked) == 6
@@ -111,7 +113,7 @@ def test_forecast_targets_lie_at_their_lead(future_weather):
         assert bool(after["precipitation"].isnull().all()) == (future_weather == "none")
 
 
-def test_gap_lengths_open_on_their_own_day_in_each_river():
+def test_the_first_day_of_gaps_is_drawn_for_each_catchment():
     full = record()
     long = ("2010-03-01", "2011-06-30")
     rows = {row: target for question in protocol.gaps_by_length(full, long) for row, target in question.targets.items()}
@@ -123,5 +125,5 @@ def test_gap_lengths_open_on_their_own_day_in_each_river():
 
 
 def test_a_period_outside_the_record_is_refused():
-    with pytest.raises(InputError, match="2015-01-01 to 2015-12-31 lies outside the record"):
+    with pytest.raises(InputError, match="2015-01-01 to 2015-12-31 is outside the record"):
         next(protocol.simulate(record(), ("2015-01-01", "2015-12-31")))

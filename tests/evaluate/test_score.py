@@ -1,4 +1,4 @@
-"""Evaluation: answers are put together and scored for each catchment; saved and loaded whole."""
+"""Evaluation: predictions are scored for each catchment, saved and loaded."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,12 @@ import xarray as xr
 from hydromae import metrics
 from hydromae.errors import InputError
 from hydromae.evaluate import baselines, protocol, score
+from hydromae.evaluate.answers import SCORED_LEVELS
+from hydromae.evaluate.benchmark import scored_method
 from hydromae.evaluate.events import Thresholds
+from hydromae.evaluate.summary import summarise
+from hydromae.inference.predictor import load
+from hydromae.virtual import virtual_catchments
 
 PERIOD = ("2011-02-01", "2011-06-30")
 
@@ -30,7 +35,7 @@ def record(rivers: int = 6) -> xr.Dataset:
 
 
 class Constant:
-    """Says 1 mm/day everywhere but for one river, with a distribution that is 2 mm/day wide at 90 %."""
+    """Predicts 1 mm/day for all rivers but one, with a 90 % interval of 2 mm/day."""
 
     name = "constant"
 
@@ -42,7 +47,7 @@ class Constant:
 
 
 def evaluation() -> score.Evaluation:
-    """Two methods on fill and forecast-blind, one on simulate."""
+    """Two methods on gap and forecast-blind, one on simulate."""
     full = record()
     asked = [
         *protocol.gaps(full, PERIOD),
@@ -74,7 +79,7 @@ def test_persistence_scores_as_a_shift_by_the_lead(result):
         np.testing.assert_allclose(np.delete(scored.values, 2), np.delete(expected.values, 2), rtol=1e-5)
 
 
-def test_passes_of_a_question_are_put_together(result):
+def test_predictions_of_one_row_are_joined(result):
     days = result.scores["target_days"].sel({"question": "gap", "method": "constant"}).values
     # 150 days: 7 whole gaps of 10 days (the one on day 140 would end the period); one river lacks a day in one of them.
     missing = np.datetime64("2010-01-01") + 420
@@ -92,23 +97,23 @@ def test_scores_by_hand(result):
     assert float(one["target_days"]) == 150
 
 
-def test_unanswered_days_are_counted(result):
+def test_days_without_a_prediction_are_counted(result):
     unanswered = result.scores.sel({"question": "simulate", "method": "constant", "catchment": 4})
     assert (float(unanswered["target_days"]), float(unanswered["answered_days"])) == (150, 0)
     assert np.isnan(unanswered["nse"])
-    table = score.summary(result)
-    np.testing.assert_allclose(table.loc[("simulate", "constant"), "answered"], (5 * 150 - 1) / (6 * 150 - 1))
-    assert table.loc[("simulate", "constant"), "catchments"] == 5
+    row = summarise(result.scores).loc[("simulate", "constant")]
+    np.testing.assert_allclose(row["answered"], (5 * 150 - 1) / (6 * 150 - 1))
+    assert (row["catchments"], row["unanswered"]) == (6, 1)
 
 
 def test_methods_that_were_not_asked_have_no_score(result):
     assert result.scores["nse"].sel({"question": "simulate", "method": "persistence"}).isnull().all()
     assert result.scores["crps"].sel({"question": "gap", "method": "log-interpolation"}).isnull().all()
-    assert ("simulate", "persistence") not in score.summary(result).index
+    assert ("simulate", "persistence") not in summarise(result.scores).index
 
 
-def test_summary_is_taken_over_catchments_and_says_how_many_days_it_asked_for(result):
-    table = score.summary(result)
+def test_the_summary_is_over_catchments_with_the_minimum_of_days(result):
+    table = summarise(result.scores)
     values = result.scores["nse"].sel({"question": "gap", "method": "log-interpolation"}).values
     row = table.loc[("gap", "log-interpolation")]
     assert row["minimum_days"] == 35
@@ -152,7 +157,7 @@ def test_a_failed_save_leaves_the_old_evaluation(result, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["evaluation"]
 
 
-def test_an_evaluation_leaves_what_lies_beside_it(result, tmp_path):
+def test_save_replaces_only_files_of_an_evaluation(result, tmp_path):
     result.save(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
     again = score.Evaluation(result.scores, result.examples, {**result.settings, "seed": 1})
@@ -162,7 +167,7 @@ def test_an_evaluation_leaves_what_lies_beside_it(result, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["thesis.tex", "settings.json", "scores.nc", "checkpoints", ".env"])
-def test_an_evaluation_is_not_written_into_another_folder(result, name, tmp_path):
+def test_save_refuses_a_folder_with_other_files(result, name, tmp_path):
     (tmp_path / name).write_text("{}")
     with pytest.raises(InputError, match="evaluation"):
         result.save(tmp_path)
@@ -174,11 +179,11 @@ def test_a_folder_without_an_evaluation_is_refused(tmp_path):
         score.Evaluation.load(tmp_path)
 
 
-def test_a_question_that_shows_its_answer_is_refused():
+def test_a_question_with_a_visible_target_is_refused():
     full = record()
     (question,) = protocol.simulate(full, PERIOD)
     shown = protocol.Question("simulate", protocol.with_context(full, PERIOD), question.truth, question.targets)
-    with pytest.raises(ValueError, match="shows flow that it asks for"):
+    with pytest.raises(ValueError, match="a target is visible in its dataset"):
         score.evaluate({"simulate": [Constant()]}, full, [shown], PERIOD)
 
 
@@ -194,7 +199,7 @@ def test_quantiles_without_the_ends_of_intervals_are_refused():
         score.evaluate({"simulate": [Narrow()]}, full, protocol.simulate(full, PERIOD), PERIOD)
 
 
-def test_distributions_are_scored_by_tenth_where_the_deciles_are_known(result):
+def test_distributions_are_scored_by_decile(result):
     full = record()
     edges = np.quantile(np.nan_to_num(full["riverflow"].values, nan=1.0), np.arange(1, 10) / 10, axis=0)
     limits = Thresholds(np.full(6, np.nan), np.full((12, 6), np.nan), edges)
@@ -209,7 +214,52 @@ def test_distributions_are_scored_by_tenth_where_the_deciles_are_known(result):
     assert result.scores["decile_days"].isnull().all(), "deciles are not known without a training record"
 
 
-def test_nothing_asked_gives_an_empty_table():
+class LastDays(Constant):
+    """As `Constant`, also for the last days alone; counts how it is called."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def predict(self, dataset: xr.Dataset) -> xr.Dataset:
+        self.calls.append("all days")
+        return super().predict(dataset)
+
+    def predict_last_days(self, dataset: xr.Dataset, days: int) -> xr.Dataset:
+        self.calls.append(f"{days} days")
+        return super().predict(dataset).isel(time=slice(-days, None))
+
+
+def test_forecasts_are_predicted_for_the_days_of_their_leads_alone_and_score_the_same(result):
+    full, method = record(), LastDays()
+    asked = [*protocol.simulate(full, PERIOD), *protocol.forecast(full, PERIOD, "none", every=7)]
+    assert asked[0].last_days is None
+    for question in asked[1:]:
+        assert question.last_days == 7
+        assert all((days["time"] > question.dataset["time"][-8]).all() for days in question.targets.values())
+    scores = score.evaluate({"simulate": [method], "forecast-blind": [method]}, full, asked, PERIOD).scores
+    assert method.calls == ["all days"] + ["7 days"] * (len(asked) - 1)
+    expected = result.scores.sel({"question": scores["question"], "method": ["constant"]})
+    xr.testing.assert_equal(scores, expected)
+
+
+def test_the_model_predicts_the_questions_as_it_predicts_a_dataset_of_a_user():
+    """Records of the protocol are not checked again; the last days agree to the last bits of single precision."""
+    model, full = load("gb-rivers", "cpu", "fp32"), virtual_catchments(500, 1, "2010-01-01", 6)
+    period, method = ("2011-03-01", "2011-04-30"), scored_method(model, "rivers")
+    (question, *_) = protocol.ungauged_limited(full, period)
+    expected = model.predict(question.dataset, SCORED_LEVELS)
+    answer = method.predict(question.dataset)
+    for name in ("riverflow", "riverflow_quantile"):
+        np.testing.assert_array_equal(answer[name], expected[name])
+    (question, *_) = protocol.forecast(full, period, every=100)
+    expected = model.predict(question.dataset, SCORED_LEVELS).isel(time=slice(-7, None))
+    answer = method.predict_last_days(question.dataset, 7)
+    for name in ("riverflow", "riverflow_quantile"):
+        np.testing.assert_allclose(answer[name], expected[name], rtol=1e-5)
+        np.testing.assert_array_equal(answer["time"], expected["time"])
+
+
+def test_an_evaluation_without_questions_is_empty():
     empty = score.evaluate({}, record(), [], PERIOD)
     assert empty.scores.sizes["question"] == 0
-    assert score.summary(empty).empty
+    assert summarise(empty.scores).empty

@@ -1,4 +1,4 @@
-"""A small evaluation and a journal, in the shape in which evaluate and train write them."""
+"""A small evaluation and a journal."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from hydromae.evaluate.score import EVENTS
+
 QUESTIONS, METHODS, CATCHMENTS = (
     ["gap", "forecast-3"],
     ["rivers", "donors", "persistence"],
@@ -20,7 +22,7 @@ QUESTIONS, METHODS, CATCHMENTS = (
 
 @dataclass(frozen=True)
 class Fake:
-    """What a report reads of an evaluation."""
+    """The parts of an evaluation that a report uses."""
 
     scores: xr.Dataset
     examples: xr.Dataset
@@ -37,8 +39,10 @@ def evaluation() -> Fake:
     share = np.where(np.arange(3)[None, :, None] == 0, 0.5, np.nan) * np.ones(nse.shape)
     values = {"nse": nse, "kge": nse, "crps": share, "coverage50": share, "coverage90": share + 0.38}
     scores = xr.Dataset({name: (dims, value) for name, value in values.items()})
-    scores["target_days"] = (dims, days)
-    scores["answered_days"] = (dims, np.where(np.isfinite(nse), days, 0.0))
+    was_asked = np.isfinite(nse).any(axis=-1, keepdims=True)
+    scores["target_days"] = (dims, np.where(was_asked, days, np.nan))
+    scores["answered_days"] = (dims, np.where(was_asked, np.where(np.isfinite(nse), days, 0.0), np.nan))
+    scores = scores.assign(dict.fromkeys(EVENTS, scores["nse"] * 0))
     scores = scores.assign_coords(
         question=QUESTIONS,
         method=METHODS,

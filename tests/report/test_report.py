@@ -1,4 +1,4 @@
-"""The report: its numbers worked out by hand, its page self-contained, and data that cannot break out of it."""
+"""The report: numbers worked out by hand, a self-contained page, and escaped data."""
 
 from __future__ import annotations
 
@@ -14,28 +14,22 @@ import pytest
 import xarray as xr
 
 from hydromae.errors import InputError
-from hydromae.evaluate.score import FEW_NOTE
-from hydromae.report.chart import Scale, area_path, format_number, line_path
+from hydromae.evaluate.score import EVENTS
+from hydromae.evaluate.summary import FEW_NOTE, scored_questions
+from hydromae.report.chart import Scale, area_path, line_path
 from hydromae.report.gb_map import coast_path, score_class
 from hydromae.report.labels import question_label
-from hydromae.report.metrics_log import read_metrics_log
+from hydromae.report.loss_history import LossHistory
 from hydromae.report.page import write_report
 from hydromae.report.plots import Hydrograph, axis_top, central_interval, hydrograph_chart, shown_days, true_runs
-from hydromae.report.sections import line_styles
-from hydromae.report.summary import (
-    answered_questions,
-    has_enough_days,
-    min_target_days,
-    ranked_percentile,
-    score_row,
-    score_rows,
-)
+from hydromae.report.sections import line_styles, summarise_questions
+from hydromae.report.text import format_number
 
 CARD: dict[str, object] = {"name": "rivers", "weights": 341000}
 
 
 class Structure(HTMLParser):
-    """Checks that tags nest, and keeps what they ask for."""
+    """Checks that tags are nested, and collects them."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -61,35 +55,20 @@ def render(evaluation: Any, journal: Path | None, folder: Path, title: str = "Ri
     return out.read_text(encoding="utf-8")
 
 
-def test_percentiles_put_a_missing_answer_below_every_score() -> None:
-    assert ranked_percentile(np.array([0.9, np.nan, 0.5]), 50.0) == 0.5
-    assert ranked_percentile(np.array([0.8, 0.4]), 25.0) == pytest.approx(0.5)
-    assert np.isnan(ranked_percentile(np.array([0.9, np.nan, 0.5]), 10.0))
-    assert np.isnan(ranked_percentile(np.array([]), 50.0))
+def test_rows_of_a_question_and_their_order(evaluation: Any) -> None:
+    orders = {
+        model: [[row.method for row in question.rows] for question in summarise_questions(evaluation.scores, model)]
+        for model in ("rivers", "donors")
+    }
+    assert orders == {
+        "rivers": [["rivers", "donors"], ["rivers", "persistence"]],
+        "donors": [["donors", "rivers"], ["rivers", "persistence"]],
+    }
+    assert [question.best for question in summarise_questions(evaluation.scores, "donors")] == [0.8, 0.4]
+    assert scored_questions(evaluation.scores.where(evaluation.scores["question"] == "gap")) == ["gap"]
 
 
-def test_catchments_count_from_365_days_or_half_of_the_most(evaluation: Any) -> None:
-    assert [min_target_days(evaluation.scores, name) for name in ("gap", "forecast-3")] == [200, 50]
-    assert has_enough_days(evaluation.scores, "gap").tolist() == [True, True, True, False]
-    assert has_enough_days(evaluation.scores, "forecast-3").tolist() == [True, True, True, False]
-    longer = evaluation.scores.assign(target_days=evaluation.scores["target_days"] * 4)
-    assert min_target_days(longer, "gap") == 365
-
-
-def test_rows_and_their_order(evaluation: Any) -> None:
-    own = score_row(evaluation.scores, "gap", "rivers")
-    assert (own.catchments, own.unanswered, own.nse, own.crps, own.days, own.few) == (3, 0, 0.8, 0.5, 400, False)
-    assert own.nse25 == pytest.approx(0.75) and own.nse10 == pytest.approx(0.72)
-    assert own.coverage90 == pytest.approx(0.88)
-    donors = score_row(evaluation.scores, "gap", "donors")
-    assert (donors.catchments, donors.unanswered, donors.nse, donors.few) == (3, 1, 0.5, True)
-    assert np.isnan(donors.crps)
-    assert [line.method for line in score_rows(evaluation.scores, "gap", "rivers")] == ["rivers", "donors"]
-    assert [line.method for line in score_rows(evaluation.scores, "gap", "donors")] == ["donors", "rivers"]
-    assert answered_questions(evaluation.scores.where(evaluation.scores["question"] == "gap")) == ["gap"]
-
-
-def test_numbers_and_words_for_readers() -> None:
+def test_numbers_and_titles_are_formatted() -> None:
     assert [format_number(value) for value in (-0.004, -0.5, np.nan, 0.125)] == ["0.00", "−0.50", "–", "0.12"]
     assert question_label("forecast-blind").title == "Blind forecast"
     assert question_label("forecast-1").title == "Forecast, 1 day ahead"
@@ -100,7 +79,7 @@ def test_numbers_and_words_for_readers() -> None:
     assert question_label("drought").title == "drought"
 
 
-def test_scale_line_and_band_stand_where_they_should() -> None:
+def test_positions_of_scales_lines_and_areas() -> None:
     scale = Scale(0.0, 4.0, down=True)
     assert scale(np.array([0.0, 1.0, 4.0])).tolist() == [1000.0, 750.0, 0.0]
     assert scale.ticks(4) == [0.0, 1.0, 2.0, 3.0, 4.0]
@@ -114,7 +93,7 @@ def test_scale_line_and_band_stand_where_they_should() -> None:
     )
 
 
-def test_no_two_methods_of_a_chart_are_drawn_alike() -> None:
+def test_methods_of_one_chart_have_different_styles() -> None:
     """Of twelve methods, more than there are styles, six answer a question; the fifth and the twelfth share one."""
     names = ["model", *(f"m{k}" for k in range(1, 12))]
     asked = [["model", *names[1:6]], ["model", *names[6:11]], ["model", "m4", "m11"]]
@@ -122,19 +101,20 @@ def test_no_two_methods_of_a_chart_are_drawn_alike() -> None:
     for place, members in enumerate(asked):
         for name in members:
             nse[place, names.index(name)] = 0.5
-    days = np.where(np.isfinite(nse), 500.0, 0.0)
+    days = np.where(np.isfinite(nse), 500.0, np.nan)
     scores = xr.Dataset(
         {name: (("question", "method", "catchment"), values) for name, values in (("nse", nse), ("target_days", days))},
         coords={"question": ["gap", "ungauged", "simulate"], "method": names, "catchment": np.arange(400)},
     )
-    others = dict.fromkeys(("kge", "crps", "coverage50", "coverage90"), scores["nse"])
-    styles = line_styles(scores.assign(answered_days=scores["target_days"], **others), "model")
+    others = dict.fromkeys(("kge", "crps", "coverage50", "coverage90", *EVENTS), scores["nse"])
+    scores = scores.assign(answered_days=scores["target_days"], **others)
+    styles = line_styles(summarise_questions(scores, "model"), "model")
     assert set(styles) == set(names) and [name for name in names if styles[name] == "l0"] == ["model"]
     for members in asked:
         assert len({styles[name] for name in members}) == len(members)
 
 
-def test_score_classes_at_their_edges() -> None:
+def test_classes_of_nse_at_their_limits() -> None:
     assert score_class(np.array([np.nan, -3.0, 0.0, 0.3, 0.69, 0.7, 0.8, 0.9, 1.0])) == [0, 0, 1, 2, 3, 4, 5, 6, 6]
 
 
@@ -153,7 +133,7 @@ def graph_with(levels: list[float], days: int = 10) -> Hydrograph:
     )
 
 
-def test_intervals_are_interpolated_between_levels_and_never_beyond() -> None:
+def test_intervals_are_interpolated_and_not_extrapolated() -> None:
     found = central_interval(graph_with([0.1, 0.5, 0.9]), 0.5)
     assert found is not None
     np.testing.assert_allclose([found[0][0], found[1][0]], [2.5, 7.5])
@@ -161,7 +141,7 @@ def test_intervals_are_interpolated_between_levels_and_never_beyond() -> None:
     assert central_interval(graph_with([]), 0.5) is None
 
 
-def test_a_long_record_shows_the_first_365_days_with_most_scores() -> None:
+def test_a_hydrograph_has_at_most_365_days_with_most_scores() -> None:
     scored = np.zeros(1000, bool)
     scored[400:500:5] = True
     assert shown_days(scored, np.ones(1000, bool)) == slice(131, 496)
@@ -174,14 +154,14 @@ def test_runs_of_hidden_days() -> None:
     assert true_runs(np.zeros(3, bool)) == []
 
 
-def test_a_hydrograph_shades_hidden_days_and_answers_only_there() -> None:
+def test_hidden_days_are_shaded_and_only_they_have_predictions() -> None:
     drawn = hydrograph_chart(graph_with([0.05, 0.25, 0.75, 0.95]), "a river")
     assert '<rect class="hidden" x="700.0" width="300.0"' in drawn
     (mean,) = re.findall(r'class="mean" d="([^"]+)"', drawn)
     assert mean.startswith("M750.0") and mean.count("L") == 2
     (truth,) = re.findall(r'class="truth" d="([^"]+)"', drawn)
     assert truth.startswith("M50.0") and truth.count("L") == 9
-    assert drawn.count("<title>") == 10 and drawn.count("answered") == 3
+    assert drawn.count("<title>") == 10 and drawn.count("predicted") == 3
     assert 'class="wide"' in drawn and 'class="narrow"' in drawn
     assert 'class="wide"' not in hydrograph_chart(graph_with([0.25, 0.75]), "a river")
 
@@ -190,18 +170,18 @@ def test_a_hydrograph_shades_hidden_days_and_answers_only_there() -> None:
     ("days", "labels"),
     [(12, ["1 Mar", "4 Mar"]), (40, ["1 Mar", "8 Mar"]), (200, ["Mar", "Apr"]), (1500, ["2014", "2015"])],
 )
-def test_time_axes_have_a_handful_of_labels(days: int, labels: list[str]) -> None:
+def test_time_axes_have_3_to_10_labels(days: int, labels: list[str]) -> None:
     found = re.findall(r'<span class="bottom[^>]*>([^<]+)</span>', hydrograph_chart(graph_with([], days), "a river"))
     assert set(labels) <= set(found) and 3 <= len(found) <= 10
 
 
-def test_a_dry_river_without_rain_still_has_axes() -> None:
+def test_a_dry_river_without_rain_has_axes() -> None:
     still = replace(graph_with([]), truth=np.zeros(10), mean=np.full(10, np.nan), precipitation=np.full(10, np.nan))
     assert 'class="truth"' in hydrograph_chart(still, "a river") and "NaN" not in hydrograph_chart(still, "a river")
     assert axis_top(np.zeros(2)) == 1.0
 
 
-def test_the_page_holds_every_section_and_needs_nothing_else(evaluation: Any, journal: Path, tmp_path: Path) -> None:
+def test_the_page_has_every_section_and_is_self_contained(evaluation: Any, journal: Path, tmp_path: Path) -> None:
     text = render(evaluation, journal, tmp_path)
     found = Structure(text)
     assert found.open == []
@@ -215,12 +195,12 @@ def test_the_page_holds_every_section_and_needs_nothing_else(evaluation: Any, jo
     assert len(text.encode()) < 300_000
 
 
-def test_the_page_says_the_numbers(evaluation: Any, journal: Path, tmp_path: Path) -> None:
+def test_the_page_contains_the_numbers(evaluation: Any, journal: Path, tmp_path: Path) -> None:
     text = render(evaluation, journal, tmp_path)
     assert "<b>0.80</b><span>best baseline 0.50*, donors</span>" in text
-    cells = ("0.750", "0.720", "0.800", "0.500", "3", "400", "100 %")
+    cells = ("0.750", "0.720", "0.800", "0.500", "3", "0", "400", "100 %")
     assert '<td class="best">0.800</td>' + "".join(f"<td>{cell}</td>" for cell in cells) in text
-    assert "<td>3</td><td>400</td><td>67 %</td>" in text  # donors answered 800 of 1,200 days
+    assert "<td>3</td><td>1</td><td>400</td><td>67 %</td>" in text  # donors answered 800 of 1,200 days
     assert "<td>0.500*</td>" in text and f"{FEW_NOTE}.</p>" in text, "two of the three have a score of donors"
     assert "<title>54001: NSE 0.80</title>" in text
     assert "<td>50 %</td><td>88 %</td>" in text
@@ -230,10 +210,10 @@ def test_the_page_says_the_numbers(evaluation: Any, journal: Path, tmp_path: Pat
     assert "20 entries in the journal, 3 minutes. Not drawn: 1 without" in text
     assert "<title>step 4: 0.5</title>" in text
     assert "hydromae evaluate A</pre>" in text and "CAMELS-GB" not in text, "it is not known whose data these are"
-    assert "All 30 days answered by rivers, 1" in text  # the second river's unknown half is cut off
+    assert "All 30 days predicted by rivers, 1" in text  # the second river's unknown half is cut off
 
 
-def test_without_journal_examples_or_distributions_the_page_leaves_them_out(evaluation: Any, tmp_path: Path) -> None:
+def test_sections_without_data_are_left_out(evaluation: Any, tmp_path: Path) -> None:
     scores = evaluation.scores.assign(
         {name: evaluation.scores[name] * np.nan for name in ("crps", "coverage50", "coverage90", "decile_coverage90")}
     )
@@ -248,7 +228,7 @@ def test_without_journal_examples_or_distributions_the_page_leaves_them_out(eval
     assert "Invented data, CC0" in text and "CAMELS-GB" not in text
 
 
-def test_markup_in_data_stays_text(evaluation: Any, journal: Path, tmp_path: Path) -> None:
+def test_markup_in_data_is_escaped(evaluation: Any, journal: Path, tmp_path: Path) -> None:
     evil = '<script>alert("1")</script>'
     scores = evaluation.scores.assign_coords(
         question=["gap", evil], method=["rivers", evil, "persistence"], catchment=[evil, "b", "c", "d"]
@@ -271,8 +251,8 @@ def test_markup_in_data_stays_text(evaluation: Any, journal: Path, tmp_path: Pat
     assert not any(name.startswith("on") for _, attributes in found.seen for name in attributes)
 
 
-def test_the_journal_reads_back_and_forgives_a_line_that_was_cut_off(journal: Path) -> None:
-    losses = read_metrics_log(journal)
+def test_an_incomplete_last_line_of_the_journal_is_ignored(journal: Path) -> None:
+    losses = LossHistory.read(journal)
     assert losses.step.tolist() == list(range(1, 21))
     assert losses.loss[1] == 1.0 and losses.seconds[-1] == 180.0
     assert losses.validation_loss[3] == 0.5 and np.isnan(losses.validation_loss[0])
@@ -282,26 +262,28 @@ def test_the_journal_reads_back_and_forgives_a_line_that_was_cut_off(journal: Pa
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is empty"),
-        ('{"step": 1}\n{"step": 2, "loss": 1}\n', "line 1"),
-        ('{"step": 1, "loss": 2}\n[]\n{"step": 2, "loss": 1}\n', "line 2"),
+        ("", "no step in the journal"),
+        ('{"step": 1, "loss": 2}\n[]\n{"step": 2, "loss": 1}\n', "no record of a step"),
+        ('{"step": 1, "loss": 2}\n{"loss": 1}\n', "no record of a step"),
+        ('{"step": 1, "loss": "low"}\n', "cannot be read"),
+        ('{"step": 1, "loss": {}}\n', "cannot be read"),
     ],
 )
-def test_a_wrong_journal_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+def test_an_invalid_journal_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "journal.jsonl"
     file.write_text(text)
     with pytest.raises(InputError, match=message):
-        read_metrics_log(file)
+        LossHistory.read(file)
 
 
-def test_a_journal_without_any_finite_loss_is_said(evaluation: Any, tmp_path: Path) -> None:
+def test_a_journal_without_a_finite_loss_is_reported(evaluation: Any, tmp_path: Path) -> None:
     file = tmp_path / "journal.jsonl"
     file.write_text('{"step": 1, "loss": null}\n{"step": 2, "loss": 0.0}\n')
     assert "Not drawn: 2 without a positive finite loss" in render(evaluation, file, tmp_path)
 
 
-def test_what_a_user_can_get_wrong(evaluation: Any, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be read"):
+def test_mistakes_of_a_user_are_refused_in_one_line(evaluation: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no step in the journal"):
         render(evaluation, tmp_path / "absent.jsonl", tmp_path)
     empty = evaluation.scores.assign(nse=evaluation.scores["nse"] * np.nan)
     with pytest.raises(InputError, match="no score"):

@@ -66,7 +66,7 @@ class Demo:
 
     def _run_steps(self, echo: Echo) -> Result:
         from hydromae.evaluate.benchmark import run_protocol
-        from hydromae.evaluate.score import summary
+        from hydromae.evaluate.summary import summarise
         from hydromae.inference.predictor import load
         from hydromae.io.write import write_answer
         from hydromae.report.page import write_report
@@ -113,7 +113,7 @@ class Demo:
             title="An invented Britain, answered",
             model_card=card,
         )
-        scores = summary(evaluation)
+        scores = summarise(evaluation.scores)
         model_scores = scores.reset_index().query("method == @model.name")
         medians = {
             str(q): round(float(m), 4)

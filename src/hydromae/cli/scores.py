@@ -67,7 +67,7 @@ class Evaluate:
         """Ask every question, score every answer, show the medians."""
         from hydromae.evaluate import pretrained_lstm, protocol
         from hydromae.evaluate.benchmark import run_protocol
-        from hydromae.evaluate.score import FEW_NOTE, summary
+        from hydromae.evaluate.summary import FEW_NOTE, summarise
         from hydromae.inference.predictor import load
         from hydromae.io.options import use_reading_options
         from hydromae.io.value_ranges import processing_notes
@@ -103,7 +103,7 @@ class Evaluate:
             extra_data,
         )
         evaluation.save(self.out)
-        scores = summary(evaluation)
+        scores = summarise(evaluation.scores)
         echo(scores_table(scores))
         echo(events_table(scores))
         if any(row["few"] for row in scores.to_dict("records")):
@@ -156,14 +156,16 @@ def _by_question() -> Table:
 def scores_table(scores: pd.DataFrame) -> Table:
     """Medians over catchments, a row for each question and method, `*` where they are from few; `--json` has more columns."""
     table = _by_question()
-    for head in ("NSE", "p10", "CRPS", "50 %", "90 %", "rivers", "days"):
+    for head in ("NSE", "p10", "CRPS", "50 %", "90 %", "rivers", "no score", "days"):
         table.add_column(head, justify="right", no_wrap=True)
     for row in scores.reset_index().to_dict("records"):
         numbers = [row[name] for name in ("nse_median", "nse_p10", "crps")]
         shares = [row[name] for name in ("coverage50", "coverage90")]
         cells = ["" if n != n else f"{n:.3f}" for n in numbers] + ["" if n != n else f"{n:.0%}" for n in shares]
         cells[0] += "*" if row["few"] and cells[0] else ""
-        table.add_row(row["question"], row["method"], *cells, str(row["catchments"]), str(row["days"]))
+        table.add_row(
+            row["question"], row["method"], *cells, *(str(row[name]) for name in ("catchments", "unanswered", "days"))
+        )
     return table
 
 

@@ -1,6 +1,6 @@
-"""How skill is measured: questions, baselines, scores."""
+"""Evaluation: tasks, baselines and scores."""
 
 from typing import Literal
 
 QuestionName = Literal["gap", "ungauged", "ungauged-limited", "simulate", "forecast", "forecast-blind"]
-"""The questions of the protocol."""
+"""The tasks of the evaluation protocol."""

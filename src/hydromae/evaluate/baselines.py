@@ -1,7 +1,6 @@
-"""The baselines of the protocol, and those of them that look at one river at a time.
+"""Baselines that use one river at a time, and the baselines of each task.
 
-Donor methods live beside this file: `regression` (fitted on training days) and `transfer` (for rivers without a
-record).
+Donor methods are in `donor_regression` (fitted on training days) and `donors` (for ungauged rivers).
 """
 
 from __future__ import annotations
@@ -23,43 +22,38 @@ DAYS_OF_YEAR = 366
 
 @dataclass(frozen=True)
 class LogInterpolation:
-    """Straight lines through ln(flow + 0.01 mm/day).
+    """Linear interpolation of ln(flow + 0.01 mm/day) between the days before and after a gap.
 
-    Uses the river's own flow before and after a gap, and nothing else. Does not answer days before the first or after
-    the last observed flow.
+    It does not predict days before the first or after the last observed flow.
     """
 
     name: str = "log-interpolation"
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
-        """Fill each gap between two observed days."""
+        """Predict each gap between two observed days."""
         logs = pd.DataFrame(log_flow(river_flow(dataset)))
         return with_predictions(dataset, flow_of_log(logs.interpolate(limit_area="inside").to_numpy()))
 
 
 @dataclass(frozen=True)
 class Persistence:
-    """The last flow observed.
-
-    Uses the river's own flow up to the day, and nothing else. Does not answer days before the first observed flow.
-    """
+    """The last observed flow of the river. It does not predict days before the first observed flow."""
 
     name: str = "persistence"
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
-        """Carry the last observed flow forward into every NaN."""
+        """Predict every NaN after an observed day."""
         return with_predictions(dataset, pd.DataFrame(river_flow(dataset)).ffill().to_numpy())
 
 
 @dataclass(frozen=True)
 class Climatology:
-    """The mean flow of each day of the year, over the days of training within 15 days of it.
+    """Mean flow of each day of the year, over the training days within 15 days of it.
 
-    Uses the river's own flow in the training record, and nothing of the dataset it answers. Does not answer rivers that
-    the training record does not hold.
+    It does not use the flow of the dataset, and does not predict rivers outside the training record.
 
     Attributes:
-        catchments (array (C,)): Rivers of the training record.
+        catchments (array (C,)): Catchments of the training record.
         mean (array (366, C)): Mean flow of each day of the year [mm/day].
     """
 
@@ -69,7 +63,7 @@ class Climatology:
 
     @classmethod
     def fit(cls, training: xr.Dataset, window: int = 31) -> Climatology:
-        """Mean of the days of the year of a training record, over `window` days around each (odd, circular)."""
+        """Fit the means over `window` days around each day of the year (odd; circular)."""
         flow = river_flow(training)
         total, count = np.zeros((2, DAYS_OF_YEAR, flow.shape[1]))
         row = training["time"].dt.dayofyear.values - 1
@@ -80,14 +74,14 @@ class Climatology:
         return cls(training["catchment"].values, mean)
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
-        """The mean of the day of the year in every NaN."""
+        """Predict every NaN by the mean of its day of the year."""
         position = pd.Index(self.catchments).get_indexer(pd.Index(dataset["catchment"].values))
         by_day = self.mean[dataset["time"].dt.dayofyear.values - 1]
         return with_predictions(dataset, np.where(position >= 0, by_day[:, position], np.nan))
 
 
 def _circular_sum(values: Float[np.ndarray, "Y C"], window: int) -> Float[np.ndarray, "Y C"]:
-    """Sum of `window` rows centred on each row, around the end of the year."""
+    """Sum of `window` rows centred on each row; the first row follows the last."""
     half = window // 2
     wrapped = np.concatenate([values[-half:], values, values[:half]]) if half else values
     total = np.concatenate([np.zeros((1, values.shape[1])), wrapped.cumsum(axis=0)])
@@ -95,10 +89,7 @@ def _circular_sum(values: Float[np.ndarray, "Y C"], window: int) -> Float[np.nda
 
 
 def fitted_baselines(training: xr.Dataset) -> dict[str, list[Method]]:
-    """Baselines of each question of the protocol, fitted on a training record.
-
-    Those of `ungauged` are fitted on nothing: they see what the question shows, and that never holds the hidden rivers.
-    """
+    """Baselines of each task, fitted on a training record; those of `ungauged` use the dataset of the question alone."""
     climatology, ridge = Climatology.fit(training), DonorRidge.fit(training)
     return {
         "gap": [LogInterpolation(), ridge, ridge.with_residual(), climatology],

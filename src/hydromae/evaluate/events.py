@@ -1,8 +1,8 @@
-"""Floods and droughts, read off the answers: was it warned of, and with what probability.
+"""Events in predictions: warnings of floods and droughts, and their probabilities.
 
-A flood is a day with flow above the river's 2-year flood, a drought a month with less flow than four in five years have in
-that month; both are drawn from training days. A river has a flood in two years, so counts are kept for each river and are
-scored together (`scores_of`): a median over rivers of a score of one event says nothing.
+A flood is a day with flow above the 2-year flood of the river; a drought is a month with mean flow below the 20th percentile
+of that calendar month. Both thresholds are computed from training days. Events of one river are few, so the counts of all
+rivers are scored together (`event_scores`).
 """
 
 from __future__ import annotations
@@ -19,25 +19,24 @@ from hydromae.evaluate.flow_deciles import DECILES
 
 KINDS = ("flood", "drought")
 COUNTS = ("cases", "events", "hits", "false_alarms", "brier")
-"""Days (months) that count, those with an event, warnings that came true and that did not, sum of squared errors of P."""
+"""Days or months, those with an event, correct warnings, false alarms, and the sum of squared errors of the probability."""
 WARNING_PROBABILITY = 0.35
-"""Probability from which a method warns: half of what a good F1 score is, where F1 (and with it CSI) is greatest (Lipton,
-Elkan and Naryanaswamy 2014, ECML PKDD, theorem 1). Fixed beforehand, the same for all."""
+"""Probability from which a method warns, fixed for all methods: F1, and with it CSI, is largest if it is half of the F1 score
+(Lipton, Elkan and Naryanaswamy 2014, ECML PKDD, theorem 1); 0.35 is that of an F1 score of 0.7."""
 DROUGHT_QUANTILE = 0.2
 MIN_DAYS_OF_YEAR, MIN_DAYS_OF_MONTH, MIN_YEARS = 330, 25, 10
 MIN_TARGET_SHARE = 1 / 3
-"""Share of a month's days that must have been asked for."""
+"""Smallest share of target days in a month that counts."""
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What is much and little on each river; NaN for rivers with fewer than ten years in the training record.
+    """Thresholds of each river; NaN for rivers with fewer than ten years in the training record.
 
     Attributes:
-        flood (Float[C]): Median of the annual maxima (water years from October) [mm/day]: what is exceeded in every other
-            year.
+        flood (Float[C]): 2-year flood: median of the annual maxima of water years from October [mm/day].
         drought (Float[12, C]): 20th percentile of the mean flow of each calendar month [mm/day].
-        deciles (Float[9, C]): Of the flow of all days [mm/day].
+        deciles (Float[9, C]): Deciles of the flow of all days [mm/day].
     """
 
     flood: Float[np.ndarray, " C"]
@@ -46,7 +45,7 @@ class Thresholds:
 
     @classmethod
     def fit(cls, training: xr.Dataset, catchments: np.ndarray) -> Thresholds:
-        """Of these catchments, from the training record, which may lack some."""
+        """Thresholds of these catchments from the training record; NaN for those that it lacks."""
         position = pd.Index(training["catchment"].values).get_indexer(pd.Index(catchments))
         flow = np.where(position >= 0, river_flow(training)[:, position], np.nan)
         has_flow = np.isfinite(flow)
@@ -69,7 +68,7 @@ class Thresholds:
 def _quantile(
     values: Float[np.ndarray, "N C"], level: float | Float[np.ndarray, " S"], least: int = MIN_YEARS
 ) -> Float[np.ndarray, "*S C"]:
-    """Quantiles of rivers that have enough values; NaN for the others."""
+    """Quantiles of the columns with at least `least` values; NaN for the others."""
     result = np.full((*np.shape(level), values.shape[1]), np.nan)
     enough = np.isfinite(values).sum(axis=0) >= least
     if enough.any():
@@ -83,7 +82,7 @@ def _month_number(time: pd.DatetimeIndex) -> Int[np.ndarray, " T"]:
 
 
 def _period_starts(period: Int[np.ndarray, " T"]) -> Int[np.ndarray, " P"]:
-    """Where each period begins."""
+    """Positions of the first day of each period."""
     return np.flatnonzero(np.diff(period, prepend=-1))
 
 
@@ -92,8 +91,8 @@ def exceedance(
 ) -> Float[np.ndarray, "*shape"]:
     """Probability of flow above a value, from quantiles in ascending order.
 
-    Between quantiles linear, from nothing at no flow; beyond the highest it falls exponentially, as it does over the last
-    two.
+    The distribution function is linear between the quantiles, and 0 at no flow. Above the highest quantile the exceedance
+    probability decreases exponentially, at the rate between the last two quantiles.
     """
     with np.errstate(invalid="ignore", divide="ignore"):
         position = (quantiles <= above).sum(axis=0)
@@ -118,11 +117,10 @@ def event_counts(
     quantiles: Float[np.ndarray, "Q T C"] | None,
     thresholds: Thresholds,
 ) -> dict[str, Float[np.ndarray, " C"]]:
-    """For each river and kind of event the `COUNTS`, named such as `flood_hits`.
+    """`COUNTS` of each river and kind of event, such as `flood_hits`.
 
-    A method without a distribution says yes or no by its mean. A month is that of the completed record: observed days, and
-    answers on those that were asked for; the quantiles of its mean are the means of its days' quantiles, as if all its
-    days erred together.
+    A method without a distribution warns by its mean. The flow of a month is that of observed days and of predictions on
+    target days. The quantiles of its mean are the means of the quantiles of its days (fully correlated errors).
     """
     answered = target & np.isfinite(mean) & np.isfinite(truth)
     flows = [mean] if quantiles is None else list(quantiles)
@@ -144,7 +142,7 @@ def event_counts(
 
 
 def _probability_above(levels: np.ndarray | None, flows: list[np.ndarray], above: np.ndarray) -> np.ndarray:
-    """Probability of more than a value: of a distribution, or yes and no."""
+    """Probability of flow above a value, from quantiles; 0 or 1 without them."""
     if levels is None:
         return (flows[0] > above).astype(np.float64)
     return exceedance(levels, np.stack(flows), above)
@@ -173,7 +171,7 @@ def _monthly(values: np.ndarray, known: np.ndarray, first: np.ndarray) -> Float[
 
 
 def event_scores(counts: dict[str, float], kind: str) -> dict[str, float]:
-    """CSI, POD, FAR and Brier score (as in `metrics`) of the events of all rivers together, and their number."""
+    """Number, CSI, POD, FAR and Brier score (`metrics`) of the events of all rivers together."""
     cases, events, hits, false_alarms, brier = (counts[f"{kind}_{name}"] for name in COUNTS)
     ratios = {
         "csi": (hits, events + false_alarms),

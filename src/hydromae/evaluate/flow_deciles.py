@@ -1,9 +1,8 @@
-"""Scores of a distribution by tenth of the flow, so that floods are not hidden by the many dry days.
+"""Scores of distributions by decile of flow, so that days of low flow do not dominate them.
 
-A day stands in a tenth of its river's flows of the training years, by what was observed and by what was said (the answer's
-mean). Only the second tests calibration: of days picked because more came than was said, a perfect forecast holds fewer
-than it promises (the forecaster's dilemma: Lerch et al. 2017, Statistical Science 32, 106–127). The first is what somebody
-meets who looks at floods afterwards.
+The deciles are those of the training days of a river. A day is assigned to one by its observed flow, and to one by its
+predicted mean. Only the second tests calibration: a calibrated forecast has too low a coverage on days that were selected by
+large observed flow (forecaster's dilemma: Lerch et al. 2017, Statistical Science 32, 106–127).
 """
 
 from __future__ import annotations
@@ -18,18 +17,17 @@ DECILE_SCORES = ("decile_days", "decile_crps", "decile_coverage50", "decile_cove
 
 
 def by_decile(flows: xr.Dataset, days: xr.Dataset, edges: Float[np.ndarray, "9 C"]) -> xr.Dataset:
-    """Scores of one method on one question by tenth of the flow.
+    """Scores of one method on one question by decile of flow.
 
     Args:
         flows (Dataset (time, catchment)): `observed` and `predicted` [mm/day].
-        days (Dataset (time, catchment)): `crps` [mm/day], `coverage50` and `coverage90` (0 or 1) of each day; NaN where
-            nothing was asked or answered.
-        edges (Float[9, C]): Deciles of each river's flow [mm/day]; NaN where they are not known, then its days do not count.
+        days (Dataset (time, catchment)): `crps` [mm/day], `coverage50` and `coverage90` (0 or 1) of each day; NaN without a
+            target or a prediction.
+        edges (Float[9, C]): Deciles of the flow of each river [mm/day]; rivers with NaN do not count.
 
     Returns:
-        Dataset (by, decile): `decile_days`, how many of all rivers together; `decile_coverage50`, `decile_coverage90`, the
-            share of them that the intervals held; `decile_crps`, the median over rivers of their mean CRPS [mm/day]; NaN
-            where there is no such day.
+        Dataset (by, decile): `decile_days`, days of all rivers; `decile_coverage50` and `decile_coverage90`, coverage over
+            these days; `decile_crps`, median over rivers of their mean CRPS [mm/day]. NaN without a day.
     """
     parts = [_scores(flows[name].values, days, edges) for name in DECILE_BY]
     scores = {
@@ -39,13 +37,12 @@ def by_decile(flows: xr.Dataset, days: xr.Dataset, edges: Float[np.ndarray, "9 C
 
 
 def decile_index(flow: Float[np.ndarray, "T C"], edges: Float[np.ndarray, "9 C"]) -> Int[np.ndarray, "T C"]:
-    """The tenth that each day stands in, 0 to 9; -1 where flow or deciles are not known."""
+    """Decile of each day, 0 to 9; -1 where the flow or the deciles are unknown."""
     known = np.isfinite(flow) & np.isfinite(edges).all(axis=0)
     return np.where(known, (flow > edges[:, None]).sum(axis=0), -1)
 
 
 def _scores(flow: Float[np.ndarray, "T C"], days: xr.Dataset, edges: Float[np.ndarray, "9 C"]) -> dict[str, np.ndarray]:
-    """By tenth of this flow."""
     decile, rivers = decile_index(flow, edges), flow.shape[1]
     counts = (decile >= 0) & np.isfinite(days["crps"].values)
     cell = (decile * rivers + np.arange(rivers))[counts]
@@ -60,5 +57,5 @@ def _scores(flow: Float[np.ndarray, "T C"], days: xr.Dataset, edges: Float[np.nd
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """NaN where there is nothing to divide by."""
+    """above / below; NaN where `below` is 0."""
     return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)

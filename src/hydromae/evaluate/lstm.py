@@ -1,8 +1,7 @@
-"""The network that hydrologists train today: one LSTM for all rivers, weather and traits in, flow out.
+"""LSTM baseline: one LSTM for all rivers that predicts flow from weather and static attributes.
 
-Kratzert et al. 2019 (HESS 23, 5089); for British rivers Lees et al. 2021 (HESS 25, 5517); with a distribution Klotz et al.
-2022 (HESS 26, 1673); with the river's own earlier flow among its inputs Nearing et al. 2022 (HESS 26, 5493). Written apart
-from the model, which it is to be compared with.
+Source: Kratzert et al. 2019 (HESS 23, 5089); for British rivers Lees et al. 2021 (HESS 25, 5517); with a distribution
+Klotz et al. 2022 (HESS 26, 1673); with lagged flow as input Nearing et al. 2022 (HESS 26, 5493).
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hydromae.batching.windows import draw_known_attributes
-from hydromae.evaluate.answers import LEVELS, with_predictions
+from hydromae.evaluate.answers import SCORED_LEVELS, with_predictions
 from hydromae.inference.scenarios import WEATHER
 from hydromae.io.atomic import write_text_atomic
 from hydromae.model.lstm import open_forget_gates, run_lstm
@@ -33,27 +32,27 @@ from hydromae.store.scaling import Scaling
 from hydromae.variables import ATTRIBUTES
 
 SEQUENCE_STARTS = 4
-"""Different first days in a batch: sequences that start together are cut as one block."""
+"""Number of first days of the sequences in a batch."""
 LSTM_WEIGHTS = "lstm.safetensors"
 RIVERS_PER_BATCH = 100
-"""Rivers answered at once."""
+"""Rivers of one forward pass in prediction."""
 
 
 @dataclass(frozen=True)
 class LSTMConfig:
-    """How the network is trained.
+    """Configuration of the network and its training.
 
     Attributes:
         hidden_size, dropout: Width of the LSTM, and dropout of its states.
-        flow_lag: Days from the newest flow it sees to the day it answers; None sees no flow.
-        weather_lag: Days from the newest weather it sees to the day it answers: 0 where the weather is known.
-        sequence_length, warm_up: Length of a sequence, and its first days that are not scored.
-        batch_size, steps, lr, gradient_clip: Sequences in a batch; updates; highest rate of Adam, after a cosine; largest
-            norm of a gradient.
-        mixture_components, likelihood_weight: Gaussians of a distribution, and the weight of its log-likelihood beside the
-            squared error over each river's variance.
-        trait_dropout: Share of sequences of which position and area alone are known, as of the model's own training; half as
-            many lose single traits.
+        flow_lag: Days from the newest flow in the input to the predicted day; None: no flow in the input.
+        weather_lag: Days from the newest weather in the input to the predicted day.
+        sequence_length, warm_up: Days of a sequence, and its first days, which are not in the loss.
+        batch_size, steps, lr, gradient_clip: Sequences in a batch; updates; largest learning rate of Adam, on a cosine;
+            largest norm of the gradient.
+        mixture_components, likelihood_weight: Gaussians of a mixture, and the weight of its negative log-likelihood in the
+            loss.
+        attribute_dropout: Share of sequences with position and area as their only attributes; half as many lack single
+            attributes (`windows.draw_known_attributes`).
     """
 
     hidden_size: int = 128
@@ -73,7 +72,7 @@ class LSTMConfig:
 
 
 class LSTMNetwork(nn.Module):
-    """LSTM, dropout, and a head that reads mean and Gaussians off each state."""
+    """LSTM, dropout, and a linear head for the mean and the mixture of each day."""
 
     def __init__(self, config: LSTMConfig) -> None:
         super().__init__()
@@ -83,18 +82,15 @@ class LSTMNetwork(nn.Module):
         self.head = nn.Linear(config.hidden_size, 1 + 3 * config.mixture_components)
 
     def forward(self, dynamic: Float[Tensor, "T N E"]) -> tuple[Tensor, GaussianMixture]:
-        """Mean Float[T, N] of the scaled root of flow and the Gaussians around it."""
+        """Mean Float[T, N] of the scaled root of flow, and the mixture around it."""
         states = functional.dropout(run_lstm(self.recurrence, dynamic), self.dropout, self.training)
-        answer = self.head(states).float()
-        return answer[..., 0], mixture_around(answer[..., 0], answer[..., 1:])
+        output = self.head(states).float()
+        return output[..., 0], mixture_around(output[..., 0], output[..., 1:])
 
 
 @dataclass(frozen=True)
 class RegionalLSTM:
-    """A trained network; answers every NaN of `riverflow` of any river with weather and traits.
-
-    Uses weather and traits, and with `flow_lag` the river's own flow so many days before the day it answers.
-    """
+    """A trained network that predicts flow from weather and attributes, and with `flow_lag` from earlier flow."""
 
     network: LSTMNetwork
     config: LSTMConfig
@@ -109,10 +105,11 @@ class RegionalLSTM:
         name: str = "lstm",
         progress: Callable[[int, float], None] = lambda step, loss: None,
     ) -> RegionalLSTM:
-        """Train on a record of the days and rivers that may be learnt from.
+        """Train a network.
 
         Args:
-            training: A water record.
+            training: A water record of training days and catchments.
+            config: Configuration of the network.
             name: Name in tables of scores.
             progress: Called with step and loss after every update.
         """
@@ -124,10 +121,10 @@ class RegionalLSTM:
         return lstm
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
-        """Mean and quantiles of every NaN."""
+        """Predict mean and quantiles of every NaN."""
         dynamic, attributes, flow = self._inputs(dataset)
         is_missing = np.isnan(flow)
-        mean, cuts = np.empty_like(flow), np.broadcast_to(flow, (len(LEVELS), *flow.shape)).copy()
+        mean, quantiles = np.empty_like(flow), np.broadcast_to(flow, (len(SCORED_LEVELS), *flow.shape)).copy()
         self.network.eval()
         with torch.inference_mode():
             parts = np.array_split(np.arange(dynamic.shape[1]), -(-dynamic.shape[1] // RIVERS_PER_BATCH))
@@ -138,24 +135,26 @@ class RegionalLSTM:
                 mixtures = GaussianMixture(
                     *(part[missing_index] for part in (gaussians.weight, gaussians.centre, gaussians.spread))
                 )
-                cuts[:, missing_index[0], rivers[missing_index[1]]] = self.scaling.unscale(
-                    "riverflow", mixtures.quantiles(LEVELS).double().numpy()
+                quantiles[:, missing_index[0], rivers[missing_index[1]]] = self.scaling.unscale(
+                    "riverflow", mixtures.quantiles(SCORED_LEVELS).double().numpy()
                 )
-        dims, coords = ("quantile", "time", "catchment"), {"quantile": list(LEVELS)}
-        return with_predictions(dataset, mean).assign(riverflow_quantile=xr.DataArray(cuts, dims=dims, coords=coords))
+        dims, coords = ("quantile", "time", "catchment"), {"quantile": list(SCORED_LEVELS)}
+        return with_predictions(dataset, mean).assign(
+            riverflow_quantile=xr.DataArray(quantiles, dims=dims, coords=coords)
+        )
 
     def _inputs(self, dataset: xr.Dataset) -> tuple[Float[np.ndarray, "T C E"], Float[np.ndarray, "C G"], np.ndarray]:
-        """What changes with the days, what does not, and flow [mm/day]; a value that is not there is 0."""
+        """Dynamic inputs, static inputs (0 where unknown), and flow [mm/day]."""
         days = dataset.transpose("time", "catchment", ...)
         flow = days["riverflow"].values.astype(np.float32)
         parts = [_lagged(self._scaled(days, name), self.config.weather_lag) for name in WEATHER]
-        parts.insert(0, np.square(parts[0]))  # the root of rain alone hides how heavy it was
+        parts.insert(0, np.square(parts[0]))  # the square separates heavy rain better than the root
         angle = 2 * math.pi / 365.2425 * days["time"].values.astype("datetime64[D]").astype(np.float64)
         for part in (np.sin(angle), np.cos(angle), np.sin(2 * angle), np.cos(2 * angle)):
             parts.append(np.broadcast_to(part[:, None], flow.shape))
         if self.config.flow_lag is not None:
-            seen = _lagged(self._scaled(days, "riverflow"), self.config.flow_lag)
-            parts += [seen, np.square(seen), np.isfinite(seen)]
+            lagged_flow = _lagged(self._scaled(days, "riverflow"), self.config.flow_lag)
+            parts += [lagged_flow, np.square(lagged_flow), np.isfinite(lagged_flow)]
         columns = [self.scaling.scale(a.name, dataset[a.name].values.astype(np.float64)) for a in ATTRIBUTES]
         attributes = np.stack([*columns, *(np.isfinite(column) for column in columns)], axis=-1)
         dynamic = np.stack([np.nan_to_num(part).astype(np.float32) for part in parts], axis=-1)
@@ -177,18 +176,18 @@ class RegionalLSTM:
         schedule = torch.optim.lr_scheduler.OneCycleLR(adam, config.lr, config.steps, pct_start=0.03, div_factor=100)
         self.network.train()
         for step in range(config.steps):
-            cuts = [_draw_sequences(len(flow), flow.shape[1], config, generator) for _ in range(SEQUENCE_STARTS)]
+            draws = [_draw_sequences(len(flow), flow.shape[1], config, generator) for _ in range(SEQUENCE_STARTS)]
             kept_attributes = [
-                drop_attributes(attributes[rivers], config.attribute_dropout, generator) for _, rivers in cuts
+                drop_attributes(attributes[rivers], config.attribute_dropout, generator) for _, rivers in draws
             ]
             inputs = torch.cat(
-                [_concatenated(dynamic[d][:, r], t) for (d, r), t in zip(cuts, kept_attributes, strict=True)], dim=1
+                [_concatenated(dynamic[d][:, r], t) for (d, r), t in zip(draws, kept_attributes, strict=True)], dim=1
             )
             truth, root_target = (
-                torch.from_numpy(np.concatenate([a[days][:, rivers] for days, rivers in cuts], axis=1))
+                torch.from_numpy(np.concatenate([a[days][:, rivers] for days, rivers in draws], axis=1))
                 for a in (flow, root)
             )
-            variance = torch.from_numpy(np.concatenate([spread[rivers] for _, rivers in cuts])).float()
+            variance = torch.from_numpy(np.concatenate([spread[rivers] for _, rivers in draws])).float()
             with autocast(torch.device("cpu"), "auto"):
                 mean, gaussians = self.network(inputs)
             loss = self._loss(mean, gaussians, truth, root_target, variance)
@@ -200,15 +199,15 @@ class RegionalLSTM:
             progress(step + 1, loss.item())
 
     def _loss(self, mean: Tensor, gaussians: GaussianMixture, truth: Tensor, root: Tensor, variance: Tensor) -> Tensor:
-        """Squared error over each river's variance (NSE*, Kratzert et al. 2019, eq. 15), and the log-likelihood."""
-        seen = torch.isfinite(truth)
-        seen[: self.config.warm_up] = False
-        error = torch.where(seen, self._mean_flow(mean, gaussians) - truth.nan_to_num(), 0.0).square() / variance
-        negative_log_likelihood = torch.where(seen, -gaussians.log_likelihood(root.nan_to_num()), 0.0)
-        return (error + self.config.likelihood_weight * negative_log_likelihood).sum() / seen.sum().clamp(min=1)
+        """Squared error over the variance of the river (NSE*, Kratzert et al. 2019, eq. 15), and negative log-likelihood."""
+        is_target = torch.isfinite(truth)
+        is_target[: self.config.warm_up] = False
+        error = torch.where(is_target, self._mean_flow(mean, gaussians) - truth.nan_to_num(), 0.0).square() / variance
+        negative_log_likelihood = torch.where(is_target, -gaussians.log_likelihood(root.nan_to_num()), 0.0)
+        return (error + self.config.likelihood_weight * negative_log_likelihood).sum() / is_target.sum().clamp(min=1)
 
     def save(self, folder: Path) -> None:
-        """Weights, recipe and scaling; the weights last, by which a reader knows that all is there."""
+        """Write configuration and scaling, then the weights: a folder with weights is complete."""
         folder.mkdir(parents=True, exist_ok=True)
         write_text_atomic(folder / "config.json", json.dumps(asdict(self.config), indent=1), "make room there")
         write_text_atomic(folder / "scaling.json", self.scaling.to_json(), "make room there")
@@ -218,7 +217,7 @@ class RegionalLSTM:
 
     @classmethod
     def load(cls, folder: Path, name: str = "lstm") -> RegionalLSTM:
-        """What `save` wrote."""
+        """Read a folder that `save` wrote."""
         config = LSTMConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
         network = LSTMNetwork(config)
         network.load_state_dict(load_file(folder / LSTM_WEIGHTS))
@@ -236,11 +235,11 @@ def _draw_sequences(
 def drop_attributes(
     attributes: Float[np.ndarray, "N G"], dropout: float, generator: np.random.Generator
 ) -> Float[np.ndarray, "N G"]:
-    """What is left of the traits of some sequences, and of their flags."""
+    """Attributes and their flags, with 0 for those that are dropped."""
     if not dropout:
         return attributes
-    kept = draw_known_attributes((len(attributes), 1, len(ATTRIBUTES)), dropout, generator)[:, 0]
-    return np.where(np.concatenate([kept, kept], axis=1), attributes, 0.0).astype(np.float32)
+    is_known = draw_known_attributes((len(attributes), 1, len(ATTRIBUTES)), dropout, generator)[:, 0]
+    return np.where(np.concatenate([is_known, is_known], axis=1), attributes, 0.0).astype(np.float32)
 
 
 def _concatenated(dynamic: Float[np.ndarray, "T N E"], attributes: Float[np.ndarray, "N G"]) -> Float[Tensor, "T N H"]:
@@ -249,19 +248,19 @@ def _concatenated(dynamic: Float[np.ndarray, "T N E"], attributes: Float[np.ndar
 
 
 def _lagged(values: Float[np.ndarray, "T C"], days: int) -> Float[np.ndarray, "T C"]:
-    """Values as they were so many days before."""
+    """Values of `days` days before; NaN on the first days."""
     return values if days == 0 else np.concatenate([np.full_like(values[:days], np.nan), values[:-days]])
 
 
 @dataclass(frozen=True)
 class LSTMEnsemble:
-    """The mean of several methods' means and of their quantiles."""
+    """Means of the means and of the quantiles of several networks."""
 
     members: Sequence[RegionalLSTM]
     name: str = "lstm-ensemble"
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
-        """All members, averaged."""
+        """Predict every NaN."""
         first, *others = (member.predict(dataset) for member in self.members)
         for other in others:
             first = first.assign({n: first[n] + other[n] for n in ("riverflow", "riverflow_quantile")})

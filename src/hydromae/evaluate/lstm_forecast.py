@@ -1,4 +1,4 @@
-"""Forecasts of the LSTM: a network a lead that sees earlier flow, or a simulation whose last error is carried on."""
+"""Forecasts by LSTMs: a network with lagged flow for each lead, or a simulation with error correction."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _root_flow, _to_flow = (partial(transform, "root") for transform in (apply_trans
 
 @dataclass(frozen=True)
 class LSTMByLead:
-    """Networks for several leads: a day is answered by the one of the shortest lead that reaches it from the last flow.
+    """Networks for several leads: a day is predicted by the network of the shortest lead from the last observed flow.
 
     Attributes:
-        members: By the days between the newest flow that they see and the day they answer.
+        members: Networks by the number of days from the newest flow in their input to the predicted day.
     """
 
     members: Mapping[int, Method]
     name: str = "lstm-lagged"
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
-        """Every NaN; days beyond the longest lead by the longest."""
+        """Predict every NaN; days after the longest lead by the network of the longest lead."""
         days_since_flow = _days_since_flow(np.isfinite(river_flow(dataset)))
         leads = sorted(self.members)
         chosen = np.array(leads)[np.searchsorted(leads, days_since_flow).clip(max=len(leads) - 1)]
@@ -45,12 +45,13 @@ class LSTMByLead:
 
 @dataclass(frozen=True)
 class ErrorCorrectedLSTM:
-    """A simulation plus its error of the last day with flow, which decays as each river's errors did in training.
+    """A simulation plus the decaying error of the last day with observed flow: an AR(1) process of the root of flow.
 
-    In the root of flow, as an AR(1) process; what the error of that day explains is taken off the spread.
+    The variance that the error explains is removed from the distribution.
 
     Attributes:
-        catchments (array (C,))
+        simulator: Method that predicts flow from weather and attributes.
+        catchments (array (C,)): Catchments of the training record.
         decay (array (C,)): Autocorrelation of the errors of successive training days.
     """
 
@@ -61,7 +62,7 @@ class ErrorCorrectedLSTM:
 
     @classmethod
     def fit(cls, simulator: Method, training: xr.Dataset, name: str = "lstm-corrected") -> ErrorCorrectedLSTM:
-        """Decay of each river's errors over the training days; a river without flow there takes the median of the others."""
+        """Fit the autocorrelation of the errors on training days; the median for a river without flow."""
         error = _root_flow(river_flow(training)) - _root_flow(_simulate_all(simulator, training)[FLOW].values)
         is_pair = np.isfinite(error[1:]) & np.isfinite(error[:-1])
         error_today, error_before = (np.where(is_pair, part, 0.0) for part in (error[1:], error[:-1]))
@@ -70,13 +71,10 @@ class ErrorCorrectedLSTM:
         return cls(simulator, training["catchment"].values, np.where(np.isnan(decay), np.nanmedian(decay), decay), name)
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
-        """Every NaN; a river without any flow is simulated."""
+        """Predict every NaN; a river without observed flow is simulated."""
         flow = river_flow(dataset)
         simulation = _simulate_all(self.simulator, dataset)
-        simulated, quantiles = (
-            simulation[FLOW].values.astype(np.float64),
-            simulation[QUANTILE].values.astype(np.float64),
-        )
+        simulated, quantiles = (simulation[name].values.astype(np.float64) for name in (FLOW, QUANTILE))
         days_since_flow = _days_since_flow(np.isfinite(flow))
         catchment_index = {name: index for index, name in enumerate(self.catchments.tolist())}
         decay_index = np.array([catchment_index.get(name, -1) for name in dataset["catchment"].values.tolist()])
@@ -92,21 +90,21 @@ class ErrorCorrectedLSTM:
 
 
 def _simulate_all(simulator: Method, dataset: xr.Dataset) -> xr.Dataset:
-    """What the weather alone makes of every day, also of those with flow."""
+    """Simulation of every day, also of those with observed flow."""
     return simulator.predict(dataset.assign({FLOW: xr.full_like(dataset[FLOW], np.nan)})).transpose(
         "quantile", "time", "catchment", ...
     )
 
 
 def _days_since_flow(has_flow: Bool[np.ndarray, "T C"]) -> Int[np.ndarray, "T C"]:
-    """Days since a river's last day with flow, at least 1 on a day without; beyond the record where there was none."""
+    """Days since the last day with flow of a river; one more than the days of the record before the first such day."""
     day = np.arange(len(has_flow))[:, None]
     last = np.maximum.accumulate(np.where(has_flow, day, -1), axis=0)
     return np.where(last >= 0, day - last, len(has_flow) + 1)
 
 
 def _last_valid(values: Float[np.ndarray, "T C"]) -> Float[np.ndarray, "T C"]:
-    """The newest value that is not NaN, up to each day."""
+    """The last value that is not NaN, up to each day."""
     day = np.arange(len(values))[:, None]
     last = np.maximum.accumulate(np.where(np.isfinite(values), day, 0), axis=0)
     return np.take_along_axis(values, last, axis=0)

@@ -1,4 +1,4 @@
-"""The LSTM baselines by name: how each is trained, from what, and which question it answers."""
+"""The trained LSTM baselines: their configurations, training data and tasks."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from hydromae.evaluate.lstm_forecast import ErrorCorrectedLSTM, LSTMByLead
 from hydromae.inference.scenarios import Method
 
 NETWORKS = Path(__file__).parents[1] / "assets" / "networks"
-"""Networks that come with the package, trained by benchmarks/skill.py."""
+"""Networks in the package, trained by benchmarks/skill.py."""
 TRAINING_MODEL = "gb-rivers"
-"""The shipped model whose days and rivers they were trained on."""
+"""The shipped model with the same training days and catchments."""
 SIMULATION_CONFIG = LSTMConfig(steps=5000)
 LAGGED_CONFIG = LSTMConfig(steps=2200, sequence_length=365, warm_up=60)
 ENSEMBLE_SIZE = 5
 LIMITED = "lstm-limited"
-"""The one that learnt to do without traits, as often as the model; it answers where a river is barely known."""
+"""The network that is trained with attribute dropout, as the model is, for `ungauged-limited`."""
 LSTM_CONFIGS = (
     {f"lstm-{seed}": replace(SIMULATION_CONFIG, seed=seed) for seed in range(ENSEMBLE_SIZE)}
     | {LIMITED: replace(SIMULATION_CONFIG, attribute_dropout=RIVERS.data.attribute_dropout)}
@@ -31,28 +31,28 @@ LSTM_CONFIGS = (
     | {f"lstm-blind-{lead}": replace(LAGGED_CONFIG, flow_lag=lead, weather_lag=lead) for lead in protocol.LEADS}
 )
 CORRECTION_DAYS = ("2001-01-01", protocol.TRAINING_END)
-"""Training days over which the decay of the simulation's errors is fitted."""
+"""Training days on which `ErrorCorrectedLSTM` is fitted."""
 
 
 def training_subset(record: xr.Dataset) -> xr.Dataset:
-    """Days and rivers that a network may see."""
+    """Training days and training catchments of a record."""
     names = record["catchment"].values
     trained_index = np.flatnonzero(~np.isin(names, protocol.held_out(names)))
     return protocol.training_record(record).isel(catchment=trained_index)
 
 
 def has_network(folder: Path, name: str) -> bool:
-    """Whether a trained network lies in a folder of them."""
+    """True if the folder contains the trained network."""
     return (folder / name / LSTM_WEIGHTS).is_file()
 
 
 def load_methods(
     record: xr.Dataset, folder: Path, questions: Sequence[str] = protocol.QUESTION_NAMES
 ) -> dict[str, list[Method]]:
-    """Methods of each of these questions, from the networks that lie in a folder.
+    """Methods for each task, from the networks in a folder.
 
-    Simulators answer alone (seed 0) and as an ensemble; for forecasts the last error of the one of seed 0 is carried on, with
-    a decay that is fitted on training days of the record, where it has any.
+    `ungauged` and `simulate` have the simulation of seed 0 and the ensemble; `forecast` has the simulation of seed 0 with
+    error correction, if the record has training days to fit it on, and the networks for each lead.
     """
     networks = {name: RegionalLSTM.load(folder / name, name) for name in LSTM_CONFIGS if has_network(folder, name)}
     members = [networks[name] for name in networks if name.removeprefix("lstm-").isdigit()]

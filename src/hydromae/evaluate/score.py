@@ -1,4 +1,4 @@
-"""Scores of every method on every question, for each catchment, through the same door as users."""
+"""Scores of methods on the questions of the protocol, for each catchment."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import xarray as xr
 
 from hydromae import metrics
 from hydromae.errors import InputError
-from hydromae.evaluate.events import COUNTS, KINDS, Thresholds, event_counts, event_scores
+from hydromae.evaluate.events import COUNTS, KINDS, Thresholds, event_counts
 from hydromae.evaluate.flow_deciles import DECILE_BY, DECILE_SCORES, DECILES, by_decile
 from hydromae.evaluate.hydrographs import ExampleHydrograph, example_table, typical_catchments
 from hydromae.evaluate.protocol import Period, Question
-from hydromae.inference.scenarios import Method
+from hydromae.inference.scenarios import Method, predict_last_days
 from hydromae.io.atomic import atomic_files, write_netcdf
 from hydromae.io.folders import EVALUATION
 from hydromae.io.outputs import output_folder, reserve_output
@@ -26,31 +26,23 @@ from hydromae.progress import track
 EVENTS = tuple(f"{kind}_{name}" for kind in KINDS for name in COUNTS)
 SCORES = ("nse", "kge", "target_days", "answered_days", "crps", "coverage50", "coverage90", *EVENTS)
 INTERVAL_LEVELS = (0.05, 0.25, 0.75, 0.95)
-REPORT_DAYS = 365
-MIN_SCORED_DAYS, MIN_RIVERS = 30, 3
-"""Days of a river, and rivers, from which a score or a median over rivers says something."""
-FEW_NOTE = (
-    f"* from fewer than {MIN_RIVERS} rivers, or from fewer than {MIN_SCORED_DAYS} days of one of them: mostly chance"
-)
 FILES = ("scores.nc", "examples.nc", "settings.json")
-"""Of an evaluation; the last one is what it is recognised by."""
+"""Files of an evaluation, which is recognised by the last one."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation found.
+    """Scores, example hydrographs and settings.
 
     Attributes:
-        scores (Dataset (question, method, catchment)): `nse`, `kge`, `target_days` (observed days that were asked for),
-            `answered_days` (those of them that the method answered; scores look at these), `crps` [mm/day], `coverage50`,
-            `coverage90` (NaN where a method gives no distribution), counts of floods and droughts (`evaluate.events`),
-            coordinates `easting`, `northing` [m] where the record has them. NaN where a method was not asked. `decile_days`,
-            `decile_crps`, `decile_coverage50` and `decile_coverage90` (question, method, by, decile): distributions by tenth
-            of the flow (`evaluate.deciles`).
-        examples (Dataset (example, time)): Hydrographs: `truth`, `mean` and `quantile_value` (quantile, example, time) of the
-            answers on target days, `precipitation`, with coordinates `question`, `method`, `catchment`, `nse` of each
-            example.
-        settings: How it was made (period, seed, split, command), as JSON holds it.
+        scores (Dataset (question, method, catchment)): `nse`, `kge`, `target_days`, `answered_days` (target days with a
+            prediction, on which scores are computed), `crps` [mm/day], `coverage50`, `coverage90` (NaN without a
+            distribution), counts of events (`evaluate.events`), coordinates `easting`, `northing` [m] if the record has them;
+            NaN where a method was not evaluated. `decile_days`, `decile_crps`, `decile_coverage50` and `decile_coverage90`
+            (question, method, by, decile): scores by decile of flow (`evaluate.flow_deciles`).
+        examples (Dataset (example, time)): Hydrographs: `truth`, `mean` and `quantile_value` (quantile, example, time) on
+            target days, `precipitation`; coordinates `question`, `method`, `catchment`, `nse`.
+        settings: Period, seed, split and command, of JSON types.
     """
 
     scores: xr.Dataset
@@ -58,10 +50,10 @@ class Evaluation:
     settings: dict
 
     def save(self, folder: str | Path) -> None:
-        """Write `scores.nc`, `examples.nc` and `settings.json`, in place of those of an earlier evaluation; the rest stays.
+        """Write `scores.nc`, `examples.nc` and `settings.json`; those of an earlier evaluation are replaced.
 
         Raises:
-            InputError: The folder is neither empty nor an evaluation, cannot be written, or another process writes there.
+            InputError: The folder is neither empty nor an evaluation, is not writable, or another process writes there.
         """
         folder = Path(folder)
         settings = json.dumps(self.settings, indent=2) + "\n"
@@ -72,15 +64,15 @@ class Evaluation:
 
     @classmethod
     def load(cls, folder: str | Path) -> Evaluation:
-        """Read what `save` wrote.
+        """Read an evaluation.
 
         Raises:
-            InputError: If the folder does not hold an evaluation.
+            InputError: The folder does not contain an evaluation.
         """
         folder = Path(folder)
         for name in FILES:
             if not (folder / name).is_file():
-                raise InputError(f"{folder}: no {name} in it; name a folder that hydromae evaluate wrote")
+                raise InputError(f"{folder}: no {name} in it; give a folder that hydromae evaluate wrote")
         scores = xr.load_dataset(folder / "scores.nc", engine="h5netcdf")
         examples = xr.load_dataset(folder / "examples.nc", engine="h5netcdf")
         return cls(scores, examples, json.loads((folder / "settings.json").read_text(encoding="utf-8")))
@@ -94,59 +86,61 @@ def evaluate(
     settings: Mapping | None = None,
     thresholds: Thresholds | None = None,
 ) -> Evaluation:
-    """Ask methods the questions, and score the answers for each catchment over all its target days of the period.
+    """Score the predictions of methods for each catchment over all its target days of the period.
 
     Args:
-        methods: Methods to ask, by the name of the question (gap, ungauged, simulate, forecast, forecast-blind); hydrographs
-            of the first one are kept as examples.
+        methods: Methods by the name of the task; the examples are hydrographs of the first one.
         record: The water record, with the truth.
-        questions: Of `evaluate.protocol`; answers to questions of one row of scores are put together before they are scored.
+        questions: Of `evaluate.protocol`; predictions of one row of scores are joined before they are scored.
         period (str, str): First and last day that is scored.
-        settings: What else the report should know (seed, split, command), of JSON types.
-        thresholds: What floods and droughts are on each river of the record; without it they are not counted.
+        settings: Further settings for the report (seed, split, command), of JSON types.
+        thresholds: Thresholds of floods and droughts; without them events and deciles are not scored.
 
     Raises:
-        InputError: If a method gives quantiles without the ends of the 50 % and 90 % interval.
-        ValueError: If a question shows the answer that it asks for.
+        InputError: The quantiles of a method lack the ends of the 50 % or 90 % interval.
+        ValueError: A target is visible in its question.
     """
     days = record.sel(time=slice(*period))
     truth = days["riverflow"].transpose("time", "catchment").astype(np.float64)
-    answers: dict[tuple[str, str], _MethodPredictions] = {}
+    predictions: dict[tuple[str, str], _MethodPredictions] = {}
     for question in questions:
         _refuse_visible_targets(question)
-        asked = methods.get(question.name, ())
-        for method in track(asked, f"methods that answer {question.name}", len(asked)):
-            answer = method.predict(question.dataset)
+        task_methods = methods.get(question.name, ())
+        for method in track(task_methods, f"methods of {question.name}", len(task_methods)):
+            answer = (
+                method.predict(question.dataset)
+                if question.last_days is None
+                else predict_last_days(method, question.dataset, question.last_days)
+            )
             for row, target in question.targets.items():
-                answers.setdefault((row, method.name), _MethodPredictions(truth)).add(method.name, answer, target)
-    given = track(answers.items(), "answers scored", len(answers))
-    table = {key: entry.scores(truth, thresholds) for key, entry in given}
+                predictions.setdefault((row, method.name), _MethodPredictions(truth)).add(method.name, answer, target)
+    tracked = track(predictions.items(), "predictions scored", len(predictions))
+    table = {key: part.scores(truth, thresholds) for key, part in tracked}
     coordinates = {name: days[name] for name in ("easting", "northing") if name in days.variables}
     scores = _score_table(table, truth["catchment"]).assign_coords(coordinates)
     own_settings = {"period": list(period), "questions": list(scores["question"].values.tolist())}
-    examples = example_table(_hydrographs(answers, table), days)
+    examples = example_table(_hydrographs(predictions, table), days)
     return Evaluation(scores, examples, {**own_settings, **(settings or {})})
 
 
 def _refuse_visible_targets(question: Question) -> None:
-    """Raise if a target of a question is visible in it: then the question is broken, not the method."""
+    """Raise ValueError if a target is visible in the dataset of its question."""
     visible = question.dataset["riverflow"].notnull()
     for row, target in question.targets.items():
         if bool((target & visible.sel(time=target["time"])).any()):
-            raise ValueError(f"question {row} shows flow that it asks for")
+            raise ValueError(f"question {row}: a target is visible in its dataset")
 
 
 class _MethodPredictions:
-    """Answers of one method to one row of scores, put together over the days of the period."""
+    """Predictions of one method for one row of scores, over the days of the period."""
 
     def __init__(self, truth: xr.DataArray) -> None:
-        """Nothing asked yet."""
         self.target = xr.zeros_like(truth, dtype=bool)
         self.mean = xr.full_like(truth, np.nan, dtype=np.float32)
         self.quantiles: xr.DataArray | None = None
 
     def add(self, method: str, answer: xr.Dataset, target: xr.DataArray) -> None:
-        """Keep the answers on target days."""
+        """Add the predictions on target days."""
         rows = pd.Index(self.target["time"].values).get_indexer(pd.Index(target["time"].values))
         rows, target = rows[rows >= 0], target.isel(time=np.flatnonzero(rows >= 0))
         selection = {"time": target["time"], "catchment": target["catchment"]}
@@ -154,32 +148,31 @@ class _MethodPredictions:
         self.target.values[rows] |= target.values
         self.mean.values[rows] = np.where(target.values, flow, self.mean.values[rows])
         if "riverflow_quantile" in answer:
-            given = (
+            quantiles = (
                 answer["riverflow_quantile"]
                 .sel(selection)
                 .transpose("quantile", "time", "catchment")
                 .sortby("quantile")
             )
-            stored = self._quantiles_like(method, given["quantile"].values)
-            stored.values[:, rows] = np.where(target.values, given.values, stored.values[:, rows])
+            stored = self._stored_quantiles(method, quantiles["quantile"].values)
+            stored.values[:, rows] = np.where(target.values, quantiles.values, stored.values[:, rows])
 
-    def _quantiles_like(self, method: str, levels: np.ndarray) -> xr.DataArray:
-        """The kept quantiles, of the levels that the method gave first."""
+    def _stored_quantiles(self, method: str, levels: np.ndarray) -> xr.DataArray:
+        """The array of quantiles, with the levels of the first prediction."""
         if self.quantiles is None:
             for level in INTERVAL_LEVELS:
                 if not np.isclose(levels, level, atol=metrics.LEVEL_TOLERANCE).any():
-                    raise InputError(f"{method}: no quantile {level} among its levels; give {INTERVAL_LEVELS}")
+                    raise InputError(f"{method}: no quantile {level} among its levels; add {INTERVAL_LEVELS}")
             empty = xr.full_like(self.mean, np.nan).expand_dims(quantile=levels, axis=0)
             self.quantiles = empty.copy(data=np.full(empty.shape, np.nan, dtype=np.float32))
         return self.quantiles
 
     def for_catchment(self, catchment: object) -> tuple[xr.DataArray, xr.DataArray | None]:
-        """Mean and quantiles for one catchment."""
         selection = {"catchment": catchment}
         return self.mean.sel(selection), None if self.quantiles is None else self.quantiles.sel(selection)
 
     def scores(self, truth: xr.DataArray, thresholds: Thresholds | None) -> xr.Dataset:
-        """Scores of each catchment over the targets that were answered."""
+        """Scores of each catchment over the targets with a prediction."""
         target = truth.where(self.target)
         answered = self.target & self.mean.notnull()
         result = xr.Dataset(
@@ -207,7 +200,7 @@ class _MethodPredictions:
         return result
 
     def _days(self, target: xr.DataArray) -> xr.Dataset | None:
-        """Scores of each day's distribution, where there are any."""
+        """Scores of the distribution of each day; None without distributions."""
         if self.quantiles is None:
             return None
         return xr.Dataset(
@@ -220,7 +213,7 @@ class _MethodPredictions:
 
 
 def _score_table(table: Mapping[tuple[str, str], xr.Dataset], catchment: xr.DataArray) -> xr.Dataset:
-    """Scores of all rows and methods side by side, NaN where a method was not asked."""
+    """Scores of all rows and methods in one dataset; NaN where a method was not evaluated."""
     rows = list(dict.fromkeys(row for row, _ in table))
     names = list(dict.fromkeys(name for _, name in table))
     coords = {"question": rows, "method": names, "catchment": catchment.values, "by": list(DECILE_BY)}
@@ -237,67 +230,14 @@ def _score_table(table: Mapping[tuple[str, str], xr.Dataset], catchment: xr.Data
 
 
 def _hydrographs(
-    answers: Mapping[tuple[str, str], _MethodPredictions], table: Mapping[tuple[str, str], xr.Dataset]
+    predictions: Mapping[tuple[str, str], _MethodPredictions], table: Mapping[tuple[str, str], xr.Dataset]
 ) -> list[ExampleHydrograph]:
-    """Answers of the first method of each row to a poor, a middling and a good catchment by NSE."""
+    """Predictions of the first method of each row for catchments of low, median and high NSE."""
     first: dict[str, str] = {}
-    for row, name in answers:
+    for row, name in predictions:
         first.setdefault(row, name)
     return [
-        ExampleHydrograph(*key, nse.sel({"catchment": catchment}), *answers[key].for_catchment(catchment))
+        ExampleHydrograph(*key, nse.sel({"catchment": catchment}), *predictions[key].for_catchment(catchment))
         for key, nse in ((key, table[key]["nse"]) for key in first.items())
         for catchment in typical_catchments(nse)
     ]
-
-
-def summary(evaluation: Evaluation, minimum_days: int = REPORT_DAYS) -> pd.DataFrame:
-    """Medians and lower percentiles over catchments, a row for each question and method; nothing is pooled.
-
-    Args:
-        evaluation: Scores for each catchment.
-        minimum_days: Target days from which a catchment counts. A question that has fewer than twice as many days to ask for
-            takes half of what its best-observed catchment has; the column `minimum_days` says what was taken.
-
-    Returns:
-        DataFrame: Index (question, method); columns `catchments` with a score, `days` (the fewest days that the score of one
-            of them is from), `few` (whether these or the catchments are too few, `FEW`), `minimum_days`, `answered` (share of
-            target days), `nse_median`, `nse_p10`, `nse_p25`, the same of `kge`, medians `crps`, `coverage50`, `coverage90`,
-            and of floods and droughts of all these catchments together `flood_events`, `flood_csi`, `flood_pod`, `flood_far`,
-            `flood_brier`, `drought_events` and so on.
-    """
-    rows = {}
-    for question in evaluation.scores["question"].values:
-        asked = evaluation.scores.sel({"question": question})
-        most_days = float(asked["target_days"].max())
-        enough = min(float(minimum_days), most_days // 2)
-        for method in asked["method"].values:
-            one = asked.sel({"method": method})
-            one = one.isel(catchment=(one["target_days"] >= enough).values)
-            if one.sizes["catchment"]:
-                rows[str(question), str(method)] = {"minimum_days": int(enough), **_percentiles(one)}
-    index = pd.MultiIndex.from_tuples(rows, names=["question", "method"])
-    return pd.DataFrame(list(rows.values()), index=index)
-
-
-def score_sample(one: xr.Dataset) -> tuple[int, int, bool]:
-    """Catchments with a score of one method, the fewest days that one of these is from, and whether either is few."""
-    days = one["answered_days"].values[one["nse"].notnull().values]
-    fewest = int(days.min()) if len(days) else 0
-    return len(days), fewest, len(days) < MIN_RIVERS or fewest < MIN_SCORED_DAYS
-
-
-def _percentiles(one: xr.Dataset) -> dict[str, float]:
-    """The columns of a summary, from the scores of one method on one question."""
-    result: dict[str, float] = {
-        **dict(zip(("catchments", "days", "few"), score_sample(one), strict=True)),
-        "answered": float(one["answered_days"].sum() / one["target_days"].sum()),
-    }
-    for score in ("nse", "kge"):
-        for label, percent in (("median", 50), ("p10", 10), ("p25", 25)):
-            result[f"{score}_{label}"] = float(pd.Series(one[score].values).quantile(percent / 100))
-    for score in ("crps", "coverage50", "coverage90"):
-        result[score] = float(pd.Series(one[score].values).median())
-    counts = {name: float(one[name].sum()) for name in EVENTS}
-    for kind in KINDS:
-        result |= event_scores(counts, kind)
-    return result

@@ -14,7 +14,7 @@ from hydromae import metrics
 from hydromae.explore.neighbours import input_river_count, neighbours
 from hydromae.explore.requests import ForecastRequest, HideRequest, ViewRequest
 from hydromae.explore.session import Session, rounded
-from hydromae.inference.predictor import LEVELS
+from hydromae.inference.predictor import DEFAULT_LEVELS
 from hydromae.inference.scenarios import fill_gaps, forecast_input
 from hydromae.inference.training_overlap import seen_in_training
 from hydromae.io.names import OUTSIDE_TRAINING
@@ -74,13 +74,13 @@ def hidden_response(session: Session, request: HideRequest) -> dict[str, Any]:
         }
     window_days = _window_around(session, is_requested)
     window = session.select(river_index, window_days, _rivers(session))
-    answer = session.model.predict(_mask_days(window, is_hidden[window_days]), LEVELS)
+    answer = session.model.predict(_mask_days(window, is_hidden[window_days]), DEFAULT_LEVELS)
     mean, quantiles = _predicted_days(answer, session.days[first : last + 1])
     is_shown = is_requested[first : last + 1]
     return {
         **response,
         "mean": rounded(np.where(is_shown, mean, np.nan)),
-        "levels": list(LEVELS),
+        "levels": list(DEFAULT_LEVELS),
         "quantiles": [rounded(np.where(is_shown, level_values, np.nan)) for level_values in quantiles],
         "score": score(mean, quantiles, session.flow[first : last + 1, river_index], is_hidden[first : last + 1]),
         "neighbours": neighbours(session, river_index, is_hidden if is_hidden.any() else is_requested),
@@ -94,10 +94,10 @@ def hidden_response(session: Session, request: HideRequest) -> dict[str, Any]:
 def _empty_response(days: int) -> dict[str, Any]:
     """Of a view on which nothing was asked."""
     nothing = np.full(days, np.nan)
-    quantiles = np.full((len(LEVELS), days), np.nan)
+    quantiles = np.full((len(DEFAULT_LEVELS), days), np.nan)
     return {
         "mean": rounded(nothing),
-        "levels": list(LEVELS),
+        "levels": list(DEFAULT_LEVELS),
         "quantiles": [rounded(level_values) for level_values in quantiles],
         "score": score(nothing, quantiles, nothing, np.zeros(days, dtype=bool)),
         "inputs": {"rivers": 0, "days": 0},
@@ -128,7 +128,7 @@ def forecast_response(session: Session, request: ForecastRequest) -> dict[str, A
     question = forecast_input(
         window, cast(pd.Timestamp, session.days[issue]), request.days, request.future_weather, length
     )
-    answer = session.model.predict(question, LEVELS)
+    answer = session.model.predict(question, DEFAULT_LEVELS)
     days_shown = slice(first, issue + request.days + 1)
     days = pd.date_range(session.days[first], periods=days_shown.stop - first)
     is_after_issue = np.arange(len(days)) > issue - first
@@ -145,7 +145,7 @@ def forecast_response(session: Session, request: ForecastRequest) -> dict[str, A
         "ahead": request.days,
         "future_weather": request.future_weather,
         "mean": rounded(np.where(is_after_issue, mean, np.nan)),
-        "levels": list(LEVELS),
+        "levels": list(DEFAULT_LEVELS),
         "quantiles": [rounded(np.where(is_after_issue, level_values, np.nan)) for level_values in quantiles],
         "score": score(mean, quantiles, truth, is_after_issue),
         "inputs": _input_size(window),
@@ -173,7 +173,9 @@ def score(
         return {"days": 0, "nse": None, "error": None, "line": None, "coverage50": None, "coverage90": None}
     observed_flow = xr.DataArray(truth[days], dims="time")
     predicted_flow = xr.DataArray(mean[days], dims="time")
-    quantile_values = xr.DataArray(quantiles[:, days], dims=("quantile", "time"), coords={"quantile": list(LEVELS)})
+    quantile_values = xr.DataArray(
+        quantiles[:, days], dims=("quantile", "time"), coords={"quantile": list(DEFAULT_LEVELS)}
+    )
     interpolated = (
         np.interp(np.flatnonzero(days), np.flatnonzero(is_known), truth[is_known]) if is_known.any() else np.nan
     )

@@ -16,12 +16,12 @@ from jaxtyping import Float, Int
 from hydromae.config import Precision
 from hydromae.errors import InputError
 from hydromae.evaluate.score import Evaluation
+from hydromae.evaluate.summary import reported_method
 from hydromae.inference.predictor import Model, load
 from hydromae.io.conventions import catchment_positions
 from hydromae.io.credits import list_credits
 from hydromae.io.provenance import model_line
 from hydromae.report.labels import question_label
-from hydromae.report.summary import answered_questions, reported_method
 from hydromae.store.validate import store_errors
 from hydromae.store.zarr_store import open_store
 from hydromae.variables import MODALITIES
@@ -154,8 +154,11 @@ class Session:
             return None
         method = reported_method(self.scores, self.model.name)
         rows = []
-        for row in answered_questions(self.scores):
-            nse = self.scores["nse"].sel({"question": row, "method": method})
+        for row in map(str, self.scores["question"].values):
+            nse = self.scores["nse"].sel({"question": row})
+            if not nse.notnull().any():
+                continue
+            nse = nse.sel({"method": method})
             by_name = {str(c): float(v) for c, v in zip(nse["catchment"].values, nse.values, strict=True)}
             values = np.array([by_name.get(name, np.nan) for name in self.names])
             rows.append({"question": row, "title": question_label(row).title, "nse": rounded(values, 3)})

@@ -1,4 +1,4 @@
-"""From answers on sites to a record: laid over the NaN of what was asked, in its order, with quantiles and origins."""
+"""Predictions on sites become a record: NaN is replaced, and quantiles and origins are added."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ def _is_predicted(name: str, record: RecordArrays) -> bool:
 
 
 def days_to_predict(dataset: xr.Dataset, record: RecordArrays, scaling: Scaling) -> Bool[np.ndarray, " T"]:
-    """Days on which a variable that the model can answer has a NaN."""
-    is_wanted = np.zeros(len(record.days), dtype=bool)
+    """Days on which a variable that the model can predict has a NaN."""
+    is_target = np.zeros(len(record.days), dtype=bool)
     for variable in (v for name in record.values if _is_predicted(name, record) for v in MODALITIES[name].variables):
         if variable.name in dataset and variable.name in scaling:
-            is_wanted |= ~np.isfinite(dataset[variable.name].values).all(axis=1)
+            is_target |= ~np.isfinite(dataset[variable.name].values).all(axis=1)
         elif variable.name == RIVERFLOW.name:
-            is_wanted[:] = True
-    return is_wanted
+            is_target[:] = True
+    return is_target
 
 
 def assemble(dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager) -> xr.Dataset:
-    """Lay the answers over the NaN of a record; a river flow that the record lacks altogether is answered whole.
+    """Replace every NaN of a record by the prediction; river flow that the record lacks is predicted on all days.
 
-    No flow is above `largest_flow`. Where a catchment lies outside the training of the model, or its flow was cut,
-    `outside_training` says so.
+    Flow is at most `largest_flow`. `outside_training` lists catchments outside the training of the model, and those whose
+    flow was limited.
     """
     variables: dict[str, xr.DataArray] = {}
-    limit, cut = largest_flow(dataset), np.zeros(len(record.catchments), dtype=bool)
+    limit, is_limited = largest_flow(dataset), np.zeros(len(record.catchments), dtype=bool)
     for name in (n for n in record.values if _is_predicted(n, record)):
         modality = MODALITIES[name]
         mean = averager.mean[name] / np.maximum(averager.weight[name], 1e-12)[..., None]
@@ -58,38 +58,40 @@ def assemble(dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager
                 or (not is_absent and dataset[variable.name].dims != dims)
             ):
                 continue
-            given = predicted * np.nan if is_absent else dataset[variable.name].values
+            observed = predicted * np.nan if is_absent else dataset[variable.name].values
             predicted = predicted if variable.minimum is None else np.maximum(predicted, variable.minimum)
             attributes = {"units": variable.units} if is_absent else dataset[variable.name].attrs
-            is_observed = np.isfinite(given)
+            is_observed = np.isfinite(observed)
             if variable == RIVERFLOW:
-                outside_span = to_catchments(averager.cut[name][None], record, 0, 1)[0].astype(bool)
-                cut |= outside_span | (~is_observed & (predicted > limit)).any(axis=0)
+                is_clipped = to_catchments(averager.is_clipped[name][None], record, 0, 1)[0].astype(bool)
+                is_limited |= is_clipped | (~is_observed & (predicted > limit)).any(axis=0)
                 predicted = np.minimum(predicted, limit)
             variables[variable.name] = xr.DataArray(
-                np.where(is_observed, given, predicted), dims=dims, attrs=attributes
+                np.where(is_observed, observed, predicted), dims=dims, attrs=attributes
             )
             if variable != RIVERFLOW and (~is_observed & np.isfinite(predicted)).any():
                 variables[f"{variable.name}_origin"] = origin_of(is_observed, dims, variable.name)
     if averager.quantile is not None:
         variables |= _flow_quantiles(dataset, record, averager, limit)
-    if cut.any():
+    if is_limited.any():
         warn_user(
             RIVERFLOW.name,
-            f"riverflow of {cut.sum()} of {len(cut)} catchments, such as {record.catchments[cut.argmax()]}, is cut to what "
-            f"its own distribution and a river of that size allow ({OUTSIDE_TRAINING} in the answer has riverflow there)",
+            f"riverflow of {is_limited.sum()} of {len(is_limited)} catchments, such as "
+            f"{record.catchments[is_limited.argmax()]}, is limited to the quantiles of its distribution and to the largest "
+            f"flow of a river of that size ({OUTSIDE_TRAINING} lists riverflow for them)",
         )
-    outside = outside_training(dataset, record.domain, cut)
+    outside = outside_training(dataset, record.domain, is_limited)
     return dataset.assign(variables if outside is None else variables | {OUTSIDE_TRAINING: outside})
 
 
 def largest_flow(dataset: xr.Dataset) -> Float[np.ndarray, " C"]:
-    """What a river of each catchment's size can carry at most [mm/day], in single precision.
+    """Largest possible flow of each catchment by its area [mm/day], in single precision.
 
-    The envelope of the largest floods that were ever observed, Q = 10⁶ (A / 10⁸)^(1 − K / 10) m³/s with A in km² and K = 6
-    (Francou and Rodier 1967, IAHS Leningrad symposium on floods; Herschy 2003, World catalogue of maximum observed
-    floods, IAHS publication 284), and nowhere more than is read of any river (`RIVERFLOW.valid`): 1000 mm/day below
-    783 km², and where the area is unknown.
+    The envelope of the largest observed floods, Q = 10⁶ (A / 10⁸)^(1 − K / 10) m³/s with A in km² and K = 6, and at most the
+    largest valid flow (`RIVERFLOW.valid`): 1000 mm/day below 783 km², and where the area is unknown.
+
+    Source: Francou and Rodier 1967, IAHS Leningrad symposium on floods; Herschy 2003, World catalogue of maximum observed
+    floods, IAHS publication 284.
     """
     area = (
         dataset["catchment-area"].values if "catchment-area" in dataset else np.full(dataset.sizes["catchment"], np.nan)
@@ -103,14 +105,14 @@ def _flow_quantiles(
 ) -> dict[str, xr.DataArray]:
     assert averager.quantile is not None
     shape = (dataset.sizes["time"], dataset.sizes["catchment"])
-    given = dataset["riverflow"].values if "riverflow" in dataset else np.full(shape, np.nan)
-    is_observed = np.isfinite(given)
+    observed = dataset["riverflow"].values if "riverflow" in dataset else np.full(shape, np.nan)
+    is_observed = np.isfinite(observed)
     weight = np.maximum(averager.weight["riverflow"], 1e-12)[..., None]
     quantiles_by_level = np.minimum(
         np.stack([to_catchments(row / weight, record, 0, 1) for row in averager.quantile]), limit
     )
     quantiles_by_level = np.maximum.accumulate(
-        np.where(is_observed, given, quantiles_by_level).astype(np.float32), axis=0
+        np.where(is_observed, observed, quantiles_by_level).astype(np.float32), axis=0
     )
     quantile = xr.DataArray(
         quantiles_by_level,
@@ -122,7 +124,7 @@ def _flow_quantiles(
 
 
 def to_catchments(values: np.ndarray, record: RecordArrays, index: int, variables: int) -> Float[np.ndarray, "T C"]:
-    """From groups of catchments back to the dataset's order."""
+    """Values of groups of catchments in the order of the dataset."""
     slots = values.reshape(len(values), len(record.groups), -1, variables)[..., index]
     out = np.empty((len(values), len(record.catchments)), np.float32)
     real = record.groups >= 0
@@ -131,7 +133,7 @@ def to_catchments(values: np.ndarray, record: RecordArrays, index: int, variable
 
 
 def to_cells(values: np.ndarray, record: RecordArrays, dataset: xr.Dataset) -> Float[np.ndarray, "T N"]:
-    """From patches of pixels back to cells; NaN for cells outside every land patch."""
+    """Values of patches as cells; NaN for cells outside every land patch."""
     assert record.cell_layout is not None
     patch, pixel, inside = record.cell_layout
     out = np.full((len(values), dataset.sizes["cell"]), np.nan, np.float32)
@@ -140,15 +142,15 @@ def to_cells(values: np.ndarray, record: RecordArrays, dataset: xr.Dataset) -> F
 
 
 def parse_levels(quantiles: Sequence[float]) -> list[float]:
-    """Levels of quantiles, ascending.
+    """Levels of quantiles in ascending order.
 
     Raises:
-        InputError: They are no numbers between 0 and 1.
+        InputError: A level is not a number between 0 and 1.
     """
     try:
         levels = sorted({float(q) for q in quantiles})
     except (TypeError, ValueError) as error:
         raise InputError(f"quantiles {quantiles!r}: give a list of levels, such as [0.05, 0.5, 0.95]") from error
     if not levels or not all(0 < level < 1 for level in levels):
-        raise InputError(f"quantiles {list(quantiles)}: each must lie between 0 and 1, both excluded")
+        raise InputError(f"quantiles {list(quantiles)}: each must be above 0 and below 1")
     return levels

@@ -1,4 +1,4 @@
-"""The card of a model: what is known of it, as a README that people read and whose head programs read."""
+"""Model cards: a README with metadata for the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from hydromae.model.checksums import MODEL_CARD, write_checksums
 
 TAGS = ("hydrology", "river flow", "masked autoencoder", "gap filling", "forecasting", "ungauged")
 LIMITS = (
-    "Daily values. What it learnt is the weather and the rivers of its record: another product's bias goes through, and "
-    "other countries, later decades and extremes beyond the record are not covered by any figure above. Intervals are "
-    "the model's own; `hydromae evaluate` says how often they hold."
+    "Daily values. The model was trained on the weather and the rivers of its record: the bias of another weather product "
+    "passes to its predictions, and the scores do not cover other countries, later decades or larger extremes. "
+    "`hydromae evaluate` computes the coverage of its intervals."
 )
 MAX_CARD_BYTES = 2**20
-"""Bytes of a card that is read; a longer one is none."""
+"""Largest size of a card that is read [bytes]."""
 
 
 def model_card(
@@ -34,16 +34,16 @@ def model_card(
     licence: str | None = None,
     scores: Mapping[str, float] | None = None,
 ) -> str:
-    """The text of a card, from what the model itself says and what its maker adds; nothing is guessed.
+    """Text of a model card.
 
     Args:
-        network, config: Of the model.
-        name: Its title.
-        datasets: What it was trained on, such as a name with a DOI.
-        licence: Of the weights, as the hub spells it (`apache-2.0`); `unknown` where it is not given.
-        scores: Median NSE over catchments, by question.
+        network, config: Network and configuration of the model.
+        name: Title of the card.
+        datasets: Training data, such as a name with a DOI.
+        licence: Licence of the weights, as the hub spells it (`apache-2.0`); None is `unknown`.
+        scores: Median NSE over catchments by question.
     """
-    from huggingface_hub import ModelCardData  # takes a while, and only a folder that is written needs it
+    from huggingface_hub import ModelCardData  # a slow import, needed only where a card is written
 
     head = ModelCardData(
         library_name="hydromae",
@@ -54,8 +54,8 @@ def model_card(
     ).to_yaml()
     parts = (
         f"---\n{head}\n---\n# {name}",
-        f"A model of hydromae {__version__}: daily water records with NaN in, distributions out. "
-        f'`hydromae.load("FOLDER").predict(table)`, with the path of this folder.',
+        f"A model of hydromae {__version__}: it fills every NaN of a daily water record with a distribution. "
+        f'`hydromae.load("FOLDER").predict(table)`, where FOLDER is the path of this folder.',
         "## Trained on\n" + _trained_on(config, datasets),
         "## Settings\n" + _settings(network, config),
         "## Scores\n" + _scores(scores),
@@ -65,26 +65,28 @@ def model_card(
 
 
 def read_card(folder: Path) -> str | None:
-    """The card of a folder, None where it has none."""
+    """The text of the card of a folder, None if it has none."""
     file = folder / MODEL_CARD
     if not file.is_file() or file.stat().st_size > MAX_CARD_BYTES:
         return None
     try:
         return file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise InputError(f"{file}: cannot be read ({first_line(error)}); restore it, or delete it") from error
+        raise InputError(f"{file}: cannot be read ({first_line(error)}); restore or delete the file") from error
 
 
 def write_model_folder(folder: Path, write: Callable[[Path], None], card: str, replace_card: bool) -> None:
-    """Put a model, its seal and its card into a folder, in place of those of an earlier model; the rest stays.
+    """Write a model, its checksums and its card into a folder; files of an earlier model are replaced, others stay.
 
     Args:
+        folder: A new folder, an empty one, or a model folder.
         write: Writes the files of the model into a folder.
-        card: Written where there is none, or where `replace_card` is True.
+        card: Written if the folder has no card, or if `replace_card` is True.
+        replace_card: Replace an existing card.
 
     Raises:
-        InputError: The folder is a run, a checkpoint or a store, holds files of these names that are no model, or is not
-            writable.
+        InputError: The folder is a run, a checkpoint or a store, contains files of these names that are not of a model, or is
+            not writable.
     """
     with reserve_output(output_folder(folder, MODEL)):
         writes_card = _replaces_card(folder, replace_card)
@@ -96,36 +98,35 @@ def write_model_folder(folder: Path, write: Callable[[Path], None], card: str, r
 
 
 def _replaces_card(folder: Path, replace_card: bool) -> bool:
-    """Whether a model that is saved into a folder writes its card there: where there is none, or where that is asked for.
+    """True if a card is written: the folder has none, or it is to be replaced.
 
     Raises:
-        InputError: It is asked for, but a `README.md` lies there that is no card.
+        InputError: The card is to be replaced, but the `README.md` is not a card of hydromae.
     """
-    held = read_card(folder)
-    if held is None and not (folder / MODEL_CARD).exists():
+    card = read_card(folder)
+    if card is None and not (folder / MODEL_CARD).exists():
         return True
-    if replace_card and "library_name: hydromae" not in (held or ""):
-        raise InputError(f"{folder / MODEL_CARD}: is no card of hydromae; move it, or name another folder")
+    if replace_card and "library_name: hydromae" not in (card or ""):
+        raise InputError(f"{folder / MODEL_CARD}: not a model card of hydromae; move the file, or name another folder")
     return replace_card
 
 
 def _trained_on(config: Config, datasets: Sequence[str]) -> str:
-    dataset_names = ", ".join(datasets) or "the data are not named: whoever trained it knows"
+    dataset_names = ", ".join(datasets) or "the training data are not named"
     first, last = config.data.training_period
     validation_days = " to ".join(config.data.validation_period)
-    held = len(config.data.held_out)
     return (
-        f"{dataset_names[0].upper()}{dataset_names[1:]}. Days {first} to {last}, of what the record has of them; the "
-        f"epoch was chosen on {validation_days}. {held} catchments were held out of every sample."
+        f"{dataset_names[0].upper()}{dataset_names[1:]}. Training period: {first} to {last}, as far as the record covers it; "
+        f"validation period: {validation_days}. Held-out catchments: {len(config.data.held_out)}."
     )
 
 
 def _settings(network: nn.Module, config: Config) -> str:
     weights = sum(value.numel() for value in network.parameters())
     lines = [
-        f"- modalities: {', '.join(config.model.modalities)}; answered in training: "
+        f"- modalities: {', '.join(config.model.modalities)}; targets in training: "
         f"{', '.join(config.masks.target_modalities) or 'all'}",
-        f"- {weights:,} weights; windows of {config.data.sequence_length} days",
+        f"- {weights:,} parameters; windows of {config.data.sequence_length} days",
         f"- {config.train.epochs:g} epochs, batches of {config.train.batch_size} windows, learning rate "
         f"{config.optimizer.lr:g}, precision {config.train.precision}, seed {config.train.seed}",
     ]
@@ -135,7 +136,8 @@ def _settings(network: nn.Module, config: Config) -> str:
 def _scores(scores: Mapping[str, float] | None) -> str:
     if not scores:
         return (
-            "None are known. `hydromae evaluate RECORD --model FOLDER --out scores` asks the questions of the protocol."
+            "Not evaluated. `hydromae evaluate RECORD --model FOLDER --out scores` scores the model on the tasks of the "
+            "protocol."
         )
     rows = [f"| {question} | {value:.3f} |" for question, value in scores.items()]
     return "\n".join(["| question | median NSE over catchments |", "|---|---|", *rows])

@@ -1,9 +1,10 @@
-"""The one door: a dataset with NaN goes in, the same dataset with distributions comes out."""
+"""The prediction API: `Model` fills every NaN of a dataset with a prediction and its distribution."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import overload
 
@@ -40,30 +41,14 @@ from hydromae.runtime import autocast, parse_precision, pick_device, pick_precis
 from hydromae.store.scaling import Scaling
 from hydromae.variables import MODALITIES
 
-LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""Quantiles that an answer carries unless others are asked for."""
+DEFAULT_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Default levels of the predicted quantiles."""
 MAX_SITES_PER_BATCH = 600
 ProgressCallback = Callable[[int, int], None]
 
 
 def no_progress(done: int, of: int) -> None:
-    """Nobody looks on."""
-
-
-@dataclass(frozen=True)
-class _LastDays:
-    """A model as a method that predicts the last days of a record alone, which a reader has read already."""
-
-    model: Model
-    levels: list[float]
-    days: int
-
-    @property
-    def name(self) -> str:
-        return self.model.name
-
-    def predict(self, dataset: xr.Dataset, /) -> xr.Dataset:
-        return self.model.predict_record(dataset, self.levels, last_days=self.days)
+    """Report nothing."""
 
 
 SHIPPED = Path(__file__).parents[1] / "assets"
@@ -71,13 +56,12 @@ SHIPPED = Path(__file__).parents[1] / "assets"
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model, as `load` gives it.
+    """A trained model (`hydromae.load`).
 
     Attributes:
-        card: What its folder says of it.
-        precision: What answers are asked for in; "auto" is what the model was trained in where that is native to the device,
-            else fp32.
-        loaded_as, sha256: The name that it was loaded by, and the sum of its weights; None where it is of no file.
+        card: Text of the model card of its folder.
+        precision: Requested precision; "auto" is that of training where the device computes in it natively, else fp32.
+        loaded_as, sha256: Name of its folder and SHA-256 of its weights; None for a model without a file.
     """
 
     network: HydroMAE
@@ -94,19 +78,37 @@ class Model:
 
     @property
     def precision_used(self) -> Precision:
-        """What answers are computed in: "fp32", "bf16" or "fp16"."""
+        """Precision of the predictions: "fp32", "bf16" or "fp16"."""
         return pick_precision(self.precision, self.device, self.config.train.precision)
 
     @property
     def identity(self) -> dict[str, str | None]:
-        """What the provenance of an answer says of the model."""
+        """The entries of the model in the provenance of a prediction."""
         return {"model": self.loaded_as or self.name, "sha256": self.sha256, "precision": self.precision_used}
+
+    def _summary(self) -> dict[str, str]:
+        return {
+            "name": self.loaded_as or self.name,
+            "modalities": ", ".join(self.config.model.modalities),
+            "parameters": f"{sum(parameter.numel() for parameter in self.network.parameters()):,}",
+            "precision": self.precision_used,
+            "device": str(self.device),
+        }
+
+    def __repr__(self) -> str:
+        """One line: name, modalities, number of parameters, precision and device."""
+        return f"Model({', '.join(f'{key}={value!r}' for key, value in self._summary().items())})"
+
+    def _repr_html_(self) -> str:
+        """The same as a table, for notebooks."""
+        rows = "".join(f"<tr><th>{key}</th><td>{escape(value)}</td></tr>" for key, value in self._summary().items())
+        return f"<table><caption>hydromae.Model</caption>{rows}</table>"
 
     @overload
     def predict(
         self,
         data: xr.Dataset,
-        quantiles: Sequence[float] = LEVELS,
+        quantiles: Sequence[float] = DEFAULT_LEVELS,
         attributes: Attributes = None,
         progress: ProgressCallback = no_progress,
         negative_flow: NegativeFlow = "refuse",
@@ -115,7 +117,7 @@ class Model:
     def predict(
         self,
         data: pd.DataFrame,
-        quantiles: Sequence[float] = LEVELS,
+        quantiles: Sequence[float] = DEFAULT_LEVELS,
         attributes: Attributes = None,
         progress: ProgressCallback = no_progress,
         negative_flow: NegativeFlow = "refuse",
@@ -123,38 +125,39 @@ class Model:
     def predict(
         self,
         data: xr.Dataset | pd.DataFrame,
-        quantiles: Sequence[float] = LEVELS,
+        quantiles: Sequence[float] = DEFAULT_LEVELS,
         attributes: Attributes = None,
         progress: ProgressCallback = no_progress,
         negative_flow: NegativeFlow = "refuse",
     ) -> xr.Dataset | pd.DataFrame:
-        """Answer every NaN of every variable that the model knows.
+        """Predict every NaN of every variable of the model.
 
         Args:
             data: A water record (docs/design.md, section 10): `riverflow` [mm day-1, or m3 s-1 by its units] and any of the
-                weather, `(time, catchment)`; attributes under the NRFA names. A DataFrame is long (one row a day and
-                catchment), or wide: one row a day, a column of flow for each river, its units in `data.attrs["units"]` or in
-                the columns (`39001 [m3/s]`).
+                weather variables, `(time, catchment)`; attributes under the NRFA names. A DataFrame is long (a row for each
+                day and catchment), or wide: a row for each day and a column of flow for each river, with the units in
+                `data.attrs["units"]` or in the column names (`39001 [m3/s]`).
             quantiles: Levels of `riverflow_quantile`.
-            attributes (DataFrame (catchments as its index), Dataset or path, optional): Of the catchments, where the data
-                have none: positions at least.
-            progress: Called with how many windows are answered, and of how many; nothing is printed unless it does.
-            negative_flow ({"refuse", "missing"}): "missing": flow below zero (tide, backwater) counts as not observed,
-                instead of being refused.
+            attributes (DataFrame (index: catchments), Dataset or path, optional): Static attributes that the data lack; the
+                model needs at least positions.
+            progress: Called with the number of finished windows and the number of all windows.
+            negative_flow ({"refuse", "missing"}): "missing": flow below zero (tide, backwater) counts as not observed.
 
         Returns:
-            Dataset or DataFrame: What was observed, bit for bit; in place of NaN the mean of the answer. Beside it
-                `riverflow_quantile` (quantile, time, catchment) and `riverflow_origin` (0 observed, 1 filled, 2 forecast, 3
-                ungauged); the same of weather that was answered. Attributes say what made it (`io.provenance`) and where
-                intervals are widened (`processing`); `outside_training` (catchment; in a table a column) names what of a
-                catchment lies outside the training of the model, or is cut to what a river can carry.
+            Dataset or DataFrame: Observed values do not change; NaN is replaced by the predicted mean. New variables:
+                `riverflow_quantile` (quantile, time, catchment), `riverflow_origin` (0 observed, 1 filled, 2 forecast, 3
+                ungauged) and the origin of predicted weather; `outside_training` (catchment; a column in a table) lists what
+                is outside the training of the model, and predictions that were limited. Attributes contain the provenance
+                (`io.provenance`) and the widening of intervals (`processing`).
 
         Raises:
-            InputError: If the data are no water record, or a value is impossible.
+            InputError: The data are not a water record, or contain an impossible value.
         """
         levels, static_attributes = parse_levels(quantiles), read_attributes(attributes)
         if not isinstance(data, xr.Dataset | pd.DataFrame):
-            raise InputError(f"{type(data).__name__}: cannot be answered; give an xarray Dataset or a pandas DataFrame")
+            raise InputError(
+                f"data: a {type(data).__name__} is not a record; give an xarray Dataset or a pandas DataFrame"
+            )
         with use_reading_options(negative_flow):
             record, layout = read_record(data, static_attributes)
         answer = self.predict_record(record, levels, progress)
@@ -168,7 +171,7 @@ class Model:
         days: int = 7,
         issues: str | pd.DatetimeIndex | None = None,
         future_weather: FutureWeather = "observed",
-        quantiles: Sequence[float] = LEVELS,
+        quantiles: Sequence[float] = DEFAULT_LEVELS,
         attributes: Attributes = None,
         progress: ProgressCallback = no_progress,
         negative_flow: NegativeFlow = "refuse",
@@ -177,12 +180,12 @@ class Model:
 
         Args:
             data: As for `predict`. Flow observed after an issue day is not used.
-            days: Days ahead of each issue day.
-            issues: Issue days, or "first/last/every" such as "2014-10-05/2015-09-20/5"; None means the last day on which
-                any flow was observed.
-            future_weather ({"observed", "none"}): Whether weather after an issue day is used, where the data hold it (what
-                was observed, or a weather forecast).
-            quantiles, attributes, watch, negative_flow: As for `predict`; progress is counted in issue days.
+            days: Forecast days after each issue day.
+            issues: Issue days, or "first/last/every" such as "2014-10-05/2015-09-20/5"; None means the last day with
+                observed flow.
+            future_weather ({"observed", "none"}): Whether the weather that the data contain after an issue day (observed, or
+                a weather forecast) is used.
+            quantiles, attributes, progress, negative_flow: As for `predict`; progress is counted in issue days.
 
         Returns:
             Dataset or DataFrame: `riverflow(issue_time, lead, catchment)` in the unit of the data, lead in days from 1, with
@@ -190,7 +193,7 @@ class Model:
                 day, lead and catchment.
 
         Raises:
-            InputError: As for `predict`, and if an issue day lies outside the data.
+            InputError: As for `predict`; or an issue day is outside the record.
         """
         levels, static_attributes = parse_levels(quantiles), read_attributes(attributes)
         with use_reading_options(negative_flow):
@@ -210,27 +213,27 @@ class Model:
         days: int = 7,
         issues: str | pd.DatetimeIndex | None = None,
         future_weather: FutureWeather = "observed",
-        levels: Sequence[float] = LEVELS,
+        levels: Sequence[float] = DEFAULT_LEVELS,
         progress: ProgressCallback = no_progress,
     ) -> xr.Dataset:
-        """As `forecast`, for a record that a reader has read; flow in mm/day."""
+        """As `forecast`, for a canonical record, which is not checked again; flow in mm/day."""
         if issues is None:
             issues = scenarios.last_flow_day(record)
         elif isinstance(issues, str):
             issues = scenarios.parse_issues(issues)
-        method = _LastDays(self, list(levels), days)
+        method = ModelMethod(self, self.name, levels)
         context = self.config.data.sequence_length
         return scenarios.forecast(method, record, issues, days, future_weather, context, progress)
 
     def embed(self, data: xr.Dataset | pd.DataFrame, attributes: Attributes = None) -> xr.Dataset:
-        """What the encoder makes of rivers and days, to compare or to cluster them.
+        """Features of catchments and days from the encoder, to compare or to cluster them.
 
         Args:
             data, attributes: As `predict` takes them.
 
         Returns:
             Dataset: `site_embedding` (catchment, feature), the mean over the days, and `day_embedding` (time, feature), the
-                mean over the catchments; catchments that share a token share their embedding.
+                mean over the catchments. Catchments of one token have the same embedding.
         """
         dataset, _ = read_record(data, read_attributes(attributes))
         record = to_record_arrays(dataset, self.config, self.scaling, self.grid)
@@ -265,12 +268,12 @@ class Model:
         licence: str | None = None,
         scores: Mapping[str, float] | None = None,
     ) -> None:
-        """Write a folder that `hydromae.load` reads and that can be shared as it is: weights, settings, scaling, and a card.
+        """Write weights, configuration, scaling and model card as a folder that `hydromae.load` reads.
 
         Args:
-            folder: Only the files of a model are replaced there, the rest stays; a run, a checkpoint or a store is refused.
-            datasets, licence, scores: What `README.md` says beside what the model itself holds (`model_card.model_card`). A
-                model that was loaded with a card keeps it where none of them is given, and a `README.md` in the folder stays.
+            folder: Only files of a model are replaced; a run, a checkpoint or a store is refused.
+            datasets, licence, scores: Entries of the model card (`model_card.model_card`). If none of them is given, a model
+                that was loaded with a card keeps it, and an existing `README.md` is not replaced.
         """
         requested = bool(datasets or licence or scores)
         card = (None if requested else self.card) or model_card(
@@ -293,13 +296,13 @@ class Model:
         progress: ProgressCallback = no_progress,
         last_days: int | None = None,
     ) -> xr.Dataset:
-        """As `predict`, for a record that a reader has read: its form and its values are not checked again.
+        """As `predict`, for a canonical record, which is not checked again.
 
         Args:
             dataset: A water record in canonical units (docs/design.md, section 10).
             levels: Levels of `riverflow_quantile`, ascending.
             progress: As for `predict`.
-            last_days: Only this many days at the end are predicted and returned; None means all.
+            last_days: Only this many last days are predicted and returned; None means all.
 
         Returns:
             Dataset: As for `predict`.
@@ -321,13 +324,8 @@ class Model:
     def _forward(
         self, batch: Batch, record: RecordArrays, days: Bool[np.ndarray, "B T"] | None
     ) -> dict[str, tuple[torch.Tensor, torch.Tensor, GaussianMixture | None]]:
-        """For each modality the target tokens Bool[B, T, S], their means Float[N, F] and distributions.
-
-        Args:
-            batch, record: Windows of a record.
-            days: Days whose tokens are targets; None means all.
-        """
-        targets = {name: (~seen).any(dim=-1) for name, seen in batch.observed.items()}
+        """For each modality: target tokens Bool[B, T, S] (on `days` only, if given), their means Float[N, F] and mixtures."""
+        targets = {name: (~observed).any(dim=-1) for name, observed in batch.observed.items()}
         if days is not None:
             targets = {name: target & torch.from_numpy(days)[..., None] for name, target in targets.items()}
         for name in targets:
@@ -338,20 +336,20 @@ class Model:
         with autocast(self.device, self.precision_used):
             out = self.network(batch, hidden, requested, few_days=days is not None)
         answers = {}
-        for name, where in requested.items():
+        for name, is_target in requested.items():
             mixture = out.gaussians.get(name)
             selected = (
                 None
                 if mixture is None
-                else GaussianMixture(*(p[where].cpu() for p in (mixture.weight, mixture.centre, mixture.spread)))
+                else GaussianMixture(*(p[is_target].cpu() for p in (mixture.weight, mixture.centre, mixture.spread)))
             )
-            answers[name] = (targets[name], out.mean[name][where].cpu(), selected)
+            answers[name] = (targets[name], out.mean[name][is_target].cpu(), selected)
         return answers
 
     def _window_batches(
         self, record: RecordArrays, targets: np.ndarray, progress: ProgressCallback = no_progress
     ) -> Iterator[tuple[Batch, Float[np.ndarray, "B T"], np.ndarray]]:
-        """Overlapping windows that hold a wanted day, with the weight of each of their days in the blend."""
+        """Batches of the windows that contain a target day, with the weights of their days and their first days."""
         length, starts, weights = overlapping_windows(
             len(record.days), self.config.data.sequence_length, self.config.data.warm_up_days
         )
@@ -366,36 +364,63 @@ class Model:
             progress(min(first + windows_per_batch, len(starts)), len(starts))
 
 
+@dataclass(frozen=True)
+class ModelMethod:
+    """A model as a method on canonical records, which are not checked again.
+
+    Attributes:
+        name: Name in tables of scores.
+        levels: Levels of the predicted quantiles, ascending.
+        progress: As for `Model.predict`.
+    """
+
+    model: Model
+    name: str
+    levels: Sequence[float] = DEFAULT_LEVELS
+    progress: ProgressCallback = no_progress
+
+    def predict(self, dataset: xr.Dataset, /) -> xr.Dataset:
+        """Predict every NaN."""
+        return self.model.predict_record(dataset, list(self.levels), self.progress)
+
+    def predict_last_days(self, dataset: xr.Dataset, days: int, /) -> xr.Dataset:
+        """Predict every NaN of the last `days` days, without the others."""
+        return self.model.predict_record(dataset, list(self.levels), self.progress, days)
+
+
 def load(name: str | Path, device: str | torch.device | None = "auto", precision: str = "auto") -> Model:
-    """A trained model: a shipped one by its name, a run (its best, else its last state), a checkpoint, or a model folder.
+    """Load a trained model.
 
-    `device` is "auto" (or None), "cpu", "cuda", "mps" or a torch.device. `precision` "auto" answers in what the model was
-    trained in where that is native to the device, else in fp32; "fp32", "bf16" and "fp16" are obeyed, and an operation that
-    lacks them runs in fp32.
-
-    Of a folder that holds runs of `pretrain --new-run`, the newest.
+    Args:
+        name: A shipped model, a run (its best state, else its last), a folder of runs of `pretrain --new-run` (the newest
+            one), a checkpoint, or a model folder.
+        device: "auto" or None, "cpu", "cuda", "mps" or a torch.device.
+        precision: "auto" is that of training where the device computes in it natively, else fp32; or "fp32", "bf16" or
+            "fp16", and operations without that precision run in fp32.
 
     Raises:
-        InputError: If there is no model under that name, no such device, or no such precision.
+        InputError: The model, the device or the precision does not exist.
     """
     folder = SHIPPED / str(name) if str(name) in shipped() else Path(name)
     folder = find_model(folder) or folder
     if not folder.exists():
         raise InputError(f"{name}: no such model; name a run, a checkpoint, a model folder, or {', '.join(shipped())}")
-    where = pick_device(device)
-    requested = parse_precision(precision)
+    target_device, requested = pick_device(device), parse_precision(precision)
     network, config, scaling, grid = load_model(folder)
-    folder_name, weights, widening = (
-        Path(name).resolve().name,
-        checksum_of(intact_folder(folder), WEIGHTS),
-        read_widening(folder),
-    )
-    network = network.to(where)
     return Model(
-        network, config, scaling, grid, where, "hydromae", read_card(folder), requested, folder_name, weights, widening
+        network.to(target_device),
+        config,
+        scaling,
+        grid,
+        target_device,
+        card=read_card(folder),
+        precision=requested,
+        loaded_as=Path(name).resolve().name,
+        sha256=checksum_of(intact_folder(folder), WEIGHTS),
+        widening=read_widening(folder),
     )
 
 
 def shipped() -> list[str]:
-    """Names of the models that come with the package."""
+    """Names of the models in the package."""
     return sorted(folder.parent.name for folder in SHIPPED.glob(f"*/{WEIGHTS}"))

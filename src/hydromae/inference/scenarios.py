@@ -1,7 +1,4 @@
-"""Questions: every one is an arrangement of NaN, handed to a method that answers every NaN.
-
-A method is anything with a `name` and `predict(dataset) -> dataset`: the model, a baseline, or a reader's own.
-"""
+"""Tasks as patterns of NaN, and forecasts by any method."""
 
 from __future__ import annotations
 
@@ -21,12 +18,12 @@ from hydromae.store.training_domain import merge_outside
 WEATHER: tuple[str, ...] = ("precipitation", "temperature", "potential_evaporation")
 DAY = np.timedelta64(1, "D")
 FutureWeather = Literal["observed", "none"]
-"""Weather after an issue day: as the record holds it, or not used."""
+"""Weather after an issue day: as in the record, or not used."""
 
 
 @runtime_checkable
 class Method(Protocol):
-    """Anything that answers questions: the dataset comes back with every NaN of `riverflow` answered."""
+    """The model, a baseline, or any other object that predicts the NaN of `riverflow`."""
 
     @property
     def name(self) -> str:
@@ -34,29 +31,42 @@ class Method(Protocol):
         ...
 
     def predict(self, dataset: xr.Dataset, /) -> xr.Dataset:
-        """The same dataset, every NaN of `riverflow` answered where the method can."""
+        """The dataset with every NaN of `riverflow` that the method can predict replaced by its prediction."""
         ...
+
+
+@runtime_checkable
+class LastDaysMethod(Method, Protocol):
+    """A method that can predict the last days of a record without the others."""
+
+    def predict_last_days(self, dataset: xr.Dataset, days: int, /) -> xr.Dataset:
+        """As `predict`, for the last `days` days of the dataset; the answer has these days alone."""
+        ...
+
+
+def predict_last_days(method: Method, dataset: xr.Dataset, days: int) -> xr.Dataset:
+    """Predictions for the last `days` days; also for the other days if the method cannot do less."""
+    return method.predict_last_days(dataset, days) if isinstance(method, LastDaysMethod) else method.predict(dataset)
 
 
 def gap_pattern(
     times: xr.DataArray, catchments: xr.DataArray, gap: int = 10, every: int = 20, start: int | np.ndarray = 0
 ) -> xr.DataArray:
-    """Gaps of `gap` days that open every `every` days; a gap that the ends of the period would cut is left out.
+    """Gaps of `gap` days whose first days are `every` days apart; only gaps inside the period.
 
     Args:
         times, catchments (DataArray (time), DataArray (catchment)): Coordinates of the pattern.
-        gap, every: Length of a gap, and days from one opening to the next [days].
-        start (int or array (C,)): A day on which a gap opens, counted from the first time; one for all, or one for each
-            catchment.
+        gap, every: Length of a gap, and days between the first days of two gaps [days].
+        start (int or array (C,)): First day of a gap, counted from the first time; one for all, or one for each catchment.
 
     Returns:
         DataArray (time, catchment): True where flow is hidden.
 
     Raises:
-        InputError: If gaps would touch each other or have no length.
+        InputError: A gap has no day, or there is no day between two gaps.
     """
     if not 0 < gap < every:
-        raise InputError(f"gap of {gap} days every {every} days: a gap needs at least one day and a day between gaps")
+        raise InputError(f"gap of {gap} days every {every} days: a gap needs at least one day, and a day between gaps")
     first = np.broadcast_to(start, catchments.size)[None, :]
     day = np.arange(times.size)[:, None] - first
     opening = first + day - day % every
@@ -66,19 +76,16 @@ def gap_pattern(
 
 
 def fill_gaps(dataset: xr.Dataset, hidden: xr.DataArray) -> xr.Dataset:
-    """Ask for gaps: flow becomes NaN where `hidden` (time, catchment) is True; days it does not name stay as they are.
-
-    Everything else stays: the other catchments, the days around, the weather.
-    """
+    """Task `gap`: flow is NaN where `hidden` (time, catchment) is True; other values do not change."""
     hidden_values = hidden.astype(np.float32).reindex(time=dataset["time"], catchment=dataset["catchment"])
     return dataset.assign(riverflow=dataset["riverflow"].where(hidden_values != 1))
 
 
 def ungauged(dataset: xr.Dataset, catchments: Sequence | np.ndarray) -> xr.Dataset:
-    """Ask for rivers that nobody gauged: all flow of `catchments` becomes NaN, on every day.
+    """Task `ungauged`: the flow of `catchments` is NaN on every day.
 
     Raises:
-        InputError: If a catchment is not in the dataset.
+        InputError: A catchment is not in the dataset.
     """
     unknown = np.setdiff1d(np.asarray(catchments), dataset["catchment"].values)
     if unknown.size:
@@ -88,7 +95,7 @@ def ungauged(dataset: xr.Dataset, catchments: Sequence | np.ndarray) -> xr.Datas
 
 
 def simulate(dataset: xr.Dataset) -> xr.Dataset:
-    """Ask for flow from weather and traits alone: all flow of all catchments becomes NaN."""
+    """Task `simulate`: the flow of all catchments is NaN on every day."""
     return dataset.assign(riverflow=xr.full_like(dataset["riverflow"], np.nan))
 
 
@@ -96,7 +103,7 @@ def parse_issues(spec: str) -> pd.DatetimeIndex:
     """Issue days from "first", "first/last" or "first/last/every", e.g. "2014-10-05/2015-09-20/5" for every 5 days.
 
     Raises:
-        InputError: If a date or the number of days cannot be read, or no day is left.
+        InputError: A date or the number of days cannot be read, or there is no issue day.
     """
     remedy = 'write "first/last/every", e.g. 2014-10-05/2015-09-20/5'
     parts = spec.split("/")
@@ -108,22 +115,24 @@ def parse_issues(spec: str) -> pd.DatetimeIndex:
     except ValueError as error:
         raise InputError(f"issues {spec!r}: {error}; {remedy}") from error
     if not isinstance(first, pd.Timestamp) or not isinstance(last, pd.Timestamp) or every < 1 or last < first:
-        raise InputError(f"issues {spec!r}: no issue day in it; {remedy}")
+        raise InputError(f"issues {spec!r}: no issue day; {remedy}")
     return pd.date_range(first.normalize(), last.normalize(), freq=f"{every}D")
 
 
 def last_flow_day(dataset: xr.Dataset) -> pd.DatetimeIndex:
-    """The last day on which any river's flow was observed: the issue day of a real forecast.
+    """The last day with observed flow of any river.
 
     Raises:
-        InputError: If no flow was ever observed.
+        InputError: The record has no observed flow.
     """
     flow = (
         dataset["riverflow"] if "riverflow" in dataset else xr.DataArray(np.zeros((0, 0)), dims=("time", "catchment"))
     )
     days = flow.notnull().any("catchment").values
     if not days.any():
-        raise InputError("riverflow: no day of it was observed; a forecast needs a last known flow, or ask predict")
+        raise InputError(
+            "riverflow: no observed day; a forecast needs observed flow before the issue day, predict does not"
+        )
     return pd.DatetimeIndex(dataset["time"].values[[np.flatnonzero(days)[-1]]])
 
 
@@ -134,22 +143,21 @@ def forecast_input(
     future_weather: FutureWeather = "observed",
     context_days: int = 365,
 ) -> xr.Dataset:
-    """The record as it was known on an issue day, with `days` days of NaN after it.
+    """The record up to an issue day, with `days` days of NaN after it.
 
     Args:
         dataset: A water record.
-        issue: Issue day: the last day whose observations may be used. It lies inside the record.
-        days: Days asked for after it; days beyond the end of the record are added.
-        future_weather ({"observed", "none"}): Whether precipitation, temperature and potential evaporation stay after the
-            issue day.
-            Any other variable of time is NaN after the issue day, or left out where it cannot hold NaN.
-        context_days: Days kept up to and with the issue day (fewer where the record starts later).
+        issue: Issue day, inside the record: the last day whose observations may be used.
+        days: Forecast days; days after the end of the record are added.
+        future_weather ({"observed", "none"}): Whether precipitation, temperature and potential evaporation after the issue
+            day are kept. Other variables of time are NaN after the issue day; those that cannot be NaN are removed.
+        context_days: Days up to and including the issue day; fewer if the record starts later.
 
     Returns:
         Dataset: `context_days` + `days` days.
 
     Raises:
-        InputError: If the issue day lies outside the record, or no day is asked for.
+        InputError: The issue day is outside the record, or a number of days is below 1.
     """
     if days < 1 or context_days < 1:
         raise InputError(f"forecast of {days} days from {context_days} days of context: both must be at least 1")
@@ -157,7 +165,7 @@ def forecast_input(
         raise InputError(f"future_weather {future_weather!r} is neither observed nor none; choose one")
     first, last = pd.Timestamp(dataset["time"].values[0]), pd.Timestamp(dataset["time"].values[-1])
     if not first <= issue <= last:
-        raise InputError(f"issue day {issue:%Y-%m-%d} lies outside the record, {first:%Y-%m-%d} to {last:%Y-%m-%d}")
+        raise InputError(f"issue day {issue:%Y-%m-%d} is outside the record, {first:%Y-%m-%d} to {last:%Y-%m-%d}")
     begin = max(first, issue - pd.Timedelta(days=context_days - 1))
     window = dataset.sel(time=slice(begin, issue + pd.Timedelta(days=days)))
     known_names = WEATHER if future_weather == "observed" else ()
@@ -165,7 +173,7 @@ def forecast_input(
 
 
 def _hide_future(window: xr.Dataset, issue: pd.Timestamp, known_names: tuple[str, ...]) -> xr.Dataset:
-    """Every variable of time but the `given` ones becomes NaN after the issue day; those that hold no NaN go."""
+    """NaN after the issue day in every variable of time except `known_names`; variables that cannot be NaN are removed."""
     time_names = [
         name for name, variable in window.data_vars.items() if "time" in variable.dims and name not in known_names
     ]
@@ -184,34 +192,34 @@ def forecast(
     context_days: int = 365,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> xr.Dataset:
-    """Forecast every catchment on every issue day; nothing observed after it is used but weather, where known.
+    """Forecast every catchment on every issue day, without observations after it except weather, if `future_weather` allows.
 
     Args:
-        method: Answers NaN; asked once an issue day.
-        dataset: A water record. Issue days inside it make a hindcast; its last day makes a forecast.
+        method: Called once for each issue day.
+        dataset: A water record; issue days inside it are a hindcast.
         issues: Issue days, e.g. of `parse_issues`.
-        days: Days ahead.
-        future_weather ({"observed", "none"}): Whether weather after the issue day is given to the method, where the record
-            holds it.
-        context_days: Days up to the issue day that the method sees.
-        progress: Called with how many issue days are answered, and of how many.
+        days: Forecast days.
+        future_weather ({"observed", "none"}): Whether weather of the record after the issue day is used.
+        context_days: Days up to and including the issue day that are used.
+        progress: Called with the number of finished issue days and the number of all.
 
     Returns:
         Dataset: `riverflow(issue_time, lead, catchment)` [mm/day], lead in days from 1;
             `riverflow_quantile(quantile, issue_time, lead, catchment)` and
-            `riverflow_origin(issue_time, lead, catchment)` where the method gives them;
-            coordinate `valid_time(issue_time, lead)`; `outside_training(catchment)` where an answer has it.
+            `riverflow_origin(issue_time, lead, catchment)` and `outside_training(catchment)` if the method has them;
+            coordinate `valid_time(issue_time, lead)`.
 
     Raises:
-        InputError: If no issue day is given, or one lies outside the record.
+        InputError: There is no issue day, or one is outside the record.
     """
     if len(issues) == 0:
-        raise InputError("no issue day given; name at least one")
+        raise InputError("no issue day; name at least one")
     answers, outside = [], []
     with warn_once():
         for done, issue in enumerate(issues):
             progress(done, len(issues))
-            answer = method.predict(forecast_input(dataset, issue, days, future_weather, context_days))
+            known = forecast_input(dataset, issue, days, future_weather, context_days)
+            answer = predict_last_days(method, known, days)
             names = [n for n in ("riverflow", "riverflow_quantile", "riverflow_origin") if n in answer.data_vars]
             future = answer[names].isel(time=slice(-days, None)).drop_vars("time").rename(time="lead")
             answers.append(future)

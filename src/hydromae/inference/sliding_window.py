@@ -1,4 +1,4 @@
-"""From windows to one answer: how they overlap, and the weighted sums of what they say."""
+"""Overlapping windows, and the weighted averages of their predictions."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hydromae.variables import MODALITIES, Modality
 
 UNSCALED = VariableScaling("none", 0.0, 1.0)
 MEAN_BOUNDS = (0.001, 0.999)
-"""Quantiles of its own distribution between which a mean lies, whatever levels are asked for."""
+"""A mean lies between these quantiles of its distribution."""
 BOUNDS_TOLERANCE = 0.01
-"""How far beyond them it may lie [units of the variable, such as mm/day]."""
+"""Largest distance of a mean beyond these quantiles [units of the variable, such as mm/day]."""
 
 
 def overlapping_windows(
@@ -24,8 +24,8 @@ def overlapping_windows(
 ) -> tuple[int, Int[np.ndarray, " W"], Float[np.ndarray, "W T"]]:
     """Windows over a record of `total` days: their length, first days, and the weight of each of their days.
 
-    A record of up to a quarter more than the `longest` window is one window. Days of warm-up weigh nothing, but at the
-    start of the record; then every day has a weight, and where two windows meet one fades as the other rises.
+    A record of at most 1.25 × `longest` days is one window. Warm-up days have weight 0, except at the start of the record.
+    Where two windows overlap, the weight of one decreases as that of the other increases.
     """
     length = longest if total > longest + longest // 4 else total
     warm_up_days = min(warm_up, length // 3)
@@ -41,7 +41,7 @@ def overlapping_windows(
 
 
 def _day_weights(start: int, total: int, length: int, warm_up_days: int, fade_days: int) -> Float[np.ndarray, " T"]:
-    """Weight of a window's days: nothing while it warms up, then rising, falling at the end; full at the record's edges."""
+    """Weights of the days of a window: 0 in warm-up, increasing to 1, decreasing at its end; 1 at both ends of the record."""
     day = np.arange(length, dtype=np.float64)
     weight = np.ones(length)
     if start > 0:
@@ -52,7 +52,12 @@ def _day_weights(start: int, total: int, length: int, warm_up_days: int, fade_da
 
 
 class WindowAverager:
-    """Weighted sums of means and quantiles over the windows that answer a value; quantiles stay ordered in the blend."""
+    """Weighted sums of means and quantiles over overlapping windows.
+
+    Attributes:
+        mean, quantile: Sums of weighted means and of weighted quantiles of river flow; divided by `weight` they are averages.
+        is_clipped: True for sites with a mean that `clip_to_quantiles` changed.
+    """
 
     def __init__(
         self,
@@ -65,7 +70,7 @@ class WindowAverager:
         self.mean = {name: np.zeros(array.shape, np.float32) for name, array in values.items()}
         self.weight = {name: np.zeros(array.shape[:2], np.float32) for name, array in values.items()}
         flow = values.get("riverflow")
-        self.cut = {name: np.zeros(array.shape[1:], bool) for name, array in values.items()}
+        self.is_clipped = {name: np.zeros(array.shape[1:], bool) for name, array in values.items()}
         self.quantile = None if flow is None else np.zeros((len(levels), *flow.shape), np.float32)
 
     def add(
@@ -74,11 +79,11 @@ class WindowAverager:
         weight: np.ndarray,
         starts: np.ndarray,
     ) -> None:
-        """Add windows that start at the given days: asked tokens, means, distributions, and each day's weight."""
+        """Add windows: their target tokens, means and mixtures, the weights of their days, and their first days."""
         for name, (target, mean, gaussians) in answers.items():
             scale = _scaling_of_channels(MODALITIES[name], self.scaling, mean.shape[-1])
             value = mean_in_units(mean, gaussians, scale)
-            value, cut = clip_to_quantiles(value, gaussians, scale)
+            value, is_clipped = clip_to_quantiles(value, gaussians, scale)
             window, day, site = (index.numpy() for index in target.nonzero(as_tuple=True))
             quantiles = None
             if name == "riverflow" and gaussians is not None:
@@ -90,15 +95,16 @@ class WindowAverager:
                 day_and_site = (start + day[in_window], site[in_window])
                 self.weight[name][day_and_site] += day_weight
                 self.mean[name][day_and_site] += value[in_window] * day_weight[:, None]
-                if cut.any():
-                    np.logical_or.at(self.cut[name], site[in_window], cut[in_window] & (day_weight[:, None] > 0))
+                if is_clipped.any():
+                    has_weight = day_weight[:, None] > 0
+                    np.logical_or.at(self.is_clipped[name], site[in_window], is_clipped[in_window] & has_weight)
                 if quantiles is not None and self.quantile is not None:
                     self.quantile[:, *day_and_site] += quantiles[:, in_window] * day_weight[:, None]
 
     def _flow_quantiles(
         self, gaussians: GaussianMixture, widening: Float[np.ndarray, "N F"] | None
     ) -> Float[np.ndarray, "Q N F"]:
-        """Quantiles of river flow [mm/day], as many times as far from the median in the scaled space where it is widened."""
+        """Quantiles of river flow [mm/day]; distances from the median are multiplied by `widening` in the scaled space."""
         scaled = gaussians.quantiles(self.levels).double().numpy()
         if widening is not None:
             median = gaussians.quantiles([0.5]).double().numpy()
@@ -107,7 +113,7 @@ class WindowAverager:
 
 
 def _scaling_of_channels(modality: Modality, scaling: Scaling, channels: int) -> list[VariableScaling]:
-    """Scaling of every channel: variables turn by turn for catchments, one variable for all pixels of a map."""
+    """Scaling of every channel: the variables in turn for catchments, one variable for all pixels of a map."""
     names = [modality.variables[i % len(modality.variables)].name for i in range(channels)]
     return [scaling.variables.get(name, UNSCALED) for name in names]
 
@@ -125,25 +131,25 @@ def mean_in_units(
 def clip_to_quantiles(
     value: Float[np.ndarray, "N F"], gaussians: GaussianMixture | None, scale: list[VariableScaling]
 ) -> tuple[Float[np.ndarray, "N F"], Bool[np.ndarray, "N F"]]:
-    """Means (`natural_mean`) no further out than the quantiles `SPAN` of their own distributions, and which were cut to them.
+    """Means (`mean_in_units`) limited to the quantiles `MEAN_BOUNDS` of their distributions, and which of them changed.
 
-    The mean of squares lies above all quantiles where a component of little weight is very wide, or the root far below zero;
-    by less than `NEGLIGIBLE` it stays, as that of a river that is nearly dry.
+    The mean of squares is above all quantiles if a component of small weight is very wide, or the root is far below zero. A
+    mean within `BOUNDS_TOLERANCE` of the quantiles does not change, as for a river that is nearly dry.
     """
-    cut = np.zeros(value.shape, bool)
+    is_clipped = np.zeros(value.shape, bool)
     if gaussians is None:
-        return value, cut
+        return value, is_clipped
     scaled = [s.scale(value[:, i].astype(np.float64)) for i, s in enumerate(scale)]
     probability = gaussians.cumulative(torch.from_numpy(np.stack(scaled, axis=-1)).to(gaussians.centre.dtype)).numpy()
     rows = np.flatnonzero(((probability < MEAN_BOUNDS[0]) | (probability > MEAN_BOUNDS[1])).any(axis=-1))
     if not len(rows):
-        return value, cut
+        return value, is_clipped
     selected = GaussianMixture(
         *(part[torch.from_numpy(rows)] for part in (gaussians.weight, gaussians.centre, gaussians.spread))
     )
     ends = selected.quantiles(MEAN_BOUNDS).double().numpy()
     low, high = (np.stack([s.unscale(end[:, i]) for i, s in enumerate(scale)], axis=-1) for end in ends)
-    cut[rows] = (value[rows] < low - BOUNDS_TOLERANCE) | (value[rows] > high + BOUNDS_TOLERANCE)
+    is_clipped[rows] = (value[rows] < low - BOUNDS_TOLERANCE) | (value[rows] > high + BOUNDS_TOLERANCE)
     clipped = value.copy()
-    clipped[rows] = np.where(cut[rows], np.clip(value[rows], low, high), value[rows])
-    return clipped, cut
+    clipped[rows] = np.where(is_clipped[rows], np.clip(value[rows], low, high), value[rows])
+    return clipped, is_clipped

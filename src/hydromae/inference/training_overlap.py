@@ -1,4 +1,4 @@
-"""Whether training may have seen flow that is asked for: by names and days, as the configuration of a model has them."""
+"""Whether training may have used flow that is evaluated, by the catchments and periods in the configuration of a model."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from hydromae.config.schema import DataConfig
 
 
 def seen_in_training(data: DataConfig, catchments: Iterable[object], days: Shaped[np.ndarray, " T"]) -> str:
-    """What training may have seen of the flow of catchments on some days, in a sentence; empty where it saw nothing of it.
+    """A sentence on the flow of these catchments and days that training may have used; empty if it used none.
 
-    A configuration names the catchments that were held out and two periods, but not the catchments of the training record.
-    So of a catchment that was not held out the sentence says "may". That of a fine-tuned model is of its last run alone.
+    The configuration contains the held-out catchments and two periods, but not the catchments of the training record: the
+    sentence says "may". The configuration of a fine-tuned model describes its last run only.
 
     Args:
-        data: Of the model.
-        catchments: Their names, which are compared as text.
-        days (datetime64 array (T,))
+        data: Data configuration of the model.
+        catchments: Names, compared as text.
+        days (datetime64 array (T,)): Days of the flow.
     """
     names = [str(name) for name in catchments]
     not_held_out = [name for name in names if name not in data.held_out]

@@ -1,34 +1,34 @@
-"""A map of Great Britain as inline SVG: the coast from the shipped land mask, one dot a catchment coloured by score."""
+"""A map of Great Britain as inline SVG: the coast from the land mask, and a dot for each catchment, coloured by NSE."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from html import escape
 from importlib.resources import as_file, files
 from itertools import pairwise
 
 import contourpy
 import numpy as np
 from jaxtyping import Float
+from markupsafe import Markup
 
-from hydromae.report.chart import format_number
+from hydromae.report.text import format_number, render
 
 KILOMETRE = 1000.0
 FRAME = (50.0, 665.0, -5.0, 1225.0)  # west, east, south, north [km] on the British National Grid
 
-# Lower ends of the classes of NSE, from poor to good; the colours are `--score-0` … in the style sheet.
+# Lower ends of the classes of NSE in ascending order; the colours are `--score-0` … in the style sheet.
 CLASSES = (-np.inf, 0.0, 0.3, 0.5, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
 class MapDots:
-    """What a map shows: one entry a catchment.
+    """Catchments of a map.
 
     Attributes:
-        name: Catchment numbers.
-        easting, northing (arrays (C,)): Position [m], EPSG:27700.
-        nse (array (C,)): Nash-Sutcliffe efficiency; NaN where the method gave no answer.
+        name: Names.
+        easting, northing (arrays (C,)): Positions [m], EPSG:27700.
+        nse (array (C,)): Nash–Sutcliffe efficiency; NaN without a score.
     """
 
     name: list[str]
@@ -38,13 +38,13 @@ class MapDots:
 
 
 def score_class(nse: Float[np.ndarray, " C"]) -> list[int]:
-    """The class of each NSE, 0 (below zero, or NaN) to 6 (0.9 and above)."""
-    return [int(k) for k in np.searchsorted(CLASSES, np.nan_to_num(nse, nan=-np.inf), side="right") - 1]
+    """The class of each NSE, 0 (negative, or NaN) to 6 (0.9 and above)."""
+    return [int(index) for index in np.searchsorted(CLASSES, np.nan_to_num(nse, nan=-np.inf), side="right") - 1]
 
 
 @cache
 def coast_path() -> str:
-    """SVG path data of Great Britain [km, southward], where more than a third of a 5 km cell is land."""
+    """SVG path of Great Britain [km, southward]: outline of the 5 km cells with more than a third of land."""
     with (
         as_file(files("hydromae") / "assets" / "gb_land_percent.npz") as file,
         np.load(file, allow_pickle=False) as mask,
@@ -59,40 +59,27 @@ def coast_path() -> str:
     return "".join(shapes)
 
 
-def land_symbol() -> str:
-    """The coast, once a page; every map refers to it."""
-    return (
-        '<svg class="shapes" aria-hidden="true" width="0" height="0"><defs>'
-        f'<path id="land" d="{coast_path()}"/></defs></svg>'
-    )
-
-
-def catchment_map(dots: MapDots, label: str) -> str:
-    """A map with one dot a catchment; poor scores are drawn last, so that none hides under a good one."""
+def catchment_map(dots: MapDots, label: str) -> Markup:
+    """A map with a dot for each catchment; low scores are drawn last, above the others."""
     west, east, south, north = FRAME
-    radius = 7.0 if len(dots.name) > 150 else 10.0
-    classes = score_class(dots.nse)
-    marks = []
-    for k in np.argsort(-np.nan_to_num(dots.nse, nan=-np.inf), kind="stable"):
-        nse = float(dots.nse[k])
-        score_text, kind = (
-            (f"NSE {format_number(nse)}", f"s{classes[k]}") if np.isfinite(nse) else ("no answer", "none")
+    circles, classes = [], score_class(dots.nse)
+    for index in np.argsort(-np.nan_to_num(dots.nse, nan=-np.inf), kind="stable"):
+        nse = float(dots.nse[index])
+        score = f"NSE {format_number(nse)}" if np.isfinite(nse) else "no score"
+        circles.append(
+            {
+                "kind": f"s{classes[index]}" if np.isfinite(nse) else "none",
+                "x": f"{dots.easting[index] / KILOMETRE:.0f}",
+                "y": f"{-dots.northing[index] / KILOMETRE:.0f}",
+                "title": f"{dots.name[index]}: {score}",
+            }
         )
-        marks.append(
-            f'<circle class="{kind}" cx="{dots.easting[k] / KILOMETRE:.0f}" cy="{-dots.northing[k] / KILOMETRE:.0f}" '
-            f'r="{radius:.0f}"><title>{escape(dots.name[k])}: {score_text}</title></circle>'
-        )
-    return (
-        f'<svg class="britain" viewBox="{west:.0f} {-north:.0f} {east - west:.0f} {north - south:.0f}" role="img" '
-        f'aria-label="{escape(label)}"><use href="#land"/>{"".join(marks)}</svg>'
-    )
+    frame = f"{west:.0f} {-north:.0f} {east - west:.0f} {north - south:.0f}"
+    return render("map.html", dots=circles, radius=7 if len(dots.name) > 150 else 10, frame=frame, label=label)
 
 
-def map_legend() -> str:
-    """What the colours of the dots mean."""
+def map_legend() -> Markup:
+    """The classes of NSE and their colours."""
     ends = [*CLASSES[1:], 1.0]
-    class_labels = ["below 0"] + [
-        f"{format_number(low, 1)} to {format_number(high, 1)}" for low, high in pairwise(ends)
-    ]
-    items = "".join(f'<li><span class="dot s{k}"></span>{word}</li>' for k, word in enumerate(class_labels))
-    return f'<ul class="legend" aria-label="Colours of NSE"><li>NSE</li>{items}</ul>'
+    ranges = [f"{format_number(low, 1)} to {format_number(high, 1)}" for low, high in pairwise(ends)]
+    return render("legend.html", classes=["below 0", *ranges])

@@ -1,4 +1,4 @@
-"""What a report says in words: each question in a sentence."""
+"""Titles and descriptions of the tasks."""
 
 from __future__ import annotations
 
@@ -7,37 +7,39 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class QuestionLabel:
-    """A question as a reader meets it: a short title, what was taken away, and what the method could still see."""
+    """A task: its title, what is hidden, and what is visible."""
 
     title: str
     hidden: str
     visible: str
 
 
-# The words for a question, and for a number of days that its name may end with (gap-10, forecast-3).
+# The label of a task, and its title with a number of days, as in gap-10 and forecast-3.
 QUESTION_LABELS = {
     "gap": (
-        QuestionLabel("Filling gaps", "gaps in a river's flow", "the days around, other rivers, weather"),
+        QuestionLabel(
+            "Filling gaps", "gaps in the flow of a river", "the days before and after, other rivers, weather"
+        ),
         "Gaps of {}",
     ),
     "ungauged": (
-        QuestionLabel("Ungauged rivers", "all flow of a tenth of the rivers", "other rivers, weather, traits"),
+        QuestionLabel("Ungauged rivers", "all flow of a tenth of the rivers", "other rivers, weather, attributes"),
         "Ungauged rivers, {}",
     ),
     "ungauged-limited": (
         QuestionLabel(
-            "Ungauged rivers, barely known",
+            "Ungauged rivers, limited attributes",
             "all flow of a tenth of the rivers",
-            "other rivers, weather; of the river its area and a place up to 5 km off",
+            "other rivers, weather; area, and a position shifted by up to 5 km",
         ),
-        "Ungauged rivers, barely known, {}",
+        "Ungauged rivers, limited attributes, {}",
     ),
     "simulate": (
-        QuestionLabel("Flow from weather", "all flow of every river", "weather and traits"),
+        QuestionLabel("Flow from weather", "all flow of every river", "weather and attributes"),
         "Flow from weather, {}",
     ),
     "forecast": (
-        QuestionLabel("Forecast", "all flow after the issue day", "flow up to that day, weather also beyond it"),
+        QuestionLabel("Forecast", "all flow after the issue day", "flow up to that day, weather also after it"),
         "Forecast, {} ahead",
     ),
     "forecast-blind": (
@@ -48,7 +50,7 @@ QUESTION_LABELS = {
 
 
 def question_label(name: str) -> QuestionLabel:
-    """The words for a question, by the longest known name that `name` starts with."""
+    """The label of a row of scores, by the longest name of a task that `name` starts with."""
     known = max((key for key in QUESTION_LABELS if name == key or name.startswith(f"{key}-")), key=len, default=None)
     if known is None:
         return QuestionLabel(name, "values of the record", "the rest of the record")

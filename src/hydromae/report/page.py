@@ -1,27 +1,30 @@
-"""An evaluation as one HTML page that needs nothing else: no network, no script, no second file."""
+"""An evaluation as one HTML page, without scripts and without other files."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import xarray as xr
+from markupsafe import Markup
 
 from hydromae import __version__
 from hydromae.errors import InputError
+from hydromae.evaluate.summary import FEW_NOTE, counts_catchment, reported_method, scored_questions
 from hydromae.io.atomic import write_text_atomic
 from hydromae.progress import track
-from hydromae.report import sections, tables
-from hydromae.report.metrics_log import LossHistory, read_metrics_log
-from hydromae.report.summary import answered_questions, reported_method
+from hydromae.report import sections
+from hydromae.report.gb_map import coast_path, map_legend
+from hydromae.report.loss_history import LossHistory
+from hydromae.report.text import Settings, format_period, format_value, render
 
 
 @runtime_checkable
 class EvaluationData(Protocol):
-    """What a report reads of `evaluate.score.Evaluation` (docs/design.md, section 10)."""
+    """The parts of `evaluate.score.Evaluation` that a report uses (docs/design.md, section 10)."""
 
     @property
     def scores(self) -> xr.Dataset:
@@ -34,64 +37,72 @@ class EvaluationData(Protocol):
         ...
 
     @property
-    def settings(self) -> dict[str, object]:
+    def settings(self) -> Settings:
         """Period, seed, split, command."""
         ...
 
 
 def write_report(
-    evaluation: EvaluationData, journal: Path | None, out_html: Path, *, title: str, model_card: dict[str, object]
+    evaluation: EvaluationData, journal: Path | None, out_html: Path, *, title: str, model_card: Settings
 ) -> Path:
     """Write an evaluation as a self-contained HTML page.
 
     Args:
         evaluation: Scores, example hydrographs and settings.
-        journal: JSON lines of the training run; None leaves the section on training out.
+        journal: Journal of the training run (JSON lines); None leaves out the section on training.
         out_html: The page, replaced in one step.
         title: Heading of the page.
-        model_card: What is said about the model. `name` picks its method in the scores (their first method otherwise),
-            `data_licence` replaces what the evaluation says of its data; every other entry is listed as it stands.
+        model_card: Entries about the model. `name` selects its method in the scores (default: the first method),
+            `data_licence` replaces the data of the settings; the others are listed.
 
     Returns:
         Path: `out_html`.
 
     Raises:
-        InputError: The journal cannot be read, the evaluation holds no score, or the page cannot be written.
+        InputError: The journal cannot be read, the evaluation has no score, or the page cannot be written.
     """
-    if not answered_questions(evaluation.scores):
-        raise InputError("evaluation: it holds no score for any question; evaluate over days that have measurements")
-    losses = None if journal is None else read_metrics_log(journal)
+    if not scored_questions(evaluation.scores):
+        raise InputError("evaluation: no score for any question; evaluate a period with observations")
+    losses = None if journal is None else LossHistory.read(journal)
     return write_page(page_html(evaluation, losses, title, model_card), out_html)
 
 
-def page_html(evaluation: EvaluationData, losses: LossHistory | None, title: str, card: dict[str, object]) -> str:
+def page_html(evaluation: EvaluationData, losses: LossHistory | None, title: str, card: Settings) -> str:
     """The page as text."""
     scores, settings = evaluation.scores, evaluation.settings
-    name = card.get("name")
+    name, overlap, command = card.get("name"), settings.get("seen_in_training"), settings.get("command")
     model = reported_method(scores, name if isinstance(name, str) else None)
-    makers: list[Callable[[], str]] = [
-        lambda: sections.page_header(scores, settings, title, model),
-        lambda: sections.maps_section(scores, model),
-        lambda: sections.examples_section(evaluation.examples),
-        lambda: tables.score_table(scores, model),
-        lambda: sections.distributions_section(scores, model),
-        lambda: tables.reliability(scores, model),
-        lambda: sections.training_section(losses),
-        lambda: sections.provenance_section(settings, card),
-    ]
-    header, *parts = [make() for make in track(makers, "sections", len(makers))]
-    style = (files("hydromae") / "report" / "style.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"{header}\n<main>\n{chr(10).join(filter(None, parts))}\n</main>\n"
-        f"<footer>hydromae {escape(__version__)}. Land outline: computed from the GLOBE land mask.</footer>\n"
-        "</body>\n</html>\n"
+    questions = sections.summarise_questions(scores, model)
+    counted = [counts_catchment(scores, question.name) for question in questions]
+    parts: dict[str, Callable[[], object]] = {
+        "maps": lambda: sections.map_figures(scores, questions, model),
+        "examples": lambda: sections.example_groups(evaluation.examples),
+        "distributions": lambda: sections.distribution_figures(scores, questions, model),
+        "intervals": lambda: sections.interval_rows(questions),
+        "deciles": lambda: sections.decile_rows(scores, questions, model),
+        "training": lambda: sections.training_section(losses),
+    }
+    return render(
+        "page.html",
+        title=title,
+        style=Markup((files("hydromae") / "report" / "style.css").read_text(encoding="utf-8")),
+        version=__version__,
+        model=model,
+        catchments=int(np.any(counted, axis=0).sum()),
+        period=format_period(settings["period"]) if "period" in settings else "",
+        overlap=overlap if isinstance(overlap, list) else [],
+        questions=questions,
+        coast=coast_path(),
+        legend=map_legend(),
+        few=any(row.few for question in questions for row in question.rows),
+        few_note=FEW_NOTE,
+        settings=sections.setting_rows(settings, card),
+        command=" ".join(map(str, command)) if isinstance(command, list | tuple) else command and format_value(command),
+        **{part: build() for part, build in track(parts.items(), "sections", len(parts))},
     )
 
 
 def write_page(text: str, file: Path) -> Path:
-    """Write a page whole (`atomic.write_text_atomic`)."""
+    """Write a page in one step."""
     write_text_atomic(file, text, "choose another file", "the page cannot be written")
     return file

@@ -1,38 +1,39 @@
-"""The charts of a report: a hydrograph, the distribution of scores, and the loss curve."""
+"""The charts of a report: hydrographs, the distribution of scores, and the loss curve."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
+from markupsafe import Markup
 
-from hydromae.report.chart import CHART_SIZE, Scale, Tick, area_path, chart_frame, format_number, line_path
-from hydromae.report.metrics_log import LossHistory
-from hydromae.report.summary import ranked_percentile
+from hydromae.evaluate.summary import percentile
+from hydromae.report.chart import CHART_SIZE, Scale, Tick, area_path, chart_frame, line_path
+from hydromae.report.loss_history import LossHistory
+from hydromae.report.text import format_number
 
-RAIN_SHARE = 0.3  # part of a hydrograph's height that the highest rain bar takes
-HEADROOM = 1.2  # height of the flow axis over the highest line
-MAX_TAIL = 1.6  # a 90 % interval may stretch the flow axis to so many times the highest line, and is cut there
-POINTS = 800  # at most twice as many points in a drawn loss curve
+RAIN_SHARE = 0.3  # height of the highest rain bar, as a share of the height of the hydrograph
+HEADROOM = 1.2  # end of the flow axis, as a multiple of the highest value
+MAX_TAIL = 1.6  # largest end of the 90 % interval in the flow axis, as a multiple of the highest line
+POINTS = 800  # a loss curve has fewer than twice as many points
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-MAX_DAYS = 365  # days that a hydrograph shows
-LINE_STYLES = 8  # line styles in the style sheet, the model's first
+MAX_DAYS = 365  # days of a hydrograph
+LINE_STYLES = 8  # line styles in the style sheet; the first is that of the model
 
 
 @dataclass(frozen=True)
 class Hydrograph:
-    """One river over some days.
+    """Observed and predicted flow of a catchment.
 
     Attributes:
         days (DatetimeIndex (T,)): Consecutive days.
-        truth, mean (arrays (T,)): River flow measured and answered [mm/day].
-        hidden (array (T,)): True where the method did not see the truth.
-        levels (array (Q,)): Probabilities of the quantiles, ascending; empty where there are none.
-        quantiles (array (Q, T)): River flow at these probabilities [mm/day].
-        precipitation (array (T,)): Catchment rain [mm/day].
+        truth, mean (arrays (T,)): Observed flow and predicted mean [mm/day].
+        hidden (array (T,)): True on days that were hidden from the method.
+        levels (array (Q,)): Levels of the quantiles, ascending; empty without quantiles.
+        quantiles (array (Q, T)): Quantiles of flow [mm/day].
+        precipitation (array (T,)): Catchment mean precipitation [mm/day].
     """
 
     days: pd.DatetimeIndex
@@ -51,7 +52,7 @@ def true_runs(flags: Bool[np.ndarray, " T"]) -> list[tuple[int, int]]:
 
 
 def shown_days(scored: Bool[np.ndarray, " T"], known: Bool[np.ndarray, " T"]) -> slice:
-    """The days of a hydrograph: all that are known, or where they are many, the first 365 with the most scored days."""
+    """The days of a hydrograph: all known days, or the first 365 of them with the most scored days."""
     known_index = np.flatnonzero(known)
     if len(known_index) == 0:
         return slice(0, min(len(known), MAX_DAYS))
@@ -64,15 +65,15 @@ def shown_days(scored: Bool[np.ndarray, " T"], known: Bool[np.ndarray, " T"]) ->
 
 
 def axis_top(*values: Float[np.ndarray, "*N"]) -> float:
-    """The largest finite value, or 1 where none is above zero."""
+    """The largest finite value; 1 if none is positive."""
     highest = max((float(np.nanmax(part)) for part in values if np.isfinite(part).any()), default=0.0)
     return highest if highest > 0 else 1.0
 
 
 def central_interval(graph: Hydrograph, share: float) -> tuple[Float[np.ndarray, " T"], Float[np.ndarray, " T"]] | None:
-    """Lower and upper ends of the central interval that should hold `share` of the truth; None without its quantiles.
+    """Lower and upper end of the central interval of probability `share`, interpolated between the levels.
 
-    The ends are interpolated between the levels at hand; an interval wider than the outermost levels is not drawn.
+    None if the interval is wider than the outermost levels.
     """
     low, high = (1 - share) / 2, (1 + share) / 2
     levels = graph.levels
@@ -88,7 +89,7 @@ def central_interval(graph: Hydrograph, share: float) -> tuple[Float[np.ndarray,
 
 
 def day_ticks(days: pd.DatetimeIndex, x_scale: Scale) -> list[Tick]:
-    """Labels of a time axis: days, months or years, whichever gives a handful."""
+    """Labels of a time axis: days, months or years, about eight."""
     span = len(days)
     if span <= 45:
         every = 7 if span > 15 else 3
@@ -105,24 +106,25 @@ def day_ticks(days: pd.DatetimeIndex, x_scale: Scale) -> list[Tick]:
     return [Tick(x_scale.at(float(k)), word, n % 2 == 1) for n, (k, word) in enumerate(zip(firsts, text, strict=True))]
 
 
-def day_tooltips(graph: Hydrograph, x_scale: Scale) -> str:
-    """An invisible column a day, whose tooltip says the day's numbers."""
+def day_tooltips(graph: Hydrograph, x_scale: Scale) -> Markup:
+    """A transparent column for each day, with a tooltip of the values of the day."""
     width = CHART_SIZE / max(len(graph.days), 1)
     bounds = central_interval(graph, 0.9)
     columns = []
     for k, day in enumerate(graph.days):
         text = f"{day.day} {day:%b %Y}\nrain {format_number(graph.precipitation[k], 1)}"
-        text += f"\nmeasured {format_number(graph.truth[k])}"
+        text += f"\nobserved {format_number(graph.truth[k])}"
         if graph.hidden[k]:
-            text += f"\nanswered {format_number(graph.mean[k])}"
+            text += f"\npredicted {format_number(graph.mean[k])}"
             text += f" ({format_number(bounds[0][k])} to {format_number(bounds[1][k])})" if bounds else ""
         left = x_scale.at(float(k)) - width / 2
-        columns.append(f'<rect x="{left:.1f}" width="{width:.1f}" height="1000"><title>{escape(text)}</title></rect>')
-    return f'<g class="days">{"".join(columns)}</g>'
+        column = Markup('<rect x="{:.1f}" width="{:.1f}" height="1000"><title>{}</title></rect>')
+        columns.append(column.format(left, width, text))
+    return Markup('<g class="days">{}</g>').format(Markup().join(columns))
 
 
-def hydrograph_chart(graph: Hydrograph, label: str) -> str:
-    """Rain from above, truth and answer with its 50 % and 90 % intervals below, hidden days shaded."""
+def hydrograph_chart(graph: Hydrograph, label: str) -> Markup:
+    """Rain from above; observed and predicted flow with its 50 % and 90 % intervals; hidden days are shaded."""
     count = len(graph.days)
     wide = central_interval(graph, 0.9)
     line_top = axis_top(graph.truth, graph.mean)
@@ -132,9 +134,11 @@ def hydrograph_chart(graph: Hydrograph, label: str) -> str:
     x_scale = Scale(-0.5, count - 0.5)
     at, width = x_scale(np.arange(count, dtype=float)), CHART_SIZE / max(count, 1)
     marks = [
-        f'<rect class="hidden" x="{first * width:.1f}" width="{(last - first) * width:.1f}" height="1000"/>'
+        Markup('<rect class="hidden" x="{:.1f}" width="{:.1f}" height="1000"/>').format(
+            first * width, (last - first) * width
+        )
         for first, last in true_runs(graph.hidden)
-        if last - first > 1  # single days, as a forecast's, carry a dot and no ground
+        if last - first > 1  # a single day, as of a forecast, is a dot without shading
     ]
     bar_depths = np.nan_to_num(rain(graph.precipitation))
     bars = "".join(
@@ -142,7 +146,7 @@ def hydrograph_chart(graph: Hydrograph, label: str) -> str:
         for middle, depth in zip(at, bar_depths, strict=True)
         if depth > 0
     )
-    marks.append(f'<path class="rain" d="{bars}"/>')
+    marks.append(Markup('<path class="rain" d="{}"/>').format(bars))
     for share, kind in ((0.9, "wide"), (0.5, "narrow")):
         bounds = central_interval(graph, share)
         if bounds:
@@ -153,24 +157,24 @@ def hydrograph_chart(graph: Hydrograph, label: str) -> str:
     marks.append(day_tooltips(graph, x_scale))
     left = [Tick(flow.at(value), f"{value:g}") for value in flow.ticks(4)]
     highest = format_number(axis_top(graph.precipitation), 0)
-    axis = f"River flow [mm/day]. Rain hangs from above, highest bar {highest} mm/day."
-    return chart_frame("".join(marks), label, day_ticks(graph.days, x_scale), left, "tall", axis)
+    axis = f"River flow [mm/day]. Rain from above, highest bar {highest} mm/day."
+    return chart_frame(Markup().join(marks), label, day_ticks(graph.days, x_scale), left, "tall", axis)
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a distribution: a method, its CSS class, and NSE of each catchment, NaN where it gave no answer."""
+    """A method in a chart of distributions: its CSS class, and NSE of each catchment (NaN without a score)."""
 
     method: str
     kind: str
     nse: Float[np.ndarray, " C"]
 
 
-def distribution_chart(curves: list[Curve], label: str) -> str:
-    """Cumulative distribution of NSE over catchments; a missing answer counts as worse than all.
+def distribution_chart(curves: list[Curve], label: str) -> Markup:
+    """Cumulative distribution of NSE over catchments; a catchment without a score ranks below every score.
 
     Args:
-        curves: The model's first, which is drawn over the others.
+        curves: The first one is drawn above the others.
         label: One sentence for screen readers.
     """
     nse, share = Scale(-0.5, 1.0), Scale(0.0, 1.0, down=True)
@@ -187,7 +191,7 @@ def distribution_chart(curves: list[Curve], label: str) -> str:
                 nse(steps),
                 share(levels),
                 f"line {curve.kind}",
-                f"{curve.method}: median {format_number(ranked_percentile(curve.nse, 50.0))}",
+                f"{curve.method}: median {format_number(percentile(curve.nse, 50.0))}",
             )
         )
     bottom = [
@@ -195,14 +199,14 @@ def distribution_chart(curves: list[Curve], label: str) -> str:
         Tick(nse.at(0.75), "NSE"),
     ]
     left = [Tick(share.at(tick), f"{100 * tick:.0f}") for tick in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    return chart_frame("".join(marks), label, bottom, left, "square", "Catchments with a lower NSE [%]")
+    return chart_frame(Markup().join(marks), label, bottom, left, "square", "Catchments with a lower NSE [%]")
 
 
-def loss_curve(losses: LossHistory, label: str) -> str:
-    """Training loss of every step (faint), its running median, and validation loss (dots), on a logarithmic axis.
+def loss_curve(losses: LossHistory, label: str) -> Markup:
+    """Training loss of every step, its running median, and validation loss (dots), on a logarithmic axis.
 
     Args:
-        losses: The journal of a run; at least one loss is a positive number.
+        losses: Losses of a run, at least one of them drawable.
         label: One sentence for screen readers.
     """
     step, loss = losses.step[losses.is_drawable], losses.loss[losses.is_drawable]
@@ -223,14 +227,15 @@ def loss_curve(losses: LossHistory, label: str) -> str:
     )
     for first, value in zip(losses.step[has_validation], losses.validation_loss[has_validation], strict=True):
         marker_path = f"M{x_scale.at(first):.1f} {float(y_positions(np.array([value]))[0]):.1f}h0"
-        marks += f'<path class="check" d="{marker_path}"><title>step {first:.0f}: {value:.4g}</title></path>'
+        title = f"step {first:.0f}: {value:.4g}"
+        marks += Markup('<path class="check" d="{}"><title>{}</title></path>').format(marker_path, title)
     text = [f"{tick:,.0f}".replace(",", " ") for tick in x_scale.ticks(6)]
     bottom = [Tick(x_scale.at(tick), text[n], minor=n % 2 == 1) for n, tick in enumerate(x_scale.ticks(6))]
     return chart_frame(marks, label, bottom, loss_ticks(loss_axis), "", "Loss, logarithmic")
 
 
 def loss_ticks(loss_axis: Scale) -> list[Tick]:
-    """Labels of a logarithmic axis: 1, 2, 5 of each decade where they fit, else its ends."""
+    """Labels of a logarithmic axis: 1, 2 and 5 of each decade, or its ends if fewer than two are inside."""
     decades = range(int(np.floor(loss_axis.low)), int(np.ceil(loss_axis.high)) + 1)
     values = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
     inside = [value for value in values if loss_axis.low <= np.log10(value) <= loss_axis.high]

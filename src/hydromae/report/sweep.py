@@ -1,4 +1,4 @@
-"""The picture of a sweep: its scores one after another, and against everything that was drawn."""
+"""The figure of a sweep: scores by trial and by each setting."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ SCORED, LOWEST, FAILED = "#2b6cb0", "#c05621", "#888888"
 
 
 def draw_sweep(trials: Sequence[Trial], file: Path) -> Path:
-    """Draw trials as PNG: score over trials with the lowest so far, then score against each setting; failed ones are crosses.
+    """Draw trials as PNG: scores by trial with the lowest so far, and by each setting; failed trials are crosses.
 
     Args:
-        trials: In order; at least one.
+        trials: At least one, in order.
+        file: The PNG file.
     """
     names = sorted({name for trial in trials for name in trial.values})
     rows = math.ceil((1 + len(names)) / COLUMNS)
