@@ -154,7 +154,7 @@ def test_the_protocol_names_model_years_and_issues_and_raw_files_are_prepared(co
     found = Evaluation.load(out)
     assert found.settings["period"] == ["2011-06-01", "2011-12-30"] and found.settings["issue_every_days"] == 10
     said = f"hydromae evaluate {file} --out {out} --protocol gb --period 2011-06-01 2011-12-30"
-    assert found.settings["command"] == f"{said} --questions fill --no-baselines", "the command again, as it was typed"
+    assert found.settings["command"] == f"{said} --questions gap --no-baselines", "the command again, as it was typed"
     assert found.settings["precision"] == load("gb-rivers").precision_used, "what the answers were computed in"
     assert float(found.scores["flood_cases"].sum()) == 0, "two years of training days say nothing of a 2-year flood"
 

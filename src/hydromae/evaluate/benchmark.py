@@ -14,7 +14,8 @@ from hydromae.evaluate.baselines import fitted_baselines
 from hydromae.evaluate.events import Thresholds
 from hydromae.evaluate.protocol import Period, Question
 from hydromae.evaluate.score import Evaluation, evaluate
-from hydromae.inference.predictor import Model, ModelMethod, ProgressCallback, no_progress
+from hydromae.inference.method import ModelMethod
+from hydromae.inference.predictor import Model, ProgressCallback, no_progress
 from hydromae.inference.scenarios import Method
 from hydromae.inference.training_overlap import seen_in_training
 from hydromae.io.credits import list_credits

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import overload
+from typing import TypeVar, cast
 
 import numpy as np
 import pandas as pd
 import torch
 import xarray as xr
-from jaxtyping import Bool, Float
 
-from hydromae.batching.batch import Batch
-from hydromae.batching.masking import nothing
-from hydromae.batching.record_arrays import RecordArrays, to_record_arrays
-from hydromae.batching.windows import cut_batch
+from hydromae.batching.record_arrays import to_record_arrays
 from hydromae.config import Config, Precision
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 from hydromae.inference import scenarios
 from hydromae.inference.assemble import assemble, days_to_predict, parse_levels, to_catchments
+from hydromae.inference.method import DEFAULT_LEVELS, ModelMethod
 from hydromae.inference.model_card import model_card, read_card, write_model_folder
 from hydromae.inference.scenarios import FutureWeather
-from hydromae.inference.sliding_window import WindowAverager, overlapping_windows
+from hydromae.inference.sliding_window import WindowAverager
 from hydromae.inference.widening import Widening, note_widening, read_widening, widening_factors, widening_files
+from hydromae.inference.windows import ProgressCallback, mean_tokens, no_progress, predict_windows, window_batches
 from hydromae.io.folders import WEIGHTS
 from hydromae.io.memory import Attributes, read_attributes, read_record
 from hydromae.io.options import NegativeFlow, use_reading_options
@@ -35,22 +33,12 @@ from hydromae.io.write import forecast_in_units, forecast_table
 from hydromae.model.checksums import checksum_of
 from hydromae.model.dtypes import default_float32
 from hydromae.model.mae import HydroMAE
-from hydromae.model.mixture import GaussianMixture
 from hydromae.model.serialization import find_model, intact_folder, load_model, write_model
-from hydromae.runtime import autocast, parse_precision, pick_device, pick_precision
+from hydromae.runtime import parse_precision, pick_device, pick_precision
 from hydromae.store.scaling import Scaling
-from hydromae.variables import MODALITIES
 
-DEFAULT_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""Default levels of the predicted quantiles."""
-MAX_SITES_PER_BATCH = 600
-ProgressCallback = Callable[[int, int], None]
-
-
-def no_progress(done: int, of: int) -> None:
-    """Report nothing."""
-
-
+Record = TypeVar("Record", xr.Dataset, pd.DataFrame)
+"""A dataset or a table: the prediction has the type of the data."""
 SHIPPED = Path(__file__).parents[1] / "assets"
 
 
@@ -104,32 +92,14 @@ class Model:
         rows = "".join(f"<tr><th>{key}</th><td>{escape(value)}</td></tr>" for key, value in self._summary().items())
         return f"<table><caption>hydromae.Model</caption>{rows}</table>"
 
-    @overload
     def predict(
         self,
-        data: xr.Dataset,
+        data: Record,
         quantiles: Sequence[float] = DEFAULT_LEVELS,
         attributes: Attributes = None,
         progress: ProgressCallback = no_progress,
         negative_flow: NegativeFlow = "refuse",
-    ) -> xr.Dataset: ...
-    @overload
-    def predict(
-        self,
-        data: pd.DataFrame,
-        quantiles: Sequence[float] = DEFAULT_LEVELS,
-        attributes: Attributes = None,
-        progress: ProgressCallback = no_progress,
-        negative_flow: NegativeFlow = "refuse",
-    ) -> pd.DataFrame: ...
-    def predict(
-        self,
-        data: xr.Dataset | pd.DataFrame,
-        quantiles: Sequence[float] = DEFAULT_LEVELS,
-        attributes: Attributes = None,
-        progress: ProgressCallback = no_progress,
-        negative_flow: NegativeFlow = "refuse",
-    ) -> xr.Dataset | pd.DataFrame:
+    ) -> Record:
         """Predict every NaN of every variable of the model.
 
         Args:
@@ -163,7 +133,7 @@ class Model:
         answer = self.predict_record(record, levels, progress)
         call = f"Model.predict(quantiles={levels}, negative_flow={negative_flow!r})"
         provenance_attrs = provenance(self.identity, record, count_origins(answer, layout.selected), call)
-        return with_provenance(layout.restore(answer, record), provenance_attrs)
+        return cast(Record, with_provenance(layout.restore(answer, record), provenance_attrs))
 
     def forecast(
         self,
@@ -238,24 +208,13 @@ class Model:
         dataset, _ = read_record(data, read_attributes(attributes))
         record = to_record_arrays(dataset, self.config, self.scaling, self.grid)
         record.domain.warn(dataset, self.scaling)
-        width = self.config.model.d_model
-        sites, days = np.zeros((len(record.groups), width)), np.zeros((len(record.days), width))
-        weights = np.zeros(len(record.days))
         with torch.inference_mode():
-            for batch, weight, starts in self._window_batches(record, np.ones(len(record.days), dtype=bool)):
-                hidden = {name: value.to(self.device) for name, value in nothing(batch).items()}
-                with autocast(self.device, self.precision_used):
-                    tokens = self.network.encode(batch.to(self.device), hidden).float().cpu().numpy()
-                for part, day_weights, start in zip(tokens, weight, starts, strict=True):
-                    day_slice = slice(start, start + len(day_weights))
-                    sites += np.einsum("t,tsd->sd", day_weights, part)
-                    days[day_slice] += day_weights[:, None] * part.mean(axis=1)
-                    weights[day_slice] += day_weights
-        slots = np.repeat((sites / weights.sum()).T[:, :, None], record.groups.shape[1], axis=2)
+            sites, days = mean_tokens(self.network, self.device, self.precision_used, record, self.config)
+        slots = np.repeat(sites.T[:, :, None], record.groups.shape[1], axis=2)
         return xr.Dataset(
             {
                 "site_embedding": (("catchment", "feature"), to_catchments(slots, record, 0, 1).T),
-                "day_embedding": (("time", "feature"), (days / weights[:, None]).astype(np.float32)),
+                "day_embedding": (("time", "feature"), days.astype(np.float32)),
             },
             coords={"catchment": dataset["catchment"].values, "time": dataset["time"].values},
         )
@@ -315,77 +274,12 @@ class Model:
             targets = days_to_predict(dataset, record, self.scaling)
             if last_days is not None:
                 targets[: len(targets) - last_days] = False
-            for batch, weight, starts in self._window_batches(record, targets, progress):
+            for batch, weight, starts in window_batches(record, targets, self.config.data, progress):
                 days = None if last_days is None else targets[starts[:, None] + np.arange(weight.shape[1])]
-                averager.add(self._forward(batch, record, days), weight, starts)
+                predicted = predict_windows(self.network, self.device, self.precision_used, batch, record, days)
+                averager.add(predicted, weight, starts)
         answer = note_widening(assemble(dataset, record, averager), record, factors, self.config.data.sequence_length)
         return answer if last_days is None else answer.isel(time=slice(-last_days, None))
-
-    def _forward(
-        self, batch: Batch, record: RecordArrays, days: Bool[np.ndarray, "B T"] | None
-    ) -> dict[str, tuple[torch.Tensor, torch.Tensor, GaussianMixture | None]]:
-        """For each modality: target tokens Bool[B, T, S] (on `days` only, if given), their means Float[N, F] and mixtures."""
-        targets = {name: (~observed).any(dim=-1) for name, observed in batch.observed.items()}
-        if days is not None:
-            targets = {name: target & torch.from_numpy(days)[..., None] for name, target in targets.items()}
-        for name in targets:
-            if MODALITIES[name].kind == "map" and not len(record.patches):
-                targets[name] = torch.zeros_like(targets[name])
-        batch, requested = batch.to(self.device), {name: value.to(self.device) for name, value in targets.items()}
-        hidden = {name: value.to(self.device) for name, value in nothing(batch).items()}
-        with autocast(self.device, self.precision_used):
-            out = self.network(batch, hidden, requested, few_days=days is not None)
-        answers = {}
-        for name, is_target in requested.items():
-            mixture = out.gaussians.get(name)
-            selected = (
-                None
-                if mixture is None
-                else GaussianMixture(*(p[is_target].cpu() for p in (mixture.weight, mixture.centre, mixture.spread)))
-            )
-            answers[name] = (targets[name], out.mean[name][is_target].cpu(), selected)
-        return answers
-
-    def _window_batches(
-        self, record: RecordArrays, targets: np.ndarray, progress: ProgressCallback = no_progress
-    ) -> Iterator[tuple[Batch, Float[np.ndarray, "B T"], np.ndarray]]:
-        """Batches of the windows that contain a target day, with the weights of their days and their first days."""
-        length, starts, weights = overlapping_windows(
-            len(record.days), self.config.data.sequence_length, self.config.data.warm_up_days
-        )
-        is_needed = np.array([(targets[s : s + length] & (w > 0)).any() for s, w in zip(starts, weights, strict=True)])
-        starts, weights = starts[is_needed], weights[is_needed]
-        windows_per_batch = max(1, MAX_SITES_PER_BATCH // max(1, len(record.groups)))
-        days = self.config.data.antecedent_days
-        for first in range(0, len(starts), windows_per_batch):
-            part = slice(first, first + windows_per_batch)
-            antecedent_days = [days] * len(starts[part]) if days else None
-            yield cut_batch(record, starts[part], length, None, antecedent_days), weights[part], starts[part]
-            progress(min(first + windows_per_batch, len(starts)), len(starts))
-
-
-@dataclass(frozen=True)
-class ModelMethod:
-    """A model as a method on canonical records, which are not checked again.
-
-    Attributes:
-        name: Name in tables of scores.
-        levels: Levels of the predicted quantiles, ascending.
-        progress: As for `Model.predict`.
-    """
-
-    model: Model
-    name: str
-    levels: Sequence[float] = DEFAULT_LEVELS
-    progress: ProgressCallback = no_progress
-
-    def predict(self, dataset: xr.Dataset, /) -> xr.Dataset:
-        """Predict every NaN."""
-        return self.model.predict_record(dataset, list(self.levels), self.progress)
-
-    def predict_last_days(self, dataset: xr.Dataset, days: int, /) -> xr.Dataset:
-        """Predict every NaN of the last `days` days, without the others."""
-        return self.model.predict_record(dataset, list(self.levels), self.progress, days)
 
 
 def load(name: str | Path, device: str | torch.device | None = "auto", precision: str = "auto") -> Model:
