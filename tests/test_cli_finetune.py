@@ -51,13 +51,13 @@ def config_of(run: Path) -> Config:
         ("ungauged", "ungauged"),
         ("simulate", "simulate"),
         ("forecast", "forecast"),
-        ("blind", "forecast-blind"),
+        ("forecast-blind", "forecast-blind"),
     ],
 )
 def test_a_question_is_a_mask_on_river_flow(folder, tmp_path, question, kind):
     assert finetune(folder, tmp_path / "run", "--question", question, "--stop-after", "1") == 0
     config = config_of(tmp_path / "run")
-    assert (config.masks.kind, config.masks.answered) == (kind, ("riverflow",))
+    assert (config.masks.kind, config.masks.target_modalities) == (kind, ("riverflow",))
     assert config.optimizer.lr == pytest.approx(SMALL.optimizer.lr / 10)
     assert config == HELD.having(masks={"kind": kind}, optimizer={"lr": config.optimizer.lr})
 
