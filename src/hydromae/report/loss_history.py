@@ -40,10 +40,10 @@ class LossHistory:
             InputError: The file is missing, cannot be read, or contains no step or a line that is not a step.
         """
         names = ("step", "loss", "validation_loss", "seconds")
+        lines = MetricsLog(file).read()
         try:
-            lines = MetricsLog(file).read()
             steps = [[np.nan if line.get(name) is None else float(line[name]) for name in names] for line in lines]
-        except (OSError, TypeError, ValueError) as error:
+        except (TypeError, ValueError) as error:
             raise InputError(f"{file}: the journal cannot be read ({error}); give the journal of a run") from error
         if not steps:
             raise InputError(f"{file}: no step in the journal; give the journal of a run that made a step")
