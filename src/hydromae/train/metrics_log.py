@@ -45,7 +45,7 @@ class MetricsLog:
         """All complete lines.
 
         Raises:
-            InputError: A line is not the record of a step.
+            InputError: The file cannot be read, or a line is not the record of a step.
         """
         if not self.path.exists():
             return []
@@ -53,6 +53,8 @@ class MetricsLog:
             text = self.path.read_text(encoding="utf-8") if self.path.is_file() else "no file\n"
             lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
             is_valid = all(type(line["step"]) is int for line in lines)
+        except OSError as error:
+            raise InputError(f"{self.path}: cannot be read ({error.strerror}); {REMEDY}") from error
         except (ValueError, TypeError, KeyError, RecursionError):
             is_valid = False
         if not is_valid:
