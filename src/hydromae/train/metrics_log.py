@@ -54,7 +54,7 @@ class MetricsLog:
             lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
             is_valid = all(type(line["step"]) is int for line in lines)
         except OSError as error:
-            raise InputError(f"{self.path}: cannot be read ({error.strerror}); {REMEDY}") from error
+            raise InputError(f"{self.path}: cannot be read ({error.strerror}); make it readable") from error
         except (ValueError, TypeError, KeyError, RecursionError):
             is_valid = False
         if not is_valid:
