@@ -111,7 +111,7 @@ def packed(files: dict[str, str]) -> bytes:
 
 
 def test_stations_of_the_nrfa_become_a_record_and_are_fetched_once(server: Server, tmp_path: Path) -> None:
-    command = ["fetch", "nrfa", "--stations", "1001,39001", "--from", "1990", "--out", str(tmp_path / "n")]
+    command = ["fetch", "nrfa", "--stations", "1001,39001", "--period", "1990", "2020", "--out", str(tmp_path / "n")]
     command += ["--pause", "0", "--url", f"{server.url}/ws"]
     assert main(command) == 0
     assert len(server.asked) == 5 and sum("start-date=1990-01-01" in path for path, _ in server.asked) == 4
@@ -286,11 +286,11 @@ def test_mistakes_are_one_line(server: Server, tmp_path: Path, capsys: pytest.Ca
     mistakes = {
         "which ones": ["nrfa", *out],
         "'abc': is no number": ["nrfa", "--stations", "abc", *out],
-        "'199x': is no day": ["nrfa", "--stations", "1", "--from", "199x", *out],
+        "199x/2000: is not two dates": ["nrfa", "--stations", "1", "--period", "199x", "2000", *out],
         "station 9: the NRFA has none": ["nrfa", "--stations", "1,9", *out],
         "leave them out": ["caravan", "--stations", "1", *out],
         "404": ["caravan", *out],
-        "ends before it begins": ["nrfa", "--stations", "1", "--from", "2000", "--to", "1990", *out],
+        "last day is before the first": ["nrfa", "--stations", "1", "--period", "2000", "1990", *out],
         "is a file; name a folder": ["nrfa", "--stations", "1", *out[2:], "--out", __file__],
     }
     for words, command in mistakes.items():

@@ -69,7 +69,7 @@ LINES: dict[str, list[str]] = {
     "fetch": ["fetch", "nrfa", "--stations", "39001", "--out", "OUT"],
     "prepare": ["prepare", "READ", "OUT.zarr"],
     "inspect": ["inspect", "READ", "--picture", "OUT.png"],
-    "merge": ["merge", "READ", "OUT.h5", "--from", "2001-01-01", "--to", "2001-01-31"],
+    "merge": ["merge", "READ", "OUT.h5", "--period", "2001-01-01", "2001-01-31"],
     "patches": ["patches", "READ", "--out", "OUT.json"],
     "patches picture": ["patches", "READ", "--picture", "OUT.png"],
     "missing": ["missing", "READ", "--fill", "OUT.parquet"],

@@ -488,10 +488,10 @@ def test_forecast_of_a_table_is_a_table(dates):
     if dates == "text":
         frame["date"] = frame["date"].dt.strftime("%Y-%m-%d")
     given_ = frame.set_index(["date", "id"]) if dates == "index" else frame
-    answer = MODEL.forecast(given_, days=2, issues="2001-04-20/2001-04-25/5")
+    issues = pd.to_datetime(["2001-04-20", "2001-04-25"])
+    answer = MODEL.forecast(given_, days=2, issues=issues)
     assert list(answer.columns[:5]) == ["issue_time", "lead", "date", "catchment", "riverflow"]
     assert len(answer) == 2 * 2 * 6 and (answer["riverflow_origin"] == FORECAST).all()
-    issues = pd.to_datetime(["2001-04-20", "2001-04-25"])
     expected = MODEL.forecast(RIVERS, days=2, issues=issues)["riverflow"].values.ravel()
     np.testing.assert_allclose(answer["riverflow"], expected, rtol=1e-4)
 

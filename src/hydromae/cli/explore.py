@@ -39,10 +39,8 @@ class Explore:
     """Write one HTML file that needs no server, and end."""
     rivers: tuple[str, ...] = ()
     """Rivers of the file; three well measured ones where none are named."""
-    start: str | None = None
-    """First day of the file, such as 2013-10-01; the last measured year of each river where not given."""
-    end: str | None = None
-    """Last day of the file."""
+    period: Annotated[tuple[str, str] | None, arg(metavar="FIRST LAST")] = None
+    """First and last day of the file; the last observed year of each river where not given."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: Precision = "auto"
@@ -60,19 +58,20 @@ class Explore:
             raise InputError(f"--{self._file_options()[0]}: belongs to --export; choose rivers and days on the page")
         if self.export is None and not (find_spec("starlette") and find_spec("uvicorn")):
             raise InputError("the explorer needs starlette and uvicorn: pip install 'hydromae[explore]'")
-        start, end = (_day(name, text) for name, text in (("start", self.start), ("end", self.end)))
         from hydromae.explore.session import open_session
+        from hydromae.io.parse import parse_period
+
+        first_last = None if self.period is None else parse_period(self.period)
+        period = first_last and (first_last[0].date(), first_last[1].date())
 
         session = open_session(self.store, self.model, self.scores, self.device, self.precision)
         with warn_once():
             return (
-                self._serve(session, echo)
-                if self.export is None
-                else self._write(session, self.export, start, end, echo)
+                self._serve(session, echo) if self.export is None else self._write(session, self.export, period, echo)
             )
 
     def _file_options(self) -> list[str]:
-        options_given = {"rivers": self.rivers, "start": self.start, "end": self.end}
+        options_given = {"rivers": self.rivers, "period": self.period}
         return [name for name, value in options_given.items() if value]
 
     def _serve(self, session: Session, echo: Echo) -> Result:
@@ -93,16 +92,9 @@ class Explore:
             serve(session, listener, ready)
         return {"port": port}
 
-    def _write(self, session: Session, out: Path, start: date | None, end: date | None, echo: Echo) -> Result:
+    def _write(self, session: Session, out: Path, period: tuple[date, date] | None, echo: Echo) -> Result:
         from hydromae.explore.export import export
 
-        page = export(session, out, self.rivers, start, end, progress_callback("rivers"))
+        page = export(session, out, self.rivers, period, progress_callback("rivers"))
         echo(f"{page}: open it in a browser; it needs nothing else")
         return {"path": str(page)}
-
-
-def _day(name: str, text: str | None) -> date | None:
-    try:
-        return None if text is None else date.fromisoformat(text)
-    except ValueError as error:
-        raise InputError(f"--{name} {text}: is no date; write it as 2013-10-01") from error

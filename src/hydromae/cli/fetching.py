@@ -29,10 +29,8 @@ class Fetch:
     transfer goes on."""
     stations: str | None = None
     """Numbers of the NRFA with commas between, such as 39001,54057."""
-    first: Annotated[str | None, arg(name="from")] = None
-    """First day or year of the NRFA's series."""
-    last: Annotated[str | None, arg(name="to")] = None
-    """Last day or year."""
+    period: Annotated[tuple[str, str] | None, arg(metavar="FIRST LAST")] = None
+    """First and last day, or year, of the series of the NRFA; all where not given."""
     pause: float = 1.0
     """Least time between two requests [s]."""
     url: str | None = None
@@ -49,14 +47,14 @@ class Fetch:
         from hydromae.fetch import archives, nrfa
         from hydromae.fetch.transfer import Client
 
-        if self.source != "nrfa" and (self.stations or self.first or self.last):
-            raise InputError(f"--stations, --from, --to: are of nrfa; {self.source} comes whole, leave them out")
+        if self.source != "nrfa" and (self.stations or self.period):
+            raise InputError(f"--stations, --period: belong to nrfa; {self.source} is fetched whole, leave them out")
         with Client(self.pause) as client:
             if self.source == "nrfa":
                 station_numbers = [number.strip() for number in (self.stations or "").split(",") if number.strip()]
                 if not station_numbers:
                     raise InputError("--stations: which ones? give numbers of the NRFA, such as 39001,54057")
-                nrfa.fetch_nrfa(station_numbers, self.out, client, self.first, self.last, self.url or nrfa.URL, echo)
+                nrfa.fetch_nrfa(station_numbers, self.out, client, self.period, self.url or nrfa.URL, echo)
             else:
                 archive = archives.ARCHIVES[self.source]
                 echo(f"{self.source}: doi:{archive.doi}, {archive.licence}")

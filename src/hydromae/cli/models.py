@@ -207,8 +207,10 @@ class Forecast:
     has the units of the record. A file that lies there is replaced."""
     days: int = 7
     """Days ahead."""
-    issues: str | None = None
-    """Issue days as first/last/every, such as 2014-10-05/2015-09-20/5; the last day with flow where not given."""
+    period: Annotated[tuple[str, str] | None, arg(metavar="FIRST LAST")] = None
+    """First and last issue day; the last day with flow where not given."""
+    issue_interval: int = 1
+    """Days from one issue day to the next in the period."""
     future_weather: Literal["observed", "none"] = "observed"
     """observed: weather after an issue day is used, where the record holds it; none: hidden. Flow after it never is used."""
     attributes: Path | None = None
@@ -232,11 +234,13 @@ class Forecast:
         """Read, forecast, write."""
         from hydromae.datasets import reader
         from hydromae.inference.predictor import load
+        from hydromae.inference.scenarios import hindcast_issues
         from hydromae.io.options import use_reading_options
         from hydromae.io.provenance import count_origins, provenance, with_provenance
         from hydromae.io.value_ranges import processing_notes
         from hydromae.io.write import forecast_in_units, forecast_table, write_answer
 
+        issues = None if self.period is None else hindcast_issues(self.period, self.issue_interval)
         model = load(self.model, self.device, self.precision)
         with use_reading_options(self.negative_flow):
             loaded = reader.read_for_prediction(self.record, self.attributes, self.units)
@@ -244,14 +248,14 @@ class Forecast:
             echo(line)
         record, (column, units) = loaded.record, loaded.layout.flow
         answer = model.forecast_record(
-            record, self.days, self.issues, self.future_weather, progress=progress_callback("issue days")
+            record, self.days, issues, self.future_weather, progress=progress_callback("issue days")
         )
-        issues = answer.sizes["issue_time"]
         for line in processing_notes(answer.drop_vars("riverflow"), self.out):
             echo(line)
         answer = forecast_in_units(answer, units, record.get("catchment-area"))
         provenance_record = provenance(model.identity, record, count_origins(answer), command_text())
         to_output = forecast_table(answer, column) if self.out.suffix in TABLES else answer
         write_answer(with_provenance(to_output, provenance_record), self.out, loaded.dialect)
-        echo(f"{self.out}: {issues} issue days, {self.days} days ahead, {answer.sizes['catchment']} catchments")
-        return {"path": str(self.out), "issues": issues, "days": self.days}
+        count = answer.sizes["issue_time"]
+        echo(f"{self.out}: {count} issue days, {self.days} days ahead, {answer.sizes['catchment']} catchments")
+        return {"path": str(self.out), "issues": count, "days": self.days}

@@ -101,7 +101,7 @@ class Prepare:
     of a folder (which needs a land mask there)."""
     attributes: Path | None = None
     """Table of static attributes under the NRFA names (CSV), where the source has none of its own."""
-    period: tuple[str, str] | None = None
+    period: Annotated[tuple[str, str] | None, arg(metavar="FIRST LAST")] = None
     """First and last day to keep; all where it is not given (the seed's layout: from the first training day)."""
     training_period: tuple[str, str] | None = None
     """Days that scaling may see; 1970-01-01 2010-12-31 (all days of catchments that have none of these), and from 1989-01-01

@@ -42,7 +42,7 @@ class Evaluate:
     nothing (2012-10-01 to 2014-09-30), an issue every 10 days. What is named beside it counts instead."""
     model: Path | None = None
     """A shipped name, a run, a checkpoint, or a model folder; without it the baselines alone are scored."""
-    period: tuple[str, str] | None = None
+    period: Annotated[tuple[str, str] | None, arg(metavar="FIRST LAST")] = None
     """First and last day that is scored; 2011-01-01 2014-09-30 unless the protocol says other."""
     questions: tuple[QuestionName, ...] = get_args(QuestionName)
     """Which questions."""

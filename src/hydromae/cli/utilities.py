@@ -27,10 +27,8 @@ class Merge:
     """Monthly files of one variable, such as precipitation_processed."""
     out: Annotated[Positional[Path], arg(metavar="OUT.h5")]
     """The merged file. Nothing may lie there yet."""
-    first: Annotated[str, arg(name="from")]
-    """First day, YYYY-MM-DD."""
-    last: Annotated[str, arg(name="to")]
-    """Last day, YYYY-MM-DD."""
+    period: Annotated[tuple[str, str], arg(metavar="FIRST LAST")]
+    """First and last day."""
     allow_missing: bool = False
     """Write -99999 on days that no month holds, instead of refusing."""
     json: bool = False
@@ -44,7 +42,7 @@ class Merge:
         """Write the merged file."""
         from hydromae.preprocess.merge import merge
 
-        results = merge(self.folder, self.out, (self.first, self.last), self.allow_missing)
+        results = merge(self.folder, self.out, self.period, self.allow_missing)
         echo(
             f"{self.out}: {results['days']} days of {results['variable']}, {len(results['missing_days'])} of them missing"
         )

@@ -29,8 +29,7 @@ def export(
     session: Session,
     out: Path,
     rivers: Sequence[str] = (),
-    start: date | None = None,
-    end: date | None = None,
+    period: tuple[date, date] | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Path:
     """Write the page with everything in it that it shows.
@@ -38,16 +37,15 @@ def export(
     Args:
         out: The page; replaced as a whole.
         rivers: Names of rivers; the most measured of the last year where there are none.
-        start, end: Days that are shown; the last measured year of each river where they are not given.
+        period: First and last day that are shown; the last observed year of each river where it is not given.
         progress: Called with how many rivers are answered, and of how many.
 
     Raises:
         InputError: A river or a day is not in the record, or the file cannot be written.
     """
-    if (start is None) != (end is None):
-        raise InputError("--start and --end: give both, or neither")
-    if start is not None and end is not None and not 0 <= (end - start).days < MAX_VIEW_DAYS:
-        raise InputError(f"--start {start} --end {end}: give 1 to {MAX_VIEW_DAYS} days, the first one first")
+    start, end = period or (None, None)
+    if period is not None and not 0 <= (period[1] - period[0]).days < MAX_VIEW_DAYS:
+        raise InputError(f"period {start}/{end}: give 1 to {MAX_VIEW_DAYS} days, the first one first")
     river_names = list(dict.fromkeys(rivers)) or _best_observed(session)
     for name in river_names:
         session.river_index(name)

@@ -5,7 +5,6 @@ The service was not called to write this; it is tested against a server that ans
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from hydromae.errors import InputError
 from hydromae.fetch.transfer import Client
 from hydromae.io.atomic import write_text_atomic
+from hydromae.io.parse import parse_period
 from hydromae.progress import track
 
 URL = "https://nrfaapps.ceh.ac.uk/nrfa/ws"
@@ -27,8 +27,7 @@ def fetch_nrfa(
     stations: Sequence[str],
     out: Path,
     client: Client,
-    first: str | None = None,
-    last: str | None = None,
+    period: tuple[str, str] | None = None,
     url: str = URL,
     text_or_none: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
@@ -40,7 +39,7 @@ def fetch_nrfa(
     Args:
         stations: Numbers of the NRFA.
         out: The folder.
-        first, last: Days as YYYY-MM-DD or years; all that the archive has where they are not given.
+        period (str, str), optional: First and last day as YYYY-MM-DD, or years; all days of the archive where None.
         url: Where the service answers.
         text_or_none: Called with a line after each file.
 
@@ -52,7 +51,7 @@ def fetch_nrfa(
         if not (station.isascii() and station.isdecimal()):
             raise InputError(f"station {station!r}: is no number of the NRFA; give numbers such as 39001")
     manifest, files = _manifest(out), []
-    requests = _requests(stations, _period_parameters(first, last), manifest)
+    requests = _requests(stations, _period_parameters(period), manifest)
     for name in requests:
         if name not in manifest and (out / name).exists():
             raise InputError(
@@ -74,13 +73,9 @@ def fetch_nrfa(
     return files
 
 
-def _period_parameters(first: str | None, last: str | None) -> dict[str, str]:
-    """The period, as the service takes it."""
-    days = {"start-date": _day(first, "01-01"), "end-date": _day(last, "12-31")}
-    period = {name: day for name, day in days.items() if day is not None}
-    if len(period) == 2 and period["start-date"] > period["end-date"]:
-        raise InputError(f"from {first} to {last}: ends before it begins; give the earlier day first")
-    return period
+def _period_parameters(period: tuple[str, str] | None) -> dict[str, str]:
+    days = () if period is None else parse_period(period)
+    return {name: f"{day:%Y-%m-%d}" for name, day in zip(("start-date", "end-date"), days, strict=False)}
 
 
 def _requests(
@@ -97,18 +92,6 @@ def _requests(
     requests = {CATALOGUE: {"station": ",".join(all_stations), "fields": "all"}}
     pairs = [(station, kind) for station in dict.fromkeys(stations) for kind in SERIES]
     return requests | {f"{s}_{kind}.json": {"station": s, "data-type": kind, **period} for s, kind in pairs}
-
-
-def _day(text_or_none: str | None, month_day: str) -> str | None:
-    """A year or a day as a day."""
-    if text_or_none is None:
-        return None
-    try:
-        return datetime.date.fromisoformat(
-            f"{text_or_none}-{month_day}" if len(text_or_none) == 4 else text_or_none
-        ).isoformat()
-    except ValueError:
-        raise InputError(f"{text_or_none!r}: is no day and no year; write YYYY-MM-DD, or YYYY") from None
 
 
 def _manifest(out: Path) -> dict[str, Any]:

@@ -166,7 +166,7 @@ class Model:
         self,
         data: xr.Dataset | pd.DataFrame,
         days: int = 7,
-        issues: str | pd.DatetimeIndex | None = None,
+        issues: pd.DatetimeIndex | None = None,
         future_weather: FutureWeather = "observed",
         quantiles: Sequence[float] = LEVELS,
         attributes: Attributes = None,
@@ -178,8 +178,8 @@ class Model:
         Args:
             data: As for `predict`. Flow observed after an issue day is not used.
             days: Days ahead of each issue day.
-            issues: Issue days, or "first/last/every" such as "2014-10-05/2015-09-20/5"; None means the last day on which
-                any flow was observed.
+            issues: Issue days, e.g. `pandas.date_range("2014-10-05", "2015-09-20", freq="5D")`; None means the last day on
+                which any flow was observed.
             future_weather ({"observed", "none"}): Whether weather after an issue day is used, where the data hold it (what
                 was observed, or a weather forecast).
             quantiles, attributes, watch, negative_flow: As for `predict`; progress is counted in issue days.
@@ -208,7 +208,7 @@ class Model:
         self,
         record: xr.Dataset,
         days: int = 7,
-        issues: str | pd.DatetimeIndex | None = None,
+        issues: pd.DatetimeIndex | None = None,
         future_weather: FutureWeather = "observed",
         levels: Sequence[float] = LEVELS,
         progress: ProgressCallback = no_progress,
@@ -216,8 +216,6 @@ class Model:
         """As `forecast`, for a record that a reader has read; flow in mm/day."""
         if issues is None:
             issues = scenarios.last_flow_day(record)
-        elif isinstance(issues, str):
-            issues = scenarios.parse_issues(issues)
         method = _LastDays(self, list(levels), days)
         context = self.config.data.sequence_length
         return scenarios.forecast(method, record, issues, days, future_weather, context, progress)

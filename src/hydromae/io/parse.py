@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -41,13 +42,22 @@ def sources_from_json(text: str, source: str) -> list[dict[str, Any]]:
 
 
 def parse_period(period: tuple[str, str]) -> tuple[pd.Timestamp, pd.Timestamp]:
-    """First and last day of a period given as text."""
+    """Return the first and last day of a period of two dates; a year means its first or its last day.
+
+    Raises:
+        InputError: A text is not a date, or the last day is before the first.
+    """
+    name = "/".join(period)
+    texts = [
+        f"{text}-{day}" if re.fullmatch(r"\d{4}", text) else text
+        for text, day in zip(period, ("01-01", "12-31"), strict=True)
+    ]
     try:
-        start, end = pd.Timestamp(period[0]), pd.Timestamp(period[1])
+        start, end = (pd.Timestamp(text) for text in texts)
     except (ValueError, OverflowError) as error:
-        raise InputError(f"period {period[0]}/{period[1]}: not two dates; write YYYY-MM-DD/YYYY-MM-DD") from error
+        raise InputError(f"period {name}: is not two dates; write each as YYYY-MM-DD") from error
     if not (isinstance(start, pd.Timestamp) and isinstance(end, pd.Timestamp)):
-        raise InputError(f"period {period[0]}/{period[1]}: a date is empty; write YYYY-MM-DD/YYYY-MM-DD")
+        raise InputError(f"period {name}: a date is empty; write each as YYYY-MM-DD")
     if not start <= end:
-        raise InputError(f"period {period[0]}/{period[1]}: the last day is before the first; swap them")
+        raise InputError(f"period {name}: the last day is before the first; swap them")
     return start, end
