@@ -18,7 +18,7 @@ from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 from hydromae.preprocess.prepare import prepare, prepare_seed
 from hydromae.store import scaling
-from hydromae.store.zarr_store import grid_of, open_store, scaling_of, sources_of, training_period_of
+from hydromae.store.zarr_store import grid_of, open_store, scaling_of, sources_of
 from hydromae.virtual import virtual_record
 from synthetic import country
 
@@ -43,7 +43,7 @@ def test_the_store_is_the_truth_to_the_bit(merged):
     np.testing.assert_allclose(np.where(np.isnan(flow), truth["riverflow"], flow), truth["riverflow"], rtol=1e-6)
     known = merged["bfihost"].notnull().values
     np.testing.assert_array_equal(merged["bfihost"].values[known], truth["bfihost"].values[known])
-    assert training_period_of(merged) == LONGER and grid_of(merged) == GridSpec()
+    assert merged.attrs["training_period"] == "/".join(LONGER) and grid_of(merged) == GridSpec()
     assert [(s["file"], list(s["units"])) for s in sources_of(merged)] == [
         ("riverflow_evaporation_24catchments_1970_2015.parquet", ["evaporation", "riverflow"]),
         ("Catchment_attributes_nrfa.csv", []),
@@ -71,7 +71,7 @@ def test_the_months_give_the_same_store_as_the_merged_files(seed_folder, merged,
 
 def test_the_shorter_record_begins_in_1989(seed_folder, merged, tmp_path):
     store = open_store(prepare_seed(seed_folder, tmp_path / "s.zarr")).load()
-    assert training_period_of(store) == ("1989-01-01", "2010-12-31")
+    assert store.attrs["training_period"] == "1989-01-01/2010-12-31"
     late = merged.sel(time=slice("1989-01-01", None))
     xr.testing.assert_identical(store.drop_attrs(), late.drop_attrs())
     assert "precipitation_train_1989_2010.h5" in [source["file"] for source in sources_of(store)]

@@ -10,8 +10,8 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from hydromae.errors import InputError
 from hydromae.footprints import Footprints, footprint_mean
+from hydromae.io.parse import training_slice
 
 TRAINING_PERIOD = ("1970-01-01", "2010-12-31")
 SMOOTHING_DAYS = 31  # as the evaporation climatology itself is smoothed
@@ -36,12 +36,7 @@ def oudin_evaporation(
         training_period (str, str): First and last day that the mean temperature may see.
     """
     days = pd.DatetimeIndex(temperature["time"].values)
-    training = (days >= training_period[0]) & (days <= pd.Timestamp(training_period[1]))
-    if not training.any():
-        raise InputError(
-            f"training period {training_period[0]}/{training_period[1]}: no day of it is in the record, "
-            f"{days[0]:%Y-%m-%d} … {days[-1]:%Y-%m-%d}; choose another training period"
-        )
+    training = training_slice(days, training_period)
     values = temperature.transpose("time", "catchment").values.astype(np.float32)
     day = np.minimum(days.day_of_year.to_numpy(), 365) - 1
     mean = day_of_year_mean(values[training], day[training])

@@ -16,6 +16,7 @@ from hydromae.errors import InputError
 from hydromae.io import table
 from hydromae.io.atomic import sha256
 from hydromae.io.locate import SYNTHETIC_MARKER, files_in
+from hydromae.io.names import shortened
 from hydromae.progress import track
 from hydromae.variables import ATTRIBUTES, MODALITIES
 
@@ -96,8 +97,7 @@ class ProductFiles:
         return ", else ".join(column for column, _ in choices if column in chosen)
 
     def _listed(self, files: Iterable[Path]) -> str:
-        names = [str(file.relative_to(self.folder)) for file in files]
-        return ", ".join(names[:MAX_SAMPLED_FILES]) + (", …" if len(names) > MAX_SAMPLED_FILES else "")
+        return shortened((file.relative_to(self.folder) for file in files), MAX_SAMPLED_FILES)
 
     def read(self, attributes: xr.Dataset | None = None) -> xr.Dataset:
         """A water record of all files; `attributes` take the place of the product's own."""

@@ -14,6 +14,7 @@ from hydromae.errors import InputError
 from hydromae.io.attributes import numeric_column
 from hydromae.io.best_column import describe_fallbacks
 from hydromae.io.conventions import site_names
+from hydromae.io.names import shortened
 from hydromae.io.table_keys import day_keys
 from hydromae.io.timestamps import check_daily_step, infer_step
 from hydromae.io.value_ranges import COLUMN, PROCESSING
@@ -73,8 +74,9 @@ def unique_days(frame: pd.DataFrame, name: str, source: str) -> pd.DatetimeIndex
 def gauge_from_table(name: str, frame: pd.DataFrame, date: str, columns: Iterable[str], source: Path) -> Gauge:
     """A gauge from a table with a column of dates."""
     if date not in frame.columns:
-        column_list = ", ".join(map(str, frame.columns[:8]))
-        raise InputError(f"{source}: no column {date}; this is not the file its name says (columns are {column_list})")
+        raise InputError(
+            f"{source}: no column {date}; this is not the file that its name says (columns are {shortened(frame.columns)})"
+        )
     series = {column: numeric_column(frame, column, source) for column in columns if column in frame.columns}
     return Gauge(gauge_number(name), unique_days(frame, date, str(source)), series, file=source.name)
 

@@ -15,7 +15,7 @@ from hydromae.errors import InputError, first_line
 from hydromae.io.safety import external_reason
 from hydromae.io.seed_layout import CHUNK_DAYS
 from hydromae.io.timestamps import check_daily_step, infer_step
-from hydromae.io.unobserved import DECLARED_ATTRIBUTES
+from hydromae.io.unobserved import declared_missing
 from hydromae.variables import VARIABLES
 
 MAX_MAP_CELLS = 10**7
@@ -70,7 +70,7 @@ class MapFile:
             if merged and dataset.shape[0] != len(days):
                 raise InputError(f"{path}: {dataset.shape[0]} maps, but {len(days)} dates; write one date a map")
             units = _units(dataset, name, variable, path)
-            return cls(path, variable, days, (rows[0], rows[1]), units, merged, _missing(dataset))
+            return cls(path, variable, days, (rows[0], rows[1]), units, merged, declared_missing(dataset.attrs))
 
     def pieces(self, first: int, last: int) -> Iterator[tuple[slice, Float32[np.ndarray, "T rows columns"]]]:
         """Maps of days `first` to `last` (exclusive, counted in `days`), as they are stored, at most 30 days at a time."""
@@ -172,11 +172,6 @@ def _numbers(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     if dataset.dtype.kind not in "fiu":
         raise InputError(f"{path}: {name} is of type {dataset.dtype}; write float32")
     return dataset
-
-
-def _missing(dataset: h5py.Dataset) -> tuple[float, ...]:
-    declared = [np.asarray(dataset.attrs[name]).ravel() for name in DECLARED_ATTRIBUTES if name in dataset.attrs]
-    return tuple(float(one) for part in declared if part.dtype.kind in "iuf" for one in part)
 
 
 def _units(dataset: h5py.Dataset, name: str, variable: str, path: Path) -> str:

@@ -19,7 +19,7 @@ from hydromae.grid import GridSpec
 from hydromae.io import attributes as nrfa
 from hydromae.io.conventions import set_cf_attributes
 from hydromae.io.locate import check_no_missing_days, one_of
-from hydromae.io.parse import parse_period
+from hydromae.io.parse import every_day, parse_period_inside
 from hydromae.io.seed_layout import ATTRIBUTES, MAPS, MASK
 
 SERIES = ("evaporation", "riverflow")
@@ -150,9 +150,4 @@ def _period(
         if begin > last:
             raise InputError(f"{folder}: its maps end on {last}, before {begin}; choose another training period")
         return np.arange(begin, last + 1)
-    start, end = (day.to_datetime64().astype("datetime64[D]") for day in parse_period(period))
-    if start < first or end > last:
-        raise InputError(
-            f"{folder}: the period {start} … {end} is not inside {first} … {last}, the days of its maps; choose days inside"
-        )
-    return np.arange(start, end + 1)
+    return every_day(*parse_period_inside(period, first, last, folder, ", the days of its maps"))

@@ -16,6 +16,7 @@ from jaxtyping import Int
 
 from hydromae.errors import InputError, first_line
 from hydromae.io import units
+from hydromae.io.names import shortened
 from hydromae.io.table_keys import day_keys
 from hydromae.io.timestamps import check_daily_step, infer_step
 from hydromae.io.unobserved import FILLED_SUFFIX, is_filled, mark_columns, unobserved_to_nan
@@ -115,11 +116,10 @@ class FlowTable:
 
 
 def _check_columns(schema: pa.Schema, path: Path) -> None:
-    column_list = ", ".join(schema.names[:8])
     for name in (DATE, SITE, *COLUMNS):
         if schema.names.count(name) != 1:
             raise InputError(
-                f"{path}: {schema.names.count(name)} columns {name}; it needs one (columns are {column_list})"
+                f"{path}: {schema.names.count(name)} columns {name}; it needs one (columns are {shortened(schema.names)})"
             )
     date = schema.field(DATE).type
     text = pa.types.is_string(date) or pa.types.is_large_string(date)

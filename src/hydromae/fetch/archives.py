@@ -16,6 +16,7 @@ import httpx
 
 from hydromae.errors import InputError, first_line
 from hydromae.fetch.transfer import Client
+from hydromae.io.credits import OGL
 from hydromae.progress import track
 
 MAX_COMPRESSION_RATIO = 200
@@ -37,7 +38,6 @@ class Archive:
     subfolder: str = ""
 
 
-OGL = "Open Government Licence v3"
 ARCHIVES = {
     "camels-gb-1": Archive(
         "10.5285/8344e4f3-d2ea-44f5-8afa-86d2987543a9",

@@ -18,6 +18,7 @@ from hydromae.errors import InputError
 from hydromae.io.attribute_ranges import check_attribute
 from hydromae.io.conventions import STATIC, set_cf_attributes, site_names, static_attribute, with_positions
 from hydromae.io.csv_parquet import read_csv, read_parquet
+from hydromae.io.names import shortened
 from hydromae.io.table_keys import CATCHMENTS, find_key, flat_frame
 from hydromae.io.unobserved import is_filled, is_missing_code
 from hydromae.variables import ATTRIBUTES
@@ -52,7 +53,9 @@ def read(path: str | Path) -> xr.Dataset:
     is_parquet = str(path).endswith((".parquet", ".pq"))
     table = read_parquet(path) if is_parquet else read_csv(path)
     if find_key(flat_frame(table), CATCHMENTS) is None:
-        raise InputError(f"{path}: no column id; add one with the catchment number (columns are {_listed(table)})")
+        raise InputError(
+            f"{path}: no column id; add one with the catchment number (columns are {shortened(table.columns)})"
+        )
     return attributes_from_frame(table, str(path))
 
 
@@ -69,7 +72,9 @@ def attributes_from_frame(table: pd.DataFrame, source: str = "the attributes") -
     table = _standard_names(table, source)
     columns = [name for name in (*NAMES, *COORDINATES) if name in table.columns]
     if not columns:
-        raise InputError(f"{source}: no column of an attribute in it (it has {_listed(table)}); name one latitude")
+        raise InputError(
+            f"{source}: no column of an attribute in it (it has {shortened(table.columns)}); name one latitude"
+        )
     names = site_names(table.index.to_numpy(), source)
     duplicated = pd.Index(names).duplicated()
     if duplicated.any():
@@ -129,10 +134,6 @@ def parse_numbers(table: pd.DataFrame, name: str, source: str | Path) -> np.ndar
     if wrong.any():
         raise InputError(f"{source}: {name} holds {held[wrong][0]!r}; write a number, or leave it empty")
     return values
-
-
-def _listed(table: pd.DataFrame) -> str:
-    return ", ".join(map(str, table.columns[:8]))
 
 
 def match_catchments(catchments: pd.Index, known: pd.Index) -> pd.Index:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from hydromae.errors import InputError
 from hydromae.io.conventions import plain_attributes
-from hydromae.io.names import SourceColumn, parse_column_name, unclear_column
+from hydromae.io.names import SourceColumn, parse_column_name, shortened, unclear_column
 from hydromae.io.quantities import to_canonical_units
 from hydromae.io.unobserved import observed_only
 from hydromae.io.value_ranges import COLUMN, PROCESSING
@@ -51,18 +51,13 @@ def best_column(dataset: xr.Dataset, name: str, choices: Sequence[SourceColumn],
 
 def describe_fallbacks(best: str, fallbacks: Mapping[str, Sequence | np.ndarray]) -> str:
     """One line: of which rivers another column than the best one is read."""
-    parts = [f"{column} for {_listed(rivers)}" for column, rivers in fallbacks.items()]
+    parts = [f"{column} for {shortened(rivers, 5)}" for column, rivers in fallbacks.items()]
     return f"read from {', '.join(parts)}, which {best} has no value of; from {best} for all others"
 
 
 def _label(dataset: xr.Dataset, choice: SourceColumn) -> str:
     """What the source calls a column."""
     return str(dataset[choice.column].attrs.get(COLUMN, choice.column))
-
-
-def _listed(rivers: Sequence | np.ndarray) -> str:
-    listed = ", ".join(map(str, rivers[:5]))
-    return listed if len(rivers) <= 5 else f"{listed} and {len(rivers) - 5} more"
 
 
 def _series(dataset: xr.Dataset, column: str, source: str) -> xr.DataArray:

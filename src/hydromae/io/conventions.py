@@ -15,7 +15,7 @@ from pyproj import Transformer
 
 from hydromae.errors import InputError, first_line
 from hydromae.io.attribute_ranges import check_attribute
-from hydromae.io.parse import parse_period
+from hydromae.io.parse import parse_period_inside
 from hydromae.io.safety import READ_ERRORS, check_classic, check_hdf5, is_classic
 from hydromae.io.timestamps import check_daily_step, dataset_step, local_time, to_days
 from hydromae.io.units import convert_attribute
@@ -266,11 +266,5 @@ def select_period(record: xr.Dataset, period: tuple[str, str] | None, source: st
     """
     if period is None:
         return record
-    start, end = parse_period(period)
     days = record.indexes["time"]
-    if start < days[0] or end > days[-1]:
-        raise InputError(
-            f"{source}: the period {start:%Y-%m-%d} … {end:%Y-%m-%d} is not inside {days[0]:%Y-%m-%d} … "
-            f"{days[-1]:%Y-%m-%d}; choose days inside it"
-        )
-    return record.sel(time=slice(start, end))
+    return record.sel(time=slice(*parse_period_inside(period, days[0], days[-1], source)))

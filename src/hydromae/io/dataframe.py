@@ -23,7 +23,10 @@ from hydromae.io.credits import credit_attributes
 from hydromae.io.dataset import CanonicalAnswer, DatasetLayout, time_by_catchment
 from hydromae.io.names import (
     ANSWER_SUFFIX,
+    FLOW,
+    ORIGIN,
     OUTSIDE_TRAINING,
+    QUANTILE,
     SourceColumn,
     attached_units,
     parse_column_name,
@@ -45,9 +48,6 @@ from hydromae.io.table_keys import (
 from hydromae.io.value_ranges import COLUMN, PROCESSING
 from hydromae.io.wide_table import UNITS, is_wide, wide_columns
 from hydromae.variables import VARIABLES
-
-FLOW = "riverflow"
-QUANTILE, ORIGIN = "riverflow_quantile", "_origin"
 
 
 @dataclass(frozen=True)

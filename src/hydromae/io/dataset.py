@@ -12,7 +12,10 @@ import xarray as xr
 from hydromae.io import units
 from hydromae.io.names import (
     COLUMNS,
+    FLOW,
+    ORIGIN,
     OUTSIDE_TRAINING,
+    QUANTILE,
     SourceColumn,
     parse_column_name,
     quantile_suffix,
@@ -22,8 +25,6 @@ from hydromae.io.names import (
 from hydromae.io.table_keys import CATCHMENTS, DATES, plain_label
 from hydromae.io.timestamps import to_days
 from hydromae.variables import VARIABLES
-
-FLOW, QUANTILE, ORIGIN = "riverflow", "riverflow_quantile", "_origin"
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from hydromae.errors import InputError
 from hydromae.io import units
 from hydromae.variables import VARIABLES
 
+FLOW, QUANTILE, ORIGIN = "riverflow", "riverflow_quantile", "_origin"
+"""Variables of river flow and its quantiles in an answer; suffix of a variable that contains the origin of each value."""
 EVAPORATION = ("peti", "pet")
 """Potential evaporation in British products, the best one first: with what plants catch of the rain, and without."""
 # column -> (variable, units where the column's name says none); of two for one variable the first is better
@@ -79,6 +81,12 @@ OUTSIDE_TRAINING = "outside_training"
 """What of each catchment lies outside the training of the model that answered: a variable of an answer, or a column."""
 ANSWER_SUFFIX = re.compile(rf"_(q\d{{2}}(\.\d+)?|origin|{OUTSIDE_TRAINING})$", re.ASCII)
 """How the columns end that an answer adds to a table."""
+
+
+def shortened(names: Iterable[object], limit: int = 8) -> str:
+    """Return the first `limit` names separated by commas, and the number of the others."""
+    texts = [str(name) for name in names]
+    return ", ".join(texts[:limit]) + (f" and {len(texts) - limit} more" if len(texts) > limit else "")
 
 
 def split_units(label: Hashable) -> tuple[str, str | None]:
@@ -208,9 +216,9 @@ def select_columns(
         if best.units is None:
             raise unclear_column(best.column, variable, source)
     if not by_variable:
-        column_list = ", ".join(columns[:8]) or "nothing"
         raise InputError(
-            f"{source}: no riverflow, precipitation, temperature or evaporation in it (it holds {column_list})"
+            f"{source}: no riverflow, precipitation, temperature or evaporation in it "
+            f"(it has {shortened(columns) or 'nothing'})"
         )
     implied = {choice.column for _, choice in parsed_columns}
     check_similar([column for column in columns if column not in implied], by_variable, source)

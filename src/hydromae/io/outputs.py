@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydromae.errors import InputError, first_line
+from hydromae.errors import InputError
+from hydromae.io.atomic import write_error
 from hydromae.io.folders import PROVENANCE, SIDECAR, FolderKind, is_answer, path_exists
 
 PROBE_BYTES = 2**14
@@ -218,8 +219,7 @@ def _as_input_error(output: Output) -> Iterator[None]:
         RuntimeError,
         ValueError,
     ) as error:  # RuntimeError: links that form a circle; ValueError: a zero byte
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
-        raise InputError(f"{output.path}: cannot be written ({reason}); name another place") from error
+        raise write_error(output.path, error) from error
 
 
 def _lock_location(output: Output) -> tuple[Path, str]:

@@ -61,3 +61,48 @@ def parse_period(period: tuple[str, str]) -> tuple[pd.Timestamp, pd.Timestamp]:
     if not start <= end:
         raise InputError(f"period {name}: the last day is before the first; swap them")
     return start, end
+
+
+def parse_period_inside(
+    period: tuple[str, str], first: Any, last: Any, source: object, days: str = ""
+) -> tuple[pd.Timestamp, pd.Timestamp]:
+    """Parse a period (`parse_period`) and refuse it where it is not inside `first` to `last`.
+
+    Args:
+        period (str, str): First and last day.
+        first, last: Dates, as `pandas.Timestamp` takes them.
+        source: What the days belong to, for the message.
+        days: More about them, for the message.
+
+    Raises:
+        InputError: The period is not two ordered dates, or not inside.
+    """
+    start, end = parse_period(period)
+    first, last = pd.Timestamp(first), pd.Timestamp(last)
+    if start < first or end > last:
+        raise InputError(
+            f"{source}: the period {start:%Y-%m-%d} … {end:%Y-%m-%d} is not inside {first:%Y-%m-%d} … {last:%Y-%m-%d}{days}; "
+            "choose days inside it"
+        )
+    return start, end
+
+
+def every_day(start: pd.Timestamp, end: pd.Timestamp) -> np.ndarray:
+    """Return all days from `start` to `end` as datetime64[D]."""
+    return np.arange(np.datetime64(start, "D"), np.datetime64(end, "D") + 1)
+
+
+def training_slice(days: pd.DatetimeIndex, training_period: tuple[str, str]) -> slice:
+    """Return the positions of the training days among ascending days.
+
+    Raises:
+        InputError: The period is not two ordered dates, or no day is inside it.
+    """
+    start, end = parse_period(training_period)
+    first, last = days.slice_locs(start, end)
+    if first >= last:
+        raise InputError(
+            f"training period {'/'.join(training_period)}: no day of it is in the record, "
+            f"{days[0]:%Y-%m-%d} … {days[-1]:%Y-%m-%d}; choose another training period"
+        )
+    return slice(first, last)

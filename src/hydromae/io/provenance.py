@@ -20,7 +20,8 @@ from hydromae import __version__
 from hydromae.errors import InputError
 from hydromae.io.credits import credit_attributes
 from hydromae.io.dataframe import Layout
-from hydromae.io.dataset import ORIGIN, DatasetLayout
+from hydromae.io.dataset import DatasetLayout
+from hydromae.io.names import ORIGIN
 from hydromae.io.origin import Origin
 from hydromae.variables import ATTRIBUTES, VARIABLES
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from hydromae.errors import InputError, first_line
 from hydromae.io.conventions import site_names
+from hydromae.io.names import shortened
 from hydromae.io.timestamps import check_hours, check_steps_by_row, strip_zone, to_days
 
 Label = Any
@@ -65,8 +66,7 @@ def key_column(frame: pd.DataFrame, names: tuple[str, ...], source: str, what: s
     """As `find_key`, refused where the table has none."""
     key = find_key(frame, names)
     if key is None:
-        column_list = ", ".join(map(str, frame.columns[:8]))
-        raise InputError(f"{source}: no {what}; name one {' or '.join(names)} (columns are {column_list})")
+        raise InputError(f"{source}: no {what}; name one {' or '.join(names)} (columns are {shortened(frame.columns)})")
     return key
 
 

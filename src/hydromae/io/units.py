@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import TypeVar
 
+import numpy as np
 import xarray as xr
 
 from hydromae.errors import InputError
 from hydromae.variables import VARIABLES
+
+Values = TypeVar("Values", float, np.ndarray, xr.DataArray)
 
 # canonical units -> {accepted spelling, as `plain` writes it: (factor, offset)}: canonical = value × factor + offset
 SPELLINGS: dict[str, dict[str, tuple[float, float]]] = {
@@ -115,13 +119,13 @@ def plain(units: str) -> str:
     return " ".join(terms if not text[end:].strip() and terms else text.split())
 
 
-def mm_per_day(flow: xr.DataArray, area: xr.DataArray) -> xr.DataArray:
-    """River flow [m³/s] as depth over the catchment [mm/day]: q = Q × 86.4 / area [km²]."""
+def mm_per_day(flow: Values, area: Values) -> Values:
+    """Return river flow [m³/s] as depth over the catchment [mm/day]: q = Q × 86.4 / area [km²]."""
     return flow * 86.4 / area
 
 
-def cubic_metres_per_second(flow: xr.DataArray, area: xr.DataArray) -> xr.DataArray:
-    """River flow as depth over the catchment [mm/day] as volume [m³/s]: Q = q × area [km²] / 86.4."""
+def cubic_metres_per_second(flow: Values, area: Values | float) -> Values:
+    """Return depth over the catchment [mm/day] as river flow [m³/s]: Q = q × area [km²] / 86.4."""
     return flow * area / 86.4
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import xarray as xr
 from jaxtyping import Bool
 
 from hydromae.errors import InputError
-from hydromae.io.names import OUTSIDE_TRAINING, parse_column_name
+from hydromae.io.names import ORIGIN, OUTSIDE_TRAINING, QUANTILE, parse_column_name
 from hydromae.io.seed_layout import MISSING
 from hydromae.variables import VARIABLES
 
@@ -20,7 +21,7 @@ FILL_MAGNITUDE = 9e18
 MISSING_CODES = (-32767.0, MISSING, -2147483647.0, -2147483648.0)
 """−99999, and what NetCDF fills integers of 2 and 4 bytes with (the last one is the one before it in float32)."""
 DECLARED_ATTRIBUTES = ("_FillValue", "missing_value")
-FILLED_SUFFIX, ORIGIN = "_filled", "_origin"
+FILLED_SUFFIX = "_filled"
 """`discharge_vol_filled` (boolean) marks what was interpolated; `riverflow_origin` says what is an answer (not 0)."""
 STORE_ATTRIBUTES = ("hydromae_format", "scaling", "training_period")
 """Attributes that make a group a store (`store.zarr_store.stamp`)."""
@@ -48,7 +49,7 @@ def is_missing_code(values: np.ndarray) -> np.ndarray:
 def observed_only(values: xr.DataArray) -> xr.DataArray:
     """NaN for every code (`is_missing_code`) and every value declared as missing by attributes; before a change of units."""
     code = xr.apply_ufunc(is_missing_code, values.variable, dask="parallelized", output_dtypes=[bool])
-    for declared in _declared_missing(values):
+    for declared in declared_missing(values.attrs):
         code = code | (values.variable == declared)
     packed = _packed_default(values)
     if packed is not None:
@@ -76,7 +77,7 @@ def without_answers(dataset: xr.Dataset, source: str) -> xr.Dataset:
         name for name in (OUTSIDE_TRAINING, *(f"{name}{ORIGIN}" for name in VARIABLES)) if name in dataset.variables
     ]
     result = dataset.assign(cleaned).drop_vars(answer_names)
-    if "riverflow_quantile" in dataset.variables:
+    if QUANTILE in dataset.variables:
         result = result.drop_dims("quantile", errors="ignore")
     result.attrs = {name: value for name, value in dataset.attrs.items() if name not in STORE_ATTRIBUTES}
     return result
@@ -146,10 +147,10 @@ def _is_marked(marks: np.ndarray, name: str, source: str | Path) -> np.ndarray:
     return ~words.isin(OBSERVED_WORDS).to_numpy().reshape(marks.shape)
 
 
-def _declared_missing(values: xr.DataArray) -> list[float]:
-    """Numbers that the attributes of undecoded values declare as missing."""
-    cleaned = [np.ravel(np.asarray(values.attrs[name])) for name in DECLARED_ATTRIBUTES if name in values.attrs]
-    return [float(one) for part in cleaned if part.dtype.kind in "iuf" for one in part]
+def declared_missing(attributes: Mapping) -> tuple[float, ...]:
+    """Return the numbers that attributes of stored values declare as missing (`DECLARED_ATTRIBUTES`)."""
+    declared = [np.ravel(np.asarray(attributes[name])) for name in DECLARED_ATTRIBUTES if name in attributes]
+    return tuple(float(number) for part in declared if part.dtype.kind in "iuf" for number in part)
 
 
 def _packed_default(values: xr.DataArray) -> tuple[float, float] | None:

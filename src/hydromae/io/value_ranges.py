@@ -125,7 +125,7 @@ def _in_source_units(record: xr.Dataset, name: str, value: float) -> tuple[float
         if index_of_value is None or "catchment-area" not in record.variables:
             return value, canonical
         area = float(record["catchment-area"].values[index_of_value["catchment"]])
-        return value * area / 86.4 / units.VOLUME_RATES[unit_key], units_text
+        return units.cubic_metres_per_second(value, area) / units.VOLUME_RATES[unit_key], units_text
     factor, offset = units.SPELLINGS[canonical].get(unit_key, (1.0, 0.0))
     return ((value - offset) / factor, units_text) if (factor, offset) != (1.0, 0.0) else (value, canonical)
 

@@ -13,8 +13,8 @@ import xarray as xr
 
 from hydromae.io.atomic import atomic_path, sha256, write_netcdf
 from hydromae.io.csv_parquet import Dialect, write_csv
-from hydromae.io.dataset import FLOW, QUANTILE, origin_names
-from hydromae.io.names import OUTSIDE_TRAINING, quantile_suffix
+from hydromae.io.dataset import origin_names
+from hydromae.io.names import FLOW, OUTSIDE_TRAINING, QUANTILE, quantile_suffix
 from hydromae.io.outputs import TABLES, answer_output, provenance_output, reserve_output
 from hydromae.io.provenance import KEY
 from hydromae.io.units import from_canonical

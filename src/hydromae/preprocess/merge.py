@@ -10,7 +10,7 @@ import numpy as np
 
 from hydromae.datasets.map_files import MapSeries, month_files
 from hydromae.errors import InputError
-from hydromae.io.parse import parse_period
+from hydromae.io.parse import every_day, parse_period
 from hydromae.io.seed_layout import CHUNK_DAYS, MISSING, MergedFile
 from hydromae.progress import report_progress
 from hydromae.store.zarr_store import atomic_output
@@ -35,7 +35,7 @@ def merge(folder: str | Path, out: str | Path, period: tuple[str, str], allow_mi
     folder_path = Path(folder)
     if Path(out).suffix != ".h5":
         raise InputError(f"{out}: a merged file ends in .h5; name it so")
-    start, end = (day.to_datetime64().astype("datetime64[D]") for day in parse_period(period))
+    days = every_day(*parse_period(period))
     variable = _variable(folder_path)
     files = month_files(folder_path, variable, np.empty(0, dtype="datetime64[D]"))
     for file in files:
@@ -44,11 +44,11 @@ def merge(folder: str | Path, out: str | Path, period: tuple[str, str], allow_mi
                 f"{file.path}: {file.shape[0]} × {file.shape[1]} cells in {file.units}, but {files[0].path.name} has "
                 f"{files[0].shape[0]} × {files[0].shape[1]} in {files[0].units}; merge files of one grid and unit"
             )
-    maps = MapSeries.over(tuple(files), np.arange(start, end + 1))
+    maps = MapSeries.over(tuple(files), days)
     no_file = maps.days[maps.file < 0]
     if len(no_file) and not allow_missing:
         raise InputError(
-            f"{folder}: no file holds {no_file[0]} ({len(no_file)} such days from {start} to {end}); add it, or write "
+            f"{folder}: no file holds {no_file[0]} ({len(no_file)} such days from {days[0]} to {days[-1]}); add it, or write "
             "−99999 there with --allow-missing"
         )
     with atomic_output(out) as temporary, MergedFile(temporary, files[0].units, maps.days, files[0].shape) as merged:

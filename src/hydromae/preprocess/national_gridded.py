@@ -23,7 +23,7 @@ from hydromae.grid import GridSpec
 from hydromae.io.conventions import set_cf_attributes
 from hydromae.io.credits import MAP_CREDITS
 from hydromae.io.locate import check_no_missing_days, one_of
-from hydromae.io.parse import parse_period
+from hydromae.io.parse import parse_period_inside
 from hydromae.io.seed_layout import MAPS
 from hydromae.preprocess.national import LAND_SHARE, MapMaker, centroids
 from hydromae.progress import track
@@ -209,7 +209,7 @@ def _period(
     begins, ends = _ends(availableby_variable)
     first, last = min(begins.values()), max(ends.values())
     if period is not None:
-        start, end = parse_period(period)
+        start, end = parse_period_inside(period, first, last, folder, ", the days of its maps")
     elif allow_missing:
         start, end = first, last
     else:
@@ -220,11 +220,6 @@ def _period(
                 f"{folder}: maps of {late} begin on {start:%Y-%m-%d}, after those of {early} end ({end:%Y-%m-%d}); put maps "
                 "of the same days there, or --allow-missing"
             )
-    if start < first or end > last:
-        raise InputError(
-            f"{folder}: the period {start:%Y-%m-%d} … {end:%Y-%m-%d} is not inside {first:%Y-%m-%d} … {last:%Y-%m-%d}, the "
-            "days of its maps; choose days inside"
-        )
     return pd.date_range(start, end, freq="D", unit="ns")
 
 

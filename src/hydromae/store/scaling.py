@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import get_args
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
 from hydromae.errors import InputError
-from hydromae.io.parse import parse_period
+from hydromae.io.parse import training_slice
 from hydromae.progress import track
 from hydromae.variables import ATTRIBUTES, VARIABLES, Transform
 
@@ -43,15 +44,7 @@ def undo_transform(transform: Transform, values: np.ndarray) -> np.ndarray:
 
 def training_days(dataset: xr.Dataset, training_period: tuple[str, str]) -> xr.Dataset:
     """The days of a record that training may see; a period without any is refused."""
-    parse_period(training_period)
-    days = dataset.sel(time=slice(*training_period))
-    if days.sizes["time"] == 0:
-        first, last = (str(dataset["time"].values[i])[:10] for i in (0, -1))
-        raise InputError(
-            f"training period {training_period[0]}/{training_period[1]}: no day of it is in the record, "
-            f"{first} … {last}; choose another training period"
-        )
-    return days
+    return dataset.isel(time=training_slice(pd.DatetimeIndex(dataset["time"].values), training_period))
 
 
 @dataclass(frozen=True)

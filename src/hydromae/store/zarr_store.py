@@ -23,8 +23,9 @@ from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 from hydromae.io.atomic import UNWRITABLE, sha256, write_error
 from hydromae.io.credits import credit_line
+from hydromae.io.names import FLOW, ORIGIN
 from hydromae.io.outputs import new_output, reserve_output
-from hydromae.io.parse import grid_from_json, parse_period, sources_from_json
+from hydromae.io.parse import grid_from_json, sources_from_json
 from hydromae.io.safety import READ_ERRORS, check_zarr
 from hydromae.progress import report_progress, track
 from hydromae.store.scaling import Scaling
@@ -32,7 +33,7 @@ from hydromae.store.validate import check_record, store_errors
 from hydromae.variables import ATTRIBUTES, VARIABLES
 
 FORMAT = "hydromae-store-1"
-ANSWER_VARIABLE = "riverflow_origin"
+ANSWER_VARIABLE = f"{FLOW}{ORIGIN}"
 CHUNK_DAYS = 30
 SHARD_DAYS = 900
 CODECS = (BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec())
@@ -279,13 +280,6 @@ def grid_of(dataset: xr.Dataset) -> GridSpec:
 def sources_of(dataset: xr.Dataset) -> list[dict[str, Any]]:
     """File, hash and units of each source of a store."""
     return sources_from_json(_attribute(dataset, "sources"), "the store")
-
-
-def training_period_of(dataset: xr.Dataset) -> tuple[str, str]:
-    """First and last training day of a store."""
-    first, _, last = _attribute(dataset, "training_period").partition("/")
-    parse_period((first, last))
-    return first, last
 
 
 def describe_source(path: str | Path, record: xr.Dataset | None = None, credit: str = "") -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.datasets.products import TOPOGRAPHY
+from hydromae.io.units import cubic_metres_per_second
 from hydromae.variables import ATTRIBUTES
 
 UNKNOWN = ("humidity", "shortwave_rad", "longwave_rad", "windspeed")
@@ -140,7 +141,7 @@ def _stations(record: xr.Dataset) -> Iterator[tuple[int | str, dict[str, np.ndar
 def _volume(flow: np.ndarray, record: xr.Dataset, station: object) -> np.ndarray:
     """Flow [mm/day] of a gauge as m³/s, to the thousandth, as gauges are read."""
     area = float(record["catchment-area"].sel(catchment=station))
-    return np.round(flow.astype(np.float64) * area / 86.4, 3)
+    return np.round(cubic_metres_per_second(flow.astype(np.float64), area), 3)
 
 
 def _topography(record: xr.Dataset) -> pd.DataFrame:

@@ -14,6 +14,7 @@ from jaxtyping import Bool
 
 from hydromae.io import seed_layout
 from hydromae.io.seed_layout import MAPS, MISSING, SPLITS, MergedFile
+from hydromae.io.units import cubic_metres_per_second
 from hydromae.variables import ATTRIBUTES, VARIABLES
 from hydromae.virtual.record import build_country, draw_observed_days
 from hydromae.virtual.truth import Block, VirtualBritain
@@ -89,7 +90,7 @@ def _maps(block: Block, country: VirtualBritain) -> dict[str, np.ndarray]:
 def _rows(block: Block, days: np.ndarray, is_measured: Bool[np.ndarray, "T C"], country: VirtualBritain) -> pa.Table:
     """Long form, day by day: actual evaporation [mm/day] and river flow [m³/s], −99999 where a gauge did not measure."""
     number, area = country.catchments.number, country.catchments.attributes["catchment-area"]
-    flow = np.where(is_measured, block.series["riverflow"] * area / 86.4, MISSING)
+    flow = np.where(is_measured, cubic_metres_per_second(block.series["riverflow"], area), MISSING)
     columns = (
         np.repeat(days, len(number)).astype("datetime64[ms]"),
         np.tile(number, len(days)),
