@@ -24,7 +24,7 @@ def test_it_measures_and_answers(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["speed"]["fp32 [GFLOP/s]"] > 0.1 and 0 < found["answer_s"] < 120
     assert main(["doctor"]) == 0
     said = capsys.readouterr().out
-    assert "a small question, answered" in said and "bf16 [GFLOP/s]" in said and "precision on cpu" in said
+    assert "a small prediction" in said and "bf16 [GFLOP/s]" in said and "precision on cpu" in said
     assert found["failed"] == {}
 
 
@@ -58,7 +58,7 @@ def test_a_check_that_fails_is_named_and_the_others_go_on(monkeypatch: pytest.Mo
     monkeypatch.setattr(doctor, "_answer", fails)
     assert main(["doctor"]) == 2, "the shipped model cannot answer"
     said = capsys.readouterr().out
-    assert "a small question, answered  failed (could not create a primitive)" in said and "precision on cpu" in said
+    assert "a small prediction  failed (could not create a primitive)" in said and "precision on cpu" in said
 
 
 def test_it_says_which_precision_is_used_and_what_has_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -165,7 +165,7 @@ def test_nobody_there(tmp_path: Path) -> None:
         one.text("http://127.0.0.1:9/")
     with client(tries=9) as one, pytest.raises(InputError, match=r"after 2 tries .*is this machine online"):
         one.text("http://127.0.0.1:9/")
-    with client() as one, pytest.raises(InputError, match=r"cannot be asked for|no answer"):
+    with client() as one, pytest.raises(InputError, match=r"cannot be requested|no answer"):
         one.text("nothing://here")
 
 
@@ -230,7 +230,7 @@ def test_no_file_of_the_users_is_replaced(server: Server, tmp_path: Path, capsys
     (place / "1001_gdf.json").write_text("by hand")
     command = ["fetch", "nrfa", "--stations", "1001", "--out", str(place), "--pause", "0", "--url", f"{server.url}/ws"]
     assert main(command) == 2 and not server.asked
-    assert "1001_gdf.json: lies there and was not fetched by hydromae; move it" in capsys.readouterr().err
+    assert "1001_gdf.json: exists and was not fetched by hydromae; move it" in capsys.readouterr().err
     assert [file.name for file in place.iterdir()] == ["1001_gdf.json"]
     (place / "1001_gdf.json").unlink()
     assert main(command) == 0
@@ -285,7 +285,7 @@ def test_mistakes_are_one_line(server: Server, tmp_path: Path, capsys: pytest.Ca
     out = ["--out", str(tmp_path / "n"), "--pause", "0", "--url", f"{server.url}/ws"]
     mistakes = {
         "which ones": ["nrfa", *out],
-        "'abc': is no number": ["nrfa", "--stations", "abc", *out],
+        "'abc': is not a number": ["nrfa", "--stations", "abc", *out],
         "199x/2000: is not two dates": ["nrfa", "--stations", "1", "--period", "199x", "2000", *out],
         "station 9: the NRFA has none": ["nrfa", "--stations", "1,9", *out],
         "leave them out": ["caravan", "--stations", "1", *out],

@@ -542,8 +542,8 @@ def spoiled(**changes: object) -> xr.Dataset:
         (spoiled(riverflow=RIVERS["riverflow"].astype(str).assign_attrs(units="mm/day")), {}, "riverflow is of type"),
         (RIVERS.drop_vars(["latitude", "longitude"]), {}, "where its catchments are"),
         (spoiled(latitude=RIVERS["latitude"].where(RIVERS["catchment"] != 1003)), {}, "catchment 1003: its position"),
-        (RIVERS.isel(time=[0, 1, 1, 2]), {}, "2001-01-02 comes more than once"),
-        (RIVERS.isel(catchment=[0, 0]), {}, "catchment 1001 comes more than once"),
+        (RIVERS.isel(time=[0, 1, 1, 2]), {}, "2001-01-02 occurs more than once"),
+        (RIVERS.isel(catchment=[0, 0]), {}, "catchment 1001 occurs more than once"),
         (RIVERS.drop_vars("catchment"), {}, "has no names"),
         (RIVERS[["latitude"]], {}, "no riverflow"),
         (spoiled(temperature=RIVERS["temperature"] + 273.15), {}, "Kelvin"),
@@ -663,14 +663,14 @@ def test_a_wide_table_comes_back_wide() -> None:
 
 def test_a_wide_table_says_its_units_and_attributes_are_checked() -> None:
     frame, traits = wide(None)
-    with pytest.raises(InputError, match="does not say its units"):
+    with pytest.raises(InputError, match="has no units"):
         MODEL.predict(frame, attributes=traits)
     frame.attrs["units"] = "mm day-1"
     with pytest.raises(InputError, match="does not say where its catchments are"):
         MODEL.predict(frame)
     with pytest.raises(InputError, match="no column of an attribute"):
         MODEL.predict(frame, attributes=pd.DataFrame({"x": [1.0]}, index=[1]))
-    with pytest.raises(InputError, match="comes twice"):
+    with pytest.raises(InputError, match="occurs twice"):
         MODEL.predict(frame, attributes=pd.concat([traits, traits]))
     with pytest.raises(InputError, match="latitude of catchment"):
         MODEL.predict(frame, attributes=traits.assign(latitude=99.0))

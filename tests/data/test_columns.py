@@ -144,7 +144,7 @@ def test_a_river_without_the_best_column_has_the_second() -> None:
     )
     assert "processing" not in from_frame(given.fillna(1.0))["riverflow"].attrs
     areas = given.drop(columns="catchment-area")
-    with pytest.raises(InputError, match="m3 s-1 and there is no catchment-area"):
+    with pytest.raises(InputError, match="m3 s-1 without catchment-area"):
         from_frame(areas)
     np.testing.assert_allclose(from_frame(areas.fillna({"discharge_spec": 2.0}))["riverflow"][1], 2.0)
     with pytest.raises(InputError, match="'qobs' may be it"):

@@ -225,9 +225,9 @@ def test_other_series_of_the_nrfa_are_listed_and_change_nothing(
     ("row", "told"),
     [
         ("2022-01-02", "gdf has no value after '2022-01-02'"),
-        ("2022-0,1", "'2022-0' is no day"),
-        ("2022-01-02,1.2.3", "gdf holds '1.2.3', which is no number"),
-        ("2022-01-02,1e", "gdf holds '1e', which is no number"),
+        ("2022-0,1", "'2022-0' is not a day"),
+        ("2022-01-02,1.2.3", "gdf holds '1.2.3', which is not a number"),
+        ("2022-01-02,1e", "gdf holds '1e', which is not a number"),
     ],
 )
 def test_a_bad_row_of_the_nrfa_names_file_and_line(tmp_path: Path, row: str, told: str) -> None:
@@ -244,7 +244,7 @@ def test_nrfa_csv_that_went_through_a_spreadsheet(tmp_path: Path) -> None:
     record = read(tmp_path)
     assert [str(day)[:10] for day in record["time"].values] == ["2022-01-30", "2022-01-31", "2022-02-01", "2022-02-02"]
     write(tmp_path / "g.csv", nrfa_csv(1001, "gdf", "m3/s", ["01/13/2022,1"]))
-    with pytest.raises(InputError, match="01/13/2022, which is no day/month/year"):
+    with pytest.raises(InputError, match="01/13/2022, which is not day/month/year"):
         read(tmp_path)
 
 
@@ -332,7 +332,7 @@ def test_a_folder_of_downloads_is_read_past_what_else_lies_there(tmp_path: Path)
     found = find_product(place, PRODUCTS)
     assert found is not None and len(found.files) == 2 and len(found.duplicates) == 2
     plan = " ".join(found.plan())
-    assert "held twice, read once: 2 files: copy of it" in plan and "package.json" in plan and "missing" not in plan
+    assert "duplicates, read once: 2 files: copy of it" in plan and "package.json" in plan and "missing" not in plan
     record = load_store(prepare(place, tmp_path / "out.zarr"))
     assert record["bfihost"].values.tolist()[0] == 0.5 and np.isnan(record["bfihost"].values[1]), "of the catalogue"
     assert record["catchment-area"].values.tolist() == [161.9, 9948.0], "its own"

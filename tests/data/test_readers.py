@@ -69,7 +69,7 @@ def test_nrfa_reads_names_positions_and_blanks(attributes_csv):
     [
         (lambda t: t[["id", "name"]], "no column of an attribute"),
         (lambda t: t.rename(columns={"id": "station_name"}), "no column id"),
-        (lambda t: pd.concat([t, t.iloc[:1]]), "catchment 1001 comes twice"),
+        (lambda t: pd.concat([t, t.iloc[:1]]), "catchment 1001 occurs twice"),
         (lambda t: t.assign(dpsbar=["steep", "1", "2"]), "dpsbar holds 'steep'"),
     ],
 )

@@ -265,7 +265,7 @@ def test_a_national_file_with_maps_of_its_own_becomes_a_store(tmp_path, suffix):
 def test_a_national_file_says_where_its_cells_lie(tmp_path):
     record = country(4, 10)
     for attrs, message in (
-        ({}, "does not say where its cells lie"),
+        ({}, "the positions of its cells are unknown"),
         ({"grid": "{"}, "the attribute grid: is not a grid"),
         ({"grid": '{"rows": 2, "columns": 2}'}, "flat numbers below 2 × 2"),
     ):

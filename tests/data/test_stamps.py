@@ -172,7 +172,7 @@ def test_steps_of_haduk_grid(said: str | None, name: str, found: str | None, tmp
     path = tmp_path / f"{name}.nc"
     one_map(said).to_netcdf(path, engine="h5netcdf")
     if found is None:
-        with pytest.raises(InputError, match="does not say whether its one map is of a day, a month or a year"):
+        with pytest.raises(InputError, match="does not state whether its one map is of a day, a month or a year"):
             find_maps(tmp_path)
     elif found:
         assert find_maps(tmp_path) == {}

@@ -134,7 +134,7 @@ def test_what_is_no_store_is_refused(record, tmp_path):
     with pytest.raises(InputError, match="not a hydromae store"):
         zarr_store.open_store(tmp_path / "z.zarr")
     assert not zarr_store.is_store(tmp_path / "absent.zarr")
-    with pytest.raises(InputError, match="something is there already"):
+    with pytest.raises(InputError, match="exists already"):
         write(record, tmp_path / "folder")
     with pytest.raises(InputError, match="no attribute scaling"):
         zarr_store.scaling_of(record)

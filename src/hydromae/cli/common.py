@@ -51,7 +51,7 @@ def set_threads(threads: int | None) -> None:
     if threads is None:
         return
     if threads < 1:
-        raise InputError(f"--threads {threads}: is no number of threads; give 1 or more, or leave it out for all")
+        raise InputError(f"--threads {threads}: is not a number of threads; give 1 or more, or leave it out for all")
     import torch
 
     torch.set_num_threads(threads)

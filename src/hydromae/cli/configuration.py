@@ -22,7 +22,7 @@ def base_config(arguments: Sequence[str]) -> None:
     preset, _ = pop_option(arguments, "--preset")
     file, _ = pop_option(arguments, "--config")
     if preset is not None and preset not in PRESETS:
-        raise InputError(f"--preset {preset}: there is no such preset; choose among {', '.join(PRESETS)}")
+        raise InputError(f"--preset {preset}: does not exist; choose among {', '.join(PRESETS)}")
     _base_settings[0] = PRESETS[preset or "rivers"] if file is None else read_config(Path(file))
 
 
@@ -104,4 +104,4 @@ def run_config_file(file: Path) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     except (Exception, SystemExit) as error:
-        raise InputError(f"{file}: fails with {type(error).__name__}: {error}; mend the file") from error
+        raise InputError(f"{file}: fails with {type(error).__name__}: {error}; correct the file") from error

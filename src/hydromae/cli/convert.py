@@ -56,7 +56,7 @@ class ConvertConfig:
         for name, targets in names.items():
             table.add_row(name, ", ".join(target.partition("/")[0] for target in targets) or "the same here")
         for name, place in elsewhere.items():
-            table.add_row(name, f"no field: {place}")
+            table.add_row(name, f"not a field: {place}")
         echo(table)
         echo(f"{self.out}: written; train_mae.py --config {self.out}")
         return {"path": str(self.out), "fields": names, "no_field": elsewhere}
@@ -104,7 +104,7 @@ def conversion(file: Path) -> tuple[dict[str, list[str]], dict[str, Any], dict[s
             elsewhere[name] = place
             continue
         if name not in KNOWN:
-            raise InputError(f"{file}: {name} is no field of the reference specification; take it out")
+            raise InputError(f"{file}: {name} is not a field of the reference specification; remove it")
         try:
             targets = convert_field(name, value)
         except InputError as error:
@@ -152,7 +152,7 @@ def build_config(file: Path, names: dict[str, list[str]], changed: Fields) -> tu
         values |= {"train.precision": "fp32"} if any("fp16" in name for name in disabled) else {}
     output = values.pop("output", "output/multimodal_mae")
     if not isinstance(output, str):
-        raise InputError(f"{file}: the folder of the output is no text; give a path")
+        raise InputError(f"{file}: the folder of the output is not text; give a path")
     if "train.task_weights" in values:
         values["train.task_weights"] = list({**dict(SEED.train.task_weights), **values["train.task_weights"]}.items())
     try:
@@ -199,7 +199,7 @@ def text_of(file: Path, config: Config, store: str, output: str, elsewhere: dict
         '"""Converted by hydromae convert-config; what is not named has the reference specification\'s value."""',
         "",
         f"# from {str(file)!r}",
-        *(f"# {name!r} is no field here: {place}" for name, place in elsewhere.items()),
+        *(f"# {name!r} is not a field of hydromae: {place}" for name, place in elsewhere.items()),
         "",
         "from hydromae.config.presets import SEED",
         "",

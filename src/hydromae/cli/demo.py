@@ -87,7 +87,7 @@ class Demo:
         model = load(self.out / "run")
         answer = model.predict(three_questions(record), progress=progress_callback("windows"))
         write_answer(answer, self.out / "answer.nc")
-        echo(f"{self.out / 'answer.nc'}: a gap, a forecast and a river without a gauge, answered")
+        echo(f"{self.out / 'answer.nc'}: a gap, a forecast and an ungauged river, predicted")
         command = f"hydromae demo --catchments {self.catchments} --epochs {self.epochs:g} --seed {self.seed}"
         echo("asking every question of the protocol about 2011 and 2012, of the model and of the baselines")
         evaluation = run_protocol(

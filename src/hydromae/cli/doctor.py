@@ -193,7 +193,7 @@ CHECKS: dict[str, Check] = {
     "precision": Check("precision", lambda: _precision()),
     "speed": Check("speed", lambda: _speed()),
     "build_locks": Check("locks of builds", lambda: _build_locks(), shown=False),
-    "answer_s": Check("a small question, answered", lambda: _answer(), rows=False),
+    "answer_s": Check("a small prediction", lambda: _answer(), rows=False),
 }
 """The checks, by the name of their result; each is made by itself. They look their function up when they run."""
 
@@ -217,7 +217,7 @@ def _advice(results: dict[str, Any]) -> list[str]:
         lines.append(f"the check '{CHECKS[key].name}' failed ({reason}): report it with this table")
     machine, speed = results["machine"], results["speed"]
     if machine.get("memory [GB]", math.inf) * 1e9 < MIN_MEMORY_BYTES:
-        lines.append("memory is short: ask for fewer rivers or years at a time")
+        lines.append("memory is short: predict fewer rivers or years at a time")
     if machine.get("disk free here [GB]", math.inf) * 1e9 < MIN_FREE_BYTES:
         lines.append("the disk is nearly full: a national record takes 5 GB; make room, or work elsewhere")
     chosen = results.get("precision", {}).get("precision on cpu", "bf16")

@@ -83,7 +83,7 @@ class Explore:
 
         def ready(address: str) -> None:
             finish_progress()
-            echo(f"{address}: {len(session.names)} rivers of {self.store}, answered by {self.model}; Ctrl+C ends it")
+            echo(f"{address}: {len(session.names)} rivers of {self.store}, predicted by {self.model}; Ctrl+C ends it")
             if self.browser:
                 webbrowser.open(address)
 

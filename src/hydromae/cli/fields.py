@@ -45,7 +45,7 @@ def parse(file: Path) -> ast.Module:
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); name a Python file") from None
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise InputError(f"{file}: is not Python ({type(error).__name__}); mend the file") from None
+        raise InputError(f"{file}: is not Python ({type(error).__name__}); correct the file") from None
 
 
 def imports(tree: ast.Module) -> dict[str, str]:

@@ -212,7 +212,7 @@ def convert_field(name: str, value: Any) -> dict[str, Any]:
         InputError: Where the value has no counterpart.
     """
     if isinstance(value, Unevaluated):
-        raise InputError(f"{name} = {value.text} (line {value.line}): is no plain value; write it out")
+        raise InputError(f"{name} = {value.text} (line {value.line}): is not a plain value; write it out")
     if name in FIXED_VALUES:
         given_name = value.lower() if isinstance(value, str) else value
         if isinstance(given_name, bool) or given_name not in FIXED_VALUES[name]:
@@ -221,7 +221,7 @@ def convert_field(name: str, value: Any) -> dict[str, Any]:
             )
         return {}
     if isinstance(value, bool) and not _is_boolean_field(name):
-        raise InputError(f"{name} = {value}: is no number or text; give one")
+        raise InputError(f"{name} = {value}: is not a number or text; give one")
     if name in _PARTS:
         target, index = _PARTS[name]
         return {f"{target}/{index}": value}
@@ -266,14 +266,14 @@ def _precision(name: str, value: Any) -> Any:
     if name == "mixed_precision":
         words = {"fp16": "fp16", "bf16": "bf16", "no": "fp32", "fp32": "fp32"}
         if value not in words:
-            raise InputError(f"{name} = {value!r}: is none of {', '.join(words)}; give one of them")
+            raise InputError(f"{name} = {value!r}: is not one of {', '.join(words)}")
         return words[value]
     return ("bf16" if "bf16" in name else "fp16") if _switch(name, value) else None
 
 
 def _weights(name: str, value: Any) -> Any:
     if not isinstance(value, Mapping):
-        raise InputError(f"{name} = {value!r}: is no dictionary; give one of losses and their weights")
+        raise InputError(f"{name} = {value!r}: is not a dictionary; give one of losses and their weights")
     weights = {}
     for given_name, weight in value.items():
         task = TASKS.get(str(given_name).lower().removesuffix("_loss"))
@@ -281,7 +281,7 @@ def _weights(name: str, value: Any) -> Any:
             known = ", ".join(f"{one}_loss" for one in ("precip", "soil", "temp", "evap", "riverflow"))
             raise InputError(f"{name}['{given_name}']: no such loss; name {known}")
         if isinstance(weight, Unevaluated):
-            raise InputError(f"{name}['{given_name}'] = {weight.text}: is no plain value; write it out")
+            raise InputError(f"{name}['{given_name}'] = {weight.text}: is not a plain value; write it out")
         weights[task] = weight
     return weights
 

@@ -77,8 +77,8 @@ class Sweep:
         )
         best = best_of(trials)
         if best is None:
-            reason = trials[0].failure if trials else "none was asked for"
-            raise InputError(f"{self.out}: no trial has a score ({reason}); mend that, and give more --trials")
+            reason = trials[0].failure if trials else "none was requested"
+            raise InputError(f"{self.out}: no trial has a score ({reason}); correct that, and give more --trials")
         picture = draw_sweep(trials, self.out / "sweep.png")
         echo(trials_table(trials))
         echo(f"{picture}: scores against what was drawn")

@@ -127,7 +127,7 @@ class Missing:
         from hydromae.preprocess.missing_sources import list_variables
 
         if self.longest is not None and self.longest < 1:
-            raise InputError(f"--longest {self.longest}: below 1; say how many runs to list")
+            raise InputError(f"--longest {self.longest}: below 1; give the number of runs to list")
         results = [MissingSummary.of(variable_source) for variable_source in list_variables(self.source, self.variable)]
         reports = [one.report() for one in results]
         echo(missing_table(reports))

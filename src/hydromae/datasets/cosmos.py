@@ -97,7 +97,7 @@ def _site(
     symbol = parameters[PARAMETER]["unit"]["symbol"]
     unit = symbol["value"] if isinstance(symbol, dict) else symbol
     if not all(isinstance(day, str) for day in axes["t"]["values"]):  # numbers would be taken for nanoseconds
-        raise ValueError("a date of it is no text")
+        raise ValueError("one of its dates is not text")
     days = (
         pd.DatetimeIndex(pd.to_datetime(axes["t"]["values"], utc=True, format="ISO8601")).tz_localize(None).normalize()
     )

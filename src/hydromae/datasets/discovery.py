@@ -84,7 +84,7 @@ class ProductFiles:
             *([f"attributes from {self._listed(tables)}"] if tables else []),
             *([f"missing: {', '.join(missing_names)}"] if missing_names else []),
             *(
-                [f"held twice, read once: {len(self.duplicates)} files: {self._listed(self.duplicates)}"]
+                [f"duplicates, read once: {len(self.duplicates)} files: {self._listed(self.duplicates)}"]
                 if self.duplicates
                 else []
             ),

@@ -138,7 +138,7 @@ def hours_of(raw: xr.Dataset, column: str, path: str | Path) -> DailyHours:
         remedy = f"; keep one {extra_dims[0]}" if extra_dims else ""
         raise InputError(f"{path}: {values.name} is of {values.dims}; needs {DIMS}{remedy}")
     if not (values.sizes["time"] and np.issubdtype(values["time"].dtype, np.datetime64)):
-        raise InputError(f"{path}: there is no time in it; an ERA5-Land map has dates")
+        raise InputError(f"{path}: has no time; an ERA5-Land map has dates")
     times = pd.DatetimeIndex(values["time"].values).as_unit("ns").round("min")
     days = times.floor("D")
     check_daily_step(infer_step(days), path)
@@ -179,11 +179,11 @@ def _of_single_sums(raw: xr.Dataset, column: str, times: pd.DatetimeIndex, path:
     if day_rule is None and not midnights:
         raise InputError(
             f"{path}: no value at 00:00, where the sum of the day before stands; download that hour, too, or, if each value "
-            "is the sum of its own day, say --daily-sums same-day"
+            "is the sum of its own day, give --daily-sums same-day"
         )
     if day_rule is None:
         raise InputError(
-            f"{path}: {column} has one value a day, at 00:00, and does not say of which day it is the sum; say --daily-sums "
+            f"{path}: {column} has one value a day, at 00:00, and does not state of which day it is the sum; give --daily-sums "
             "day-before (00:00 as downloaded, accumulated since midnight) or same-day (made by resample, daysum)"
         )
     rows = np.arange(len(times))

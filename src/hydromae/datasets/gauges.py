@@ -75,7 +75,7 @@ def gauge_from_table(name: str, frame: pd.DataFrame, date: str, columns: Iterabl
     """A gauge from a table with a column of dates."""
     if date not in frame.columns:
         raise InputError(
-            f"{source}: no column {date}; this is not the file that its name says (columns are {shortened(frame.columns)})"
+            f"{source}: no column {date}; the name of the file does not fit its content (columns are {shortened(frame.columns)})"
         )
     series = {column: numeric_column(frame, column, source) for column in columns if column in frame.columns}
     return Gauge(gauge_number(name), unique_days(frame, date, str(source)), series, file=source.name)
@@ -163,7 +163,7 @@ def _series_of(
         units_found = {files[site_index][column].units.get(column, spelled) for site_index in site_indices}
         if len(units_found) > 1:
             raise InputError(
-                f"{source}: {column} comes in {' and '.join(sorted(units_found))}; download it in one of them"
+                f"{source}: {column} has the units {' and '.join(sorted(units_found))}; download it in one of them"
             )
         (units,) = units_found
         same_units_name = next((name for name, (_, _, attrs) in variables.items() if attrs["units"] == units), None)

@@ -74,7 +74,7 @@ def stored_step(raw: xr.Dataset, path: str | Path) -> str:
     present = dataset_step(raw, "" if name_match is None else name_match.group(1))
     if present is None:
         raise InputError(
-            f"{path}: does not say whether its one map is of a day, a month or a year; give its attribute frequency "
+            f"{path}: does not state whether its one map is of a day, a month or a year; add the attribute frequency "
             "(day), or download daily maps"
         )
     return present

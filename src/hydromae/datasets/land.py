@@ -57,7 +57,7 @@ def read(path: str | Path, grid: GridSpec | None = None) -> xr.DataArray:
             f"{expected.easting:g}, {expected.northing:g} m; give a mask on that grid"
         )
     if not (fraction >= MIN_LAND_SHARE).any():
-        raise InputError(f"{path}: there is no land in it; True, or 100 percent, is land")
+        raise InputError(f"{path}: has no land; True, or 100 percent, is land")
     row, column = axes(grid_found)
     return xr.DataArray(fraction, {"row": row, "column": column}, ("row", "column"), "land_fraction", {"units": "1"})
 

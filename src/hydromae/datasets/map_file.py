@@ -134,9 +134,7 @@ def _dates(file: h5py.File, path: Path) -> Days:
     if (step <= 0).any():
         row_index = int((step <= 0).argmax()) + 1
         is_duplicate = days[row_index] in days[:row_index]
-        fault = (
-            "comes twice; give one map a day" if is_duplicate else f"comes after {days[row_index - 1]}; sort the days"
-        )
+        fault = "occurs twice; give one map a day" if is_duplicate else f"follows {days[row_index - 1]}; sort the days"
         raise InputError(f"{path}: {days[row_index]} {fault}")
     return days
 
@@ -148,7 +146,7 @@ def _keys(file: h5py.File, path: Path) -> Days:
 def parsed(texts: list[str], path: Path) -> Days:
     """Texts `YYYY-MM-DD` as days; anything else is refused by name."""
     if not texts:
-        raise InputError(f"{path}: there is no day in it; a file of maps holds data and dates, or a dataset a day")
+        raise InputError(f"{path}: has no days; a file of maps contains data and dates, or a dataset a day")
     try:
         days = np.array(texts, dtype="datetime64[D]")
         wrong_index = np.flatnonzero(np.datetime_as_string(days) != np.array(texts))
@@ -156,7 +154,7 @@ def parsed(texts: list[str], path: Path) -> Days:
         wrong_index = np.array([index for index, text in enumerate(texts) if not _is_day(text)])
         days = np.empty(0, dtype="datetime64[D]")
     if len(wrong_index):
-        raise InputError(f"{path}: {texts[wrong_index[0]]!r} is no day; write YYYY-MM-DD")
+        raise InputError(f"{path}: {texts[wrong_index[0]]!r} is not a day; write YYYY-MM-DD")
     return days
 
 

@@ -53,7 +53,9 @@ def is_series(path: Path) -> bool:
     if path.suffix == ".json":
         found = b'"data-type"' in head and b'"station"' in head and _is_read(KIND_JSON, head)
         if has_series_name and not found:
-            raise InputError(f"{path}: is no series of the NRFA, as its name says; download it again, or remove it")
+            raise InputError(
+                f"{path}: is not a series of the NRFA, as its name suggests; download it again, or remove it"
+            )
         return found
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) and "timestamp" in head.decode("utf-16", "replace"):
         raise InputError(f"{path}: is text in UTF-16; save it as CSV UTF-8, or download it again")
@@ -62,7 +64,7 @@ def is_series(path: Path) -> bool:
         raise InputError(f"{path}: has semicolons between its columns; save it with commas, or download it again")
     found = head.startswith(b"file,timestamp") and b"nrfa" in head.lower() and _is_read(KIND_CSV, head)
     if has_series_name and not found:
-        fault = "is no series of the NRFA, as its name says" if head else "is empty"
+        fault = "is not a series of the NRFA, as its name suggests" if head else "is empty"
         raise InputError(f"{path}: {fault}; download it again, or remove it")
     return found
 
@@ -127,9 +129,9 @@ def _row(row: list[str], kind: str, source: str) -> tuple[str, str]:
     if value is None:
         fault = f"{kind} has no value after {day[:40]!r}"
     elif not (DATE.match(day) or DAY_MONTH_YEAR.fullmatch(day)):
-        fault = f"{day[:40]!r} is no day"
+        fault = f"{day[:40]!r} is not a day"
     elif value.lower() not in EMPTY_TEXTS and not NUMBER.fullmatch(value):
-        fault = f"{kind} holds {value[:40]!r}, which is no number"
+        fault = f"{kind} holds {value[:40]!r}, which is not a number"
     if fault is not None:
         raise InputError(f"{source}: {fault}; correct it, or download the file again")
     return day, value or ""
@@ -159,7 +161,7 @@ def catalogue_attributes(stations: Iterable[Mapping[str, Any]], source: str) -> 
             n: np.nan if v is None else float(v) for n, v in values_by_name.items()
         }
     if not rows:
-        raise InputError(f"{source}: there is no station in it; ask for one that the NRFA has")
+        raise InputError(f"{source}: has no stations; request one that the NRFA has")
     return attributes_of(pd.DataFrame.from_dict(rows, orient="index"), source)
 
 
@@ -198,7 +200,7 @@ def is_catalogue(path: Path) -> bool:
 def attributes_of(table: pd.DataFrame, source: str) -> xr.Dataset:
     """Attributes of catchments, all of the NRFA's names, NaN where the table lacks them."""
     if table.index.has_duplicates:
-        raise InputError(f"{source}: catchment {table.index[table.index.duplicated()][0]} comes twice; keep one row")
+        raise InputError(f"{source}: catchment {table.index[table.index.duplicated()][0]} occurs twice; keep one row")
     table = table.reindex(columns=[*table.columns, *(name for name in NAMES if name not in table.columns)])
     values_by_name = {str(name): ("catchment", table[name].to_numpy(np.float64)) for name in table.columns}
     dataset = xr.Dataset(values_by_name, {"catchment": table.index.to_numpy()})

@@ -83,7 +83,7 @@ def _table(pattern: str, columns: Mapping[str, str]) -> Callable[[Path], xr.Data
 def _keyed(file: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     table = read_csv(file)
     if "gauge_id" not in table.columns:
-        raise InputError(f"{file}: no column gauge_id; this is not the table its name says")
+        raise InputError(f"{file}: no column gauge_id; the name of the table does not fit its content")
     columns_by_name = {
         name: numeric_column(table, column, file) for column, name in columns.items() if column in table.columns
     }

@@ -99,7 +99,7 @@ def read_for_prediction(
     if units is not None and not (
         isinstance(product_folder.layout, FrameLayout) and product_folder.layout.site is None
     ):
-        raise InputError(f"--units {units}: {source} is no wide table and says its own units; leave --units out")
+        raise InputError(f"--units {units}: {source} is not a wide table and has its own units; leave --units out")
     return replace(product_folder, record=_loaded(product_folder.record, source))
 
 
@@ -107,9 +107,7 @@ def _loaded(record: xr.Dataset, source: str | Path | pd.DataFrame | xr.Dataset) 
     """The record with its values in memory."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if record.nbytes > memory:
-        raise InputError(
-            f"{source}: its values take {record.nbytes} bytes of {memory} that are there; ask for less of it"
-        )
+        raise InputError(f"{source}: its values take {record.nbytes} bytes, the memory has {memory}; use less of it")
     try:
         return record.load()
     except READ_ERRORS as error:

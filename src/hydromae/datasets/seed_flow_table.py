@@ -61,7 +61,7 @@ class FlowTable:
             days |= set(_parsed(batch[DATE].unique(), path))
             catchments_found |= set(_numbers(batch[SITE].unique(), path).tolist())
         if not catchments_found:
-            raise InputError(f"{path}: there is no row in it; a row holds the values of one catchment on one day")
+            raise InputError(f"{path}: has no rows; a row contains the values of one catchment on one day")
         check_daily_step(infer_step(pd.DatetimeIndex(sorted(days))), path)
         return cls(path, rows, np.array(sorted(catchments_found), dtype=np.int64))
 

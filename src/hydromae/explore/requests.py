@@ -83,7 +83,7 @@ def _check_order(start: date, end: date, what: str) -> None:
     if end < start:
         raise ValueError(f"{what}: ends on {end}, before it starts on {start}")
     if (end - start).days >= MAX_VIEW_DAYS:
-        raise ValueError(f"{what}: {start} to {end} is more than {MAX_VIEW_DAYS} days; ask for fewer")
+        raise ValueError(f"{what}: {start} to {end} is more than {MAX_VIEW_DAYS} days; request fewer")
 
 
 def parsed(kind: type[Request], text: bytes | dict[str, Any]) -> Request:

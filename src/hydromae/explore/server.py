@@ -111,7 +111,7 @@ class RequestHandler:
     async def _run_exclusive(self, request: Request, respond: Callable[[Any], bytes], request_data: Any) -> Response:
         """Ask the model when its turn comes, unless too many wait or the one who asked has gone."""
         if self.waiting >= MAX_QUEUED:
-            raise HTTPException(503, "too many questions wait for the model; ask again in a moment")
+            raise HTTPException(503, "too many requests wait for the model; try again in a moment")
         self.waiting += 1
         try:
             async with self.model_lock:
@@ -206,7 +206,7 @@ async def _request_error(request: Request, error: Exception) -> Response:
 
 async def _server_error(request: Request, error: Exception) -> Response:
     """One line for a fault of ours; where it happened is in the log."""
-    return _fault(500, f"the answer failed ({type(error).__name__}); the terminal says where")
+    return _fault(500, f"the answer failed ({type(error).__name__}); see the terminal")
 
 
 def listening(port: int) -> socket.socket:
@@ -216,7 +216,7 @@ def listening(port: int) -> socket.socket:
         InputError: The port is taken, or there is no such port.
     """
     if not 0 <= port <= 65535:
-        raise InputError(f"--port {port}: is no port; choose one up to 65535, or 0 for a free one")
+        raise InputError(f"--port {port}: is not a port; choose one up to 65535, or 0 for a free one")
     try:
         return socket.create_server((HOST, port))
     except OSError as error:

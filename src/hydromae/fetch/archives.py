@@ -120,7 +120,7 @@ def _zenodo_files(url: str, client: Client) -> list[tuple[str, str, str | None, 
         raise InputError(f"{url}: the answer is not a record of Zenodo; try again later") from error
     for name, *_ in files:
         if PurePosixPath(name).name != name or name in ("", ".", ".."):
-            raise InputError(f"{url}: names the file {name[:40]!r}, which is no plain name; it is not fetched")
+            raise InputError(f"{url}: names the file {name[:40]!r}, which is not a plain name; it is not fetched")
     return files
 
 
@@ -144,7 +144,7 @@ def unpack(file: Path, out: Path, subfolder: str = "") -> int:
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{file}: cannot be unpacked ({first_line(error)}); remove it, and fetch it again") from error
     if not members:
-        raise InputError(f"{file}: there is no {subfolder or 'file'} in it; this is not the archive its name says")
+        raise InputError(f"{file}: has no {subfolder or 'file'}; the name of the archive does not fit its content")
     return len(members)
 
 

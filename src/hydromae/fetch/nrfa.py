@@ -49,14 +49,12 @@ def fetch_nrfa(
     """
     for station in stations:
         if not (station.isascii() and station.isdecimal()):
-            raise InputError(f"station {station!r}: is no number of the NRFA; give numbers such as 39001")
+            raise InputError(f"station {station!r}: is not a number of the NRFA; give numbers such as 39001")
     manifest, files = _manifest(out), []
     requests = _requests(stations, _period_parameters(period), manifest)
     for name in requests:
         if name not in manifest and (out / name).exists():
-            raise InputError(
-                f"{out / name}: lies there and was not fetched by hydromae; move it, or name another folder"
-            )
+            raise InputError(f"{out / name}: exists and was not fetched by hydromae; move it, or name another folder")
     for name, parameters in track(requests.items(), "files fetched", len(requests)):
         file = out / name
         if manifest.get(name) != parameters or not file.is_file():

@@ -100,7 +100,7 @@ class Client:
                 self.has_answered = True
                 code = error.response.status_code
                 if code not in RETRY_STATUSES:
-                    raise InputError(f"{url}: the server answers {code}; check what was asked for") from error
+                    raise InputError(f"{url}: the server answers {code}; check the request") from error
                 fault, wait = f"the server answers {code}", max(wait, _retry_after(error.response))
             except (httpx.TransportError, BrokenTransfer) as error:
                 fault = first_line(error) or type(error).__name__
@@ -108,7 +108,7 @@ class Client:
                     fault += "; is this machine online?"
                     break  # nothing was ever reached: more patience would only keep the user waiting
             except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-                raise InputError(f"{url}: cannot be asked for ({first_line(error)}); check the address") from error
+                raise InputError(f"{url}: cannot be requested ({first_line(error)}); check the address") from error
         raise InputError(f"{url}: no answer after {number + 1} tries ({fault}); {REMEDY}")
 
     def _text(self, url: str, parameters: Mapping[str, str] | None) -> str:

@@ -166,7 +166,7 @@ def remove(path: Path) -> None:
 def write_error(path: str | Path, error: Exception) -> InputError:
     """The line on a place that the system does not let be written."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
-    return InputError(f"{path}: cannot be written ({reason}); make room there, or name another place")
+    return InputError(f"{path}: cannot be written ({reason}); make room there, or name another path")
 
 
 @contextlib.contextmanager

@@ -78,7 +78,7 @@ def attributes_from_frame(table: pd.DataFrame, source: str = "the attributes") -
     names = site_names(table.index.to_numpy(), source)
     duplicated = pd.Index(names).duplicated()
     if duplicated.any():
-        raise InputError(f"{source}: catchment {names[duplicated][0]} comes twice; keep one row")
+        raise InputError(f"{source}: catchment {names[duplicated][0]} occurs twice; keep one row")
     degrees = ("latitude", "longitude") if "easting" in columns else ()  # these follow from easting and northing
     held = {name: np.full(len(table), np.nan) for name in NAMES if name not in degrees}
     held |= {name: numeric_column(table, name, source) for name in columns}
@@ -176,7 +176,7 @@ def with_attributes(record: xr.Dataset, attributes: xr.Dataset, source: str) -> 
         InputError: None of the record's catchments is in the table, or an attribute is not a number or physically impossible.
     """
     if "catchment" not in record.indexes:
-        raise InputError(f"{source}: there are no catchments in it that could have attributes")
+        raise InputError(f"{source}: it has no catchments")
     if "catchment" not in attributes.indexes:
         raise InputError("the attributes: have no coordinate catchment; name the catchments in it")
     index = record.indexes["catchment"]

@@ -94,7 +94,7 @@ def site_names(values: np.ndarray, source: str) -> np.ndarray:
             or not str(one).strip()
             or not str(one).isprintable()
         ):
-            raise InputError(f"{source}: catchment {one!r} is no name; use a whole number or printable text")
+            raise InputError(f"{source}: catchment {one!r} is not a name; use a whole number or printable text")
     if all(isinstance(one, int) for one in told) and all(abs(one) < 2**63 for one in told):
         return np.array(told, dtype=np.int64)
     return np.array([str(one).strip() for one in told], dtype=str)
@@ -108,7 +108,7 @@ def to_daily(record: xr.Dataset, source: str) -> xr.Dataset:
             ones.
     """
     if "time" not in record.dims or record.sizes["time"] == 0:
-        raise InputError(f"{source}: there is no day in it; a record needs a dimension time with at least one date")
+        raise InputError(f"{source}: has no days; a record needs a dimension time with at least one date")
     if not np.issubdtype(record["time"].dtype, np.datetime64):
         raise InputError(f"{source}: time is of type {record['time'].dtype}; use dates of the standard calendar")
     index = pd.DatetimeIndex(record["time"].values)
@@ -118,7 +118,7 @@ def to_daily(record: xr.Dataset, source: str) -> xr.Dataset:
     days = to_days(index, source)
     if days.has_duplicates:
         duplicate = days[days.duplicated()][0]
-        raise InputError(f"{source}: {duplicate:%Y-%m-%d} comes more than once; give one value a day")
+        raise InputError(f"{source}: {duplicate:%Y-%m-%d} occurs more than once; give one value a day")
     record = record.assign_coords(time=("time", days))
     if not days.is_monotonic_increasing:
         record = record.sortby("time")
@@ -134,7 +134,7 @@ def _check_gaps(days: pd.DatetimeIndex, source: str) -> None:
     if len(step) and step.max() > MAX_GAP_DAYS:
         jump_index = int(step.argmax())
         raise InputError(
-            f"{source}: time jumps from {days[jump_index]:%Y-%m-%d} to {days[jump_index + 1]:%Y-%m-%d}; mend the date"
+            f"{source}: time jumps from {days[jump_index]:%Y-%m-%d} to {days[jump_index + 1]:%Y-%m-%d}; correct the date"
         )
 
 
@@ -185,14 +185,14 @@ def to_canonical(record: xr.Dataset, source: str) -> xr.Dataset:
     """
     record = check_dims(record, source)
     if "catchment" not in record.indexes:
-        raise InputError(f"{source}: there are no catchments in it; it needs the dimensions (time, catchment)")
+        raise InputError(f"{source}: has no catchments; it needs the dimensions (time, catchment)")
     record = record.assign({n: unobserved_to_nan(record[n]) for n in record.data_vars if n in VARIABLES})
     record = record.assign(
         {name: static_attribute(record[name], source) for name in STATIC if name in record.variables}
     )
     if record.indexes["catchment"].has_duplicates:
         duplicate = record.indexes["catchment"][record.indexes["catchment"].duplicated()][0]
-        raise InputError(f"{source}: catchment {duplicate} comes more than once; name each catchment once")
+        raise InputError(f"{source}: catchment {duplicate} occurs more than once; name each catchment once")
     record = to_daily(record, source)
     return set_cf_attributes(with_positions(check_ranges(record, source)))
 

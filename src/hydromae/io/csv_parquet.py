@@ -132,7 +132,7 @@ def detect_dialect(path: str | Path) -> Dialect:
         raise InputError(f"{path}: two columns are named {names[names.duplicated()].iloc[0]!r}; keep one")
     with_control = [name for name in names if CONTROL.search(name)]
     if with_control:
-        raise InputError(f"{path}: the name of a column, {with_control[0]!r}, holds a control character; write it anew")
+        raise InputError(f"{path}: the name of a column, {with_control[0]!r}, holds a control character; rename it")
     return replace(dialect, header=tuple(header))
 
 

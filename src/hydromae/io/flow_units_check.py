@@ -52,8 +52,8 @@ def check_flow_units(record: xr.Dataset, column: str, where: str) -> None:
             complaint = "grows with the catchments' areas, as m3/s does,"
     if complaint is not None:
         raise InputError(
-            f"{where}: {column.strip()} says no units and, read as mm/day, {complaint} over the record; name the column "
-            "'riverflow [m3/s]', or 'riverflow [mm/day]' where it is so"
+            f"{where}: {column.strip()} has no units and, read as mm/day, {complaint} over the record; name the column "
+            "'riverflow [m3/s]', or 'riverflow [mm/day]' if that is correct"
         )
 
 

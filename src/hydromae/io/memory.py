@@ -32,6 +32,6 @@ def read_attributes(attributes: Attributes) -> xr.Dataset | None:
         return nrfa.attributes_from_frame(attributes)
     if not isinstance(attributes, xr.Dataset | str | Path | None):
         raise InputError(
-            f"attributes: a {type(attributes).__name__} is none; give a DataFrame, a Dataset or a CSV file"
+            f"attributes: a {type(attributes).__name__} is not supported; give a DataFrame, a Dataset or a CSV file"
         )
     return attributes if attributes is None or isinstance(attributes, xr.Dataset) else nrfa.read(attributes)

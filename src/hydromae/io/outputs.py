@@ -51,7 +51,7 @@ def new_output(path: Path) -> Output:
     """A file or folder where nothing may lie yet."""
 
     def fault(path: Path) -> str | None:
-        return "something is there already; remove it or choose another place" if path_exists(path) else None
+        return "exists already; remove it or name another path" if path_exists(path) else None
 
     return Output(path, fault)
 
@@ -72,9 +72,9 @@ def replaceable_file(path: Path, suffixes: tuple[str, ...]) -> Output:
         if path.is_dir():
             return "is a folder; name a file"
         if path_exists(path) and not path.is_file() and not path.is_symlink():
-            return "is no ordinary file; name another file"
+            return "is not a regular file; name another file"
         if path.is_file() and path.suffix.lower() not in suffixes:
-            return f"lies there already and is no {' or '.join(suffixes)} file; name another file"
+            return f"exists already and is not a {' or '.join(suffixes)} file; name another file"
         return None
 
     return Output(path, fault)
@@ -98,8 +98,8 @@ def answer_output(path: Path, suffixes: tuple[str, ...] = ANSWERS) -> Output:
         if not path_exists(path):
             return None
         if not path.is_dir():
-            return "is a file; name another place"
-        return None if is_answer(path) else "is a folder, and no answer of hydromae; name another place"
+            return "is a file; name another path"
+        return None if is_answer(path) else "is a folder, but not an answer of hydromae; name another path"
 
     return Output(path, fault)
 
@@ -110,7 +110,7 @@ def provenance_output(path: Path) -> Output:
     def fault(path: Path) -> str | None:
         if not path_exists(path) or PROVENANCE.has_marker(path):
             return None
-        return "lies there already and is no provenance of an answer; move it, or name another answer"
+        return "exists already and is not the provenance of an answer; move it, or name another answer"
 
     return Output(path.with_name(f"{path.name}{SIDECAR}"), fault)
 
@@ -164,7 +164,7 @@ def _check_not_an_input(output: Output, inputs: Sequence[Path]) -> None:
     """Refuse an output that is an input, lies in one, or holds one, under whatever names."""
     identity, parent_identities = _identity(output.path), _identities(output.path.resolve().parents)
     if _identity(PACKAGE) in parent_identities | {identity}:
-        raise InputError(f"{output.path}: lies inside the installed package; name a place outside it")
+        raise InputError(f"{output.path}: is inside the installed package; name a path outside it")
     for location in inputs:
         status = _identity(location)
         if status is None:
@@ -172,15 +172,15 @@ def _check_not_an_input(output: Output, inputs: Sequence[Path]) -> None:
         if status == identity or (
             identity is not None and location.is_dir() and output.path.is_file() and _contains(location, identity)
         ):
-            raise InputError(f"{output.path}: is read as the input {location}; name another place to write to")
+            raise InputError(f"{output.path}: is the input {location}; name another path to write to")
         if status in parent_identities and location.is_dir():
-            raise InputError(f"{output.path}: lies inside the input {location}; name a place outside it")
+            raise InputError(f"{output.path}: is inside the input {location}; name a path outside it")
         if (
             identity is not None
             and identity in _identities(location.resolve().parents)
             and location not in output.allowed_inputs
         ):
-            raise InputError(f"{output.path}: holds the input {location}; name another place to write to")
+            raise InputError(f"{output.path}: contains the input {location}; name another path to write to")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -247,7 +247,7 @@ def _locked(output: Output) -> Iterator[None]:
         file_lock.acquire()
     except Timeout:
         raise InputError(
-            f"{output.path}: another process of hydromae writes there; wait for it, or name another place"
+            f"{output.path}: another process of hydromae writes there; wait for it, or name another path"
         ) from None
     _locked_files.add(lock)
     try:

@@ -37,7 +37,7 @@ def sources_from_json(text: str, source: str) -> list[dict[str, Any]]:
     except (ValueError, TypeError, KeyError, RecursionError):
         is_list_of_files = False
     if not is_list_of_files:
-        raise InputError(f"{source}: its sources are not a list of files; prepare it anew")
+        raise InputError(f"{source}: its sources are not a list of files; prepare it again")
     return sources
 
 

@@ -137,5 +137,5 @@ def utc_now() -> str:
     try:
         moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
     except (ValueError, OverflowError, OSError):
-        raise InputError(f"SOURCE_DATE_EPOCH {epoch!r}: is no number of seconds since 1970; unset it") from None
+        raise InputError(f"SOURCE_DATE_EPOCH {epoch!r}: is not a number of seconds since 1970; unset it") from None
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

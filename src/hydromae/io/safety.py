@@ -99,7 +99,9 @@ def check_size(
     if count > MAX_VALUES or max(shape, default=0) > max_length or is_unproven:
         declared = " × ".join(map(str, shape))
         held = "" if stored is None else f" and stores {stored} bytes of them"
-        raise InputError(f"{source}: {name} declares {declared} values{held}; that is no record, write the file again")
+        raise InputError(
+            f"{source}: {name} declares {declared} values{held}; that is not a record; write the file again"
+        )
 
 
 def check_hdf5(path: str | Path) -> set[str]:
@@ -202,7 +204,7 @@ def _check_h5_item(file: h5py.File, name: str, source: str) -> None:
         return
     text = h5py.check_string_dtype(held.dtype) is not None
     if held.shape is None or not (held.dtype.kind in "iufbSU" or text):
-        raise InputError(f"{source}: {name} holds neither numbers nor text; leave it out, or write it anew")
+        raise InputError(f"{source}: {name} holds neither numbers nor text; leave it out, or write it again")
     check_size(source, name, held.shape, held.id.get_storage_size())
 
 

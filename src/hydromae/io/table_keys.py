@@ -150,7 +150,7 @@ def _iso(dates: pd.Series) -> pd.Series:
         names[text] = f"{year}-{month:0>2}-{day:0>2}" + (f" {hour:0>5}" if hour else "")
     for text, iso in names.items():
         if int(iso[5:7]) > 12:
-            raise ValueError(f"{text.strip()}, which is no day/month/year")
+            raise ValueError(f"{text.strip()}, which is not day/month/year")
     return texts.map(names).reindex(dates.index)
 
 

@@ -188,13 +188,11 @@ def from_canonical(values: xr.DataArray, name: str, units: str, area: xr.DataArr
     spelling = plain(units)
     if spelling in VOLUME_RATES:
         if area is None:
-            raise InputError(f"no catchment-area [km2] to answer in {units}; add it, or ask in mm/day")
+            raise InputError(f"no catchment-area [km2] to convert to {units}; add it, or use mm/day")
         unknown = ~(area.values > 0)
         if unknown.any():
             site = area["catchment"].values[unknown.argmax()]
-            raise InputError(
-                f"catchment {site}: no catchment-area [km2] to answer in {units}; add it, or ask in mm/day"
-            )
+            raise InputError(f"catchment {site}: no catchment-area [km2] to convert to {units}; add it, or use mm/day")
         volumes = cubic_metres_per_second(values, area.reset_coords(drop=True))
         return _scaled(volumes, 1 / VOLUME_RATES[spelling])
     factor, offset = SPELLINGS[VARIABLES[name].units][spelling]
@@ -209,7 +207,7 @@ def _by_area(values: xr.DataArray, units_text: str, source: str, area: xr.DataAr
     """Flow [m³/s], which its source has in units `spelled`, as depth over the catchment [mm/day]."""
     if area is None:
         raise InputError(
-            f"{source}: riverflow is in {units_text} and there is no catchment-area [km2]; add the attribute, or give the "
+            f"{source}: riverflow is in {units_text} without catchment-area [km2]; add the attribute, or give the "
             "attributes table"
         )
     without_area = (~(area > 0)) & values.notnull().any("time")

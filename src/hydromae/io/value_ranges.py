@@ -35,7 +35,7 @@ def check_ranges(record: xr.Dataset, source: str) -> xr.Dataset:
     """
     names = [str(name) for name in record.data_vars if name in VARIABLES]
     if not all(record[name].size for name in names):
-        raise InputError(f"{source}: there is no catchment in it; a record needs at least one")
+        raise InputError(f"{source}: has no catchments; a record needs at least one")
     for name, lowest, highest in zip(names, *_extremes(record[names], source), strict=True):
         minimum, maximum = VARIABLES[name].valid
         if minimum == 0 > lowest:

@@ -77,11 +77,11 @@ def _flow_columns(flat: pd.DataFrame, labels: list[Label], units: str | None, so
         column_units = label_units if label_units is not None else units
         if column_units is None:
             raise InputError(
-                f"{source}: is wide (days, and no column of catchments) and does not say its units; "
+                f"{source}: is wide (days, and no column of catchments) and has no units; "
                 + (
                     'set table.attrs["units"], such as "m3 s-1"'
                     if source == "the table"
-                    else f'say --units "m3 s-1", or name its columns "{river} [m3 s-1]"'
+                    else f'give --units "m3 s-1", or name its columns "{river} [m3 s-1]"'
                 )
             )
         columns.append((label, "riverflow", column_units, river, lambda suffix, river=river: f"{river}{suffix}"))

@@ -69,7 +69,7 @@ def check_positions(
         remedy = "" if not is_known.any() else ", or leave them out"
         raise InputError(
             f"{source}: {(~is_known).sum()} of its {len(index)} catchments (first: {index[~is_known][0]}) have no position, "
-            f"without which nothing can be predicted; add latitude and longitude, or --attributes CSV that has them{remedy}"
+            f"which predictions need; add latitude and longitude, or --attributes CSV that has them{remedy}"
         )
 
 

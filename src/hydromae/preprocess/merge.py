@@ -79,5 +79,7 @@ def _variable(folder: Path) -> str:
         )
         raise InputError(f"{folder}: {content} in it; name a folder that holds one variable")
     if variables_found[0] not in VARIABLES:
-        raise InputError(f"{folder}: {variables_found[0]} is no known variable; name the files {', '.join(VARIABLES)}")
+        raise InputError(
+            f"{folder}: {variables_found[0]} is not a known variable; name the files {', '.join(VARIABLES)}"
+        )
     return variables_found[0]

@@ -141,7 +141,9 @@ def prepare_maps(
     if not {"cell", "catchment"} <= set(record.dims):
         raise InputError(f"{source}: no maps (time, cell) beside its catchments; use --shape catchments")
     if "grid" not in record.attrs or "cell" not in record.indexes:
-        raise InputError(f"{source}: it does not say where its cells lie; add the attribute grid and a coordinate cell")
+        raise InputError(
+            f"{source}: the positions of its cells are unknown; add the attribute grid and a coordinate cell"
+        )
     grid = land.with_threshold(
         grid_from_json(str(record.attrs["grid"]), f"{source}: the attribute grid"), land_threshold
     )

@@ -103,7 +103,7 @@ class Scaling:
     def __getitem__(self, name: str) -> VariableScaling:
         if name not in self.variables:
             raise InputError(
-                f"scaling: {name} is not in it (it has {', '.join(self.variables)}); prepare the store anew"
+                f"scaling: {name} is not in it (it has {', '.join(self.variables)}); prepare the store again"
             )
         return self.variables[name]
 
@@ -153,17 +153,17 @@ class Scaling:
             ranges = {n: (float(e["low"]), float(e["high"])) for n, e in entries_json if "low" in e or "high" in e}
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
             raise InputError(
-                f"scaling: not the JSON of a scaling ({str(text)[:60]!r}); prepare the store anew"
+                f"scaling: not the JSON of a scaling ({str(text)[:60]!r}); prepare the store again"
             ) from error
         for name, (_, mean, std) in entries.items():
             if not (abs(mean) <= LARGEST_SCALE and 0 < std <= LARGEST_SCALE):
-                raise InputError(f"scaling: {name} has mean {mean:g} and std {std:g}; prepare the store anew")
+                raise InputError(f"scaling: {name} has mean {mean:g} and std {std:g}; prepare the store again")
         for name, (low, high) in ranges.items():
             if not -np.inf < low <= high < np.inf:
-                raise InputError(f"scaling: {name} has the range {low:g} … {high:g}; prepare the store anew")
+                raise InputError(f"scaling: {name} has the range {low:g} … {high:g}; prepare the store again")
         unknown = {str(transform) for transform, _, _ in entries.values()} - set(get_args(Transform))
         if unknown:
-            raise InputError(f"scaling: transform {unknown.pop()!r} is not known; prepare the store anew")
+            raise InputError(f"scaling: transform {unknown.pop()!r} is not known; prepare the store again")
         return cls({name: VariableScaling(*entry) for name, entry in entries.items()}, ranges)
 
 

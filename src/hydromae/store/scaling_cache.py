@@ -94,14 +94,14 @@ def _read_cached(file: Path, parts: dict[str, str], progress: Callable[[str], No
         old, scaling = held["made_from"], Scaling.from_json(json.dumps(held["scaling"]))
         changed = [f"{part} was {old[part]}, is {new}" for part, new in parts.items() if old[part] != new]
     except (OSError, ValueError, TypeError, KeyError):  # an InputError is a ValueError
-        progress(f"{file}: is damaged; normalisation made again")
+        progress(f"{file}: is damaged; fitting the scaling again")
         return None
     if changed:
-        progress(f"{file}: normalisation made again: {'; '.join(changed)}")
+        progress(f"{file}: fitting the scaling again: {'; '.join(changed)}")
         return None
     return scaling
 
 
 def _write_cached(file: Path, parts: dict[str, str], scaling: Scaling) -> None:
     text = json.dumps({"made_from": parts, "scaling": json.loads(scaling.to_json())}, indent=1)
-    write_text_atomic(file, text, "mend that, or give another folder", "the normalisation cannot be kept")
+    write_text_atomic(file, text, "correct that, or give another folder", "the scaling cannot be written")

@@ -87,7 +87,7 @@ def atomic_output(path: str | Path) -> Iterator[str]:
     system, name = fsspec.url_to_fs(str(path))
     with reserve_output(new_output(Path(path))) if "file" in system.protocol else nullcontext():
         if system.exists(name):
-            raise InputError(f"{path}: something is there already; remove it or choose another place")
+            raise InputError(f"{path}: exists already; remove it or name another path")
         for leftover in system.glob(f"{glob.escape(name)}.partial-*"):
             if re.fullmatch(r"[0-9a-f]+", leftover.rpartition("-")[2]):
                 system.rm(leftover, recursive=True)
@@ -206,7 +206,7 @@ def open_store(path: str | Path) -> xr.Dataset:
         raise InputError(f"{path}: no such store; make one with hydromae prepare")
     if _is_answer(path):
         raise InputError(
-            f"{path}: is an answer ({ANSWER_VARIABLE} in it), no store; hydromae prepare makes one of what was observed"
+            f"{path}: is an answer (it has {ANSWER_VARIABLE}), not a store; hydromae prepare makes a store of observations"
         )
     if not is_store(path):
         raise InputError(f"{path}: not a hydromae store (no {FORMAT} stamp); make one with hydromae prepare")

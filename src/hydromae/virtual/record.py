@@ -104,7 +104,7 @@ def build_country(days: int, seed: int, start: str, catchments: int) -> VirtualB
     try:
         np.datetime64(start, "D")
     except ValueError as error:
-        raise InputError(f"start: '{start}' is no date; give one as 1989-01-01") from error
+        raise InputError(f"start: '{start}' is not a date; write it as 1989-01-01") from error
     return VirtualBritain(seed, start, days, catchments)
 
 
