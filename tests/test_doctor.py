@@ -97,8 +97,8 @@ def test_it_says_what_is_needed_where_that_is_absent(monkeypatch: pytest.MonkeyP
     found = json.loads(capsys.readouterr().out)
     assert found["answer_s"] is None and found["speed"] == {}
     assert found["advice"][:2] == [
-        "zarr is absent, and needed: pip install zarr",
-        "starlette and uvicorn are absent, for hydromae explore: pip install 'hydromae[explore]'",
+        "zarr is missing: pip install zarr",
+        "starlette and uvicorn are missing, for hydromae explore: pip install 'hydromae[explore]'",
     ]
     assert main(["doctor"]) == 0
     assert "zarr is absent" in capsys.readouterr().out

@@ -284,7 +284,7 @@ def test_damaged_and_empty_archives_and_bombs(tmp_path: Path) -> None:
 def test_mistakes_are_one_line(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path / "n"), "--pause", "0", "--url", f"{server.url}/ws"]
     mistakes = {
-        "which ones": ["nrfa", *out],
+        "--stations: is missing": ["nrfa", *out],
         "'abc': is not a number": ["nrfa", "--stations", "abc", *out],
         "199x/2000: is not two dates": ["nrfa", "--stations", "1", "--period", "199x", "2000", *out],
         "station 9: the NRFA has none": ["nrfa", "--stations", "1,9", *out],

@@ -140,7 +140,7 @@ def test_a_river_without_the_best_column_has_the_second() -> None:
     record = from_frame(given)
     np.testing.assert_allclose(record["riverflow"], [[1.0, 0.5], [nan, nan], [3.0, 0.5]], rtol=1e-6)
     assert record["riverflow"].attrs["processing"] == (
-        "read from discharge_vol for 2, which discharge_spec has no value of; from discharge_spec for all others"
+        "read from discharge_vol for 2, because discharge_spec has no values; from discharge_spec for all others"
     )
     assert "processing" not in from_frame(given.fillna(1.0))["riverflow"].attrs
     areas = given.drop(columns="catchment-area")

@@ -156,7 +156,7 @@ WRONG = {
     "raw bytes": (replaced("data", as_raw_bytes), f"{RAIN}: data is empty, a group, or a link to another place"),
     "another month": (monthly(lambda f, _: f.move("2001-01-31", "2001-03-31")), f"{MONTH}: 2001-03-31 does not belong"),
     "a month's key": (monthly(lambda f, _: f.move("2001-01-31", "31 Jan")), f"{MONTH}: '31 Jan' is not a day"),
-    "an empty month": (monthly(lambda f, _: f.clear()), f"{MONTH}: there is not a day in it"),
+    "an empty month": (monthly(lambda f, _: f.clear()), f"{MONTH}: has no days"),
     "a day's shape": (
         monthly(lambda f, _: (f.pop("2001-01-31"), f.create_dataset("2001-01-31", data=np.ones((2, 2))))),
         rf"{MONTH}: 2001-01-31 has the shape \(2, 2\)",

@@ -183,8 +183,8 @@ def _of_single_sums(raw: xr.Dataset, column: str, times: pd.DatetimeIndex, path:
         )
     if day_rule is None:
         raise InputError(
-            f"{path}: {column} has one value a day, at 00:00, and does not state of which day it is the sum; give --daily-sums "
-            "day-before (00:00 as downloaded, accumulated since midnight) or same-day (made by resample, daysum)"
+            f"{path}: {column} has one value a day, at 00:00, and does not state of which day it is the sum; give "
+            "--daily-sums day-before (00:00 as downloaded, accumulated since midnight) or same-day (made by resample, daysum)"
         )
     rows = np.arange(len(times))
     if day_rule == "same-day":

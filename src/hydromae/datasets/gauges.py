@@ -75,7 +75,8 @@ def gauge_from_table(name: str, frame: pd.DataFrame, date: str, columns: Iterabl
     """A gauge from a table with a column of dates."""
     if date not in frame.columns:
         raise InputError(
-            f"{source}: no column {date}; the name of the file does not fit its content (columns are {shortened(frame.columns)})"
+            f"{source}: no column {date}; the name of the file does not fit its content "
+            f"(columns are {shortened(frame.columns)})"
         )
     series = {column: numeric_column(frame, column, source) for column in columns if column in frame.columns}
     return Gauge(gauge_number(name), unique_days(frame, date, str(source)), series, file=source.name)

@@ -71,8 +71,8 @@ class TrainingDomain:
         warn_user(
             OUTSIDE_TRAINING,
             f"{outside.sum()} of {len(outside)} catchments are outside what the model was trained on, such as "
-            f"{dataset['catchment'].values[first]} with {details}{swapped}; these values are treated as unknown, and predictions are less "
-            f"certain than stated ({OUTSIDE_TRAINING} in the answer)",
+            f"{dataset['catchment'].values[first]} with {details}{swapped}; these values are treated as unknown, and "
+            f"predictions are less certain than stated ({OUTSIDE_TRAINING} in the answer)",
         )
 
     def _swapped(self, dataset: xr.Dataset, scaling: Scaling) -> Bool[np.ndarray, " C"]:
