@@ -58,7 +58,10 @@ def test_a_check_that_fails_is_named_and_the_others_go_on(monkeypatch: pytest.Mo
     monkeypatch.setattr(doctor, "_answer", fails)
     assert main(["doctor"]) == 2, "the shipped model cannot answer"
     said = capsys.readouterr().out
-    assert "a small prediction  failed (could not create a primitive)" in said and "precision on cpu" in said
+    assert (
+        "a small prediction failed (could not create a primitive)" in " ".join(said.split())
+        and "precision on cpu" in said
+    )
 
 
 def test_it_says_which_precision_is_used_and_what_has_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +104,7 @@ def test_it_says_what_is_needed_where_that_is_absent(monkeypatch: pytest.MonkeyP
         "starlette and uvicorn are missing, for hydromae explore: pip install 'hydromae[explore]'",
     ]
     assert main(["doctor"]) == 0
-    assert "zarr is absent" in capsys.readouterr().out
+    assert "zarr is missing" in capsys.readouterr().out
 
 
 def test_its_packages_and_extras_are_those_of_the_project() -> None:

@@ -299,7 +299,7 @@ def test_a_folder_is_recognised_by_what_the_command_itself_writes(kind, tmp_path
 def test_a_run_is_known_by_its_checkpoint_where_its_configuration_is_gone(tmp_path: Path) -> None:
     step = tmp_path / "checkpoints" / "step-0000003"
     step.mkdir(parents=True)
-    assert "not a run (it holds checkpoints)" in str(RUN.fault(tmp_path))
+    assert "not a run (it contains checkpoints)" in str(RUN.fault(tmp_path))
     (step / "config.json").write_text(SIGNS[RUN][1])
     assert RUN.fault(tmp_path) is None
 

@@ -167,7 +167,7 @@ def test_cells_outside_a_file_or_in_its_gap_are_unobserved(wrap: bool, tmp_path:
 
 
 def test_maps_of_months_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"x.nc: holds monthly values, not daily ones"):
+    with pytest.raises(InputError, match=r"x.nc: has monthly values; give daily values"):
         days(rain(SUMS, pd.date_range("2009-01-01", periods=4, freq="MS")), tmp_path)
 
 

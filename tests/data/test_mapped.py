@@ -100,7 +100,7 @@ def test_a_day_that_no_map_holds_is_refused_by_name_or_unobserved(folder: Path) 
     gap = chess_warmth().isel(time=[0, 2])
     save(gap, folder / "chess-met_tas_gb_1km_daily_20210101-20210103.nc")
     out = folder.parent / "national.zarr"
-    with pytest.raises(InputError, match=r"no file of temperature holds 2021-01-02 \(1 such days\).*--allow-missing"):
+    with pytest.raises(InputError, match=r"no file of temperature has 2021-01-02 \(1 such days\).*--allow-missing"):
         prepare(folder, out)
     record = load_store(prepare(folder, out, allow_missing=True))
     assert record["temperature"].notnull().any("cell").values.tolist() == [True, False, True]

@@ -74,7 +74,7 @@ def test_prepare_refuses(folder, attributes_csv, tmp_path):
     (folder / "land_percent.npz").unlink()
     with pytest.raises(InputError, match=r"no \*land\*.npz"):
         prepare(folder, folder / "a.zarr", "national")
-    with pytest.raises(InputError, match="holds monthly values, not daily ones"):
+    with pytest.raises(InputError, match="has monthly values; give daily values"):
         prepare(folder / "rainfall_uk_mon_2023.nc", folder / "a.zarr")
     for name in ("one.csv", "two.csv"):
         (empty / name).write_text("date\n")

@@ -191,7 +191,7 @@ def test_a_day_that_no_file_holds_is_refused_or_unobserved(tiny, tmp_path):
     (tiny / "soil_moisture_train_1989_2010.h5").unlink()
     with h5py.File(tiny / "soil_moisture_processed" / "soil_moisture_2001_01.h5", "r+") as file:
         del file["2001-01-31"]
-    with pytest.raises(InputError, match=r"no file of soil_moisture holds 2001-01-31 \(1 such days\).*--allow-missing"):
+    with pytest.raises(InputError, match=r"no file of soil_moisture has 2001-01-31 \(1 such days\).*--allow-missing"):
         prepare_seed(tiny, tmp_path / "s.zarr")
     store = open_store(prepare_seed(tiny, tmp_path / "s.zarr", allow_missing=True))
     assert np.isnan(store["soil_moisture"].values).all(axis=1).tolist() == [False, True, False]

@@ -235,7 +235,7 @@ def test_missing_refuses(tiny, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     for arguments, message in (
         (["absent.csv"], "no such file or folder"),
-        (["note.txt"], "this kind of file is not known"),
+        (["note.txt"], "unknown file type"),
         (["empty"], "no maps such as"),
         (["a.csv"], "no value of riverflow"),
         (["b.csv"], "catchment 1 has 2001-01-01 twice"),

@@ -100,7 +100,7 @@ def test_steps_that_are_not_days_are_refused_by_name(step: str, said: str, tmp_p
     frame(stamps).to_csv(tmp_path / "x.csv", index=False)
     frame(stamps).assign(date=stamps).to_parquet(tmp_path / "x.parquet", index=False)
     for kind in ("nc", "zarr", "csv", "parquet"):
-        with pytest.raises(InputError, match=rf"x.{kind}: .*holds {said}, not daily ones; give daily values"):
+        with pytest.raises(InputError, match=rf"x.{kind}: .*has {said}; give daily values"):
             read(tmp_path / f"x.{kind}")
     wide = frame(stamps).pivot(index="date", columns="catchment", values="riverflow")
     wide.attrs["units"] = "mm/day"
@@ -176,7 +176,7 @@ def test_steps_of_haduk_grid(said: str | None, name: str, found: str | None, tmp
             find_maps(tmp_path)
     elif found:
         assert find_maps(tmp_path) == {}
-        with pytest.raises(InputError, match=f"{name}.nc: holds {found}, not daily ones"):
+        with pytest.raises(InputError, match=f"{name}.nc: has {found}; give daily values"):
             read(path)
     else:
         assert list(find_maps(tmp_path)) == ["precipitation"] and read(path).sizes["time"] == 1
@@ -214,7 +214,7 @@ def test_a_series_of_the_nrfa_says_its_period(period: str, kind: str, tmp_path: 
         assert open_series(file).series["gdf"].tolist() == [1.0]
     else:
         said = {"P1M": "monthly", "P1Y": "yearly"}[period]
-        with pytest.raises(InputError, match=f"1_gdf.{kind}: holds {said} values, not daily ones"):
+        with pytest.raises(InputError, match=f"1_gdf.{kind}: has {said} values; give daily values"):
             open_series(file)
 
 

@@ -163,8 +163,8 @@ class FrameLayout:
     def restore(self, answer: xr.Dataset, record: xr.Dataset) -> pd.DataFrame:
         """Return the original table with unobserved cells predicted, followed by new columns.
 
-        New columns are `riverflow_q05`, … in the units of flow, `riverflow_origin`, `riverflow` [mm/day] if it was absent, and
-        `outside_training` if the answer has it; in a wide table `39001_q05`, …, `39001_origin`.
+        New columns are `riverflow_q05`, … in the units of flow, `riverflow_origin`, `riverflow` [mm/day] if it was absent,
+        and `outside_training` if the answer has it; in a wide table `39001_q05`, …, `39001_origin`.
         """
         values, result = CanonicalAnswer(answer), self.frame.copy()
         if QUANTILE in answer and PROCESSING in answer[QUANTILE].attrs:

@@ -1,4 +1,4 @@
-"""Text from users and files, as a period or a grid."""
+"""Parse grids, sources and periods."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hydromae.io.safety import check_size
 
 
 def grid_from_json(text: str, source: str) -> GridSpec:
-    """A grid from JSON: every number of the kind it should be, and of a size that a grid can have."""
+    """Parse a grid from JSON and check its types and size."""
     try:
         grid = GridSpec(**json.loads(text))
         is_integer = all(type(n) is int and n > 0 for n in (grid.rows, grid.columns, grid.patch))
@@ -30,7 +30,7 @@ def grid_from_json(text: str, source: str) -> GridSpec:
 
 
 def sources_from_json(text: str, source: str) -> list[dict[str, Any]]:
-    """The sources of a store from JSON: a list of objects that each name a file."""
+    """Parse the sources of a store from JSON: a list of objects with a key `file`."""
     try:
         sources = json.loads(text)
         is_list_of_files = isinstance(sources, list) and all(isinstance(one["file"], str) for one in sources)

@@ -63,7 +63,7 @@ def _open_source(source: str | Path) -> list[VariableSource]:
         return _of_dataset(open_zarr(source), name)
     if path.is_dir():
         return _of_folder(path)
-    raise InputError(f"{source}: this kind of file is not known; give .csv, .parquet, .h5, .nc, .zarr or a folder")
+    raise InputError(f"{source}: unknown file type; give .csv, .parquet, .h5, .nc, .zarr or a folder")
 
 
 def variable_of(path: Path) -> str:
