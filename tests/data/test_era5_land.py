@@ -140,7 +140,7 @@ def test_the_final_version_of_a_value_comes_before_the_first_one(tmp_path: Path)
 
 def test_members_of_an_ensemble_are_refused(tmp_path: Path) -> None:
     both = xr.concat([hourly(), hourly()], pd.Index([0, 1], name="number"), combine_attrs="override")
-    with pytest.raises(InputError, match=r"x.nc: holds 2 members of an ensemble \(number\); keep one"):
+    with pytest.raises(InputError, match=r"x.nc: has 2 members of an ensemble \(number\); keep one"):
         days(both, tmp_path)
 
 

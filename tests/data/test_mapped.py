@@ -198,7 +198,7 @@ def test_one_file_of_era5_land_gives_all_its_variables(folder: Path, kind: Liter
         ("other days", r"its flow, 2021-01-01 … 2021-01-03, has no day of its maps"),
         ("period", "is not inside 2021-01-01 … 2021-01-03"),
         ("damaged", "broken.nc"),
-        ("no maps", "no maps of days beside its gauges"),
+        ("no maps", "no daily maps beside its gauges"),
     ],
 )
 def test_what_is_wrong_is_one_line(folder: Path, fault: str, message: str) -> None:

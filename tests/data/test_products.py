@@ -283,12 +283,12 @@ def test_the_samples_of_the_nrfa(tmp_path: Path) -> None:
 def test_two_products_in_one_folder_are_refused(tmp_path: Path) -> None:
     camels_1(tmp_path)
     write(tmp_path / "g.csv", nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,1"]))
-    with pytest.raises(InputError, match=r"holds files of CAMELS-GB version 1 .* and of NRFA"):
+    with pytest.raises(InputError, match=r"has files of CAMELS-GB version 1 .* and of NRFA"):
         read(tmp_path)
 
 
 def test_bad_files_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no product is known by the files of this folder"):
+    with pytest.raises(InputError, match="has no files of a known product"):
         read(tmp_path)
     file = write(tmp_path / "g.csv", nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,high"]))
     with pytest.raises(InputError, match=r"gdf holds 'high'"):
@@ -366,7 +366,7 @@ def test_cosmos_uk_is_known_by_its_files(tmp_path: Path, capsys: pytest.CaptureF
     assert "uses soil_moisture (cosmos_vwc)" in capsys.readouterr().out
     assert float(load_store(tmp_path / "soil.zarr")["soil_moisture"].values[0, 0]) == pytest.approx(0.3, rel=1e-6)
     write(tmp_path / "raw" / "two.json", json.dumps({**told, "type": "CoverageCollection", "coverages": [told, told]}))
-    with pytest.raises(InputError, match="holds 2 sites"):
+    with pytest.raises(InputError, match="has 2 sites"):
         read(tmp_path / "raw")
 
 

@@ -110,7 +110,7 @@ def test_steps_that_are_not_days_are_refused_by_name(step: str, said: str, tmp_p
 
 def test_a_catchment_of_months_among_daily_ones_is_refused() -> None:
     both = pd.concat([frame(DAYS), frame(pd.date_range("1999-09-15", periods=5, freq=pd.DateOffset(months=1)), 8)])
-    with pytest.raises(InputError, match="catchment 8: holds monthly values"):
+    with pytest.raises(InputError, match="catchment 8: has monthly values"):
         table.from_frame(both)
 
 
@@ -141,10 +141,10 @@ def test_middles_and_ends_of_months_are_months(middle: list[str]) -> None:
 
 
 def test_what_a_dataset_says_of_its_step_counts() -> None:
-    with pytest.raises(InputError, match="holds monthly values"):
+    with pytest.raises(InputError, match="has monthly values"):
         table.from_dataset(flow(DAYS[:1]).assign_attrs(frequency="mon"))
     bounds = xr.DataArray([[DAYS[0], DAYS[30]]], dims=("time", "bnds"))
-    with pytest.raises(InputError, match="holds monthly values"):
+    with pytest.raises(InputError, match="has monthly values"):
         to_daily(flow(DAYS[:1]).assign(time_bnds=bounds), "x")
     assert to_daily(flow(DAYS[:1]).assign_attrs(frequency="day"), "x").sizes["time"] == 1
 
@@ -184,7 +184,7 @@ def test_steps_of_haduk_grid(said: str | None, name: str, found: str | None, tmp
 
 def test_months_of_haduk_grid_serve_as_normals_alone(tmp_path: Path) -> None:
     one_map("ann").to_netcdf(tmp_path / "x.nc", engine="h5netcdf")
-    with pytest.raises(InputError, match="holds yearly values"):
+    with pytest.raises(InputError, match="has yearly values"):
         haduk.read(tmp_path / "x.nc")
     one_map("mon").to_netcdf(tmp_path / "m.nc", engine="h5netcdf")
     assert haduk.read(tmp_path / "m.nc")["precipitation"].sel(cell=7).values.tolist() == pytest.approx([21 / 31])
@@ -196,7 +196,7 @@ def test_maps_of_months_of_other_products_are_refused(tmp_path: Path) -> None:
     chess = xr.Dataset({"precip": (("time", "y", "x"), np.ones((12, 3, 3)), {"units": "mm/day"})}, grid)
     chess.to_netcdf(tmp_path / "chess.nc", engine="h5netcdf")
     for tried in (lambda: find_maps(tmp_path), lambda: read(tmp_path / "chess.nc")):
-        with pytest.raises(InputError, match=r"chess.nc: holds monthly values"):
+        with pytest.raises(InputError, match=r"chess.nc: has monthly values"):
             tried()
 
 
@@ -225,9 +225,9 @@ def test_the_seeds_files_of_months_are_refused(tmp_path: Path) -> None:
             np.ones((6, 1, 2), np.float32),
             months.strftime("%Y-%m-%d").to_numpy().astype("S10"),
         )
-    with pytest.raises(InputError, match=r"precipitation_a.h5: holds monthly values"):
+    with pytest.raises(InputError, match=r"precipitation_a.h5: has monthly values"):
         MapFile.open(tmp_path / "precipitation_a.h5", "precipitation")
     rows = pd.DataFrame({"date": months, "ID": 7, "evaporation": 1.0, "discharge_vol": 1.0})
     rows.to_parquet(tmp_path / "x.parquet", index=False)
-    with pytest.raises(InputError, match=r"x.parquet: holds monthly values"):
+    with pytest.raises(InputError, match=r"x.parquet: has monthly values"):
         FlowTable.open(tmp_path / "x.parquet")

@@ -245,14 +245,7 @@ def unclear_column(column: str, variable: str, source: str) -> InputError:
 
 
 def check_similar(columns: Iterable[str], known: Collection[str], source: str) -> None:
-    """Raise InputError if a variable is absent and a column has a similar name.
-
-    Examples:
-            >>> check_similar(["Rain_gauge_mm"], {"riverflow"}, "the table")
-            Traceback (most recent call last):
-            hydromae.errors.InputError: the table: no precipitation is read, but 'Rain_gauge_mm' may be it; call it \
-        precipitation [mm day-1] (or other units), or leave it out
-    """
+    """Raise InputError if a variable is absent and a column has a similar name."""
     for column in columns:
         words = _words(column)
         if not words or AUXILIARY_WORDS.intersection(words) or ANSWER_SUFFIX.search(column):

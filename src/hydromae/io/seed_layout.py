@@ -1,7 +1,7 @@
-"""The seed's raw layout: how its files are named, and the HDF5 files of maps that it holds.
+"""Raw layout of the reference specification: names of files, and HDF5 files of maps.
 
-Every map file holds float32 `[row, column]` on the national grid, rows northward (row 0 is the southernmost), −99999 at
-sea and wherever nothing was observed, in mm/day, m³/m³ or °C.
+A map file contains float32 `[row, column]` on the national grid, rows northward (row 0 is the southernmost), −99999 at sea
+and for missing values, in mm/day, m³/m³ or °C.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ COMMA_DIALECT = Dialect()
 def write_answer(answer: xr.Dataset | pd.DataFrame, path: Path, dialect: Dialect = COMMA_DIALECT) -> Path:
     """Write a table as `.csv` (in a dialect) or `.parquet`, or a dataset as `.nc` or `.zarr`.
 
-    An existing answer is replaced at the end. The provenance of a table (`io.provenance`) is a file beside it with the SHA-256
-    of the table.
+    An existing answer is replaced at the end. The provenance of a table (`io.provenance`) is a file beside it with its
+    SHA-256.
 
     Raises:
         InputError: As `outputs.answer_output`, or another process writes the file.

@@ -1,4 +1,4 @@
-"""Merge: monthly files of maps to one merged file."""
+"""Merge monthly files of maps."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from hydromae.variables import VARIABLES
 
 
 def merge(folder: str | Path, out: str | Path, period: tuple[str, str], allow_missing: bool = False) -> dict[str, Any]:
-    """One merged file of the monthly files in a folder, every day of a period in it; a month is held at most.
+    """Merge the monthly files in a folder for a period, with at most one month in memory.
 
     Args:
         folder: Monthly files of one variable, such as `precipitation_processed` with `precipitation_1989_01.h5`.
-        out: The merged file (`.h5`): `data[days, rows, columns]`, as stored in the months, and `dates`.
+        out: The merged file (`.h5`): `data[days, rows, columns]`, as stored, and `dates`.
         period (str, str): First and last day.
-        allow_missing: Write −99999 on days that no month holds, instead of refusing.
+        allow_missing: Write −99999 on days without a map instead of refusing.
 
     Returns:
-        dict: `path`, `variable`, `days`, and `missing_days`, those that were written as −99999.
+        dict: `path`, `variable`, `days`, and `missing_days` (written as −99999).
 
     Raises:
-        InputError: No monthly files, or of several variables; a wrong one; a missing day; maps of different shape or units.
+        InputError: No monthly files, several variables, an invalid file, a missing day, or different shapes or units.
     """
     folder_path = Path(folder)
     if Path(out).suffix != ".h5":
@@ -66,7 +66,7 @@ def merge(folder: str | Path, out: str | Path, period: tuple[str, str], allow_mi
 
 
 def _variable(folder: Path) -> str:
-    """The one variable whose monthly files lie in a folder."""
+    """Return the only variable with monthly files in a folder."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check the path")
     matches = (re.fullmatch(r"(.+)_\d{4}_\d{2}\.h5", path.name) for path in folder.glob("*.h5"))

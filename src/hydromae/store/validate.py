@@ -1,4 +1,4 @@
-"""Whether a store is whole: what it must be to be believed."""
+"""Validation of stores."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from hydromae.variables import ATTRIBUTES, VARIABLES
 
 @contextmanager
 def store_errors(path: str | Path) -> Iterator[None]:
-    """Around calls of xarray and zarr: what they raise on a damaged store becomes one line."""
+    """Convert errors of xarray and zarr on a damaged store to InputError."""
     try:
         with warnings.catch_warnings(action="error", category=UserWarning):
             yield
-    except InputError:  # one line already
+    except InputError:  # already a user error
         raise
-    except (*READ_ERRORS, UserWarning) as error:  # zarr warns of an array that has lost its description
+    except (*READ_ERRORS, UserWarning) as error:  # zarr warns of arrays without metadata
         raise InputError(f"{path}: the store cannot be read ({first_line(error)}); prepare it again") from error
 
 
 def _check_stamp(stamp: dict[str, str], source: str) -> None:
-    """Refuse a store that does not say where it comes from and how it is scaled."""
+    """Refuse a store without sources or scaling."""
     missing_names = [name for name in ("sources", "scaling") if name not in stamp]
     if missing_names:
         raise InputError(f"{source}: has lost its attribute {missing_names[0]}; prepare the store again")
@@ -49,7 +49,7 @@ def _check_stamp(stamp: dict[str, str], source: str) -> None:
 
 
 def check_record(stored: xr.Dataset, source: str) -> None:
-    """Refuse a store that is not what `zarr_store.write_store` writes: its days, its sites, its series and their units."""
+    """Refuse a store with days, sites, variables or units that `zarr_store.write_store` does not write."""
     _check_stamp({key: str(value) for key, value in stored.attrs.items()}, source)
     days = stored.indexes.get("time")
     is_consecutive = (
