@@ -1,6 +1,6 @@
-"""The UK National River Flow Archive's web service: catalogue, daily flow and catchment rain, kept as they come.
+"""Download catalogue, daily flow and catchment rain from the web service of the UK National River Flow Archive.
 
-The service was not called to write this; it is tested against a server that answers with samples of it.
+The interface follows its documentation and is tested with a local server and samples.
 """
 
 from __future__ import annotations
@@ -29,23 +29,21 @@ def fetch_nrfa(
     client: Client,
     period: tuple[str, str] | None = None,
     url: str = URL,
-    text_or_none: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
-    """Catalogue, flow and rain of some stations, in a folder that `prepare` and `predict` read.
+    """Download catalogue, flow and rain of stations into a folder that `prepare` and `predict` read.
 
-    A file that lies there, of the same station and days, is not asked for again. The catalogue keeps the stations that were
-    fetched into the folder before.
+    Existing files of the same station and days are kept. The catalogue includes earlier stations of the folder.
 
     Args:
-        stations: Numbers of the NRFA.
+        stations: Station numbers of the NRFA.
         out: The folder.
         period (str, str), optional: First and last day as YYYY-MM-DD, or years; all days of the archive where None.
-        url: Where the service answers.
-        text_or_none: Called with a line after each file.
+        url: URL of the service.
+        progress: Called with a line after each file.
 
     Raises:
-        InputError: A station that is none or is not in the archive, a date that is none, no answer, or a file of the user's
-            lies there.
+        InputError: An invalid or unknown station, an invalid date, no response, or a file of the user in the folder.
     """
     for station in stations:
         if not (station.isascii() and station.isdecimal()):
@@ -61,12 +59,12 @@ def fetch_nrfa(
             service = "station-info" if name == CATALOGUE else "time-series"
             text = client.text(f"{url}/{service}", {"format": "json-object", **parameters})
             _check(text, name, parameters["station"].split(","), f"{url}/{service}")
-            for recorded in (None, parameters):  # the file is known as fetched before it is there, as whole after that
+            for recorded in (None, parameters):  # before the file exists, and after it is complete
                 if recorded is not None:
                     write_text_atomic(file, text, REMEDY)
                 manifest[name] = recorded
                 write_text_atomic(out / MANIFEST, json.dumps(manifest, indent=1), REMEDY)
-            text_or_none(f"{file}: fetched")
+            progress(f"{file}: fetched")
         files.append(file)
     return files
 
@@ -79,7 +77,7 @@ def _period_parameters(period: tuple[str, str] | None) -> dict[str, str]:
 def _requests(
     stations: Sequence[str], period: Mapping[str, str], manifest: Mapping[str, Any]
 ) -> dict[str, dict[str, str]]:
-    """Files and what is asked for each; the catalogue is of these stations and of those that the folder has already."""
+    """Return the parameters of each file; the catalogue includes earlier stations of the folder."""
     catalogue_request = manifest.get(CATALOGUE)
     known_stations = (
         str(catalogue_request["station"]).split(",")
@@ -93,7 +91,7 @@ def _requests(
 
 
 def _manifest(out: Path) -> dict[str, Any]:
-    """What was asked for each file that lies in the folder."""
+    """Return the parameters of existing files."""
     try:
         manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -102,12 +100,12 @@ def _manifest(out: Path) -> dict[str, Any]:
 
 
 def _check(text: str, name: str, stations: Sequence[str], where: str) -> None:
-    """Refuse an answer that is not what the service gives."""
+    """Refuse an invalid response."""
     try:
-        text_or_none = json.loads(text)
-        entries = text_or_none["data"] if name == CATALOGUE else text_or_none["data-stream"]
+        content = json.loads(text)
+        entries = content["data"] if name == CATALOGUE else content["data-stream"]
         absent = set(stations) - {str(one["id"]) for one in entries} if name == CATALOGUE else set()
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise InputError(f"{where}: the answer for {name} is not what the NRFA gives; try again later") from error
+        raise InputError(f"{where}: the response for {name} is invalid; try again later") from error
     if absent:
         raise InputError(f"station {min(absent)}: the NRFA has none of this number; look it up at nrfa.ceh.ac.uk")

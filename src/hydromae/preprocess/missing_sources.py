@@ -30,8 +30,8 @@ def list_variables(source: str | Path, variables: tuple[str, ...] = ()) -> list[
     """Return the variables of a source, whose values are read lazily.
 
     Args:
-        source: A long table (CSV, parquet), an HDF5 file of maps (merged or monthly), a folder of such files, NetCDF, Zarr, or
-            a store.
+        source: A long table (CSV, parquet), an HDF5 file of maps (merged or monthly), a folder of these, NetCDF, Zarr, or a
+            store.
         variables: Selected names (columns of a table); default all.
 
     Raises:

@@ -60,12 +60,12 @@ class VariableScaling:
 class Scaling:
     """Scaling of all variables and attributes, by name.
 
-    It is fitted to observations of training days and training catchments, pooled over sites, because an ungauged river
-    has no statistics of its own.
+    It is fitted to observations of training days and training catchments, pooled over sites, as an ungauged river has no
+    statistics of its own.
 
     Attributes:
-        ranges (mapping of str to (float, float)): Minimum and maximum of each attribute of the training catchments, in its own
-            units; empty if unknown. Ranges do not affect scaled values or equality.
+        ranges (mapping of str to (float, float)): Minimum and maximum of each attribute of the training catchments, in its
+            own units; empty if unknown. Ranges do not affect scaled values or equality.
     """
 
     variables: Mapping[str, VariableScaling]
