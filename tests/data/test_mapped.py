@@ -115,7 +115,7 @@ def test_days_at_the_edges_that_only_some_maps_have_are_left_out(folder: Path) -
     told: list[str] = []
     record = load_store(prepare(folder, folder.parent / "national.zarr", progress=told.append))
     assert [str(day)[:10] for day in record["time"].values] == DAYS
-    (line,) = [line for line in told if "at the edges" in line]
+    (line,) = [line for line in told if "at the ends" in line]
     assert "precipitation 2021-01-01 … 2021-01-06" in line and "temperature" not in line
     save(chess_warmth().assign_coords(time=pd.to_datetime(DAYS) + pd.Timedelta(9, "D")), next(folder.glob("chess*.nc")))
     with pytest.raises(InputError, match=r"maps of temperature begin on 2021-01-10, after .* \(2021-01-03\)"):

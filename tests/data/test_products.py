@@ -259,7 +259,7 @@ def test_nrfa_json_flat_or_in_pairs(tmp_path: Path, pairs: bool) -> None:
         "data-type": kind,
     }
     write(tmp_path / "gdf.json", json.dumps({**told, "data-stream": stream if pairs else flat}))
-    with pytest.raises(InputError, match="no catchment-area"):
+    with pytest.raises(InputError, match="without catchment-area"):
         read(tmp_path)
     write(tmp_path / "info.json", json.dumps({"data": [STATION]}))
     flows = read(tmp_path)["riverflow"].values[:, 0]
@@ -336,7 +336,7 @@ def test_a_folder_of_downloads_is_read_past_what_else_lies_there(tmp_path: Path)
     record = load_store(prepare(place, tmp_path / "out.zarr"))
     assert record["bfihost"].values.tolist()[0] == 0.5 and np.isnan(record["bfihost"].values[1]), "of the catalogue"
     assert record["catchment-area"].values.tolist() == [161.9, 9948.0], "its own"
-    broken = {"semicolons": "file;timestamp;x\n", "is empty": "", "no series": "a,b\n", "UTF-16": "file,timestamp,nrfa"}
+    broken = {"semicolons": "file;timestamp;x\n", "is empty": "", "not a series": "a,b\n", "UTF-16": "file,timestamp,nrfa"}
     for told, head in broken.items():
         file = write(place / "39001_gdf.csv", head)
         if told == "UTF-16":
@@ -372,7 +372,7 @@ def test_cosmos_uk_is_known_by_its_files(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_a_folder_without_a_record_says_what_lies_there(tmp_path: Path) -> None:
     rain_maps(190000.0, 290000.0).to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
-    with pytest.raises(InputError, match=r"maps of days \(HadUK-Grid: precipitation\), but no gauges"):
+    with pytest.raises(InputError, match=r"daily maps \(HadUK-Grid: precipitation\), but no gauges"):
         prepare(tmp_path, tmp_path / "out.zarr")
     monthly = rain_maps(190000.0, 290000.0).assign_attrs(frequency="mon")
     monthly.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")

@@ -129,7 +129,7 @@ WRONG = {
     "a day twice": (merged(("2001-01-30", "2001-01-30", "2001-02-01")), "2001-01-30 occurs twice"),
     "no date": (merged(("2001-01-30", "2001-02-30", "2001-03-01")), "'2001-02-30' is not a day; write YYYY-MM-DD"),
     "a word": (merged(("today", "2001-01-31", "2001-02-01")), "'today' is not a day"),
-    "not its years": (merged(("1988-12-31", "1989-01-01", "1989-01-02")), f"{RAIN}: 1988-12-31 does not belong"),
+    "not its years": (merged(("1988-12-31", "1989-01-01", "1989-01-02")), f"{RAIN}: 1988-12-31 does not fit"),
     "cut short": (cut(RAIN, 0.7), f"{RAIN}: not a readable HDF5 file"),
     "no HDF5": (lambda folder: (folder / RAIN).write_text("date,rain"), f"{RAIN}: not a readable HDF5 file"),
     "another unit": (
@@ -154,7 +154,7 @@ WRONG = {
     ),
     "view": (replaced("data", as_view), f"{RAIN}: data is empty, a group, or a link to another place"),
     "raw bytes": (replaced("data", as_raw_bytes), f"{RAIN}: data is empty, a group, or a link to another place"),
-    "another month": (monthly(lambda f, _: f.move("2001-01-31", "2001-03-31")), f"{MONTH}: 2001-03-31 does not belong"),
+    "another month": (monthly(lambda f, _: f.move("2001-01-31", "2001-03-31")), f"{MONTH}: 2001-03-31 does not fit"),
     "a month's key": (monthly(lambda f, _: f.move("2001-01-31", "31 Jan")), f"{MONTH}: '31 Jan' is not a day"),
     "an empty month": (monthly(lambda f, _: f.clear()), f"{MONTH}: has no days"),
     "a day's shape": (

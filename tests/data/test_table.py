@@ -94,7 +94,7 @@ def test_a_dataset_may_name_its_sites_and_flow_otherwise(tmp_path):
     dataset["streamflow"] = ("gauge_id", [1.0], {"units": "mm day-1"})
     with pytest.raises(InputError, match="streamflow has the dimensions"):
         table.from_dataset(dataset)
-    with pytest.raises(InputError, match="it holds nothing"):
+    with pytest.raises(InputError, match="it has nothing"):
         table.from_dataset(xr.Dataset())
 
 

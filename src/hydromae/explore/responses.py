@@ -52,9 +52,9 @@ def hidden_response(session: Session, request: HideRequest) -> dict[str, Any]:
     """Predict hidden and unobserved days of a view.
 
     Returns:
-        dict: The days as in `view_response`, including hidden observations; `mean` and `quantiles` [mm/day] of predicted days,
-            null elsewhere; `hidden`, `score` over observed hidden days, `neighbours`, `inputs` (size of the
-            input), `outside` (attributes outside the training range), `seen` (overlap with training days, as text), `seconds`.
+        dict: The days as in `view_response`, including hidden observations; `mean` and `quantiles` [mm/day] of predicted
+            days, null elsewhere; `hidden`, `score` over observed hidden days, `neighbours`, `inputs` (size of the input),
+            `outside` (attributes outside the training range), `seen` (overlap with training, as text), `seconds`.
     """
     started = time.perf_counter()
     river_index = session.river_index(request.river)
