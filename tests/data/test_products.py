@@ -336,7 +336,12 @@ def test_a_folder_of_downloads_is_read_past_what_else_lies_there(tmp_path: Path)
     record = load_store(prepare(place, tmp_path / "out.zarr"))
     assert record["bfihost"].values.tolist()[0] == 0.5 and np.isnan(record["bfihost"].values[1]), "of the catalogue"
     assert record["catchment-area"].values.tolist() == [161.9, 9948.0], "its own"
-    broken = {"semicolons": "file;timestamp;x\n", "is empty": "", "not a series": "a,b\n", "UTF-16": "file,timestamp,nrfa"}
+    broken = {
+        "semicolons": "file;timestamp;x\n",
+        "is empty": "",
+        "not a series": "a,b\n",
+        "UTF-16": "file,timestamp,nrfa",
+    }
     for told, head in broken.items():
         file = write(place / "39001_gdf.csv", head)
         if told == "UTF-16":
@@ -376,7 +381,7 @@ def test_a_folder_without_a_record_says_what_lies_there(tmp_path: Path) -> None:
         prepare(tmp_path, tmp_path / "out.zarr")
     monthly = rain_maps(190000.0, 290000.0).assign_attrs(frequency="mon")
     monthly.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
-    with pytest.raises(InputError, match=r"not days"):
+    with pytest.raises(InputError, match=r"has monthly values; download daily maps"):
         prepare(tmp_path, tmp_path / "out.zarr")
     (tmp_path / "a.nc").rename(tmp_path / "Caravan-nc.zip")
     with pytest.raises(InputError, match=r"no record in this folder.*Caravan-nc.zip is packed"):
