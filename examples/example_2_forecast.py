@@ -21,7 +21,7 @@ ahead["riverflow"].isel(issue_time=0, catchment=0).to_series().round(2)
 
 # %%
 # A hindcast starts from an issue day inside the record. Observations after it are not used, except the weather where
-# `future_weather="observed"`. The same on the command line is `hydromae forecast` with `--issues`.
+# `future_weather="observed"`. The same on the command line is `hydromae forecast` with `--period`.
 issue = pd.DatetimeIndex(["2010-03-02"])
 answers = {w: model.forecast(record, days=14, issues=issue, future_weather=w) for w in ("observed", "none")}
 answers["observed"]

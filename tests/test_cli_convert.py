@@ -120,7 +120,7 @@ def test_the_specifications_own_numbers_become_the_specifications_configuration(
     assert "config = SEED\n" in text and "store = 'data/national.zarr'\noutput = 'output/multimodal_mae'\n" in text
     told = capsys.readouterr().out
     for name in ("land_threshold", "precip_dir", "land_mask_path", "catchment_attributes_csv", "device"):
-        assert re.search(rf"^{name} +no field: ", told, re.MULTILINE), name
+        assert re.search(rf"^{name} +not a field: ", told, re.MULTILINE), name
 
 
 MIXED = "\n    use_weighted_fm = True"
@@ -225,7 +225,7 @@ def test_an_experiment_builds_on_the_configuration_beside_it(module, tmp_path):
 
 
 REFUSED = {
-    "mask_rate = 0.5": "mask_rate is no field of the reference specification; take it out",
+    "mask_rate = 0.5": "mask_rate is not a field of the reference specification; remove it",
     "task_weights = {'rain_loss': 1}": "task_weights['rain_loss']: no such loss; name precip_loss",
     "zero_stage = 2": "zero_stage = 2: hydromae has 1 alone",
     "optimizer = 'sgd'": "optimizer = 'sgd': hydromae has 'adamw' alone",
@@ -235,19 +235,19 @@ REFUSED = {
     "mask_ratio = 0.5; image_mask_ratio = 0.4": "mask_ratio and image_mask_ratio differ",
     "fp16 = True; bf16 = True": "fp16 and bf16 differ",
     "betas = (0.9, 0.95); beta1 = 0.9": "betas and beta1 set the same",
-    "lr = float(input())": "lr = float(input()) (line 2): is no plain value",
-    "epochs = 10 ** 10 ** 10": "epochs = 10 ** 10 ** 10 (line 2): is no plain value",
+    "lr = float(input())": "lr = float(input()) (line 2): is not a plain value",
+    "epochs = 10 ** 10 ** 10": "epochs = 10 ** 10 ** 10 (line 2): is not a plain value",
     "batch_size = 2.5": "batch_size: ",
-    "batch_size = True": "batch_size = True: is no number",
+    "batch_size = True": "batch_size = True: is not a number",
     "fp16 = 'yes'": "fp16 = 'yes': is not True or False",
     "d_model = 257": "d_model: config: model.d_model",
     "encoder_dim = 'wide'": "encoder_dim: config: field 'model.d_model'",
     "vector_mask_ratio = 40": "vector_mask_ratio: config: masks.series_ratio has the value 40",
     "use_fm_layers = [-1]": "use_fm_layers: config: model.use_fm_layers names -1",
     "val_start = '2020-01-01'": "val_start: config: data.validation_period",
-    "lr, eps = input()": "lr = no value (line 2): is no plain value",
-    "lr: float": "lr = no value (line 2): is no plain value",
-    "output_dir = 5": "the folder of the output is no text",
+    "lr, eps = input()": "lr = no value (line 2): is not a plain value",
+    "lr: float": "lr = no value (line 2): is not a plain value",
+    "output_dir = 5": "the folder of the output is not text",
 }
 
 
@@ -283,7 +283,7 @@ def test_what_only_running_the_file_would_show_is_refused_by_line(text, tmp_path
 def test_a_file_that_is_there_is_kept(tmp_path, capsys):
     original = written(tmp_path, ORIGINAL)
     other = written(tmp_path, "mine = 1\n", "other.py")
-    for out, said in ((original, "is read as the input"), (other, "something is there already")):
+    for out, said in ((original, "is the input"), (other, "exists already")):
         held = out.read_bytes()
         assert main(["convert-config", str(original), "--out", str(out)]) == 2
         assert said in capsys.readouterr().err and out.read_bytes() == held

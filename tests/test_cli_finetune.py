@@ -214,7 +214,7 @@ def test_mistakes_are_one_line_each(folder, tmp_path, capsys):
         "masks.kind is mixture in the run, gap given": [*lora, "--rank", "2", "--question", "gap"],
         "contains a run": ["--trainable", "lora", "--rank", "2"],
         "rank 0": [*lora, "--rank", "0"],
-        "--rank 4: is of adapters": ["--rank", "4"],
+        "--rank 4: is an option of adapters": ["--rank", "4"],
         "train.batch_size has the value 0": ["--out", str(tmp_path / "zero"), "--batch-size", "0"],
         "is read as the input": [*lora, "--rank", "2", "--model", str(tmp_path / "run")],
         "nowhere": ["--model", "nowhere"],
@@ -242,4 +242,4 @@ def test_a_run_that_was_not_finetuned_is_not_gone_on_with(folder, tmp_path, caps
     train(HELD, rivers(), scaling_of(rivers(), SMALL), tmp_path / "run", device="cpu", stop_after=1)
     capsys.readouterr()
     assert finetune(folder, tmp_path / "run", "--resume") == 2
-    assert "started otherwise (sha256 was None" in capsys.readouterr().err
+    assert "started with other options (sha256 was None" in capsys.readouterr().err

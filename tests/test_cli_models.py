@@ -110,7 +110,7 @@ def test_forecast_uses_nothing_observed_after_the_issue_day(country: Path, tmp_p
     later["riverflow"][151:] = later["riverflow"][151:] * 3 + 1
     for name, data in (("a", record), ("b", later)):
         data.to_netcdf(tmp_path / f"{name}.nc", engine="h5netcdf")
-        command = ["forecast", str(tmp_path / f"{name}.nc"), "--model", str(country / "run"), "--issues", day]
+        command = ["forecast", str(tmp_path / f"{name}.nc"), "--model", str(country / "run"), "--period", day, day]
         assert main([*command, "--days", "5", "--out", str(tmp_path / f"{name}-out.nc")]) == 0
     one, two = (xr.load_dataset(tmp_path / f"{n}-out.nc", engine="h5netcdf") for n in "ab")
     assert one["riverflow"].dims == ("issue_time", "lead", "catchment")
@@ -119,10 +119,10 @@ def test_forecast_uses_nothing_observed_after_the_issue_day(country: Path, tmp_p
 
 
 def test_blind_forecast_does_not_know_the_weather(country: Path, tmp_path: Path) -> None:
-    out = {}
+    out, issue = {}, ("--period", "2011-11-01", "2011-11-01")
     for weather in ("observed", "none"):
         file = tmp_path / f"{weather}.nc"
-        command = ["forecast", str(country / "virtual.nc"), "--model", str(country / "run"), "--issues", "2011-11-01"]
+        command = ["forecast", str(country / "virtual.nc"), "--model", str(country / "run"), *issue]
         assert main([*command, "--future-weather", weather, "--days", "3", "--out", str(file)]) == 0
         out[weather] = xr.load_dataset(file, engine="h5netcdf")["riverflow"]
     assert not np.allclose(out["observed"], out["none"])
@@ -178,7 +178,7 @@ def test_mistakes_are_one_line_each(country: Path, tmp_path: Path, capsys: pytes
         "nowhere": ["predict", str(virtual), "--model", str(tmp_path / "nowhere"), "--out", str(tmp_path / "o.nc")],
         ".txt": ["predict", str(virtual), "--model", str(run), "--out", str(tmp_path / "o.txt")],
         "1.5": ["predict", str(virtual), *out, "--quantiles", "0.5", "1.5"],
-        "1999": ["forecast", str(virtual), *out, "--issues", "1999-01-01"],
+        "1999": ["forecast", str(virtual), *out, "--period", "1999-01-01", "1999-01-01"],
         "--new-run and --resume": ["pretrain", str(store), "--out", str(run), *SMALL, "--new-run", "--resume"],
         "contains a run": ["pretrain", str(store), "--out", str(run), *SMALL],
         "1950": [

@@ -61,4 +61,4 @@ def test_a_sweep_of_which_nothing_can_train_says_why(tmp_path: Path, capsys) -> 
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "no trial has a score" in error and "1990" in error
     assert main([*command[:-1], "0", "--out", str(tmp_path / "none")]) == 2
-    assert "none was asked for" in capsys.readouterr().err
+    assert "none was requested" in capsys.readouterr().err

@@ -107,7 +107,7 @@ def test_a_forecast_is_a_long_table_in_the_units_of_the_question(
     record: xr.Dataset, gauges: Path, tmp_path: Path, kind: str
 ) -> None:
     cubic(record).to_csv(tmp_path / "q.csv", index=False)
-    options = ["--attributes", gauges, "--issues", "2009-02-01/2009-02-03/2", "--days", "2"]
+    options = ["--attributes", gauges, "--period", "2009-02-01", "2009-02-03", "--issue-interval", "2", "--days", "2"]
     for end in (kind, ".nc"):
         run("forecast", tmp_path / "q.csv", *options, "--out", tmp_path / f"f{end}")
     is_csv, file = kind == ".csv", tmp_path / f"f{kind}"

@@ -64,7 +64,7 @@ def test_rivers_of_another_continent_are_answered_soberly_and_said(question, pla
     assert answer[OUTSIDE_TRAINING].dims == ("catchment",)
     assert answer[OUTSIDE_TRAINING].values.tolist() == ["latitude, longitude" if abs(place[1]) > 3 else "latitude"] * 4
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line.startswith("4 of 4 catchments are outside what the model was trained on, such as ")
+    assert line.startswith("4 of 4 catchments are outside the training range of the model, such as ")
     assert (
         f"latitude {place[0]:g} (trained on 50.16 … 58.52), longitude {place[1]:g} (trained on -5.599 … 1.451)" in line
     )
@@ -275,7 +275,7 @@ def test_files_hold_it_and_the_command_line_says_one_line(question, tmp_path: Pa
         words = ["predict", str(tmp_path / "q.nc"), "--model", "gb-rivers", "--out", str(tmp_path / name), "--json"]
         assert main(words) == 0
         held = capsys.readouterr()
-        assert held.err.count("4 of 4 catchments are outside what the model was trained on") == 1
+        assert held.err.count("4 of 4 catchments are outside the training range of the model") == 1
         assert OUTSIDE_TRAINING not in held.out and json.loads(held.out)["path"].endswith(name)
     answer = xr.open_dataset(tmp_path / "a.nc", engine="h5netcdf")
     assert answer[OUTSIDE_TRAINING].values.tolist() == ["latitude, longitude"] * 4

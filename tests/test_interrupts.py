@@ -166,6 +166,4 @@ def test_a_sweep_says_how_it_goes_on(capsys, monkeypatch):
 
     monkeypatch.setattr(Sweep, "run", interrupted)
     assert main(["sweep", "s.zarr", "--out", "o"]) == 143
-    assert (
-        capsys.readouterr().err == "hydromae: stopped by SIGTERM; the same command goes on with the trial under way\n"
-    )
+    assert capsys.readouterr().err == "hydromae: stopped by SIGTERM; the same command continues the current trial\n"

@@ -147,7 +147,7 @@ def test_the_file_names_store_and_output_and_options_take_their_place(launched, 
 def test_a_file_without_a_store_is_one_line(launched, tmp_path):
     (tmp_path / "c.py").write_text("from hydromae.config.presets import BASE\nconfig = BASE\n")
     told = ended(launched(sys.executable, "train_mae.py", "--config", tmp_path / "c.py"), code=2)
-    assert told.startswith(f"train_mae: {tmp_path / 'c.py'}: names no `store`")
+    assert told.startswith(f"train_mae: {tmp_path / 'c.py'}: has no `store`")
     assert len(told.splitlines()) == 1
 
 

@@ -69,7 +69,7 @@ LINES: dict[str, list[str]] = {
     "fetch": ["fetch", "nrfa", "--stations", "39001", "--out", "OUT"],
     "prepare": ["prepare", "READ", "OUT.zarr"],
     "inspect": ["inspect", "READ", "--picture", "OUT.png"],
-    "merge": ["merge", "READ", "OUT.h5", "--from", "2001-01-01", "--to", "2001-01-31"],
+    "merge": ["merge", "READ", "OUT.h5", "--period", "2001-01-01", "2001-01-31"],
     "patches": ["patches", "READ", "--out", "OUT.json"],
     "patches picture": ["patches", "READ", "--picture", "OUT.png"],
     "missing": ["missing", "READ", "--fill", "OUT.parquet"],
@@ -199,12 +199,12 @@ def test_a_file_that_is_read_is_never_replaced(
 def test_nothing_is_written_into_an_input(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "way").symlink_to(here / "read")
     for place in ("read", "way"):
-        refused(line(name, "read", f"{place}/out"), "lies inside the input read", here, capsys)
+        refused(line(name, "read", f"{place}/out"), "is inside the input read", here, capsys)
 
 
 @pytest.mark.parametrize("name", ["pretrain", "sweep", "evaluate", "finetune"])
 def test_a_folder_that_holds_an_input_is_not_written(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    refused(line(name, "read", "."), "holds the input read", here, capsys)
+    refused(line(name, "read", "."), "contains the input read", here, capsys)
 
 
 def test_a_run_goes_on_with_its_own_configuration(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,7 +214,7 @@ def test_a_run_goes_on_with_its_own_configuration(here: Path, capsys: pytest.Cap
     (here / "run").mkdir()
     (here / "run" / "config.json").write_text(PRESETS["tiny"].to_json())
     words = ["pretrain", "absent.zarr", "--config", "run/config.json", "--out", "run"]
-    refused(words, "run: holds the input run/config.json", here, capsys)
+    refused(words, "run: contains the input run/config.json", here, capsys)
     refused([*words, "--resume"], "absent.zarr: no such store", here, capsys)
 
 
@@ -299,7 +299,7 @@ def test_a_folder_is_recognised_by_what_the_command_itself_writes(kind, tmp_path
 def test_a_run_is_known_by_its_checkpoint_where_its_configuration_is_gone(tmp_path: Path) -> None:
     step = tmp_path / "checkpoints" / "step-0000003"
     step.mkdir(parents=True)
-    assert "not a run (it holds checkpoints)" in str(RUN.fault(tmp_path))
+    assert "not a run (it contains checkpoints)" in str(RUN.fault(tmp_path))
     (step / "config.json").write_text(SIGNS[RUN][1])
     assert RUN.fault(tmp_path) is None
 

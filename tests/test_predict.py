@@ -488,10 +488,10 @@ def test_forecast_of_a_table_is_a_table(dates):
     if dates == "text":
         frame["date"] = frame["date"].dt.strftime("%Y-%m-%d")
     given_ = frame.set_index(["date", "id"]) if dates == "index" else frame
-    answer = MODEL.forecast(given_, days=2, issues="2001-04-20/2001-04-25/5")
+    issues = pd.to_datetime(["2001-04-20", "2001-04-25"])
+    answer = MODEL.forecast(given_, days=2, issues=issues)
     assert list(answer.columns[:5]) == ["issue_time", "lead", "date", "catchment", "riverflow"]
     assert len(answer) == 2 * 2 * 6 and (answer["riverflow_origin"] == FORECAST).all()
-    issues = pd.to_datetime(["2001-04-20", "2001-04-25"])
     expected = MODEL.forecast(RIVERS, days=2, issues=issues)["riverflow"].values.ravel()
     np.testing.assert_allclose(answer["riverflow"], expected, rtol=1e-4)
 
@@ -558,8 +558,8 @@ def spoiled(**changes: object) -> xr.Dataset:
             {},
             r"first: 1003\) have no position",
         ),
-        (RIVERS.isel(time=[0, 1, 1, 2]), {}, "2001-01-02 comes more than once"),
-        (RIVERS.isel(catchment=[0, 0]), {}, "catchment 1001 comes more than once"),
+        (RIVERS.isel(time=[0, 1, 1, 2]), {}, "2001-01-02 occurs more than once"),
+        (RIVERS.isel(catchment=[0, 0]), {}, "catchment 1001 occurs more than once"),
         (RIVERS.drop_vars("catchment"), {}, "has no names"),
         (RIVERS[["latitude"]], {}, "no riverflow"),
         (spoiled(temperature=RIVERS["temperature"] + 273.15), {}, "Kelvin"),
@@ -679,14 +679,14 @@ def test_a_wide_table_comes_back_wide() -> None:
 
 def test_a_wide_table_says_its_units_and_attributes_are_checked() -> None:
     frame, traits = wide(None)
-    with pytest.raises(InputError, match="does not say its units"):
+    with pytest.raises(InputError, match="has no units"):
         MODEL.predict(frame, attributes=traits)
     frame.attrs["units"] = "mm day-1"
     with pytest.raises(InputError, match=r"catchments \(first: .*\) have no position"):
         MODEL.predict(frame)
     with pytest.raises(InputError, match="no column of an attribute"):
         MODEL.predict(frame, attributes=pd.DataFrame({"x": [1.0]}, index=[1]))
-    with pytest.raises(InputError, match="comes twice"):
+    with pytest.raises(InputError, match="occurs twice"):
         MODEL.predict(frame, attributes=pd.concat([traits, traits]))
     with pytest.raises(InputError, match="latitude of catchment"):
         MODEL.predict(frame, attributes=traits.assign(latitude=99.0))

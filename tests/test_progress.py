@@ -113,9 +113,9 @@ def on_a_terminal(arguments: list[str], stop_at: str = "") -> tuple[int, str, st
 
 def test_ctrl_c_takes_the_bars_away_is_one_line_and_130_and_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "long.nc"
-    code, said, seen = on_a_terminal(["virtual", str(out), "--days", "9999"], stop_at="months invented")
+    code, said, seen = on_a_terminal(["virtual", str(out), "--days", "9999"], stop_at="months simulated")
     assert code == INTERRUPTED_CODE and said == "" and "Traceback" not in seen
-    assert re.search(r"months invented.* of \d+ .*left", seen)
+    assert re.search(r"months simulated.* of \d+ .*left", seen)
     assert seen.count("hydromae: stopped by Ctrl+C") == 1 and list(tmp_path.iterdir()) == []
 
 
@@ -126,7 +126,7 @@ def test_with_bars_stdout_is_one_document(capsys: pytest.CaptureFixture[str], tm
     monkeypatch.setattr(display, "MIN_TASK_SECONDS", 0.0)
     assert main(["virtual", str(tmp_path / "short.nc"), "--days", "200", "--catchments", "5", "--json"]) == 0
     said = capsys.readouterr()
-    assert json.loads(said.out)["days"] == 200 and "months invented" in said.err
+    assert json.loads(said.out)["days"] == 200 and "months simulated" in said.err
 
 
 def test_ctrl_c_in_training_says_how_to_go_on(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch) -> None:

@@ -226,5 +226,5 @@ def test_the_explorer_and_its_file_say_it(tmp_path: Path) -> None:
 
 def test_a_moment_that_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
-    with pytest.raises(InputError, match=r"SOURCE_DATE_EPOCH 'yesterday': is no number of seconds"):
+    with pytest.raises(InputError, match=r"SOURCE_DATE_EPOCH 'yesterday': is not a number of seconds"):
         MODEL.predict(question())

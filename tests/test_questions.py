@@ -85,27 +85,35 @@ def test_ungauged_and_simulate_hide_all_flow():
 
 
 @pytest.mark.parametrize(
-    ("spec", "expected"),
+    ("period", "interval", "expected"),
     [
-        ("2014-10-05/2014-10-20/5", ["2014-10-05", "2014-10-10", "2014-10-15", "2014-10-20"]),
-        ("2014-10-05/2014-10-07", ["2014-10-05", "2014-10-06", "2014-10-07"]),
-        ("2014-10-05", ["2014-10-05"]),
+        (("2014-10-05", "2014-10-20"), 5, ["2014-10-05", "2014-10-10", "2014-10-15", "2014-10-20"]),
+        (("2014-10-05", "2014-10-07"), 1, ["2014-10-05", "2014-10-06", "2014-10-07"]),
+        (("2014-10-05", "2014-10-05"), 1, ["2014-10-05"]),
+        (("2014", "2015"), 364, ["2014-01-01", "2014-12-31", "2015-12-30"]),
     ],
 )
-def test_parse_issues(spec, expected):
-    assert scenarios.parse_issues(spec).strftime("%Y-%m-%d").tolist() == expected
+def test_hindcast_issues(period, interval, expected):
+    assert scenarios.hindcast_issues(period, interval).strftime("%Y-%m-%d").tolist() == expected
 
 
 @pytest.mark.parametrize(
-    "spec", ["2014-13-01", "2014-10-05/2014-10-01/5", "2014-10-05/2014-10-09/0", "a/b/c/d", "", "x"]
+    ("first", "last", "interval", "words"),
+    [
+        ("2014-10-05", "2014-13-01", 1, "write each as YYYY-MM-DD"),
+        ("2014-10-05", "2014-10-01", 5, "swap them"),
+        ("2014-10-05", "2014-10-09", 0, "give 1 day or more"),
+        ("2014-10-05", "", 1, "a date is empty"),
+        ("x", "2014-10-05", 1, "is not two dates"),
+    ],
 )
-def test_parse_issues_refuses_what_it_cannot_read(spec):
-    with pytest.raises(InputError, match="write"):
-        scenarios.parse_issues(spec)
+def test_hindcast_issues_refuses_invalid_periods(first, last, interval, words):
+    with pytest.raises(InputError, match=words):
+        scenarios.hindcast_issues((first, last), interval)
 
 
-def test_leads_start_at_one_and_may_be_after_the_record():
-    answer = scenarios.forecast(Spy(), record(), scenarios.parse_issues("2010-01-10/2010-01-30/10"), days=3)
+def test_forecast_counts_leads_from_one_and_runs_past_the_end():
+    answer = scenarios.forecast(Spy(), record(), scenarios.hindcast_issues(("2010-01-10", "2010-01-30"), 10), days=3)
     assert answer["riverflow"].dims == ("issue_time", "lead", "catchment")
     assert answer["riverflow_quantile"].dims == ("quantile", "issue_time", "lead", "catchment")
     assert answer["lead"].values.tolist() == [1, 2, 3]
@@ -151,7 +159,7 @@ def test_changing_the_future_never_changes_a_forecast():
 
 def test_invalid_forecasts_are_refused():
     with pytest.raises(InputError, match="2010-02-01 is outside the record, 2010-01-01 to 2010-01-30"):
-        scenarios.forecast(Spy(), record(), scenarios.parse_issues("2010-02-01"), 3)
+        scenarios.forecast(Spy(), record(), pd.DatetimeIndex(["2010-02-01"]), 3)
     with pytest.raises(InputError, match="at least 1"):
         scenarios.forecast_input(record(), DAYS[3], 0)
     with pytest.raises(InputError, match="neither observed nor none"):

@@ -115,7 +115,7 @@ def test_tables_and_the_command_line_describe_the_widening(tmp_path: Path, capsy
         assert " ".join(capsys.readouterr().out.split()).count(line) == 1
     words = ["--model", str(tmp_path / "m"), "--days", "3", "--out", str(tmp_path / "f.nc")]
     with_holes(RIVERS).isel(time=slice(0, 10)).to_netcdf(tmp_path / "r.nc", engine="h5netcdf")
-    issues = "--issues", "2001-01-04/2001-01-06"
+    issues = "--period", "2001-01-04", "2001-01-06"
     assert main(["forecast", str(tmp_path / "r.nc"), *words, *issues]) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert told.count("first issue day: record of 7 days") == 1 and told.count("intervals are widened") == 1

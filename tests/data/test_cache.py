@@ -77,7 +77,7 @@ def test_another_period_or_held_out_catchment_makes_it_again_and_says_so(record,
     scaling_for(record, HELD, tmp_path)
     changed = HELD.having(data=data)
     made = scaling_for(record, changed, tmp_path, said.append)
-    assert said == [f"{tmp_path / 'scaling.json'}: normalisation made again: {why}"]
+    assert said == [f"{tmp_path / 'scaling.json'}: fitting the scaling again: {why}"]
     assert len(fits) == 2 and made == scaling_for(record, changed, None)
     assert scaling_for(record, changed, tmp_path, said.append) == made and len(said) == 1 and len(fits) == 3
 
@@ -131,7 +131,7 @@ def test_a_damaged_file_is_made_again_and_said(record, fits, tmp_path, text):
     file = tmp_path / "scaling.json"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     assert scaling_for(record, HELD, tmp_path, said.append) == whole
-    assert said == [f"{file}: is damaged; normalisation made again"]
+    assert said == [f"{file}: is damaged; fitting the scaling again"]
     assert Scaling.from_json(json.dumps(json.loads(file.read_text())["scaling"])) == whole
     assert len(fits) == 2
 
@@ -144,6 +144,6 @@ def test_a_record_that_is_in_no_store_is_fitted_at_every_call(fits, tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_one_line(record, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"scaling\.json: the normalisation cannot be kept") as caught:
+    with pytest.raises(InputError, match=r"scaling\.json: the scaling cannot be written") as caught:
         scaling_for(record, HELD, tmp_path / "file")
     assert "\n" not in str(caught.value)

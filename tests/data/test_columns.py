@@ -140,11 +140,11 @@ def test_a_river_without_the_best_column_has_the_second() -> None:
     record = from_frame(given)
     np.testing.assert_allclose(record["riverflow"], [[1.0, 0.5], [nan, nan], [3.0, 0.5]], rtol=1e-6)
     assert record["riverflow"].attrs["processing"] == (
-        "read from discharge_vol for 2, which discharge_spec has no value of; from discharge_spec for all others"
+        "read from discharge_vol for 2, because discharge_spec has no values; from discharge_spec for all others"
     )
     assert "processing" not in from_frame(given.fillna(1.0))["riverflow"].attrs
     areas = given.drop(columns="catchment-area")
-    with pytest.raises(InputError, match="m3 s-1 and there is no catchment-area"):
+    with pytest.raises(InputError, match="m3 s-1 without catchment-area"):
         from_frame(areas)
     np.testing.assert_allclose(from_frame(areas.fillna({"discharge_spec": 2.0}))["riverflow"][1], 2.0)
     with pytest.raises(InputError, match="'qobs' may be it"):

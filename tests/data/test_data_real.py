@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from hydromae.datasets import camels_gb, derived, evaporation, haduk, land, reader
+from hydromae.datasets import camels_gb, derived, haduk, land, reader
 from hydromae.io import attributes
 from hydromae.io.conventions import with_positions
 from hydromae.preprocess.national import MapMaker
@@ -26,7 +26,7 @@ def test_camels_gb_record(rivers):
 
 def test_derived_evaporation_explains_real_evaporation(rivers, real_data):
     """0.79 of the variance of real daily PETI at six Severn gauges."""
-    real = evaporation.read(real_data / "severn_evaporation_2010_2015.csv.gz")["potential_evaporation"]
+    real = reader.read(real_data / "severn_evaporation_2010_2015.csv.gz")["potential_evaporation"]
     made, real = xr.align(rivers["potential_evaporation"], real)
     assert made.sizes["catchment"] == 6
     assert 1 - float(((made - real) ** 2).mean() / real.var()) > 0.77

@@ -140,7 +140,7 @@ def test_the_final_version_of_a_value_comes_before_the_first_one(tmp_path: Path)
 
 def test_members_of_an_ensemble_are_refused(tmp_path: Path) -> None:
     both = xr.concat([hourly(), hourly()], pd.Index([0, 1], name="number"), combine_attrs="override")
-    with pytest.raises(InputError, match=r"x.nc: holds 2 members of an ensemble \(number\); keep one"):
+    with pytest.raises(InputError, match=r"x.nc: has 2 members of an ensemble \(number\); keep one"):
         days(both, tmp_path)
 
 
@@ -167,7 +167,7 @@ def test_cells_outside_a_file_or_in_its_gap_are_unobserved(wrap: bool, tmp_path:
 
 
 def test_maps_of_months_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"x.nc: holds monthly values, not daily ones"):
+    with pytest.raises(InputError, match=r"x.nc: has monthly values; give daily values"):
         days(rain(SUMS, pd.date_range("2009-01-01", periods=4, freq="MS")), tmp_path)
 
 

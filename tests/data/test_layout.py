@@ -98,7 +98,7 @@ def test_semicolons_and_decimal_commas_stay(tmp_path: Path) -> None:
 
 def test_a_wide_csv_says_its_units_or_is_asked_for_them(tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text(",01013500,2,note\n1/2/2009,1.5,,x\n2/2/2009,,,\n")
-    with pytest.raises(InputError, match=r"q.csv: is wide .*does not say its units; say --units"):
+    with pytest.raises(InputError, match=r"q.csv: is wide .*has no units; give --units"):
         ask(tmp_path / "q.csv", tmp_path / "a.csv")
     ask(tmp_path / "q.csv", tmp_path / "a.csv", units="mm/day")
     river = ("_q02.5", "_q50", "_q99.5", "_origin")
@@ -113,7 +113,7 @@ def test_a_wide_csv_says_its_units_or_is_asked_for_them(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="units 'l'"):
         table.read(tmp_path / "q.csv")
     (tmp_path / "q.csv").write_text("date,catchment,riverflow\n2009-02-01,1,1.5\n")
-    with pytest.raises(InputError, match="no wide table"):
+    with pytest.raises(InputError, match="not a wide table"):
         ask(tmp_path / "q.csv", tmp_path / "a.csv", units="mm/day")
 
 

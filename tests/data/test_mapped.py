@@ -100,7 +100,7 @@ def test_a_day_that_no_map_holds_is_refused_by_name_or_unobserved(folder: Path) 
     gap = chess_warmth().isel(time=[0, 2])
     save(gap, folder / "chess-met_tas_gb_1km_daily_20210101-20210103.nc")
     out = folder.parent / "national.zarr"
-    with pytest.raises(InputError, match=r"no file of temperature holds 2021-01-02 \(1 such days\).*--allow-missing"):
+    with pytest.raises(InputError, match=r"no file of temperature has 2021-01-02 \(1 such days\).*--allow-missing"):
         prepare(folder, out)
     record = load_store(prepare(folder, out, allow_missing=True))
     assert record["temperature"].notnull().any("cell").values.tolist() == [True, False, True]
@@ -115,7 +115,7 @@ def test_days_at_the_edges_that_only_some_maps_have_are_left_out(folder: Path) -
     told: list[str] = []
     record = load_store(prepare(folder, folder.parent / "national.zarr", progress=told.append))
     assert [str(day)[:10] for day in record["time"].values] == DAYS
-    (line,) = [line for line in told if "at the edges" in line]
+    (line,) = [line for line in told if "at the ends" in line]
     assert "precipitation 2021-01-01 … 2021-01-06" in line and "temperature" not in line
     save(chess_warmth().assign_coords(time=pd.to_datetime(DAYS) + pd.Timedelta(9, "D")), next(folder.glob("chess*.nc")))
     with pytest.raises(InputError, match=r"maps of temperature begin on 2021-01-10, after .* \(2021-01-03\)"):
@@ -198,7 +198,7 @@ def test_one_file_of_era5_land_gives_all_its_variables(folder: Path, kind: Liter
         ("other days", r"its flow, 2021-01-01 … 2021-01-03, has no day of its maps"),
         ("period", "is not inside 2021-01-01 … 2021-01-03"),
         ("damaged", "broken.nc"),
-        ("no maps", "no maps of days beside its gauges"),
+        ("no maps", "no daily maps beside its gauges"),
     ],
 )
 def test_what_is_wrong_is_one_line(folder: Path, fault: str, message: str) -> None:

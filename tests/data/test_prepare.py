@@ -10,7 +10,7 @@ from matplotlib import image
 from hydromae.errors import InputError
 from hydromae.preprocess.prepare import prepare, prepare_national
 from hydromae.store.inspect import picture, summary
-from hydromae.store.zarr_store import grid_of, open_store, scaling_of, training_period_of
+from hydromae.store.zarr_store import grid_of, open_store, scaling_of
 
 TRAIN = ("2009-01-01", "2010-12-31")
 
@@ -28,7 +28,7 @@ def test_catchment_store(folder, camels):
     path = prepare(folder, folder / "new" / "a.zarr", training_period=TRAIN)
     opened = open_store(path)
     np.testing.assert_allclose(opened["riverflow"].values, camels["riverflow"].values, rtol=1e-6)
-    assert training_period_of(opened) == TRAIN
+    assert opened.attrs["training_period"] == "/".join(TRAIN)
     roots = np.sqrt(camels["riverflow"].sel(time=slice(*TRAIN)).values)
     assert scaling_of(opened)["riverflow"].mean == pytest.approx(np.nanmean(roots), rel=1e-6)
     assert opened["catchment-area"].attrs["units"] == "km2"
@@ -74,7 +74,7 @@ def test_prepare_refuses(folder, attributes_csv, tmp_path):
     (folder / "land_percent.npz").unlink()
     with pytest.raises(InputError, match=r"no \*land\*.npz"):
         prepare(folder, folder / "a.zarr", "national")
-    with pytest.raises(InputError, match="holds monthly values, not daily ones"):
+    with pytest.raises(InputError, match="has monthly values; give daily values"):
         prepare(folder / "rainfall_uk_mon_2023.nc", folder / "a.zarr")
     for name in ("one.csv", "two.csv"):
         (empty / name).write_text("date\n")

@@ -225,9 +225,9 @@ def test_other_series_of_the_nrfa_are_listed_and_change_nothing(
     ("row", "told"),
     [
         ("2022-01-02", "gdf has no value after '2022-01-02'"),
-        ("2022-0,1", "'2022-0' is no day"),
-        ("2022-01-02,1.2.3", "gdf holds '1.2.3', which is no number"),
-        ("2022-01-02,1e", "gdf holds '1e', which is no number"),
+        ("2022-0,1", "'2022-0' is not a day"),
+        ("2022-01-02,1.2.3", "gdf holds '1.2.3', which is not a number"),
+        ("2022-01-02,1e", "gdf holds '1e', which is not a number"),
     ],
 )
 def test_a_bad_row_of_the_nrfa_names_file_and_line(tmp_path: Path, row: str, told: str) -> None:
@@ -244,7 +244,7 @@ def test_nrfa_csv_that_went_through_a_spreadsheet(tmp_path: Path) -> None:
     record = read(tmp_path)
     assert [str(day)[:10] for day in record["time"].values] == ["2022-01-30", "2022-01-31", "2022-02-01", "2022-02-02"]
     write(tmp_path / "g.csv", nrfa_csv(1001, "gdf", "m3/s", ["01/13/2022,1"]))
-    with pytest.raises(InputError, match="01/13/2022, which is no day/month/year"):
+    with pytest.raises(InputError, match="01/13/2022, which is not day/month/year"):
         read(tmp_path)
 
 
@@ -259,7 +259,7 @@ def test_nrfa_json_flat_or_in_pairs(tmp_path: Path, pairs: bool) -> None:
         "data-type": kind,
     }
     write(tmp_path / "gdf.json", json.dumps({**told, "data-stream": stream if pairs else flat}))
-    with pytest.raises(InputError, match="no catchment-area"):
+    with pytest.raises(InputError, match="without catchment-area"):
         read(tmp_path)
     write(tmp_path / "info.json", json.dumps({"data": [STATION]}))
     flows = read(tmp_path)["riverflow"].values[:, 0]
@@ -283,12 +283,12 @@ def test_the_samples_of_the_nrfa(tmp_path: Path) -> None:
 def test_two_products_in_one_folder_are_refused(tmp_path: Path) -> None:
     camels_1(tmp_path)
     write(tmp_path / "g.csv", nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,1"]))
-    with pytest.raises(InputError, match=r"holds files of CAMELS-GB version 1 .* and of NRFA"):
+    with pytest.raises(InputError, match=r"has files of CAMELS-GB version 1 .* and of NRFA"):
         read(tmp_path)
 
 
 def test_bad_files_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no product is known by the files of this folder"):
+    with pytest.raises(InputError, match="has no files of a known product"):
         read(tmp_path)
     file = write(tmp_path / "g.csv", nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,high"]))
     with pytest.raises(InputError, match=r"gdf holds 'high'"):
@@ -332,11 +332,16 @@ def test_a_folder_of_downloads_is_read_past_what_else_lies_there(tmp_path: Path)
     found = find_product(place, PRODUCTS)
     assert found is not None and len(found.files) == 2 and len(found.duplicates) == 2
     plan = " ".join(found.plan())
-    assert "held twice, read once: 2 files: copy of it" in plan and "package.json" in plan and "missing" not in plan
+    assert "duplicates, read once: 2 files: copy of it" in plan and "package.json" in plan and "missing" not in plan
     record = load_store(prepare(place, tmp_path / "out.zarr"))
     assert record["bfihost"].values.tolist()[0] == 0.5 and np.isnan(record["bfihost"].values[1]), "of the catalogue"
     assert record["catchment-area"].values.tolist() == [161.9, 9948.0], "its own"
-    broken = {"semicolons": "file;timestamp;x\n", "is empty": "", "no series": "a,b\n", "UTF-16": "file,timestamp,nrfa"}
+    broken = {
+        "semicolons": "file;timestamp;x\n",
+        "is empty": "",
+        "not a series": "a,b\n",
+        "UTF-16": "file,timestamp,nrfa",
+    }
     for told, head in broken.items():
         file = write(place / "39001_gdf.csv", head)
         if told == "UTF-16":
@@ -366,17 +371,17 @@ def test_cosmos_uk_is_known_by_its_files(tmp_path: Path, capsys: pytest.CaptureF
     assert "uses soil_moisture (cosmos_vwc)" in capsys.readouterr().out
     assert float(load_store(tmp_path / "soil.zarr")["soil_moisture"].values[0, 0]) == pytest.approx(0.3, rel=1e-6)
     write(tmp_path / "raw" / "two.json", json.dumps({**told, "type": "CoverageCollection", "coverages": [told, told]}))
-    with pytest.raises(InputError, match="holds 2 sites"):
+    with pytest.raises(InputError, match="has 2 sites"):
         read(tmp_path / "raw")
 
 
 def test_a_folder_without_a_record_says_what_lies_there(tmp_path: Path) -> None:
     rain_maps(190000.0, 290000.0).to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
-    with pytest.raises(InputError, match=r"maps of days \(HadUK-Grid: precipitation\), but no gauges"):
+    with pytest.raises(InputError, match=r"daily maps \(HadUK-Grid: precipitation\), but no gauges"):
         prepare(tmp_path, tmp_path / "out.zarr")
     monthly = rain_maps(190000.0, 290000.0).assign_attrs(frequency="mon")
     monthly.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
-    with pytest.raises(InputError, match=r"not days"):
+    with pytest.raises(InputError, match=r"has monthly values; download daily maps"):
         prepare(tmp_path, tmp_path / "out.zarr")
     (tmp_path / "a.nc").rename(tmp_path / "Caravan-nc.zip")
     with pytest.raises(InputError, match=r"no record in this folder.*Caravan-nc.zip is packed"):

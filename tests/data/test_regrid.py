@@ -133,10 +133,10 @@ def test_rain_of_single_hours_is_told_from_sums_and_summed(tmp_path: Path) -> No
     np.testing.assert_allclose(record["precipitation"].values[:, 0], 1000 * days.sum(axis=1), rtol=1e-4)
     sums = era5_land.read(hourly_rain(tmp_path / "land.nc", np.cumsum(days, axis=1).ravel()), TargetGrid(GRID, LAND))
     np.testing.assert_allclose(sums["precipitation"].values, record["precipitation"].values, rtol=1e-4)
-    with pytest.raises(InputError, match=r"amounts of single hours, as ERA5 has, and of no day all 24"):
+    with pytest.raises(InputError, match=r"amounts of single hours, as ERA5, but no day with all 24"):
         era5_land.read(hourly_rain(tmp_path / "few.nc", amounts[:20]), TargetGrid(GRID, LAND))
     odd = np.concatenate([np.linspace(0, 0.01, 18), np.linspace(0.01, 0.007, 6)])
-    with pytest.raises(InputError, match=r"falls within days by 30% of what it rises"):
+    with pytest.raises(InputError, match=r"decreases within days by 30% of its increases"):
         era5_land.read(hourly_rain(tmp_path / "odd.nc", odd), TargetGrid(GRID, LAND))
 
 

@@ -18,7 +18,7 @@ from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 from hydromae.preprocess.prepare import prepare, prepare_seed
 from hydromae.store import scaling
-from hydromae.store.zarr_store import grid_of, open_store, scaling_of, sources_of, training_period_of
+from hydromae.store.zarr_store import grid_of, open_store, scaling_of, sources_of
 from hydromae.virtual import virtual_record
 from synthetic import country
 
@@ -43,7 +43,7 @@ def test_the_store_is_the_truth_to_the_bit(merged):
     np.testing.assert_allclose(np.where(np.isnan(flow), truth["riverflow"], flow), truth["riverflow"], rtol=1e-6)
     known = merged["bfihost"].notnull().values
     np.testing.assert_array_equal(merged["bfihost"].values[known], truth["bfihost"].values[known])
-    assert training_period_of(merged) == LONGER and grid_of(merged) == GridSpec()
+    assert merged.attrs["training_period"] == "/".join(LONGER) and grid_of(merged) == GridSpec()
     assert [(s["file"], list(s["units"])) for s in sources_of(merged)] == [
         ("riverflow_evaporation_24catchments_1970_2015.parquet", ["evaporation", "riverflow"]),
         ("Catchment_attributes_nrfa.csv", []),
@@ -71,7 +71,7 @@ def test_the_months_give_the_same_store_as_the_merged_files(seed_folder, merged,
 
 def test_the_shorter_record_begins_in_1989(seed_folder, merged, tmp_path):
     store = open_store(prepare_seed(seed_folder, tmp_path / "s.zarr")).load()
-    assert training_period_of(store) == ("1989-01-01", "2010-12-31")
+    assert store.attrs["training_period"] == "1989-01-01/2010-12-31"
     late = merged.sel(time=slice("1989-01-01", None))
     xr.testing.assert_identical(store.drop_attrs(), late.drop_attrs())
     assert "precipitation_train_1989_2010.h5" in [source["file"] for source in sources_of(store)]
@@ -191,7 +191,7 @@ def test_a_day_that_no_file_holds_is_refused_or_unobserved(tiny, tmp_path):
     (tiny / "soil_moisture_train_1989_2010.h5").unlink()
     with h5py.File(tiny / "soil_moisture_processed" / "soil_moisture_2001_01.h5", "r+") as file:
         del file["2001-01-31"]
-    with pytest.raises(InputError, match=r"no file of soil_moisture holds 2001-01-31 \(1 such days\).*--allow-missing"):
+    with pytest.raises(InputError, match=r"no file of soil_moisture has 2001-01-31 \(1 such days\).*--allow-missing"):
         prepare_seed(tiny, tmp_path / "s.zarr")
     store = open_store(prepare_seed(tiny, tmp_path / "s.zarr", allow_missing=True))
     assert np.isnan(store["soil_moisture"].values).all(axis=1).tolist() == [False, True, False]
@@ -265,7 +265,7 @@ def test_a_national_file_with_maps_of_its_own_becomes_a_store(tmp_path, suffix):
 def test_a_national_file_says_where_its_cells_lie(tmp_path):
     record = country(4, 10)
     for attrs, message in (
-        ({}, "does not say where its cells lie"),
+        ({}, "the positions of its cells are unknown"),
         ({"grid": "{"}, "the attribute grid: is not a grid"),
         ({"grid": '{"rows": 2, "columns": 2}'}, "flat numbers below 2 × 2"),
     ):

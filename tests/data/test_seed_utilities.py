@@ -55,10 +55,10 @@ def test_missing_days_are_refused_by_name_or_written_as_missing(tiny, tmp_path):
 
 
 def test_merge_on_the_command_line_takes_its_period_and_allows_missing_days(tiny, tmp_path, capsys):
-    command = ["merge", str(tiny / "temperature_processed"), str(tmp_path / "m.h5"), "--from", "2001-01-29", "--json"]
-    assert main([*command, "--to", "2001-01-31"]) == 2
+    command = ["merge", str(tiny / "temperature_processed"), str(tmp_path / "m.h5"), "--json"]
+    assert main([*command, "--period", "2001-01-29", "2001-01-31"]) == 2
     assert "no file holds 2001-01-29 (1 such days" in capsys.readouterr().err
-    assert main([*command, "--to", "2001-01-31", "--allow-missing"]) == 0
+    assert main([*command, "--period", "2001-01-29", "2001-01-31", "--allow-missing"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["variable"], found["days"], found["missing_days"]) == ("temperature", 3, ["2001-01-29"])
     with h5py.File(tmp_path / "m.h5") as file:
@@ -236,7 +236,7 @@ def test_missing_refuses(tiny, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     for arguments, message in (
         (["absent.csv"], "no such file or folder"),
-        (["note.txt"], "this kind of file is not known"),
+        (["note.txt"], "unknown file type"),
         (["empty"], "no maps such as"),
         (["a.csv"], "no value of riverflow"),
         (["b.csv"], "catchment 1 has 2001-01-01 twice"),

@@ -100,7 +100,7 @@ def test_steps_that_are_not_days_are_refused_by_name(step: str, said: str, tmp_p
     frame(stamps).to_csv(tmp_path / "x.csv", index=False)
     frame(stamps).assign(date=stamps).to_parquet(tmp_path / "x.parquet", index=False)
     for kind in ("nc", "zarr", "csv", "parquet"):
-        with pytest.raises(InputError, match=rf"x.{kind}: .*holds {said}, not daily ones; give daily values"):
+        with pytest.raises(InputError, match=rf"x.{kind}: .*has {said}; give daily values"):
             read(tmp_path / f"x.{kind}")
     wide = frame(stamps).pivot(index="date", columns="catchment", values="riverflow")
     wide.attrs["units"] = "mm/day"
@@ -110,7 +110,7 @@ def test_steps_that_are_not_days_are_refused_by_name(step: str, said: str, tmp_p
 
 def test_a_catchment_of_months_among_daily_ones_is_refused() -> None:
     both = pd.concat([frame(DAYS), frame(pd.date_range("1999-09-15", periods=5, freq=pd.DateOffset(months=1)), 8)])
-    with pytest.raises(InputError, match="catchment 8: holds monthly values"):
+    with pytest.raises(InputError, match="catchment 8: has monthly values"):
         table.from_frame(both)
 
 
@@ -141,10 +141,10 @@ def test_middles_and_ends_of_months_are_months(middle: list[str]) -> None:
 
 
 def test_what_a_dataset_says_of_its_step_counts() -> None:
-    with pytest.raises(InputError, match="holds monthly values"):
+    with pytest.raises(InputError, match="has monthly values"):
         table.from_dataset(flow(DAYS[:1]).assign_attrs(frequency="mon"))
     bounds = xr.DataArray([[DAYS[0], DAYS[30]]], dims=("time", "bnds"))
-    with pytest.raises(InputError, match="holds monthly values"):
+    with pytest.raises(InputError, match="has monthly values"):
         to_daily(flow(DAYS[:1]).assign(time_bnds=bounds), "x")
     assert to_daily(flow(DAYS[:1]).assign_attrs(frequency="day"), "x").sizes["time"] == 1
 
@@ -172,11 +172,11 @@ def test_steps_of_haduk_grid(said: str | None, name: str, found: str | None, tmp
     path = tmp_path / f"{name}.nc"
     one_map(said).to_netcdf(path, engine="h5netcdf")
     if found is None:
-        with pytest.raises(InputError, match="does not say whether its one map is of a day, a month or a year"):
+        with pytest.raises(InputError, match="does not state whether its one map is of a day, a month or a year"):
             find_maps(tmp_path)
     elif found:
         assert find_maps(tmp_path) == {}
-        with pytest.raises(InputError, match=f"{name}.nc: holds {found}, not daily ones"):
+        with pytest.raises(InputError, match=f"{name}.nc: has {found}; give daily values"):
             read(path)
     else:
         assert list(find_maps(tmp_path)) == ["precipitation"] and read(path).sizes["time"] == 1
@@ -184,7 +184,7 @@ def test_steps_of_haduk_grid(said: str | None, name: str, found: str | None, tmp
 
 def test_months_of_haduk_grid_serve_as_normals_alone(tmp_path: Path) -> None:
     one_map("ann").to_netcdf(tmp_path / "x.nc", engine="h5netcdf")
-    with pytest.raises(InputError, match="holds yearly values"):
+    with pytest.raises(InputError, match="has yearly values"):
         haduk.read(tmp_path / "x.nc")
     one_map("mon").to_netcdf(tmp_path / "m.nc", engine="h5netcdf")
     assert haduk.read(tmp_path / "m.nc")["precipitation"].sel(cell=7).values.tolist() == pytest.approx([21 / 31])
@@ -196,7 +196,7 @@ def test_maps_of_months_of_other_products_are_refused(tmp_path: Path) -> None:
     chess = xr.Dataset({"precip": (("time", "y", "x"), np.ones((12, 3, 3)), {"units": "mm/day"})}, grid)
     chess.to_netcdf(tmp_path / "chess.nc", engine="h5netcdf")
     for tried in (lambda: find_maps(tmp_path), lambda: read(tmp_path / "chess.nc")):
-        with pytest.raises(InputError, match=r"chess.nc: holds monthly values"):
+        with pytest.raises(InputError, match=r"chess.nc: has monthly values"):
             tried()
 
 
@@ -214,7 +214,7 @@ def test_a_series_of_the_nrfa_says_its_period(period: str, kind: str, tmp_path: 
         assert open_series(file).series["gdf"].tolist() == [1.0]
     else:
         said = {"P1M": "monthly", "P1Y": "yearly"}[period]
-        with pytest.raises(InputError, match=f"1_gdf.{kind}: holds {said} values, not daily ones"):
+        with pytest.raises(InputError, match=f"1_gdf.{kind}: has {said} values; give daily values"):
             open_series(file)
 
 
@@ -225,9 +225,9 @@ def test_the_seeds_files_of_months_are_refused(tmp_path: Path) -> None:
             np.ones((6, 1, 2), np.float32),
             months.strftime("%Y-%m-%d").to_numpy().astype("S10"),
         )
-    with pytest.raises(InputError, match=r"precipitation_a.h5: holds monthly values"):
+    with pytest.raises(InputError, match=r"precipitation_a.h5: has monthly values"):
         MapFile.open(tmp_path / "precipitation_a.h5", "precipitation")
     rows = pd.DataFrame({"date": months, "ID": 7, "evaporation": 1.0, "discharge_vol": 1.0})
     rows.to_parquet(tmp_path / "x.parquet", index=False)
-    with pytest.raises(InputError, match=r"x.parquet: holds monthly values"):
+    with pytest.raises(InputError, match=r"x.parquet: has monthly values"):
         FlowTable.open(tmp_path / "x.parquet")

@@ -56,7 +56,7 @@ def test_round_trip(record, tmp_path, kind):
     assert zarr_store.scaling_of(opened) == SCALING
     assert zarr_store.grid_of(opened) == GRID
     assert zarr_store.sources_of(opened) == SOURCES
-    assert zarr_store.training_period_of(opened) == ("2000-01-01", "2001-01-01")
+    assert opened.attrs["training_period"] == "2000-01-01/2001-01-01"
     system, name = fsspec.url_to_fs(str(path))
     assert [entry for entry in system.glob(f"{name}*") if "partial" in entry] == []
 
@@ -134,7 +134,7 @@ def test_what_is_no_store_is_refused(record, tmp_path):
     with pytest.raises(InputError, match="not a hydromae store"):
         zarr_store.open_store(tmp_path / "z.zarr")
     assert not zarr_store.is_store(tmp_path / "absent.zarr")
-    with pytest.raises(InputError, match="something is there already"):
+    with pytest.raises(InputError, match="exists already"):
         write(record, tmp_path / "folder")
     with pytest.raises(InputError, match="no attribute scaling"):
         zarr_store.scaling_of(record)

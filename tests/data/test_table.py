@@ -45,9 +45,9 @@ def test_index_levels_serve_as_columns(long_table):
         (lambda f: f.drop(columns="date"), "no date column; name one date or time"),
         (lambda f: f.drop(columns="gauge_id"), "no catchment column; name one catchment"),
         (lambda f: f.drop(columns=["discharge_vol", "precipitation"]), "no riverflow, precipitation"),
-        (lambda f: f.drop(columns="catchment-area"), "m3 s-1 and there is no catchment-area"),
+        (lambda f: f.drop(columns="catchment-area"), "m3 s-1 without catchment-area"),
         (lambda f: f.assign(date=["27.02.2012"] * 6), "date is not all dates"),
-        (lambda f: f.assign(date=["02/27/2012"] * 6), "02/27/2012, which is no day/month/year"),
+        (lambda f: f.assign(date=["02/27/2012"] * 6), "02/27/2012, which is not day/month/year"),
         (lambda f: f.assign(date=[None] * 6), "date is empty in row 0"),
         (lambda f: f.assign(gauge_id=[7, None, 7, 9, 9, 9]), "gauge_id is empty in row 1"),
         (lambda f: f.assign(precipitation=["wet"] * 6), "precipitation holds 'wet'"),
@@ -74,7 +74,7 @@ def test_kinds_of_file(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         table.read(tmp_path / "absent.csv")
     (tmp_path / "a.xlsx").write_text("")
-    with pytest.raises(InputError, match="this kind of file is not known"):
+    with pytest.raises(InputError, match="unknown file type"):
         table.read(tmp_path / "a.xlsx")
     (tmp_path / "a.zarr").mkdir()
     with pytest.raises(InputError, match="not a readable Zarr group"):
@@ -94,7 +94,7 @@ def test_a_dataset_may_name_its_sites_and_flow_otherwise(tmp_path):
     dataset["streamflow"] = ("gauge_id", [1.0], {"units": "mm day-1"})
     with pytest.raises(InputError, match="streamflow has the dimensions"):
         table.from_dataset(dataset)
-    with pytest.raises(InputError, match="it holds nothing"):
+    with pytest.raises(InputError, match="it has nothing"):
         table.from_dataset(xr.Dataset())
 
 

@@ -75,7 +75,7 @@ def test_volumes_of_flow_are_exact_both_ways(spelled, value, cubic):
     depth = units.convert(flow, "riverflow", spelled, "a.nc", area)
     assert depth.item() == pytest.approx(cubic / 10, rel=1e-12)
     assert units.from_canonical(depth, "riverflow", spelled, area).item() == pytest.approx(value, rel=1e-12)
-    with pytest.raises(InputError, match=r"riverflow is in .* there is no catchment-area"):
+    with pytest.raises(InputError, match=r"riverflow is in .* without catchment-area"):
         units.convert(flow, "riverflow", spelled, "a.nc")
     with pytest.raises(InputError, match="not known"):
         units.convert(flow, "precipitation", spelled, "a.nc", area)
@@ -97,7 +97,7 @@ def test_missing_and_unknown_units_are_refused(spelled, line):
 
 def test_volume_flow_needs_an_area():
     flow = xr.DataArray([[1.0, 1.0]], dims=("time", "catchment"), coords={"catchment": [5, 6]})
-    with pytest.raises(InputError, match=r"m3 s-1 and there is no catchment-area"):
+    with pytest.raises(InputError, match=r"m3 s-1 without catchment-area"):
         units.convert(flow, "riverflow", "m3 s-1", "a.nc")
     area = xr.DataArray([10.0, np.nan], dims="catchment", coords={"catchment": [5, 6]})
     with pytest.raises(InputError, match=r"catchment 6 .* catchment-area is unknown"):

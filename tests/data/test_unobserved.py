@@ -79,7 +79,7 @@ def test_an_answer_with_the_stamp_of_a_store_is_none(tmp_path: Path) -> None:
     origins.to_zarr(made, mode="a", zarr_format=3, consolidated=False)  # as older versions wrote answers
     zarr.open_group(made, mode="r+").update_attributes({"hydromae_format": FORMAT})
     assert not is_store(made)
-    with pytest.raises(InputError, match=r"store.zarr: is an answer \(riverflow_origin in it\).*hydromae prepare"):
+    with pytest.raises(InputError, match=r"store.zarr: is an answer \(it has riverflow_origin\).*hydromae prepare"):
         open_store(made)
     np.testing.assert_array_equal(load(made)["riverflow"].values[:, 0], [1, 2, np.nan, 4, 5])
 

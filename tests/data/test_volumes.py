@@ -27,7 +27,7 @@ def rivers(column: str, shares: np.ndarray, days: int = 400, area: np.ndarray | 
 def test_flow_far_above_rain_is_asked_about() -> None:
     much = np.array([0.5, 6.0, 7.0])
     for column in ("riverflow", "streamflow"):
-        with pytest.raises(InputError, match=rf"{column} says no units .* is 6 times the rain.*'riverflow \[m3/s\]'"):
+        with pytest.raises(InputError, match=rf"{column} has no units .* is 6 times the rain.*'riverflow \[m3/s\]'"):
             read(rivers(column, much))
     told = read(rivers("riverflow [m3/s]", much))["riverflow"].mean("time").values
     np.testing.assert_allclose(told, 2.5 * much * 86.4 / 500, rtol=0.01)
@@ -56,7 +56,7 @@ def test_flow_that_goes_with_the_area_is_asked_about() -> None:
 def test_a_month_is_enough_where_several_rivers_carry_what_none_can() -> None:
     """30 days of 2.5 mm rain: 15 mm/day is 375 mm more than falls, which one river may carry, and three of five do not."""
     months = np.array([0.5, 0.6, 6.0, 6.0, 6.0])
-    with pytest.raises(InputError, match=r"riverflow says no units .* is 5\.96 times the rain"):
+    with pytest.raises(InputError, match=r"riverflow has no units .* is 5\.96 times the rain"):
         read(rivers("riverflow", months, days=30))
     read(rivers("riverflow", months, days=29))
     read(rivers("riverflow", months[:3], days=30))
@@ -69,7 +69,7 @@ def test_no_river_carries_fifty_millimetres_a_day_for_a_month() -> None:
         given = (
             rivers("riverflow", np.array([share]), days=30).drop(columns="precipitation") if table is None else table
         )
-        with pytest.raises(InputError, match=r"riverflow says no units and, read as mm/day, is .* over the record"):
+        with pytest.raises(InputError, match=r"riverflow has no units and, read as mm/day, is .* over the record"):
             read(given)
     read(rivers("riverflow", np.array([12.0]), days=30))
     read(rivers("riverflow", np.array([16.0]), days=30).drop(columns="precipitation"))

@@ -134,7 +134,7 @@ def test_a_click_shows_a_hydrograph_with_rain_forecast_and_neighbours(
         assert page.locator("#near tbody tr").count() == 23, "the model looks at 24, the river among them"
         assert page.locator("#links line").count() == 23
         page.locator("#hydrograph .u-over").hover()
-        expect(page.locator("#hydrograph-readout")).to_have_text(re.compile(r"rain [\d.]+, measured [\d.]+ mm/day"))
+        expect(page.locator("#hydrograph-readout")).to_have_text(re.compile(r"rain [\d.]+, observed [\d.]+ mm/day"))
         page.locator("#near button").first.click()
         settled(page)
         nearest = country.names[int(country.nearest(100, 2)[1])]

@@ -89,9 +89,8 @@ def test_wrong_rivers_and_days_leave_what_was_there(tmp_path: Path, small: Sessi
     out.write_text("as it was")
     for words, named in (
         ({"rivers": ["77"]}, "77"),
-        ({"start": date(2001, 1, 1)}, "--start and --end"),
-        ({"start": date(2001, 3, 1), "end": date(2001, 1, 1)}, "--start 2001-03-01"),
-        ({"start": date(1990, 1, 1), "end": date(1990, 2, 1)}, "1990-01-01 lies outside"),
+        ({"period": (date(2001, 3, 1), date(2001, 1, 1))}, "period 2001-03-01/2001-01-01"),
+        ({"period": (date(1990, 1, 1), date(1990, 2, 1))}, "1990-01-01 lies outside"),
     ):
         with pytest.raises(InputError, match=named):
             export(small, out, **words)
@@ -109,13 +108,13 @@ def test_the_command_writes_a_file_with_the_shipped_model(
     command, capsys_of = ["explore", store, "--model", "gb-rivers"], capsys.readouterr
     capsys_of()
     first = open_store(store)["catchment"].values[0]
-    days = ["--rivers", str(first), "--start", "2009-06-01", "--end", "2009-08-31"]
+    days = ["--rivers", str(first), "--period", "2009-06-01", "2009-08-31"]
     assert main([*command, "--export", str(out), *days, "--json"]) == 0
     assert json.loads(capsys_of().out) == {"path": str(out)}
     held = book(out.read_text(encoding="utf-8"))
     assert [part["view"]["river"] for part in held["rivers"]] == [str(first)] and held["record"]["model"] == "gb-rivers"
     mistakes = {
-        "2009-13-01": ["--export", str(out), "--start", "2009-13-01", "--end", "2009-08-31"],
+        "2009-13-01": ["--export", str(out), "--period", "2009-13-01", "2009-08-31"],
         "--rivers": ["--rivers", "101"],
         "nowhere": ["--export", str(out), "--scores", str(tmp_path / "nowhere")],
         "--port 99999": ["--port", "99999"],

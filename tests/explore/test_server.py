@@ -145,7 +145,7 @@ def test_a_fault_of_ours_is_one_line_and_the_server_goes_on(
     def broken(country: Session, asked: object) -> dict[str, Any]:
         raise ArithmeticError("secret of line 3")
 
-    monkeypatch.setattr(server, "hidden", broken)
+    monkeypatch.setattr(server, "hidden_response", broken)
     answer = client.post("/api/answer", json={**GAP, "hide": [["2001-04-12", "2001-04-13"]]})
     assert answer.status_code == 500 and "ArithmeticError" in line(answer) and "secret" not in answer.text
     assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -154,7 +154,7 @@ def test_a_fault_of_ours_is_one_line_and_the_server_goes_on(
 
 
 def test_a_queue_that_is_full_says_so(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "MOST_WAITING", 0)
+    monkeypatch.setattr(server, "MAX_QUEUED", 0)
     answer = client.post("/api/forecast", json=AHEAD)
     assert answer.status_code == 503 and "again" in line(answer)
 

@@ -263,7 +263,10 @@ def test_an_incomplete_last_line_of_the_journal_is_ignored(journal: Path) -> Non
     ("text", "message"),
     [
         ("", "no step in the journal"),
-        ('{"step": 1, "loss": 2}\n[]\n{"step": 2, "loss": 1}\n', "journal.jsonl: a line is not the record of a step; restore"),
+        (
+            '{"step": 1, "loss": 2}\n[]\n{"step": 2, "loss": 1}\n',
+            "journal.jsonl: a line is not the record of a step; restore",
+        ),
         ('{"step": 1, "loss": 2}\n{"loss": 1}\n', "journal.jsonl: a line is not the record of a step; restore"),
         ('{"step": 1, "loss": "low"}\n', "cannot be read"),
         ('{"step": 1, "loss": {}}\n', "cannot be read"),

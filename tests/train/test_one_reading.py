@@ -87,7 +87,7 @@ def test_a_damaged_store_is_one_line_and_no_run(
     config = ONE_STEP.having(data={"held_out": held_out})
     assert main(pretrain(damaged(store), tmp_path / "run", config)) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert f"{store}: the store cannot be read (" in line and line.endswith("prepare it anew")
+    assert f"{store}: the store cannot be read (" in line and line.endswith("prepare it again")
     assert not list((tmp_path / "run").glob("*"))
 
 
@@ -100,7 +100,7 @@ def test_a_damaged_store_ends_all_processes_with_a_line_each(store: Path, tmp_pa
 
     (first, why), (second, after) = together(2, deed, tmp_path / "words")
     assert (first, second) == (2, 2)
-    assert why.startswith(f"{store}: the store cannot be read (") and why.endswith("prepare it anew")
+    assert why.startswith(f"{store}: the store cannot be read (") and why.endswith("prepare it again")
     assert after == "process 1: stops because 1 of 2 processes failed; see their lines"
 
 

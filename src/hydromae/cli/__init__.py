@@ -1,8 +1,8 @@
-"""The command line: one frozen dataclass a command.
+"""The command line: one frozen dataclass per command.
 
-To add a command, write a class with a `run` like the others and name it in `COMMANDS`. `run` imports what it needs
-itself, so that `hydromae --help` answers at once; it returns what `--json` prints, and says the same to people on
-`Echo`. An `InputError` becomes one line on stderr and exit code 2.
+A new command is a class with `outputs` and `run`, listed in `COMMANDS`. `run` imports its own modules, which keeps
+`hydromae --help` fast; it returns what `--json` prints and prints for people with `Echo`. An `InputError` becomes one line
+on stderr and exit code 2.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from hydromae.errors import SIGNALS, InputError, first_line, signal_of
 from hydromae.progress import show_progress_with
 
 TABLE_WIDTH = 160
-"""Columns of a table that goes to a file or another program, where nothing tells how wide it may be."""
+"""Width of tables in a file or a pipe."""
 INTERRUPTED_CODE = 130
-"""Exit code after Ctrl+C, as shells have it: 128 and the number of the signal, so 143 after SIGTERM."""
+"""Exit code after Ctrl+C: 128 plus the number of the signal, so 143 after SIGTERM."""
 COMMANDS: dict[str, Callable[..., Command]] = {
     "demo": Demo,
     "virtual": Virtual,
@@ -63,19 +63,19 @@ COMMANDS: dict[str, Callable[..., Command]] = {
 
 
 def parse(arguments: Sequence[str] | None) -> Command:
-    """The command that the arguments ask for; wrong ones end the program with code 2 and say why."""
+    """Return the command of the arguments; wrong ones end the program with a message and code 2."""
     base_config(sys.argv[1:] if arguments is None else arguments)
     return tyro.extras.subcommand_cli_from_dict(
         COMMANDS,
         prog="hydromae",
-        description="Hand over a water record with NaN where you do not know; get a distribution back there.",
+        description="Predict the missing values (NaN) of river flow and weather records, each as a distribution.",
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff,),
     )
 
 
 def print_completion(arguments: Sequence[str]) -> int:
-    """The shell's completions, as tyro writes them, each description on one line: shells offer every line as a choice."""
+    """Print the shell completions of tyro with each description on one line, because shells offer every line as a choice."""
     script = io.StringIO()
     with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
         parse(arguments)
@@ -86,12 +86,12 @@ def print_completion(arguments: Sequence[str]) -> int:
 
 
 def _print_error(line: str) -> None:
-    with contextlib.suppress(InputError):  # nobody listens
+    with contextlib.suppress(InputError):  # stderr is closed or full
         show(Screen(stderr=True), f"hydromae: {line}", style="red", soft_wrap=True, markup=False, highlight=False)
 
 
 def _report_interrupt(command: Command | None, error: KeyboardInterrupt) -> int:
-    """Say what a signal left, and give the exit code."""
+    """Print the state after a signal and return the exit code."""
     if isinstance(command, Pretrain | Finetune):
         from hydromae.model.serialization import NEW_RUN_PATTERN
         from hydromae.train.interrupts import interruption_message
@@ -103,18 +103,14 @@ def _report_interrupt(command: Command | None, error: KeyboardInterrupt) -> int:
     else:
         line = f"stopped by {SIGNALS[signal_of(error)]}"
         if isinstance(command, Sweep):
-            line += "; the same command goes on with the trial under way"
+            line += "; the same command continues the current trial"
     if is_main_process():
         _print_error(line)
     return INTERRUPTED_CODE - signal.SIGINT + signal_of(error)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and give the exit code.
-
-    It is 0, or the result's `exit_code`; 2 after an error of the user's, 130 after Ctrl+C, 143 after SIGTERM, and all say
-    one line.
-    """
+    """Run one command; return 0 or the exit code of the result, 2 after wrong input, 130 after Ctrl+C, 143 after SIGTERM."""
     reopen_closed_streams()
     try:
         return _run(arguments)
@@ -124,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     argv = sys.argv[1:] if arguments is None else list(arguments)
-    # of several damaged chunks, read at once by zarr, the first is reported; asyncio would tell of the others
+    # zarr reads chunks concurrently: of several damaged ones, only the first is reported
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     COMMAND_LINE.set(tuple(argv))
     command = None
@@ -152,7 +148,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         _print_error(str(error))
         return 2
     except OSError as error:
-        if command is None and isinstance(error, BrokenPipeError):  # of help or completions, whose reader has gone
+        if command is None and isinstance(error, BrokenPipeError):  # help or completions into a closed pipe
             return 0
         _print_error(_system_error_line(error, command))
         return 2
@@ -162,7 +158,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _system_error_line(error: OSError, command: Command | None) -> str:
-    """One line on a file that could be neither read nor written, where no part of the program has said it better."""
+    """Return a line on a file that could not be read or written."""
     output_paths = [] if command is None else [str(output.path) for output in command.outputs().values()]
     name = error.filename or ", ".join(output_paths) or "a file"
     reason = error.strerror or first_line(error)

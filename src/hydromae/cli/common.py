@@ -1,4 +1,4 @@
-"""What every command is: one frozen dataclass, whose docstrings are its help and whose `run` does the work."""
+"""Protocol of the commands (frozen dataclasses whose docstrings are the help), and helpers they share."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ from hydromae.io.outputs import Output, reserve_outputs
 Echo = Callable[[RenderableType], None]
 Result = Mapping[str, Any]
 ASSETS = Path(__file__).parents[1] / "assets"
-"""Where the models lie that come with the package."""
+"""Folder of the models that the package contains."""
 COMMAND_LINE: ContextVar[tuple[str, ...]] = ContextVar("typed", default=())
-"""The words of the command line after `hydromae`."""
+"""Arguments of the command line after `hydromae`."""
 
 
 def command_text() -> str:
-    """The command as it was typed."""
+    """Return the command line as the user typed it."""
     return shlex.join(["hydromae", *COMMAND_LINE.get()])
 
 
 @runtime_checkable
 class Command(Protocol):
-    """What every command offers."""
+    """Interface of a command."""
 
     @property
     def json(self) -> bool:
-        """Whether the result goes to stdout as JSON and nothing else does."""
+        """Whether stdout gets only the result, as JSON."""
         ...
 
     def outputs(self) -> Mapping[str, Output]:
-        """Every file and folder that is written, by its field; every other path of the command is an input."""
+        """Return the files and folders that the command writes, by field; all its other paths are inputs."""
         ...
 
     def run(self, echo: Echo) -> Result:
-        """Do the work; `echo` shows something to people, the result is for programs; `exit_code` in it is the command's."""
+        """Run the command: `echo` prints for people, the result is for programs; its `exit_code` is that of the command."""
         ...
 
 
 def set_threads(threads: int | None) -> None:
-    """Let torch use so many threads of the CPU; all where None."""
+    """Set the number of CPU threads of torch; None leaves all."""
     if threads is None:
         return
     if threads < 1:
-        raise InputError(f"--threads {threads}: is no number of threads; give 1 or more, or leave it out for all")
+        raise InputError(f"--threads {threads}: is not a number of threads; give 1 or more, or leave it out for all")
     import torch
 
     torch.set_num_threads(threads)
 
 
 def best_model_line(best: Path, store: Path) -> tuple[str, str | None]:
-    """What a training left, and the command that scores it; and the best model, None where no validation was due yet."""
+    """Return a line on the trained model, and its path, which is None before the first validation."""
     has_best = best.is_dir()
     if has_best:
         message = f"{best}: the model with the lowest validation loss"
@@ -68,7 +68,7 @@ def best_model_line(best: Path, store: Path) -> tuple[str, str | None]:
 
 
 def inputs_of(command: Command) -> list[Path]:
-    """The paths that a command reads: all that it was given and does not write; a shipped model for its name."""
+    """Return the paths that a command reads: those it does not write; the name of a shipped model gives its folder."""
     output_fields, paths = command.outputs(), list[Path]()
     for name, value in vars(command).items():
         if name not in output_fields:
@@ -78,7 +78,7 @@ def inputs_of(command: Command) -> list[Path]:
 
 @contextmanager
 def reserve_command_outputs(command: Command) -> Iterator[None]:
-    """Check what a command writes, and hold it while it works; of several processes, the first one does so for all."""
+    """Check the outputs of a command and lock them while it runs; of several processes, only the first one does this."""
     if not is_main_process():
         yield
         return
@@ -87,5 +87,5 @@ def reserve_command_outputs(command: Command) -> Iterator[None]:
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that speaks to the user, where a launcher started several."""
+    """Return whether this is the first of the processes of a launcher: the one that prints."""
     return os.environ.get("RANK", "0") == "0"

@@ -1,4 +1,4 @@
-"""The configuration a command starts from: a preset, or a file."""
+"""The base configuration of a command: a preset or a file."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _base_settings: list[Config] = [PRESETS["rivers"]]
 
 
 def base_config(arguments: Sequence[str]) -> None:
-    """Read `--preset` or `--config` ahead of the rest, so that every other option starts from its values."""
+    """Read `--preset` or `--config` first: they set the defaults of all other options."""
     preset, _ = pop_option(arguments, "--preset")
     file, _ = pop_option(arguments, "--config")
     if preset is not None and preset not in PRESETS:
-        raise InputError(f"--preset {preset}: there is no such preset; choose among {', '.join(PRESETS)}")
+        raise InputError(f"--preset {preset}: does not exist; choose among {', '.join(PRESETS)}")
     _base_settings[0] = PRESETS[preset or "rivers"] if file is None else read_config(Path(file))
 
 
 def base_settings() -> Config:
-    """What `base_config` read."""
+    """Return the configuration that `base_config` read."""
     return _base_settings[0]
 
 
 def resolve_config(settings: Config) -> Config:
-    """The configuration that the options make of what `base_config` read.
+    """Return the configuration of the options.
 
-    Task weights that are not named keep their values; fields that the options leave without effect return to their defaults.
+    Unnamed task weights keep their values; fields that the options make ineffective return to their defaults.
 
     Raises:
         InputError: If an option has no effect.
@@ -52,7 +52,7 @@ def resolve_config(settings: Config) -> Config:
 
 
 def pop_option(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
-    """The value of an option among arguments, and the arguments without it."""
+    """Return the value of an option, and the arguments without it."""
     argv = list(arguments)
     for index, word in enumerate(argv):
         if word.startswith(f"{name}="):
@@ -63,10 +63,10 @@ def pop_option(arguments: Sequence[str], name: str) -> tuple[str | None, list[st
 
 
 def read_config(file: Path) -> Config:
-    """The `config` that a Python file builds, or the configuration in a JSON file, such as that of a run.
+    """Read the `config` of a Python file, or a JSON file, such as that of a run.
 
     Raises:
-        InputError: If the file is not there, fails, or holds no configuration.
+        InputError: If the file does not exist, fails, or has no configuration.
     """
     if file.suffix == ".json" and file.is_file():
         try:
@@ -75,14 +75,14 @@ def read_config(file: Path) -> Config:
             raise InputError(f"{file}: cannot be read as text ({error}); name a config.json of a run") from None
     built_config = run_config_file(file).get("config")
     if not isinstance(built_config, Config):
-        raise InputError(f"{file}: builds no `config` of type hydromae.config.Config; assign one")
+        raise InputError(f"{file}: has no `config` of type hydromae.config.Config; assign one")
     return _effective(
         Config.from_json(built_config.to_json(), str(file)), file
-    )  # a field set in Python is not checked before
+    )  # checks fields that were set in Python
 
 
 def _effective(config: Config, file: Path) -> Config:
-    """A configuration that a file gives, whose fields all have an effect."""
+    """Refuse a configuration from a file with fields that have no effect."""
     try:
         refuse_idle_fields(config)
     except InputError as error:
@@ -91,7 +91,7 @@ def _effective(config: Config, file: Path) -> Config:
 
 
 def run_config_file(file: Path) -> dict[str, Any]:
-    """The names that a Python file builds. It is the user's own program: it runs."""
+    """Run a Python file of the user and return its names."""
     if not file.is_file():
         raise InputError(f"{file}: no such configuration; name a Python file like those in configs/")
     if is_original(file):
@@ -104,4 +104,4 @@ def run_config_file(file: Path) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
     except (Exception, SystemExit) as error:
-        raise InputError(f"{file}: fails with {type(error).__name__}: {error}; mend the file") from error
+        raise InputError(f"{file}: fails with {type(error).__name__}: {error}; correct the file") from error

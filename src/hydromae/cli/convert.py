@@ -1,4 +1,4 @@
-"""The command convert-config: a configuration in the style of the reference specification becomes one of hydromae."""
+"""The command convert-config: convert a configuration in the style of the reference specification."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from hydromae.io.outputs import Output, new_output
 
 CONFIG_CLASS = "MAEConfig"
 MIN_FIELDS = 3
-"""Known names from which a class or dictionary counts as a configuration in that style, whatever it is called."""
+"""Minimum number of known names in a class or dictionary of any name that is such a configuration."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,16 @@ class ConvertConfig:
     names (mask_ratio, learning_rate, task_weights with precip_loss ...). The file is read, not run."""
 
     original: Annotated[Positional[Path], arg(metavar="ORIGINAL.py")]
-    """The configuration to convert, such as the original mae_config.py. What it leaves out has the specification's value."""
+    """The configuration to convert, such as the original mae_config.py. Missing fields keep the specified value."""
     out: Annotated[Path, arg(metavar="CONFIG.py")]
-    """The configuration that is written, for train_mae.py and pretrain --config. Nothing may lie there yet."""
+    """The new configuration, for train_mae.py and pretrain --config; it must not exist yet."""
     store: str = "data/national.zarr"
-    """Store that the written file names; hydromae prepare makes it of the raw files."""
+    """Store of the new configuration, as written by hydromae prepare."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
+        """Return the outputs."""
         if self.out.suffix != ".py":
             raise InputError(f"{self.out}: name a .py file")
         return {"out": new_output(self.out)}
@@ -56,14 +56,14 @@ class ConvertConfig:
         for name, targets in names.items():
             table.add_row(name, ", ".join(target.partition("/")[0] for target in targets) or "the same here")
         for name, place in elsewhere.items():
-            table.add_row(name, f"no field: {place}")
+            table.add_row(name, f"not a field: {place}")
         echo(table)
         echo(f"{self.out}: written; train_mae.py --config {self.out}")
         return {"path": str(self.out), "fields": names, "no_field": elsewhere}
 
 
 def is_original(file: Path) -> bool:
-    """Whether a Python file holds a configuration in the style of the reference specification, and none of hydromae."""
+    """Return whether a Python file has a configuration in the style of the reference specification and none of hydromae."""
     try:
         tree = parse(file)
     except InputError:
@@ -74,7 +74,7 @@ def is_original(file: Path) -> bool:
 
 
 def _named_fields(tree: ast.Module) -> Iterator[tuple[str, int]]:
-    """Of each class, dictionary and call with keywords: its name and its bases', and how many known names it sets."""
+    """Yield for each class, dictionary and call: its name with its bases, and the number of known names that it sets."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef):
             assignments = [one for one in ast.walk(node) if isinstance(one, ast.Assign | ast.AnnAssign)]
@@ -92,10 +92,10 @@ def _known(names: set[str]) -> int:
 
 
 def conversion(file: Path) -> tuple[dict[str, list[str]], dict[str, Any], dict[str, str]]:
-    """Name there -> fields here; field here -> value; name without a counterpart -> where the matter is decided.
+    """Return fields of hydromae by original name, values by field of hydromae, and notes on names without a counterpart.
 
     Raises:
-        InputError: Names a field that is unknown, has no counterpart with its value, or contradicts another one.
+        InputError: A field is unknown, has a value without a counterpart, or contradicts another one.
     """
     names, changed, elsewhere, setter = dict[str, list[str]](), Fields(), dict[str, str](), dict[str, str]()
     for name, value in _read_fields(file).items():
@@ -104,7 +104,7 @@ def conversion(file: Path) -> tuple[dict[str, list[str]], dict[str, Any], dict[s
             elsewhere[name] = place
             continue
         if name not in KNOWN:
-            raise InputError(f"{file}: {name} is no field of the reference specification; take it out")
+            raise InputError(f"{file}: {name} is not a field of the reference specification; remove it")
         try:
             targets = convert_field(name, value)
         except InputError as error:
@@ -122,7 +122,7 @@ def conversion(file: Path) -> tuple[dict[str, list[str]], dict[str, Any], dict[s
 
 
 def _read_fields(file: Path) -> Fields:
-    """The fields of the one configuration in a file."""
+    """Return the fields of the one configuration in a file."""
     try:
         containers_found = {name: flatten_fields(fields) for name, fields in containers(file).items()}
     except RecursionError:
@@ -141,7 +141,7 @@ def _read_fields(file: Path) -> Fields:
 
 
 def build_config(file: Path, names: dict[str, list[str]], changed: Fields) -> tuple[Config, str]:
-    """The configuration, checked, and the run's folder."""
+    """Return the validated configuration and the folder of the run."""
     values: dict[str, Any] = {
         target: field_value
         for target, field_value in changed.items()
@@ -152,13 +152,13 @@ def build_config(file: Path, names: dict[str, list[str]], changed: Fields) -> tu
         values |= {"train.precision": "fp32"} if any("fp16" in name for name in disabled) else {}
     output = values.pop("output", "output/multimodal_mae")
     if not isinstance(output, str):
-        raise InputError(f"{file}: the folder of the output is no text; give a path")
+        raise InputError(f"{file}: the folder of the output is not text; give a path")
     if "train.task_weights" in values:
         values["train.task_weights"] = list({**dict(SEED.train.task_weights), **values["train.task_weights"]}.items())
     try:
         return _config(values), output
     except InputError as error:
-        for name, targets in names.items():  # named as the user named it, where one field alone is at fault
+        for name, targets in names.items():  # name the original field if one field alone is wrong
             one = {target: values[target] for target in targets if target in values}
             try:
                 _config(one)
@@ -168,7 +168,7 @@ def build_config(file: Path, names: dict[str, list[str]], changed: Fields) -> tu
 
 
 def _config(values: Fields) -> Config:
-    """The reference specification's configuration with some fields replaced."""
+    """Return the configuration of the reference specification with some fields replaced."""
     sections: dict[str, dict[str, Any]] = {}
     for target, value in values.items():
         section, _, name = target.partition("/")[0].partition(".")
@@ -194,12 +194,12 @@ def _json(whole: Fields) -> str:
 
 
 def text_of(file: Path, config: Config, store: str, output: str, elsewhere: dict[str, str]) -> str:
-    """The written file: what differs from the reference specification's configuration, and nothing else."""
+    """Return the text of the new file: only the differences from the configuration of the reference specification."""
     lines = [
         '"""Converted by hydromae convert-config; what is not named has the reference specification\'s value."""',
         "",
         f"# from {str(file)!r}",
-        *(f"# {name!r} is no field here: {place}" for name, place in elsewhere.items()),
+        *(f"# {name!r} is not a field of hydromae: {place}" for name, place in elsewhere.items()),
         "",
         "from hydromae.config.presets import SEED",
         "",

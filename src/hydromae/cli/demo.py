@@ -1,4 +1,4 @@
-"""The demo: from nothing to a page, on an invented country whose truth is known."""
+"""The command demo: train and evaluate a small model on a synthetic record with a known truth."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PERIOD = ("2011-01-01", "2012-12-31")
 FIRST_PAGE, FIRST_CATCHMENTS, FIRST_QUESTIONS = "gb-rivers.html", 30, ("gap", "ungauged")
 FIRST_PERIOD = ("2011-01-01", "2011-12-31")
 OUTPUT_NAMES = ("virtual.nc", "rivers.zarr", FIRST_PAGE, "run", "answer.nc", "evaluation", "report.html")
-RECORD = "Virtual GB: {} invented rivers, weather and flow with a known truth"
+RECORD = "Virtual GB: {} synthetic rivers, weather and flow with a known truth"
 QUESTIONS = ("gap", "ungauged", "simulate", "forecast", "forecast-blind")
 
 
@@ -36,31 +36,31 @@ class Demo:
     """Make a synthetic record, show predictions of the shipped model on it, then train a small model and evaluate it."""
 
     out: Annotated[Positional[Path], arg(metavar="FOLDER")] = Path("demo")
-    """Folder for everything the demo makes."""
+    """Folder of all files of the demo."""
     catchments: int = 200
-    """Rivers in the country."""
+    """Number of catchments."""
     epochs: float = DEMO.train.epochs
     """Epochs of training, of 100 steps each; fewer are faster and worse."""
     issue_interval: int = 30
-    """Days between two issues of a forecast."""
+    """Days between two issue days."""
     seed: int = 0
-    """Which country."""
+    """Random seed."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
+        """Return the outputs."""
         return {"out": new_output(self.out)}
 
     def run(self, echo: Echo) -> Result:
-        """Generate, prepare, train, answer, report; what is stopped on the way leaves nothing."""
+        """Generate, prepare, train, predict, report; an interrupted demo removes its files."""
         self.out.mkdir(parents=True)
         try:
             return self._run_steps(echo)
         except KeyboardInterrupt:
             for name in OUTPUT_NAMES:
                 remove(self.out / name)
-            with suppress(OSError):  # not empty: what somebody else put there
+            with suppress(OSError):  # not empty: files of others
                 self.out.rmdir()
             raise
 
@@ -87,9 +87,9 @@ class Demo:
         model = load(self.out / "run")
         answer = model.predict(three_questions(record), progress=progress_callback("windows"))
         write_answer(answer, self.out / "answer.nc")
-        echo(f"{self.out / 'answer.nc'}: a gap, a forecast and a river without a gauge, answered")
+        echo(f"{self.out / 'answer.nc'}: a gap, a forecast and an ungauged river, predicted")
         command = f"hydromae demo --catchments {self.catchments} --epochs {self.epochs:g} --seed {self.seed}"
-        echo("asking every question of the protocol about 2011 and 2012, of the model and of the baselines")
+        echo("predicting all tasks of the protocol in 2011 and 2012, with the model and the baselines")
         evaluation = run_protocol(
             model,
             record,
@@ -110,7 +110,7 @@ class Demo:
             evaluation,
             self.out / "run" / "journal.jsonl",
             self.out / "report.html",
-            title="An invented Britain, answered",
+            title="Synthetic rivers of Great Britain, predicted",
             model_card=card,
         )
         scores = summarise(evaluation.scores)
@@ -120,11 +120,11 @@ class Demo:
             for q, m in zip(model_scores["question"], model_scores["nse_median"], strict=True)
         }
         echo("median NSE over rivers: " + ", ".join(f"{q} {value:.2f}" for q, value in medians.items()))
-        echo(f"{page.absolute()}: the report; made in {(time.monotonic() - started) / 60:.1f} minutes")
+        echo(f"{page.absolute()}: the report, after {(time.monotonic() - started) / 60:.1f} minutes")
         return {"report": str(page.absolute()), "median_nse": medians, "seconds": time.monotonic() - started}
 
     def _first_page(self, echo: Echo) -> None:
-        """Predictions of the shipped model for a few rivers, as a page, before anything is trained."""
+        """Write a page with predictions of the shipped model for a few rivers, before the training."""
         from hydromae.evaluate.benchmark import run_protocol
         from hydromae.inference.predictor import load
         from hydromae.report.page import write_report
@@ -147,7 +147,7 @@ class Demo:
         from hydromae.preprocess.prepare import prepare
         from hydromae.virtual import virtual_catchments
 
-        echo(f"inventing {DAYS} days of {self.catchments} rivers, seed {self.seed}")
+        echo(f"generating {DAYS} days of {self.catchments} synthetic rivers, seed {self.seed}")
         raw, store = self.out / "virtual.nc", self.out / "rivers.zarr"
         write_netcdf(virtual_catchments(DAYS, self.seed, START, self.catchments), raw)
         prepare(raw, store, training_period=("2003-01-01", "2010-12-31"))
@@ -155,22 +155,22 @@ class Demo:
 
 
 def benchmark_split(record: xr.Dataset) -> tuple[str, ...]:
-    """The protocol's tenth of the catchments, as the configuration names them."""
+    """Return the held-out catchments of the protocol, as the configuration names them."""
     from hydromae.evaluate.protocol import held_out
 
     return tuple(str(name) for name in held_out(record["catchment"].values))
 
 
 def three_questions(record: xr.Dataset) -> xr.Dataset:
-    """The last two years with a gap of 20 days in one river, a river without flow, and no flow in the last 7 days."""
+    """Return the last two years with a gap of 20 days in one river, an ungauged river, and no flow in the last 7 days."""
     from hydromae.evaluate.protocol import held_out
 
-    record_asked = record.isel(time=slice(-730, None)).copy(deep=True)
-    names = record_asked["catchment"].values
+    incomplete_record = record.isel(time=slice(-730, None)).copy(deep=True)
+    names = incomplete_record["catchment"].values
     ungauged = held_out(names)[0]
-    gappy_name = names[names != ungauged][0]
-    flow = record_asked["riverflow"]
+    gap_name = names[names != ungauged][0]
+    flow = incomplete_record["riverflow"]
     flow.loc[{"catchment": ungauged}] = float("nan")
-    flow[{"time": slice(365, 385), "catchment": int((names == gappy_name).argmax())}] = float("nan")
+    flow[{"time": slice(365, 385), "catchment": int((names == gap_name).argmax())}] = float("nan")
     flow[{"time": slice(-7, None)}] = float("nan")
-    return record_asked
+    return incomplete_record

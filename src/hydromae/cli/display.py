@@ -1,4 +1,4 @@
-"""What long work looks like: bars with the time left on a terminal, a plain line now and then anywhere else; on stderr."""
+"""Progress on stderr: bars with the remaining time on a terminal, otherwise a line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from hydromae.errors import InputError
 from hydromae.progress import LOG
 
 BAR_DELAY = 1.5
-"""Seconds of work that need no bar."""
+"""Seconds of work before the first bar."""
 MIN_TASK_SECONDS = 1.0
-"""Seconds that a part of the work takes before it has a bar of its own."""
+"""Seconds before a task has its own bar."""
 LINE_INTERVAL = 30.0
-"""Seconds between two lines where there is no terminal."""
+"""Seconds between two lines without a terminal."""
 
 
 class Display:
-    """Hears how far work is (`progress.ProgressHandler`) and what is logged while it is entered, and shows it.
+    """Context in which progress (`progress.ProgressHandler`) and log messages are shown.
 
     Args:
-        name: Of the whole, shown while no part of it says more.
+        name: Name of the command, shown before the first task.
         quiet: Show nothing.
     """
 
@@ -71,7 +71,7 @@ class Display:
                 self.progress.start()
 
     def print_line(self, console: Console, shown: RenderableType) -> None:
-        """Print, above the bars where both are on the terminal."""
+        """Print above the bars if both are on the terminal."""
         is_above_bars = self.bars and not self.quiet and not self.is_over and not console.quiet and console.is_terminal
         target = self.screen if is_above_bars else console
         show(target, shown, soft_wrap=isinstance(shown, str), markup=False, highlight=False)
@@ -81,7 +81,7 @@ class Display:
             self.print_line(self.screen, record.getMessage())
 
     def update(self, what: str, done: float, of: float | None, note: str | None) -> None:
-        """Show how far a part of the work is; where it has no name, all is done and nothing more is shown."""
+        """Show the progress of a task; a task without a name ends the display."""
         if not what:
             self._end()
         if self.quiet or self.is_over:
@@ -102,7 +102,7 @@ class Display:
             self.progress.remove_task(self.tasks.pop(what))
 
     def _line(self, what: str, done: float, of: float | None, note: str | None) -> None:
-        """The part that began first, if nothing was said for a while."""
+        """Print a line on the oldest task if the last line is `LINE_INTERVAL` old."""
         now = time.monotonic()
         started = self.began.setdefault(what, now)
         if now - self.last_line_at >= LINE_INTERVAL and what == next(iter(self.began)):
@@ -117,17 +117,14 @@ class Display:
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that a reader would choose."""
+    """Return a duration as text in seconds, minutes or hours."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def bars(screen: Console) -> Any:
-    """Bars with how much is done, of how much, and the time left; a part that is over soon has none.
-
-    Gone at the end. Nothing is caught of what others print: results on stdout stay as they are.
-    """
+    """Return progress bars that disappear at the end and leave stdout as it is; short tasks have no bar."""
     from rich.progress import BarColumn, Progress, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.text import Text
 

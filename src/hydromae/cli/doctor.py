@@ -1,4 +1,4 @@
-"""The command that says what this machine has: versions, devices, memory, speed, and what is missing."""
+"""The command doctor: versions, devices, memory and speed of this machine, and missing packages."""
 
 from __future__ import annotations
 
@@ -26,39 +26,39 @@ EXTRAS = {
     "optuna": (("optuna",), "hydromae sweep"),
     "explore": (("starlette", "uvicorn"), "hydromae explore"),
 }
-"""What one may do without: the extra of hydromae, the packages that it brings, and what for."""
+"""Extras of hydromae: their packages and their use."""
 NEEDED = (
     *("torch", "numpy", "pandas", "pyarrow", "h5py", "h5netcdf", "xarray", "scipy", "zarr", "dask", "pydantic", "tyro"),
     *("rich", "einops", "jaxtyping", "safetensors", "huggingface_hub", "httpx", "pyproj", "scores", "matplotlib"),
     *("contourpy", "filelock"),
 )
-"""Packages without which nothing can be measured or answered."""
+"""Packages that the checks and predictions need."""
 ABSENT = "absent"
 SIZE, TIMES = 1024, 5
 MIN_FREE_BYTES, MIN_MEMORY_BYTES = 5e9, 4e9
-"""Bytes below which a national record is prepared or filled with difficulty."""
+"""Free disk space and memory below which a national record may not fit."""
 
 
 @dataclass(frozen=True)
 class Doctor:
-    """Say what this machine has: versions, devices, memory, speed, what is missing and how to get it."""
+    """Show versions, devices, memory and speed of this machine, missing packages, and how to install them."""
 
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
+        """Return the outputs."""
         return {}
 
     def run(self, echo: Echo) -> Result:
-        """Look, measure for some seconds, and answer a small question; the exit code is 2 if the model cannot answer it."""
+        """Run all checks; the exit code is 2 if a small prediction fails."""
         versions = _versions()
         has_all = all(versions[name] != ABSENT for name in NEEDED)
         results: dict[str, Any] = {"versions": versions, "failed": {}}
         for key, check in CHECKS.items():
             try:
                 results[key] = check.work() if has_all or not check.needs_packages else check.nothing()
-            except Exception as error:  # whatever one check meets, the others are made
+            except Exception as error:  # a failed check does not stop the others
                 results[key], results["failed"][key] = check.nothing(), first_line(error)
         results["machine"] |= results.pop("devices")
         results["advice"] = _advice(results)
@@ -69,7 +69,7 @@ class Doctor:
 
 
 def _table(results: dict[str, Any]) -> Table:
-    """A row for each version and each value of a check; one that failed says why."""
+    """Return a table of versions and results, with the reason of each failure."""
     table = Table(box=None, show_header=False, pad_edge=False)
     rows = dict(results["versions"])
     for key, check in CHECKS.items():
@@ -116,7 +116,7 @@ def _devices() -> dict[str, str | float]:
 
 
 def _precision() -> dict[str, str]:
-    """The precision that "auto" takes on each device, and why; and what torch lacks of what it keeps private."""
+    """Return the precision "auto" of each device with its reason, and missing private operators of torch."""
     import torch
 
     from hydromae.model.kernels import PRIVATE
@@ -133,7 +133,7 @@ def _precision() -> dict[str, str]:
 
 
 def _speed() -> dict[str, float]:
-    """Rate of a product of two square matrices, in each precision [GFLOP/s]; the fastest of some."""
+    """Return the best rate of a matrix product in each precision [GFLOP/s]."""
     import torch
 
     def rate(dtype: torch.dtype) -> float:
@@ -144,7 +144,7 @@ def _speed() -> dict[str, float]:
 
 
 def _answer() -> float:
-    """Seconds that the shipped model takes to fill gaps of 20 rivers over 400 days, after it was loaded."""
+    """Return the seconds in which the loaded shipped model fills gaps of 20 rivers over 400 days."""
     import numpy as np
 
     from hydromae.inference.predictor import load
@@ -158,7 +158,7 @@ def _answer() -> float:
 
 
 def _build_locks() -> dict[str, str]:
-    """Lock files of builds in torch's cache of extensions, each with its age; a build that was killed leaves its own."""
+    """Return lock files in the extension cache of torch with their ages; a killed build leaves its lock."""
     from hydromae.train.extension import lock_age, lock_files, torch_cache
 
     return {str(lock): lock_age(lock) for lock in lock_files(torch_cache())}
@@ -169,11 +169,11 @@ class Check:
     """One check of the doctor.
 
     Attributes:
-        name: In words; the row of a check that gives seconds, or that failed.
-        work: Gives rows, or seconds; it may raise whatever it meets.
-        rows: Whether it gives rows; else seconds.
-        needs_packages: Whether it is made only where all of `NEEDED` are installed.
-        shown: Whether what it gives is in the table; else it is advice alone.
+        name: Name of the row.
+        work: Returns rows, or seconds; it may raise any exception.
+        rows: Whether it returns rows, not seconds.
+        needs_packages: Whether it runs only if all of `NEEDED` are installed.
+        shown: Whether its rows are in the table, not only in the advice.
     """
 
     name: str
@@ -183,7 +183,7 @@ class Check:
     shown: bool = True
 
     def nothing(self) -> dict[str, Any] | None:
-        """What is reported where it failed, or was not made."""
+        """Return the result of a check that failed or did not run."""
         return {} if self.rows else None
 
 
@@ -193,9 +193,9 @@ CHECKS: dict[str, Check] = {
     "precision": Check("precision", lambda: _precision()),
     "speed": Check("speed", lambda: _speed()),
     "build_locks": Check("locks of builds", lambda: _build_locks(), shown=False),
-    "answer_s": Check("a small question, answered", lambda: _answer(), rows=False),
+    "answer_s": Check("a small prediction", lambda: _answer(), rows=False),
 }
-"""The checks, by the name of their result; each is made by itself. They look their function up when they run."""
+"""Checks by the name of their result; lambdas look up their function when they run, so that tests can replace it."""
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -205,21 +205,21 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _advice(results: dict[str, Any]) -> list[str]:
-    """What is missing or short, each with what helps."""
+    """Return lines on missing packages and short resources, each with a remedy."""
     absent_packages = {name for name, found_version in results["versions"].items() if found_version == ABSENT}
-    lines = [f"{name} is absent, and needed: pip install {name}" for name in NEEDED if name in absent_packages]
+    lines = [f"{name} is missing: pip install {name}" for name in NEEDED if name in absent_packages]
     for extra, (packages, use) in EXTRAS.items():
         lacking = [name for name in packages if name in absent_packages]
         if lacking:
             verb = "is" if len(lacking) == 1 else "are"
-            lines.append(f"{' and '.join(lacking)} {verb} absent, for {use}: pip install 'hydromae[{extra}]'")
+            lines.append(f"{' and '.join(lacking)} {verb} missing, for {use}: pip install 'hydromae[{extra}]'")
     for key, reason in results.get("failed", {}).items():
         lines.append(f"the check '{CHECKS[key].name}' failed ({reason}): report it with this table")
     machine, speed = results["machine"], results["speed"]
     if machine.get("memory [GB]", math.inf) * 1e9 < MIN_MEMORY_BYTES:
-        lines.append("memory is short: ask for fewer rivers or years at a time")
+        lines.append("memory is short: predict fewer rivers or years at a time")
     if machine.get("disk free here [GB]", math.inf) * 1e9 < MIN_FREE_BYTES:
-        lines.append("the disk is nearly full: a national record takes 5 GB; make room, or work elsewhere")
+        lines.append("the disk is nearly full: a national record takes 5 GB; make room, or use another disk")
     chosen = results.get("precision", {}).get("precision on cpu", "bf16")
     if chosen == "bf16" and speed and speed["bf16 [GFLOP/s]"] < speed["fp32 [GFLOP/s]"]:
         lines.append("bf16 is slower than fp32 here: train with --train.precision fp32")

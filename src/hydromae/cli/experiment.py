@@ -1,4 +1,4 @@
-"""The training entry of a configuration file: `hydromae pretrain`, with the file's own store and output."""
+"""Training from a configuration file: `hydromae pretrain` with the store and output of the file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hydromae.errors import InputError
 
 
 def main(arguments: Sequence[str], default: Path) -> int:
-    """Train what `--config`, or the default file, describes; gives the exit code."""
+    """Train the configuration of `--config` or of the default file; return the exit code."""
     try:
         words = pretrain_words(arguments, default)
     except InputError as error:
@@ -22,10 +22,7 @@ def main(arguments: Sequence[str], default: Path) -> int:
 
 
 def pretrain_words(arguments: Sequence[str], default: Path) -> list[str]:
-    """The command line of `hydromae pretrain` that is meant.
-
-    The `--local_rank` that launchers of an older style add is left out: they set it in the environment, too.
-    """
+    """Return the arguments of `hydromae pretrain`; `--local_rank` of old launchers is removed."""
     words_given = [word for word in arguments if not word.startswith(("--local_rank=", "--local-rank="))]
     if {"--help", "-h"} & set(words_given):
         return ["pretrain", *words_given]
@@ -39,10 +36,10 @@ def pretrain_words(arguments: Sequence[str], default: Path) -> list[str]:
     for name, location in (("store", store), ("output", out)):
         if not isinstance(location, str):
             remedy = f"assign one there, or give --{'out' if name == 'output' else name}"
-            raise InputError(f"{file}: names no `{name}`; {remedy}")
+            raise InputError(f"{file}: has no `{name}`; {remedy}")
     return ["pretrain", str(store), "--out", str(out), "--config", file, *rest]
 
 
 def _folder(location: object) -> object:
-    """A path as the text that the command line has."""
+    """Return a path as text."""
     return str(location) if isinstance(location, Path) else location

@@ -1,4 +1,4 @@
-"""The command explore: a page on which a record and a model are looked at."""
+"""The command explore: an interactive page for a store and a model."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Explore:
-    """Open a page in the browser: hide days of a river and watch the model answer, move a forecast; or write it to a file."""
+    """Open an interactive page: hide days of a river, compare predictions, move a forecast; or write the page to a file."""
 
     store: Annotated[Positional[Path], arg(metavar="STORE")]
     """A store that hydromae prepare wrote, with flow."""
@@ -32,47 +32,48 @@ class Explore:
     scores: Path | None = None
     """Folder that hydromae evaluate wrote; its scores colour the map."""
     port: int = 0
-    """Port on this machine alone (127.0.0.1); 0 takes a free one."""
+    """Port on this machine (127.0.0.1); 0 selects a free one."""
     browser: bool = True
-    """Open the page in the browser; --no-browser only says where it is."""
+    """Open the page in the browser; --no-browser only prints its address."""
     export: Annotated[Path | None, arg(metavar="PAGE.html")] = None
-    """Write one HTML file that needs no server, and end."""
+    """Write one HTML file that needs no server, without serving."""
     rivers: tuple[str, ...] = ()
-    """Rivers of the file; three well measured ones where none are named."""
-    start: str | None = None
-    """First day of the file, such as 2013-10-01; the last measured year of each river where not given."""
-    end: str | None = None
-    """Last day of the file."""
+    """Rivers of the file; default the three rivers with the most observations."""
+    period: Annotated[tuple[str, str] | None, arg(metavar="FIRST LAST")] = None
+    """First and last day of the file; default the last observed year of each river."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: Precision = "auto"
-    """fp32, bf16 or fp16; auto is what the model was trained in where the device computes in it natively, else fp32."""
+    """fp32, bf16 or fp16; auto is the training precision if the device supports it natively, else fp32."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
+        """Return the outputs."""
         return {} if self.export is None else {"export": replaceable_file(self.export, PAGES)}
 
     def run(self, echo: Echo) -> Result:
-        """Open what is explored, then serve it or write it down."""
+        """Open store and model, then serve or write the page."""
         if self.export is None and self._file_options():
-            raise InputError(f"--{self._file_options()[0]}: belongs to --export; choose rivers and days on the page")
+            raise InputError(
+                f"--{self._file_options()[0]}: is an option of --export; select rivers and days on the page"
+            )
         if self.export is None and not (find_spec("starlette") and find_spec("uvicorn")):
             raise InputError("the explorer needs starlette and uvicorn: pip install 'hydromae[explore]'")
-        start, end = (_day(name, text) for name, text in (("start", self.start), ("end", self.end)))
         from hydromae.explore.session import open_session
+        from hydromae.io.parse import parse_period
+
+        first_last = None if self.period is None else parse_period(self.period)
+        period = first_last and (first_last[0].date(), first_last[1].date())
 
         session = open_session(self.store, self.model, self.scores, self.device, self.precision)
         with warn_once():
             return (
-                self._serve(session, echo)
-                if self.export is None
-                else self._write(session, self.export, start, end, echo)
+                self._serve(session, echo) if self.export is None else self._write(session, self.export, period, echo)
             )
 
     def _file_options(self) -> list[str]:
-        options_given = {"rivers": self.rivers, "start": self.start, "end": self.end}
+        options_given = {"rivers": self.rivers, "period": self.period}
         return [name for name, value in options_given.items() if value]
 
     def _serve(self, session: Session, echo: Echo) -> Result:
@@ -84,7 +85,7 @@ class Explore:
 
         def ready(address: str) -> None:
             finish_progress()
-            echo(f"{address}: {len(session.names)} rivers of {self.store}, answered by {self.model}; Ctrl+C ends it")
+            echo(f"{address}: {len(session.names)} rivers of {self.store}, predicted by {self.model}; Ctrl+C ends it")
             if self.browser:
                 webbrowser.open(address)
 
@@ -93,16 +94,9 @@ class Explore:
             serve(session, listener, ready)
         return {"port": port}
 
-    def _write(self, session: Session, out: Path, start: date | None, end: date | None, echo: Echo) -> Result:
+    def _write(self, session: Session, out: Path, period: tuple[date, date] | None, echo: Echo) -> Result:
         from hydromae.explore.export import export
 
-        page = export(session, out, self.rivers, start, end, progress_callback("rivers"))
-        echo(f"{page}: open it in a browser; it needs nothing else")
+        page = export(session, out, self.rivers, period, progress_callback("rivers"))
+        echo(f"{page}: open it in a browser; it needs no other file")
         return {"path": str(page)}
-
-
-def _day(name: str, text: str | None) -> date | None:
-    try:
-        return None if text is None else date.fromisoformat(text)
-    except ValueError as error:
-        raise InputError(f"--{name} {text}: is no date; write it as 2013-10-01") from error

@@ -1,4 +1,4 @@
-"""The command that fetches open data."""
+"""The command fetch: download open data."""
 
 from __future__ import annotations
 
@@ -19,44 +19,42 @@ ArchiveName = Literal["nrfa", "camels-gb-1", "camels-gb-2", "caravan"]
 
 @dataclass(frozen=True)
 class Fetch:
-    """Fetch open data into a folder that prepare and predict read: stations of the NRFA, or a whole archive by its DOI."""
+    """Download open data into a folder that prepare and predict read: stations of the NRFA, or a whole archive."""
 
     source: Annotated[Positional[ArchiveName], arg(metavar="SOURCE")]
     """nrfa: catalogue, daily flow and catchment rain of some stations. camels-gb-1, camels-gb-2, caravan: the archives
     (gigabytes; of Caravan the British catchments are unpacked)."""
     out: Annotated[Path, arg(metavar="FOLDER")]
-    """Where the files will lie. What was fetched before is not fetched again, no other file is replaced, and a broken
-    transfer goes on."""
+    """Folder of the files. Existing downloads are kept, other files are never replaced, and an interrupted download
+    continues."""
     stations: str | None = None
-    """Numbers of the NRFA with commas between, such as 39001,54057."""
-    first: Annotated[str | None, arg(name="from")] = None
-    """First day or year of the NRFA's series."""
-    last: Annotated[str | None, arg(name="to")] = None
-    """Last day or year."""
+    """Station numbers of the NRFA, separated by commas, such as 39001,54057."""
+    period: Annotated[tuple[str, str] | None, arg(metavar="FIRST LAST")] = None
+    """First and last day, or year, of the series of the NRFA; default all."""
     pause: float = 1.0
-    """Least time between two requests [s]."""
+    """Minimum time between two requests [s]."""
     url: str | None = None
-    """Another server that answers as the source does."""
+    """Another server with the same interface."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
+        """Return the outputs."""
         return {"out": shared_folder(self.out)}
 
     def run(self, echo: Echo) -> Result:
-        """Fetch, and say what lies there."""
+        """Download the files."""
         from hydromae.fetch import archives, nrfa
         from hydromae.fetch.transfer import Client
 
-        if self.source != "nrfa" and (self.stations or self.first or self.last):
-            raise InputError(f"--stations, --from, --to: are of nrfa; {self.source} comes whole, leave them out")
+        if self.source != "nrfa" and (self.stations or self.period):
+            raise InputError(f"--stations, --period: belong to nrfa; {self.source} is fetched whole, leave them out")
         with Client(self.pause) as client:
             if self.source == "nrfa":
                 station_numbers = [number.strip() for number in (self.stations or "").split(",") if number.strip()]
                 if not station_numbers:
-                    raise InputError("--stations: which ones? give numbers of the NRFA, such as 39001,54057")
-                nrfa.fetch_nrfa(station_numbers, self.out, client, self.first, self.last, self.url or nrfa.URL, echo)
+                    raise InputError("--stations: is missing; give numbers of the NRFA, such as 39001,54057")
+                nrfa.fetch_nrfa(station_numbers, self.out, client, self.period, self.url or nrfa.URL, echo)
             else:
                 archive = archives.ARCHIVES[self.source]
                 echo(f"{self.source}: doi:{archive.doi}, {archive.licence}")

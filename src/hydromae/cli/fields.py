@@ -1,4 +1,4 @@
-"""The fields that a Python file gives a configuration of another program, read from its text: nothing in it runs."""
+"""Fields of a configuration in a Python file of another program, parsed without running it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BRANCHES = (ast.FunctionDef, ast.If, ast.For, ast.While, ast.With, ast.Try)
 
 @dataclass
 class SourceFile:
-    """A file's classes, plain values, and the names that it imports from other files."""
+    """Classes, plain values and imported names of a file."""
 
     file: Path
     classes: dict[str, ast.ClassDef] = field(default_factory=dict)
@@ -29,27 +29,27 @@ class SourceFile:
     instances: dict[str, Fields] = field(default_factory=dict)
     """Instances and dictionaries of fields, by name."""
     instantiated: set[str] = field(default_factory=set)
-    """Classes that instances are made of."""
+    """Classes with instances."""
     parents: tuple[Path, ...] = ()
-    """Files that were read on the way to this one."""
+    """Files that import this one, for cycles."""
 
 
 def parse(file: Path) -> ast.Module:
-    """The syntax of a Python file.
+    """Parse a Python file.
 
     Raises:
-        InputError: If it is no Python file.
+        InputError: It is not a Python file.
     """
     try:
         return ast.parse(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); name a Python file") from None
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise InputError(f"{file}: is not Python ({type(error).__name__}); mend the file") from None
+        raise InputError(f"{file}: is not Python ({type(error).__name__}); correct the file") from None
 
 
 def imports(tree: ast.Module) -> dict[str, str]:
-    """Imported name -> module, of a whole file."""
+    """Return the module of each imported name."""
     collected = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
@@ -60,10 +60,10 @@ def imports(tree: ast.Module) -> dict[str, str]:
 
 
 def containers(file: Path) -> dict[str, Fields]:
-    """What a file holds fields in, by name: instances, dictionaries, and classes of which nothing else is made.
+    """Return the containers of fields by name: instances, dictionaries, and classes that no other class or instance uses.
 
     Raises:
-        InputError: Where fields are set in a way that only running the file would follow.
+        InputError: Fields are set in a way that only execution resolves.
     """
     source = read(file)
     bases = {name(base) for own, one in source.classes.items() for base in one.bases if name(base) != own}
@@ -72,7 +72,7 @@ def containers(file: Path) -> dict[str, Fields]:
 
 
 def read(file: Path, parents: tuple[Path, ...] = ()) -> SourceFile:
-    """A file statement by statement."""
+    """Parse the statements of a file."""
     tree = parse(file)
     source = SourceFile(file, imported=imports(tree), parents=parents)
     for node in tree.body:
@@ -88,7 +88,7 @@ def read(file: Path, parents: tuple[Path, ...] = ()) -> SourceFile:
 
 
 def _read_assignment(source: SourceFile, target: ast.expr, value: ast.expr | None) -> None:
-    """One assignment at the top of a file: a constant, a dictionary, an instance, or a field of one."""
+    """Record an assignment of a module: a constant, a dictionary, an instance, or a field of an instance."""
     if isinstance(target, ast.Attribute | ast.Subscript) and name(target.value) in source.instances:
         key = target.attr if isinstance(target, ast.Attribute) else str(value_of(target.slice, source.values))
         literal = Unevaluated("no plain value", target.lineno) if value is None else value_of(value, source.values)
@@ -114,7 +114,7 @@ def _read_assignment(source: SourceFile, target: ast.expr, value: ast.expr | Non
 
 
 def class_fields(source: SourceFile, class_name: str, of: frozenset[str] = frozenset()) -> Fields:
-    """The fields of a class: of its bases, of its body, of `__init__` and `__post_init__`; `of` are the classes above it."""
+    """Return the fields of a class from its bases, body, `__init__` and `__post_init__`; `of` are its subclasses."""
     if class_name in PLAIN_BASES:
         return {}
     source_file, node = _class(source, class_name, class_name in of)
@@ -137,7 +137,7 @@ def class_fields(source: SourceFile, class_name: str, of: frozenset[str] = froze
 
 
 def _class(source: SourceFile, class_name: str, imported: bool = False) -> tuple[SourceFile, ast.ClassDef]:
-    """A class of this file, or of the one beside it from which it is imported."""
+    """Return a class of this file, or of the imported file in the same folder."""
     if class_name in source.classes and not imported:
         return source, source.classes[class_name]
     file = _neighbour_file(source, class_name)
@@ -146,13 +146,13 @@ def _class(source: SourceFile, class_name: str, imported: bool = False) -> tuple
     )
     if other is None or class_name not in other.classes:
         raise InputError(
-            f"{source.file}: class {class_name} is neither in this file nor in one beside it; put its fields into this file"
+            f"{source.file}: class {class_name} is neither in this file nor in one beside it; add its fields to this file"
         )
     return other, other.classes[class_name]
 
 
 def _has_init(source: SourceFile, class_name: str, of: frozenset[str] = frozenset()) -> bool:
-    """Whether a class or one of its bases has an `__init__` of its own."""
+    """Return whether a class or one of its bases defines `__init__`."""
     if class_name in PLAIN_BASES:
         return False
     source_file, node = _class(source, class_name, class_name in of)
@@ -161,7 +161,7 @@ def _has_init(source: SourceFile, class_name: str, of: frozenset[str] = frozense
 
 
 def _body(source: SourceFile, function: ast.FunctionDef, fields: Fields) -> None:
-    """What a method assigns to `self`."""
+    """Add the fields that a method assigns to `self`."""
     arguments = function.args
     given = [*arguments.posonlyargs, *arguments.args][::-1]
     defaults = {one.arg: value for one, value in zip(given, arguments.defaults[::-1], strict=False)}
@@ -174,7 +174,7 @@ def _body(source: SourceFile, function: ast.FunctionDef, fields: Fields) -> None
 
 
 def _statement(source: SourceFile, node: ast.stmt, fields: Fields, values: Fields, owner: str = "") -> None:
-    """One statement of a class or method; `if self.x is None:` is followed, other branches that set fields are refused."""
+    """Add the fields of a statement; `if self.x is None:` is evaluated, other branches that set fields are refused."""
     if isinstance(node, ast.If) and not node.orelse and _is_none_test(node.test):
         assert isinstance(node.test, ast.Compare)
         tested_value = value_of(node.test.left, values | {f"self.{one}": literal for one, literal in fields.items()})
@@ -194,20 +194,20 @@ def _statement(source: SourceFile, node: ast.stmt, fields: Fields, values: Field
         own = _field(target, owner)
         if own:
             known_values = values | fields | {f"self.{one}": literal for one, literal in fields.items()}
-            is_bare = isinstance(node, ast.AnnAssign) and own in fields  # an annotation leaves what was assigned before
+            is_bare = isinstance(node, ast.AnnAssign) and own in fields  # an annotation keeps an earlier value
             if value is not None or not is_bare:
                 fields[own] = Unevaluated("no value", node.lineno) if value is None else value_of(value, known_values)
 
 
 def _field(target: ast.expr, owner: str) -> str:
-    """The field that an assignment sets, or nothing."""
+    """Return the field that an assignment sets, or an empty text."""
     if owner:
         return target.attr if isinstance(target, ast.Attribute) and name(target.value) == owner else ""
     return target.id if isinstance(target, ast.Name) else ""
 
 
 def _check_no_fields_in(branch: ast.stmt, source: SourceFile) -> None:
-    """A function or branch of the file must set no fields: whether it is taken, only running it would say."""
+    """Refuse a function or branch that sets fields, because only execution decides whether it runs."""
     for node in ast.walk(branch):
         sets = any(isinstance(target, ast.Attribute) for target, _ in _assigned(node))
         if sets or (isinstance(node, ast.Call) and name(node.func) in source.classes and node.keywords):
@@ -217,7 +217,7 @@ def _check_no_fields_in(branch: ast.stmt, source: SourceFile) -> None:
 
 
 def _check_no_call_on_instance(node: ast.stmt, source: SourceFile) -> None:
-    """`config.update(...)` and `setattr(config, ...)` set fields that only running them would show."""
+    """Refuse calls such as `config.update(...)` and `setattr(config, ...)`, whose fields only execution shows."""
     call = node.value if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) else None
     if call is not None and name(call.func) != "print":
         owners = [call.func.value] if isinstance(call.func, ast.Attribute) else []
@@ -226,7 +226,7 @@ def _check_no_call_on_instance(node: ast.stmt, source: SourceFile) -> None:
 
 
 def _passes_to_super(node: ast.stmt) -> bool:
-    """Whether a statement is `super().__init__(...)` with arguments."""
+    """Return whether a statement is `super().__init__(...)` with arguments."""
     if not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
         return False
     call = node.value
@@ -235,7 +235,7 @@ def _passes_to_super(node: ast.stmt) -> bool:
 
 
 def _assigned(node: ast.AST) -> Sequence[tuple[ast.expr, ast.expr | None]]:
-    """Targets and values of an assignment; None where an annotation has no value, or a pair's parts cannot be told apart."""
+    """Return targets and values of an assignment; None for an annotation without a value or an unpacked call."""
     if isinstance(node, ast.AugAssign):
         added = ast.BinOp(node.target, node.op, node.value)
         return [(node.target, ast.copy_location(added, node))]
@@ -260,7 +260,7 @@ def _is_none_test(test: ast.expr) -> bool:
 
 
 def _neighbour_file(source: SourceFile, imported: str) -> Path | None:
-    """The file beside this one from which a name is imported, where there is one."""
+    """Return the file in the same folder from which a name is imported, or None."""
     module = source.imported.get(imported, "").rsplit(".", 1)[-1]
     file = source.file.parent / f"{module}.py"
     return file if module and file.is_file() else None

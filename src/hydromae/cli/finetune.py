@@ -1,4 +1,4 @@
-"""The command finetune: from a pretrained run to one question."""
+"""The command finetune: train a pretrained model for one task."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ MASK_OF: dict[Question, MaskKind] = {
 }
 RECORD = "finetune.json"
 RANK = 8
-"""Rank of the adapters where none is given."""
+"""Default rank of the adapters."""
 FULL_LR = 0.1
-"""Share of the pretrained run's learning rate, where all weights learn."""
+"""Factor of the learning rate of the pretrained run if all weights are trained."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +44,22 @@ class Finetune:
     """Fine-tune a pretrained model: all weights, its heads, adapters and heads, its LSTMs, or all but the LSTMs."""
 
     store: Annotated[Positional[Path], arg(metavar="STORE")]
-    """A store that hydromae prepare wrote; it is scaled as the pretrained model scales."""
+    """A store that hydromae prepare wrote; the scaling is that of the pretrained model."""
     model: Annotated[Path, arg(metavar="RUN")]
     """The pretrained model: a run, a model folder, or a shipped name."""
     out: Annotated[Path, arg(metavar="RUN")]
-    """Folder of the new run: journal, checkpoints, and the model in best/ and last/."""
+    """Folder of the new run: metrics log, checkpoints, and the model in best/ and last/."""
     question: Question | None = None
-    """What to ask: gap, ungauged, simulate (flow from weather), forecast (with weather), forecast-blind (without);
-    the pretrained run's own masks where not given."""
+    """Task: gap, ungauged, simulate (flow from weather), forecast (with future weather), forecast-blind (without); default
+    the masks of the pretrained run."""
     mixture: Annotated[dict[MaskKind, float] | None, arg(metavar="MASK SHARE ...")] = None
-    """Masks to draw from, each with its share, instead of one question: --mixture outage 0.6 forecast-blind 0.1."""
+    """Masks with their shares, instead of one task: --mixture outage 0.6 forecast-blind 0.1."""
     trainable: Literal["full", "frozen", "lora", "lstm", "all-but-lstm"] = "full"
     """Which weights are trained. full: all; frozen: heads and decoders; lora: these and low-rank adapters of attention,
     recurrence and feed-forward, merged into plain weights in best/ and last/; lstm: the LSTMs of rivers alone (three times
     as fast; follow with all-but-lstm or full); all-but-lstm: all but the LSTMs and the position encodings they read."""
     rank: int | None = None
-    """Rank of the adapters (lora only); 8 where not given."""
+    """Rank of the adapters (lora only); default 8."""
     reinit_lstm: bool = False
     """Start the LSTMs from random weights (lstm only)."""
     fold: Annotated[tuple[int, int] | None, arg(metavar="FOLD FOLDS")] = None
@@ -68,41 +68,41 @@ class Finetune:
     """Runs trained with --trainable lstm and --fold (all-but-lstm only): for the catchments that each held out, its LSTMs
     replace the model's, so that the rest is trained on out-of-fold predictions."""
     lr: float | None = None
-    """Highest learning rate; the pretrained run's where not given, a tenth of it where all weights learn."""
+    """Maximum learning rate; default that of the pretrained run, a tenth of it if all weights are trained."""
     epochs: float | None = None
-    """Passes over the windows, warm-up in the same proportion; the pretrained run's where not given. A run that goes on may
-    be longer, and keeps its warm-up."""
+    """Epochs, with warm-up in the same proportion; default those of the pretrained run. A resumed run may be longer and keeps
+    its warm-up."""
     steps_per_epoch: int | None = None
-    """Steps that count as an epoch; the pretrained run's where not given."""
+    """Steps of an epoch; default those of the pretrained run."""
     batch_size: int | None = None
-    """Windows a step; the pretrained run's where not given."""
+    """Windows per step; default those of the pretrained run."""
     sites: int | None = None
-    """Catchments a window; the pretrained run's where not given."""
+    """Catchments per window; default those of the pretrained run."""
     accumulation: int | None = None
-    """Batches an update; the pretrained run's where not given."""
+    """Batches per update; default those of the pretrained run."""
     seed: int | None = None
-    """Seed of windows, masks and dropout; the pretrained run's where not given, which then sees its own windows again."""
+    """Seed of windows, masks and dropout; default that of the pretrained run, with the same windows."""
     training_period: tuple[str, str] | None = None
-    """First and last day to learn from; the pretrained run's where not given."""
+    """First and last training day; default those of the pretrained run."""
     validation_period: tuple[str, str] | None = None
-    """First and last day of the validation loss; the pretrained run's where not given."""
+    """First and last validation day; default those of the pretrained run."""
     resume: bool = False
-    """Go on from the last checkpoint of the new run."""
+    """Continue from the last checkpoint of the new run."""
     stop_after: int | None = None
-    """Stop at this step, with a checkpoint from which --resume goes on; the end of the schedule where not given."""
+    """Stop at this step with a checkpoint, which --resume continues; default the end of the schedule."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     threads: int | None = None
-    """Threads of the CPU; all where it is not given."""
+    """Threads of the CPU; default all."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
+        """Return the outputs."""
         return {"out": output_folder(self.out, RUN)}
 
     def run(self, echo: Echo) -> Result:
-        """Load, choose what learns, train."""
+        """Load, select the trained weights, train."""
         from hydromae.inference.predictor import load
         from hydromae.store.zarr_store import grid_of, open_store
         from hydromae.train.finetune import count_trainable
@@ -116,8 +116,8 @@ class Finetune:
         total, start = count_trainable(before.network), self._start(before)
         start.apply_to(before.network)
         trainable_count = count_trainable(before.network)
-        echo(f"{self.trainable}: {trainable_count:,} numbers learn; the pretrained model has {total:,}")
-        echo(f"scaled as {self.model} scales; nothing is fitted to this store")
+        echo(f"{self.trainable}: {trainable_count:,} of {total:,} weights are trained")
+        echo(f"scaling of {self.model}; nothing is fitted to this store")
         record = self._record(start, trainable_count, total)
         best = train(
             config,
@@ -139,25 +139,23 @@ class Finetune:
         return {"path": path, "run": str(self.out), "last": last, "learned": trainable_count, "pretrained": total}
 
     def _start(self, before: Model) -> PretrainedStart:
-        """Where training starts, and what learns."""
+        """Return initial and trained weights."""
         from hydromae.inference.predictor import load
         from hydromae.train.finetune import OutOfFoldRun, PretrainedStart
 
         if self.rank is not None and self.trainable != "lora":
-            raise InputError(f"--rank {self.rank}: is of adapters; add --trainable lora, or leave it out")
+            raise InputError(f"--rank {self.rank}: is an option of adapters; add --trainable lora, or omit it")
         if self.reinit_lstm and self.trainable != "lstm":
-            raise InputError("--reinit-lstm: starts the LSTMs from random weights; add --trainable lstm")
+            raise InputError("--reinit-lstm: is an option of the LSTMs; add --trainable lstm")
         if self.oof_runs and self.trainable != "all-but-lstm":
-            raise InputError(
-                "--oof-runs: give out-of-fold LSTMs while the rest is trained; add --trainable all-but-lstm"
-            )
+            raise InputError("--oof-runs: is an option of training with fixed LSTMs; add --trainable all-but-lstm")
         models = [(load(run, "cpu"), str(run)) for run in self.oof_runs]
         others = tuple(OutOfFoldRun(m.network.state_dict(), m.config.data.held_out, name) for m, name in models)
         rank = RANK if self.rank is None else self.rank
         return PretrainedStart(before.network.state_dict(), self.trainable, rank, self.reinit_lstm, others)
 
     def _held_out(self, run: Config, catchments: np.ndarray) -> tuple[str, ...]:
-        """What the pretrained run held out, as far as this store has it, and the part that is left out here."""
+        """Return the held-out catchments of the pretrained run that the store has, and those of the fold."""
         import numpy as np
 
         from hydromae.evaluate.protocol import folds
@@ -173,10 +171,7 @@ class Finetune:
         return tuple(sorted({*names[is_held_out].tolist(), *fold_names.tolist()}))
 
     def _config(self, run: Config, catchments: np.ndarray) -> Config:
-        """The pretrained run's configuration, with the question's masks and what was given here.
-
-        Of the catchments that the run held out, those that this store has stay held out.
-        """
+        """Return the configuration of the pretrained run with the masks of the task and the options."""
         from hydromae.train.resume import read_previous_run
 
         data: dict[str, object] = {"held_out": self._held_out(run, catchments)}
@@ -204,9 +199,9 @@ class Finetune:
         return run.having(data=data, masks=self._masks(run), optimizer=rates, train=learn)
 
     def _masks(self, run: Config) -> dict[str, object]:
-        """What is asked: one question, a mixture, or what the pretrained run asked."""
+        """Return the masks of the task or the mixture; none keeps those of the pretrained run."""
         if self.question is not None and self.mixture is not None:
-            raise InputError(f"--question {self.question} and --mixture: a run has one of them; leave the other out")
+            raise InputError(f"--question {self.question} and --mixture: give one of them")
         if self.mixture is not None:
             return {"kind": "mixture", "mixture": tuple(self.mixture.items())}
         if self.question is not None:
@@ -215,7 +210,7 @@ class Finetune:
         return {}
 
     def _record(self, start: PretrainedStart, trainable_count: int, total: int) -> str:
-        """What the new run starts from, as JSON; refuse to go on from something else."""
+        """Return the start of the new run as JSON; refuse to resume from another start."""
         from hydromae.model.serialization import CONFIG
 
         digest = hashlib.sha256()
@@ -225,7 +220,7 @@ class Finetune:
             "sha256": digest.hexdigest(),
             "trainable": self.trainable,
             "rank": start.rank if self.trainable == "lora" else None,
-            "reinit_lstm": self.reinit_lstm or None,  # null where a run of before has no such word
+            "reinit_lstm": self.reinit_lstm or None,  # null in earlier runs
             "oof_runs": [str(run) for run in self.oof_runs] or None,
         }
         file = self.out / RECORD
@@ -236,6 +231,6 @@ class Finetune:
             ]
             if changed:
                 raise InputError(
-                    f"{self.out}: started otherwise ({changed[0]}); resume as it began, or name a new folder"
+                    f"{self.out}: was started with other options ({changed[0]}); resume with these, or name a new folder"
                 )
         return json.dumps({"model": str(self.model), **same, "learned": trainable_count, "pretrained": total}, indent=1)

@@ -1,4 +1,4 @@
-"""Plain values in the text of a Python file: literals, arithmetic of numbers, constants by name; nothing runs."""
+"""Plain values in Python source: literals, arithmetic of numbers and named constants, evaluated without execution."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 FACTORIES = {"dict", "SimpleNamespace", "Namespace", "EasyDict", "edict", "ConfigDict"}
-"""Calls whose keywords are the fields."""
+"""Calls whose keywords are fields."""
 MAX_EXPONENT = 1024
-"""Largest exponent that is worked out."""
+"""Largest exponent that is evaluated."""
 OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -24,14 +24,14 @@ OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 @dataclass(frozen=True)
 class Unevaluated:
-    """A value that only running the file would give."""
+    """A value that only execution gives."""
 
     text: str
     line: int
 
 
 def name(node: ast.expr) -> str:
-    """The last name of `a.b.c`, or nothing."""
+    """Return the last name of `a.b.c`, or an empty text."""
     return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
 
 
@@ -40,7 +40,7 @@ def keywords(call: ast.Call, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def value_of(node: ast.expr, values: Mapping[str, Any]) -> Any:
-    """A literal, arithmetic of numbers, or a name that has a plain value; else `Unevaluated`."""
+    """Evaluate a literal, arithmetic of numbers or a named value; otherwise return `Unevaluated`."""
     try:
         return _evaluate(node, values)
     except (ValueError, TypeError, KeyError, ArithmeticError, RecursionError):
@@ -76,7 +76,7 @@ def _evaluate(node: ast.expr, values: Mapping[str, Any]) -> Any:
 
 
 def _evaluate_call(call: ast.Call, values: Mapping[str, Any]) -> Any:
-    """`field(default=...)` of dataclasses, `dict(...)` and its like, `Path("...")` and `os.path.join(...)`."""
+    """Evaluate `field(default=...)`, `dict(...)` and similar calls, `Path("...")` and `os.path.join(...)`."""
     keyword_values, call_name = {word.arg: word.value for word in call.keywords}, name(call.func)
     if call_name in ("field", "Field"):
         if "default" in keyword_values:

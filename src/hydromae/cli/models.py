@@ -25,46 +25,46 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pretrain:
-    """Train a model on a store. Every field of the configuration is an option; --preset or --config sets the start."""
+    """Train a model on a store. Every field of the configuration is an option; --preset or --config sets the defaults."""
 
     store: Annotated[Positional[Path], arg(metavar="STORE")]
     """A store that hydromae prepare wrote."""
     out: Annotated[Path, arg(metavar="RUN")]
-    """Folder of the run: journal, checkpoints, and the model in best/ and last/."""
+    """Folder of the run: metrics log, checkpoints, and the model in best/ and last/."""
     preset: Preset = "rivers"
-    """tiny (tests, demo), rivers (catchment datasets), base (the seed), fast (the same, attention in two directions)."""
+    """tiny (tests, demo), rivers (catchment datasets), base (reference specification), fast (alternating attention)."""
     config: Path | None = None
-    """A Python file that builds `config`, or a config.json of a run; takes the place of --preset."""
+    """A Python file that defines `config`, or the config.json of a run; replaces --preset."""
     held_out: Literal["benchmark"] | Path | None = None
-    """Catchments kept out of every sample: a file with one a line, or benchmark, the tenth that the benchmark holds out."""
+    """Held-out catchments: a file with one per line, or benchmark (the held-out catchments of the protocol)."""
     resume: bool = False
-    """Go on from the last checkpoint of the run."""
+    """Continue from the last checkpoint of the run."""
     new_run: bool = False
-    """Begin a run in a folder of its own inside RUN, named with the time [UTC], such as 2026-11-29T08-24-00; of several,
-    commands that take --model RUN take the newest."""
+    """Start a run in a new folder inside RUN, named after the time [UTC], such as 2026-11-29T08-24-00. Commands with
+    --model RUN use the newest."""
     stop_after: int | None = None
-    """Stop at this step, with a checkpoint from which --resume goes on; the end of the schedule where not given."""
+    """Stop at this step with a checkpoint, which --resume continues; default the end of the schedule."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     engine: Literal["auto", "torch", "deepspeed"] = "auto"
-    """What drives several processes: DeepSpeed where it is installed and a launcher started the run, else torch's own."""
+    """Engine of several processes; auto is DeepSpeed if it is installed and a launcher started the run, else torch."""
     timeout: float = 1800.0
-    """Longest wait for another process [s]."""
+    """Maximum wait for another process [s]."""
     threads: int | None = None
-    """Threads of the CPU; all where it is not given."""
+    """Threads of the CPU; default all."""
     settings: Annotated[Config, arg(name="")] = field(default_factory=base_settings)
     """The configuration."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
-        if self.new_run:  # several may begin at once, each in a folder of its own
+        """Return the outputs."""
+        if self.new_run:  # several runs may start at once, each in its own folder
             return {"out": shared_folder(self.out, is_exclusive=False)}
         return {"out": output_folder(self.out, RUN, (self.config, self.held_out) if self.resume else ())}
 
     def run(self, echo: Echo) -> Result:
-        """Train, with progress and time left."""
+        """Train, with progress and remaining time."""
         from hydromae.store.scaling_cache import scaling_for
         from hydromae.store.validate import store_errors
         from hydromae.store.zarr_store import grid_of, open_store
@@ -78,7 +78,7 @@ class Pretrain:
         dataset = open_store(self.store)
         config = settings.having(data={"held_out": self._held_out(dataset["catchment"].values)})
         grid = grid_of(dataset) if "grid" in dataset.attrs else None
-        # runs that begin at once write no common file, and a refused one writes none
+        # runs that start at once share no file, and a refused run writes none
         keeps_scaling = is_main_process() and not self.new_run and can_begin(self.out, config, self.resume)
         with store_errors(self.store):
             scaling = scaling_for(dataset, config, self.out if keeps_scaling else None, echo)
@@ -113,15 +113,15 @@ class Pretrain:
         except (OSError, UnicodeDecodeError) as error:
             fault = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
             raise InputError(
-                f"{self.held_out}: cannot be read ({fault}); give a file with one catchment a line"
+                f"{self.held_out}: cannot be read ({fault}); give a file with one catchment per line"
             ) from error
         if not names:
-            raise InputError(f"{self.held_out}: names no catchment; give one a line, or leave --held-out out")
+            raise InputError(f"{self.held_out}: has no catchments; give one per line, or omit --held-out")
         return names
 
 
 def loss_progress() -> Callable[[Step], None]:
-    """Something that the training loop can call: says loss and last validation loss beside the steps that are done."""
+    """Return a callback of the training loop that shows steps, loss and the last validation loss."""
     from hydromae.train.updates import STEPS
 
     validation: list[str] = [""]
@@ -136,36 +136,36 @@ def loss_progress() -> Callable[[Step], None]:
 
 @dataclass(frozen=True)
 class Predict:
-    """Answer every NaN of a record: gaps, the days at its end, rivers that nobody gauged."""
+    """Predict every NaN of a record: gaps, days at its end, ungauged rivers."""
 
     question: Annotated[Positional[Path], arg(metavar="QUESTION")]
-    """A record with NaN: .nc, .zarr, .csv or .parquet, or a folder as hydromae prepare reads it."""
+    """A record with NaN: .nc, .zarr, .csv or .parquet, or a folder that hydromae prepare reads."""
     model: Path
     """A run, a checkpoint, or a model folder."""
     out: Path
-    """The answer: .nc, .zarr, .csv or .parquet. A file that lies there, or an earlier answer in Zarr, is replaced. The answer
-    to a table has its rows, columns, names, dates and units, and columns of the answer after them."""
+    """The predictions: .nc, .zarr, .csv or .parquet. An existing file, or an earlier answer in Zarr, is replaced. A table
+    keeps its rows, columns, names, dates and units; new columns follow."""
     attributes: Path | None = None
-    """Table of static attributes under the NRFA names (CSV, parquet), where the record has none of its own."""
+    """Table of static attributes under the NRFA names (CSV, parquet), if the record has none."""
     units: str | None = None
-    """Units of flow in a wide table (a column a river) whose columns say none, such as "m3 s-1"."""
+    """Units of flow in a wide table (one column per river) without units, such as "m3 s-1"."""
     quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
-    """Levels of the quantiles."""
+    """Levels of the predicted quantiles."""
     negative_flow: Literal["refuse", "missing"] = "refuse"
-    """missing: river flow below zero (tide, backwater) counts as missing, instead of refusing the file."""
+    """missing: treat negative river flow (tide, backwater) as missing instead of refusing the file."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: Precision = "auto"
-    """fp32, bf16 or fp16; auto is what the model was trained in where the device computes in it natively, else fp32."""
+    """fp32, bf16 or fp16; auto is the training precision if the device supports it natively, else fp32."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
+        """Return the outputs."""
         return answer_outputs(self.out)
 
     def run(self, echo: Echo) -> Result:
-        """Read, answer, write."""
+        """Read, predict, write."""
         from hydromae.datasets import reader
         from hydromae.inference.predictor import load
         from hydromae.io.options import use_reading_options
@@ -196,47 +196,51 @@ class Predict:
 
 @dataclass(frozen=True)
 class Forecast:
-    """Forecast every river of a record, from its last day or, as a hindcast, from issue days inside it."""
+    """Forecast every river of a record from its last day, or from issue days inside it (hindcast)."""
 
     record: Annotated[Positional[Path], arg(metavar="RECORD")]
-    """A record: .nc, .zarr, .csv or .parquet, or a folder as hydromae prepare reads it."""
+    """A record: .nc, .zarr, .csv or .parquet, or a folder that hydromae prepare reads."""
     model: Path
     """A run, a checkpoint, or a model folder."""
     out: Path
-    """The forecasts: .nc or .zarr, riverflow(issue_time, lead, catchment); .csv or .parquet, a row for each of these. Flow
-    has the units of the record. A file that lies there is replaced."""
+    """The forecasts: .nc or .zarr with riverflow(issue_time, lead, catchment), or .csv or .parquet with one row for each of
+    these. Flow has the units of the record. An existing file is replaced."""
     days: int = 7
-    """Days ahead."""
-    issues: str | None = None
-    """Issue days as first/last/every, such as 2014-10-05/2015-09-20/5; the last day with flow where not given."""
+    """Days ahead of an issue day."""
+    period: Annotated[tuple[str, str] | None, arg(metavar="FIRST LAST")] = None
+    """First and last issue day; default the last day with flow."""
+    issue_interval: int = 1
+    """Days between two issue days of the period."""
     future_weather: Literal["observed", "none"] = "observed"
-    """observed: weather after an issue day is used, where the record holds it; none: hidden. Flow after it never is used."""
+    """observed: use the weather of the record after an issue day; none: hide it. Flow after it is never used."""
     attributes: Path | None = None
-    """Table of static attributes under the NRFA names (CSV, parquet), where the record has none of its own."""
+    """Table of static attributes under the NRFA names (CSV, parquet), if the record has none."""
     units: str | None = None
-    """Units of flow in a wide table (a column a river) whose columns say none, such as "m3 s-1"."""
+    """Units of flow in a wide table (one column per river) without units, such as "m3 s-1"."""
     negative_flow: Literal["refuse", "missing"] = "refuse"
-    """missing: river flow below zero (tide, backwater) counts as missing, instead of refusing the file."""
+    """missing: treat negative river flow (tide, backwater) as missing instead of refusing the file."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: Precision = "auto"
-    """fp32, bf16 or fp16; auto is what the model was trained in where the device computes in it natively, else fp32."""
+    """fp32, bf16 or fp16; auto is the training precision if the device supports it natively, else fp32."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
+        """Return the outputs."""
         return answer_outputs(self.out)
 
     def run(self, echo: Echo) -> Result:
         """Read, forecast, write."""
         from hydromae.datasets import reader
         from hydromae.inference.predictor import load
+        from hydromae.inference.scenarios import hindcast_issues
         from hydromae.io.options import use_reading_options
         from hydromae.io.provenance import count_origins, provenance, with_provenance
         from hydromae.io.value_ranges import processing_notes
         from hydromae.io.write import forecast_in_units, forecast_table, write_answer
 
+        issues = None if self.period is None else hindcast_issues(self.period, self.issue_interval)
         model = load(self.model, self.device, self.precision)
         with use_reading_options(self.negative_flow):
             loaded = reader.read_for_prediction(self.record, self.attributes, self.units)
@@ -244,14 +248,14 @@ class Forecast:
             echo(line)
         record, (column, units) = loaded.record, loaded.layout.flow
         answer = model.forecast_record(
-            record, self.days, self.issues, self.future_weather, progress=progress_callback("issue days")
+            record, self.days, issues, self.future_weather, progress=progress_callback("issue days")
         )
-        issues = answer.sizes["issue_time"]
         for line in processing_notes(answer.drop_vars("riverflow"), self.out):
             echo(line)
         answer = forecast_in_units(answer, units, record.get("catchment-area"))
         provenance_record = provenance(model.identity, record, count_origins(answer), command_text())
         to_output = forecast_table(answer, column) if self.out.suffix in TABLES else answer
         write_answer(with_provenance(to_output, provenance_record), self.out, loaded.dialect)
-        echo(f"{self.out}: {issues} issue days, {self.days} days ahead, {answer.sizes['catchment']} catchments")
-        return {"path": str(self.out), "issues": issues, "days": self.days}
+        count = answer.sizes["issue_time"]
+        echo(f"{self.out}: {count} issue days, {self.days} days ahead, {answer.sizes['catchment']} catchments")
+        return {"path": str(self.out), "issues": count, "days": self.days}

@@ -21,30 +21,30 @@ RawLayout = Literal["seed", "camels-gb", "caravan", "nrfa"]
 
 @dataclass(frozen=True)
 class Virtual:
-    """Invent a record: Virtual GB, weather and rivers of full size with a known truth."""
+    """Write a synthetic record: Virtual GB, weather and rivers of realistic size with a known truth."""
 
     out: Annotated[Positional[Path], arg(metavar="OUT")]
-    """What to write: a .nc or .zarr file, or a folder with --layout. Nothing may lie there yet."""
+    """A .nc or .zarr file, or a folder with --layout; it must not exist yet."""
     layout: RawLayout | None = None
-    """seed: a folder of the seed's raw files (monthly and merged HDF5 maps, parquet, CSV, land mask), national only.
-    camels-gb, caravan, nrfa: a folder of catchments as these are downloaded."""
+    """seed: raw files of the reference specification (monthly and merged HDF5 maps, parquet, CSV, land mask), national only.
+    camels-gb, caravan, nrfa: catchments in the layout of these downloads."""
     shape: Shape | None = None
-    """catchments: weather and flow of rivers. national: maps of weather, and evaporation and flow of rivers."""
+    """catchments: weather and flow of catchments. national: maps of weather, evaporation and flow of catchments."""
     days: int | None = None
-    """Length of the record [days]; 1826, or the seed's 16801."""
+    """Length of the record [days]; default 1826, or 16801 for --layout seed."""
     start: str | None = None
-    """First day; 1989-01-01, or the seed's 1970-01-01."""
+    """First day; default 1989-01-01, or 1970-01-01 for --layout seed."""
     catchments: int = 604
-    """How many rivers."""
+    """Number of catchments."""
     seed: int = 0
-    """Which country: the same seed gives the same truth."""
+    """Random seed."""
     complete: bool = False
-    """Give rivers without gaps and late starts (a national file has none; the seed's flow begins in 1989 anyway)."""
+    """Write flow without gaps and late starts (a national file has none; flow of --layout seed starts in 1989)."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
+        """Return the outputs."""
         return {"out": new_output(self.out)}
 
     def run(self, echo: Echo) -> Result:
@@ -57,13 +57,13 @@ class Virtual:
         if self.layout is None and self.out.suffix not in (".nc", ".zarr"):
             raise InputError(f"{self.out}: a virtual record is written as .nc or .zarr; name the file so")
         if self.layout is not None and self.shape == ("catchments" if self.layout == "seed" else "national"):
-            raise InputError(f"--shape {self.shape}: not what the layout {self.layout} holds; leave --shape out")
+            raise InputError(f"--shape {self.shape}: does not fit --layout {self.layout}; omit --shape")
         with atomic_output(self.out) as temporary:
             if self.layout == "seed":
                 write_seed(temporary, days, self.seed, start, self.catchments, missing=not self.complete)
             else:
                 self._write_record(temporary, days, start)
-        echo(f"{self.out}: {days} days of {self.catchments} invented rivers, seed {self.seed}")
+        echo(f"{self.out}: {days} days of {self.catchments} synthetic rivers, seed {self.seed}")
         return {"path": str(self.out), "days": days, "catchments": self.catchments, "seed": self.seed}
 
     def _write_record(self, temporary: str, days: int, start: str) -> None:
@@ -86,39 +86,39 @@ class Virtual:
 
 @dataclass(frozen=True)
 class Prepare:
-    """Turn raw files into a store, the Zarr group that training and evaluation read."""
+    """Convert raw files to a store, the Zarr group that training and evaluation read."""
 
     source: Annotated[Positional[Path], arg(metavar="SOURCE")]
-    """A record (.nc, .zarr, .csv, .parquet), or a folder that holds one, or files of CAMELS-GB, Caravan or the NRFA as they
-    were downloaded."""
+    """A record (.nc, .zarr, .csv, .parquet), or a folder with a record or with downloaded files of CAMELS-GB, Caravan or the
+    NRFA."""
     out: Annotated[Positional[Path], arg(metavar="OUT")]
-    """Where the store will lie, such as rivers.zarr. Nothing may lie there yet."""
+    """The store, such as rivers.zarr, which must not exist yet."""
     layout: Literal["seed"] | None = None
-    """seed: SOURCE is a folder in the seed's raw layout; merged map files are taken where they are there, else monthly."""
+    """seed: SOURCE has the raw layout of the reference specification, with merged or monthly map files."""
     shape: Shape | None = None
-    """catchments: series only. national: with the file's own maps, with maps of days in a folder (HadUK-Grid, CHESS,
-    ERA5-Land; the default where they lie beside CAMELS-GB, Caravan or the NRFA), or with maps derived from the catchments
-    of a folder (which needs a land mask there)."""
+    """catchments: series only. national: with the maps of the file, with daily maps in a folder (HadUK-Grid, CHESS,
+    ERA5-Land; the default if they are beside CAMELS-GB, Caravan or the NRFA), or with maps derived from the catchments of a
+    folder (which needs a land mask)."""
     attributes: Path | None = None
-    """Table of static attributes under the NRFA names (CSV), where the source has none of its own."""
-    period: tuple[str, str] | None = None
-    """First and last day to keep; all where it is not given (the seed's layout: from the first training day)."""
+    """Table of static attributes under the NRFA names (CSV), if the source has none."""
+    period: Annotated[tuple[str, str] | None, arg(metavar="FIRST LAST")] = None
+    """First and last day of the store; default all (--layout seed: from the first training day)."""
     training_period: tuple[str, str] | None = None
-    """Days that scaling may see; 1970-01-01 2010-12-31 (all days of catchments that have none of these), and from 1989-01-01
-    for the seed's layout."""
+    """First and last day for the scaling; default 1970-01-01 2010-12-31 (all days if the record has none of these), for
+    --layout seed 1989-01-01 2010-12-31."""
     land_threshold: float = 0.5
-    """Share of land cells from which a patch of a map is a site."""
+    """Minimum share of land cells of a patch that is a site."""
     allow_missing: bool = False
-    """Take days that no map file holds as unobserved, instead of refusing."""
+    """Treat days without a map file as unobserved instead of refusing."""
     negative_flow: Literal["refuse", "missing"] = "refuse"
-    """missing: river flow below zero (tide, backwater) counts as missing, instead of refusing the file."""
+    """missing: treat negative river flow (tide, backwater) as missing instead of refusing the file."""
     daily_sums: Literal["same-day", "day-before"] | None = None
-    """Whose day a sum of ERA5-Land is that stands alone on its day, where the file does not say it."""
+    """Day of the only ERA5-Land sum of a day, if the file does not state it."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
+        """Return the outputs."""
         return {"out": new_output(self.out)}
 
     def run(self, echo: Echo) -> Result:
@@ -128,14 +128,14 @@ class Prepare:
 
         with use_reading_options(self.negative_flow, self.daily_sums):
             store_path = self._prepare(echo)
-        echo(f"{store_path}: a store; hydromae inspect {store_path} shows what is in it")
+        echo(f"{store_path}: a store; hydromae inspect {store_path} shows its content")
         return {"path": str(store_path), "shape": "national" if "cell" in open_store(store_path).dims else "catchments"}
 
     def _prepare(self, echo: Echo) -> str:
         from hydromae.preprocess.prepare import SEED_TRAINING, prepare, prepare_seed
 
         if self.layout is not None and self.shape == "catchments":
-            raise InputError("--shape catchments: the seed's layout is national; leave --shape out")
+            raise InputError("--shape catchments: --layout seed is national; omit --shape")
         if self.layout is not None:
             return prepare_seed(
                 self.source,
@@ -161,17 +161,17 @@ class Prepare:
 
 @dataclass(frozen=True)
 class Inspect:
-    """Show what is in a store: variables, units, period, share observed by decade, sites, sources."""
+    """Show the content of a store: variables, units, period, observed share by decade, sites, sources."""
 
     store: Annotated[Positional[Path], arg(metavar="STORE")]
     """A store that hydromae prepare wrote."""
     picture: Path | None = None
-    """Also draw it: a PNG file with a map and the share observed over time."""
+    """Draw a PNG file with a map and the observed share over time."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
+        """Return the outputs."""
         if self.picture is None:
             return {}
         if self.picture.suffix not in PICTURES:
@@ -198,7 +198,7 @@ class Inspect:
 
 
 def variables_table(variables: Sequence[Mapping[str, Any]]) -> Table:
-    """Variables of a store, one a row, with the share observed in each decade."""
+    """Return the variables of a store, one per row, with the observed share of each decade."""
     decades = sorted({decade for variable in variables for decade in variable["observed_by_decade"]})
     table = Table(
         "variable", "units", "at each", "mean", *decades, "all", box=None, header_style="bold", pad_edge=False

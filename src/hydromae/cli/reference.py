@@ -1,4 +1,4 @@
-"""The fields of a configuration in the style of the reference specification, and what each is here (docs/seed.md)."""
+"""Fields of a configuration in the style of the reference specification, and their counterparts (docs/seed.md)."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "train.keep_last": ("keep_last_n", "keep_last", "keep_last_n_checkpoints"),
     "train.task_weights": ("task_weights", "loss_weights"),
 }
-"""Field here -> names that it has there. Of a nested dictionary the last name counts, or where given `outer.inner`."""
+"""Field of hydromae -> names in the reference style: the last name of a nested dictionary, or `outer.inner`."""
 
 PARTS: dict[tuple[str, int], tuple[str, ...]] = {
     ("data.training_period", 0): ("train_start", "train_start_date"),
@@ -106,7 +106,7 @@ PARTS: dict[tuple[str, int], tuple[str, ...]] = {
     ("optimizer.betas", 0): ("beta1", "adam_beta1"),
     ("optimizer.betas", 1): ("beta2", "adam_beta2"),
 }
-"""Field here and place in it -> names there."""
+"""Field of hydromae and index in it -> names in the reference style."""
 
 FIXED_VALUES: dict[str, tuple[object, ...]] = {
     "zero_stage": (1,),
@@ -124,7 +124,7 @@ FIXED_VALUES: dict[str, tuple[object, ...]] = {
     "image_height": (290,),
     "image_width": (180,),
 }
-"""Fields that are no option here, with the values that they have here."""
+"""Fields that hydromae fixes, with their values."""
 
 NO_COUNTERPART: dict[str, str] = {
     "land_threshold": "hydromae prepare --land-threshold",
@@ -155,10 +155,10 @@ NO_COUNTERPART: dict[str, str] = {
     "checkpoint_dir": "checkpoints/ in the run's folder",
     "log_dir": "journal.jsonl in the run's folder",
 }
-"""Fields without a counterpart in a configuration, and where the matter is decided here."""
+"""Fields without a counterpart in the configuration -> what replaces them."""
 
 PATHS = re.compile(r"(.*_)?(dir|path|file|folder|root|h5|csv|parquet|mask)s?")
-"""Names of the raw data's files, which `hydromae prepare` reads."""
+"""Names of raw data files, which `hydromae prepare` reads."""
 
 TASKS: dict[str, str] = {
     **dict.fromkeys(("precip", "precipitation"), "precipitation"),
@@ -175,11 +175,11 @@ for _target, _names in FIELDS.items():
         _TARGETS.setdefault(_name, []).append(_target)
 _PARTS = {name: part for part, names in PARTS.items() for name in names}
 KNOWN = {*_TARGETS, *_PARTS, *FIXED_VALUES, *NO_COUNTERPART}
-"""Every name that is understood, but for those of paths."""
+"""All known names, except those of paths."""
 
 
 def flatten_fields(fields: Fields, before: str = "") -> Fields:
-    """Fields with those of nested dictionaries beside them, by the name that is known: `outer.inner`, else `inner`."""
+    """Flatten nested dictionaries; the name is `outer.inner` if that is known, else `inner`."""
     found: Fields = {}
     for given_name, value in fields.items():
         name = str(given_name).lower()
@@ -192,7 +192,7 @@ def flatten_fields(fields: Fields, before: str = "") -> Fields:
 
 
 def counterpart_note(name: str, value: object) -> str | None:
-    """Where something without a counterpart is decided here, or None where the name says nothing."""
+    """Return what replaces a field without a counterpart, or None for other fields."""
     texts = value if isinstance(value, tuple) else (value,)
     if name in NO_COUNTERPART:
         return NO_COUNTERPART[name]
@@ -206,13 +206,13 @@ def counterpart_note(name: str, value: object) -> str | None:
 
 
 def convert_field(name: str, value: Any) -> dict[str, Any]:
-    """The fields here that one field there sets, by `section.field`.
+    """Return the fields of hydromae that a field sets, by `section.field`.
 
     Raises:
-        InputError: Where the value has no counterpart.
+        InputError: The value has no counterpart.
     """
     if isinstance(value, Unevaluated):
-        raise InputError(f"{name} = {value.text} (line {value.line}): is no plain value; write it out")
+        raise InputError(f"{name} = {value.text} (line {value.line}): is not a plain value; write it out")
     if name in FIXED_VALUES:
         given_name = value.lower() if isinstance(value, str) else value
         if isinstance(given_name, bool) or given_name not in FIXED_VALUES[name]:
@@ -221,7 +221,7 @@ def convert_field(name: str, value: Any) -> dict[str, Any]:
             )
         return {}
     if isinstance(value, bool) and not _is_boolean_field(name):
-        raise InputError(f"{name} = {value}: is no number or text; give one")
+        raise InputError(f"{name} = {value}: is not a number or text; give one")
     if name in _PARTS:
         target, index = _PARTS[name]
         return {f"{target}/{index}": value}
@@ -229,7 +229,7 @@ def convert_field(name: str, value: Any) -> dict[str, Any]:
 
 
 def _is_boolean_field(name: str) -> bool:
-    """Whether every field that a name sets is True or False here, or made of that."""
+    """Return whether all fields that a name sets are boolean or derived from a boolean."""
     composed = ("masks.kind", "train.tracker", "train.precision")
     sections = {target: target.partition(".") for target in _TARGETS.get(name, ())}
     return bool(sections) and all(
@@ -262,18 +262,18 @@ def _scale(name: str, value: Any) -> Any:
 
 
 def _precision(name: str, value: Any) -> Any:
-    """`fp16` and `bf16` are switches; None is what says nothing: off, while the other one may be on."""
+    """Return the precision of a switch `fp16` or `bf16`; None if it is off, because the other one may be on."""
     if name == "mixed_precision":
         words = {"fp16": "fp16", "bf16": "bf16", "no": "fp32", "fp32": "fp32"}
         if value not in words:
-            raise InputError(f"{name} = {value!r}: is none of {', '.join(words)}; give one of them")
+            raise InputError(f"{name} = {value!r}: is not one of {', '.join(words)}")
         return words[value]
     return ("bf16" if "bf16" in name else "fp16") if _switch(name, value) else None
 
 
 def _weights(name: str, value: Any) -> Any:
     if not isinstance(value, Mapping):
-        raise InputError(f"{name} = {value!r}: is no dictionary; give one of losses and their weights")
+        raise InputError(f"{name} = {value!r}: is not a dictionary; give one of losses and their weights")
     weights = {}
     for given_name, weight in value.items():
         task = TASKS.get(str(given_name).lower().removesuffix("_loss"))
@@ -281,7 +281,7 @@ def _weights(name: str, value: Any) -> Any:
             known = ", ".join(f"{one}_loss" for one in ("precip", "soil", "temp", "evap", "riverflow"))
             raise InputError(f"{name}['{given_name}']: no such loss; name {known}")
         if isinstance(weight, Unevaluated):
-            raise InputError(f"{name}['{given_name}'] = {weight.text}: is no plain value; write it out")
+            raise InputError(f"{name}['{given_name}'] = {weight.text}: is not a plain value; write it out")
         weights[task] = weight
     return weights
 

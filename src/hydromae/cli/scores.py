@@ -31,40 +31,40 @@ DEFAULT_PERIOD = ("2011-01-01", "2014-09-30")
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Score a model and the baselines on flow that is hidden from them, and say what of it training may have seen."""
+    """Score a model and the baselines on hidden flow, and report which of these days and catchments are training data."""
 
     store: Annotated[Positional[Path], arg(metavar="STORE")]
-    """A store that hydromae prepare wrote, with flow; or raw files, which are prepared first, for this once."""
+    """A store with flow that hydromae prepare wrote; or raw files, which are prepared temporarily."""
     out: Annotated[Path, arg(metavar="EVALUATION")]
-    """Folder of the scores: a new one, an empty one, or an evaluation, which is replaced; what else lies there stays."""
+    """Folder of the scores: new, empty, or an evaluation, which is replaced; other files stay."""
     protocol: Protocol | None = None
-    """gb: Great Britain's: the shipped model beside donors and the LSTMs that come with the package, the two years that chose
-    nothing (2012-10-01 to 2014-09-30), an issue every 10 days. What is named beside it counts instead."""
+    """gb: the protocol for Great Britain: the shipped model, donors and the LSTMs of the package on the test period
+    (2012-10-01 to 2014-09-30), with a forecast every 10 days. Other options override it."""
     model: Path | None = None
-    """A shipped name, a run, a checkpoint, or a model folder; without it the baselines alone are scored."""
-    period: tuple[str, str] | None = None
-    """First and last day that is scored; 2011-01-01 2014-09-30 unless the protocol says other."""
+    """A shipped name, a run, a checkpoint, or a model folder; without it, only the baselines are scored."""
+    period: Annotated[tuple[str, str] | None, arg(metavar="FIRST LAST")] = None
+    """First and last scored day; default 2011-01-01 2014-09-30, or that of the protocol."""
     questions: tuple[QuestionName, ...] = get_args(QuestionName)
-    """Which questions."""
+    """Tasks to score."""
     issue_interval: int | None = None
-    """Days between two issues of a forecast; 30 unless the protocol says other."""
+    """Days between two issue days; default 30, or that of the protocol."""
     baselines: bool = True
-    """Score the baselines too; --no-baselines leaves them out."""
+    """Score the baselines too; --no-baselines omits them."""
     negative_flow: Literal["refuse", "missing"] = "refuse"
-    """missing: river flow below zero (tide, backwater) counts as missing, instead of refusing the file."""
+    """missing: treat negative river flow (tide, backwater) as missing instead of refusing the file."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: Precision = "auto"
-    """fp32, bf16 or fp16; auto is what the model was trained in where the device computes in it natively, else fp32."""
+    """fp32, bf16 or fp16; auto is the training precision if the device supports it natively, else fp32."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
+        """Return the outputs."""
         return {"out": output_folder(self.out, EVALUATION)}
 
     def run(self, echo: Echo) -> Result:
-        """Ask every question, score every answer, show the medians."""
+        """Predict every task, score the predictions, show the medians."""
         from hydromae.evaluate import pretrained_lstm, protocol
         from hydromae.evaluate.benchmark import run_protocol
         from hydromae.evaluate.summary import FEW_NOTE, summarise
@@ -111,12 +111,12 @@ class Evaluate:
         overlap = evaluation.settings.get("seen_in_training", [])
         for line in overlap:
             echo(line)
-        echo(f"{self.out}: scores of every catchment; hydromae report {self.out} makes a page of them")
+        echo(f"{self.out}: scores of every catchment; hydromae report {self.out} makes a page")
         rows = json.loads(str(scores.reset_index().to_json(orient="records")))  # NaN, which JSON lacks, becomes null
         return {"path": str(self.out), "scores": rows, "seen_in_training": overlap}
 
     def _settings(self) -> dict[str, object]:
-        """The command, as it was typed."""
+        """Return the equivalent command, with the options that differ from their defaults."""
         questions_given = () if self.questions == get_args(QuestionName) else self.questions
         options_given = {
             "out": (self.out,),
@@ -135,7 +135,7 @@ class Evaluate:
 
 
 def _record(source: Path) -> xr.Dataset:
-    """A store in memory; raw files are prepared aside."""
+    """Load a store, or prepare raw files in a temporary folder and load them."""
     from hydromae.preprocess.prepare import prepare
     from hydromae.store.zarr_store import load_store
 
@@ -146,7 +146,7 @@ def _record(source: Path) -> xr.Dataset:
 
 
 def _by_question() -> Table:
-    """A table whose numbers are whole on a terminal of 80 columns; a name that is too long is folded."""
+    """Return a table that fits 80 columns; long names are folded."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for head in ("question", "method"):
         table.add_column(head, overflow="fold")
@@ -154,7 +154,7 @@ def _by_question() -> Table:
 
 
 def scores_table(scores: pd.DataFrame) -> Table:
-    """Medians over catchments, a row for each question and method, `*` where they are from few; `--json` has more columns."""
+    """Return medians over catchments, one row per task and method, `*` if from few catchments; `--json` has more columns."""
     table = _by_question()
     for head in ("NSE", "p10", "CRPS", "50 %", "90 %", "rivers", "no score", "days"):
         table.add_column(head, justify="right", no_wrap=True)
@@ -170,7 +170,7 @@ def scores_table(scores: pd.DataFrame) -> Table:
 
 
 def events_table(scores: pd.DataFrame) -> Table:
-    """Floods and droughts of all rivers together, for each question that met any: how many, CSI, and Brier score."""
+    """Return number, CSI and Brier score of floods and droughts of all rivers, for each task with such events."""
     table = _by_question()
     for kind in ("flood", "drought"):
         for head in (f"{kind}s", "CSI", "Brier"):
@@ -188,23 +188,23 @@ def events_table(scores: pd.DataFrame) -> Table:
 
 @dataclass(frozen=True)
 class Report:
-    """Turn an evaluation into one HTML page that needs nothing else."""
+    """Write an evaluation as one self-contained HTML page."""
 
     evaluation: Annotated[Positional[Path], arg(metavar="EVALUATION")]
     """Folder that hydromae evaluate wrote."""
     out: Path = Path("report.html")
-    """The page; one that lies there is replaced."""
+    """The page; an existing one is replaced."""
     journal: Path | None = None
-    """Journal of the training run (JSON lines), for the loss curve."""
+    """Metrics log of the training run (JSON lines), for the loss curve."""
     title: str = "Rivers, answered"
     """Heading of the page."""
     card: Path | None = None
-    """What is said about the model (a JSON object): name, which picks its scores, data_licence, and anything else."""
+    """Model card (a JSON object): name, which selects its scores, data_licence, and other entries."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
+        """Return the outputs."""
         return {"out": replaceable_file(self.out, PAGES)}
 
     def run(self, echo: Echo) -> Result:
@@ -219,7 +219,7 @@ class Report:
 
 
 def read_card(file: Path) -> dict[str, object]:
-    """A JSON object from a file."""
+    """Read a JSON object."""
     try:
         card = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

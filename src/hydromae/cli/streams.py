@@ -1,4 +1,4 @@
-"""The standard streams: closed, full, or read by a program that has gone; none of that is a traceback."""
+"""Standard streams that are closed, full or a broken pipe, without a traceback."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from hydromae.errors import InputError
 
 
 class Screen(Console):
-    """A console that goes on in silence where the program that reads it has gone, as `| head` does."""
+    """A console that continues silently after a broken pipe, such as `| head`."""
 
     def on_broken_pipe(self) -> None:
-        """Called by rich in place of the error."""
+        """Discard further output (called by rich instead of raising)."""
         redirect_to_null(self.file)
 
 
 def show(console: Console, *renderables: Any, **options: Any) -> None:
-    """As the console's `print`.
+    """Print as `Console.print` does.
 
     Raises:
         InputError: The stream cannot be written, such as a file on a full disk.
@@ -32,12 +32,12 @@ def show(console: Console, *renderables: Any, **options: Any) -> None:
     except OSError as error:
         redirect_to_null(console.file)
         raise InputError(
-            f"standard output: cannot be written ({error.strerror or error}); send it to another place"
+            f"standard output: cannot be written ({error.strerror or error}); redirect it to another file"
         ) from error
 
 
 def reopen_closed_streams() -> None:
-    """Open the streams that were closed when Python started, so that no file of the user's takes their numbers."""
+    """Open streams that were closed at the start of Python, so that no other file gets their descriptors."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -49,7 +49,7 @@ def reopen_closed_streams() -> None:
 
 
 def flush_streams() -> None:
-    """Write what Python still holds of the streams; where that fails, it must not fail again when Python ends."""
+    """Flush the streams; after a failure, discard the rest, so that Python does not fail again at exit."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -58,10 +58,10 @@ def flush_streams() -> None:
 
 
 def redirect_to_null(stream: Any) -> None:
-    """Send what comes yet to nowhere."""
+    """Discard all further output of a stream."""
     try:
         number = stream.fileno()
-    except (OSError, ValueError):  # no file of the system, or closed
+    except (OSError, ValueError):  # not a file of the system, or closed
         return
     null_device = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null_device, number)

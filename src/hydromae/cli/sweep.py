@@ -1,4 +1,4 @@
-"""The command sweep: many short trainings, to find good settings."""
+"""The command sweep: search hyperparameters with many short trainings."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ if TYPE_CHECKING:
     from hydromae.train.sweep import Trial
 
 MAX_TABLE_TRIALS = 10
-"""Trials in the table that people see."""
+"""Maximum number of trials in the table."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Search settings: train with many, compare all by one score, the mean over modalities of the squared error on the
-    validation windows under the masks of --preset or --config. Started again after it was stopped or killed, it goes on."""
+    """Search hyperparameters: train trials and compare their mean squared error over modalities, on the validation windows
+    under the masks of --preset or --config. The same command continues a stopped sweep."""
 
     store: Annotated[Positional[Path], arg(metavar="STORE")]
     """A store that hydromae prepare wrote."""
     out: Annotated[Path, arg(metavar="DIR")]
     """Folder of the sweep: study.db, trials/0000 and so on (each a run), best.json (a configuration), sweep.png."""
     trials: int = 20
-    """Trainings in all, those of an earlier start included."""
+    """Total number of trials, including those of an earlier start."""
     preset: Preset = "rivers"
-    """tiny (tests, demo), rivers (catchment datasets), base (the seed), fast (the same, attention in two directions)."""
+    """tiny (tests, demo), rivers (catchment datasets), base (reference specification), fast (alternating attention)."""
     config: Path | None = None
-    """A file that gives `config`; takes the place of --preset."""
+    """A file that defines `config`; replaces --preset."""
     search: SearchSettings = field(default_factory=SearchSettings)
-    """What is searched, and how far: a range (heads: a list), auto, or fixed."""
+    """Searched fields: a range (heads: a list), auto, or fixed."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     threads: int | None = None
-    """Threads of the CPU; all where it is not given."""
+    """Threads of the CPU; default all."""
     settings: Annotated[Config, arg(name="")] = field(default_factory=base_settings)
-    """The configuration of every trial, but for what is searched."""
+    """The configuration of all trials, except the searched fields."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
+        """Return the outputs."""
         return {"out": output_folder(self.out, SWEEP)}
 
     def run(self, echo: Echo) -> Result:
@@ -77,8 +77,8 @@ class Sweep:
         )
         best = best_of(trials)
         if best is None:
-            reason = trials[0].failure if trials else "none was asked for"
-            raise InputError(f"{self.out}: no trial has a score ({reason}); mend that, and give more --trials")
+            reason = trials[0].failure if trials else "none was requested"
+            raise InputError(f"{self.out}: no trial has a score ({reason}); correct that, and give more --trials")
         picture = draw_sweep(trials, self.out / "sweep.png")
         echo(trials_table(trials))
         echo(f"{picture}: scores against what was drawn")
@@ -93,13 +93,13 @@ class Sweep:
 
 
 def trial_line(trial: Trial, trials: int) -> str:
-    """One line on a trial."""
+    """Return a line on a trial."""
     result = f"failed: {trial.failure}" if trial.score is None else f"score {trial.score:.4f}"
     return f"trial {trial.number + 1} of {trials}: {result}, {trial.seconds:.0f} s"
 
 
 def trials_table(trials: Sequence[Trial]) -> Table:
-    """The best trials, one a row, the best first."""
+    """Return the best trials, one per row, best first."""
     names = sorted({name for trial in trials for name in trial.values})
     table = Table("trial", "score", *names, box=None, header_style="bold", pad_edge=False)
     for trial in sorted((t for t in trials if t.score is not None), key=lambda t: float(t.score or 0.0))[

@@ -21,30 +21,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Merge:
-    """Join monthly HDF5 files of maps into one, which reads faster."""
+    """Merge monthly HDF5 files of maps into one, which is faster to read."""
 
     folder: Annotated[Positional[Path], arg(metavar="FOLDER")]
     """Monthly files of one variable, such as precipitation_processed."""
     out: Annotated[Positional[Path], arg(metavar="OUT.h5")]
-    """The merged file. Nothing may lie there yet."""
-    first: Annotated[str, arg(name="from")]
-    """First day, YYYY-MM-DD."""
-    last: Annotated[str, arg(name="to")]
-    """Last day, YYYY-MM-DD."""
+    """The merged file, which must not exist yet."""
+    period: Annotated[tuple[str, str], arg(metavar="FIRST LAST")]
+    """First and last day."""
     allow_missing: bool = False
-    """Write -99999 on days that no month holds, instead of refusing."""
+    """Write -99999 on days without a map instead of refusing."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
+        """Return the outputs."""
         return {"out": new_output(self.out)}
 
     def run(self, echo: Echo) -> Result:
         """Write the merged file."""
         from hydromae.preprocess.merge import merge
 
-        results = merge(self.folder, self.out, (self.first, self.last), self.allow_missing)
+        results = merge(self.folder, self.out, self.period, self.allow_missing)
         echo(
             f"{self.out}: {results['days']} days of {results['variable']}, {len(results['missing_days'])} of them missing"
         )
@@ -53,33 +51,33 @@ class Merge:
 
 @dataclass(frozen=True)
 class Patches:
-    """Show the spatial patches: which squares of the map are land, and which catchments share a token."""
+    """Show the spatial patches: land patches of the map, and the catchments that share a token."""
 
     source: Annotated[Positional[Path], arg(metavar="MASK_OR_STORE")]
     """A land mask (.pt, .npz), or a national store."""
     attributes: Path | None = None
-    """Table of static attributes (CSV) whose catchments are grouped; a store has its own."""
+    """Table of static attributes (CSV) of the catchments; default those of the store."""
     out: Path | None = None
-    """Also write them: a JSON file."""
+    """Write the patches as JSON."""
     picture: Path | None = None
-    """Also draw them: a PNG file."""
+    """Draw the patches as PNG."""
     land_threshold: float | None = None
-    """Share of land cells from which a patch counts; the store's, or 0.5."""
+    """Minimum share of land cells of a land patch; default that of the store, or 0.5."""
     group_size: int = 8
     """Catchments that share a token."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
+        """Return the outputs."""
         for file, suffix in ((self.out, ".json"), (self.picture, ".png")):
             if file is not None and (file.suffix != suffix or not file.parent.is_dir()):
-                raise InputError(f"{file}: name a {suffix} file in a folder that is there")
+                raise InputError(f"{file}: name a {suffix} file in an existing folder")
         table = {} if self.out is None else {"out": new_output(self.out)}
         return table if self.picture is None else {**table, "picture": replaceable_file(self.picture, PICTURES)}
 
     def run(self, echo: Echo) -> Result:
-        """Find the patches and the groups."""
+        """Compute the patches and the groups."""
         from hydromae.preprocess.patches import spatial_patches
         from hydromae.store.zarr_store import atomic_output
 
@@ -100,36 +98,36 @@ class Patches:
 
 @dataclass(frozen=True)
 class Missing:
-    """Report missing values by variable and decade, locate them, or fill short gaps and mark what was filled."""
+    """Report missing values by variable and decade, locate them, or fill short gaps and mark the filled values."""
 
     source: Annotated[Positional[Path], arg(metavar="SOURCE")]
     """A table (.csv, .parquet), maps (.h5 or a folder of them), .nc, .zarr, a store, or a folder in the seed's layout."""
     variable: tuple[str, ...] = ()
-    """Names of variables (of a table's columns); all where not given."""
+    """Variables (columns of a table); default all."""
     locate: bool = False
-    """Also list runs of missing days, longest first: variable, site, first day, last day, days."""
+    """List runs of missing days, longest first: variable, site, first day, last day, days."""
     longest: int | None = None
-    """List only the so many longest runs."""
+    """Number of runs to list; default all."""
     fill: Path | None = None
-    """Write a copy of a table (.parquet) with short gaps filled in a straight line and marked in <column>_filled. What
-    is marked counts as unobserved wherever hydromae reads it."""
+    """Write a copy of a table (.parquet) with short gaps filled by linear interpolation and marked in <column>_filled.
+    hydromae reads marked values as unobserved."""
     longest_fill: int = 7
-    """Longest gap that --fill fills [days]."""
+    """Maximum length of a filled gap [days]."""
     json: bool = False
     """Print the result as JSON."""
 
     def outputs(self) -> Mapping[str, Output]:
-        """What is written."""
+        """Return the outputs."""
         return {} if self.fill is None else {"fill": new_output(self.fill)}
 
     def run(self, echo: Echo) -> Result:
-        """Walk over the values and tell."""
+        """Count, and if requested locate and fill, missing values."""
         from hydromae.preprocess.fill import fill
         from hydromae.preprocess.missing import MissingSummary, longest_runs
         from hydromae.preprocess.missing_sources import list_variables
 
         if self.longest is not None and self.longest < 1:
-            raise InputError(f"--longest {self.longest}: below 1; say how many runs to list")
+            raise InputError(f"--longest {self.longest}: below 1; give the number of runs to list")
         results = [MissingSummary.of(variable_source) for variable_source in list_variables(self.source, self.variable)]
         reports = [one.report() for one in results]
         echo(missing_table(reports))
@@ -147,7 +145,7 @@ class Missing:
 
 
 def missing_table(reports: Sequence[Mapping[str, Any]]) -> Table:
-    """Missing values by variable and decade, one a row."""
+    """Return missing values, one row per variable and decade."""
     table = Table("variable", "decade", "values", "NaN", "-99999", "inf", "filled", "missing", box=None, pad_edge=False)
     for one in reports:
         for decade, row in one["by_decade"].items():
@@ -158,7 +156,7 @@ def missing_table(reports: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def runs_table(runs: pd.DataFrame) -> Table:
-    """Runs of missing days, one a row."""
+    """Return runs of missing days, one per row."""
     table = Table("variable", "site", "first", "last", "days", box=None, pad_edge=False)
     for row in runs.itertuples(index=False):
         table.add_row(*map(str, row))

@@ -23,12 +23,11 @@ CLIMATOLOGY = "potential_evaporation_climatology"
 
 
 def read(path: str | Path, training_period: tuple[str, str] = TRAINING_PERIOD) -> xr.Dataset:
-    """A catchment record of `camels_gb_daily.nc`.
+    """Read the catchment record of `camels_gb_daily.nc`.
 
     Args:
         path: The NetCDF file.
-        training_period (str, str): Days from which the mean temperature of each day of the year is taken for the derived
-            evaporation.
+        training_period (str, str): Days of the mean temperature by day of the year, for the derived evaporation.
 
     Returns:
         Dataset: `precipitation` [mm/day], `temperature` [°C], `riverflow` [mm/day] and `potential_evaporation` [mm/day], all

@@ -1,7 +1,7 @@
-"""Maps on grids of their own, brought to the land cells of a British grid: HadUK, and CHESS (1 km).
+"""Regrid maps of HadUK-Grid and CHESS (1 km) to the land cells of a British grid.
 
-CHESS: UKCEH, Robinson et al. 2017, doi:10.5194/hess-21-1189-2017, Open Government Licence. What is said of its files is
-from documentation.
+CHESS: UKCEH, Robinson et al. 2017, doi:10.5194/hess-21-1189-2017, Open Government Licence; its format follows the
+documentation.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ CHESS = {
     "tas": "temperature",
     **dict.fromkeys(EVAPORATION, "potential_evaporation"),
 }
-"""Names of the files' variables, of one variable the best one first."""
+"""Names in the files -> variables; the first of a variable is the best."""
 MIN_OBSERVED_SHARE = 0.5
-"""Share of a cell's finer cells that must be observed."""
+"""Minimum observed share of the finer cells of a cell."""
 
 
 def is_chess(names: set[str]) -> bool:
-    """Whether a NetCDF file with these names is of CHESS."""
+    """Return whether a NetCDF file with these names is CHESS."""
     return bool(names & CHESS.keys()) and {"y", "x"} <= names
 
 
 def read_haduk(path: str | Path, target_grid: TargetGrid) -> xr.Dataset:
-    """A HadUK file of days: as it is on its own grid; means of finer cells; of coarser ones the cell that holds a centre.
+    """Read a daily HadUK file: unchanged on its own grid, means of finer cells, or the coarser cell that contains a centre.
 
     Raises:
         InputError: Another file, other units, or a mask on another grid.
@@ -65,7 +65,7 @@ def read_haduk(path: str | Path, target_grid: TargetGrid) -> xr.Dataset:
 
 
 def read_chess(path: str | Path, target_grid: TargetGrid | None = None, variable: str | None = None) -> xr.Dataset:
-    """A CHESS file `(time, y, x)`, or one variable of it: means of the 1 km cells whose centres lie in each cell of the grid.
+    """Read a CHESS file `(time, y, x)`, or one variable: means of the 1 km cells with centres in each cell of the grid.
 
     Raises:
         InputError: Another file, or units that are missing.
@@ -81,38 +81,38 @@ def read_chess(path: str | Path, target_grid: TargetGrid | None = None, variable
 def columns_of_file(
     raw: xr.Dataset, variables: Mapping[str, str], path: str | Path, variable: str | None = None
 ) -> dict[str, str]:
-    """Variables that a file holds, each with its column there.
+    """Return the variables of a file, each with its best column.
 
     Args:
-        variables: Columns and their variables, of one variable the best column first.
-        path: For the message.
-        variable: The only one that is asked for.
+        variables: Columns and their variables, the best column of a variable first.
+        path: For messages.
+        variable: The only requested variable; None is all.
 
     Raises:
-        InputError: None of them.
+        InputError: The file has none of them.
     """
     columns_by_variable: dict[str, str] = {}
     for column, name in variables.items():
         if column in raw.data_vars and variable in (None, name):
             columns_by_variable.setdefault(name, column)
     if not columns_by_variable:
-        held = ", ".join(map(str, raw.data_vars)) or "nothing"
-        raise InputError(f"{path}: holds {held}; one file has some of {', '.join(variables)}")
+        available = ", ".join(map(str, raw.data_vars)) or "nothing"
+        raise InputError(f"{path}: has {available}; a file has some of {', '.join(variables)}")
     return columns_by_variable
 
 
 def convert_column(values: xr.DataArray, name: str, dims: tuple[str, ...], path: str | Path) -> xr.DataArray:
-    """Values of a variable in canonical units, its dimensions in this order; other shapes are refused."""
+    """Return a variable in canonical units with its dimensions in this order; refuse other dimensions."""
     if set(values.dims) != set(dims) or values.dtype.kind not in "iuf":
         raise InputError(f"{path}: {values.name} is {values.dtype} {values.dims}; needs numbers {dims}")
     if not values.sizes["time"] or not np.issubdtype(values["time"].dtype, np.datetime64):
         raise InputError(f"{path}: time is {values['time'].dtype}[{values.sizes['time']}]; needs at least one date")
-    held = to_canonical_units(values.transpose(*dims), name, str(path))
-    return check_ranges(held.to_dataset(name=name), str(path))[name]
+    converted = to_canonical_units(values.transpose(*dims), name, str(path))
+    return check_ranges(converted.to_dataset(name=name), str(path))[name]
 
 
 def _containing_cell(grid: GridSpec, east: np.ndarray, north: np.ndarray) -> Int[np.ndarray, "Y X"]:
-    """Flat number of the cell that holds each finer centre, −1 outside."""
+    """Return the flat number of the cell that contains each finer centre, −1 outside."""
     column = np.floor((east - grid.easting) / grid.cell_size + 0.5).astype(np.int64)
     row = np.floor((north - grid.northing) / grid.cell_size + 0.5).astype(np.int64)
     inside = ((row >= 0) & (row < grid.rows))[:, None] & ((column >= 0) & (column < grid.columns))[None]
@@ -120,7 +120,7 @@ def _containing_cell(grid: GridSpec, east: np.ndarray, north: np.ndarray) -> Int
 
 
 def _means(values: xr.DataArray, cell: Int[np.ndarray, "Y X"], grid: GridSpec) -> xr.DataArray:
-    """Mean of the finer cells in each cell, NaN where fewer than half of them are observed; a day at a time."""
+    """Return the mean of the finer cells in each cell, NaN if fewer than half of them are observed."""
     flat, size = cell.ravel(), grid.rows * grid.columns
     is_inside = flat >= 0
     cell_count = np.bincount(flat[is_inside], minlength=size)
@@ -136,7 +136,7 @@ def _means(values: xr.DataArray, cell: Int[np.ndarray, "Y X"], grid: GridSpec) -
 
 
 def cells_to_record(on_cells: Mapping[str, xr.DataArray], target_grid: TargetGrid, path: str | Path) -> xr.Dataset:
-    """What lies on all cells (time, cell) of the grid, by variable, on those that are kept: those of the first one."""
+    """Return a record of variables on all cells (time, cell), restricted to the land cells."""
     cell = target_grid.cells(next(iter(on_cells.values())).values[0], path)
     records = [
         target_grid.record(values.isel(cell=cell).rename(name), cell, f"{name.replace('_', ' ')}, regridded", path)

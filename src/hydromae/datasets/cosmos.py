@@ -1,6 +1,6 @@
-"""COSMOS-UK: soil moisture of the field around a neutron sensor, as its web service gives it (CoverageJSON).
+"""COSMOS-UK: field-scale soil moisture of neutron sensors, in the format of its web service (CoverageJSON).
 
-Source: UKCEH, https://cosmos.ceh.ac.uk, Open Government Licence. The service was not called to write this.
+Source: UKCEH, https://cosmos.ceh.ac.uk, Open Government Licence; the format follows the documentation.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, Recur
 
 
 def read(path: str | Path) -> xr.Dataset:
-    """Soil moisture [m³/m³] of the sites of a file, `(time, catchment)`, with their positions.
+    """Read soil moisture [m³/m³] of the sites of a file, `(time, catchment)`, with positions.
 
     Args:
-        path: The answer to `…/collections/1D/locations/SITE?parameter-name=cosmos_vwc`: a Coverage, or a CoverageCollection.
+        path: Response to `…/collections/1D/locations/SITE?parameter-name=cosmos_vwc`: a Coverage, or a CoverageCollection.
 
     Raises:
         InputError: Another file, or units that are missing.
@@ -49,7 +49,7 @@ def read(path: str | Path) -> xr.Dataset:
 
 
 def is_cosmos_file(path: Path) -> bool:
-    """Whether a file is CoverageJSON with soil moisture of COSMOS-UK."""
+    """Return whether a file is CoverageJSON with soil moisture of COSMOS-UK."""
     if path.suffix not in (".json", ".covjson"):
         return False
     with path.open("rb") as file:
@@ -58,20 +58,22 @@ def is_cosmos_file(path: Path) -> bool:
 
 
 def open_site(path: Path) -> Gauge:
-    """The one site of a file.
+    """Read the only site of a file.
 
     Raises:
         InputError: Another file, or several sites.
     """
     (site, days, values, latitude, longitude, unit), *other_sites = _sites(path)
     if other_sites:
-        raise InputError(f"{path}: holds {1 + len(other_sites)} sites; name the file itself, or download a file a site")
+        raise InputError(
+            f"{path}: has {1 + len(other_sites)} sites; name the file itself, or download one file per site"
+        )
     site_index = {"latitude": latitude, "longitude": longitude}
     return Gauge(site, days, {PARAMETER: values}, {PARAMETER: unit}, site_index, path.name)
 
 
 def _sites(path: str | Path) -> list[tuple[str, pd.DatetimeIndex, np.ndarray, float, float, str]]:
-    if not Path(path).is_file():  # a pipe would be waited for, a device read for ever
+    if not Path(path).is_file():  # pipes and devices block
         raise InputError(f"{path}: no such file; check the path")
     try:
         document = json.loads(Path(path).read_bytes())
@@ -91,13 +93,13 @@ def _sites(path: str | Path) -> list[tuple[str, pd.DatetimeIndex, np.ndarray, fl
 def _site(
     coverage: dict[str, Any], document: dict[str, Any], site_index: int
 ) -> tuple[str, pd.DatetimeIndex, np.ndarray, float, float, str]:
-    """Name, days, values, latitude, longitude and units of a site."""
+    """Return name, days, values, latitude, longitude and units of a site."""
     axes, site_values = coverage["domain"]["axes"], coverage["ranges"][PARAMETER]["values"]
     parameters = coverage.get("parameters") or document["parameters"]
     symbol = parameters[PARAMETER]["unit"]["symbol"]
     unit = symbol["value"] if isinstance(symbol, dict) else symbol
-    if not all(isinstance(day, str) for day in axes["t"]["values"]):  # numbers would be taken for nanoseconds
-        raise ValueError("a date of it is no text")
+    if not all(isinstance(day, str) for day in axes["t"]["values"]):  # numbers would be read as nanoseconds
+        raise ValueError("one of its dates is not text")
     days = (
         pd.DatetimeIndex(pd.to_datetime(axes["t"]["values"], utc=True, format="ISO8601")).tz_localize(None).normalize()
     )

@@ -1,4 +1,4 @@
-"""Derived quantities: maps from catchments, evaporation from temperature, soil moisture from both. None is measured."""
+"""Derived variables: maps from catchments, evaporation from temperature, soil moisture from both."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from hydromae.errors import InputError
 from hydromae.footprints import Footprints, footprint_mean
+from hydromae.io.parse import training_slice
 
 TRAINING_PERIOD = ("1970-01-01", "2010-12-31")
-SMOOTHING_DAYS = 31  # as the evaporation climatology itself is smoothed
+SMOOTHING_DAYS = 31  # as in the evaporation climatology
 EVAPORATION_NOTE = (
     "derived, not measured: mean of the day of the year x (T + 5) / (smoothed mean T of that day of the year + 5), "
     "after Oudin et al. 2005, means from {0} to {1}"
@@ -24,24 +24,19 @@ EVAPORATION_NOTE = (
 def oudin_evaporation(
     temperature: xr.DataArray, climatology: Float[np.ndarray, "365 C"], training_period: tuple[str, str]
 ) -> xr.DataArray:
-    """Daily potential evaporation [mm/day] of catchments from its mean of each day of the year.
+    """Return daily potential evaporation [mm/day] from its mean by day of the year.
 
     E(t) = clim(d) × max(T(t) + 5, 0) / max(mean T(d) + 5, 1), where d is the day of the year and mean T is over
-    training days only, smoothed over 31 days around the year. The temperature term is that of Oudin et al. (2005),
-    J. Hydrol. 303, 290–306, eq. 3. Day 366 takes the mean of day 365.
+    training days, smoothed over 31 days. The temperature term is that of Oudin et al. (2005),
+    J. Hydrol. 303, 290–306, eq. 3. Day 366 uses the mean of day 365.
 
     Args:
         temperature (DataArray (time, catchment)): Daily mean [°C].
         climatology (array (365, C)): Mean potential evaporation of each day of the year [mm/day].
-        training_period (str, str): First and last day that the mean temperature may see.
+        training_period (str, str): First and last day of the mean temperature.
     """
     days = pd.DatetimeIndex(temperature["time"].values)
-    training = (days >= training_period[0]) & (days <= pd.Timestamp(training_period[1]))
-    if not training.any():
-        raise InputError(
-            f"training period {training_period[0]}/{training_period[1]}: no day of it is in the record, "
-            f"{days[0]:%Y-%m-%d} … {days[-1]:%Y-%m-%d}; choose another training period"
-        )
+    training = training_slice(days, training_period)
     values = temperature.transpose("time", "catchment").values.astype(np.float32)
     day = np.minimum(days.day_of_year.to_numpy(), 365) - 1
     mean = day_of_year_mean(values[training], day[training])
@@ -52,7 +47,7 @@ def oudin_evaporation(
 
 
 def day_of_year_mean(values: Float[np.ndarray, "T C"], day: np.ndarray) -> Float[np.ndarray, "365 C"]:
-    """Mean of each day of the year (0 … 364), smoothed over `SMOOTHING_DAYS` around the year; NaN is left out."""
+    """Return the mean by day of the year (0 … 364), smoothed cyclically over `SMOOTHING_DAYS`, without NaN."""
     is_observed = np.isfinite(values)
     total, count = np.zeros((2, 365, values.shape[1]))
     np.add.at(total, day, np.where(is_observed, values, 0))
@@ -67,29 +62,29 @@ def _smooth_year(values: Float[np.ndarray, "365 C"]) -> Float[np.ndarray, "365 C
 
 
 def default_training_period(record: xr.Dataset, progress: Callable[[str], None]) -> tuple[str, str]:
-    """The usual training period or, where the record holds no day of it, all of the record."""
+    """Return the default training period or, if the record has no day of it, all of the record."""
     days = record.indexes["time"]
     if days.slice_indexer(*TRAINING_PERIOD).stop > days.slice_indexer(*TRAINING_PERIOD).start:
         return TRAINING_PERIOD
     full_period = (f"{days[0]:%Y-%m-%d}", f"{days[-1]:%Y-%m-%d}")
     progress(
-        f"no day of {' to '.join(TRAINING_PERIOD)} is in it: scaled on all its days; --training-period chooses others"
+        f"no day of {' to '.join(TRAINING_PERIOD)} is in it: the scaling uses all days; --training-period selects others"
     )
     return full_period
 
 
 @dataclass(frozen=True)
 class BlockKriging:
-    """Weights that carry means over catchments to the cells of a map.
+    """Block kriging from means over catchments to map cells.
 
-    The field has the covariance exp(−d / `length`) and an unknown mean; a catchment sees the mean over its footprint,
-    so a large one tells of all its cells and of none in particular. Journel and Huijbregts (1978), Mining
-    Geostatistics, section V.A; "optimal interpolation" in meteorology.
+    The field has the covariance exp(−d / `length`) and an unknown mean; a catchment observes the mean over its footprint.
+
+    Source: Journel and Huijbregts (1978), Mining Geostatistics, section V.A ("optimal interpolation" in meteorology).
 
     Attributes:
-        weights (array (N, C)): Cell = weights · catchments, where all catchments are observed; rows sum to one.
-        covariance (array (C, C)): Covariance of the catchments, from which unobserved ones are estimated first. For a
-            Gaussian field this gives what kriging from the observed ones alone would.
+        weights (array (N, C)): Cells = weights · catchments if all catchments are observed; rows sum to one.
+        covariance (array (C, C)): Covariance of the catchments, which estimates unobserved ones first; for a Gaussian field
+            this equals kriging from the observed ones.
     """
 
     weights: Float[np.ndarray, "N C"]
@@ -105,10 +100,10 @@ class BlockKriging:
         length: float = 150e3,
         noise: float = 0.02,
     ) -> BlockKriging:
-        """Weights for cells at positions [m] and catchments with footprints on them.
+        """Compute the weights for cells at positions [m] and footprints of catchments.
 
-        `length` [m] and `noise` (variance that a catchment does not share with the field, whose variance is 1) were
-        chosen against HadUK-Grid 12 km rain of 2010–2014, where both have a flat optimum.
+        `length` [m] and `noise` (nugget variance of a catchment, for a field of variance 1) were selected with HadUK-Grid
+        12 km rain of 2010–2014, where both have a flat optimum.
         """
         covariance_to_cells = np.empty((len(cell_easting), catchments), np.float32)
         for start in range(0, len(cell_easting), 1000):
@@ -119,7 +114,7 @@ class BlockKriging:
             covariance_to_cells[rows] = footprint_mean(
                 footprints, np.exp(-distance.astype(np.float32) / length), catchments
             )
-        # a mean with a variance far above the field's is as good as unknown: ordinary kriging
+        # a large variance of the mean makes it unknown: ordinary kriging
         mean_variance = 100.0
         covariance = footprint_mean(footprints, covariance_to_cells.T.astype(np.float64), catchments) + mean_variance
         covariance = (covariance + covariance.T) / 2 + noise * np.eye(catchments)
@@ -127,7 +122,7 @@ class BlockKriging:
         return cls(np.ascontiguousarray(weights, np.float32), covariance)
 
     def complete(self, values: Float[np.ndarray, "T C"]) -> Float[np.ndarray, "T C"]:
-        """Unobserved (NaN) catchments estimated from the observed ones of the day; a day without any stays NaN."""
+        """Estimate unobserved (NaN) catchments from the observed ones of the day; a day without any stays NaN."""
         observed = np.isfinite(values)
         patterns, pattern_index = np.unique(np.packbits(observed, axis=1), axis=0, return_inverse=True)
         filled = values.copy()
@@ -143,7 +138,7 @@ class BlockKriging:
         return filled
 
     def maps(self, values: Float[np.ndarray, "T C"]) -> Float[np.ndarray, "T N"]:
-        """Values of catchments, NaN where unobserved, on the cells; float32."""
+        """Interpolate values of catchments (NaN if unobserved) to the cells; float32."""
         return self.complete(values).astype(np.float32) @ self.weights.T
 
 
@@ -153,7 +148,7 @@ def rain_maps(
     cell_normal: Float[np.ndarray, " N"],
     catchment_normal: Float[np.ndarray, " C"],
 ) -> Float[np.ndarray, "T N"]:
-    """Maps of rain [mm/day]: the share of its normal that fell is carried over, times the cell's normal."""
+    """Return maps of rain [mm/day]: interpolated ratio to the normal, times the normal of the cell."""
     return np.maximum(kriging.maps(rain / catchment_normal), 0) * cell_normal.astype(np.float32)
 
 
@@ -163,23 +158,23 @@ def temperature_maps(
     cell_normal: Float[np.ndarray, " N"],
     catchment_normal: Float[np.ndarray, " C"],
 ) -> Float[np.ndarray, "T N"]:
-    """Maps of temperature [°C]: the difference from its normal is carried over, plus the cell's normal."""
+    """Return maps of temperature [°C]: interpolated anomaly plus the normal of the cell."""
     return kriging.maps(temperature - catchment_normal) + cell_normal.astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Bucket:
-    """A soil column of one layer, a stand-in where no soil moisture is observed.
+    """Single-layer soil moisture model for records without observed soil moisture.
 
     Against ERA5-Land (Caravan) at 377 British catchments, January to April 1981, driven by CAMELS-GB rain and derived
     evaporation: median correlation over time 0.85 with the upper 28 cm and 0.75 with the upper metre, bias -0.006, and
-    a standard deviation of 0.0205 against 0.0206. A winter only; summers were not compared.
+    a standard deviation of 0.0205 against 0.0206. Summers were not compared.
 
     Attributes:
         depth: Depth of the column [mm].
-        residual, saturation: Volumetric content when empty and when full [m³ m⁻³].
-        stress: Share of the bucket below which evaporation falls in proportion to what is left (Manabe 1969).
-        drainage, power: Drainage is drainage [mm/day] × (share full) ^ power (Clapp and Hornberger 1978).
+        residual, saturation: Volumetric content of the empty and the full bucket [m³ m⁻³].
+        stress: Saturation below which evaporation decreases linearly (Manabe 1969).
+        drainage, power: Drainage is `drainage` [mm/day] × saturation ^ `power` (Clapp and Hornberger 1978).
     """
 
     depth: float = 500.0
@@ -190,15 +185,15 @@ class Bucket:
     power: float = 8.0
 
     def start(self, cells: int) -> Float[np.ndarray, " N"]:
-        """A bucket three quarters full [mm]; what it starts with is forgotten within about a year."""
+        """Return an initial storage of three quarters [mm]; its effect decays within about a year."""
         return np.full(cells, 0.75 * (self.saturation - self.residual) * self.depth, np.float32)
 
     def run(
         self, rain: Float[np.ndarray, "T N"], evaporation: Float[np.ndarray, "T N"], storage: Float[np.ndarray, " N"]
     ) -> tuple[Float[np.ndarray, "T N"], Float[np.ndarray, " N"]]:
-        """Volumetric content [m³ m⁻³] at the end of each day, and the storage [mm] to go on from.
+        """Return the volumetric content [m³ m⁻³] at the end of each day and the final storage [mm].
 
-        rain and potential evaporation in mm/day. A day without either keeps the storage, and has no answer (NaN).
+        Rain and potential evaporation are in mm/day. A day without either keeps the storage and is NaN.
         """
         full = np.float32((self.saturation - self.residual) * self.depth)
         known = np.isfinite(rain) & np.isfinite(evaporation)
@@ -206,7 +201,7 @@ class Bucket:
         demand = np.where(known, np.maximum(evaporation, 0), 0).astype(np.float32)
         content = np.empty_like(water)
         state = storage.copy()
-        for day in range(len(water)):  # each day needs the one before; all cells at once
+        for day in range(len(water)):  # sequential over days, vectorised over cells
             state = np.minimum(state + water[day], full)
             share = state / full
             loss = demand[day] * np.minimum(share / self.stress, 1)

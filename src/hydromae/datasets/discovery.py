@@ -1,4 +1,4 @@
-"""Folders as they were downloaded: which product lies in one, what of it is read, and a record of it."""
+"""Folders of downloads: detect the product and read its record."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from hydromae.errors import InputError
 from hydromae.io import table
 from hydromae.io.atomic import sha256
 from hydromae.io.locate import SYNTHETIC_MARKER, files_in
+from hydromae.io.names import shortened
 from hydromae.progress import track
 from hydromae.variables import ATTRIBUTES, MODALITIES
 
 WEATHER = tuple(variable.name for variable in MODALITIES["weather"].variables)
 MAX_SAMPLED_FILES = 10
-"""Files that are opened to say what a folder holds."""
+"""Maximum number of files that are opened to describe a folder."""
 COPY_SUFFIX = re.compile(r" \(\d+\)$| - Copy$")
-"""What browsers and desktops add to the name of a file that they write again."""
+"""Suffixes that browsers and desktops add to copies of a file."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class ProductFiles:
     """Files of a product in a folder.
 
     Attributes:
-        files: What is read.
-        duplicates: What holds the same as one of these: copies, and Caravan's CSV beside its NetCDF.
+        files: Files that are read.
+        duplicates: Files with the same content: copies, and CSV of Caravan beside NetCDF.
         other_files: All other files of the folder.
     """
 
@@ -44,19 +45,19 @@ class ProductFiles:
 
     @cached_property
     def static_attributes(self) -> xr.Dataset | None:
-        """Attributes from the product's own tables."""
+        """Return the attributes of the tables of the product."""
         return self.product.static_attributes(self.folder)
 
     @property
     def credit(self) -> str:
-        """Whose data these are: the product's, unless `hydromae virtual` invented them in its layout."""
+        """Return the credit of the product, or of synthetic data in its layout (`hydromae virtual`)."""
         marker = self.folder / SYNTHETIC_MARKER
         return marker.read_text(encoding="utf-8", errors="replace")[:200] if marker.is_file() else self.product.source
 
     def plan(self, maps: Iterable[Path] = ()) -> list[str]:
-        """What will be read and what is missing, in lines; from a few files and the tables of traits.
+        """Return lines on what will be read and what is missing, from a sample of files and the tables of attributes.
 
-        `maps` are files of the folder that will be read as maps.
+        `maps` are files of the folder that are read as maps.
         """
         gauges, table_attributes = (
             [self.product.open(file) for file in self.files[:MAX_SAMPLED_FILES]],
@@ -83,7 +84,7 @@ class ProductFiles:
             *([f"attributes from {self._listed(tables)}"] if tables else []),
             *([f"missing: {', '.join(missing_names)}"] if missing_names else []),
             *(
-                [f"held twice, read once: {len(self.duplicates)} files: {self._listed(self.duplicates)}"]
+                [f"duplicates, read once: {len(self.duplicates)} files: {self._listed(self.duplicates)}"]
                 if self.duplicates
                 else []
             ),
@@ -91,23 +92,22 @@ class ProductFiles:
         ]
 
     def _used(self, gauges: list[Gauge], choices: tuple[tuple[str, str], ...]) -> str:
-        """Series that some gauges are read from, the best one first."""
+        """Return the columns that some gauges are read from, the best first."""
         chosen = {choose_series(gauge.series, choices) for gauge in gauges}
         return ", else ".join(column for column, _ in choices if column in chosen)
 
     def _listed(self, files: Iterable[Path]) -> str:
-        names = [str(file.relative_to(self.folder)) for file in files]
-        return ", ".join(names[:MAX_SAMPLED_FILES]) + (", …" if len(names) > MAX_SAMPLED_FILES else "")
+        return shortened((file.relative_to(self.folder) for file in files), MAX_SAMPLED_FILES)
 
     def read(self, attributes: xr.Dataset | None = None) -> xr.Dataset:
-        """A water record of all files; `attributes` take the place of the product's own."""
+        """Read the record of all files; `attributes` replace those of the product."""
         return self.read_with_raw(attributes)[0]
 
     def read_with_raw(self, attributes: xr.Dataset | None = None) -> tuple[xr.Dataset, xr.Dataset]:
-        """The record, and the series as they stand in the files, in their own units.
+        """Read the record, and the series in their own units.
 
         Raises:
-            InputError: A file that is not what its name says, a day that a gauge has twice, units or areas that are missing.
+            InputError: An invalid file, a duplicate day of a gauge, or missing units or areas.
         """
         gauges_by_name: dict[int | str, list[Gauge]] = {}
         for file in track(self.files, "files read", len(self.files)):
@@ -123,10 +123,10 @@ class ProductFiles:
 
 
 def find_product(folder: Path, products: Iterable[Product]) -> ProductFiles | None:
-    """The one product that a folder holds files of, however deep; None where it holds none.
+    """Return the only product with files below a folder, or None.
 
     Raises:
-        InputError: It holds files of two.
+        InputError: Files of two products.
     """
     files = files_in(folder)
     folders = []
@@ -137,17 +137,17 @@ def find_product(folder: Path, products: Iterable[Product]) -> ProductFiles | No
             folders.append(ProductFiles(product, folder, unique, duplicates, tuple(sorted(set(files) - set(matching)))))
     if len(folders) > 1:
         products_text = " and of ".join(f"{one.product.name} (in {_common_path(one.files)})" for one in folders)
-        raise InputError(f"{folder}: holds files of {products_text}; name the folder of one of them")
+        raise InputError(f"{folder}: has files of {products_text}; name the folder of one of them")
     return folders[0] if folders else None
 
 
 def _common_path(files: tuple[Path, ...]) -> str:
-    """The folder of some files, or the one file."""
+    """Return the common folder of some files, or the only file."""
     return os.path.commonpath(files)
 
 
 def _without_copies(files: list[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """Files, and those that hold the same as one of them: the same bytes under the same name, or CSV of a NetCDF file."""
+    """Return files and their duplicates: the same bytes under the same name, or CSV of a NetCDF file."""
     by_stem: dict[str, list[Path]] = {}
     for file in files:
         by_stem.setdefault(COPY_SUFFIX.sub("", file.stem), []).append(file)

@@ -1,4 +1,4 @@
-"""ERA5-Land files as people have them, brought to the form of the archive; and what they say of their sums of days."""
+"""Variants of ERA5-Land files, converted to the form of the archive, and the declared day of daily sums."""
 
 from __future__ import annotations
 
@@ -15,20 +15,17 @@ from hydromae.io.options import DailySums
 DIMENSION_NAMES = {"lat": "latitude", "lon": "longitude"}
 MEMBERS = ("number", "realization", "member", "ensemble")
 FILE_HOURS = 744
-"""Hours of a file that are held at a time where two versions of it are joined: a month."""
+"""Hours per chunk when versions are merged: a month."""
 DAILY_SUM_TOOLS = re.compile(
     r"\b(daysum|daily_reduce|daily_sum|resample)\b|\bshifttime,-|daily[-_]statistics|time: sum \(interval: 1 day", re.I
 )
-"""Programs and operators whose sums stand at their own day; a word such as "daily" says nothing."""
+"""Programs and operators whose sums have the stamp of their own day; "daily" alone is ambiguous."""
 DOWNLOAD_TOOLS = re.compile(r"\bGRIB to |grib_to_netcdf|\bcfgrib\b|\bselhour,0\b", re.IGNORECASE)
-"""What stands in files whose hours are those of the archive."""
+"""Marks of files with the hours of the archive."""
 
 
 def declared_day(raw: xr.Dataset, column: str) -> DailySums | None:
-    """The day that sums of a file belong to, by its attributes; None where they say nothing.
-
-    `cell_methods` of the variable come first, then operators in the `history`, then marks of a plain download.
-    """
+    """Return the day of daily sums from `cell_methods`, the `history`, or marks of a download; None if unknown."""
     attributes, history = raw[column].attrs, str(raw.attrs.get("history", ""))
     methods = str(attributes.get("cell_methods", ""))
     if re.search(r"\btime: sum\b", methods) or DAILY_SUM_TOOLS.search(methods) or DAILY_SUM_TOOLS.search(history):
@@ -39,9 +36,9 @@ def declared_day(raw: xr.Dataset, column: str) -> DailySums | None:
 
 
 def standard_form(raw: xr.Dataset, columns: Collection[str], path: str | Path) -> xr.Dataset:
-    """A file with the dimensions `time`, `latitude`, `longitude`, its longitudes from -180 to 180, ascending.
+    """Return a file with the dimensions `time`, `latitude`, `longitude`, and ascending longitudes from -180 to 180.
 
-    Versions of a value (`expver`) are joined, the final one first; dimensions of one value go.
+    Versions of a value (`expver`) are merged, the final one first; dimensions of length one are dropped.
 
     Raises:
         InputError: Several members of an ensemble.
@@ -61,12 +58,12 @@ def standard_form(raw: xr.Dataset, columns: Collection[str], path: str | Path) -
         if raw.sizes[dim] == 1:
             raw = raw.squeeze(dim, drop=True)
         elif dim in MEMBERS:
-            raise InputError(f"{path}: holds {raw.sizes[dim]} members of an ensemble ({dim}); keep one of them")
+            raise InputError(f"{path}: has {raw.sizes[dim]} members of an ensemble ({dim}); keep one of them")
     return _wrap_longitudes(raw)
 
 
 def _with_time(raw: xr.Dataset) -> xr.Dataset:
-    """The times that values are valid at as dimension `time`, also where there is one alone."""
+    """Return valid times as dimension `time`, also for a single time."""
     if "valid_time" in raw.dims:
         return raw.drop_vars("time", errors="ignore").rename({"valid_time": "time"})
     if "valid_time" in raw.variables and raw["valid_time"].dims == ("time",):
@@ -81,7 +78,7 @@ def _with_time(raw: xr.Dataset) -> xr.Dataset:
 
 
 def _merge_versions(raw: xr.Dataset) -> xr.Dataset:
-    """Of each value the first version that is there; the final one has the smallest number, as number or text."""
+    """Return the first available version of each value; the final version has the smallest number."""
     if "time" in raw.dims and not raw.chunks:
         raw = raw.chunk({"time": FILE_HOURS})
     order = np.argsort([int(str(one)) if str(one).isdecimal() else 0 for one in raw["expver"].values], kind="stable")
@@ -94,7 +91,7 @@ def _merge_versions(raw: xr.Dataset) -> xr.Dataset:
 
 
 def _wrap_longitudes(raw: xr.Dataset) -> xr.Dataset:
-    """Longitudes of 0 … 360 as -180 … 180, ascending, each once."""
+    """Convert longitudes of 0 … 360 to -180 … 180, ascending and unique."""
     if "longitude" not in raw.indexes or raw["longitude"].dtype.kind not in "iuf":
         return raw
     east = raw["longitude"].values.astype(np.float64)

@@ -1,7 +1,7 @@
-"""ERA5-Land: maps of hours on 0.1 degrees, one file with one variable or several; and the days that its hours tell.
+"""ERA5-Land: hourly or daily maps on 0.1 degrees, converted to daily values.
 
-Muñoz-Sabater et al. 2021, doi:10.5194/essd-13-4349-2021, Copernicus licence. What is said of its files is from
-documentation; hourly amounts, as ERA5 has them, are told apart by what the values do.
+Source: Muñoz-Sabater et al. 2021, doi:10.5194/essd-13-4349-2021, Copernicus licence; the format follows the documentation.
+Hourly amounts, as in ERA5, are detected from the values.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ from hydromae.io.unobserved import observed_only
 from hydromae.io.value_ranges import PROCESSING
 
 COLUMNS = {"tp": "precipitation", "t2m": "temperature", "pev": "potential_evaporation", "swvl1": "soil_moisture"}
-"""Names of the files' variables; of the four layers of soil the first, to 7 cm, is taken."""
+"""Names in the files -> variables; soil moisture is the first layer, to 7 cm."""
 ACCUMULATED = ("tp", "pev")
-"""What ERA5-Land sums up from midnight to each hour."""
+"""Variables that ERA5-Land accumulates from midnight."""
 DIMS = ("time", "latitude", "longitude")
 SAMPLE = 744
-"""Hours that are looked at, at a time, to tell sums from hourly amounts: a month."""
+"""Hours per sample for the detection of hourly amounts: a month."""
 MAX_FALL, MIN_FALL = 0.2, 0.5
-"""What falls within days as a share of what rises: less than the first in sums since midnight, more in hourly amounts."""
+"""Ratio of decreases to increases within days: below the first for accumulations, above the second for hourly amounts."""
 HOURS = 24
 
 
 def is_era5_land(names: set[str]) -> bool:
-    """Whether a NetCDF file with these names is of ERA5-Land."""
+    """Return whether a NetCDF file with these names is ERA5-Land."""
     return bool(names & COLUMNS.keys()) and ({"latitude", "longitude"} <= names or {"lat", "lon"} <= names)
 
 
 @dataclass(frozen=True)
 class DailyHours:
-    """Which hours of a file tell which days, and how.
+    """Aggregation of hours to days.
 
     Attributes:
-        rows (int array (H,)): Hours that are used.
-        days (DatetimeIndex (H,)): The day that each belongs to.
-        method ({"mean", "sum"}): How the hours of a day become its value.
-        note: The same in words.
+        rows (int array (H,)): Indices of the hours that are used.
+        days (DatetimeIndex (H,)): Day of each hour.
+        method ({"mean", "sum"}): Aggregation.
+        note: Description.
     """
 
     rows: Int[np.ndarray, " H"]
@@ -62,29 +62,29 @@ class DailyHours:
     note: str
 
     def of(self, values: xr.DataArray) -> xr.DataArray:
-        """Values of days (time, …) from those of hours."""
+        """Aggregate hourly values to days (time, …)."""
         grouped = values.isel(time=self.rows).assign_coords(time=self.days).groupby("time")
         return grouped.mean() if self.method == "mean" else grouped.sum(skipna=False)
 
 
 def open_era5_land(path: str | Path, whole: bool = True) -> xr.Dataset:
-    """A file of ERA5-Land in its usual form (`era5_form.standard_form`)."""
+    """Open a file of ERA5-Land in its standard form (`era5_form.standard_form`)."""
     return standard_form(open_netcdf(path, whole), COLUMNS, path)
 
 
 def read(path: str | Path, target_grid: TargetGrid | None = None, variable: str | None = None) -> xr.Dataset:
-    """Maps of a file `(time, latitude, longitude)`, hourly or daily: bilinear at the centres of the grid's cells.
+    """Read hourly or daily maps `(time, latitude, longitude)`, interpolated bilinearly to the cell centres of a grid.
 
-    What falls and evaporates is accumulated from midnight to each hour [m], so the sum of a day stands at the midnight
-    after it; evaporation is negative there. Temperature and soil moisture are means of the day's hours. Cells outside the
-    file's extent, or in a gap of its longitudes, are unobserved. The attribute `processing` says how days were made.
+    Precipitation and evaporation are accumulated from midnight [m], so the sum of a day has the stamp of the next midnight;
+    evaporation is negative in the file. Temperature and soil moisture are means of the hours of a day. Cells outside the
+    extent or in a gap of the longitudes are unobserved. The attribute `processing` describes the aggregation.
 
     Args:
         target_grid: The grid and its land.
-        variable: The one variable to read; default all that the file holds.
+        variable: The only variable to read; default all.
 
     Raises:
-        InputError: Another file, units that are missing, or hours that do not tell a day's sum.
+        InputError: Another file, missing units, or hours without daily sums.
     """
     target_grid, raw = target_grid or TargetGrid(), open_era5_land(path)
     maps, note = {}, {}
@@ -101,7 +101,7 @@ def read(path: str | Path, target_grid: TargetGrid | None = None, variable: str 
 
 
 def _bilinear(values: xr.DataArray, target_grid: TargetGrid) -> xr.DataArray:
-    """Values (time, cell) at the centres of all cells of the grid, NaN outside the file's extent and in its gaps."""
+    """Interpolate to the centres of all cells (time, cell), NaN outside the extent and in gaps."""
     east, north = target_grid.grid.cell_position(np.arange(target_grid.grid.rows * target_grid.grid.columns))
     longitude, latitude = Transformer.from_crs("EPSG:27700", "EPSG:4326", always_xy=True).transform(east, north)
     cell_coordinates = {"latitude": ("cell", np.asarray(latitude)), "longitude": ("cell", np.asarray(longitude))}
@@ -113,7 +113,7 @@ def _bilinear(values: xr.DataArray, target_grid: TargetGrid) -> xr.DataArray:
 
 
 def _is_in_gap(axis: Float[np.ndarray, " N"], wanted: Float[np.ndarray, " C"]) -> Bool[np.ndarray, " C"]:
-    """True for places between two values of an ascending axis that lie further apart than its others."""
+    """Return True for positions in an interval of an ascending axis that is wider than 1.5 times the median."""
     steps = np.diff(axis)
     if not len(steps):
         return np.ones(len(wanted), dtype=bool)
@@ -122,15 +122,14 @@ def _is_in_gap(axis: Float[np.ndarray, " N"], wanted: Float[np.ndarray, " C"]) -
 
 
 def hours_of(raw: xr.Dataset, column: str, path: str | Path) -> DailyHours:
-    """How the hours of a variable of a file become days.
+    """Return the aggregation of a variable to days.
 
-    Means of the hours of a day, where at least half of them are there. Sums since midnight: the sum of a day stands at
-    the midnight after it. Hourly amounts: the sum of the 24 that end from 01:00 to the midnight after. One sum a day:
-    `_of_single_sums`.
+    Means need at least half of the hours of a day. The sum of accumulations is at the next midnight. Hourly amounts are
+    summed from 01:00 to the next midnight. One sum per day: `_of_single_sums`.
 
     Raises:
-        InputError: No dates; steps longer than days; no hour that tells a day's sum; amounts that are neither; or sums whose
-            day is not known.
+        InputError: No dates; steps longer than days; no hour with a daily sum; values that are neither; or sums of an unknown
+            day.
     """
     values = raw[column]
     if set(values.dims) != set(DIMS):
@@ -138,7 +137,7 @@ def hours_of(raw: xr.Dataset, column: str, path: str | Path) -> DailyHours:
         remedy = f"; keep one {extra_dims[0]}" if extra_dims else ""
         raise InputError(f"{path}: {values.name} is of {values.dims}; needs {DIMS}{remedy}")
     if not (values.sizes["time"] and np.issubdtype(values["time"].dtype, np.datetime64)):
-        raise InputError(f"{path}: there is no time in it; an ERA5-Land map has dates")
+        raise InputError(f"{path}: has no time; an ERA5-Land map has dates")
     times = pd.DatetimeIndex(values["time"].values).as_unit("ns").round("min")
     days = times.floor("D")
     check_daily_step(infer_step(days), path)
@@ -147,18 +146,18 @@ def hours_of(raw: xr.Dataset, column: str, path: str | Path) -> DailyHours:
         return _complete_days(days, lambda count: 2 * count >= count.max(), "mean", note)
     if not days.has_duplicates:
         return _of_single_sums(raw, column, times, path)
-    days = (times - pd.Timedelta(1, "ns")).floor("D")  # midnight ends the day before
+    days = (times - pd.Timedelta(1, "ns")).floor("D")  # midnight belongs to the day before
     if _is_hourly(values, days, path):
         hourly_sums = _complete_days(days, lambda count: count == HOURS, "sum", "sum of 24 amounts of single hours")
         if not len(hourly_sums.rows):
             raise InputError(
-                f"{path}: {values.name} holds amounts of single hours, as ERA5 has, and of no day all {HOURS}, from 01:00 to "
+                f"{path}: {values.name} has amounts of single hours, as ERA5, but no day with all {HOURS}, from 01:00 to "
                 "the next 00:00; download every hour of whole days and the 00:00 after"
             )
         return hourly_sums
     midnights_index = np.flatnonzero(times == times.floor("D"))
     if not len(midnights_index):
-        raise InputError(f"{path}: no value at 00:00, where the sum of the day before stands; download that hour, too")
+        raise InputError(f"{path}: no value at 00:00, which has the sum of the day before; download that hour, too")
     return DailyHours(
         midnights_index,
         days[midnights_index],
@@ -168,9 +167,9 @@ def hours_of(raw: xr.Dataset, column: str, path: str | Path) -> DailyHours:
 
 
 def _of_single_sums(raw: xr.Dataset, column: str, times: pd.DatetimeIndex, path: str | Path) -> DailyHours:
-    """One sum a day, of its own day or of the day before: as the user (`options`) or the file says; else refused.
+    """Return the aggregation of one sum per day, of its own or the previous day according to the options or the file.
 
-    At 00:00 both look alike: what was downloaded at that hour alone, and sums that another program made of days.
+    At 00:00, a download of that hour alone and daily sums of another program look the same.
     """
     days = times.floor("D")
     midnights = bool((times == days).all())
@@ -178,13 +177,13 @@ def _of_single_sums(raw: xr.Dataset, column: str, times: pd.DatetimeIndex, path:
     day_rule = reading_options().daily_sums or (note if midnights or note == "same-day" else None)
     if day_rule is None and not midnights:
         raise InputError(
-            f"{path}: no value at 00:00, where the sum of the day before stands; download that hour, too, or, if each value "
-            "is the sum of its own day, say --daily-sums same-day"
+            f"{path}: no value at 00:00, which has the sum of the day before; download that hour, too, or, if each value "
+            "is the sum of its own day, give --daily-sums same-day"
         )
     if day_rule is None:
         raise InputError(
-            f"{path}: {column} has one value a day, at 00:00, and does not say of which day it is the sum; say --daily-sums "
-            "day-before (00:00 as downloaded, accumulated since midnight) or same-day (made by resample, daysum)"
+            f"{path}: {column} has one value a day, at 00:00, and does not state of which day it is the sum; give "
+            "--daily-sums day-before (00:00 as downloaded, accumulated since midnight) or same-day (made by resample, daysum)"
         )
     rows = np.arange(len(times))
     if day_rule == "same-day":
@@ -203,7 +202,7 @@ def _complete_days(
 
 
 def _is_hourly(values: xr.DataArray, days: pd.DatetimeIndex, path: str | Path) -> bool:
-    """Whether values are amounts of single hours: these fall within days about as much as they rise, sums never."""
+    """Return whether values are hourly amounts, which decrease within days, unlike accumulations."""
     for first in range(0, len(days), SAMPLE):
         rows = slice(first, first + SAMPLE)
         hourly = observed_only(values.isel(time=rows)).transpose(*DIMS).values.astype(np.float64)
@@ -211,11 +210,11 @@ def _is_hourly(values: xr.DataArray, days: pd.DatetimeIndex, path: str | Path) -
         steps = (-1 if values.name == "pev" else 1) * np.diff(hourly, axis=0)[within]
         rise, fall = np.nansum(np.maximum(steps, 0)), np.nansum(np.maximum(-steps, 0))
         if not rise + fall:
-            continue  # dry, or midnights alone
+            continue  # dry, or midnights only
         if MAX_FALL * rise < fall < MIN_FALL * rise:
             raise InputError(
-                f"{path}: {values.name} falls within days by {fall / rise:.0%} of what it rises, too much for sums since "
-                "midnight and too little for amounts of single hours; download ERA5-Land, hourly, a month or more"
+                f"{path}: {values.name} decreases within days by {fall / rise:.0%} of its increases, too much for sums since "
+                "midnight and too little for hourly amounts; download ERA5-Land, hourly, a month or more"
             )
         return bool(fall >= MIN_FALL * rise)
     return False

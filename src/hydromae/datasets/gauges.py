@@ -1,4 +1,4 @@
-"""What a file of a downloaded product says of one gauge, and all gauges side by side."""
+"""Series of single gauges from downloaded files, and their combination."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from hydromae.errors import InputError
 from hydromae.io.attributes import numeric_column
 from hydromae.io.best_column import describe_fallbacks
 from hydromae.io.conventions import site_names
+from hydromae.io.names import shortened
 from hydromae.io.table_keys import day_keys
 from hydromae.io.timestamps import check_daily_step, infer_step
 from hydromae.io.value_ranges import COLUMN, PROCESSING
@@ -21,13 +22,13 @@ from hydromae.io.value_ranges import COLUMN, PROCESSING
 
 @dataclass(frozen=True)
 class Gauge:
-    """What one file says of one gauge.
+    """Series and attributes of one gauge from one file.
 
     Attributes:
-        series (mapping of str to array (T,)): By the product's own names, NaN where nothing was observed.
-        units: Of series whose file says them.
-        static_attributes: What the file says of the catchment, under the NRFA names.
-        file: Its name, for messages.
+        series (mapping of str to array (T,)): Series by the names of the product, NaN if unobserved.
+        units: Units of series that the file states.
+        static_attributes: Attributes in the file, under the NRFA names.
+        file: Name of the file, for messages.
     """
 
     name: int | str
@@ -40,16 +41,15 @@ class Gauge:
 
 @dataclass(frozen=True)
 class Product:
-    """A product of which a folder may hold files.
+    """Downloaded product with one or more files per gauge.
 
     Attributes:
-        name, source: Whose it is; where it comes from, and its licence.
-        columns (mapping of str to tuple of (str, str)): For each variable the series that give it, the best one first, with
-            their units.
-        is_product_file: Whether a file is one of its series.
-        open: A file of series as a gauge.
-        static_attributes: Attributes of catchments (catchment) from tables in the folder, None where there are none.
-        is_table: Whether a file is one of these tables.
+        name, source: Name; reference and licence.
+        columns (mapping of str to tuple of (str, str)): Columns of each variable with their units, the best first.
+        is_product_file: Returns whether a file has series of the product.
+        open: Reads a file of series as a gauge.
+        static_attributes: Reads attributes (catchment) from tables in a folder, None without tables.
+        is_table: Returns whether a file is one of these tables.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Product:
 
 
 def unique_days(frame: pd.DataFrame, name: str, source: str) -> pd.DatetimeIndex:
-    """Days of a column, as YYYY-MM-DD or, where all are so, as day/month/year; none of them twice."""
+    """Return the days of a column (YYYY-MM-DD, or all day/month/year); refuse duplicates."""
     days = day_keys(frame, name, source)
     check_daily_step(infer_step(days), source)
     if days.has_duplicates:
@@ -71,24 +71,26 @@ def unique_days(frame: pd.DataFrame, name: str, source: str) -> pd.DatetimeIndex
 
 
 def gauge_from_table(name: str, frame: pd.DataFrame, date: str, columns: Iterable[str], source: Path) -> Gauge:
-    """A gauge from a table with a column of dates."""
+    """Return a gauge from a table with a column of dates."""
     if date not in frame.columns:
-        column_list = ", ".join(map(str, frame.columns[:8]))
-        raise InputError(f"{source}: no column {date}; this is not the file its name says (columns are {column_list})")
+        raise InputError(
+            f"{source}: no column {date}; the name of the file does not fit its content "
+            f"(columns are {shortened(frame.columns)})"
+        )
     series = {column: numeric_column(frame, column, source) for column in columns if column in frame.columns}
     return Gauge(gauge_number(name), unique_days(frame, date, str(source)), series, file=source.name)
 
 
 def gauge_number(name: str) -> int | str:
-    """A gauge's number where its name is one."""
+    """Return the name of a gauge, as an integer if it is one."""
     return int(name) if name.isdecimal() and not (name.startswith("0") and name != "0") else name
 
 
 def concat_gauges(gauges_by_name: Mapping[int | str, list[Gauge]], product: Product, source: str) -> xr.Dataset:
-    """Series of all gauges side by side on the days of any of them, with their units, and what files say of traits.
+    """Combine the series and attributes of all gauges on all days.
 
-    A gauge has of each variable the best series that holds a value. Where that is in other units than the variable's best
-    series, it is a variable of its own under its own name.
+    A gauge takes the best series of a variable that has values. If its units differ from those of the best series, it is a
+    separate variable under its own name.
     """
     names = sorted(gauges_by_name, key=lambda name: (isinstance(name, str), name))
     all_days = pd.DatetimeIndex(
@@ -109,7 +111,7 @@ def concat_gauges(gauges_by_name: Mapping[int | str, list[Gauge]], product: Prod
         for attribute_name in gauge.static_attributes
     }
     for attribute_name in sorted(static_attributes):
-        trait_values = [
+        values = [
             next(
                 (
                     g.static_attributes[attribute_name]
@@ -120,12 +122,12 @@ def concat_gauges(gauges_by_name: Mapping[int | str, list[Gauge]], product: Prod
             )
             for name in names
         ]
-        variables[attribute_name] = ("catchment", np.array(trait_values, dtype=np.float64))
+        variables[attribute_name] = ("catchment", np.array(values, dtype=np.float64))
     return xr.Dataset(variables, {"time": all_days, "catchment": site_names(np.array(names), source)})
 
 
 def choose_series(series: Mapping[str, np.ndarray], choices: Iterable[tuple[str, str]]) -> str | None:
-    """The best series of a gauge that holds a value; where none does the best one, None where it has none."""
+    """Return the best series of a gauge with a value, or the best of its series, or None without series."""
     available = [column for column, _ in choices if column in series]
     return next(
         (column for column in available if np.isfinite(series[column]).any()), available[0] if available else None
@@ -133,7 +135,7 @@ def choose_series(series: Mapping[str, np.ndarray], choices: Iterable[tuple[str,
 
 
 def _one_of_each(gauges: list[Gauge], source: str) -> dict[str, Gauge]:
-    """Series of a gauge -> its file of it; a series that stands in two files is refused."""
+    """Return the file of each series of a gauge; refuse a series in two files."""
     gauge_by_column: dict[str, Gauge] = {}
     for gauge in gauges:
         for column in gauge.series:
@@ -152,16 +154,16 @@ def _series_of(
     all_days: pd.DatetimeIndex,
     source: str,
 ) -> dict[str, tuple]:
-    """A variable of all gauges, and beside it the series in other units that some gauge has instead of it."""
+    """Return a variable of all gauges, and separate variables for series in other units."""
     chosen_columns = [choose_series({n: g.series[n] for n, g in one.items()}, choices) for one in files]
-    used_columns = [(column, spelled) for column, spelled in choices if column in chosen_columns]
+    used_columns = [(column, units_text) for column, units_text in choices if column in chosen_columns]
     variables: dict[str, tuple] = {}
-    for column, spelled in used_columns:
+    for column, units_text in used_columns:
         site_indices = [site_index for site_index, one in enumerate(chosen_columns) if one == column]
-        units_found = {files[site_index][column].units.get(column, spelled) for site_index in site_indices}
+        units_found = {files[site_index][column].units.get(column, units_text) for site_index in site_indices}
         if len(units_found) > 1:
             raise InputError(
-                f"{source}: {column} comes in {' and '.join(sorted(units_found))}; download it in one of them"
+                f"{source}: {column} has the units {' and '.join(sorted(units_found))}; download it in one of them"
             )
         (units,) = units_found
         same_units_name = next((name for name, (_, _, attrs) in variables.items() if attrs["units"] == units), None)

@@ -1,4 +1,4 @@
-"""Maps of days in a folder as downloaded: which file holds which days of a variable, and which one a day is taken from."""
+"""Daily maps in a folder of downloads: the files of each variable, and the file of each day."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from hydromae.io.locate import files_in
 from hydromae.io.timestamps import check_daily_step, dataset_step, to_days
 
 PRODUCTS = ("HadUK-Grid", "CHESS", "ERA5-Land")
-"""The best one first: a day that several hold comes from it."""
+"""Products, the best first, from which a day is read."""
 
 
 def product_of_file(names: set[str]) -> str | None:
-    """The product of maps that a NetCDF file with these names is of, None where it is of none."""
+    """Return the map product of a NetCDF file with these names, or None."""
     if names & haduk.VARIABLE_NAMES.keys() and haduk.AXES[1] in names:
         return "HadUK-Grid"
     if chess.is_chess(names):
@@ -33,13 +33,13 @@ def product_of_file(names: set[str]) -> str | None:
 
 @dataclass(frozen=True)
 class GridFile:
-    """The maps of one variable in a file.
+    """Maps of one variable in a file.
 
     Attributes:
-        column: The variable's name in the file.
-        days: Ascending.
-        grid: Its own, of HadUK-Grid.
-        note: How its hours become days, of ERA5-Land.
+        column: Name of the variable in the file.
+        days: Days, ascending.
+        grid: Grid of the file (HadUK-Grid only).
+        note: Aggregation of hours to days (ERA5-Land only).
     """
 
     path: Path
@@ -52,12 +52,12 @@ class GridFile:
 
     @property
     def priority(self) -> tuple[int, float, int]:
-        """Product; of one product the finer cells first; of CHESS the better column."""
+        """Return the order: product, then finer cells, then (CHESS) the better column."""
         best = list(chess.CHESS).index(self.column) if self.product == "CHESS" else 0
         return PRODUCTS.index(self.product), 0.0 if self.grid is None else self.grid.cell_size, best
 
     def read(self, target_grid: TargetGrid) -> xr.Dataset:
-        """Its maps on the land cells of a grid."""
+        """Read the maps on the land cells of a grid."""
         if self.product == "HadUK-Grid":
             return chess.read_haduk(self.path, target_grid)
         if self.product == "CHESS":
@@ -67,7 +67,7 @@ class GridFile:
 
 @dataclass(frozen=True)
 class GridFiles:
-    """The files of one variable, and the file of each day of a period, −1 where none holds it."""
+    """Files of one variable, and the index of the file of each day, −1 for none."""
 
     files: tuple[GridFile, ...]
     days: pd.DatetimeIndex
@@ -75,10 +75,10 @@ class GridFiles:
 
     @classmethod
     def over(cls, files: tuple[GridFile, ...], days: pd.DatetimeIndex) -> GridFiles:
-        """Each day from the best file that holds it.
+        """Select the best file of each day.
 
         Raises:
-            InputError: Two files that are as good hold one day.
+            InputError: Two files of the same priority have the same day.
         """
         ordered = tuple(sorted(files, key=lambda file: file.priority))
         file_index = np.full(len(days), -1)
@@ -95,11 +95,11 @@ class GridFiles:
 
     @property
     def used(self) -> tuple[GridFile, ...]:
-        """The files that some day is taken from."""
+        """Return the files of at least one day."""
         return tuple(self.files[index] for index in np.unique(self.file[self.file >= 0]))
 
     def block(self, first: int, last: int, target_grid: TargetGrid, cells: int) -> Float32[np.ndarray, "T N"]:
-        """Days `first` to `last` (exclusive) on the land cells, in canonical units, NaN = unobserved."""
+        """Read days `first` to `last` (exclusive) on the land cells, in canonical units, NaN if unobserved."""
         values = np.full((last - first, cells), np.nan, np.float32)
         part = self.file[first:last]
         for index in np.unique(part[part >= 0]):
@@ -112,10 +112,10 @@ class GridFiles:
 
 
 def find_maps(folder: Path) -> dict[str, tuple[GridFile, ...]]:
-    """The files of maps of days in a folder, however deep, by variable; HadUK-Grid's of months, seasons and years are none.
+    """Return the files of daily maps below a folder by variable, without monthly, seasonal and yearly maps of HadUK-Grid.
 
     Raises:
-        InputError: A NetCDF file that cannot be read, or a map whose dates are none.
+        InputError: A NetCDF file that cannot be read, or a map with invalid dates.
     """
     by_variable: dict[str, list[GridFile]] = {}
     for path in files_in(folder, ".nc"):
@@ -126,7 +126,7 @@ def find_maps(folder: Path) -> dict[str, tuple[GridFile, ...]]:
 
 
 def _grid_files(path: Path, product: str) -> list[GridFile]:
-    """The maps of each variable that a file holds."""
+    """Return the maps of each variable of a file."""
     if product == "ERA5-Land":
         with era5_land.open_era5_land(path, whole=False) as raw:
             columns = chess.columns_of_file(raw, era5_land.COLUMNS, path).items()
@@ -149,6 +149,6 @@ def _grid_files(path: Path, product: str) -> list[GridFile]:
 
 def _days(raw: xr.Dataset, path: Path) -> pd.DatetimeIndex:
     if "time" not in raw.coords or not (raw["time"].size and np.issubdtype(raw["time"].dtype, np.datetime64)):
-        time_type = raw["time"].dtype if "time" in raw.variables else "not there"
+        time_type = raw["time"].dtype if "time" in raw.variables else "absent"
         raise InputError(f"{path}: its time is {time_type}; maps need dates of the standard calendar, not of 360 days")
     return to_days(pd.DatetimeIndex(raw["time"].values), str(path))

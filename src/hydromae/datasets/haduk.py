@@ -26,21 +26,20 @@ AXES = ("time", "projection_y_coordinate", "projection_x_coordinate")
 
 
 def grid_of_file(path: str | Path) -> GridSpec:
-    """The grid of a HadUK file, from its projection coordinates."""
+    """Return the grid of a HadUK file from its projection coordinates."""
     with open_netcdf(path) as raw:
         return _grid(_data_variable(raw, path)[1], path)
 
 
 def read(path: str | Path, land: xr.DataArray | None = None, threshold: float = 0.05) -> xr.Dataset:
-    """Maps of one file, gathered to land cells.
+    """Read the maps of one file on land cells.
 
     Args:
-        path: HadUK NetCDF with `rainfall` [mm] or `tas` [°C] `(time, projection_y_coordinate, projection_x_coordinate)`. Days
-            are gathered to a daily axis (noon becomes the date); months stay months, their rain divided by the days of the
-            month.
-        land (DataArray (row, column), optional): Share of land (`land.read`) on the same grid; without it the cells that the
+        path: HadUK NetCDF with `rainfall` [mm] or `tas` [°C] `(time, projection_y_coordinate, projection_x_coordinate)`.
+            Daily maps get a daily axis (noon becomes the date); monthly rain is divided by the days of the month.
+        land (DataArray (row, column), optional): Share of land (`land.read`) on the same grid; default the cells that the
             first map observes.
-        threshold: Share of land from which a cell is kept.
+        threshold: Minimum share of land of a cell.
 
     Returns:
         Dataset: `precipitation` [mm/day] or `temperature` [°C] `(time, cell)`, float32, with the coordinates of
@@ -64,24 +63,24 @@ def read(path: str | Path, land: xr.DataArray | None = None, threshold: float = 
 
 
 def stored_step(raw: xr.Dataset, path: str | Path) -> str:
-    """ "" where an opened file holds days, else what it holds (`monthly values`): by its times, attributes, bounds and name.
+    """Return "" for daily maps, else the step (`monthly values`), from times, attributes, bounds and name.
 
     Raises:
-        InputError: There are no dates, or nothing says what its one map is of.
+        InputError: No dates, or an unknown step of a single map.
     """
     _refuse_no_dates(raw, path)
     name_match = STEP_IN_NAME.search(Path(path).stem)
     present = dataset_step(raw, "" if name_match is None else name_match.group(1))
     if present is None:
         raise InputError(
-            f"{path}: does not say whether its one map is of a day, a month or a year; give its attribute frequency "
+            f"{path}: does not state whether its one map is of a day, a month or a year; add the attribute frequency "
             "(day), or download daily maps"
         )
     return present
 
 
 def read_days(path: str | Path) -> xr.Dataset:
-    """As `read`, of days alone."""
+    """Read daily maps; refuse other steps."""
     with open_netcdf(path, whole=False) as raw:
         _data_variable(raw, path)
         check_daily_step(stored_step(raw, path), path)
@@ -89,10 +88,10 @@ def read_days(path: str | Path) -> xr.Dataset:
 
 
 def data_variable(raw: xr.Dataset, path: str | Path) -> tuple[str, xr.DataArray]:
-    """The variable of an opened file and its values (time, northward, eastward), as they stand.
+    """Return the variable of an opened file and its values (time, northward, eastward).
 
     Raises:
-        InputError: There are no dates, or no map of HadUK.
+        InputError: No dates, or no map of HadUK.
     """
     _refuse_no_dates(raw, path)
     return _data_variable(raw, path)

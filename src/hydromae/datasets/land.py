@@ -1,4 +1,4 @@
-"""Land: the share of each grid cell that is land, and the land cells a record keeps."""
+"""Land: share of land of grid cells, and the land cells of a record."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from hydromae.grid import GridSpec
 from hydromae.io.safety import READ_ERRORS, check_size, check_zip
 
 MIN_LAND_SHARE = 0.05 - 1e-6
-"""Share from which a cell is land; the slack lets 5 percent, however it was rounded to float32, count."""
+"""Minimum share of a land cell: 5 percent with a tolerance for rounding to float32."""
 
 
 def read(path: str | Path, grid: GridSpec | None = None) -> xr.DataArray:
-    """Share of land of each cell.
+    """Read the share of land of each cell.
 
     Args:
         path: `.npz` with `land_percent` (row, column) and `easting`, `northing` [m]; or `.pt`, a boolean tensor (row,
             column), rows northward, on `grid`, read without unpickling code.
-        grid: Where a `.pt` lies (default: HadUK-Grid 5 km), and what an `.npz` must agree with if given.
+        grid: Grid of a `.pt` (default HadUK-Grid 5 km); an `.npz` must agree with it if given.
 
     Returns:
         DataArray (row, column): `land_fraction` in 0 … 1, float32, with coordinates `row` (northing) and `column` (easting)
             [m].
 
     Raises:
-        InputError: No such file, another kind of file, or a shape or position that is not the grid's.
+        InputError: No such file, another file type, or another shape or position than the grid.
     """
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; check the path")
@@ -57,7 +57,7 @@ def read(path: str | Path, grid: GridSpec | None = None) -> xr.DataArray:
             f"{expected.easting:g}, {expected.northing:g} m; give a mask on that grid"
         )
     if not (fraction >= MIN_LAND_SHARE).any():
-        raise InputError(f"{path}: there is no land in it; True, or 100 percent, is land")
+        raise InputError(f"{path}: has no land; True, or 100 percent, is land")
     row, column = axes(grid_found)
     return xr.DataArray(fraction, {"row": row, "column": column}, ("row", "column"), "land_fraction", {"units": "1"})
 
@@ -91,10 +91,10 @@ def _read_npz(path: str | Path) -> tuple[np.ndarray, GridSpec]:
 
 
 def _read_pt(path: str | Path) -> np.ndarray:
-    import torch  # only this file needs it, and it takes seconds to load
+    import torch  # slow import
 
     try:
-        with warnings.catch_warnings(action="ignore"):  # torch asks for help with pickles of other protocols
+        with warnings.catch_warnings(action="ignore"):  # torch warns of pickle protocols
             land = torch.load(path, weights_only=True, map_location="cpu")
     except (UnpicklingError, *READ_ERRORS) as error:
         raise InputError(f"{path}: not a plain tensor ({_short(error)}); save a boolean tensor") from error
@@ -106,24 +106,24 @@ def _read_pt(path: str | Path) -> np.ndarray:
 
 
 def _short(error: Exception) -> str:
-    """What torch says, without its advice to read the file in another way."""
+    """Return the error of torch without its advice to disable the safety check."""
     return first_line(error).split(".")[0]
 
 
 def _check_npy(archive: ZipFile, member: ZipInfo, source: str) -> None:
-    """Refuse an array whose header declares another number of bytes than the archive holds, before numpy makes room."""
+    """Refuse an array whose header declares another size than the archive, before numpy allocates memory."""
     with archive.open(member) as stream:
         version = np.lib.format.read_magic(stream)
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = header(stream)
         if dtype.hasobject or math.prod(shape) * dtype.itemsize != member.file_size - stream.tell():
             raise InputError(
-                f"{source}: {member.filename} does not hold the {dtype}{shape} it declares; write it again"
+                f"{source}: {member.filename} does not contain the {dtype}{shape} that it declares; write it again"
             )
 
 
 def grid_of_axes(east: Float[np.ndarray, " X"], north: Float[np.ndarray, " Y"], source: str) -> GridSpec:
-    """The grid whose cell centres lie at these eastings and northings [m], both ascending and evenly spaced."""
+    """Return the grid of cell centres at these eastings and northings [m], ascending and evenly spaced."""
     is_finite = len(east) > 1 and len(north) > 1 and np.isfinite(east).all() and np.isfinite(north).all()
     steps = np.concatenate([np.diff(east), np.diff(north)]) if is_finite else np.zeros(1)
     if not np.allclose(steps, steps[0]) or steps[0] <= 0:
@@ -132,7 +132,7 @@ def grid_of_axes(east: Float[np.ndarray, " X"], north: Float[np.ndarray, " Y"], 
 
 
 def axes(grid: GridSpec) -> tuple[xr.Variable, xr.Variable]:
-    """Coordinates `row` and `column`: northing and easting [m] of the cell centres."""
+    """Return the coordinates `row` and `column`: northing and easting [m] of the cell centres."""
     north = grid.northing + grid.cell_size * np.arange(grid.rows)
     east = grid.easting + grid.cell_size * np.arange(grid.columns)
     row = xr.Variable("row", north, {"units": "m", "standard_name": "projection_y_coordinate", "long_name": "northing"})
@@ -141,12 +141,12 @@ def axes(grid: GridSpec) -> tuple[xr.Variable, xr.Variable]:
 
 
 def cell_coordinates(cell: Int[np.ndarray, " N"], grid: GridSpec, fraction: xr.DataArray | None = None) -> xr.Dataset:
-    """Coordinates of gathered cells: `cell` (CF compression by gathering), their positions, the grid's axes and CRS.
+    """Return coordinates of land cells: `cell` (CF compression by gathering), positions, axes and CRS of the grid.
 
     Args:
         cell (int array (N,)): Flat cell numbers, row × columns + column, ascending.
-        grid: The grid they are of.
-        fraction (DataArray (row, column), optional): Share of land, gathered to `land_fraction` (cell).
+        grid: Grid of the cells.
+        fraction (DataArray (row, column), optional): Share of land, for `land_fraction` (cell).
     """
     east, north = grid.cell_position(cell)
     row, column = axes(grid)
@@ -166,12 +166,12 @@ def cell_coordinates(cell: Int[np.ndarray, " N"], grid: GridSpec, fraction: xr.D
 
 
 def land_cells(fraction: xr.DataArray, threshold: float = 0.05) -> Int[np.ndarray, " N"]:
-    """Flat numbers of the cells whose share of land is at least `threshold`."""
+    """Return flat numbers of the cells with a share of land of at least `threshold`."""
     return np.flatnonzero(fraction.values.ravel() >= threshold - 0.05 + MIN_LAND_SHARE)
 
 
 def with_threshold(grid: GridSpec, land_threshold: float) -> GridSpec:
-    """The grid, with the share of land cells from which a patch is a site."""
+    """Set the minimum share of land cells of a patch."""
     if not 0 < land_threshold <= 1:
         raise InputError(f"land threshold {land_threshold:g}: not above 0 and up to 1; it is a share of land cells")
     return replace(grid, land_threshold=land_threshold)

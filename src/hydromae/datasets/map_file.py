@@ -1,4 +1,4 @@
-"""HDF5 files of daily maps, merged or of one month, read without following anything that leads out of the file."""
+"""HDF5 files of daily maps, merged or monthly, read without links to other files."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from hydromae.errors import InputError, first_line
 from hydromae.io.safety import external_reason
 from hydromae.io.seed_layout import CHUNK_DAYS
 from hydromae.io.timestamps import check_daily_step, infer_step
-from hydromae.io.unobserved import DECLARED_ATTRIBUTES
+from hydromae.io.unobserved import declared_missing
 from hydromae.variables import VARIABLES
 
 MAX_MAP_CELLS = 10**7
-"""Cells; a declared size beyond it is a fault, or a trap for memory."""
+"""Maximum cells of a map, against excessive memory."""
 
 Days = Shaped[np.ndarray, " T"]
 
 
 @dataclass(frozen=True)
 class MapFile:
-    """A file of daily maps of one variable: `data[days, rows, columns]` and `dates`, or one dataset a day.
+    """File of daily maps of one variable: `data[days, rows, columns]` and `dates`, or one dataset per day.
 
     Attributes:
         variable: A name of `variables.VARIABLES`.
-        days (array (T,)): Its days (datetime64[D]), ascending.
-        shape (int, int): Rows and columns of every map.
-        units: As the file spells them; canonical where it says nothing.
-        merged: Whether it holds one array of all days.
-        missing: Numbers that its first maps declare as missing (`_FillValue`, `missing_value`).
+        days (array (T,)): Days (datetime64[D]), ascending.
+        shape (int, int): Rows and columns of a map.
+        units: Units in the file, default canonical.
+        merged: Whether the file has one array of all days.
+        missing: Numbers that the first map declares as missing (`_FillValue`, `missing_value`).
     """
 
     path: Path
@@ -47,12 +47,11 @@ class MapFile:
 
     @classmethod
     def open(cls, path: str | Path, variable: str) -> MapFile:
-        """Read days, shape and units of a file; its maps are read by `pieces`.
+        """Read days, shape and units of a file; `pieces` reads its maps.
 
         Raises:
-            InputError: Not HDF5 or cut short; no `dates`; dates that are no dates, not ascending, twice, or not as many as
-                maps; maps that are no numbers or of different shapes; links and virtual datasets, which may point at other
-                files.
+            InputError: Not HDF5 or truncated; invalid, unsorted or duplicate dates, or a wrong number of dates; maps of other
+                types or shapes; links and virtual datasets.
         """
         path = Path(path)
         with open_hdf5(path) as file:
@@ -68,12 +67,12 @@ class MapFile:
             if rows[0] * rows[1] > MAX_MAP_CELLS:
                 raise InputError(f"{path}: maps of {rows[0]} × {rows[1]} cells; more than {MAX_MAP_CELLS} are not read")
             if merged and dataset.shape[0] != len(days):
-                raise InputError(f"{path}: {dataset.shape[0]} maps, but {len(days)} dates; write one date a map")
+                raise InputError(f"{path}: {dataset.shape[0]} maps, but {len(days)} dates; write one date per map")
             units = _units(dataset, name, variable, path)
-            return cls(path, variable, days, (rows[0], rows[1]), units, merged, _missing(dataset))
+            return cls(path, variable, days, (rows[0], rows[1]), units, merged, declared_missing(dataset.attrs))
 
     def pieces(self, first: int, last: int) -> Iterator[tuple[slice, Float32[np.ndarray, "T rows columns"]]]:
-        """Maps of days `first` to `last` (exclusive, counted in `days`), as they are stored, at most 30 days at a time."""
+        """Yield the stored maps of days `first` to `last` (exclusive, indices of `days`), at most 30 days at a time."""
         with open_hdf5(self.path) as file:
             while first < last:
                 stop = min(last, (first // CHUNK_DAYS + 1) * CHUNK_DAYS)
@@ -98,7 +97,7 @@ class MapFile:
 
 @contextmanager
 def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
-    """An HDF5 file for reading, or one line that says why it cannot be read."""
+    """Open an HDF5 file; raise InputError if it cannot be read."""
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; check the path")
     try:
@@ -111,9 +110,9 @@ def open_hdf5(path: str | Path) -> Iterator[h5py.File]:
 
 
 def internal_dataset(file: h5py.File, name: str, path: str | Path) -> h5py.Dataset:
-    """A dataset whose values lie in the file itself; links, virtual and external datasets are refused unread."""
+    """Return a dataset with values in the file itself; refuse links, virtual and external datasets."""
     if file.get(name, getlink=True) is None:
-        raise InputError(f"{path}: no {name} in it (it holds {', '.join(list(file)[:4]) or 'nothing'}); write it again")
+        raise InputError(f"{path}: no {name} in it (it has {', '.join(list(file)[:4]) or 'nothing'}); write it again")
     dataset = None if external_reason(file, name) else file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
         raise InputError(
@@ -126,7 +125,7 @@ def _dates(file: h5py.File, path: Path) -> Days:
     dataset = internal_dataset(file, "dates", path)
     if dataset.ndim != 1 or dataset.dtype.kind not in "SO" or len(dataset) > 10**6:
         raise InputError(
-            f"{path}: dates is {dataset.dtype} of shape {dataset.shape}; write bytes YYYY-MM-DD, one a map"
+            f"{path}: dates is {dataset.dtype} of shape {dataset.shape}; write bytes YYYY-MM-DD, one per map"
         )
     texts = [d.decode() if isinstance(d, bytes) else str(d) for d in dataset[()].tolist()]
     days = parsed(texts, path)
@@ -134,9 +133,7 @@ def _dates(file: h5py.File, path: Path) -> Days:
     if (step <= 0).any():
         row_index = int((step <= 0).argmax()) + 1
         is_duplicate = days[row_index] in days[:row_index]
-        fault = (
-            "comes twice; give one map a day" if is_duplicate else f"comes after {days[row_index - 1]}; sort the days"
-        )
+        fault = "occurs twice; give one map a day" if is_duplicate else f"follows {days[row_index - 1]}; sort the days"
         raise InputError(f"{path}: {days[row_index]} {fault}")
     return days
 
@@ -146,9 +143,9 @@ def _keys(file: h5py.File, path: Path) -> Days:
 
 
 def parsed(texts: list[str], path: Path) -> Days:
-    """Texts `YYYY-MM-DD` as days; anything else is refused by name."""
+    """Parse texts `YYYY-MM-DD` as days; refuse others."""
     if not texts:
-        raise InputError(f"{path}: there is no day in it; a file of maps holds data and dates, or a dataset a day")
+        raise InputError(f"{path}: has no days; a file of maps contains data and dates, or a dataset a day")
     try:
         days = np.array(texts, dtype="datetime64[D]")
         wrong_index = np.flatnonzero(np.datetime_as_string(days) != np.array(texts))
@@ -156,7 +153,7 @@ def parsed(texts: list[str], path: Path) -> Days:
         wrong_index = np.array([index for index, text in enumerate(texts) if not _is_day(text)])
         days = np.empty(0, dtype="datetime64[D]")
     if len(wrong_index):
-        raise InputError(f"{path}: {texts[wrong_index[0]]!r} is no day; write YYYY-MM-DD")
+        raise InputError(f"{path}: {texts[wrong_index[0]]!r} is not a day; write YYYY-MM-DD")
     return days
 
 
@@ -172,11 +169,6 @@ def _numbers(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     if dataset.dtype.kind not in "fiu":
         raise InputError(f"{path}: {name} is of type {dataset.dtype}; write float32")
     return dataset
-
-
-def _missing(dataset: h5py.Dataset) -> tuple[float, ...]:
-    declared = [np.asarray(dataset.attrs[name]).ravel() for name in DECLARED_ATTRIBUTES if name in dataset.attrs]
-    return tuple(float(one) for part in declared if part.dtype.kind in "iuf" for one in part)
 
 
 def _units(dataset: h5py.Dataset, name: str, variable: str, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The HDF5 files of one variable: merged ones and months, and which of them holds a day."""
+"""HDF5 files of one variable, merged and monthly, and the file of each day."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ FILE_STEMS = {"soil_moisture": "(?:soil_moisture|soil)"}
 
 @dataclass(frozen=True)
 class MapSeries:
-    """The files of one variable, and where each day of a period lies in them.
+    """Files of one variable, and the position of each day of a period.
 
     Attributes:
-        days (array (T,)): The period.
-        file, index (int arrays (T,)): Number of the file of each day, −1 where none holds it, and the day's place in that
-            file.
+        days (array (T,)): Days of the period.
+        file, index (int arrays (T,)): Index of the file of each day, −1 for none, and index of the day in that file.
     """
 
     files: tuple[MapFile, ...]
@@ -37,32 +36,32 @@ class MapSeries:
 
     @classmethod
     def over(cls, files: tuple[MapFile, ...], days: Days) -> MapSeries:
-        """Each day from a merged file before a month, from that with most of the period, from the smaller of two equals."""
+        """Select the file of each day: merged before monthly, then most days of the period, then the smaller file."""
         file, index = np.full(len(days), -1), np.zeros(len(days), dtype=np.int64)
         shared_days = [int(np.isin(f.days, days).sum()) for f in files]
         for file_index in sorted(
             range(len(files)), key=lambda n: (not files[n].merged, -shared_days[n], len(files[n].days))
         ):
-            held = files[file_index].days
-            day_index = np.searchsorted(held, days).clip(max=len(held) - 1)
-            is_new = (file < 0) & (held[day_index] == days)
+            file_days = files[file_index].days
+            day_index = np.searchsorted(file_days, days).clip(max=len(file_days) - 1)
+            is_new = (file < 0) & (file_days[day_index] == days)
             file[is_new], index[is_new] = file_index, day_index[is_new]
         return cls(files, days, file, index)
 
     def runs(self, first: int, last: int) -> Iterator[tuple[slice, MapFile | None, int]]:
-        """Days `first` to `last` (exclusive) in runs of consecutive days of one file, and where a run begins in it.
+        """Yield runs of consecutive days of one file from `first` to `last` (exclusive), with the start index in the file.
 
-        A slice counts from `first`; a run that no file holds comes with None.
+        Slices are relative to `first`; the file of missing days is None.
         """
         file, index = self.file[first:last], self.index[first:last]
         step = np.where(file[1:] < 0, 0, 1)
         ends = np.flatnonzero((np.diff(file) != 0) | (np.diff(index) != step)) + 1
         for start, stop in zip([0, *ends], [*ends, last - first], strict=True):
-            held = self.files[file[start]] if file[start] >= 0 else None
-            yield slice(int(start), int(stop)), held, int(index[start])
+            map_file = self.files[file[start]] if file[start] >= 0 else None
+            yield slice(int(start), int(stop)), map_file, int(index[start])
 
     def block(self, first: int, last: int, cell: Int[np.ndarray, " N"]) -> Float32[np.ndarray, "T N"]:
-        """Days `first` to `last` (exclusive) on the given cells, in canonical units, NaN = unobserved."""
+        """Read days `first` to `last` (exclusive) on the given cells, in canonical units, NaN if unobserved."""
         values = np.full((last - first, len(cell)), np.nan, np.float32)
         for run, file, begin in self.runs(first, last):
             if file is not None:
@@ -72,7 +71,7 @@ class MapSeries:
 
 def _read(file: MapFile, first: int, last: int, cell: Int[np.ndarray, " N"]) -> Float32[np.ndarray, "T N"]:
     values = np.empty((last - first, len(cell)), np.float32)
-    for piece, maps in file.pieces(first, last):  # small enough to stay in the processor's cache on the way
+    for piece, maps in file.pieces(first, last):  # small pieces stay in the processor cache
         raw = maps.reshape(len(maps), -1).take(cell, axis=1)
         observed = unobserved_to_nan(xr.DataArray(raw, dims=("time", "cell"), attrs={"missing_value": file.missing}))
         values[piece.start - first : piece.stop - first] = units.convert(
@@ -83,12 +82,12 @@ def _read(file: MapFile, first: int, last: int, cell: Int[np.ndarray, " N"]) -> 
 
 
 def map_files(folder: Path, variable: str) -> tuple[MapFile, ...]:
-    """The files of a variable: merged ones, and the months of which they lack a day.
+    """Return the merged files of a variable, and the months with days that these lack.
 
-    Both are looked for in the folder and in its `{variable}_processed`.
+    Both are in the folder or in its `{variable}_processed`.
 
     Raises:
-        InputError: There is none, or one is wrong (`MapFile.open`) or holds a day that does not belong into it by its name.
+        InputError: No file, an invalid file (`MapFile.open`), or a day that does not fit the name of its file.
     """
     merged = []
     for path, years in named_files(folder, variable, r"[a-z]+_(\d{4})_(\d{4})"):
@@ -104,7 +103,7 @@ def map_files(folder: Path, variable: str) -> tuple[MapFile, ...]:
 
 
 def month_files(folder: Path, variable: str, covered_days: Days) -> list[MapFile]:
-    """Monthly files of a variable, but for months whose every day is covered by other files (ascending, each once)."""
+    """Return monthly files of a variable, except months that other files cover; `covered_days` are ascending and unique."""
     files = []
     for path, name in named_files(folder, variable, r"(\d{4})_(0[1-9]|1[0-2])"):
         first = np.datetime64(f"{name[1]}-{name[2]}", "M")
@@ -116,8 +115,8 @@ def month_files(folder: Path, variable: str, covered_days: Days) -> list[MapFile
 
 def named_files(folder: Path, variable: str, rest: str = r"[a-z0-9_]+") -> Iterator[tuple[Path, re.Match[str]]]:
     pattern = re.compile(rf"{FILE_STEMS.get(variable, variable)}_{rest}\.h5")
-    for day_index in (folder, folder / f"{variable}_processed"):
-        for path in sorted(day_index.glob("*.h5")):
+    for directory in (folder, folder / f"{variable}_processed"):
+        for path in sorted(directory.glob("*.h5")):
             if match := pattern.fullmatch(path.name):
                 yield path, match
 
@@ -125,7 +124,5 @@ def named_files(folder: Path, variable: str, rest: str = r"[a-z0-9_]+") -> Itera
 def _within_name(file: MapFile, first: str, after: str) -> MapFile:
     wrong = (file.days < np.datetime64(first, "D")) | (file.days >= np.datetime64(after, "D"))
     if wrong.any():
-        raise InputError(
-            f"{file.path}: {file.days[wrong][0]} does not belong into it by its name; rename or rewrite it"
-        )
+        raise InputError(f"{file.path}: {file.days[wrong][0]} does not fit the name of the file; rename or rewrite it")
     return file

@@ -1,6 +1,6 @@
-"""Products that people download: how a folder of each looks, and what of it is read.
+"""Downloaded products: recognition of their files, and the columns that are read.
 
-What is said of formats is from their documentation, and from samples of the NRFA. Nothing was fetched to write this.
+The formats follow documentation and samples of the NRFA.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ TOPOGRAPHY = {
     "elev_90": "90-percentile-altitude",
     "elev_max": "maximum-altitude",
 }
-"""Columns of CAMELS-GB and Caravan, and what the NRFA calls them. `bfihost` and `propwet` are not among them."""
+"""Columns of CAMELS-GB and Caravan -> NRFA names; `bfihost` and `propwet` are absent."""
 
 PERIOD = r"_(\w+?)_19701001-\d{8}\.csv"
 HEADER_BYTES = 2**20
-"""Bytes of a NetCDF file in which its variables are named."""
+"""Bytes of a NetCDF file that contain the names of its variables."""
 
 
 def _by_name(pattern: str) -> Callable[[Path], bool]:
-    """Whether a file's whole name is like the pattern."""
+    """Return a test whether the name of a file matches the pattern."""
     full_pattern = re.compile(pattern, re.ASCII)
     return lambda path: full_pattern.fullmatch(path.name) is not None
 
@@ -63,7 +63,7 @@ def _camels(pattern: str, columns: Mapping[str, tuple[tuple[str, str], ...]]) ->
 
 
 def _table(pattern: str, columns: Mapping[str, str]) -> Callable[[Path], xr.Dataset | None]:
-    """Attributes from the tables of that name in a folder, keyed `gauge_id`; what they lack from a catalogue of the NRFA."""
+    """Return a reader of attributes from tables with `gauge_id`, completed from an NRFA catalogue in the folder."""
     full_pattern = re.compile(pattern, re.ASCII)
 
     def static_attributes(folder: Path) -> xr.Dataset | None:
@@ -83,7 +83,7 @@ def _table(pattern: str, columns: Mapping[str, str]) -> Callable[[Path], xr.Data
 def _keyed(file: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     table = read_csv(file)
     if "gauge_id" not in table.columns:
-        raise InputError(f"{file}: no column gauge_id; this is not the table its name says")
+        raise InputError(f"{file}: no column gauge_id; the name of the table does not fit its content")
     columns_by_name = {
         name: numeric_column(table, column, file) for column, name in columns.items() if column in table.columns
     }
@@ -91,13 +91,13 @@ def _keyed(file: Path, columns: Mapping[str, str]) -> pd.DataFrame:
 
 
 def _is_table(pattern: str) -> Callable[[Path], bool]:
-    """Whether a file is a table of that name, or the NRFA's catalogue."""
+    """Return a test whether a file is a table of that name, or an NRFA catalogue."""
     is_named = _by_name(pattern)
     return lambda path: is_named(path) or nrfa_files.is_catalogue(path)
 
 
 def _is_caravan(path: Path) -> bool:
-    """`timeseries/{csv,netcdf}/{source}/{source}_{id}.{csv,nc}`, or the folder of a source alone."""
+    """Return whether a file is `timeseries/{csv,netcdf}/{source}/{source}_{id}.{csv,nc}`, or in a folder `{source}`."""
     source, kind = path.parent, path.parent.parent
     if path.suffix not in (".csv", ".nc") or not path.name.startswith(f"{source.name}_"):
         return False

@@ -1,4 +1,4 @@
-"""Readers: one file a product, each from raw file to a water record."""
+"""Read records from files, folders and stores."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from hydromae.variables import VARIABLES
 
 @dataclass(frozen=True)
 class LoadedRecord:
-    """A record to be answered.
+    """Record for prediction.
 
     Attributes:
         record: In canonical units.
-        layout: The form of what was handed over, which the answer takes.
-        dialect: Of a CSV file; of other files the usual one.
-        plan: Of a product's folder, which files are read, what is missing, and which files are not read, one line each.
+        layout: Layout of the input, for the answer.
+        dialect: Dialect of a CSV file, for other files the default.
+        plan: Lines on the files of a product: read, missing, not read.
     """
 
     record: xr.Dataset
@@ -53,18 +53,18 @@ def read(
     period: tuple[str, str] | None = None,
     training_period: tuple[str, str] = TRAINING_PERIOD,
 ) -> xr.Dataset:
-    """A water record from whatever holds one.
+    """Read a record from any supported source.
 
     Args:
         source: A store, the CAMELS-GB arrangement, a map of HadUK, CHESS or ERA5-Land, a site of COSMOS-UK, a user's NetCDF,
             Zarr, CSV or parquet, a folder of a product with a file for each gauge (`datasets.products`) or with one record,
-            or one in memory. Files are told apart by suffix and content.
-        attributes: Attributes of the catchments, NRFA CSV or what `attributes.read` gives.
+            or one in memory. Suffix and content determine the reader.
+        attributes: Static attributes: a CSV file with the NRFA names, or the result of `attributes.read`.
         period (str, str), optional: First and last day to keep; must lie inside the record.
-        training_period (str, str): Days that the derived evaporation of the CAMELS-GB arrangement may learn from.
+        training_period (str, str): Days for the derived evaporation of the CAMELS-GB arrangement.
 
     Returns:
-        Dataset: A record as in the design, section 10. NetCDF and Zarr come lazily.
+        Dataset: A canonical record (docs/design.md, section 10), lazy from NetCDF and Zarr.
 
     Raises:
         InputError: One line that names file, value and remedy.
@@ -74,10 +74,10 @@ def read(
 
 
 def load(source: str | Path | pd.DataFrame | xr.Dataset, attributes: str | Path | None = None) -> xr.Dataset:
-    """As `read`, all of it in memory.
+    """Read a record into memory.
 
     Raises:
-        InputError: As `read`; and where values cannot be read, or are more than this machine's memory holds.
+        InputError: As `read`; or values cannot be read, or exceed the memory of this machine.
     """
     return _loaded(_read_source(source, attributes, TRAINING_PERIOD, check=False).record, source)
 
@@ -85,31 +85,29 @@ def load(source: str | Path | pd.DataFrame | xr.Dataset, attributes: str | Path 
 def read_for_prediction(
     source: str | Path, attributes: str | Path | None = None, units: str | None = None, as_text: bool = False
 ) -> LoadedRecord:
-    """A record to be answered, all of it in memory, and the form that the answer takes.
+    """Read a record for prediction into memory, with its layout.
 
     Args:
         source, attributes: As in `read`.
-        units: Units of flow in a wide table whose columns say none.
-        as_text: Answer a CSV file with its cells as they stand there, in its dialect.
+        units: Units of flow in a wide table without units.
+        as_text: Keep the cells of a CSV file as text for the answer.
 
     Raises:
-        InputError: As `load`; or units are given for what says its own.
+        InputError: As `load`; or units are given for a source with its own units.
     """
     product_folder = _read_source(source, attributes, TRAINING_PERIOD, units, as_text, check=False)
     if units is not None and not (
         isinstance(product_folder.layout, FrameLayout) and product_folder.layout.site is None
     ):
-        raise InputError(f"--units {units}: {source} is no wide table and says its own units; leave --units out")
+        raise InputError(f"--units {units}: {source} is not a wide table and has its own units; leave --units out")
     return replace(product_folder, record=_loaded(product_folder.record, source))
 
 
 def _loaded(record: xr.Dataset, source: str | Path | pd.DataFrame | xr.Dataset) -> xr.Dataset:
-    """The record with its values in memory."""
+    """Load the values of a record."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if record.nbytes > memory:
-        raise InputError(
-            f"{source}: its values take {record.nbytes} bytes of {memory} that are there; ask for less of it"
-        )
+        raise InputError(f"{source}: its values take {record.nbytes} bytes, the memory has {memory}; use less of it")
     try:
         return record.load()
     except READ_ERRORS as error:
@@ -132,7 +130,7 @@ def _read_source(
     as_text: bool = False,
     check: bool = True,
 ) -> LoadedRecord:
-    """What `read` reads, lazily, with the form of an answer; `check` reads a store whole, to see that it is sound."""
+    """Read a record lazily with its layout; `check` validates all values of a store."""
     known = _read_attributes(attributes)
     if isinstance(source, pd.DataFrame):
         return LoadedRecord(*table.read_frame(source, known))
@@ -165,7 +163,7 @@ def _read_folder(
     units: str | None,
     text: bool,
 ) -> LoadedRecord:
-    """Files of a product, in the units that they have; else the one record of the folder."""
+    """Read the files of a product in their own units, or else the only record of the folder."""
     product_folder = find_product(folder, PRODUCTS)
     if product_folder is not None:
         record, raw = product_folder.read_with_raw(_read_attributes(attributes))
@@ -179,18 +177,18 @@ def _read_folder(
     file = find_record(folder)
     if file is None:
         known = ", ".join(product.name for product in PRODUCTS)
-        raise InputError(f"{folder}: no product is known by the files of this folder; known are {known}")
+        raise InputError(f"{folder}: has no files of a known product; known are {known}")
     static_attributes = attributes if attributes is not None else one_of(folder, ATTRIBUTES_FILE)
     return _read_source(file, static_attributes, training_period, units, text)
 
 
 def _canonical(record: xr.Dataset) -> LoadedRecord:
-    """A record that comes back as it was read, in canonical units."""
+    """Return a record whose layout is canonical."""
     return _as_read(record, record, {str(n): VARIABLES[str(n)].units for n in record.data_vars if n in VARIABLES})
 
 
 def _as_read(record: xr.Dataset, original: xr.Dataset, units_by_variable: dict[str, str]) -> LoadedRecord:
-    """A record that comes back as `given`, whose variables have these units."""
+    """Return a record with the layout of `original`, whose variables have these units."""
     days = pd.DatetimeIndex(record["time"].values)
     return LoadedRecord(
         record, DatasetLayout(original, "time", "catchment", {n: (n, u) for n, u in units_by_variable.items()}, days)

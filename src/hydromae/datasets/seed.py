@@ -1,4 +1,4 @@
-"""The seed's raw layout: a folder of map files, a table of rivers, their attributes and a land mask."""
+"""Raw layout of the reference specification: map files, a table of flow, static attributes and a land mask."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hydromae.grid import GridSpec
 from hydromae.io import attributes as nrfa
 from hydromae.io.conventions import set_cf_attributes
 from hydromae.io.locate import check_no_missing_days, one_of
-from hydromae.io.parse import parse_period
+from hydromae.io.parse import every_day, parse_period_inside
 from hydromae.io.seed_layout import ATTRIBUTES, MAPS, MASK
 
 SERIES = ("evaporation", "riverflow")
@@ -27,15 +27,15 @@ SERIES = ("evaporation", "riverflow")
 
 @dataclass(frozen=True)
 class SeedFolder:
-    """What a folder in the seed's layout holds for one period; its values are read block by block.
+    """Folder in the raw layout for one period, read in blocks.
 
     Attributes:
-        days (DatetimeIndex (T,)): The period.
-        grid: Of the maps.
+        days (DatetimeIndex (T,)): Days of the period.
+        grid: Grid of the maps.
         cells: Coordinates of the land cells.
-        attributes (Dataset (catchment)): Of every catchment of the table.
-        maps: By variable.
-        sources: Files (folders of monthly files) that are read, and the variables they give.
+        attributes (Dataset (catchment)): Static attributes of all catchments of the table.
+        maps: Map series by variable.
+        sources: Files (or folders of monthly files) and their variables.
     """
 
     days: pd.DatetimeIndex
@@ -55,15 +55,15 @@ class SeedFolder:
         since: str | None = None,
         allow_missing: bool = False,
     ) -> SeedFolder:
-        """Finds the files and checks what can be checked before values are read.
+        """Find and check the files without reading values.
 
         Args:
             folder: With `precipitation_train_1989_2010.h5` and the other merged files, or `precipitation_processed/` and the
                 other folders of monthly files; `riverflow_evaporation_*.parquet`, `Catchment_attributes/`, and the mask.
             attributes: Another attributes table.
-            period (str, str), optional: First and last day; default all days from `since` that any map file holds.
-            since: First day where no period is given.
-            allow_missing: Take a day that a variable's files lack as unobserved.
+            period (str, str), optional: First and last day; default all days with maps from `since`.
+            since: First day without a period.
+            allow_missing: Treat days without a file of a variable as unobserved.
 
         Raises:
             InputError: One line that names the file, the value and the remedy.
@@ -85,16 +85,16 @@ class SeedFolder:
         grid = land.grid_of_axes(fraction["column"].values, fraction["row"].values, str(mask))
         cells = land.cell_coordinates(land.land_cells(fraction), grid, fraction)
         files = {name: map_files(folder_path, name) for name in MAPS}
-        for file in (file for held in files.values() for file in held):
+        for file in (file for group in files.values() for file in group):
             if file.shape != grid.shape:
                 raise InputError(
                     f"{file.path}: maps of {file.shape[0]} × {file.shape[1]} cells, but the mask {mask.name} has "
                     f"{grid.rows} × {grid.columns}; give both on one grid"
                 )
         days = _period(files, period, since, folder_path)
-        maps = {name: MapSeries.over(held, days) for name, held in files.items()}
+        maps = {name: MapSeries.over(group, days) for name, group in files.items()}
         if not allow_missing:
-            check_no_missing_days({name: held.days[held.file < 0] for name, held in maps.items()}, folder_path)
+            check_no_missing_days({name: series.days[series.file < 0] for name, series in maps.items()}, folder_path)
         map_sources = {
             _source(map_series.files[n]): (name,)
             for name, map_series in maps.items()
@@ -106,20 +106,18 @@ class SeedFolder:
         return cls(pd.DatetimeIndex(days).as_unit("ns"), grid, cells, rows, table, maps, sources)
 
     def template(self) -> xr.Dataset:
-        """The record without its values: shape, coordinates, attributes of catchments, descriptions."""
+        """Return the record without values: dimensions, coordinates, static attributes, metadata."""
         static = self.attributes.assign_coords(time=self.days).merge(self.cells)
         static["time"].attrs |= {"long_name": "day", "standard_name": "time"}
 
-        def hollow(folder_path: str) -> tuple[tuple[str, str], np.ndarray]:
-            return ("time", folder_path), np.broadcast_to(
-                np.float32(np.nan), (len(self.days), static.sizes[folder_path])
-            )
+        def hollow(dim: str) -> tuple[tuple[str, str], np.ndarray]:
+            return ("time", dim), np.broadcast_to(np.float32(np.nan), (len(self.days), static.sizes[dim]))
 
         maps = {name: (*hollow("cell"), {"grid_mapping": "crs"}) for name in MAPS}
         return set_cf_attributes(static.assign(maps | {name: hollow("catchment") for name in SERIES}))
 
     def blocks(self, length: int) -> Iterator[xr.Dataset]:
-        """The values, `length` days at a time."""
+        """Yield the values, `length` days at a time."""
         cell = self.cells["cell"].values
         for first in range(0, len(self.days), length):
             last = min(first + length, len(self.days))
@@ -132,7 +130,7 @@ class SeedFolder:
 def _require_file(folder: Path, patterns: tuple[str, ...]) -> Path:
     required = one_of(folder, patterns)
     if required is None:
-        raise InputError(f"{folder}: no {' or '.join(patterns)} in it, which the seed's layout needs; put one there")
+        raise InputError(f"{folder}: no {' or '.join(patterns)} in it, which the raw layout needs; add one")
     return required
 
 
@@ -143,16 +141,11 @@ def _source(file: MapFile) -> Path:
 def _period(
     files: dict[str, tuple[MapFile, ...]], period: tuple[str, str] | None, since: str | None, folder: Path
 ) -> Days:
-    held = [file.days[end] for group in files.values() for file in group for end in (0, -1)]
-    first, last = min(held), max(held)
+    end_days = [file.days[end] for group in files.values() for file in group for end in (0, -1)]
+    first, last = min(end_days), max(end_days)
     if period is None:
         begin = first if since is None else max(first, np.datetime64(since, "D"))
         if begin > last:
             raise InputError(f"{folder}: its maps end on {last}, before {begin}; choose another training period")
         return np.arange(begin, last + 1)
-    start, end = (day.to_datetime64().astype("datetime64[D]") for day in parse_period(period))
-    if start < first or end > last:
-        raise InputError(
-            f"{folder}: the period {start} … {end} is not inside {first} … {last}, the days of its maps; choose days inside"
-        )
-    return np.arange(start, end + 1)
+    return every_day(*parse_period_inside(period, first, last, folder, ", the days of its maps"))

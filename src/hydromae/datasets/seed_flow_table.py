@@ -1,4 +1,4 @@
-"""The seed's table of evaporation and river flow: parquet in long form, read some days at a time."""
+"""Table of evaporation and river flow of the raw layout: long parquet, read in blocks of days."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from jaxtyping import Int
 
 from hydromae.errors import InputError, first_line
 from hydromae.io import units
+from hydromae.io.names import shortened
 from hydromae.io.table_keys import day_keys
 from hydromae.io.timestamps import check_daily_step, infer_step
 from hydromae.io.unobserved import FILLED_SUFFIX, is_filled, mark_columns, unobserved_to_nan
@@ -23,15 +24,15 @@ from hydromae.io.value_ranges import check_ranges
 
 DATE, SITE = "date", "ID"
 COLUMNS = {"evaporation": ("evaporation", "mm day-1"), "discharge_vol": ("riverflow", "m3 s-1")}
-"""Column -> variable and its units."""
+"""Column -> variable and units."""
 
 
 @dataclass(frozen=True)
 class FlowTable:
-    """A table with the columns `date, ID, evaporation, discharge_vol` [mm/day, m³/s], and marks of what was filled.
+    """Table with the columns `date, ID, evaporation, discharge_vol` [mm/day, m³/s], and marks of filled values.
 
     Attributes:
-        catchments (int array (C,)): Every catchment of the table, ascending.
+        catchments (int array (C,)): All catchments of the table, ascending.
     """
 
     path: Path
@@ -40,11 +41,11 @@ class FlowTable:
 
     @classmethod
     def open(cls, path: str | Path) -> FlowTable:
-        """Looks over the keys of the table; its values are read by `days`.
+        """Check the keys of the table; `days` reads its values.
 
         Raises:
-            InputError: No such file, no parquet, a column that is missing or of another type, dates that are none, or an ID
-                that is no whole number.
+            InputError: No such file, not parquet, a missing column or another type, invalid dates, or an ID that is not an
+                integer.
         """
         path = Path(path)
         if not path.is_file():
@@ -60,19 +61,19 @@ class FlowTable:
             days |= set(_parsed(batch[DATE].unique(), path))
             catchments_found |= set(_numbers(batch[SITE].unique(), path).tolist())
         if not catchments_found:
-            raise InputError(f"{path}: there is no row in it; a row holds the values of one catchment on one day")
+            raise InputError(f"{path}: has no rows; a row contains the values of one catchment on one day")
         check_daily_step(infer_step(pd.DatetimeIndex(sorted(days))), path)
         return cls(path, rows, np.array(sorted(catchments_found), dtype=np.int64))
 
     def days(self, days: pd.DatetimeIndex, area: xr.DataArray) -> xr.Dataset:
-        """`evaporation` and `riverflow` [mm/day] `(time, catchment)` of consecutive days, float32, NaN = unobserved.
+        """Read `evaporation` and `riverflow` [mm/day] `(time, catchment)`, float32, NaN if unobserved.
 
         Args:
-            days: Consecutive.
-            area (DataArray (catchment)): Catchment areas [km²], which turn m³/s into mm/day.
+            days: Consecutive days.
+            area (DataArray (catchment)): Catchment areas [km²], to convert m³/s to mm/day.
 
         Raises:
-            InputError: A day that a catchment has twice, a catchment with flow and without an area, or a value out of range.
+            InputError: A duplicate day of a catchment, flow without a catchment area, or a value out of range.
         """
         shape = (len(days), len(self.catchments))
         columns_values = {column: np.full(shape, np.nan, np.float32) for column in COLUMNS}
@@ -115,11 +116,10 @@ class FlowTable:
 
 
 def _check_columns(schema: pa.Schema, path: Path) -> None:
-    column_list = ", ".join(schema.names[:8])
     for name in (DATE, SITE, *COLUMNS):
         if schema.names.count(name) != 1:
             raise InputError(
-                f"{path}: {schema.names.count(name)} columns {name}; it needs one (columns are {column_list})"
+                f"{path}: {schema.names.count(name)} columns {name}; it needs one (columns are {shortened(schema.names)})"
             )
     date = schema.field(DATE).type
     text = pa.types.is_string(date) or pa.types.is_large_string(date)
@@ -149,7 +149,7 @@ def _parsed(dates: pa.Array, path: Path) -> pd.DatetimeIndex:
     if dates.null_count:
         raise InputError(f"{path}: {DATE} is empty in some row; write YYYY-MM-DD")
     if pa.types.is_date(dates.type):
-        dates = dates.cast(pa.timestamp("s"))  # else every day becomes an object
+        dates = dates.cast(pa.timestamp("s"))  # avoids one object per day
     return day_keys(pd.DataFrame({DATE: dates.to_pandas()}), DATE, str(path))
 
 
@@ -165,7 +165,7 @@ def _numbers(sites: pa.Array, path: Path) -> Int[np.ndarray, " N"]:
 
 
 def _observed_values(batch: pa.RecordBatch, column: str, path: Path) -> np.ndarray:
-    """Values of a column, NaN where it is empty or marked as filled or answered."""
+    """Return a column with NaN for empty or marked values."""
     values = batch[column].cast(pa.float64()).to_numpy(zero_copy_only=False)
     marks = [mark_name for mark_name in mark_columns(column) if mark_name in batch.schema.names]
     if not marks:

@@ -1,4 +1,4 @@
-"""Where maps are brought to: the land cells of a grid; and the record that maps on these cells make."""
+"""Land cells of a grid to which maps are converted."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from hydromae.io.value_ranges import check_ranges
 
 @dataclass(frozen=True)
 class TargetGrid:
-    """The land cells of a grid.
+    """Land cells of a grid.
 
     Attributes:
-        land (DataArray (row, column) or None): Share of land on the grid (`land.read`); without it all cells are kept that
-            the first map observes.
-        threshold: Share of land from which a cell is kept.
+        land (DataArray (row, column) or None): Share of land on the grid (`land.read`); None keeps all cells that the first
+            map observes.
+        threshold: Minimum share of land of a cell.
     """
 
     grid: GridSpec = field(default_factory=GridSpec)
@@ -32,7 +32,7 @@ class TargetGrid:
     threshold: float = 0.05
 
     def cells(self, first: np.ndarray, source: str | Path) -> Int[np.ndarray, " N"]:
-        """Flat numbers of the cells that are kept; `first` is the first map on all cells of the grid."""
+        """Return the flat numbers of the land cells; `first` is the first map on all cells of the grid."""
         if self.land is None:
             return np.flatnonzero(~is_missing_code(first))
         if self.land.shape != self.grid.shape:
@@ -50,14 +50,14 @@ class TargetGrid:
         source: str | Path,
         monthly: bool = False,
     ) -> xr.Dataset:
-        """A record of one variable, whose values `(time, cell)` are in canonical units on these cells.
+        """Return a record of one variable with canonical values `(time, cell)` on the land cells.
 
         Args:
-            values (DataArray (time, cell)): Named as the variable.
+            values (DataArray (time, cell)): Values, named as the variable.
             cell (int array (N,)): Flat numbers of the cells.
-            long_name: The variable's long name.
-            source: The file, for messages.
-            monthly: Leave time as it is, instead of bringing it to days without gaps.
+            long_name: Long name of the variable.
+            source: Name of the file, for messages.
+            monthly: Keep the time axis instead of a complete daily axis.
         """
         name = str(values.name)
         record = xr.Dataset({name: unobserved_to_nan(values)})

@@ -1,4 +1,4 @@
-"""One file to share: some rivers with gaps that were hidden and forecasts that were issued, answered beforehand."""
+"""Export of the explorer as one file with precomputed gaps and forecasts."""
 
 from __future__ import annotations
 
@@ -19,35 +19,33 @@ from hydromae.progress import track
 from hydromae.report.page import write_page
 
 RIVERS = 3
-"""Rivers in a file where none are named."""
+"""Default number of rivers."""
 ISSUES, DAYS_AHEAD = 12, 10
 GAPS = (10, 30, 90)
-"""Lengths of the gaps that are hidden in turn [days]; the shortest lies on the highest flow."""
+"""Lengths of the hidden gaps [days]; the shortest covers the highest flow."""
 
 
 def export(
     session: Session,
     out: Path,
     rivers: Sequence[str] = (),
-    start: date | None = None,
-    end: date | None = None,
+    period: tuple[date, date] | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Path:
-    """Write the page with everything in it that it shows.
+    """Write the page with all data it shows.
 
     Args:
-        out: The page; replaced as a whole.
-        rivers: Names of rivers; the most measured of the last year where there are none.
-        start, end: Days that are shown; the last measured year of each river where they are not given.
-        progress: Called with how many rivers are answered, and of how many.
+        out: The page; an existing one is replaced.
+        rivers: Names of rivers; default the rivers with the most observations.
+        period: First and last day; default the last observed year of each river.
+        progress: Called with the number of completed rivers and of all.
 
     Raises:
         InputError: A river or a day is not in the record, or the file cannot be written.
     """
-    if (start is None) != (end is None):
-        raise InputError("--start and --end: give both, or neither")
-    if start is not None and end is not None and not 0 <= (end - start).days < MAX_VIEW_DAYS:
-        raise InputError(f"--start {start} --end {end}: give 1 to {MAX_VIEW_DAYS} days, the first one first")
+    start, end = period or (None, None)
+    if period is not None and not 0 <= (period[1] - period[0]).days < MAX_VIEW_DAYS:
+        raise InputError(f"period {start}/{end}: give 1 to {MAX_VIEW_DAYS} days, the first one first")
     river_names = list(dict.fromkeys(rivers)) or _best_observed(session)
     for name in river_names:
         session.river_index(name)
@@ -57,11 +55,11 @@ def export(
         river_payloads.append(river_payload(session, name, start, end))
     progress(len(river_names), len(river_names))
     book = {"record": {**session.overview(), "written": utc_now()}, "rivers": river_payloads}
-    return write_page(render_export(f"{session.name}, explored", book), out)
+    return write_page(render_export(f"{session.name}: explorer", book), out)
 
 
 def river_payload(session: Session, name: str, start: date | None, end: date | None) -> dict[str, Any]:
-    """A river's days, answers without and with each gap, and forecasts from issue days spread over the days."""
+    """Return days of a river, predictions without and with each gap, and forecasts."""
     days_shown = view_response(session, ViewRequest(river=name, start=start, end=end))
     first, last = date.fromisoformat(days_shown["start"]), date.fromisoformat(days_shown["end"])
     gaps = [((first + timedelta(a), first + timedelta(b)),) for a, b in gaps_of(days_shown["flow"])]
@@ -71,7 +69,7 @@ def river_payload(session: Session, name: str, start: date | None, end: date | N
     ]
     requests += [ForecastRequest(river=name, issue=day, days=DAYS_AHEAD) for day in issues]
     answers, forecasts = [], []
-    for request in track(requests, f"answers about river {name}", len(requests)):
+    for request in track(requests, f"predictions of river {name}", len(requests)):
         if isinstance(request, HideRequest):
             answers.append(hidden_response(session, request))
         else:
@@ -80,7 +78,7 @@ def river_payload(session: Session, name: str, start: date | None, end: date | N
 
 
 def gaps_of(flow: list[float | None]) -> list[tuple[int, int]]:
-    """First and last day of gaps to hide: around the highest flow, then where the days of a longer gap vary the most."""
+    """Return first and last day of the gaps: around the highest flow, then where flow varies most."""
     values = np.array([np.nan if value is None else value for value in flow])
     gaps = []
     for length in GAPS:
@@ -98,13 +96,13 @@ def gaps_of(flow: list[float | None]) -> list[tuple[int, int]]:
 
 
 def issue_days(days: int) -> list[int]:
-    """Up to `ISSUES` days of a view, evenly spread, each with the days of a forecast after it where there is room."""
+    """Return up to `ISSUES` evenly spaced issue days of a view, with room for a forecast if possible."""
     last = max(0, days - 1 - DAYS_AHEAD)
     return sorted({int(day) for day in np.linspace(min(30, last // 4), last, ISSUES)})
 
 
 def _best_observed(session: Session) -> list[str]:
-    """The rivers with the most measured days in the record's last three years, the largest catchments first."""
+    """Return the rivers with the most observations in the last three years, the largest catchments first."""
     measured = np.isfinite(session.flow[-3 * 365 :]).sum(axis=0)
     area = session.record["catchment-area"].values if "catchment-area" in session.record else np.zeros(len(measured))
     order = np.lexsort((-np.nan_to_num(area), -measured))

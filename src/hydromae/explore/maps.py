@@ -1,4 +1,4 @@
-"""The maps of a day: patches taken away, and what the model puts back."""
+"""Hidden patches of a daily map and their prediction."""
 
 from __future__ import annotations
 
@@ -16,22 +16,20 @@ from hydromae.grid import GridSpec
 
 
 def map_response(session: Session, request: MapRequest) -> dict[str, Any]:
-    """A map of one day, with a share of its land patches hidden from the model and restored by it.
+    """Predict a share of hidden land patches of a daily map.
 
     Returns:
-        dict: `rows`, `columns` of the smallest frame that holds all cells, `row` (southward) and `column` of each; `truth`,
+        dict: `rows`, `columns` of the smallest frame around all cells, `row` (southward) and `column` of each; `truth`,
             and `restored`, null outside the hidden patches; `hidden`, the corners of the patches [row, column]; `error`, the
             mean absolute error over the hidden cells, beside `spread`, that of the day's own mean over the visible cells.
 
     Raises:
-        InputError: The store has no such map, or no such day.
+        InputError: Unknown map or day.
     """
     started = time.perf_counter()
     if session.maps is None or request.variable not in session.maps:
         available = ", ".join(map(str, session.maps.data_vars)) if session.maps is not None else "none"
-        raise InputError(
-            f"map {request.variable[:40]!r} is not among those of the store that the model reads: {available}"
-        )
+        raise InputError(f"map {request.variable[:40]!r} is not available; the store has for this model: {available}")
     day, _ = session.day_range(request.day, request.day)
     grid = session.model.grid or GridSpec()
     length = session.model.config.data.sequence_length
@@ -58,7 +56,7 @@ def map_response(session: Session, request: MapRequest) -> dict[str, Any]:
 
 
 def hidden_patches(grid: GridSpec, cells: Int[np.ndarray, " N"], share: float, draw: int) -> Int[np.ndarray, " P"]:
-    """Flat numbers of the land patches that are hidden: a share of them, at least one and not all, drawn by number."""
+    """Return the flat numbers of hidden land patches: a random share, at least one and not all; `draw` is the seed."""
     land = np.zeros(grid.shape, dtype=bool)
     land.ravel()[cells] = True
     patches = grid.land_patches(land)
@@ -67,14 +65,14 @@ def hidden_patches(grid: GridSpec, cells: Int[np.ndarray, " N"], share: float, d
 
 
 def mask_cells(window: xr.Dataset, variable: str, day: int, is_hidden: Bool[np.ndarray, " N"]) -> xr.Dataset:
-    """Cells of one map become NaN on one day."""
+    """Set cells of a map to NaN on one day."""
     values = window[variable].values.copy()
     values[day, is_hidden] = np.nan
     return window.assign({variable: window[variable].copy(data=values)})
 
 
 def _frame(grid: GridSpec, cells: Int[np.ndarray, " N"], patches: Int[np.ndarray, " P"]) -> dict[str, Any]:
-    """Rows count southward, from the northernmost cell; columns eastward, from the westernmost."""
+    """Return the frame with rows southward from the northernmost cell, columns eastward from the westernmost."""
     row, column = np.divmod(cells, grid.columns)
     patch_row, patch_column = np.divmod(patches, grid.patch_shape[1])
     north, west = int(row.max()), int(column.min())

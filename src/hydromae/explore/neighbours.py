@@ -1,4 +1,4 @@
-"""Which rivers an answer looks at, and what the model's own prior makes of each of them."""
+"""Neighbouring rivers that a prediction uses, with donor weights."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ from hydromae.model.estimators import proximity
 from hydromae.model.positional import nearest_context
 
 SHOWN = 24
-"""Rivers that are listed where a model looks at all of them."""
+"""Number of listed rivers if the model uses all."""
 
 
 def input_river_count(session: Session) -> int | None:
-    """How many rivers, itself among them, a river looks at on the same day; None where it looks at all."""
+    """Return the number of rivers, itself included, that a prediction uses on the same day; None is all."""
     return session.model.config.model.neighbours
 
 
 def neighbours(session: Session, river_index: int, is_requested: Bool[np.ndarray, " T"]) -> list[dict[str, Any]]:
-    """Rivers that the answer for `asked` days may use: the nearest that the model looks at, the nearest first.
+    """Return the rivers that a prediction of the requested days may use, the nearest first.
 
     Returns:
-        list of dict: `river`, `distance` [km], `observed` (share of the asked days on which it was measured) and `weight`:
-            its share, among those that were measured on an asked day, of the model's own weighting of neighbours by distance
-            and traits (the prior `donors`, docs/design.md, section 5); null where the model has no such prior. What the
-            layers after it make of a neighbour is not a number of this kind.
+        list of dict: `river`, `distance` [km], `observed` (share of the requested days) and `weight`: its weight in the donor
+            estimate of the model (docs/design.md, section 5), among rivers observed on a requested day; null for a model
+            without estimators. Later layers may weight neighbours differently.
     """
     river_indices = session.nearest(river_index, min(input_river_count(session) or SHOWN, len(session.names)))
     is_observed = np.isfinite(session.flow[is_requested][:, river_indices[1:]])
@@ -50,7 +49,7 @@ def neighbours(session: Session, river_index: int, is_requested: Bool[np.ndarray
 
 
 def _weights(session: Session, river_indices: np.ndarray) -> np.ndarray:
-    """Closeness of each of the other rivers to the first one, as the prior of donors has it; NaN without that prior."""
+    """Return donor weights of the other rivers for the first one; NaN for a model without estimators."""
     priors = session.model.network.estimators
     if priors is None:
         return np.full(len(river_indices) - 1, np.nan)

@@ -1,4 +1,4 @@
-"""The page itself: as a server sends it, with files of its own beside it, and as one file that holds everything."""
+"""HTML of the explorer: for a server with separate assets, and as one self-contained file."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ LIVE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-"""What a page from the server may load: files of the same server, and nothing else."""
+"""Content security policy of the live page: only files of the same server."""
 
 
 def text_of(name: str) -> str:
-    """A file of the package."""
+    """Read a file of the package."""
     return files("hydromae").joinpath(*name.split("/")).read_text(encoding="utf-8")
 
 
 def static_files() -> dict[str, tuple[str, str]]:
-    """Everything that the server hands out beside answers: name, then type and text. It reads no file but these."""
-    found = {name.rsplit("/", 1)[1]: ("text/css", text_of(name)) for name in SHEETS}
-    return found | {name.rsplit("/", 1)[1]: ("text/javascript", text_of(name)) for name in SCRIPTS}
+    """Return all static files of the server: name -> (media type, text)."""
+    sheets = {name.rsplit("/", 1)[1]: ("text/css", text_of(name)) for name in SHEETS}
+    return sheets | {name.rsplit("/", 1)[1]: ("text/javascript", text_of(name)) for name in SCRIPTS}
 
 
 def render_live(title: str) -> str:
-    """The page of a server."""
+    """Render the page of a server."""
     sheets = "\n".join(f'<link rel="stylesheet" href="assets/{name.rsplit("/", 1)[1]}">' for name in SHEETS)
     scripts = "\n".join(f'<script src="assets/{name.rsplit("/", 1)[1]}"></script>' for name in SCRIPTS)
     return _fill_template(title, "", sheets, scripts)
 
 
 def render_export(title: str, book: dict[str, Any]) -> str:
-    """The page as one file, with the answers of `book` written into it; its own policy lets it load nothing at all."""
+    """Render the page as one file with the data of `book`; its policy allows no other resources."""
     sheets = [text_of(name) for name in SHEETS]
     scripts = [text_of(name).replace("</script", "<\\/script") for name in SCRIPTS]
     json_text = json.dumps(book, ensure_ascii=True, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
@@ -64,7 +64,7 @@ def render_export(title: str, book: dict[str, Any]) -> str:
 
 
 def _fill_template(title: str, policy: str, sheets: str, scripts: str) -> str:
-    """The template with its parts; each stands in it once."""
+    """Fill the template; each placeholder occurs once."""
     west, east, south, north = FRAME
     text = text_of("explore/assets/index.html")
     parts = {
@@ -77,13 +77,13 @@ def _fill_template(title: str, policy: str, sheets: str, scripts: str) -> str:
         "version": escape(__version__),
         "scripts": scripts,
     }
-    found = re.findall(PLACEHOLDER, text)
-    if sorted(found) != sorted(parts):
-        raise ValueError(f"index.html has places for {found}, not for {list(parts)}")
+    placeholders = re.findall(PLACEHOLDER, text)
+    if sorted(placeholders) != sorted(parts):
+        raise ValueError(f"index.html has the placeholders {placeholders}, not for {list(parts)}")
     return re.sub(PLACEHOLDER, lambda match: parts[match[1]], text)
 
 
 def _hashes(texts: list[str]) -> str:
-    """Sources of a content security policy: the SHA-256 of each inline text."""
+    """Return the SHA-256 sources of a content security policy for inline texts."""
     digests = (hashlib.sha256(text.encode()).digest() for text in texts)
     return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)

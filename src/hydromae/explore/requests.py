@@ -1,4 +1,4 @@
-"""What a page may ask: every request in a type of its own, with bounds, before anything looks at the record."""
+"""Validated request types of the explorer."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from hydromae.errors import InputError
 
 MAX_VIEW_DAYS = 1100
-"""Days of one view; three years."""
+"""Maximum days of a view: three years."""
 MAX_GAPS = 20
 MAX_LEAD_DAYS = 30
-"""Days of a forecast."""
+"""Maximum days of a forecast."""
 
 Name = Annotated[str, Field(min_length=1, max_length=100)]
 Period = tuple[date, date]
@@ -22,13 +22,13 @@ Request = TypeVar("Request", bound=BaseModel)
 
 
 class _FrozenRequest(BaseModel):
-    """Unknown fields are refused; equal requests are equal keys of a cache."""
+    """Base of requests: refuses unknown fields, and is hashable for the cache."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ViewRequest(_FrozenRequest):
-    """Days of a river: from `start` to `end`, its last measured year where neither is given."""
+    """Days of a river from `start` to `end`; default its last observed year."""
 
     river: Name
     start: date | None = None
@@ -44,7 +44,7 @@ class ViewRequest(_FrozenRequest):
 
 
 class HideRequest(_FrozenRequest):
-    """Days that are taken from a river inside a view; the model answers them, and every day without a measurement."""
+    """Hidden days of a river inside a view; the model predicts them and unobserved days."""
 
     river: Name
     start: date
@@ -62,7 +62,7 @@ class HideRequest(_FrozenRequest):
 
 
 class ForecastRequest(_FrozenRequest):
-    """A forecast from an issue day, with or without the weather after it."""
+    """Forecast from an issue day, with or without future weather."""
 
     river: Name
     issue: date
@@ -71,7 +71,7 @@ class ForecastRequest(_FrozenRequest):
 
 
 class MapRequest(_FrozenRequest):
-    """A map of a day from which a share of the land patches is taken, drawn by number."""
+    """Daily map with a random share of hidden land patches; `draw` is the seed."""
 
     variable: Name
     day: date
@@ -83,14 +83,14 @@ def _check_order(start: date, end: date, what: str) -> None:
     if end < start:
         raise ValueError(f"{what}: ends on {end}, before it starts on {start}")
     if (end - start).days >= MAX_VIEW_DAYS:
-        raise ValueError(f"{what}: {start} to {end} is more than {MAX_VIEW_DAYS} days; ask for fewer")
+        raise ValueError(f"{what}: {start} to {end} is more than {MAX_VIEW_DAYS} days; request fewer")
 
 
 def parsed(kind: type[Request], text: bytes | dict[str, Any]) -> Request:
-    """A request of a kind, from JSON or from the words of an address.
+    """Parse a request from JSON or query parameters.
 
     Raises:
-        InputError: One line that names the field and what is wrong with it.
+        InputError: An invalid field.
     """
     try:
         return kind.model_validate_json(text) if isinstance(text, bytes) else kind.model_validate(text)

@@ -1,4 +1,4 @@
-"""What a page is told of a river: its days, the model's answer for hidden ones, a forecast; all through the one door."""
+"""Responses for a river: observations, predictions of hidden days, and forecasts."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from hydromae.io.names import OUTSIDE_TRAINING
 from hydromae.report.plots import true_runs
 
 RIVERS = 25
-"""Rivers that an answer is computed from, at least: the river and its nearest ones."""
+"""Minimum number of input rivers: the river and its nearest ones."""
 SHOWN_BEFORE = 60
-"""Days before an issue day that are shown with a forecast."""
+"""Days shown before an issue day."""
 
 
 def view_response(session: Session, request: ViewRequest) -> dict[str, Any]:
-    """Days of a river as they were measured: `flow` and `rain` [mm/day], null where nothing was."""
+    """Return observed `flow` and `rain` [mm/day] of a river, null if unobserved."""
     river_index = session.river_index(request.river)
     if request.start is None or request.end is None:
         first, last = session.last_year(river_index)
@@ -49,13 +49,12 @@ def _days(session: Session, river_index: int, first: int, last: int) -> dict[str
 
 
 def hidden_response(session: Session, request: HideRequest) -> dict[str, Any]:
-    """The answer for days that are hidden from the model, and for days of the view that nobody measured.
+    """Predict hidden and unobserved days of a view.
 
     Returns:
-        dict: The days as `view` gives them, with the truth of what was hidden; `mean` and `quantiles` [mm/day] of every
-            answered day, null elsewhere; `hidden`, `score` over the hidden days that were measured, `neighbours`, `looked`
-            (what the answer was computed from), `outside` (what of the river lies outside the training of the model), `seen`
-            (what training may have seen of these days, in words), `seconds`.
+        dict: The days as in `view_response`, including hidden observations; `mean` and `quantiles` [mm/day] of predicted
+            days, null elsewhere; `hidden`, `score` over observed hidden days, `neighbours`, `inputs` (size of the input),
+            `outside` (attributes outside the training range), `seen` (overlap with training, as text), `seconds`.
     """
     started = time.perf_counter()
     river_index = session.river_index(request.river)
@@ -92,7 +91,7 @@ def hidden_response(session: Session, request: HideRequest) -> dict[str, Any]:
 
 
 def _empty_response(days: int) -> dict[str, Any]:
-    """Of a view on which nothing was asked."""
+    """Return the response of a view without predictions."""
     nothing = np.full(days, np.nan)
     quantiles = np.full((len(DEFAULT_LEVELS), days), np.nan)
     return {
@@ -107,17 +106,16 @@ def _empty_response(days: int) -> dict[str, Any]:
 
 
 def _is_in_range(session: Session, first: int, last: int) -> Bool[np.ndarray, " T"]:
-    """True on the days of a view."""
+    """Return True on the days of a view."""
     day_index = np.arange(len(session.days))
     return (day_index >= first) & (day_index <= last)
 
 
 def forecast_response(session: Session, request: ForecastRequest) -> dict[str, Any]:
-    """A forecast from an issue day; no flow after it is used, weather after it where `future_weather` is observed.
+    """Forecast from an issue day without later flow; later weather is used if `future_weather` is observed.
 
     Returns:
-        dict: Days up to the issue day and after it as `hidden` gives them (flow after it is the truth, where it was
-            measured), `issue`, `future_weather`, and the rest as in `hidden`.
+        dict: As `hidden_response`, with days before and after the issue day, `issue`, `ahead` and `future_weather`.
     """
     started = time.perf_counter()
     river_index = session.river_index(request.river)
@@ -161,12 +159,11 @@ def score(
     truth: Float[np.ndarray, " T"],
     is_hidden: Bool[np.ndarray, " T"],
 ) -> dict[str, Any]:
-    """How good an answer is on the days that were taken from the model and that were measured.
+    """Score a prediction on hidden days with observations.
 
     Returns:
-        dict: `days`, `nse`, `error` (mean absolute error [mm/day]), `line` (that of a straight line from the last day before
-            to the first day after, or of the last day where there is none after), `inside50` and `inside90` (shares of the
-            days).
+        dict: `days`, `nse`, `error` (mean absolute error [mm/day]), `line` (that of linear interpolation, or of
+            persistence after the last observation), `coverage50` and `coverage90` (shares of the days).
     """
     days, is_known = is_hidden & np.isfinite(truth), ~is_hidden & np.isfinite(truth)
     if not days.any():
@@ -190,13 +187,13 @@ def score(
 
 
 def _rivers(session: Session) -> int | None:
-    """How many rivers an answer is computed from; all of them where the model looks at all."""
+    """Return the number of input rivers; None is all."""
     count = input_river_count(session)
     return None if count is None else max(count, RIVERS)
 
 
 def _window_around(session: Session, is_requested: Bool[np.ndarray, " T"]) -> slice:
-    """The wanted days with days before and after them: one window of the model where that is enough."""
+    """Return the requested days with a margin: one window of the model if that is enough."""
     days = np.flatnonzero(is_requested)
     length, span = session.model.config.data.sequence_length, int(days[-1] - days[0]) + 1
     margin = max(length - span, length // 2)
@@ -207,7 +204,7 @@ def _window_around(session: Session, is_requested: Bool[np.ndarray, " T"]) -> sl
 
 
 def _mask_days(window: xr.Dataset, is_hidden: Bool[np.ndarray, " T"]) -> xr.Dataset:
-    """The days that are taken from the first river become NaN."""
+    """Set hidden days of the first river to NaN."""
     pattern = np.zeros((window.sizes["time"], window.sizes["catchment"]), dtype=bool)
     pattern[:, 0] = is_hidden
     coords = {"time": window["time"].values, "catchment": window["catchment"].values}
@@ -217,7 +214,7 @@ def _mask_days(window: xr.Dataset, is_hidden: Bool[np.ndarray, " T"]) -> xr.Data
 def _predicted_days(
     answer: xr.Dataset, days: pd.DatetimeIndex
 ) -> tuple[Float[np.ndarray, " T"], Float[np.ndarray, "Q T"]]:
-    """Mean and quantiles of the first river on some days; NaN on days that the answer does not reach."""
+    """Return mean and quantiles of the first river; NaN on days without prediction."""
     first_river = answer[["riverflow", "riverflow_quantile"]].isel(catchment=0).reindex(time=days)
     return first_river["riverflow"].values, first_river["riverflow_quantile"].transpose("quantile", "time").values
 
@@ -233,11 +230,11 @@ def _input_size(window: xr.Dataset) -> dict[str, Any]:
 
 
 def _outside_names(answer: xr.Dataset) -> str:
-    """Names of what lies outside the training of the model, of the first river."""
+    """Return the attributes of the first river outside the training range."""
     return str(answer[OUTSIDE_TRAINING].values[0]) if OUTSIDE_TRAINING in answer else ""
 
 
 def _training_overlap(session: Session, river_index: int, is_requested: Bool[np.ndarray, " T"]) -> str:
-    """What training may have seen of the flow that was measured on the asked days, in words."""
+    """Return the overlap of observed requested days with the training data as text."""
     measured = is_requested & np.isfinite(session.flow[:, river_index])
     return seen_in_training(session.model.config.data, [session.names[river_index]], session.days.to_numpy()[measured])

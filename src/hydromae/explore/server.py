@@ -1,6 +1,6 @@
-"""The server: a page and its answers on the loopback address, nothing from disk but what the package brings.
+"""HTTP server of the explorer on the loopback address.
 
-It hands out the files that `page.static_files` names and answers about one record; no address leads to another file.
+It serves the files of `page.static_files` and responses on one record, but no other file.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from hydromae.explore.session import Session
 
 HOST = "127.0.0.1"
 ALLOWED_HOSTS = [HOST, "localhost"]
-"""Names under which a browser may ask; others are refused: no foreign page reaches the server by a name of its own."""
+"""Allowed host names, against DNS rebinding."""
 MAX_BODY_BYTES = 16_384
-"""Bytes of a request; twenty hidden stretches take a thousand."""
+"""Maximum size of a request [bytes]; twenty hidden periods take a thousand."""
 CACHE_SIZE = 256
-"""Answers that are kept."""
+"""Number of cached responses."""
 MAX_QUEUED = 8
-"""Questions to the model that may wait for their turn."""
+"""Maximum number of waiting requests to the model."""
 CLIENT_CLOSED_REQUEST = 499
-"""Status of an answer that nobody waits for any more."""
+"""Status of a request whose client has disconnected."""
 HEADERS = {
     "content-security-policy": page.LIVE_POLICY,
     "x-content-type-options": "nosniff",
@@ -55,12 +55,12 @@ HEADERS = {
 
 
 def to_json(answer: dict[str, Any]) -> bytes:
-    """JSON."""
+    """Encode a response as JSON."""
     return json.dumps(answer, allow_nan=False, separators=(",", ":")).encode()
 
 
 class RequestHandler:
-    """Takes requests about one country, one question to the model at a time, and keeps the answers."""
+    """Handler of requests on one session: one model request at a time, with a cache."""
 
     def __init__(self, session: Session, title: str) -> None:
         self.session = session
@@ -76,11 +76,11 @@ class RequestHandler:
         self.map_cache = lru_cache(CACHE_SIZE)(lambda request_data: to_json(map_response(session, request_data)))
 
     async def index_page(self, request: Request) -> Response:
-        """The page."""
+        """Return the page."""
         return HTMLResponse(self.page)
 
     async def file(self, request: Request) -> Response:
-        """A style sheet or a script of the page."""
+        """Return a style sheet or a script."""
         name = request.path_params["name"]
         if name not in self.files:
             raise HTTPException(404, "no such file")
@@ -88,30 +88,30 @@ class RequestHandler:
         return Response(text, media_type=kind)
 
     async def record(self, request: Request) -> Response:
-        """What there is to explore."""
+        """Return the overview."""
         return _json(self.overview)
 
     async def river(self, request: Request) -> Response:
-        """Days of a river."""
+        """Return days of a river."""
         request_data = parsed(ViewRequest, {**request.query_params, "river": request.path_params["river"]})
         return _json(to_json(await run_in_threadpool(view_response, self.session, request_data)))
 
     async def answer(self, request: Request) -> Response:
-        """The model's answer for hidden days."""
+        """Predict hidden days."""
         return await self._run_exclusive(request, self.hidden_cache, parsed(HideRequest, await _body(request)))
 
     async def forecast(self, request: Request) -> Response:
-        """A forecast."""
+        """Return a forecast."""
         return await self._run_exclusive(request, self.forecast_cache, parsed(ForecastRequest, await _body(request)))
 
     async def day(self, request: Request) -> Response:
-        """A map of a day."""
+        """Return a daily map."""
         return await self._run_exclusive(request, self.map_cache, parsed(MapRequest, dict(request.query_params)))
 
     async def _run_exclusive(self, request: Request, respond: Callable[[Any], bytes], request_data: Any) -> Response:
-        """Ask the model when its turn comes, unless too many wait or the one who asked has gone."""
+        """Run a model request exclusively, unless the queue is full or the client has disconnected."""
         if self.waiting >= MAX_QUEUED:
-            raise HTTPException(503, "too many questions wait for the model; ask again in a moment")
+            raise HTTPException(503, "too many requests wait for the model; try again in a moment")
         self.waiting += 1
         try:
             async with self.model_lock:
@@ -123,13 +123,13 @@ class RequestHandler:
 
 
 class SameOriginMiddleware:
-    """Refuses what a foreign page sends, and puts the headers on every answer."""
+    """Middleware that refuses cross-origin requests and sets the headers of all responses."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Handle a request."""
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -137,12 +137,12 @@ class SameOriginMiddleware:
             await send(message)
 
         is_foreign = scope["type"] == "http" and scope["path"].startswith("/api/") and _is_foreign(Headers(scope=scope))
-        refusal = _fault(403, "this page came from elsewhere; open the explorer's own")
+        refusal = _fault(403, "the request is from another origin; open the page of the explorer")
         await (refusal if is_foreign else self.app)(scope, receive, with_headers)
 
 
 def _is_foreign(sent: Headers) -> bool:
-    """Whether a browser says that another page asks: by `Origin`, or where it sends none by `Sec-Fetch-Site`."""
+    """Return whether a request is cross-origin, from `Origin` or `Sec-Fetch-Site`."""
     own_origin = f"http://{sent.get('host', '')}"
     return sent.get("origin", own_origin) != own_origin or sent.get("sec-fetch-site", "none") not in (
         "none",
@@ -151,8 +151,8 @@ def _is_foreign(sent: Headers) -> bool:
 
 
 def application(session: Session) -> ASGIApp:
-    """The server's application."""
-    handler = RequestHandler(session, f"{session.name}, explored")
+    """Return the ASGI application."""
+    handler = RequestHandler(session, f"{session.name}: explorer")
     get = {
         "/": handler.index_page,
         "/assets/{name}": handler.file,
@@ -174,11 +174,11 @@ def application(session: Session) -> ASGIApp:
             Exception: _server_error,
         },
     )
-    return SameOriginMiddleware(app)  # around everything, so that a fault of ours has the headers, too
+    return SameOriginMiddleware(app)  # outermost, so that server errors have the headers
 
 
 async def _body(request: Request) -> bytes:
-    """A body of JSON that is not too large."""
+    """Read a JSON body of limited size."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "send JSON, as content-type application/json")
     body = bytearray()
@@ -198,35 +198,33 @@ def _fault(status: int, words: str) -> Response:
 
 
 async def _request_error(request: Request, error: Exception) -> Response:
-    """One line for what was asked wrongly."""
+    """Return the message for an invalid request."""
     if isinstance(error, HTTPException):
         return _fault(error.status_code, str(error.detail))
-    return _fault(422 if isinstance(error, InputError) else 400, str(error) or "the request broke off")
+    return _fault(422 if isinstance(error, InputError) else 400, str(error) or "the request was interrupted")
 
 
 async def _server_error(request: Request, error: Exception) -> Response:
-    """One line for a fault of ours; where it happened is in the log."""
-    return _fault(500, f"the answer failed ({type(error).__name__}); the terminal says where")
+    """Return the message for a server error; the log has the traceback."""
+    return _fault(500, f"the request failed ({type(error).__name__}); see the terminal")
 
 
 def listening(port: int) -> socket.socket:
-    """A socket on the loopback address; a free port where `port` is 0.
+    """Open a socket on the loopback address; port 0 selects a free port.
 
     Raises:
-        InputError: The port is taken, or there is no such port.
+        InputError: The port is in use or invalid.
     """
     if not 0 <= port <= 65535:
-        raise InputError(f"--port {port}: is no port; choose one up to 65535, or 0 for a free one")
+        raise InputError(f"--port {port}: is not a port; choose one up to 65535, or 0 for a free one")
     try:
         return socket.create_server((HOST, port))
     except OSError as error:
-        raise InputError(
-            f"--port {port}: cannot be listened on ({error}); choose another, or 0 for a free one"
-        ) from error
+        raise InputError(f"--port {port}: is not available ({error}); choose another, or 0 for a free one") from error
 
 
 def server_of(session: Session) -> uvicorn.Server:
-    """A server that is ready to run on a socket."""
+    """Return a server for a socket."""
     config = uvicorn.Config(
         application(session),
         log_level=logging.WARNING,
@@ -241,7 +239,7 @@ def server_of(session: Session) -> uvicorn.Server:
 
 
 def serve(session: Session, taken: socket.socket, ready: Callable[[str], None]) -> None:
-    """Serve until the user ends it."""
+    """Serve until Ctrl+C."""
     ready(f"http://{HOST}:{taken.getsockname()[1]}/")
     with contextlib.suppress(KeyboardInterrupt):
         server_of(session).run(sockets=[taken])

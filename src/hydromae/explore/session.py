@@ -1,4 +1,4 @@
-"""What is explored: a store, a model and, where there are some, scores; and the parts of them that a page needs."""
+"""Session of the explorer: store, model and optional scores."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ SHOWN = ("riverflow", "precipitation")
 
 @dataclass(frozen=True)
 class Session:
-    """A record, a model that answers it, and scores.
+    """Record, model and scores.
 
     Attributes:
         record: Series in memory (docs/design.md, section 10).
-        maps: Maps of the same days, read when they are asked for; None where the store has none that the model reads.
-        scores: Of `evaluate.score.Evaluation`.
-        name, model_name: How the page calls the record and the model.
+        maps: Maps of the same days, read lazily; None if the model uses no map of the store.
+        scores: Scores of `evaluate.score.Evaluation`.
+        name, model_name: Names of the record and the model on the page.
     """
 
     record: xr.Dataset
@@ -50,36 +50,36 @@ class Session:
     model_name: str = "hydromae"
 
     def __post_init__(self) -> None:
-        """Refuse a record without flow or places: there would be nothing to click."""
+        """Refuse a record without flow or positions."""
         if "riverflow" not in self.record:
             raise InputError(f"{self.name}: has no riverflow to explore; prepare a store with flow")
         catchment_positions(self.record)
 
     @cached_property
     def names(self) -> list[str]:
-        """Names of the rivers, in the record's order."""
+        """Return the names of the rivers."""
         return [str(name) for name in self.record["catchment"].values]
 
     @cached_property
     def days(self) -> pd.DatetimeIndex:
-        """Days of the record."""
+        """Return the days of the record."""
         return pd.DatetimeIndex(self.record["time"].values)
 
     @cached_property
     def positions(self) -> Float[np.ndarray, "C 2"]:
-        """Easting and northing of the gauges [km]."""
+        """Return easting and northing of the gauges [km]."""
         return np.stack(catchment_positions(self.record), axis=-1) / 1000
 
     @cached_property
     def flow(self) -> Float[np.ndarray, "T C"]:
-        """River flow [mm/day], NaN where it was not measured."""
+        """Return river flow [mm/day], NaN if unobserved."""
         return self.record["riverflow"].transpose("time", "catchment").values
 
     def river_index(self, river: str) -> int:
-        """Where a river stands in the record.
+        """Return the index of a river.
 
         Raises:
-            InputError: It is not there.
+            InputError: Unknown river.
         """
         if river not in self._river_indices:
             raise InputError(f"river {river[:40]!r} is not in the record; choose among its {len(self.names)}")
@@ -90,7 +90,7 @@ class Session:
         return {name: river_index for river_index, name in enumerate(self.names)}
 
     def day_range(self, start: date, end: date) -> tuple[int, int]:
-        """First and last day as places in the record.
+        """Return the indices of first and last day.
 
         Raises:
             InputError: A day is outside the record.
@@ -102,22 +102,19 @@ class Session:
         return (start - first_day).days, (end - first_day).days
 
     def last_year(self, river_index: int) -> tuple[int, int]:
-        """The last year in which a river was measured, else of the record: first and last day as places."""
+        """Return the indices of the last observed year of a river, or else of the record."""
         measured = np.flatnonzero(np.isfinite(self.flow[:, river_index]))
         last = min(int(measured[-1]) + 1, len(self.days) - 1) if len(measured) else len(self.days) - 1
         return max(0, last - YEAR + 1), last
 
     def nearest(self, river_index: int, count: int) -> Int[np.ndarray, " N"]:
-        """A river and its nearest ones, `count` in all, by the distance of their gauges; itself first."""
+        """Return `count` rivers by distance of their gauges from a river, itself first."""
         distance = np.linalg.norm(self.positions - self.positions[river_index], axis=1)
         distance[river_index] = -1.0
         return np.argsort(distance, kind="stable")[:count]
 
     def select(self, river_index: int, days: slice, rivers: int | None) -> xr.Dataset:
-        """A part of the record: some days of a river and its nearest ones, itself first; of all where `rivers` is None.
-
-        Maps that the model reads come with it.
-        """
+        """Return days of a river and its nearest ones, itself first (`rivers` None is all), with the maps of the model."""
         river_indices = self.nearest(river_index, len(self.names) if rivers is None else rivers)
         part = self.record.isel(catchment=river_indices, time=days)
         if self.maps is None:
@@ -126,7 +123,7 @@ class Session:
             return part.merge(self.maps.isel(time=days).load())
 
     def overview(self) -> dict[str, Any]:
-        """What the page shows before a river is chosen."""
+        """Return the data of the page without a river."""
         record = self.record
         area = record["catchment-area"].values if "catchment-area" in record else np.full(len(self.names), np.nan)
         gauge_names = record["name"].values if "name" in record.variables else np.full(len(self.names), "")
@@ -149,7 +146,7 @@ class Session:
         }
 
     def _scores(self) -> dict[str, Any] | None:
-        """NSE of every river for every question, null where it was not scored."""
+        """Return the NSE of all rivers and tasks, null without a score."""
         if self.scores is None:
             return None
         method = reported_method(self.scores, self.model.name)
@@ -166,7 +163,7 @@ class Session:
 
 
 def rounded(values: Float[np.ndarray, " N"], digits: int = 4) -> list[float | None]:
-    """Numbers for JSON, which has no NaN: null in its place."""
+    """Round numbers for JSON, with null for NaN."""
     return [round(float(value), digits) if np.isfinite(value) else None for value in values]
 
 
@@ -176,7 +173,7 @@ def open_session(
     """Open a store, a model and scores.
 
     Raises:
-        InputError: One of them is not there, is not what it should be, or they do not belong together.
+        InputError: A path is missing or invalid, or the parts do not belong together.
     """
     model_loaded = load(model, device, precision)
     store_record = open_store(store)

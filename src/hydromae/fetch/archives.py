@@ -1,6 +1,6 @@
-"""Archives by their DOIs: CAMELS-GB from the Environmental Information Data Centre, Caravan from Zenodo.
+"""Download archives: CAMELS-GB from the Environmental Information Data Centre, Caravan from Zenodo.
 
-Neither was called to write this; it is tested against a server that answers as their documentation says.
+The interfaces follow their documentation and are tested with a local server.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ import httpx
 
 from hydromae.errors import InputError, first_line
 from hydromae.fetch.transfer import Client
+from hydromae.io.credits import OGL
 from hydromae.progress import track
 
 MAX_COMPRESSION_RATIO = 200
-"""Bytes unpacked for one packed, above which a file of an archive is refused."""
+"""Maximum compression ratio of a file in an archive."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """Where an archive lies.
+    """Location of an archive.
 
     Attributes:
-        url: Of the archive itself, or of its record on Zenodo.
-        subfolder: Name of a folder that must be in the path of a file that is unpacked; empty keeps all.
+        url: URL of the archive, or of its record on Zenodo.
+        subfolder: Only unpack files with this folder in their path; empty unpacks all.
     """
 
     doi: str
@@ -37,7 +38,6 @@ class Archive:
     subfolder: str = ""
 
 
-OGL = "Open Government Licence v3"
 ARCHIVES = {
     "camels-gb-1": Archive(
         "10.5285/8344e4f3-d2ea-44f5-8afa-86d2987543a9",
@@ -58,13 +58,10 @@ ARCHIVES = {
 def fetch_archive(
     name: str, out: Path, client: Client, url: str | None = None, progress: Callable[[str], None] = lambda line: None
 ) -> Path:
-    """An archive, unpacked into a folder; what was fetched before is not asked for again, and no file is replaced.
-
-    Of Caravan the British catchments are unpacked.
+    """Download and unpack an archive without replacing files; of Caravan, only British catchments.
 
     Raises:
-        InputError: No answer, a page to log in at, a checksum that is wrong, or an archive that is damaged or would write
-            elsewhere.
+        InputError: No response, a login page, a wrong checksum, or a damaged or unsafe archive.
     """
     archive = ARCHIVES[name]
     address = url or archive.url
@@ -83,7 +80,7 @@ def fetch_archive(
 def _download(
     client: Client, link: str, target: Path, checksum: str | None, size: int | None, archive: Archive
 ) -> None:
-    """A file; where the server wants to know who asks, by a code or a web page in the file's place, that is said."""
+    """Download a file; explain a manual download if the server requires a login."""
     try:
         client.file(link, target, checksum, size)
     except InputError as error:
@@ -97,7 +94,7 @@ def _download(
         begin = downloaded.read(1024).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if begin.startswith((b"<!doctype html", b"<html")):
         target.unlink()
-        raise InputError(_manual_download(link, "a web page came, no archive", target, archive))
+        raise InputError(_manual_download(link, "the response is a web page, not an archive", target, archive))
 
 
 def _manual_download(link: str, reason: str, target: Path, archive: Archive) -> str:
@@ -108,7 +105,7 @@ def _manual_download(link: str, reason: str, target: Path, archive: Archive) -> 
 
 
 def _zenodo_files(url: str, client: Client) -> list[tuple[str, str, str | None, int | None]]:
-    """Name, address, checksum and size of the files of a record."""
+    """Return name, URL, checksum and size of the files of a record."""
     try:
         records = json.loads(client.text(url))["files"]
         files: list[tuple[str, str, str | None, int | None]] = [
@@ -120,12 +117,12 @@ def _zenodo_files(url: str, client: Client) -> list[tuple[str, str, str | None, 
         raise InputError(f"{url}: the answer is not a record of Zenodo; try again later") from error
     for name, *_ in files:
         if PurePosixPath(name).name != name or name in ("", ".", ".."):
-            raise InputError(f"{url}: names the file {name[:40]!r}, which is no plain name; it is not fetched")
+            raise InputError(f"{url}: names the file {name[:40]!r}, which is not a plain name; it is not fetched")
     return files
 
 
 def unpack(file: Path, out: Path, subfolder: str = "") -> int:
-    """Unpack a ZIP archive into a folder, and nowhere else; gives the number of files. What lies there whole stays."""
+    """Unpack a ZIP archive into a folder and return the number of files; complete files are kept."""
     try:
         with zipfile.ZipFile(file) as archive:
             members = [one for one in archive.infolist() if not one.is_dir() and _is_kept(one.filename, subfolder)]
@@ -135,7 +132,7 @@ def unpack(file: Path, out: Path, subfolder: str = "") -> int:
                 if target.is_file() and target.stat().st_size == member.file_size:
                     continue
                 if target.exists():
-                    raise InputError(f"{target}: differs from that of {file.name}; move it, or name another folder")
+                    raise InputError(f"{target}: differs from the file in {file.name}; move it, or name another folder")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 temporary = target.with_name(f"{target.name}.partial")
                 with archive.open(member) as packed, temporary.open("wb") as unpacked:
@@ -144,7 +141,7 @@ def unpack(file: Path, out: Path, subfolder: str = "") -> int:
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{file}: cannot be unpacked ({first_line(error)}); remove it, and fetch it again") from error
     if not members:
-        raise InputError(f"{file}: there is no {subfolder or 'file'} in it; this is not the archive its name says")
+        raise InputError(f"{file}: has no {subfolder or 'file'}; the name of the archive does not fit its content")
     return len(members)
 
 
@@ -153,11 +150,11 @@ def _is_kept(name: str, subfolder: str) -> bool:
 
 
 def _check(member: zipfile.ZipInfo, file: Path) -> None:
-    """Refuse a path that leads out of the folder, and a file that grows out of proportion."""
+    """Refuse a path outside the folder and an excessive compression ratio."""
     path = PurePosixPath(member.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in member.filename:
         raise InputError(f"{file}: would write {member.filename[:60]!r}, outside its folder; it is not unpacked")
     if member.file_size > MAX_COMPRESSION_RATIO * max(member.compress_size, 2**20):
         raise InputError(
-            f"{file}: {member.filename[:60]!r} grows {MAX_COMPRESSION_RATIO} times and more; it is not unpacked"
+            f"{file}: {member.filename[:60]!r} has a compression ratio of more than {MAX_COMPRESSION_RATIO}; not unpacked"
         )

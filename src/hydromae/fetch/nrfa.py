@@ -1,11 +1,10 @@
-"""The UK National River Flow Archive's web service: catalogue, daily flow and catchment rain, kept as they come.
+"""Download catalogue, daily flow and catchment rain from the web service of the UK National River Flow Archive.
 
-The service was not called to write this; it is tested against a server that answers with samples of it.
+The interface follows its documentation and is tested with a local server and samples.
 """
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from hydromae.errors import InputError
 from hydromae.fetch.transfer import Client
 from hydromae.io.atomic import write_text_atomic
+from hydromae.io.parse import parse_period
 from hydromae.progress import track
 
 URL = "https://nrfaapps.ceh.ac.uk/nrfa/ws"
@@ -27,66 +27,57 @@ def fetch_nrfa(
     stations: Sequence[str],
     out: Path,
     client: Client,
-    first: str | None = None,
-    last: str | None = None,
+    period: tuple[str, str] | None = None,
     url: str = URL,
-    text_or_none: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
-    """Catalogue, flow and rain of some stations, in a folder that `prepare` and `predict` read.
+    """Download catalogue, flow and rain of stations into a folder that `prepare` and `predict` read.
 
-    A file that lies there, of the same station and days, is not asked for again. The catalogue keeps the stations that were
-    fetched into the folder before.
+    Existing files of the same station and days are kept. The catalogue includes earlier stations of the folder.
 
     Args:
-        stations: Numbers of the NRFA.
+        stations: Station numbers of the NRFA.
         out: The folder.
-        first, last: Days as YYYY-MM-DD or years; all that the archive has where they are not given.
-        url: Where the service answers.
-        text_or_none: Called with a line after each file.
+        period (str, str), optional: First and last day as YYYY-MM-DD, or years; all days of the archive where None.
+        url: URL of the service.
+        progress: Called with a line after each file.
 
     Raises:
-        InputError: A station that is none or is not in the archive, a date that is none, no answer, or a file of the user's
-            lies there.
+        InputError: An invalid or unknown station, an invalid date, no response, or a file of the user in the folder.
     """
     for station in stations:
         if not (station.isascii() and station.isdecimal()):
-            raise InputError(f"station {station!r}: is no number of the NRFA; give numbers such as 39001")
+            raise InputError(f"station {station!r}: is not a number of the NRFA; give numbers such as 39001")
     manifest, files = _manifest(out), []
-    requests = _requests(stations, _period_parameters(first, last), manifest)
+    requests = _requests(stations, _period_parameters(period), manifest)
     for name in requests:
         if name not in manifest and (out / name).exists():
-            raise InputError(
-                f"{out / name}: lies there and was not fetched by hydromae; move it, or name another folder"
-            )
+            raise InputError(f"{out / name}: exists and was not fetched by hydromae; move it, or name another folder")
     for name, parameters in track(requests.items(), "files fetched", len(requests)):
         file = out / name
         if manifest.get(name) != parameters or not file.is_file():
             service = "station-info" if name == CATALOGUE else "time-series"
             text = client.text(f"{url}/{service}", {"format": "json-object", **parameters})
             _check(text, name, parameters["station"].split(","), f"{url}/{service}")
-            for recorded in (None, parameters):  # the file is known as fetched before it is there, as whole after that
+            for recorded in (None, parameters):  # before the file exists, and after it is complete
                 if recorded is not None:
                     write_text_atomic(file, text, REMEDY)
                 manifest[name] = recorded
                 write_text_atomic(out / MANIFEST, json.dumps(manifest, indent=1), REMEDY)
-            text_or_none(f"{file}: fetched")
+            progress(f"{file}: fetched")
         files.append(file)
     return files
 
 
-def _period_parameters(first: str | None, last: str | None) -> dict[str, str]:
-    """The period, as the service takes it."""
-    days = {"start-date": _day(first, "01-01"), "end-date": _day(last, "12-31")}
-    period = {name: day for name, day in days.items() if day is not None}
-    if len(period) == 2 and period["start-date"] > period["end-date"]:
-        raise InputError(f"from {first} to {last}: ends before it begins; give the earlier day first")
-    return period
+def _period_parameters(period: tuple[str, str] | None) -> dict[str, str]:
+    days = () if period is None else parse_period(period)
+    return {name: f"{day:%Y-%m-%d}" for name, day in zip(("start-date", "end-date"), days, strict=False)}
 
 
 def _requests(
     stations: Sequence[str], period: Mapping[str, str], manifest: Mapping[str, Any]
 ) -> dict[str, dict[str, str]]:
-    """Files and what is asked for each; the catalogue is of these stations and of those that the folder has already."""
+    """Return the parameters of each file; the catalogue includes earlier stations of the folder."""
     catalogue_request = manifest.get(CATALOGUE)
     known_stations = (
         str(catalogue_request["station"]).split(",")
@@ -99,20 +90,8 @@ def _requests(
     return requests | {f"{s}_{kind}.json": {"station": s, "data-type": kind, **period} for s, kind in pairs}
 
 
-def _day(text_or_none: str | None, month_day: str) -> str | None:
-    """A year or a day as a day."""
-    if text_or_none is None:
-        return None
-    try:
-        return datetime.date.fromisoformat(
-            f"{text_or_none}-{month_day}" if len(text_or_none) == 4 else text_or_none
-        ).isoformat()
-    except ValueError:
-        raise InputError(f"{text_or_none!r}: is no day and no year; write YYYY-MM-DD, or YYYY") from None
-
-
 def _manifest(out: Path) -> dict[str, Any]:
-    """What was asked for each file that lies in the folder."""
+    """Return the parameters of existing files."""
     try:
         manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -121,12 +100,12 @@ def _manifest(out: Path) -> dict[str, Any]:
 
 
 def _check(text: str, name: str, stations: Sequence[str], where: str) -> None:
-    """Refuse an answer that is not what the service gives."""
+    """Refuse an invalid response."""
     try:
-        text_or_none = json.loads(text)
-        entries = text_or_none["data"] if name == CATALOGUE else text_or_none["data-stream"]
+        content = json.loads(text)
+        entries = content["data"] if name == CATALOGUE else content["data-stream"]
         absent = set(stations) - {str(one["id"]) for one in entries} if name == CATALOGUE else set()
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise InputError(f"{where}: the answer for {name} is not what the NRFA gives; try again later") from error
+        raise InputError(f"{where}: the response for {name} is invalid; try again later") from error
     if absent:
         raise InputError(f"station {min(absent)}: the NRFA has none of this number; look it up at nrfa.ceh.ac.uk")

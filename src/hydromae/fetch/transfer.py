@@ -1,4 +1,4 @@
-"""Downloads that are polite: one at a time, not too fast, again after a fault, on from where one broke off."""
+"""HTTP client with a minimum interval between requests, retries and resumed downloads."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from hydromae.io.atomic import digest
 from hydromae.progress import report_progress
 
 RETRY_STATUSES = (429, 500, 502, 503, 504)
-"""Answers after which one asks again."""
+"""Status codes that are retried."""
 MAX_WAIT = 120.0
-"""Seconds that a server may ask for before another try."""
+"""Maximum wait requested by a server [s]."""
 Answer = TypeVar("Answer")
 REMEDY = "try again later: what was fetched is kept"
 
 
 class BrokenTransfer(Exception):
-    """A transfer that ended before its end."""
+    """An incomplete transfer."""
 
 
 @dataclass
 class Client:
-    """Asks one server after another, with a pause between.
+    """HTTP client with retries.
 
     Attributes:
-        pause: Least time from one request to the next [s].
-        tries: How often a request is made before it is given up.
-        patience: Wait after the first fault [s]; it doubles with every other.
-        timeout: Longest wait for an answer, or its next piece [s].
+        pause: Minimum time between requests [s].
+        tries: Number of attempts.
+        patience: Wait after the first error [s]; it doubles with each further one.
+        timeout: Maximum wait for a response or its next part [s].
     """
 
     pause: float = 1.0
@@ -58,29 +58,29 @@ class Client:
         self.http.close()
 
     def text(self, url: str, parameters: Mapping[str, str] | None = None) -> str:
-        """An answer as text.
+        """Return a response as text.
 
         Raises:
-            InputError: No answer after all tries, or the server refuses.
+            InputError: No response after all attempts, or the server refuses.
         """
         return self._with_retries(url, lambda: self._text(url, parameters))
 
     def file(self, url: str, target: Path, checksum: str | None = None, size: int | None = None) -> Path:
-        """A file, whole or not at all; what came of it before is gone on from.
+        """Download a file atomically, resuming an earlier attempt.
 
         Args:
             checksum: Such as `md5:0cc1…` or `sha256:…`.
-            size: Bytes.
+            size: Size [bytes].
 
         Raises:
-            InputError: As `text`; and where the bytes are not those of the checksum, which are then removed.
+            InputError: As `text`; or a wrong checksum, after which the file is removed.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f"{target.name}.partial")
         self._with_retries(url, lambda: self._resume(url, temporary, size))
         if checksum is not None and _checksum(temporary, checksum.partition(":")[0], url) != checksum.partition(":")[2]:
             temporary.unlink()
-            raise InputError(f"{url}: what came has not the checksum {checksum}, and was removed; fetch it again")
+            raise InputError(f"{url}: the file did not have the checksum {checksum} and was removed; fetch it again")
         temporary.replace(target)
         return target
 
@@ -100,15 +100,15 @@ class Client:
                 self.has_answered = True
                 code = error.response.status_code
                 if code not in RETRY_STATUSES:
-                    raise InputError(f"{url}: the server answers {code}; check what was asked for") from error
+                    raise InputError(f"{url}: the server answers {code}; check the request") from error
                 fault, wait = f"the server answers {code}", max(wait, _retry_after(error.response))
             except (httpx.TransportError, BrokenTransfer) as error:
                 fault = first_line(error) or type(error).__name__
                 if isinstance(error, httpx.ConnectError) and number and not self.has_answered:
                     fault += "; is this machine online?"
-                    break  # nothing was ever reached: more patience would only keep the user waiting
+                    break  # no connection at all: further attempts are useless
             except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-                raise InputError(f"{url}: cannot be asked for ({first_line(error)}); check the address") from error
+                raise InputError(f"{url}: cannot be requested ({first_line(error)}); check the address") from error
         raise InputError(f"{url}: no answer after {number + 1} tries ({fault}); {REMEDY}")
 
     def _text(self, url: str, parameters: Mapping[str, str] | None) -> str:
@@ -117,7 +117,7 @@ class Client:
         return answer.text
 
     def _resume(self, url: str, temporary: Path, size: int | None) -> None:
-        """What is still to come of a file, added to what lies there."""
+        """Download the rest of a file."""
         received_size = temporary.stat().st_size if temporary.exists() else 0
         if size is not None and received_size == size:
             return
@@ -137,13 +137,13 @@ class Client:
                     )
         final_size = temporary.stat().st_size
         if total_size is not None and final_size < total_size:
-            raise BrokenTransfer(f"{final_size} of {total_size} bytes came")
+            raise BrokenTransfer(f"{final_size} of {total_size} bytes received")
 
     @contextmanager
     def _stream(self, url: str, received_size: int, temporary: Path) -> Iterator[httpx.Response]:
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={received_size}-"} if received_size else {})
         with self.http.stream("GET", url, headers=headers) as answer:
-            if answer.status_code == 416:  # it is another file now, shorter than what lies there
+            if answer.status_code == 416:  # the file on the server is shorter than the partial file
                 temporary.unlink()
                 raise BrokenTransfer("the server has no more of it")
             answer.raise_for_status()
@@ -151,7 +151,7 @@ class Client:
 
 
 def _retry_after(answer: httpx.Response) -> float:
-    """Seconds that a server asks to wait."""
+    """Return the wait requested by a server [s]."""
     header = answer.headers.get("retry-after", "")
     return min(float(header), MAX_WAIT) if header.isdecimal() else 0.0
 

@@ -139,7 +139,7 @@ class Model:
         self,
         data: xr.Dataset | pd.DataFrame,
         days: int = 7,
-        issues: str | pd.DatetimeIndex | None = None,
+        issues: pd.DatetimeIndex | None = None,
         future_weather: FutureWeather = "observed",
         quantiles: Sequence[float] = DEFAULT_LEVELS,
         attributes: Attributes = None,
@@ -151,7 +151,7 @@ class Model:
         Args:
             data: As for `predict`. Flow observed after an issue day is not used.
             days: Forecast days after each issue day.
-            issues: Issue days, or "first/last/every" such as "2014-10-05/2015-09-20/5"; None means the last day with
+            issues: Issue days, e.g. `pandas.date_range("2014-10-05", "2015-09-20", freq="5D")`; None means the last day with
                 observed flow.
             future_weather ({"observed", "none"}): Whether the weather that the data contain after an issue day (observed, or
                 a weather forecast) is used.
@@ -181,7 +181,7 @@ class Model:
         self,
         record: xr.Dataset,
         days: int = 7,
-        issues: str | pd.DatetimeIndex | None = None,
+        issues: pd.DatetimeIndex | None = None,
         future_weather: FutureWeather = "observed",
         levels: Sequence[float] = DEFAULT_LEVELS,
         progress: ProgressCallback = no_progress,
@@ -189,8 +189,6 @@ class Model:
         """As `forecast`, for a canonical record, which is not checked again; flow in mm/day."""
         if issues is None:
             issues = scenarios.last_flow_day(record)
-        elif isinstance(issues, str):
-            issues = scenarios.parse_issues(issues)
         method = ModelMethod(self, self.name, levels)
         context = self.config.data.sequence_length
         return scenarios.forecast(method, record, issues, days, future_weather, context, progress)

@@ -11,6 +11,7 @@ import xarray as xr
 
 from hydromae.errors import InputError
 from hydromae.io.names import OUTSIDE_TRAINING
+from hydromae.io.parse import parse_period
 from hydromae.io.value_ranges import PROCESSING
 from hydromae.progress import warn_once
 from hydromae.store.training_domain import merge_outside
@@ -99,24 +100,16 @@ def simulate(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.assign(riverflow=xr.full_like(dataset["riverflow"], np.nan))
 
 
-def parse_issues(spec: str) -> pd.DatetimeIndex:
-    """Issue days from "first", "first/last" or "first/last/every", e.g. "2014-10-05/2015-09-20/5" for every 5 days.
+def hindcast_issues(period: tuple[str, str], interval: int = 1) -> pd.DatetimeIndex:
+    """Issue days every `interval` days from the first to the last day of a period.
 
     Raises:
-        InputError: A date or the number of days cannot be read, or there is no issue day.
+        InputError: The period is not two ordered dates, or the interval is less than a day.
     """
-    remedy = 'write "first/last/every", e.g. 2014-10-05/2015-09-20/5'
-    parts = spec.split("/")
-    if len(parts) > 3:
-        raise InputError(f"issues {spec!r}: {len(parts)} parts; {remedy}")
-    try:
-        first, last = pd.Timestamp(parts[0]), pd.Timestamp(parts[min(1, len(parts) - 1)])
-        every = int(parts[2]) if len(parts) == 3 else 1
-    except ValueError as error:
-        raise InputError(f"issues {spec!r}: {error}; {remedy}") from error
-    if not isinstance(first, pd.Timestamp) or not isinstance(last, pd.Timestamp) or every < 1 or last < first:
-        raise InputError(f"issues {spec!r}: no issue day; {remedy}")
-    return pd.date_range(first.normalize(), last.normalize(), freq=f"{every}D")
+    first, last = parse_period(period)
+    if interval < 1:
+        raise InputError(f"issue interval of {interval} days: give 1 day or more")
+    return pd.date_range(first.normalize(), last.normalize(), freq=f"{interval}D")
 
 
 def last_flow_day(dataset: xr.Dataset) -> pd.DatetimeIndex:
@@ -197,7 +190,7 @@ def forecast(
     Args:
         method: Called once for each issue day.
         dataset: A water record; issue days inside it are a hindcast.
-        issues: Issue days, e.g. of `parse_issues`.
+        issues: Issue days, e.g. of `hindcast_issues`.
         days: Forecast days.
         future_weather ({"observed", "none"}): Whether weather of the record after the issue day is used.
         context_days: Days up to and including the issue day that are used.

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and the sum by which one is known."""
+"""Atomic writes of files and folders, and checksums."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
-"""What a system answers only where something is written."""
+"""Error codes that only occur on writing."""
 
 
 def write_text_atomic(file: Path, text: str, remedy: str, fault: str = "cannot be written") -> None:
-    """Write beside the file, then rename: a reader meets what lay there or all of the text, never a part.
+    """Write a temporary file, then rename it: a reader sees the old or the new text, never a part.
 
     Args:
-        file: Its folder is made where there is none.
-        remedy, fault: What the message tells a user to do where the disk refuses, and what it says went wrong.
+        file: The file; its folder is created if necessary.
+        remedy, fault: Remedy and fault of the error message.
 
     Raises:
         InputError: Names the file.
@@ -45,10 +45,10 @@ def write_text_atomic(file: Path, text: str, remedy: str, fault: str = "cannot b
 
 
 def write_netcdf(dataset: xr.Dataset, file: Path, encoding: Mapping[Any, dict[str, Any]] | None = None) -> None:
-    """Write a dataset as NetCDF, as an image in memory first: HDF5 ends the whole process where a disk is full.
+    """Write a dataset as NetCDF through memory, because HDF5 aborts the process on a full disk.
 
     Raises:
-        OSError: Where the disk refuses; what is left of the file is the caller's to remove.
+        OSError: The file cannot be written; the caller removes the partial file.
     """
     image = dataset.to_netcdf(engine="h5netcdf", encoding=encoding)
     with file.open("wb") as opened:
@@ -56,28 +56,27 @@ def write_netcdf(dataset: xr.Dataset, file: Path, encoding: Mapping[Any, dict[st
 
 
 class HDF5Stream:
-    """A file for h5py to write to, which takes everything: where the disk is full, HDF5 would end the whole process.
+    """File object for h5py that defers write errors, because HDF5 aborts the process on a full disk.
 
-    What went wrong is raised by `check`, and at the end of the context.
+    `check` and the end of the context raise the first error.
     """
 
     def __init__(self, file: Path) -> None:
-        """Open a file that is there, or a new one."""
         self._file = file.open("r+b" if file.exists() else "w+b", buffering=0)
         self._fault: OSError | None = None
 
     def read(self, size: int = -1) -> bytes:
-        """Bytes from where the file stands."""
+        """Read bytes."""
         return self._file.read(size)
 
     def readinto(self, buffer: Any) -> int:
-        """Fill a buffer; what could not be written is read as zeros."""
+        """Fill a buffer; bytes that could not be written are read as zeros."""
         count = self._file.readinto(buffer)
         buffer[count:] = bytes(len(buffer) - count)
         return len(buffer)
 
     def write(self, content: Any) -> int:
-        """Write all of it, or none from the first fault on."""
+        """Write all bytes, or none after the first error."""
         remaining = memoryview(content)
         while len(remaining) and self._fault is None:
             try:
@@ -87,7 +86,7 @@ class HDF5Stream:
         return len(content)
 
     def truncate(self, size: int | None = None) -> int:
-        """Cut, or lengthen."""
+        """Resize the file."""
         try:
             return self._file.truncate(size)
         except OSError as error:
@@ -95,18 +94,18 @@ class HDF5Stream:
             return self._file.tell()
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """Go to a place."""
+        """Set the position."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """The place."""
+        """Return the position."""
         return self._file.tell()
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: writes are unbuffered."""
 
     def check(self) -> None:
-        """Raise what went wrong."""
+        """Raise the first error."""
         if self._fault is not None:
             raise self._fault
 
@@ -120,27 +119,24 @@ class HDF5Stream:
 
 
 def digest(file: Path, kind: str) -> str:
-    """Sum of a file's bytes, in hexadecimal digits; `kind` is one of `hashlib`'s."""
+    """Return the checksum of a file as hexadecimal digits; `kind` is an algorithm of `hashlib`."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, kind).hexdigest()
 
 
 def sha256(file: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal digits."""
+    """Return the SHA-256 of a file as hexadecimal digits."""
     return digest(file, "sha256")
 
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a place beside `path` to write to, with its suffix; at the end that takes the place of what lay at `path`.
-
-    Until then, and where anything fails, what lay there stays.
-    """
+    """Yield a temporary path with the same suffix that replaces `path` at the end; after an error, `path` stays as it was."""
     path, token = path.resolve(), uuid.uuid4().hex[:8]
     temporary, backup = (path.with_name(f".hydromae-{token}.{word}{path.suffix}") for word in ("partial", "before"))
     try:
         yield temporary
-        if path.is_dir():  # a folder cannot be replaced in one step
+        if path.is_dir():  # a folder cannot be replaced atomically
             path.rename(backup)
         try:
             temporary.replace(path)
@@ -156,7 +152,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder that hydromae made, if it is there."""
+    """Remove a file or a folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -164,17 +160,17 @@ def remove(path: Path) -> None:
 
 
 def write_error(path: str | Path, error: Exception) -> InputError:
-    """The line on a place that the system does not let be written."""
+    """Return the error for a path that cannot be written."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
-    return InputError(f"{path}: cannot be written ({reason}); make room there, or name another place")
+    return InputError(f"{path}: cannot be written ({reason}); make room there, or name another path")
 
 
 @contextlib.contextmanager
 def atomic_files(folder: Path, owned: Sequence[str], marker: str) -> Iterator[Path]:
-    """Give a folder to write files to; at the end they take the place of those named `own` in `folder`, and of no others.
+    """Yield a folder whose files replace those named `owned` in `folder` at the end; other files stay.
 
-    `sign`, without which nothing reads the folder, is taken away first and put back last: half of what lay there and half
-    of what was written is never read as one. What lay there stays where anything fails.
+    The file `marker`, without which nothing reads the folder, is removed first and written last, so that old and new files
+    are never read together. After an error, the folder stays as it was.
     """
     temporary = folder / f".hydromae-{uuid.uuid4().hex[:8]}.partial"
     new, backup = temporary / "new", temporary / "before"

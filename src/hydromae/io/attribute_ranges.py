@@ -1,4 +1,4 @@
-"""What a static attribute can physically be, and the codes that a file writes in place of a missing value."""
+"""Physical ranges of static attributes, and undeclared codes for missing values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UNDECLARED_CODES = tuple(
     sign * one for sign in (-1, 1) for one in (9999.0, 9999.9, 999.0, 999.9, 999.99, 99999.0, 99.9, 8888.0)
 )
 UNDECLARED_CODES = (*UNDECLARED_CODES, -99.0, -9.0, -9998.0, -7777.0, -32768.0)
-"""Codes for missing that a file has to declare: in some unit of some variable each may be a value."""
+"""Codes for missing values that a file must declare, because each may be a valid value of some variable."""
 VALID_RANGES = {attribute.name: attribute.valid for attribute in ATTRIBUTES}
 FRACTIONS = ("propwet", "bfihost")
 
@@ -20,9 +20,7 @@ FRACTIONS = ("propwet", "bfihost")
 def check_attribute(
     name: str, values: Float[np.ndarray, " C"], catchments: Shaped[np.ndarray, " C"], source: str
 ) -> None:
-    """Refuse a value of a static attribute outside its physical range (`Attribute.valid`); NaN passes.
-
-    Every way in calls this: tables and datasets of attributes, attributes beside a record, and stores.
+    """Refuse a value of a static attribute outside its physical range (`Attribute.valid`); NaN is allowed.
 
     Raises:
         InputError: Names the source, the attribute, the catchment, the value, the range, and a remedy.
@@ -38,7 +36,7 @@ def check_attribute(
 
 
 def _remedy(name: str, value: float) -> str:
-    """What most often puts a value outside its range, and what to do then."""
+    """Return the most likely cause, and its remedy."""
     if np.isclose(value, UNDECLARED_CODES, rtol=1e-6, atol=0).any():
         return "is it a code for missing? leave it empty"
     if name in FRACTIONS and 0 < value <= 100:

@@ -18,49 +18,51 @@ from hydromae.errors import InputError
 from hydromae.io.attribute_ranges import check_attribute
 from hydromae.io.conventions import STATIC, set_cf_attributes, site_names, static_attribute, with_positions
 from hydromae.io.csv_parquet import read_csv, read_parquet
+from hydromae.io.names import shortened
 from hydromae.io.table_keys import CATCHMENTS, find_key, flat_frame
 from hydromae.io.unobserved import is_filled, is_missing_code
 from hydromae.variables import ATTRIBUTES
 
 NAMES = tuple(a.name for a in ATTRIBUTES)
 NON_NUMERIC_TYPES = (bool, bytes, list, dict, np.ndarray, datetime.date, datetime.time, datetime.timedelta)
-"""What a column may hold that pandas would take for numbers, or stumble over."""
+"""Types that pandas would convert to numbers or fail on."""
 EMPTY_TEXTS = frozenset(
     ["", "-", "--", "---", "na", "n/a", "#n/a", "#na", "<na>", "nan", "-nan", "nat", "null", "none", "m", "missing"]
 )
-"""Text that says nothing was measured, in any case."""
+"""Texts for a missing value, in lower case."""
 CARAVAN_GB_PREFIX = "camelsgb_"
-"""What stands before the NRFA's number in Caravan's names of British gauges."""
+"""Prefix of the NRFA number in Caravan names of British gauges."""
 COORDINATES = ("easting", "northing", "centroid-easting", "centroid-northing")
 
 
 def read(path: str | Path) -> xr.Dataset:
-    """Attributes of catchments from a CSV or parquet file with the NRFA names.
+    """Read static attributes from a CSV or parquet file with the NRFA names.
 
     Args:
         path: A table with a column `id` (`catchment`, `gauge_id`, `station`) and any of the 11 columns of
-            `variables.ATTRIBUTES`; columns `easting`, `northing`, `centroid-easting`, `centroid-northing` [m] and `name` are
-            read where they are there.
+            `variables.ATTRIBUTES`; optional `easting`, `northing`, `centroid-easting`, `centroid-northing` [m] and `name`.
 
     Returns:
         Dataset: `(catchment)` variables under the NRFA names, float64, NaN = unknown; coordinates `easting`, `northing` [m]
-            (from latitude and longitude where absent), `centroid_easting`, `centroid_northing` [m] and `name`.
+            (from latitude and longitude if absent), `centroid_easting`, `centroid_northing` [m] and `name`.
 
     Raises:
-        InputError: No such file, no table, no attribute in it, text where a number belongs, or a catchment that comes twice.
+        InputError: No such file, not a table, no attribute, text instead of a number, or a duplicate catchment.
     """
     is_parquet = str(path).endswith((".parquet", ".pq"))
     table = read_parquet(path) if is_parquet else read_csv(path)
     if find_key(flat_frame(table), CATCHMENTS) is None:
-        raise InputError(f"{path}: no column id; add one with the catchment number (columns are {_listed(table)})")
+        raise InputError(
+            f"{path}: no column id; add one with the catchment number (columns are {shortened(table.columns)})"
+        )
     return attributes_from_frame(table, str(path))
 
 
 def attributes_from_frame(table: pd.DataFrame, source: str = "the attributes") -> xr.Dataset:
-    """Attributes as `read` gives them from a table in memory, whose catchments are its index or one of these columns.
+    """Return attributes as `read` does from a table in memory, whose catchments are its index or a column.
 
     Raises:
-        InputError: None of the names, a catchment that comes twice, or a value that is none.
+        InputError: No attribute, a duplicate catchment, or an invalid value.
     """
     if isinstance(table.index, pd.RangeIndex) or table.index.names[0] in CATCHMENTS:
         flat = flat_frame(table, source)
@@ -69,18 +71,20 @@ def attributes_from_frame(table: pd.DataFrame, source: str = "the attributes") -
     table = _standard_names(table, source)
     columns = [name for name in (*NAMES, *COORDINATES) if name in table.columns]
     if not columns:
-        raise InputError(f"{source}: no column of an attribute in it (it has {_listed(table)}); name one latitude")
+        raise InputError(
+            f"{source}: no column of an attribute in it (it has {shortened(table.columns)}); name one latitude"
+        )
     names = site_names(table.index.to_numpy(), source)
     duplicated = pd.Index(names).duplicated()
     if duplicated.any():
-        raise InputError(f"{source}: catchment {names[duplicated][0]} comes twice; keep one row")
-    degrees = ("latitude", "longitude") if "easting" in columns else ()  # these follow from easting and northing
-    held = {name: np.full(len(table), np.nan) for name in NAMES if name not in degrees}
-    held |= {name: numeric_column(table, name, source) for name in columns}
-    for name, values in held.items():
+        raise InputError(f"{source}: catchment {names[duplicated][0]} occurs twice; keep one row")
+    degrees = ("latitude", "longitude") if "easting" in columns else ()  # derived from easting and northing
+    values_by_name = {name: np.full(len(table), np.nan) for name in NAMES if name not in degrees}
+    values_by_name |= {name: numeric_column(table, name, source) for name in columns}
+    for name, values in values_by_name.items():
         check_attribute(name, values, names, source)
-    dataset = xr.Dataset({n: ("catchment", v) for n, v in held.items() if n in NAMES}, {"catchment": names})
-    gauge_coordinates = {n.replace("-", "_"): ("catchment", v) for n, v in held.items() if n in COORDINATES}
+    dataset = xr.Dataset({n: ("catchment", v) for n, v in values_by_name.items() if n in NAMES}, {"catchment": names})
+    gauge_coordinates = {n.replace("-", "_"): ("catchment", v) for n, v in values_by_name.items() if n in COORDINATES}
     dataset = dataset.assign_coords(gauge_coordinates)
     if "name" in table.columns:
         dataset = dataset.assign_coords(name=("catchment", table["name"].astype(str).to_numpy(dtype=str)))
@@ -92,7 +96,7 @@ def attributes_from_frame(table: pd.DataFrame, source: str = "the attributes") -
 
 
 def _standard_names(table: pd.DataFrame, source: str) -> pd.DataFrame:
-    """The table with attributes under the NRFA names, also where it has them in capitals, or as `catchment_area`."""
+    """Rename attributes to the NRFA names, whatever their capitals and separators (`catchment_area`)."""
     known = {*NAMES, *COORDINATES}
     normalized = {label: re.sub(r"[\s_.]+", "-", str(label).strip().casefold()) for label in table.columns}
     renames = {
@@ -105,77 +109,75 @@ def _standard_names(table: pd.DataFrame, source: str) -> pd.DataFrame:
 
 
 def numeric_column(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarray:
-    """A column as float64 with NaN for empty, for codes and for what is marked as filled; text is refused by name."""
+    """Return a column as float64 with NaN for empty cells, codes for missing and marked values; refuse text."""
     values = parse_numbers(table, name, source)
     return np.where(is_missing_code(values) | is_filled(table, name, source), np.nan, values)
 
 
 def parse_numbers(table: pd.DataFrame, name: str, source: str | Path) -> np.ndarray:
-    """A column as float64 as it stands, NaN where it is empty; text is refused by name."""
-    held = table[name].to_numpy()
-    if held.dtype.kind not in "iufOUT" or any(
-        isinstance(one, NON_NUMERIC_TYPES) for one in (held if held.dtype.kind == "O" else ())
+    """Return a column as float64 with NaN for empty cells; refuse text."""
+    cells = table[name].to_numpy()
+    if cells.dtype.kind not in "iufOUT" or any(
+        isinstance(one, NON_NUMERIC_TYPES) for one in (cells if cells.dtype.kind == "O" else ())
     ):
         raise InputError(f"{source}: {name} holds {table[name].dtype}; write numbers, or leave it empty")
     try:
-        with np.errstate(invalid="ignore"):  # a NaN of another pattern of bits
+        with np.errstate(invalid="ignore"):  # NaN with another bit pattern
             values = np.asarray(pd.to_numeric(table[name], errors="coerce"), np.float64)
     except OverflowError:
         raise InputError(
             f"{source}: {name} holds a number of hundreds of digits; correct it, or leave it empty"
         ) from None
-    wrong = np.isnan(values) & ~pd.isna(held)
-    wrong[wrong] = [not (isinstance(one, str) and one.strip().lower() in EMPTY_TEXTS) for one in held[wrong]]
+    wrong = np.isnan(values) & ~pd.isna(cells)
+    wrong[wrong] = [not (isinstance(one, str) and one.strip().lower() in EMPTY_TEXTS) for one in cells[wrong]]
     if wrong.any():
-        raise InputError(f"{source}: {name} holds {held[wrong][0]!r}; write a number, or leave it empty")
+        raise InputError(f"{source}: {name} holds {cells[wrong][0]!r}; write a number, or leave it empty")
     return values
 
 
-def _listed(table: pd.DataFrame) -> str:
-    return ", ".join(map(str, table.columns[:8]))
-
-
 def match_catchments(catchments: pd.Index, known: pd.Index) -> pd.Index:
-    """Names of catchments as a table has them, whether they are numbers or text there.
+    """Return the catchments under their names in a table, which may be numbers or text.
 
-    The same name goes first; then `camelsgb_1001` of Caravan is 1001; then numbers are compared without zeros before them,
-    where that leaves no two catchments alike.
+    Identical names match first, then `camelsgb_1001` of Caravan and 1001, then numbers without leading zeros if that is
+    unique.
 
     Examples:
-        >>> keys_of(pd.Index(["camelsgb_1001", "camelsgb_9", "lamah_1001"]), pd.Index([1001, 2001])).tolist()
+        >>> match_catchments(pd.Index(["camelsgb_1001", "camelsgb_9", "lamah_1001"]), pd.Index([1001, 2001])).tolist()
         [1001, 'camelsgb_9', 'lamah_1001']
-        >>> keys_of(pd.Index(["01013500", "39001.0"]), pd.Index([1013500, 39001])).tolist()
+        >>> match_catchments(pd.Index(["01013500", "39001.0"]), pd.Index([1013500, 39001])).tolist()
         [1013500, 39001]
     """
     if catchments.isin(known).all():
         return catchments
-    told = {str(name): name for name in known}
+    by_text = {str(name): name for name in known}
     bare_known, bare_own = _bare_numbers(known), _bare_numbers(catchments)
-    keys = [name if str(name) in told else str(name).removeprefix(CARAVAN_GB_PREFIX) for name in catchments]
+    keys = [name if str(name) in by_text else str(name).removeprefix(CARAVAN_GB_PREFIX) for name in catchments]
     by_number = {name: bare_known[number] for number, name in bare_own.items() if number in bare_known}
-    return pd.Index([told.get(str(key), by_number.get(name, name)) for key, name in zip(keys, catchments, strict=True)])
+    return pd.Index(
+        [by_text.get(str(key), by_number.get(name, name)) for key, name in zip(keys, catchments, strict=True)]
+    )
 
 
 def _bare_numbers(names: pd.Index) -> dict[str, Any]:
-    """Number without zeros before it -> the one name that is this number."""
-    found: dict[str, list] = {}
+    """Return unique names by their numbers without leading zeros."""
+    by_number: dict[str, list] = {}
     for name in names:
         match = re.fullmatch(r"0*(\d+)(?:\.0*)?", str(name).strip(), re.ASCII)
         if match is not None:
-            found.setdefault(match.group(1), []).append(name)
-    return {number: same[0] for number, same in found.items() if len(same) == 1}
+            by_number.setdefault(match.group(1), []).append(name)
+    return {number: same[0] for number, same in by_number.items() if len(same) == 1}
 
 
 def with_attributes(record: xr.Dataset, attributes: xr.Dataset, source: str) -> xr.Dataset:
-    """The record with the attributes of its catchments (`match_catchments`); a catchment that the table lacks has NaN.
+    """Add attributes, positions and names from a table to a record (`match_catchments`); missing catchments get NaN.
 
-    Only attributes, positions and names are taken; an attribute that the table has of no catchment stays the record's own.
+    An attribute without any value in the table keeps the values of the record.
 
     Raises:
-        InputError: None of the record's catchments is in the table, or an attribute is not a number or physically impossible.
+        InputError: No catchment of the record is in the table, or an attribute is not a number or not physically possible.
     """
     if "catchment" not in record.indexes:
-        raise InputError(f"{source}: there are no catchments in it that could have attributes")
+        raise InputError(f"{source}: it has no catchments")
     if "catchment" not in attributes.indexes:
         raise InputError("the attributes: have no coordinate catchment; name the catchments in it")
     index = record.indexes["catchment"]
@@ -186,10 +188,10 @@ def with_attributes(record: xr.Dataset, attributes: xr.Dataset, source: str) -> 
             "use the same catchment numbers in both"
         )
     names = attributes["name"].to_series().reindex(keys).fillna("") if "name" in attributes.coords else None
-    told = attributes.reset_coords()
-    static = [n for n in STATIC if n in told.variables and (n not in record.variables or told[n].notnull().any())]
-    told = told.assign({name: static_attribute(told[name], "the attributes") for name in static})
-    rows = told[static].set_coords([n for n in static if n not in NAMES]).reindex(catchment=keys)
+    table = attributes.reset_coords()
+    static = [n for n in STATIC if n in table.variables and (n not in record.variables or table[n].notnull().any())]
+    table = table.assign({name: static_attribute(table[name], "the attributes") for name in static})
+    rows = table[static].set_coords([n for n in static if n not in NAMES]).reindex(catchment=keys)
     rows = rows.drop_vars("catchment").assign_coords(catchment=record["catchment"])
     merged = record.drop_vars(static, errors="ignore").merge(rows, combine_attrs="override")
     if names is not None:

@@ -1,4 +1,4 @@
-"""Several columns that give one variable: each river has the best one that holds anything of it."""
+"""Variables with several columns: each catchment takes the best column that has values."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import xarray as xr
 
 from hydromae.errors import InputError
 from hydromae.io.conventions import plain_attributes
-from hydromae.io.names import SourceColumn, parse_column_name, unclear_column
+from hydromae.io.names import SourceColumn, parse_column_name, shortened, unclear_column
 from hydromae.io.quantities import to_canonical_units
 from hydromae.io.unobserved import observed_only
 from hydromae.io.value_ranges import COLUMN, PROCESSING
 
 
 def best_column(dataset: xr.Dataset, name: str, choices: Sequence[SourceColumn], source: str) -> xr.DataArray:
-    """A variable (time, catchment) in canonical units, river by river from the first column that holds a value of it.
+    """Return a variable (time, catchment) in canonical units, for each catchment from the first column with a value.
 
     Args:
-        dataset: With `catchment-area` [km²] where a column is a volume of flow.
-        choices: The best column first, which has units.
+        dataset: With `catchment-area` [km²] if a column is in m³/s or another volume rate.
+        choices: Columns, the best first.
         source: The source, for messages.
 
     Returns:
-        DataArray: With the attributes of the best column; `processing` says which rivers another column was taken for.
+        DataArray: With the attributes of the best column; `processing` lists catchments from other columns.
 
     Raises:
-        InputError: A column without time, without numbers or without units, or a volume of flow of a river without area.
+        InputError: A column without time, numbers or units, or a volume rate without a catchment area.
     """
     values = _quantity(dataset, name, choices[0], source)
     fallbacks: dict[str, np.ndarray] = {}
@@ -50,19 +50,14 @@ def best_column(dataset: xr.Dataset, name: str, choices: Sequence[SourceColumn],
 
 
 def describe_fallbacks(best: str, fallbacks: Mapping[str, Sequence | np.ndarray]) -> str:
-    """One line: of which rivers another column than the best one is read."""
-    parts = [f"{column} for {_listed(rivers)}" for column, rivers in fallbacks.items()]
-    return f"read from {', '.join(parts)}, which {best} has no value of; from {best} for all others"
+    """Return a line on the catchments that are read from another column than the best."""
+    parts = [f"{column} for {shortened(rivers, 5)}" for column, rivers in fallbacks.items()]
+    return f"read from {', '.join(parts)}, because {best} has no values; from {best} for all others"
 
 
 def _label(dataset: xr.Dataset, choice: SourceColumn) -> str:
-    """What the source calls a column."""
+    """Return the name of a column in its source."""
     return str(dataset[choice.column].attrs.get(COLUMN, choice.column))
-
-
-def _listed(rivers: Sequence | np.ndarray) -> str:
-    listed = ", ".join(map(str, rivers[:5]))
-    return listed if len(rivers) <= 5 else f"{listed} and {len(rivers) - 5} more"
 
 
 def _series(dataset: xr.Dataset, column: str, source: str) -> xr.DataArray:

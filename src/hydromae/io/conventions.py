@@ -16,7 +16,7 @@ from pyproj import Transformer
 
 from hydromae.errors import InputError, first_line
 from hydromae.io.attribute_ranges import check_attribute
-from hydromae.io.parse import parse_period
+from hydromae.io.parse import parse_period_inside
 from hydromae.io.safety import READ_ERRORS, check_classic, check_hdf5, is_classic
 from hydromae.io.timestamps import check_daily_step, dataset_step, local_time, to_days
 from hydromae.io.units import convert_attribute
@@ -29,20 +29,20 @@ DEGREES: Mapping[str, str] = dict.fromkeys(("latitude", "longitude"), "EPSG:4326
 STATIC = (*(a.name for a in ATTRIBUTES), "easting", "northing", "centroid_easting", "centroid_northing")
 ATTRIBUTE_UNITS = {attribute.name: attribute.units for attribute in ATTRIBUTES}
 TIMES = ("time", "valid_time", "date")
-READ_DAYS = 730  # days of a file held at a time while it is streamed
-EAGER_LIMIT = 2**24  # values of a file below which it is not streamed
-MAX_GAP_DAYS = 36525  # days; a record that jumps a century has a wrong date in it
+READ_DAYS = 730  # days per dask chunk of a large file
+EAGER_LIMIT = 2**24  # largest number of values that is read at once
+MAX_GAP_DAYS = 36525  # a gap of more than a century is a wrong date
 
 
 def variables_in_file(path: str | Path) -> set[str]:
-    """Names of what lies in a NetCDF file, which is safe to open then, or one line that says why it is not one."""
+    """Return the names in a NetCDF file after its safety checks, or raise InputError."""
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file; check the path")
     return check_classic(path) if is_classic(path) else check_hdf5(path)
 
 
 def open_netcdf(path: str | Path, whole: bool = True) -> xr.Dataset:
-    """A NetCDF file, as lazy dask arrays where it is large (or not `whole`), or one line that says why it is not one."""
+    """Open a NetCDF file, lazily if it is large or not `whole`; raise InputError if it is invalid."""
     variables_in_file(path)
     try:
         with warnings.catch_warnings(action="ignore", category=xr.SerializationWarning):
@@ -59,7 +59,7 @@ def open_netcdf(path: str | Path, whole: bool = True) -> xr.Dataset:
 
 
 def load_or_chunk(dataset: xr.Dataset) -> xr.Dataset:
-    """A dataset read at once where it is small; else its variables of time in pieces, as they are asked for."""
+    """Load a small dataset; return a large one as lazy chunks of days."""
     size = sum(values.size for values in dataset.variables.values())
     if size <= EAGER_LIMIT:
         return dataset.load()
@@ -70,46 +70,47 @@ def load_or_chunk(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def site_names(values: np.ndarray, source: str) -> np.ndarray:
-    """Names of catchments: whole numbers as int64, text without spaces around it.
+    """Return names of catchments: whole numbers as int64, or stripped text.
 
     Raises:
-        InputError: A name that is empty, cannot be printed, or is neither text nor a whole number.
+        InputError: A name is empty, not printable, or neither text nor a whole number.
     """
-    held = np.asarray(values)
+    names = np.asarray(values)
     if (
-        held.dtype.kind == "f"
-        and np.isfinite(held).all()
-        and (held == np.floor(held)).all()
-        and (abs(held) < 2**53).all()
+        names.dtype.kind == "f"
+        and np.isfinite(names).all()
+        and (names == np.floor(names)).all()
+        and (abs(names) < 2**53).all()
     ):
-        return held.astype(np.int64)
-    if held.dtype.kind == "i":
-        return held.astype(np.int64)
-    if held.dtype.kind not in "uOTUS":
-        raise InputError(f"{source}: its catchments are of type {held.dtype}; use whole numbers or text")
-    told: list[Any] = [one.decode("utf-8", "replace") if isinstance(one, bytes) else one for one in held.tolist()]
-    for one in told:
+        return names.astype(np.int64)
+    if names.dtype.kind == "i":
+        return names.astype(np.int64)
+    if names.dtype.kind not in "uOTUS":
+        raise InputError(f"{source}: its catchments are of type {names.dtype}; use whole numbers or text")
+    labels: list[Any] = [
+        label.decode("utf-8", "replace") if isinstance(label, bytes) else label for label in names.tolist()
+    ]
+    for label in labels:
         if (
-            isinstance(one, bool)
-            or not isinstance(one, str | int)
-            or not str(one).strip()
-            or not str(one).isprintable()
+            isinstance(label, bool)
+            or not isinstance(label, str | int)
+            or not str(label).strip()
+            or not str(label).isprintable()
         ):
-            raise InputError(f"{source}: catchment {one!r} is no name; use a whole number or printable text")
-    if all(isinstance(one, int) for one in told) and all(abs(one) < 2**63 for one in told):
-        return np.array(told, dtype=np.int64)
-    return np.array([str(one).strip() for one in told], dtype=str)
+            raise InputError(f"{source}: catchment {label!r} is not a name; use a whole number or printable text")
+    if all(isinstance(label, int) for label in labels) and all(abs(label) < 2**63 for label in labels):
+        return np.array(labels, dtype=np.int64)
+    return np.array([str(label).strip() for label in labels], dtype=str)
 
 
 def to_daily(record: xr.Dataset, source: str) -> xr.Dataset:
-    """The record on a sorted daily axis without gaps: hours are dropped, missing days come in as NaN.
+    """Return the record on a complete daily axis: hours are dropped, missing days are NaN.
 
     Raises:
-        InputError: No days, dates that are not of the standard calendar, a day that comes twice, or values that are not daily
-            ones.
+        InputError: No days, dates of another calendar, a duplicate day, or values that are not daily.
     """
     if "time" not in record.dims or record.sizes["time"] == 0:
-        raise InputError(f"{source}: there is no day in it; a record needs a dimension time with at least one date")
+        raise InputError(f"{source}: has no days; a record needs a dimension time with at least one date")
     if not np.issubdtype(record["time"].dtype, np.datetime64):
         raise InputError(f"{source}: time is of type {record['time'].dtype}; use dates of the standard calendar")
     index = pd.DatetimeIndex(record["time"].values)
@@ -119,7 +120,7 @@ def to_daily(record: xr.Dataset, source: str) -> xr.Dataset:
     days = to_days(index, source)
     if days.has_duplicates:
         duplicate = days[days.duplicated()][0]
-        raise InputError(f"{source}: {duplicate:%Y-%m-%d} comes more than once; give one value a day")
+        raise InputError(f"{source}: {duplicate:%Y-%m-%d} occurs more than once; give one value a day")
     record = record.assign_coords(time=("time", days))
     if not days.is_monotonic_increasing:
         record = record.sortby("time")
@@ -135,12 +136,12 @@ def _check_gaps(days: pd.DatetimeIndex, source: str) -> None:
     if len(step) and step.max() > MAX_GAP_DAYS:
         jump_index = int(step.argmax())
         raise InputError(
-            f"{source}: time jumps from {days[jump_index]:%Y-%m-%d} to {days[jump_index + 1]:%Y-%m-%d}; mend the date"
+            f"{source}: time jumps from {days[jump_index]:%Y-%m-%d} to {days[jump_index + 1]:%Y-%m-%d}; correct the date"
         )
 
 
 def check_dims(record: xr.Dataset, source: str) -> xr.Dataset:
-    """Variables as `(time, catchment)`, maps as `(time, cell)`, transposed if need be; other shapes are refused."""
+    """Transpose series to `(time, catchment)` and maps to `(time, cell)`; refuse other dimensions."""
     for name in record.data_vars:
         if name in VARIABLES and set(record[name].dims) not in ({"time", "catchment"}, {"time", "cell"}):
             shape = ", ".join(f"{dim} {size}" for dim, size in record[name].sizes.items())
@@ -149,7 +150,7 @@ def check_dims(record: xr.Dataset, source: str) -> xr.Dataset:
 
 
 def set_cf_attributes(record: xr.Dataset) -> xr.Dataset:
-    """Attributes of every known variable: units, long_name, standard_name where CF has one; `derived` is kept."""
+    """Set units, long_name and the CF standard_name of known variables; keep `derived`."""
     record = record.copy()
     for name in record.data_vars:
         if name in VARIABLES:
@@ -166,12 +167,12 @@ def set_cf_attributes(record: xr.Dataset) -> xr.Dataset:
 
 
 def plain_attributes(attributes: Mapping[Any, Any]) -> dict[str, Any]:
-    """The attributes that are text or a number, which every format can hold."""
+    """Return the attributes that are text or numbers, which every format supports."""
     return {str(k): v for k, v in attributes.items() if isinstance(v, str | int | float | np.integer | np.floating)}
 
 
 def with_plain_attributes(record: xr.Dataset) -> xr.Dataset:
-    """The record with `plain` attributes only, and without what its file says about storage."""
+    """Return the record with plain attributes only and without encoding."""
     record = record.drop_encoding().assign_attrs()
     record.attrs = plain_attributes(record.attrs)
     for name in record.variables:
@@ -180,33 +181,34 @@ def with_plain_attributes(record: xr.Dataset) -> xr.Dataset:
 
 
 def to_canonical(record: xr.Dataset, source: str) -> xr.Dataset:
-    """A record by the rules: shape, NaN, daily axis, range, positions, descriptions.
+    """Return a canonical record: dimensions, NaN, daily axis, ranges, positions, metadata.
 
-    Values must be in canonical units already (`units.convert`).
+    Values must be in canonical units (`units.convert`).
     """
     record = check_dims(record, source)
     if "catchment" not in record.indexes:
-        raise InputError(f"{source}: there are no catchments in it; it needs the dimensions (time, catchment)")
+        raise InputError(f"{source}: has no catchments; it needs the dimensions (time, catchment)")
     record = record.assign({n: unobserved_to_nan(record[n]) for n in record.data_vars if n in VARIABLES})
     record = record.assign(
         {name: static_attribute(record[name], source) for name in STATIC if name in record.variables}
     )
     if record.indexes["catchment"].has_duplicates:
         duplicate = record.indexes["catchment"][record.indexes["catchment"].duplicated()][0]
-        raise InputError(f"{source}: catchment {duplicate} comes more than once; name each catchment once")
+        raise InputError(f"{source}: catchment {duplicate} occurs more than once; name each catchment once")
     record = to_daily(record, source)
     return set_cf_attributes(with_positions(check_ranges(record, source)))
 
 
 def static_attribute(values: xr.DataArray, source: str) -> xr.DataArray:
-    """A static attribute as float64 in canonical units, NaN where it is unknown.
+    """Return a static attribute as float64 in canonical units, NaN if unknown.
 
     Raises:
-        InputError: Text, units that are not known, or a value that is physically impossible.
+        InputError: Text, unknown units, or a value that is not physically possible.
     """
     if values.dims != ("catchment",) or values.dtype.kind not in "iuf":
-        told = f"type {values.dtype} and dimensions {values.dims}"
-        raise InputError(f"{source}: {values.name} has {told}; give one number for each catchment")
+        raise InputError(
+            f"{source}: {values.name} has type {values.dtype} and dimensions {values.dims}; give a number per catchment"
+        )
     known = observed_only(values).astype(np.float64)
     if values.name in ATTRIBUTE_UNITS:
         known = convert_attribute(known, str(values.name), ATTRIBUTE_UNITS[str(values.name)], source)
@@ -215,10 +217,9 @@ def static_attribute(values: xr.DataArray, source: str) -> xr.DataArray:
 
 
 def with_positions(record: xr.Dataset) -> xr.Dataset:
-    """The record with `easting` and `northing` [m, EPSG:27700] of its gauges, and latitude and longitude [degrees].
+    """Complete `easting` and `northing` [m, EPSG:27700] and latitude and longitude [degrees] of the gauges.
 
-    Of a gauge that lacks one pair it is computed from the other; NaN where neither is known. A record with neither pair
-    comes back as it is.
+    A missing pair is computed from the other; NaN if neither is known. A record with neither pair is unchanged.
     """
     for pair, other in ((METRES, DEGREES), (DEGREES, METRES)):
         if other.keys() <= record.variables.keys():
@@ -265,44 +266,38 @@ _transformer = cache(Transformer.from_crs)
 
 
 def _fill_coordinates(record: xr.Dataset, pair: Mapping[str, str], other: Mapping[str, str]) -> dict[str, xr.DataArray]:
-    """A pair of coordinates, where a gauge lacks one of them both computed from the other pair."""
+    """Return a pair of coordinates, computed from the other pair where a value is missing."""
     empty = xr.DataArray(np.full(record.sizes["catchment"], np.nan), dims="catchment")
-    held = {name: record[name] if name in record.variables else empty for name in pair}
-    is_missing = ~np.logical_and(*(np.isfinite(values.values.astype(np.float64)) for values in held.values()))
+    known = {name: record[name] if name in record.variables else empty for name in pair}
+    is_missing = ~np.logical_and(*(np.isfinite(values.values.astype(np.float64)) for values in known.values()))
     if not is_missing.any():
         return {}
     (source,), (target,) = set(other.values()), set(pair.values())
-    told = _transform(source, target, *(record[name].values for name in other))
+    transformed = _transform(source, target, *(record[name].values for name in other))
     return {
         name: values.copy(data=np.where(is_missing, computed, values.values))
-        for (name, values), computed in zip(held.items(), told, strict=True)
+        for (name, values), computed in zip(known.items(), transformed, strict=True)
     }
 
 
 def to_degrees(easting: np.ndarray, northing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Latitude and longitude [degrees] of places in metres (EPSG:27700), NaN where there is none."""
+    """Return latitude and longitude [degrees] of positions in metres (EPSG:27700); NaN outside the projection."""
     return _transform("EPSG:27700", "EPSG:4326", easting, northing)
 
 
 def _transform(source: str, target: str, first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    one, two = _transformer(source, target).transform(np.asarray(first, np.float64), np.asarray(second, np.float64))
-    known = np.isfinite(one) & np.isfinite(two)
-    return np.where(known, one, np.nan), np.where(known, two, np.nan)
+    x, y = _transformer(source, target).transform(np.asarray(first, np.float64), np.asarray(second, np.float64))
+    known = np.isfinite(x) & np.isfinite(y)
+    return np.where(known, x, np.nan), np.where(known, y, np.nan)
 
 
 def select_period(record: xr.Dataset, period: tuple[str, str] | None, source: str) -> xr.Dataset:
-    """The days of the record from `period[0]` to `period[1]`, both included; None is all of them.
+    """Return the days from `period[0]` to `period[1]` inclusive; None returns all.
 
     Raises:
-        InputError: The period is not two ordered dates, or it is not inside the record.
+        InputError: The period is not two ordered dates inside the record.
     """
     if period is None:
         return record
-    start, end = parse_period(period)
     days = record.indexes["time"]
-    if start < days[0] or end > days[-1]:
-        raise InputError(
-            f"{source}: the period {start:%Y-%m-%d} … {end:%Y-%m-%d} is not inside {days[0]:%Y-%m-%d} … "
-            f"{days[-1]:%Y-%m-%d}; choose days inside it"
-        )
-    return record.sel(time=slice(start, end))
+    return record.sel(time=slice(*parse_period_inside(period, days[0], days[-1], source)))

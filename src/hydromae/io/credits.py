@@ -1,4 +1,4 @@
-"""Whose data a record holds: what a source says of itself, or what is known of a product. Of others nothing is said."""
+"""Credits of data: those of a source, or of a known product."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ MAP_CREDITS = {
     "CHESS": f"CHESS: UKCEH, Robinson et al. 2017, doi:10.5194/hess-21-1189-2017, {OGL}",
     "ERA5-Land": "ERA5-Land: Muñoz-Sabater et al. 2021, doi:10.5194/essd-13-4349-2021, Copernicus licence",
 }
-"""Products of maps."""
+"""Credits of map products."""
 CREDIT_ATTRIBUTES = ("source", "institution", "references", "license", "licence")
-"""Attributes of a dataset or a table that say whose it is."""
+"""Attributes of a dataset or a table with credits."""
 
 
 def credit_attributes(attributes: Mapping[Any, Any]) -> dict[str, str]:
-    """Those of the attributes that say whose data these are, as text."""
+    """Return the attributes with credits."""
     return {name: attributes[name] for name in CREDIT_ATTRIBUTES if isinstance(attributes.get(name), str)}
 
 
 def credit_line(attributes: Mapping[Any, Any]) -> str:
-    """The same in one line; empty where they say nothing."""
+    """Return the credits in one line, empty if there are none."""
     lines = (" ".join(text.split()) for text in credit_attributes(attributes).values())
     return "; ".join(dict.fromkeys(line for line in lines if line))
 
 
 def list_credits(record: xr.Dataset) -> list[str]:
-    """The credits of a record, each once: of the sources of a store, else what its own attributes say."""
+    """Return the distinct credits of the sources of a store, or else of the attributes of a record."""
     sources = sources_from_json(str(record.attrs.get("sources", "[]")), "the store")
     stored = [str(source["credit"]) for source in sources if "credit" in source]
     return list(dict.fromkeys(stored or filter(None, [credit_line(record.attrs)])))

@@ -1,4 +1,4 @@
-"""Files of tables, CSV and parquet; the dialect of a CSV file is kept when an answer to it is written."""
+"""Tables as CSV and parquet; an answer keeps the dialect of its CSV file."""
 
 from __future__ import annotations
 
@@ -28,26 +28,26 @@ UNREADABLE = (
     OverflowError,
     zlib.error,
 )
-"""What pandas and gzip raise on a file that is no CSV."""
+"""Errors of pandas and gzip on invalid CSV files."""
 MAX_COMPRESSION, MIN_UNPACKED_LIMIT = 200, 2**26
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-"""Characters that no name has; tabs and ends of lines may stand in a quoted one."""
+"""Characters that are invalid in names; quoted names may have tabs and line breaks."""
 MAX_HEADER_BYTES = 2**20
-"""Bytes of a header."""
+"""Maximum size of a header [bytes]."""
 BYTE_ORDER_MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 WINDOWS = "cp1252"
-"""The encoding of spreadsheets in western Europe, for a file that is not UTF-8."""
+"""Encoding of a file that is not UTF-8, as spreadsheets in western Europe write it."""
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a CSV file is written.
+    """Format of a CSV file.
 
     Attributes:
-        separator: Between columns: a comma, a semicolon or a tab.
-        decimal: The decimal sign of its numbers: a point or a comma.
-        encoding: As Python names it.
-        header: Names of the columns as they stand; "" where a column has none.
+        separator: A comma, a semicolon or a tab.
+        decimal: Decimal separator: a point or a comma.
+        encoding: Name in Python.
+        header: Names of the columns; "" for a column without a name.
     """
 
     separator: str = ","
@@ -58,23 +58,23 @@ class Dialect:
 
 
 def read_csv(path: str | Path) -> pd.DataFrame:
-    """A CSV (or .csv.gz) file as a table of numbers and text.
+    """Read a CSV (or .csv.gz) file as a table of numbers and text.
 
-    Names of catchments are whole numbers where all are written as such; "01013500" is text and keeps its zero.
+    Names of catchments are whole numbers if all are written as such; "01013500" is text and keeps its zero.
 
     Raises:
-        InputError: No such file, or one that is not a CSV.
+        InputError: No such file, or not a CSV.
     """
     return _read(path, detect_dialect(path), as_text=False)
 
 
 def read_csv_as_text(path: str | Path, dialect: Dialect) -> pd.DataFrame:
-    """The same rows and columns, every cell as the text that stands in the file."""
+    """Read a CSV file with every cell as text."""
     return _read(path, dialect, as_text=True)
 
 
 def read_parquet(path: str | Path) -> pd.DataFrame:
-    """A parquet file as a table, or one line that says why it is none."""
+    """Read a parquet file; raise InputError if it is invalid."""
     if not Path(path).is_file():
         raise InputError(f"{path}: not a parquet file; name one file")
     try:
@@ -91,7 +91,7 @@ def read_parquet(path: str | Path) -> pd.DataFrame:
 
 
 def write_csv(frame: pd.DataFrame, path: Path, dialect: Dialect) -> None:
-    """Write a table in a dialect; columns beyond those of `dialect.header` follow under their own names."""
+    """Write a table in a dialect; columns after those of `dialect.header` have their own names."""
     has_index = frame.index.names != [None] or not isinstance(frame.index, pd.RangeIndex)
     header = [*dialect.header, *frame.columns[len(dialect.header) :]] if dialect.header else True
     frame.to_csv(
@@ -106,11 +106,11 @@ def write_csv(frame: pd.DataFrame, path: Path, dialect: Dialect) -> None:
 
 
 def detect_dialect(path: str | Path) -> Dialect:
-    """The dialect of a file, by its bytes and its first line.
+    """Return the dialect of a file from its bytes and its header.
 
     Raises:
-        InputError: No such file, one without a header, two columns of one name, a name with control characters, or decimal
-            points and decimal commas in one file.
+        InputError: No such file, no header, duplicate names, a name with control characters, or decimal points and decimal
+            commas in one file.
     """
     file = Path(path)
     if not file.is_file():
@@ -132,7 +132,7 @@ def detect_dialect(path: str | Path) -> Dialect:
         raise InputError(f"{path}: two columns are named {names[names.duplicated()].iloc[0]!r}; keep one")
     with_control = [name for name in names if CONTROL.search(name)]
     if with_control:
-        raise InputError(f"{path}: the name of a column, {with_control[0]!r}, holds a control character; write it anew")
+        raise InputError(f"{path}: the name of a column, {with_control[0]!r}, holds a control character; rename it")
     return replace(dialect, header=tuple(header))
 
 
@@ -162,7 +162,7 @@ def _parsed(path: str | Path, dialect: Dialect, **options: object) -> pd.DataFra
 
 
 def _encoding(stream: io.BufferedIOBase) -> str:
-    """UTF-8, UTF-16 by its mark, or what spreadsheets write where the bytes are not UTF-8."""
+    """Return UTF-8, UTF-16 from its byte order mark, or `WINDOWS` if the bytes are not UTF-8."""
     start = stream.read(4)
     for mark, name in BYTE_ORDER_MARKS.items():
         if start.startswith(mark):
@@ -179,27 +179,27 @@ def _encoding(stream: io.BufferedIOBase) -> str:
 
 
 def _first_line(stream: io.BufferedIOBase, encoding: str) -> str:
-    """The first line of a file with its end, of a bounded number of bytes."""
+    """Return the first line with its line end, within `MAX_HEADER_BYTES`."""
     text = codecs.getincrementaldecoder(encoding)("replace").decode(stream.read(MAX_HEADER_BYTES))
     return text.splitlines(keepends=True)[0] if text else ""
 
 
 def _decimal(path: Path, encoding: str, separator: str) -> str:
-    """The decimal sign of a file whose columns are not separated by commas."""
+    """Return the decimal separator of a file with another column separator than the comma."""
     with _open_decompressed(path) as stream:
         text = stream.read().decode(encoding, errors="replace")
-    found = {
+    signs = {
         sign
         for sign in ".,"
         if re.search(rf'(?:^|{separator}|\n)\s*"?[+-]?\d+\{sign}\d+(?:[eE][+-]?\d+)?"?\s*(?={separator}|\r|\n|$)', text)
     }
-    if len(found) > 1:
+    if len(signs) > 1:
         raise InputError(f"{path}: holds numbers with decimal points and with decimal commas; write one kind")
-    return found.pop() if found else "."
+    return signs.pop() if signs else "."
 
 
 def _open_decompressed(path: Path) -> io.BufferedIOBase:
-    """The bytes of a file, unpacked where its name ends in .gz; one that grows out of proportion is refused."""
+    """Open a file, decompressed if its name ends in .gz; refuse an extreme compression ratio."""
     if path.suffix != ".gz":
         return path.open("rb")
     limit = max(MIN_UNPACKED_LIMIT, MAX_COMPRESSION * path.stat().st_size)

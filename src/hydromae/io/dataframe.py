@@ -1,9 +1,9 @@
-"""The form of what a user handed over, kept while it is read, so that the answer comes back in it.
+"""Layout of a user's table, which is kept for the answer.
 
-`FrameLayout` is that of a table, long or wide; `DatasetLayout` (`dataset_layout`) that of a dataset. Each gives the answer
-as it was asked (`restore`), as a table (`to_frame`) and as a dataset (`to_dataset`). They take `answer`, the record that was
-read with every variable answered in canonical units, `riverflow_quantile` (quantile, time, catchment) and `riverflow_origin`
-(time, catchment); and `record`, as it was read: its NaN are what was not observed.
+`FrameLayout` belongs to a long or wide table, `DatasetLayout` (`io.dataset`) to a dataset. Both convert an answer to the
+layout of the input (`restore`), to a table (`to_frame`) and to a dataset (`to_dataset`). Arguments are `answer`, the record
+with all values predicted in canonical units, `riverflow_quantile` (quantile, time, catchment) and `riverflow_origin` (time,
+catchment); and `record`, the canonical record with NaN for unobserved values.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from hydromae.io.credits import credit_attributes
 from hydromae.io.dataset import CanonicalAnswer, DatasetLayout, time_by_catchment
 from hydromae.io.names import (
     ANSWER_SUFFIX,
+    FLOW,
+    ORIGIN,
     OUTSIDE_TRAINING,
+    QUANTILE,
     SourceColumn,
     attached_units,
     parse_column_name,
@@ -46,18 +49,15 @@ from hydromae.io.value_ranges import COLUMN, PROCESSING
 from hydromae.io.wide_table import UNITS, is_wide, wide_columns
 from hydromae.variables import VARIABLES
 
-FLOW = "riverflow"
-QUANTILE, ORIGIN = "riverflow_quantile", "_origin"
-
 
 @dataclass(frozen=True)
 class FrameColumn:
-    """A column of a table that holds values of a variable.
+    """Column of a table with values of a variable.
 
     Attributes:
-        label: Its name in the table.
-        site (int array (N,)): For each row the place of its catchment among the catchments.
-        derived_label: From `_q05` to the label of the column that an answer adds.
+        label: Name in the table.
+        site (int array (N,)): Index of the catchment of each row.
+        derived_label: Maps a suffix such as `_q05` to the label of a new column.
     """
 
     label: Label
@@ -69,18 +69,17 @@ class FrameColumn:
 
 @dataclass(frozen=True)
 class FrameLayout:
-    """The form of a table, long (a row a day and catchment) or wide (a row a day, a column a river).
+    """Layout of a table, long (one row per day and catchment) or wide (one row per day, one column per catchment).
 
     Attributes:
-        frame: As it was handed over.
-        days (DatetimeIndex (N,)): The day of each row.
-        catchments (array (C,)): Their names.
-        site (int array (N,) or None): The place of the catchment of each row; None where the table is wide.
-        columns: For each variable, or variable of a river in a wide table, the best column.
-        source: The table, for messages.
-        decimal: The decimal sign of a table whose cells are all text, as they stand in a CSV file; its empty cells are filled
-            with text, too.
-        alternatives: Further columns of a long table for the same variables, for rivers that lack the best one.
+        frame: The original table.
+        days (DatetimeIndex (N,)): Day of each row.
+        catchments (array (C,)): Names of the catchments.
+        site (int array (N,) or None): Index of the catchment of each row; None for a wide table.
+        columns: Best column of each variable, in a wide table of each variable and catchment.
+        source: Name of the table, for messages.
+        decimal: Decimal separator of a table with text cells from a CSV file, which are filled with text.
+        alternatives: Other columns of a long table for the same variables, for catchments without the best one.
     """
 
     frame: pd.DataFrame
@@ -94,16 +93,15 @@ class FrameLayout:
 
     @classmethod
     def of(cls, frame: pd.DataFrame, source: str = "the table", flow_units: str | None = None) -> FrameLayout:
-        """The form of a table.
+        """Return the layout of a table.
 
         Args:
             frame: Long or wide (`table.from_frame`, `wide_table.wide_columns`); days and catchments are columns or levels of
                 the index.
-            flow_units: Units of flow in a wide table whose columns say none; else `frame.attrs["units"]`.
+            flow_units: Units of flow in a wide table without units; default `frame.attrs["units"]`.
 
         Raises:
-            InputError: A key is missing, empty, no date or comes twice, no variable is in the table, or its units are not
-                said.
+            InputError: A key is missing, empty, invalid or duplicated, or no variable or no units are known.
         """
         flat = flat_frame(frame, source)
         wide, others = is_wide(flat), list[SourceColumn]()
@@ -114,8 +112,8 @@ class FrameLayout:
             river_index, catchments = pd.factorize(names, sort=False)
             days, site = day_keys(flat, date, source), None
             columns = [
-                FrameColumn(label, variable, said, np.broadcast_to(river, len(flat)), added)
-                for river, (label, variable, said, _, added) in zip(river_index, value_columns, strict=True)
+                FrameColumn(label, variable, units, np.broadcast_to(river, len(flat)), derived_label)
+                for river, (label, variable, units, _, derived_label) in zip(river_index, value_columns, strict=True)
             ]
         else:
             key = key_column(flat, CATCHMENTS, source, "catchment column")
@@ -136,14 +134,14 @@ class FrameLayout:
 
     @property
     def flow(self) -> tuple[str, str]:
-        """Name of the column of flow in a long table, and its units."""
+        """Return name and units of the column of flow in a long table."""
         column = next((column for column in self.columns if column.variable == FLOW), None)
         if column is None:
             return FLOW, VARIABLES[FLOW].units
         return (with_units(FLOW, column.units) if self.site is None else str(column.label)), column.units
 
     def dataset(self) -> xr.Dataset:
-        """The table as days by catchments, in its own units; what is not in it, or no number, is NaN."""
+        """Return the table as (time, catchment) in its own units, NaN where it has no number."""
         day, days = pd.factorize(self.days, sort=True)
         grid = xr.Dataset(
             None, {"time": pd.DatetimeIndex(days), "catchment": self.catchments}, credit_attributes(self.frame.attrs)
@@ -156,18 +154,17 @@ class FrameLayout:
             grid_values = values.setdefault(column.variable, np.full((len(days), len(self.catchments)), np.nan))
             grid_values[day, column.site] = self._numbers(column)
         attrs = {c.variable: {"units": c.units, COLUMN: " ".join(_parts(c.label))} for c in self.columns}
-        for column, said in self.alternatives:
+        for column, units in self.alternatives:
             grid_values = np.full((len(days), len(self.catchments)), np.nan)
             grid_values[day, self.site] = numeric_column(self.frame, column, self.source)
-            grid[column] = (("time", "catchment"), grid_values, {} if said is None else {"units": said})
+            grid[column] = (("time", "catchment"), grid_values, {} if units is None else {"units": units})
         return grid.assign({n: (("time", "catchment"), v, attrs[n]) for n, v in values.items()})
 
     def restore(self, answer: xr.Dataset, record: xr.Dataset) -> pd.DataFrame:
-        """The table with the same rows, columns, order, names, types and units, and columns of the answer after them.
+        """Return the original table with unobserved cells predicted, followed by new columns.
 
-        Cells that were not observed hold the answer; what was observed stays as it is. New columns are `riverflow_q05`, …
-        in the units of flow and `riverflow_origin`, also `riverflow` [mm/day] where there was none; in a wide table
-        `39001_q05`, …, `39001_origin`; and `outside_training` where the answer has it.
+        New columns are `riverflow_q05`, … in the units of flow, `riverflow_origin`, `riverflow` [mm/day] if it was absent,
+        and `outside_training` if the answer has it; in a wide table `39001_q05`, …, `39001_origin`.
         """
         values, result = CanonicalAnswer(answer), self.frame.copy()
         if QUANTILE in answer and PROCESSING in answer[QUANTILE].attrs:
@@ -205,7 +202,7 @@ class FrameLayout:
     to_frame = restore
 
     def selected(self, values: xr.DataArray, variable: str) -> np.ndarray:
-        """Values (time, catchment) of an answer in the cells that the table has of a variable."""
+        """Return values of an answer in the cells of the table that belong to a variable."""
         rows = values.indexes["time"].get_indexer(self.days)
         sites = values.indexes["catchment"].get_indexer(pd.Index(self.catchments))
         cells = [column.site for column in self.columns if column.variable == variable]
@@ -213,25 +210,25 @@ class FrameLayout:
         return np.concatenate([time_by_catchment(values)[rows, sites[site]] for site in cells] or [np.empty(0)])
 
     def to_dataset(self, answer: xr.Dataset, record: xr.Dataset) -> xr.Dataset:
-        """The answer on the days and catchments of the table, in its units, with what is known of the catchments."""
+        """Return the answer as a dataset with the days, catchments and units of the table and the static attributes."""
         static = record[[n for n in STATIC if n in record.variables]].reset_coords(drop=False)
         given = self.dataset().assign({str(n): static[n] for n in static.data_vars})
-        for held in given.data_vars.values():
-            held.attrs.pop(COLUMN, None)
+        for values in given.data_vars.values():
+            values.attrs.pop(COLUMN, None)
         return DatasetLayout.of(given).restore(answer, record)
 
     def _numbers(self, column: FrameColumn) -> Float[np.ndarray, " N"]:
-        """The values of a column as float64, NaN where nothing was measured, by its marks, too."""
+        """Return a column as float64 with NaN for missing or marked values."""
         if self.site is not None:
             return numeric_column(self.frame, column.label, self.source)
         name = " ".join(_parts(column.label))
         marks = {end: column.derived_label(end) for end in (ORIGIN, "_filled")}
-        held = {name: self.frame[column.label]}
-        held |= {f"{split_units(name)[0]}{end}": self.frame[m] for end, m in marks.items() if m in self.frame.columns}
-        return numeric_column(pd.DataFrame(held), name, self.source)
+        marked = {name: self.frame[column.label]}
+        marked |= {f"{split_units(name)[0]}{end}": self.frame[m] for end, m in marks.items() if m in self.frame.columns}
+        return numeric_column(pd.DataFrame(marked), name, self.source)
 
     def _is_empty(self, column: FrameColumn) -> Bool[np.ndarray, " N"]:
-        """True where a column of a long table holds no number."""
+        """Return True where a column of a long table has no number."""
         if self.decimal is None:
             return np.isnan(self._numbers(column))
         text = self.frame[column.label].str.replace(self.decimal, ".")
@@ -245,7 +242,7 @@ class FrameLayout:
         given: pd.Series,
         missing: Bool[np.ndarray, " N"],
     ) -> dict[Label, pd.Series]:
-        """The columns of quantiles beside a column of flow; where flow was observed they are what was observed."""
+        """Return the columns of quantiles of a column of flow; they equal observed flow."""
         if self.decimal is None and given.dtype.kind != "f":
             given = pd.Series(self._numbers(column), index=given.index)
         quantiles = values.in_units(QUANTILE, column.units)
@@ -255,7 +252,7 @@ class FrameLayout:
         }
 
     def _outside_columns(self, answer: xr.Dataset, sites: Int[np.ndarray, " C"]) -> dict[Label, pd.Series]:
-        """Columns of what lies outside the training of the model: one, or in a wide table one for each such river."""
+        """Return the column `outside_training`, or in a wide table one for each such catchment."""
         if OUTSIDE_TRAINING not in answer:
             return {}
         predicted = answer[OUTSIDE_TRAINING].values.astype(object)[sites]
@@ -269,7 +266,7 @@ class FrameLayout:
         return {label: pd.Series(text, self.frame.index) for label, text in flows.items() if text.any()}
 
     def _stale_columns(self, new_labels: set[Label]) -> list[Label]:
-        """What a former answer added and this one does not: quantiles at other levels, what lay outside its training."""
+        """Return columns of an earlier answer that this one does not have, such as other quantiles."""
         ends = {str(label): ANSWER_SUFFIX.search(str(label).rstrip("')")) for label in self.frame.columns}
         former = {end.group(0) for end in ends.values() if end is not None} - {ORIGIN}
         added = {column.derived_label(end) for column in self.columns if column.variable == FLOW for end in former} | {
@@ -280,7 +277,7 @@ class FrameLayout:
     def _fill_missing(
         self, given: pd.Series, missing: Bool[np.ndarray, " N"], values: Float[np.ndarray, " N"]
     ) -> pd.Series:
-        """A column whose missing cells hold the values; of its own type, and text where it is text."""
+        """Fill the missing cells of a column, keeping its type."""
         if not missing.any():
             return given
         if self.decimal is not None:
@@ -294,7 +291,7 @@ class FrameLayout:
     def _fill_missing_text(
         self, given: pd.Series, missing: Bool[np.ndarray, " N"], values: Float[np.ndarray, " N"]
     ) -> pd.Series:
-        """As `_fill_missing` where cells are text; answers have the digits of single precision."""
+        """Fill missing text cells with predictions in the digits of single precision."""
         answered = np.isfinite(values)
         text = np.full(len(values), "", dtype=object)
         predicted = values[missing & answered].astype(np.float32).astype(str)
@@ -312,7 +309,7 @@ def _long_label(variable: str, suffix: str) -> str:
 
 
 def _with_columns(table: pd.DataFrame, added: dict[Label, pd.Series]) -> pd.DataFrame:
-    """A table with columns added after its own, or in the place of one of the same name."""
+    """Append columns to a table, or replace those of the same name."""
     for label in [label for label in added if label in table.columns]:
         table[label] = added.pop(label)
     new_labels = pd.DataFrame(added, index=table.index)

@@ -1,4 +1,4 @@
-"""The form of a dataset, kept while it is read, so that the answer comes back in it."""
+"""Layout of a user's dataset, which is kept for the answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import xarray as xr
 from hydromae.io import units
 from hydromae.io.names import (
     COLUMNS,
+    FLOW,
+    ORIGIN,
     OUTSIDE_TRAINING,
+    QUANTILE,
     SourceColumn,
     parse_column_name,
     quantile_suffix,
@@ -23,19 +26,17 @@ from hydromae.io.table_keys import CATCHMENTS, DATES, plain_label
 from hydromae.io.timestamps import to_days
 from hydromae.variables import VARIABLES
 
-FLOW, QUANTILE, ORIGIN = "riverflow", "riverflow_quantile", "_origin"
-
 
 @dataclass(frozen=True)
 class DatasetLayout:
-    """The form of a dataset: its dimensions, names, order, types, units and everything that is no variable of a record.
+    """Layout of a dataset: dimensions, names, order, types, units, and variables that do not belong to a record.
 
     Attributes:
-        original: As it was handed over.
-        time, site: Its dimensions of days and of catchments.
-        columns (mapping of str to (str, str)): For each variable of the record its own name, and its units.
-        days (DatetimeIndex (T,)): The day of each of its times.
-        choices: For each variable every variable of the dataset that gives it, the best (that of `columns`) first.
+        original: The original dataset.
+        time, site: Names of the dimensions of days and catchments.
+        columns (mapping of str to (str, str)): Original name and units of each variable of the record.
+        days (DatetimeIndex (T,)): Day of each time.
+        choices: All original variables of each variable, the best (that of `columns`) first.
     """
 
     original: xr.Dataset
@@ -47,10 +48,10 @@ class DatasetLayout:
 
     @classmethod
     def of(cls, given: xr.Dataset, source: str = "the dataset") -> DatasetLayout:
-        """The form of a dataset.
+        """Return the layout of a dataset.
 
         Raises:
-            InputError: No variable of a record is in it, or one is called almost so.
+            InputError: No variable is known, or a name is ambiguous.
         """
         given = coordinates_to_variables(given)
         choices = _find_columns(given, source)
@@ -62,14 +63,14 @@ class DatasetLayout:
 
     @property
     def flow(self) -> tuple[str, str]:
-        """Name of the column of flow in a table, and its units."""
+        """Return name and units of the column of flow in a table."""
         column, units_text = self.columns.get(FLOW, (FLOW, VARIABLES[FLOW].units))
         return with_units(column, units_text), units_text
 
     def restore(self, answer: xr.Dataset, record: xr.Dataset) -> xr.Dataset:
-        """The dataset with the answer where nothing was observed, and `riverflow_quantile` and `riverflow_origin` beside it.
+        """Return the original dataset with unobserved values predicted, `riverflow_quantile` and `riverflow_origin`.
 
-        Its days, dimensions, names, units and every observed value stay; `riverflow` comes in where it had none.
+        Days, dimensions, names, units and observed values stay; `riverflow` is added if it was absent.
         """
         answer, record = answer.reindex(time=self.days), record.reindex(time=self.days)
         area = answer.get("catchment-area")
@@ -96,7 +97,7 @@ class DatasetLayout:
     to_dataset = restore
 
     def to_frame(self, answer: xr.Dataset, record: xr.Dataset) -> pd.DataFrame:
-        """A long table: the series of the dataset, quantiles and origins; a name says units that are not its usual ones."""
+        """Return a long table of series, quantiles and origins; unusual units are in the name of the column."""
         restored = self.restore(answer, record).transpose(self.time, self.site, ...)
         whole = (self.time, self.site)
         names = {column: with_units(column, units_text) for column, units_text in self.columns.values()}
@@ -117,11 +118,11 @@ class DatasetLayout:
         return pd.DataFrame(columns)
 
     def selected(self, values: xr.DataArray, variable: str) -> np.ndarray:
-        """Values (time, …) of an answer on the days of the dataset."""
+        """Return values (time, …) of an answer on the days of the dataset."""
         return values.sel(time=self.days).values
 
     def _quantiles(self, answer: xr.Dataset, record: xr.Dataset, area: xr.DataArray | None) -> dict[str, xr.Variable]:
-        """Quantiles, which are the value itself where it was observed."""
+        """Return quantiles, which equal observed values."""
         column, units_text = self.columns.get(FLOW, (FLOW, VARIABLES[FLOW].units))
         quantile = self._with_own_dimensions(units.from_canonical(answer[QUANTILE], FLOW, units_text, area))
         if column in self.original:
@@ -134,21 +135,21 @@ class DatasetLayout:
         return {QUANTILE: quantile}
 
     def _with_own_dimensions(self, values: xr.DataArray) -> xr.Variable:
-        """Values under the dataset's own names of dimensions, without coordinates."""
+        """Rename dimensions to those of the dataset and drop coordinates."""
         renamed = {"time": self.time, "catchment": self.site}
         return xr.Variable([renamed.get(str(dim), str(dim)) for dim in values.dims], values.data, values.attrs)
 
 
 @dataclass(frozen=True)
 class CanonicalAnswer:
-    """An answer in canonical units, and its values in other ones."""
+    """Answer in canonical units with cached conversions."""
 
     answer: xr.Dataset
 
     cache: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
     def in_units(self, name: str, units_text: str) -> np.ndarray:
-        """Values (..., time, catchment) of a variable in the units of a column, computed once for all rivers."""
+        """Return values (..., time, catchment) of a variable in the units of a column, converted once for all catchments."""
         if (name, units_text) not in self.cache:
             variable = FLOW if name == QUANTILE else name
             area = self.answer.get("catchment-area")
@@ -159,12 +160,12 @@ class CanonicalAnswer:
 
 
 def time_by_catchment(values: xr.DataArray) -> np.ndarray:
-    """Values (..., time, catchment)."""
+    """Transpose to (..., time, catchment)."""
     return values.transpose(..., "time", "catchment").values
 
 
 def _find_columns(given: xr.Dataset, source: str) -> dict[str, tuple[SourceColumn, ...]]:
-    """`names.select_columns` of the variables of a dataset, whose attribute `units` goes before what their names say."""
+    """Apply `names.select_columns` to a dataset; the attribute `units` overrides units in names."""
     attributes = ((), (find_dimension(given, CATCHMENTS),))
     columns = [
         str(name)
@@ -177,13 +178,13 @@ def _find_columns(given: xr.Dataset, source: str) -> dict[str, tuple[SourceColum
 
 
 def origin_names(answer: xr.Dataset) -> list[str]:
-    """Names of the variables that say where values are from (`riverflow_origin`), that of flow first."""
+    """Return the names of origin variables (`riverflow_origin`), that of flow first."""
     names = [f"{name}{ORIGIN}" for name in (FLOW, *VARIABLES)]
     return [name for name in dict.fromkeys(names) if name in answer.data_vars]
 
 
 def coordinates_to_variables(dataset: xr.Dataset) -> xr.Dataset:
-    """The dataset with its variables as variables, also those that a file calls coordinates."""
+    """Reset coordinates that are variables of a record."""
     names = [n for n in dataset.coords if n not in dataset.indexes]
     return dataset.reset_coords(
         [n for n in names if n in COLUMNS or (dataset[n].ndim > 1 and parse_column_name(n) is not None)]
@@ -191,13 +192,13 @@ def coordinates_to_variables(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def find_dimension(dataset: xr.Dataset, names: tuple[str, ...]) -> str | None:
-    """The dimension that is called one of `names`, whatever its capitals."""
+    """Return the dimension with one of these names in any case, or None."""
     by_label = {plain_label(dim): str(dim) for dim in dataset.dims}
     return next((by_label[name] for name in names if name in by_label), None)
 
 
 def _fill_unobserved(given: xr.Variable, values: xr.Variable, observed: xr.Variable) -> xr.Variable:
-    """What was observed, of its own type; where nothing was, the values."""
+    """Fill unobserved values, keeping the type."""
     observed = observed.transpose(*given.dims)
     if bool(observed.all()):
         return given

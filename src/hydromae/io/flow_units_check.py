@@ -1,4 +1,4 @@
-"""Flow of a table that does not say its units: taken as mm/day, unless what it does beside rain and area shows m³/s."""
+"""Flow without units is read as mm/day, unless rain and area show that it is in m³/s."""
 
 from __future__ import annotations
 
@@ -9,37 +9,35 @@ from jaxtyping import Float, Int
 from hydromae.errors import InputError
 
 UNITLESS_NAMES = ("riverflow", "streamflow")
-"""Names of columns that say nothing of units."""
+"""Names of columns without units."""
 MIN_DAYS, YEAR = 30, 365
-"""Days from which a catchment is judged, and from which by its share of rain: in a dry month many rivers carry more than
-falls."""
+"""Minimum days of a check, and of a check of the runoff ratio, which exceeds 1 in many dry months."""
 MAX_RUNOFF_RATIO = 3.0
-"""Flow in shares of rain over a year or more; of 599 British rivers 2.98 is the most (CAMELS-GB), 1.4 the next."""
+"""Runoff ratio over a year or more; the maximum of 599 British rivers is 2.98 (CAMELS-GB), the next 1.4."""
 MAX_DEPTH, MAX_EXCESS, RARE_EXCESS = (1350.0, 0.8), (900.0, 0.8), (260.0, 0.75)
-"""Flow in 30 days [mm], its excess over rain that no river has, and the excess that 1 of 10,000 months has (CAMELS-GB, 599
-rivers, 44 years), each with the power of the length of the record with which it grows."""
+"""Flow in 30 days [mm], its excess over rain that no river has, and the excess of 1 in 10,000 months (CAMELS-GB, 599
+rivers, 44 years), each with its exponent for longer records."""
 MIN_RIVERS, MIN_SHARE = 2, 0.1
-"""Rivers, and share of rivers, that pass the last of these where flow is m³/s."""
+"""Number and share of rivers beyond `RARE_EXCESS` that indicate m³/s."""
 GROWTH_DAYS = 730
-"""Days after which these grow with the record."""
+"""Days after which the bounds grow linearly."""
 MIN_CATCHMENTS, MAX_SPREAD_RATIO = 12, 0.5
-"""Catchments from which areas are looked at, and by what their shares of rain draw together where flow is m³/s."""
+"""Minimum catchments for the check of areas, and the ratio of spreads of flow in m³/s."""
 
 
 def check_flow_units(record: xr.Dataset, column: str, where: str) -> None:
-    """Refuse flow read as mm/day from a plain column that can only be m³/s.
+    """Refuse flow without units that is impossible in mm/day and must be in m³/s.
 
-    Either a catchment carries what none can; or several carry much more than their rain; or flow, as a share of rain where
-    that is known, goes with the area, so that its spread of logarithms shrinks to less than `MAX_SPREAD_RATIO` of
-    it if it is divided by the area.
+    That is flow beyond the bounds of British rivers, or a runoff ratio (or flow) that is proportional to the area: division
+    by the area reduces the spread of its logarithms to less than `MAX_SPREAD_RATIO`.
 
     Args:
         record (Dataset (time, catchment)): In canonical units.
         column: The column of flow.
-        where: The table, for the message.
+        where: Name of the table, for the message.
 
     Raises:
-        InputError: It asks for units.
+        InputError: The flow needs units.
     """
     if column.strip() not in UNITLESS_NAMES or "riverflow" not in record.data_vars:
         return
@@ -52,15 +50,15 @@ def check_flow_units(record: xr.Dataset, column: str, where: str) -> None:
             complaint = "grows with the catchments' areas, as m3/s does,"
     if complaint is not None:
         raise InputError(
-            f"{where}: {column.strip()} says no units and, read as mm/day, {complaint} over the record; name the column "
-            "'riverflow [m3/s]', or 'riverflow [mm/day]' where it is so"
+            f"{where}: {column.strip()} has no units and, read as mm/day, {complaint} over the record; name the column "
+            "'riverflow [m3/s]', or 'riverflow [mm/day]' if that is correct"
         )
 
 
 def _sums(
     flow: Float[np.ndarray, "T C"], rain: Float[np.ndarray, "T C"] | None
 ) -> tuple[Float[np.ndarray, " C"], Float[np.ndarray, " C"], Int[np.ndarray, " C"]]:
-    """Flow, rain [mm] and number of the days with both, or with flow where rain is None; NaN where these are few."""
+    """Return sums of flow and rain [mm] and the number of days with both (with flow if rain is None); NaN for few days."""
     is_known = np.isfinite(flow) if rain is None else np.isfinite(flow) & np.isfinite(rain)
     days = is_known.sum(axis=0)
     flows = np.where(is_known, flow, 0).sum(axis=0, dtype=np.float64)
@@ -70,14 +68,14 @@ def _sums(
 
 
 def _bound_for(bound: tuple[float, float], days: Int[np.ndarray, " C"]) -> Float[np.ndarray, " C"]:
-    """A bound of 30 days [mm] for records of other lengths."""
+    """Scale a bound of 30 days [mm] to other lengths."""
     amount, power = bound
     bounded_days = np.clip(days, MIN_DAYS, GROWTH_DAYS)
     return amount * (bounded_days / MIN_DAYS) ** power * np.maximum(days, bounded_days) / bounded_days
 
 
 def _implausible_flow(flow: Float[np.ndarray, "T C"], rain: Float[np.ndarray, "T C"] | None) -> str | None:
-    """What flow is where rivers carry more than they can, None where they do not."""
+    """Return a description of impossible flow, or None."""
     if rain is not None:
         flows, rains, days = _sums(flow, rain)
         excess, share = flows - rains, flows / np.where(rains > 0, rains, np.nan)
@@ -95,7 +93,7 @@ def _implausible_flow(flow: Float[np.ndarray, "T C"], rain: Float[np.ndarray, "T
 
 
 def _runoff_ratio(flow: Float[np.ndarray, "T C"], rain: Float[np.ndarray, "T C"] | None) -> Float[np.ndarray, " C"]:
-    """Flow as a share of rain, or where rain is None its mean; NaN where days with it are few."""
+    """Return the runoff ratio, or mean flow if rain is None; NaN for few days."""
     flows, rains, days = _sums(flow, rain)
     divisor = np.maximum(days, 1) if rain is None else rains
     is_known = (divisor > 0) & (flows > 0)

@@ -1,4 +1,4 @@
-"""What lies in a folder that a command writes into: a run, a sweep, an evaluation, a model, an answer, or something else."""
+"""Kinds of output folders (run, sweep, evaluation, model, answer) and how they are recognised."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 IGNORED = (".lock", ".hydromae-*", ".DS_Store", "Thumbs.db", "desktop.ini", "lost+found")
-"""Names that do not make a folder a full one: locks, unfinished files, and what operating systems leave."""
+"""Files that do not count: locks, unfinished files, and files of operating systems."""
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
@@ -19,16 +19,16 @@ def _matches(name: str, patterns: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class FolderKind:
-    """What a command keeps in a folder, and how such a folder is recognised.
+    """Kind of an output folder.
 
     Attributes:
-        name: With its article.
-        marker, keys: A JSON file that lies in every such folder, and keys that its object has.
-        marker_copies: Pattern of copies of `marker`, by which the folder is known where the file itself is gone or damaged.
-        needs: What else lies in every such folder.
-        allowed_before_start: Patterns of what a command writes there before `marker`.
-        forbidden: Names that make it something else.
-        owned: Names that are written; where none of them lies in a folder, it may hold anything else. Empty: it may not.
+        name: Name with article, for messages.
+        marker, keys: A JSON file of every such folder, and keys of its object.
+        marker_copies: Pattern of copies of `marker`, which identify a folder with a damaged `marker`.
+        needs: Other files of every such folder.
+        allowed_before_start: Patterns of files that are written before `marker`.
+        forbidden: Names that belong to other kinds.
+        owned: Names that are written; a folder without them may contain other files. Empty: it must not.
     """
 
     name: str
@@ -41,7 +41,7 @@ class FolderKind:
     owned: tuple[str, ...] = ()
 
     def fault(self, folder: Path) -> str | None:
-        """Why nothing may be written into a folder; None where it is absent, empty, or of this kind."""
+        """Return why the folder must not be written; None if it is absent, empty, or of this kind."""
         if not path_exists(folder):
             return None
         if not folder.is_dir():
@@ -49,7 +49,7 @@ class FolderKind:
         names = {name for name in os.listdir(folder) if not _matches(name, IGNORED)}  # noqa: PTH208
         forbidden_names = names & set(self.forbidden)
         if forbidden_names:
-            return f"holds {min(forbidden_names)}, so it is not {self.name}; name another folder"
+            return f"contains {min(forbidden_names)}, so it is not {self.name}; name another folder"
         has_no_owned = bool(self.owned) and not names & set(self.owned)
         if (
             has_no_owned
@@ -57,15 +57,15 @@ class FolderKind:
             or self._is_recognised(folder, names)
         ):
             return None
-        return f"is not empty and not {self.name} (it holds {min(names)}); name an empty or a new folder"
+        return f"is not empty and not {self.name} (it contains {min(names)}); name an empty or a new folder"
 
     def _is_recognised(self, folder: Path, names: set[str]) -> bool:
         signs = [folder / self.marker, *(folder.glob(self.marker_copies) if self.marker_copies else ())]
         return set(self.needs) <= names and any(self.has_marker(file) for file in signs)
 
     def has_marker(self, file: Path) -> bool:
-        """Whether a file is a JSON object with the keys of this kind."""
-        if not file.is_file():  # a pipe would be waited for
+        """Return whether a file is a JSON object with the keys of this kind."""
+        if not file.is_file():  # a pipe would block
             return False
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
@@ -77,7 +77,7 @@ class FolderKind:
 _CONFIG = ("data", "masks", "model", "optimizer", "train")
 WEIGHTS = "model.safetensors"
 TIMESTAMPED_RUN = "????-??-??T??-??-??"
-"""Runs of `--new-run`, each named with the time it began."""
+"""Runs of `--new-run`, named after their start."""
 RUN = FolderKind(
     "a run",
     "config.json",
@@ -112,11 +112,11 @@ MODEL = FolderKind(
 
 PROVENANCE = FolderKind("the provenance of an answer", "", ("history", "hydromae", "values"))
 SIDECAR = ".provenance.json"
-"""What the name of an answer's file ends in for the file of its provenance."""
+"""Suffix of the provenance file of an answer."""
 
 
 def path_exists(path: Path) -> bool:
-    """Whether anything lies at a path, a link that leads nowhere included; raises where it never could."""
+    """Return whether a path exists, including broken links; raise OSError for an impossible path."""
     is_present = False
     for one in (path.with_name(f"{path.name}.partial-00000000"), path) if path.name else (path,):
         try:
@@ -128,7 +128,7 @@ def path_exists(path: Path) -> bool:
 
 
 def is_answer(folder: Path) -> bool:
-    """Whether a folder is a Zarr group that holds a prediction or a forecast, no store, and nothing else."""
+    """Return whether a folder is a Zarr group of a prediction or a forecast (not a store), without other files."""
     arrays = {entry.name for entry in folder.iterdir() if (entry / "zarr.json").is_file()}
     if {entry.name for entry in folder.iterdir()} != arrays | {"zarr.json"} or not (folder / "zarr.json").is_file():
         return False

@@ -1,4 +1,4 @@
-"""A table in long form laid out as days by catchments, its values as they stand."""
+"""Long tables as (time, catchment) arrays with their original values."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from hydromae.io.unobserved import is_filled
 
 @dataclass(frozen=True)
 class LongTable:
-    """One row a day and catchment, in any order.
+    """Table with one row per day and catchment, in any order.
 
     Attributes:
-        date, site: Its key columns.
-        day, row (int arrays (N,)): Where the values of each row belong on `days` and among `catchments`.
-        days (array (T,)): Every day from the first to the last (datetime64[D]).
+        date, site: Key columns.
+        day, row (int arrays (N,)): Index of the day and the catchment of each row.
+        days (array (T,)): All days from the first to the last (datetime64[D]).
         catchments (array (C,)): In order of appearance.
-        columns: Columns of known quantities (`io.names.named`).
+        columns: Columns of known variables (`io.names.parse_column_name`).
     """
 
     path: Path
@@ -41,10 +41,10 @@ class LongTable:
 
     @classmethod
     def read(cls, path: str | Path) -> LongTable:
-        """From `.csv`, `.csv.gz` or `.parquet`.
+        """Read `.csv`, `.csv.gz` or `.parquet`.
 
         Raises:
-            InputError: No such file, no table, keys that are missing, empty, no dates or twice, or no known column.
+            InputError: No such file, not a table, missing, invalid or duplicate keys, or no known column.
         """
         source, table_path = str(path), Path(path)
         if not table_path.is_file():
@@ -73,13 +73,13 @@ class LongTable:
         )
 
     def values(self, column: str) -> Float[np.ndarray, "T C"]:
-        """A column as it stands, −99999 and ±inf among it; NaN where it is empty, or where there is no row."""
+        """Return the original values of a column, with −99999 and ±inf; NaN for empty cells and missing rows."""
         grid_values = np.full((len(self.days), len(self.catchments)), np.nan)
         grid_values[self.day, self.row] = parse_numbers(self.frame, column, self.path)
         return grid_values
 
     def marks(self, column: str) -> Bool[np.ndarray, "T C"]:
-        """True where a value of a column is marked as filled in."""
+        """Return True where a value of a column is marked as filled."""
         grid_values = np.zeros((len(self.days), len(self.catchments)), dtype=bool)
         grid_values[self.day, self.row] = is_filled(self.frame, column, self.path)
         return grid_values

@@ -1,4 +1,4 @@
-"""What a caller hands over in memory, as a water record."""
+"""Read records and attributes that are in memory."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ Attributes = pd.DataFrame | xr.Dataset | str | Path | None
 
 
 def read_record(data: xr.Dataset | pd.DataFrame, attributes: xr.Dataset | None) -> tuple[xr.Dataset, Layout]:
-    """The record of a dataset, or of a long or wide table, and the form that an answer to it takes."""
+    """Return the canonical record of a dataset or a table, and its layout."""
     if isinstance(data, xr.Dataset):
         return read_dataset(data, attributes)
     return read_frame(data, attributes)
 
 
 def read_attributes(attributes: Attributes) -> xr.Dataset | None:
-    """Attributes as the readers take them, from a table with catchments as its index, a dataset or a CSV file.
+    """Return static attributes from a table with catchments as index, a dataset or a CSV file.
 
     Raises:
-        InputError: Something else, or a file that cannot be read.
+        InputError: Another type, or a file that cannot be read.
     """
     if isinstance(attributes, pd.DataFrame):
         return nrfa.attributes_from_frame(attributes)
     if not isinstance(attributes, xr.Dataset | str | Path | None):
         raise InputError(
-            f"attributes: a {type(attributes).__name__} is none; give a DataFrame, a Dataset or a CSV file"
+            f"attributes: a {type(attributes).__name__} is not supported; give a DataFrame, a Dataset or a CSV file"
         )
     return attributes if attributes is None or isinstance(attributes, xr.Dataset) else nrfa.read(attributes)

@@ -1,4 +1,4 @@
-"""Names of columns: those of a variable, and those that are almost so, better asked about than left out in silence."""
+"""Names of columns: exact, alias and ambiguous names of variables."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from hydromae.errors import InputError
 from hydromae.io import units
 from hydromae.variables import VARIABLES
 
+FLOW, QUANTILE, ORIGIN = "riverflow", "riverflow_quantile", "_origin"
+"""Variables of river flow and its quantiles in an answer; suffix of a variable that contains the origin of each value."""
 EVAPORATION = ("peti", "pet")
-"""Potential evaporation in British products, the best one first: with what plants catch of the rain, and without."""
-# column -> (variable, units where the column's name says none); of two for one variable the first is better
+"""Potential evaporation in British products, the best first: with and without interception correction."""
+# column -> (variable, units if the name has none); the first column of a variable is the best
 COLUMNS: dict[str, tuple[str, str]] = {
     **{name: (name, variable.units) for name, variable in VARIABLES.items()},
     "discharge_spec": ("riverflow", "mm day-1"),
@@ -43,11 +45,11 @@ ALIASES = {
     }.items()
     for name in names.split()
 }
-"""Other names of columns, of CAMELS of other countries, HYSETS, GRDC, the NRFA and people; their units have to be said."""
+"""Other names of columns (CAMELS of other countries, HYSETS, GRDC, NRFA), which need units."""
 MODIFIERS = frozenset(
     "daily day mean average avg gauged gaged river observed obs measured catchment basin areal air total sum".split()  # noqa: SIM905
 )
-"""Words that may stand beside the name of a variable and do not change what it is."""
+"""Words that do not change the meaning of a name."""
 SUFFIXES = {
     **dict.fromkeys(("mm", "mmd", "mm_d", "mmday", "mm_day"), "mm day-1"),
     **dict.fromkeys(("m3s", "m3_s", "m3_sec", "m3_s_1", "cms", "cumec", "cumecs"), "m3 s-1"),
@@ -58,9 +60,9 @@ SUFFIXES = {
     **dict.fromkeys(("k", "kelvin"), "K"),
     **dict.fromkeys(("f", "degf", "deg_f"), "degF"),
 }
-"""How names of columns end that say their units without brackets."""
+"""Suffixes of names that state units."""
 PLAIN_FLOW = ("riverflow", "streamflow", "flow")
-"""Names of flow that are read in units which the names do not say."""
+"""Names of flow without stated units."""
 SIMILAR_WORDS = {
     "precipitation": ("precipitation", "precip", "rainfall", "rain", "ppt", "prcp"),
     "temperature": ("temperature", "temp", "tmean", "tavg"),
@@ -68,21 +70,27 @@ SIMILAR_WORDS = {
     "riverflow": ("riverflow", "streamflow", "discharge", "flow"),
 }
 MIN_LETTERS = 4
-"""Letters of a name beside which `MODIFIERS` may stand: q_mean and p_mean are attributes of catchments."""
+"""Minimum letters of a name with `MODIFIERS`: q_mean and p_mean are attributes of catchments."""
 AUXILIARY_WORDS = frozenset(
     "flag flags quality code filled origin id name station source max min std units".split()  # noqa: SIM905
 )
-"""Words in names of columns that stand beside a variable and are none."""
+"""Words in names of auxiliary columns."""
 
 
 OUTSIDE_TRAINING = "outside_training"
-"""What of each catchment lies outside the training of the model that answered: a variable of an answer, or a column."""
+"""Variable or column of an answer: attributes of each catchment outside the training range of the model."""
 ANSWER_SUFFIX = re.compile(rf"_(q\d{{2}}(\.\d+)?|origin|{OUTSIDE_TRAINING})$", re.ASCII)
-"""How the columns end that an answer adds to a table."""
+"""Suffixes of columns that an answer adds to a table."""
+
+
+def shortened(names: Iterable[object], limit: int = 8) -> str:
+    """Return the first `limit` names separated by commas, and the number of the others."""
+    texts = [str(name) for name in names]
+    return ", ".join(texts[:limit]) + (f" and {len(texts) - limit} more" if len(texts) > limit else "")
 
 
 def split_units(label: Hashable) -> tuple[str, str | None]:
-    """A column's name and the units that it says, None where it says none.
+    """Split a column's name and its units, None without units.
 
     Examples:
         >>> split_units("riverflow [m3/s]"), split_units("QObs(mm/d)"), split_units(39001)
@@ -93,12 +101,12 @@ def split_units(label: Hashable) -> tuple[str, str | None]:
 
 
 class ColumnName(NamedTuple):
-    """What the name of a column says.
+    """Parsed name of a column.
 
     Attributes:
-        units: None where they have to be said.
-        rank: Of two columns for one variable that of the lower rank is better.
-        has_units: Whether the name itself says the units.
+        units: None if they are unknown.
+        rank: The column with the lower rank is better.
+        has_units: Whether the name contains the units.
     """
 
     variable: str
@@ -108,11 +116,12 @@ class ColumnName(NamedTuple):
 
 
 def parse_column_name(label: Hashable) -> ColumnName | None:
-    """What the name of a column says, None where it is no variable's.
+    """Parse the name of a column; None if it is not a variable.
 
     Examples:
-        >>> named("QObs(mm/d)")[:2], named("streamflow_m3s")[:2], named("Gauged Daily Flow")[:2], named("q_mean")
-        (('riverflow', 'mm/d'), ('riverflow', 'm3 s-1'), ('riverflow', None), None)
+        >>> names = "QObs(mm/d)", "streamflow_m3s", "Gauged Daily Flow"
+        >>> [parse_column_name(name)[:2] for name in names], parse_column_name("q_mean")
+        ([('riverflow', 'mm/d'), ('riverflow', 'm3 s-1'), ('riverflow', None)], None)
     """
     name, units_text = split_units(label)
     rank = RANKS.get(name.casefold())
@@ -136,7 +145,7 @@ def _words(name: str) -> list[str]:
 
 
 def _variable_of(words: list[str]) -> str | None:
-    """The variable that words name, `MODIFIERS` among them or not."""
+    """Return the variable that the words name, with or without `MODIFIERS`."""
     essential = [word for word in words if word not in MODIFIERS]
     for candidate_words in (words, essential if len("".join(essential)) >= MIN_LETTERS else []):
         name = "_".join(candidate_words)
@@ -148,7 +157,7 @@ def _variable_of(words: list[str]) -> str | None:
 
 
 def with_units(name: str, unit_spelling: str) -> str:
-    """A column's name that says its units, where the name alone would not be read in them."""
+    """Add units to a column's name unless they are implied."""
     parsed = parse_column_name(name)
     implied = None if parsed is None else parsed.units
     return (
@@ -159,7 +168,7 @@ def with_units(name: str, unit_spelling: str) -> str:
 
 
 def quantile_suffix(level: float) -> str:
-    """What a column of a quantile ends in: its level in percent, of two digits at least before the point.
+    """Return the suffix of a quantile column: the level in percent with at least two integer digits.
 
     Examples:
         >>> [quantile_suffix(level) for level in (0.005, 0.02, 0.025, 0.5, 0.995)]
@@ -170,7 +179,7 @@ def quantile_suffix(level: float) -> str:
 
 
 class SourceColumn(NamedTuple):
-    """A column that gives a variable, and its units; None where nothing says them."""
+    """Column of a variable and its units, None if unknown."""
 
     column: str
     units: str | None
@@ -179,15 +188,15 @@ class SourceColumn(NamedTuple):
 def select_columns(
     columns: Iterable[str], source: str, given: Mapping[str, str] | None = None
 ) -> dict[str, tuple[SourceColumn, ...]]:
-    """Variable -> the columns that give it, the best one first, which has units.
+    """Return the columns of each variable, the best first, which has units.
 
     Args:
-        columns: `name [units]` says units, a plain name has those of `COLUMNS`, one of `ALIASES` has none.
+        columns: Names; a plain name has the units of `COLUMNS`, a name of `ALIASES` has none.
         source: The source, for messages.
-        given: Units of columns that stand beside their names, such as attributes of variables.
+        given: Units of columns from elsewhere, such as attributes of variables.
 
     Raises:
-        InputError: None of the columns is a variable, one is called almost so, or units are not said.
+        InputError: No variable, an ambiguous name, or unknown units.
     """
     columns, given = list(columns), given or {}
     parsed_columns = [
@@ -208,9 +217,9 @@ def select_columns(
         if best.units is None:
             raise unclear_column(best.column, variable, source)
     if not by_variable:
-        column_list = ", ".join(columns[:8]) or "nothing"
         raise InputError(
-            f"{source}: no riverflow, precipitation, temperature or evaporation in it (it holds {column_list})"
+            f"{source}: no riverflow, precipitation, temperature or evaporation in it "
+            f"(it has {shortened(columns) or 'nothing'})"
         )
     implied = {choice.column for _, choice in parsed_columns}
     check_similar([column for column in columns if column not in implied], by_variable, source)
@@ -218,7 +227,7 @@ def select_columns(
 
 
 def attached_units(labels: Iterable[Hashable], units: object) -> dict[str, str]:
-    """Units that `frame.attrs["units"]` says: of columns by their labels, or of flow whose column says none itself."""
+    """Return units by column from `frame.attrs["units"]`: a mapping, or the units of flow columns without units."""
     if isinstance(units, Mapping):
         return {str(label): str(unit_spelling) for label, unit_spelling in units.items()}
     if not isinstance(units, str) or not units.strip():
@@ -228,7 +237,7 @@ def attached_units(labels: Iterable[Hashable], units: object) -> dict[str, str]:
 
 
 def unclear_column(column: str, variable: str, source: str) -> InputError:
-    """The error for a column that may be a variable, and whose name or units do not say so."""
+    """Return the error for a column with an ambiguous name or without units."""
     return InputError(
         f"{source}: no {variable} is read, but {column[:40]!r} may be it; call it {variable} "
         f"[{VARIABLES[variable].units}] (or other units), or leave it out"
@@ -236,14 +245,7 @@ def unclear_column(column: str, variable: str, source: str) -> InputError:
 
 
 def check_similar(columns: Iterable[str], known: Collection[str], source: str) -> None:
-    """Raise InputError where a variable is absent and a column is called almost so.
-
-    Examples:
-            >>> refuse_alike(["Rain_gauge_mm"], {"riverflow"}, "the table")
-            Traceback (most recent call last):
-            hydromae.errors.InputError: the table: no precipitation is read, but 'Rain_gauge_mm' may be it; call it \
-        precipitation [mm day-1] (or other units), or leave it out
-    """
+    """Raise InputError if a variable is absent and a column has a similar name."""
     for column in columns:
         words = _words(column)
         if not words or AUXILIARY_WORDS.intersection(words) or ANSWER_SUFFIX.search(column):

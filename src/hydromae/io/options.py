@@ -1,4 +1,4 @@
-"""What a user decides about files that do not decide it themselves; every reader under `use_reading_options` obeys it."""
+"""Reading options for ambiguous files; they apply to all readers inside `use_reading_options`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ DailySums = Literal["same-day", "day-before"]
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """How what is ambiguous is read.
+    """Options for ambiguous files.
 
     Attributes:
-        negative_flow ({"refuse", "missing"}): River flow below zero (tide, backwater) is refused, or missing.
-        daily_sums ({"same-day", "day-before"} or None): Day of a sum of ERA5-Land that stands alone on its day, where the
-            file does not say it; None refuses such a file.
+        negative_flow ({"refuse", "missing"}): Refuse negative river flow (tide, backwater), or treat it as missing.
+        daily_sums ({"same-day", "day-before"} or None): Day of the only ERA5-Land sum of a day if the file does not state it;
+            None refuses such a file.
     """
 
     negative_flow: NegativeFlow = "refuse"
@@ -33,13 +33,13 @@ _options: ContextVar[ReadingOptions] = ContextVar("reading_options", default=DEF
 
 
 def reading_options() -> ReadingOptions:
-    """The options that hold here."""
+    """Return the current options."""
     return _options.get()
 
 
 @contextmanager
 def use_reading_options(negative_flow: str = "refuse", daily_sums: DailySums | None = None) -> Iterator[None]:
-    """Read with other options.
+    """Set the options inside the context.
 
     Raises:
         InputError: `negative_flow` is neither refuse nor missing.

@@ -1,4 +1,4 @@
-"""Origin: what each value of an answer is, said the same way by the model and by every baseline."""
+"""Origin of each value of an answer, for the model and all baselines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Bool
 
 
 class Origin(IntEnum):
-    """What a value of `riverflow` is."""
+    """Origin of a value."""
 
     OBSERVED = 0
     FILLED = 1
@@ -21,7 +21,7 @@ class Origin(IntEnum):
 def origin_of(
     observed: Bool[np.ndarray, "T S"], dims: tuple[str, str] = ("time", "catchment"), name: str = "riverflow"
 ) -> xr.DataArray:
-    """The origin of a variable's values: forecast after the last observed day of a site, ungauged where it has none."""
+    """Return the origin of values: forecast after the last observed day of a site, ungauged if it has none."""
     later = np.maximum.accumulate(observed[::-1], axis=0)[::-1]
     origin = np.where(later, Origin.FILLED, Origin.FORECAST)
     origin = np.where(observed.any(axis=0), origin, Origin.UNGAUGED)

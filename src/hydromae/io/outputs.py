@@ -1,4 +1,4 @@
-"""Where a command writes: checked before any work, so that what lies there is safe, and held by one process at a time."""
+"""Outputs of commands: checked before any work, so that no other file is lost, and locked by one process at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydromae.errors import InputError, first_line
+from hydromae.errors import InputError
+from hydromae.io.atomic import write_error
 from hydromae.io.folders import PROVENANCE, SIDECAR, FolderKind, is_answer, path_exists
 
 PROBE_BYTES = 2**14
@@ -23,12 +24,12 @@ _locked_files: set[Path] = set()
 
 @dataclass(frozen=True)
 class Output:
-    """A file or folder that a command writes.
+    """File or folder that a command writes.
 
     Attributes:
-        fault: Why nothing may be written there, from the path; None where it may.
-        is_folder: Whether it is a folder into which files are written; else it comes to lie at `path` as a whole.
-        allowed_inputs: Inputs that may lie in the folder, because they are read and never written.
+        fault: Returns why a path must not be written, or None.
+        is_folder: Whether files are written into a folder; else `path` is written as a whole.
+        allowed_inputs: Inputs that may be in the folder, because they are never written.
         is_exclusive: Whether one process at a time writes there.
     """
 
@@ -40,23 +41,23 @@ class Output:
 
 
 def output_folder(path: Path, kind: FolderKind, allowed_inputs: Sequence[object] = ()) -> Output:
-    """A folder of a kind; what lies there and is not of the command's own stays."""
+    """Return a folder of a kind, whose other files stay."""
     return Output(
         path, kind.fault, is_folder=True, allowed_inputs=tuple(one for one in allowed_inputs if isinstance(one, Path))
     )
 
 
 def new_output(path: Path) -> Output:
-    """A file or folder where nothing may lie yet."""
+    """Return a file or folder that must not exist."""
 
     def fault(path: Path) -> str | None:
-        return "something is there already; remove it or choose another place" if path_exists(path) else None
+        return "exists already; remove it or name another path" if path_exists(path) else None
 
     return Output(path, fault)
 
 
 def shared_folder(path: Path, is_exclusive: bool = True) -> Output:
-    """A folder to which files are added; the command itself refuses to replace one that it did not write."""
+    """Return a folder to which files are added; the command does not replace files of others."""
 
     def fault(path: Path) -> str | None:
         return "is a file; name a folder" if path_exists(path) and not path.is_dir() else None
@@ -65,25 +66,25 @@ def shared_folder(path: Path, is_exclusive: bool = True) -> Output:
 
 
 def replaceable_file(path: Path, suffixes: tuple[str, ...]) -> Output:
-    """A file; one that lies there is replaced if it has one of the suffixes."""
+    """Return a file; an existing one is replaced if it has one of the suffixes."""
 
     def fault(path: Path) -> str | None:
         if path.is_dir():
             return "is a folder; name a file"
         if path_exists(path) and not path.is_file() and not path.is_symlink():
-            return "is no ordinary file; name another file"
+            return "is not a regular file; name another file"
         if path.is_file() and path.suffix.lower() not in suffixes:
-            return f"lies there already and is no {' or '.join(suffixes)} file; name another file"
+            return f"exists already and is not a {' or '.join(suffixes)} file; name another file"
         return None
 
     return Output(path, fault)
 
 
 def answer_output(path: Path, suffixes: tuple[str, ...] = ANSWERS) -> Output:
-    """The file of an answer; a file that lies there is replaced, a folder only if it is an answer itself.
+    """Return the file of an answer; an existing file is replaced, a folder only if it is an answer.
 
     Raises:
-        InputError: If the suffix is not known, or the folder is not there.
+        InputError: If the suffix is unknown, or the folder does not exist.
     """
     if path.suffix not in suffixes:
         suffix_list = ", ".join(suffixes)
@@ -97,39 +98,39 @@ def answer_output(path: Path, suffixes: tuple[str, ...] = ANSWERS) -> Output:
         if not path_exists(path):
             return None
         if not path.is_dir():
-            return "is a file; name another place"
-        return None if is_answer(path) else "is a folder, and no answer of hydromae; name another place"
+            return "is a file; name another path"
+        return None if is_answer(path) else "is a folder, but not an answer of hydromae; name another path"
 
     return Output(path, fault)
 
 
 def provenance_output(path: Path) -> Output:
-    """The file beside a table that says what made it; one that lies there is replaced if it is such a file."""
+    """Return the provenance file of a table; an existing one is replaced if it is a provenance file."""
 
     def fault(path: Path) -> str | None:
         if not path_exists(path) or PROVENANCE.has_marker(path):
             return None
-        return "lies there already and is no provenance of an answer; move it, or name another answer"
+        return "exists already and is not the provenance of an answer; move it, or name another answer"
 
     return Output(path.with_name(f"{path.name}{SIDECAR}"), fault)
 
 
 def answer_outputs(path: Path) -> dict[str, Output]:
-    """Where an answer is written, and beside a table its provenance."""
+    """Return the outputs of an answer: its file, and for a table its provenance file."""
     places = {"out": answer_output(path)}
     return places | ({"provenance": provenance_output(path)} if path.suffix in TABLES else {})
 
 
 @contextmanager
 def reserve_outputs(outputs: Sequence[Output], inputs: Sequence[Path] = ()) -> Iterator[None]:
-    """Check where a command writes, before its work, and hold it for this process until the work is done.
+    """Check and lock the outputs of a command while it runs.
 
     Args:
-        inputs: Files and folders that the command reads; none of them may be written.
+        inputs: Files and folders that the command reads, which must not be written.
 
     Raises:
-        InputError: An output is an input, lies in one or holds one; something lies there that would be lost; it cannot be
-            written; or another process writes there.
+        InputError: An output is, contains or is inside an input; files of others would be lost; it cannot be written; or
+            another process writes it.
     """
     for output in outputs:
         with _as_input_error(output):
@@ -142,10 +143,10 @@ def reserve_outputs(outputs: Sequence[Output], inputs: Sequence[Path] = ()) -> I
 
 @contextmanager
 def reserve_output(output: Output) -> Iterator[None]:
-    """Check one output and hold it, in this process alone; a process that holds it already may enter again.
+    """Check and lock one output; the lock is reentrant within a process.
 
     Raises:
-        InputError: As `writing`.
+        InputError: As `reserve_outputs`.
     """
     with ExitStack() as stack:
         with _as_input_error(output):
@@ -160,10 +161,10 @@ def reserve_output(output: Output) -> Iterator[None]:
 
 
 def _check_not_an_input(output: Output, inputs: Sequence[Path]) -> None:
-    """Refuse an output that is an input, lies in one, or holds one, under whatever names."""
+    """Refuse an output that is, contains or is inside an input, also through links."""
     identity, parent_identities = _identity(output.path), _identities(output.path.resolve().parents)
     if _identity(PACKAGE) in parent_identities | {identity}:
-        raise InputError(f"{output.path}: lies inside the installed package; name a place outside it")
+        raise InputError(f"{output.path}: is inside the installed package; name a path outside it")
     for location in inputs:
         status = _identity(location)
         if status is None:
@@ -171,19 +172,19 @@ def _check_not_an_input(output: Output, inputs: Sequence[Path]) -> None:
         if status == identity or (
             identity is not None and location.is_dir() and output.path.is_file() and _contains(location, identity)
         ):
-            raise InputError(f"{output.path}: is read as the input {location}; name another place to write to")
+            raise InputError(f"{output.path}: is the input {location}; name another path to write to")
         if status in parent_identities and location.is_dir():
-            raise InputError(f"{output.path}: lies inside the input {location}; name a place outside it")
+            raise InputError(f"{output.path}: is inside the input {location}; name a path outside it")
         if (
             identity is not None
             and identity in _identities(location.resolve().parents)
             and location not in output.allowed_inputs
         ):
-            raise InputError(f"{output.path}: holds the input {location}; name another place to write to")
+            raise InputError(f"{output.path}: contains the input {location}; name another path to write to")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and number of what lies at a path, the same under all its names; None where nothing can be seen there."""
+    """Return device and inode of a path, which are the same through all links; None if it does not exist."""
     try:
         status = path.stat()
     except (OSError, ValueError):
@@ -196,7 +197,7 @@ def _identities(paths: Iterable[Path]) -> set[tuple[int, int] | None]:
 
 
 def _contains(folder: Path, file: tuple[int, int]) -> bool:
-    """Whether a file has a name in a folder, such as a link."""
+    """Return whether a folder contains a file or a link to it."""
     return any(_identity(Path(location, name)) == file for location, _, names in os.walk(folder) for name in names)
 
 
@@ -208,7 +209,7 @@ def _check_output(output: Output) -> None:
 
 @contextmanager
 def _as_input_error(output: Output) -> Iterator[None]:
-    """Turn what the system objects to into one line."""
+    """Convert system errors to InputError."""
     try:
         yield
     except InputError:
@@ -218,12 +219,11 @@ def _as_input_error(output: Output) -> Iterator[None]:
         RuntimeError,
         ValueError,
     ) as error:  # RuntimeError: links that form a circle; ValueError: a zero byte
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else first_line(error)
-        raise InputError(f"{output.path}: cannot be written ({reason}); name another place") from error
+        raise write_error(output.path, error) from error
 
 
 def _lock_location(output: Output) -> tuple[Path, str]:
-    """The folder that must be writable, and the name of the lock file in it."""
+    """Return the folder that must be writable, and the name of its lock file."""
     path = output.path.resolve()
     if output.is_folder:
         return path, ".lock"
@@ -232,7 +232,7 @@ def _lock_location(output: Output) -> tuple[Path, str]:
 
 @contextmanager
 def _locked(output: Output) -> Iterator[None]:
-    """Hold a lock; the system releases it where this process dies."""
+    """Lock an output; the system releases the lock if the process dies."""
     from filelock import FileLock, Timeout
 
     folder, name = _lock_location(output)
@@ -247,16 +247,16 @@ def _locked(output: Output) -> Iterator[None]:
         file_lock.acquire()
     except Timeout:
         raise InputError(
-            f"{output.path}: another process of hydromae writes there; wait for it, or name another place"
+            f"{output.path}: another process of hydromae writes there; wait for it, or name another path"
         ) from None
     _locked_files.add(lock)
     try:
         yield
     finally:
         _locked_files.discard(lock)
-        lock.unlink(missing_ok=True)  # while it is held: who waits for it sees that its file has no name any more
+        lock.unlink(missing_ok=True)  # before release, so that a waiting process notices that the file is gone
         file_lock.release()
-        with suppress(OSError):  # not empty: what was written stays
+        with suppress(OSError):  # not empty: outputs stay
             for location in created:
                 location.rmdir()
 

@@ -1,7 +1,7 @@
-"""Provenance of an answer: which model made it, when, by which call, from what. It goes where the answer goes.
+"""Provenance of an answer: model, time, call and inputs.
 
-`Dataset.attrs` holds `history` (newest line first) and `source` as CF has them, and all of it as JSON under `provenance`;
-`DataFrame.attrs["provenance"]` is the same as a dictionary, and beside a file of a table it is a file of JSON.
+`Dataset.attrs` has the CF attributes `history` (newest line first) and `source`, and `provenance` as JSON;
+`DataFrame.attrs["provenance"]` is a dictionary, and a table file has a JSON file beside it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from hydromae import __version__
 from hydromae.errors import InputError
 from hydromae.io.credits import credit_attributes
 from hydromae.io.dataframe import Layout
-from hydromae.io.dataset import ORIGIN, DatasetLayout
+from hydromae.io.dataset import DatasetLayout
+from hydromae.io.names import ORIGIN
 from hydromae.io.origin import Origin
 from hydromae.variables import ATTRIBUTES, VARIABLES
 
@@ -32,18 +33,17 @@ Selection = Callable[[xr.DataArray, str], np.ndarray]
 def provenance(
     maker: Mapping[str, str | None], record: xr.Dataset, values: Mapping[str, Mapping[str, int]], call: str
 ) -> dict[str, Any]:
-    """What made an answer, of plain types.
+    """Return the provenance of an answer in plain types.
 
     Args:
-        maker: `model`, `sha256` of its weights (None where they are of no file) and the `precision` that was computed in.
-        record: What the model was given.
-        values: As `count_origins` gives it.
-        call: The command, or the call of Python.
+        maker: `model`, `sha256` of its weights (None without a file) and `precision`.
+        record: Input of the model.
+        values: Result of `count_origins`.
+        call: The command or the call in Python.
 
     Returns:
-        dict: `history` (a list of one line), `source`, `model`, `sha256`, `precision`, `hydromae` (its version), `inputs` (of
-            every variable how many values were observed, 0 where the record lacks it), `attributes` (of each, how many
-            catchments have it), `values`, and `data`: what the record says of whose its data are.
+        dict: `history` (a list of one line), `source`, `model`, `sha256`, `precision`, `hydromae` (its version), `inputs`
+            (observed values of each variable), `attributes` (catchments with each attribute), `values`, and `data` (credits).
     """
     earlier = _earlier_provenance(record.attrs)
     names = (*VARIABLES, *(attribute.name for attribute in ATTRIBUTES))
@@ -61,16 +61,16 @@ def provenance(
 
 
 def model_line(maker: Mapping[str, str | None]) -> str:
-    """The model and the version of hydromae that answered, in words."""
+    """Return a line on the model and the version of hydromae."""
     return f"{maker['model']} (weights sha256 {maker['sha256'] or 'of no file'}), hydromae {__version__}"
 
 
 def count_origins(answer: xr.Dataset, select: Selection = lambda values, _: values.values) -> dict[str, dict[str, int]]:
-    """Of each variable of an answer, how many values are observed, filled, forecast, ungauged, and missing still.
+    """Count observed, filled, forecast, ungauged and missing values of each variable of an answer.
 
     Args:
-        answer: In canonical units, with origins (`riverflow_origin`); a variable without one was observed.
-        select: The values that count, of an array and the variable's name; all of it unless the form of the answer has fewer.
+        answer: Answer with origins (`riverflow_origin`); a variable without origin is observed.
+        select: Returns the counted values of an array and the name of its variable; default all.
     """
     counts = {}
     for name in (n for n in VARIABLES if n in answer.data_vars):
@@ -84,15 +84,15 @@ def count_origins(answer: xr.Dataset, select: Selection = lambda values, _: valu
 
 
 def value_selector(layout: Layout, as_table: bool) -> Selection:
-    """The values of an answer that a table or a dataset of a form holds."""
+    """Return the selection of values that an output of a layout contains."""
     if as_table or isinstance(layout, DatasetLayout):
         return layout.selected
-    days = layout.days.unique()  # a table as a dataset: all of its days by all of its catchments
+    days = layout.days.unique()  # a table as a dataset: all days and catchments
     return lambda values, _: values.sel(time=days).values
 
 
 def with_provenance(answer: Answer, provenance_record: Mapping[str, Any]) -> Answer:
-    """An answer with its provenance in its attributes; the history of what was asked follows, its other attributes stay."""
+    """Add provenance to the attributes of an answer, before the history of its input."""
     if isinstance(answer, pd.DataFrame):
         answer.attrs[KEY] = {
             **provenance_record,
@@ -106,7 +106,7 @@ def with_provenance(answer: Answer, provenance_record: Mapping[str, Any]) -> Ans
 
 
 def _earlier_provenance(attributes: Mapping[Any, Any]) -> dict[str, Any]:
-    """The provenance of what was asked, where it is an answer itself."""
+    """Return the provenance of an input that is an answer itself, or an empty dictionary."""
     earlier_record = attributes.get(KEY)
     try:
         earlier_record = json.loads(earlier_record) if isinstance(earlier_record, str) else earlier_record
@@ -122,19 +122,19 @@ def _earlier_provenance(attributes: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _line(call: str) -> str:
-    """A line of history; what of a call is no text is written as its code."""
+    """Return a line of history, with invalid characters as escapes."""
     return f"{utc_now()} hydromae {__version__}: {call.encode('utf-8', 'backslashreplace').decode()}"
 
 
 def utc_now() -> str:
-    """This moment in UTC, or that of SOURCE_DATE_EPOCH [s] where it is set.
+    """Return the current time in UTC, or SOURCE_DATE_EPOCH [s] if it is set.
 
     Raises:
-        InputError: SOURCE_DATE_EPOCH is no moment.
+        InputError: SOURCE_DATE_EPOCH is not a time.
     """
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     try:
         moment = datetime.fromtimestamp(int(epoch), UTC) if epoch else datetime.now(UTC)
     except (ValueError, OverflowError, OSError):
-        raise InputError(f"SOURCE_DATE_EPOCH {epoch!r}: is no number of seconds since 1970; unset it") from None
+        raise InputError(f"SOURCE_DATE_EPOCH {epoch!r}: is not a number of seconds since 1970; unset it") from None
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"

@@ -1,4 +1,4 @@
-"""From the values of a source to a quantity: unobserved values, noise of packing and units, the same for every reader."""
+"""Conversion of source values: missing values, packing noise and units, for all readers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hydromae.variables import VARIABLES
 
 
 def to_canonical_units(values: xr.DataArray, name: str, source: str, area: xr.DataArray | None = None) -> xr.DataArray:
-    """Values of variable `name` in canonical units, NaN where nothing was measured; the attribute `units` stays the source's.
+    """Return values in canonical units, NaN if unobserved; the attribute `units` keeps the units of the source.
 
     Args:
-        values: As the source holds them, with its attributes.
+        values: Values and attributes of the source.
         name: A name in `variables.VARIABLES`.
         source: The source, for messages.
         area (DataArray (catchment), optional): Catchment area [km²], needed for m³/s.
@@ -26,7 +26,7 @@ def to_canonical_units(values: xr.DataArray, name: str, source: str, area: xr.Da
 
 
 def without_packing_noise(values: xr.DataArray, name: str) -> xr.DataArray:
-    """As `observed_only`; of a quantity without negative values, what lies within half a packing step below zero is zero."""
+    """Apply `observed_only`, and set values within half a packing step below zero to zero for non-negative variables."""
     observed = observed_only(values)
     step = abs(float(values.encoding.get("scale_factor", 0.0)))
     if not step or VARIABLES[name].valid[0] != 0:

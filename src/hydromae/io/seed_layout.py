@@ -1,7 +1,7 @@
-"""The seed's raw layout: how its files are named, and the HDF5 files of maps that it holds.
+"""Raw layout of the reference specification: names of files, and HDF5 files of maps.
 
-Every map file holds float32 `[row, column]` on the national grid, rows northward (row 0 is the southernmost), −99999 at
-sea and wherever nothing was observed, in mm/day, m³/m³ or °C.
+A map file contains float32 `[row, column]` on the national grid, rows northward (row 0 is the southernmost), −99999 at sea
+and for missing values, in mm/day, m³/m³ or °C.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from hydromae.io.atomic import HDF5Stream
 from hydromae.variables import MODALITIES, VARIABLES
 
 MISSING = -99999.0
-"""What files hold where nothing was measured."""
+"""Code for missing values."""
 CHUNK_DAYS = 30
 MAPS = tuple(name for name, modality in MODALITIES.items() if modality.kind == "map")
 MASK = "gb_temp_valid_mask_290x180.pt"
 ATTRIBUTES = "Catchment_attributes/Catchment_attributes_nrfa.csv"
 FLOW_FROM = "1989-01-01"
-"""First day on which the seed's table has river flow."""
+"""First day of river flow."""
 
 _GZIP = {"compression": "gzip", "compression_opts": 1, "fillvalue": np.float32(MISSING)}
 
 
 @dataclass(frozen=True)
 class Split:
-    """Years that one merged file of a variable holds."""
+    """Years of a merged file."""
 
     name: str
     first: int
     last: int
 
     def file(self, variable: str) -> str:
-        """Name of the merged file; soil moisture of the validation years is called `soil`."""
+        """Return the name of the merged file; soil moisture of the validation years is called `soil`."""
         stem = "soil" if (variable, self.name) == ("soil_moisture", "val") else variable
         return f"{stem}_{self.name}_{self.first}_{self.last}.h5"
 
     def contains(self, days: Shaped[np.ndarray, " T"]) -> Shaped[np.ndarray, " T"]:
-        """True for the days of its years."""
+        """Return True for days in its years."""
         return (days >= np.datetime64(f"{self.first}-01-01")) & (days <= np.datetime64(f"{self.last}-12-31"))
 
 
@@ -51,12 +51,12 @@ SPLITS = (Split("train", 1970, 2010), Split("train", 1989, 2010), Split("val", 2
 
 
 def monthly_file(variable: str, month: str) -> str:
-    """Path of a month (`YYYY-MM`) inside the seed's folder."""
+    """Return the path of a month (`YYYY-MM`) inside the folder."""
     return f"{variable}_processed/{variable}_{month.replace('-', '_')}.h5"
 
 
 def flow_file(catchments: int) -> str:
-    """Name of the table of evaporation and river flow."""
+    """Return the name of the table of evaporation and river flow."""
     return f"riverflow_evaporation_{catchments}catchments_1970_2015.parquet"
 
 
@@ -66,12 +66,12 @@ def _described(dataset: h5py.Dataset, units: str) -> None:
 
 
 class MergedFile:
-    """A merged file in the making: `data[days, rows, columns]` and `dates`, written in whole chunks of 30 days.
+    """Writer of a merged file with `data[days, rows, columns]` and `dates`, in chunks of 30 days.
 
     Args:
         path: The file.
-        units: Of its values.
-        days (array (T,)): Every day that it will hold, ascending.
+        units: Units of the values.
+        days (array (T,)): All days of the file, ascending.
         shape (int, int): Rows and columns.
     """
 
@@ -86,7 +86,7 @@ class MergedFile:
         self._written, self._pending_count = 0, 0
 
     def append(self, maps: Float32[np.ndarray, "T rows columns"]) -> None:
-        """The maps of the next days."""
+        """Append the maps of the next days."""
         while len(maps):
             count = min(len(maps), len(self._pending) - self._pending_count)
             self._pending[self._pending_count : self._pending_count + count] = maps[:count]
@@ -114,7 +114,7 @@ class MergedFile:
 def write_months(
     folder: Path, variable: str, days: Shaped[np.ndarray, " T"], maps: Float32[np.ndarray, "T rows columns"]
 ) -> None:
-    """Adds days to the monthly files of a variable, one dataset a day keyed `YYYY-MM-DD`."""
+    """Add days to the monthly files of a variable, one dataset `YYYY-MM-DD` per day."""
     keys = np.datetime_as_string(days, "D")
     months = np.datetime_as_string(days, "M")
     for month in np.unique(months):
@@ -130,7 +130,7 @@ def write_months(
 def to_grid(
     values: Float[np.ndarray, "T N"], cell: Shaped[np.ndarray, " N"], shape: tuple[int, int]
 ) -> Float32[np.ndarray, "T rows columns"]:
-    """Values of land cells on the whole grid, −99999 elsewhere and where they are not finite."""
+    """Return values of land cells on the whole grid, −99999 elsewhere and for values that are not finite."""
     grid_values = np.full((len(values), shape[0] * shape[1]), MISSING, np.float32)
     grid_values[:, cell] = np.where(np.isfinite(values), values, MISSING)
     return grid_values.reshape(len(values), *shape)

@@ -1,4 +1,4 @@
-"""A user's own record: a table (CSV, parquet, DataFrame) or a dataset (NetCDF, Zarr, xarray)."""
+"""Read a user's record: a table (CSV, parquet, DataFrame) or a dataset (NetCDF, Zarr, xarray)."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from hydromae.io.timestamps import local_time, to_days
 from hydromae.io.unobserved import without_answers
 
 SITE_NAMES = ("catchment_id", "gauge_id", "station_id", "id", "ID")
-"""Variables that name the catchments of a dimension without a coordinate, after the dimension's own name and `_id`."""
+"""Variables with the names of catchments if their dimension has no coordinate, after the dimension's name and `_id`."""
 
 
 def read(path: str | Path, attributes: xr.Dataset | None = None) -> xr.Dataset:
-    """A record from a file: `.csv`, `.csv.gz`, `.parquet` (a table, long or wide), `.nc` or `.zarr` (`from_dataset`).
+    """Read a record from `.csv`, `.csv.gz`, `.parquet` (long or wide table), `.nc` or `.zarr` (`from_dataset`).
 
-    `attributes` is a table of catchments as `attributes.read` gives it.
+    `attributes` is the result of `attributes.read`.
     """
     return read_with_layout(path, attributes)[0]
 
@@ -45,12 +45,12 @@ def read(path: str | Path, attributes: xr.Dataset | None = None) -> xr.Dataset:
 def read_with_layout(
     path: str | Path, attributes: xr.Dataset | None = None, flow_units: str | None = None, as_text: bool = False
 ) -> tuple[xr.Dataset, Layout, Dialect]:
-    """As `read`, with the form that an answer takes, and the dialect of a CSV file (of other files the usual one).
+    """Read a record with its layout and the dialect of a CSV file (for other files the default).
 
     Args:
         path, attributes: As in `read`.
-        flow_units: Units of flow in a wide table whose columns say none.
-        as_text: Answer a CSV file with its cells as they stand there.
+        flow_units: Units of flow in a wide table without units.
+        as_text: Keep the cells of a CSV file as text for the answer.
     """
     name = str(path)
     if not Path(path).exists():
@@ -67,7 +67,7 @@ def read_with_layout(
         return *read_dataset(open_netcdf(path), attributes, name), Dialect()
     if name.endswith(".zarr"):
         return *read_dataset(open_zarr(path), attributes, name), Dialect()
-    raise InputError(f"{path}: this kind of file is not known; give .nc, .zarr, .csv, .csv.gz or .parquet")
+    raise InputError(f"{path}: unknown file type; give .nc, .zarr, .csv, .csv.gz or .parquet")
 
 
 def open_zarr(path: str | Path) -> xr.Dataset:
@@ -83,19 +83,19 @@ def open_zarr(path: str | Path) -> xr.Dataset:
 
 
 def from_dataset(dataset: xr.Dataset, attributes: xr.Dataset | None = None, source: str = "the dataset") -> xr.Dataset:
-    """A record of a dataset `(time, catchment)` whose variables say their units.
+    """Return the canonical record of a dataset `(time, catchment)` with units.
 
     Args:
-        dataset: Any of the variables of the table (or the names in `COLUMNS`), each with a `units` attribute; NRFA attributes
-            as `(catchment)` variables.
-        attributes (Dataset (catchment), optional): Attributes from a table; they take the place of the dataset's own.
+        dataset: Variables of a record (names in `COLUMNS`), each with an attribute `units`; NRFA attributes as `(catchment)`
+            variables.
+        attributes (Dataset (catchment), optional): Static attributes that replace those of the dataset.
         source: Name of the source, for messages.
 
     Returns:
         Dataset: The record in canonical units (design, section 10); other variables are dropped.
 
     Raises:
-        InputError: Nothing known in it, units missing or unknown, wrong dimensions, or a value out of range.
+        InputError: No known variable, missing or unknown units, wrong dimensions, or a value out of range.
     """
     return read_dataset(dataset, attributes, source)[0]
 
@@ -103,12 +103,12 @@ def from_dataset(dataset: xr.Dataset, attributes: xr.Dataset | None = None, sour
 def read_dataset(
     dataset: xr.Dataset, attributes: xr.Dataset | None = None, source: str = "the dataset"
 ) -> tuple[xr.Dataset, DatasetLayout]:
-    """As `from_dataset`, with the form of the dataset that an answer takes."""
+    """Return the canonical record of a dataset and its layout."""
     original, dataset = dataset, _with_canonical_dimensions(dataset, source)
     if attributes is not None and "catchment" in dataset.dims:
         dataset = with_attributes(dataset, attributes, source)
     dataset = local_time(without_answers(coordinates_to_variables(dataset), source))
-    # areas turn volumes of flow into depths, so they are canonical first
+    # canonical areas first: they convert volume rates to depths
     dataset = dataset.assign({n: static_attribute(dataset[n], source) for n in STATIC if n in dataset.variables})
     layout = DatasetLayout.of(without_answers(coordinates_to_variables(original), source), source)
     record = dataset[[name for name in STATIC if name in dataset.variables]].reset_coords(drop=False)
@@ -123,9 +123,9 @@ def read_dataset(
 
 
 def _with_canonical_dimensions(dataset: xr.Dataset, source: str) -> xr.Dataset:
-    """The dataset with the dimensions `time` and `catchment`, and the names of its catchments as coordinate.
+    """Rename dimensions to `time` and `catchment`, with names of catchments as coordinate.
 
-    Where the dimension of catchments has no coordinate, a variable of names along it serves, such as `station_id`.
+    Without a coordinate, the names come from a variable such as `station_id`.
     """
     time, site = (find_dimension(dataset, names) for names in (("time", *DATES), CATCHMENTS))
     renames = {
@@ -151,22 +151,22 @@ def _with_canonical_dimensions(dataset: xr.Dataset, source: str) -> xr.Dataset:
 
 
 def from_frame(frame: pd.DataFrame, attributes: xr.Dataset | None = None, source: str = "the table") -> xr.Dataset:
-    """A record of a table in long form, one row a day and catchment, or in wide form (`wide_table.wide_columns`).
+    """Return the canonical record of a long table, one row per day and catchment, or a wide table.
 
     Args:
         frame: Columns (or index levels) `date` or `time`; `catchment`, `id` or `gauge_id`; and any of `riverflow` or
             `discharge_spec` [mm/day], `discharge_vol` or `flow` [m³/s], `precipitation`, `potential_evaporation`,
-            `evaporation` [mm/day], `temperature` [°C], … (`COLUMNS`). A name may carry its units: `riverflow [m3/s]`. NRFA
-            attributes may be columns too; the first known value of a catchment counts. Dates are YYYY-MM-DD or, all of a
-            column, day/month/year; capitals in the names of days and catchments do not matter.
+            `evaporation` [mm/day], `temperature` [°C], … (`COLUMNS`). A name may contain units: `riverflow [m3/s]`. NRFA
+            attributes may be columns; the first known value of a catchment is used. Dates are YYYY-MM-DD or, for a whole
+            column, day/month/year; the case of key names is ignored.
         attributes, source: As in `from_dataset`.
 
     Returns:
         Dataset: The record in canonical units; catchments in order of appearance.
 
     Raises:
-        InputError: A missing column, text where a number belongs, a day that a catchment has twice, a value out of range, or
-            flow without units that can only be m³/s.
+        InputError: A missing column, text instead of a number, a duplicate day of a catchment, a value out of range, or flow
+            without units that must be in m³/s.
     """
     return read_frame(frame, attributes, source)[0]
 
@@ -174,9 +174,9 @@ def from_frame(frame: pd.DataFrame, attributes: xr.Dataset | None = None, source
 def read_frame(
     frame: pd.DataFrame, attributes: xr.Dataset | None = None, source: str = "the table", flow_units: str | None = None
 ) -> tuple[xr.Dataset, FrameLayout]:
-    """As `from_frame`, with the form of the table that an answer takes.
+    """Return the canonical record of a table and its layout.
 
-    `spelled` are the units of flow in a wide table whose columns say none; else those of `frame.attrs["units"]`.
+    `flow_units` are the units of flow in a wide table without units; default `frame.attrs["units"]`.
     """
     layout = FrameLayout.of(frame, source, flow_units)
     record = from_dataset(layout.dataset(), attributes, source)

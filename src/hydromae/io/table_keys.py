@@ -1,4 +1,4 @@
-"""The keys of a table in long form: which day and which catchment a row is about."""
+"""Keys of a long table: the day and the catchment of each row."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ import pandas as pd
 
 from hydromae.errors import InputError, first_line
 from hydromae.io.conventions import site_names
+from hydromae.io.names import shortened
 from hydromae.io.timestamps import check_hours, check_steps_by_row, strip_zone, to_days
 
 Label = Any
-"""A column's label: text, a number or, where it has several levels, a tuple."""
+"""Label of a column: text, a number, or a tuple of several levels."""
 DATES = ("date", "time", "datetime")
 DATE = re.compile(r"\d{4}-?\d{2}-?\d{2}(?![\d.])", re.ASCII)
 DAY_MONTH_YEAR = re.compile(
     r"\s*(\d{1,2})/(\d{1,2})/(\d{4})(?:[ T]+(\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?))?\s*", re.ASCII
 )
-"""Day/month/year, as spreadsheets write dates in most countries; an hour may follow."""
+"""Day/month/year, with an optional time."""
 CATCHMENTS = ("catchment", "id", "gauge_id", "station")
 NUMBER = re.compile(r"(-?(?:0|[1-9]\d*))(?:\.0+)?", re.ASCII)
 UNNAMED = ("", "index", "unnamed: 0")
-"""What the first column is called where a table's index was written, or made a column, without a name."""
+"""Names of a first column that was an index without a name."""
 
 
 def plain_label(label: Label) -> str:
-    """A column's label without spaces and capitals; of several levels the one that is not empty."""
+    """Return a label in lower case without spaces; of several levels, the only one that is not empty."""
     parts = [str(part) for part in (label if isinstance(label, tuple) else (label,)) if str(part).strip()]
     return parts[0].strip().casefold() if len(parts) == 1 else ""
 
 
 def flat_frame(frame: pd.DataFrame, source: str = "the table") -> pd.DataFrame:
-    """The table with dates and catchments as columns, also where they were levels of its index.
+    """Return the table with dates and catchments as columns, also if they were index levels.
 
     Raises:
         InputError: Two columns have one name.
@@ -50,7 +51,7 @@ def flat_frame(frame: pd.DataFrame, source: str = "the table") -> pd.DataFrame:
 
 
 def find_key(frame: pd.DataFrame, names: tuple[str, ...]) -> Label | None:
-    """The label of the first of `names` that a table has, in any capitals; for dates also a first column without a name."""
+    """Return the label of the first of `names` in a table, in any case; for dates also an unnamed first column."""
     labels = {plain_label(label): label for label in reversed(frame.columns)}
     key = next((labels[name] for name in names if name in labels), None)
     if key is None and names is DATES and len(frame.columns) and plain_label(frame.columns[0]) in UNNAMED:
@@ -62,16 +63,15 @@ def find_key(frame: pd.DataFrame, names: tuple[str, ...]) -> Label | None:
 
 
 def key_column(frame: pd.DataFrame, names: tuple[str, ...], source: str, what: str) -> Label:
-    """As `find_key`, refused where the table has none."""
+    """Apply `find_key`, and raise InputError if the table has none."""
     key = find_key(frame, names)
     if key is None:
-        column_list = ", ".join(map(str, frame.columns[:8]))
-        raise InputError(f"{source}: no {what}; name one {' or '.join(names)} (columns are {column_list})")
+        raise InputError(f"{source}: no {what}; name one {' or '.join(names)} (columns are {shortened(frame.columns)})")
     return key
 
 
 def as_numbers(names: pd.Series) -> pd.Series:
-    """Names of catchments as whole numbers where all are written as such: 39001 or 39001.0, never 01013500."""
+    """Convert names of catchments to integers if all are written as 39001 or 39001.0, but not 01013500."""
     texts = names.dropna().astype(str).str.strip()
     unique_texts = texts.unique()
     if (
@@ -85,7 +85,7 @@ def as_numbers(names: pd.Series) -> pd.Series:
 
 
 def site_keys(frame: pd.DataFrame, name: Label, source: str) -> tuple[np.ndarray, np.ndarray]:
-    """For each row the place of its catchment in the second array, which holds each catchment once."""
+    """Return the index of the catchment of each row, and the distinct catchments."""
     try:
         row, key = pd.factorize(frame[name], sort=False)
     except TypeError as error:
@@ -97,13 +97,13 @@ def site_keys(frame: pd.DataFrame, name: Label, source: str) -> tuple[np.ndarray
 
 
 def day_keys(frame: pd.DataFrame, name: Label, source: str) -> pd.DatetimeIndex:
-    """The day of each row, as its date is written, whatever the hour and the time zone."""
+    """Return the day of each row as written, without hour and time zone."""
     dates = pd.Series(frame[name])
     try:
         if not _is_datetime(dates):
             dates = _iso(dates)
             for texts in dates.dropna().unique():
-                if not DATE.match(str(texts)):  # "now" and 7 would be dates to pandas
+                if not DATE.match(str(texts)):  # pandas accepts "now" and 7 as dates
                     raise ValueError(f"it holds {str(texts)[:40]!r}")
             dates = dates.astype(str).where(dates.notna()).map(strip_zone, na_action="ignore")
         days = pd.DatetimeIndex(pd.to_datetime(dates, format="ISO8601"))
@@ -119,7 +119,7 @@ def day_keys(frame: pd.DataFrame, name: Label, source: str) -> pd.DatetimeIndex:
 def check_duplicate_rows(
     day: np.ndarray, row: np.ndarray, days: pd.DatetimeIndex, catchments: np.ndarray, source: str
 ) -> None:
-    """Refuse a catchment that has two rows of one day, or one a week, a month or a year."""
+    """Refuse a catchment with two rows on one day, or with weekly, monthly or yearly values."""
     check_steps_by_row(day, row, days, catchments, source)
     pair = day.astype(np.int64) * len(catchments) + row
     _, first = np.unique(pair, return_index=True)
@@ -139,7 +139,7 @@ def _is_date(text: str) -> bool:
 
 
 def _iso(dates: pd.Series) -> pd.Series:
-    """Day/month/year as YYYY-MM-DD, where all of a column is so."""
+    """Convert day/month/year to YYYY-MM-DD if all of a column has this format."""
     texts = dates.dropna().astype(str)
     names: dict[str, str] = {}
     for text in texts.unique():
@@ -150,12 +150,12 @@ def _iso(dates: pd.Series) -> pd.Series:
         names[text] = f"{year}-{month:0>2}-{day:0>2}" + (f" {hour:0>5}" if hour else "")
     for text, iso in names.items():
         if int(iso[5:7]) > 12:
-            raise ValueError(f"{text.strip()}, which is no day/month/year")
+            raise ValueError(f"{text.strip()}, which is not day/month/year")
     return texts.map(names).reindex(dates.index)
 
 
 def format_like(text: str, day: pd.Timestamp) -> str:
-    """Another day written as a date is: YYYY-MM-DD, YYYYMMDD or day/month/year, and what follows it."""
+    """Format a day like another date: YYYY-MM-DD, YYYYMMDD or day/month/year, with the rest of its text."""
     match_dmy = DAY_MONTH_YEAR.fullmatch(text)
     if match_dmy is None:
         date_text = f"{day:%Y-%m-%d}" if text[4] == "-" else f"{day:%Y%m%d}"

@@ -1,4 +1,4 @@
-"""Time stamps of daily values: the day that each means, and steps between them that are not days."""
+"""Time stamps of daily values: their days, and steps that are not daily."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from jaxtyping import Int
 from hydromae.errors import InputError
 
 ROUNDING_MARGIN = pd.Timedelta(10, "s")
-"""A stamp that lies so little before midnight is that midnight, wrong by a rounding error."""
+"""Rounding error of stamps before midnight."""
 LAST_SECOND = pd.Timedelta(86399, "s")
-"""23:59:59, where all stamps of a record are so, is the end of the day that is written."""
+"""23:59:59, if all stamps of a record have it, is the end of the same day."""
 OFFSET = re.compile(r"\bsince\b.*(?::\d{1,2}(?:\.\d*)?|\s)\s*([+-])(\d{1,2}):?(\d{2})?$", re.ASCII)
 """Units of time with an offset from UTC: `hours since 1999-09-01 00:00:00 +1:00`."""
 ZONE = re.compile(r"(?<=\d)\s*(?:Z|UTC|GMT|[+-]\d{2}(?::?\d{2})?)$", re.ASCII)
@@ -47,15 +47,15 @@ STEPS = {
     "p7d": "weekly values",
     "p1w": "weekly values",
 }
-"""What files say of their step (`frequency`, `time_coverage_resolution`, the period of the NRFA), and its name here."""
+"""Declared steps (`frequency`, `time_coverage_resolution`, the period of the NRFA) and their description."""
 BANDS = ((7, 7, "weekly values"), (28, 31, "monthly values"), (89, 92, "seasonal values"), (365, 366, "yearly values"))
-"""Days from one value to the next, where all are between two numbers."""
+"""Minimum and maximum days between values, and their description."""
 MIN_STEP_DAYS, MIN_VALUES = 5, 4
-"""Values of every 5th day or more seldom are means of several days; from how many values on that is seen."""
+"""Steps from which values are means of several days, and the minimum number of values to detect them."""
 
 
 def to_days(index: pd.DatetimeIndex, source: str) -> pd.DatetimeIndex:
-    """The days that stamps mean, in nanoseconds: hours are dropped; dates that nanoseconds cannot hold are refused."""
+    """Return the days of stamps in nanoseconds without hours; refuse dates outside the range of nanoseconds."""
     try:
         days = index.floor("D")
         time_of_day = index - days
@@ -67,7 +67,7 @@ def to_days(index: pd.DatetimeIndex, source: str) -> pd.DatetimeIndex:
 
 
 def local_time(dataset: xr.Dataset, time: str = "time") -> xr.Dataset:
-    """The dataset with the clock that its units of time name (`… +01:00`), which decoding turned into UTC."""
+    """Restore the local time of time units with an offset (`… +01:00`), which decoding converted to UTC."""
     if time not in dataset.coords or not np.issubdtype(dataset[time].dtype, np.datetime64):
         return dataset
     units_text = str(dataset[time].encoding.get("units", ""))
@@ -83,20 +83,20 @@ def local_time(dataset: xr.Dataset, time: str = "time") -> xr.Dataset:
 
 
 def strip_zone(stamp: str) -> str:
-    """A stamp as the clock on the spot shows it.
+    """Remove the time zone from a stamp.
 
     Examples:
-        >>> without_zone("2009-03-29T00:00:00+01:00"), without_zone("2009-03-29"), without_zone("2009-03-29 09:00Z")
-        ('2009-03-29T00:00:00', '2009-03-29', '2009-03-29 09:00')
+        >>> [strip_zone(stamp) for stamp in ("2009-03-29T00:00:00+01:00", "2009-03-29", "2009-03-29 09:00Z")]
+        ['2009-03-29T00:00:00', '2009-03-29', '2009-03-29 09:00']
     """
     return ZONE.sub("", stamp) if ":" in stamp or "T" in stamp else stamp
 
 
 def infer_step(stamps: pd.DatetimeIndex | np.ndarray) -> str | None:
-    """What values at these stamps are (`monthly values`), None where they may be daily ones, with gaps or without.
+    """Return the step of stamps (`monthly values`), None if they may be daily, with or without gaps.
 
     Args:
-        stamps: Of one series, in any order.
+        stamps: Stamps of one series, in any order.
     """
     ordered = np.unique(np.asarray(stamps, "datetime64[ns]"))
     days = np.unique(ordered.astype("datetime64[D]"))
@@ -112,17 +112,18 @@ def infer_step(stamps: pd.DatetimeIndex | np.ndarray) -> str | None:
 
 
 def check_daily_step(step: str | None, source: str | Path) -> None:
-    """Raise InputError where values are not daily ones."""
+    """Raise InputError if values are not daily."""
     if step:
-        raise InputError(f"{source}: holds {step}, not daily ones; give daily values")
+        raise InputError(f"{source}: has {step}; give daily values")
 
 
 def dataset_step(dataset: xr.Dataset, hint: str = "") -> str | None:
-    """The step of a file: "" for days, what its values are (`monthly values`), None for one value of which nothing is said.
+    """Return the step of a file: "" for daily, a description (`monthly values`), None for one value without metadata.
 
     Args:
-        dataset: With a coordinate `time`; `frequency`, `time_coverage_resolution` and bounds of time are looked at.
-        hint: What else names the step, such as a part of the file's name.
+        dataset: Dataset with a coordinate `time`; its attributes `frequency` and `time_coverage_resolution` and the bounds of
+            time are used.
+        hint: Another name of the step, such as a part of the file name.
     """
     declared = [dataset.attrs.get(key, "") for key in ("frequency", "time_coverage_resolution")]
     words = [str(one).strip().lower() for one in (*declared, hint)]
@@ -137,7 +138,7 @@ def dataset_step(dataset: xr.Dataset, hint: str = "") -> str | None:
 def check_steps_by_row(
     day: Int[np.ndarray, " N"], row: Int[np.ndarray, " N"], days: pd.DatetimeIndex, names: np.ndarray, source: str
 ) -> None:
-    """Refuse a table in which a catchment has values that are not daily ones; `day` and `row` are places of each value."""
+    """Refuse a table with a catchment whose values are not daily; `day` and `row` are the indices of each value."""
     if not len(day):
         return
     number = days.to_numpy().astype("datetime64[D]").astype(np.int64)
@@ -153,7 +154,7 @@ def check_steps_by_row(
 
 
 def check_hours(stamps: pd.DatetimeIndex, source: str) -> None:
-    """Refuse stamps, each once or more often, of three or more even steps a day."""
+    """Refuse stamps with three or more regular steps per day."""
     ordered = np.unique(stamps.to_numpy())
     days = np.unique(ordered.astype("datetime64[D]"))
     if (
@@ -164,7 +165,7 @@ def check_hours(stamps: pd.DatetimeIndex, source: str) -> None:
 
 
 def _step_from_bounds(dataset: xr.Dataset) -> str | None:
-    """The step by the bounds of the first time, None where there are none."""
+    """Return the step from the bounds of the first time, or None."""
     name = str(dataset["time"].attrs.get("bounds", dataset["time"].encoding.get("bounds", "time_bnds")))
     if name not in dataset.variables or dataset[name].dtype.kind != "M" or dataset[name].shape[-1:] != (2,):
         return None
@@ -185,7 +186,7 @@ def _subdaily_step(stamps: np.ndarray) -> str:
 
 
 def _step_from_calendar(days: np.ndarray) -> str | None:
-    """Steps by the calendar, with gaps: one value a month at most, on the same day, the last or the middle one of each."""
+    """Return the calendar step, with gaps: at most one value per month, on the same, the last or a middle day."""
     index = pd.DatetimeIndex(days)
     months = index.year * 12 + index.month
     day = np.asarray(index.day)
@@ -201,7 +202,7 @@ def _step_from_calendar(days: np.ndarray) -> str | None:
 
 
 def _step_from_multiples(steps: np.ndarray) -> str | None:
-    """Steps of one number of days, with gaps."""
+    """Return a step of a constant number of days, with gaps."""
     smallest = int(steps.min())
     if (steps % smallest != 0).any() or (len(steps) < 5 and len(set(steps.tolist())) > 1):
         return None

@@ -1,15 +1,19 @@
-"""Units: what a source wrote, and how its numbers become canonical."""
+"""Units: accepted spellings and conversion to canonical units."""
 
 from __future__ import annotations
 
 import re
+from typing import TypeVar
 
+import numpy as np
 import xarray as xr
 
 from hydromae.errors import InputError
 from hydromae.variables import VARIABLES
 
-# canonical units -> {accepted spelling, as `plain` writes it: (factor, offset)}: canonical = value × factor + offset
+Values = TypeVar("Values", float, np.ndarray, xr.DataArray)
+
+# canonical units -> {normalised spelling: (factor, offset)}: canonical = value × factor + offset
 SPELLINGS: dict[str, dict[str, tuple[float, float]]] = {
     "mm day-1": {
         "mm day-1": (1.0, 0.0),
@@ -48,7 +52,7 @@ VOLUME_RATES: dict[str, float] = {
     "ml day-1": 1000 / 86400,
     **dict.fromkeys(("ft3 s-1", "cfs", "cusec", "cusecs"), 0.028316846592),
 }
-"""Volumes of flow in time, as `plain` writes them: how many m³/s each is. ML/day are megalitres in any capitals."""
+"""Volume rates in normalised spelling [m³/s]. ML/day is megalitres in any case."""
 ATTRIBUTE_SPELLINGS: dict[str, dict[str, float]] = {
     **dict.fromkeys(
         ("degrees_north", "degrees_east"),
@@ -72,7 +76,7 @@ ATTRIBUTE_SPELLINGS: dict[str, dict[str, float]] = {
         "percent": 0.01,
     },
 }
-"""Canonical units of static attributes -> accepted spellings, as `plain` writes them, and their factors."""
+"""Canonical units of static attributes -> normalised spellings and their factors."""
 SYMBOLS = {
     word: symbol
     for symbol, words in {
@@ -94,7 +98,7 @@ TERM = re.compile(r"\s*(/?)\s*([a-z%]+)(-?\d+)?", re.ASCII)
 
 
 def plain(units: str) -> str:
-    """One spelling for many: `m**3 s**-1`, `m^3/s`, `m³/sec` and `m3 s-1` become `m3 s-1`; what is no product of units stays.
+    """Normalise the spelling of units: `m**3 s**-1`, `m^3/s` and `m³/sec` become `m3 s-1`; other texts stay.
 
     Examples:
         >>> plain("m^3/s"), plain("mm d⁻¹"), plain("°C"), plain("m**3 m**-3")
@@ -115,21 +119,21 @@ def plain(units: str) -> str:
     return " ".join(terms if not text[end:].strip() and terms else text.split())
 
 
-def mm_per_day(flow: xr.DataArray, area: xr.DataArray) -> xr.DataArray:
-    """River flow [m³/s] as depth over the catchment [mm/day]: q = Q × 86.4 / area [km²]."""
+def mm_per_day(flow: Values, area: Values) -> Values:
+    """Return river flow [m³/s] as depth over the catchment [mm/day]: q = Q × 86.4 / area [km²]."""
     return flow * 86.4 / area
 
 
-def cubic_metres_per_second(flow: xr.DataArray, area: xr.DataArray) -> xr.DataArray:
-    """River flow as depth over the catchment [mm/day] as volume [m³/s]: Q = q × area [km²] / 86.4."""
+def cubic_metres_per_second(flow: Values, area: Values | float) -> Values:
+    """Return depth over the catchment [mm/day] as river flow [m³/s]: Q = q × area [km²] / 86.4."""
     return flow * area / 86.4
 
 
 def convert_attribute(values: xr.DataArray, name: str, canonical: str, source: str) -> xr.DataArray:
-    """Values (catchment) of a static attribute in its canonical units; without the attribute `units` they count as canonical.
+    """Convert values (catchment) of a static attribute to canonical units; without `units` they are canonical.
 
     Raises:
-        InputError: Units that are not in `ATTRIBUTE_SPELLINGS`.
+        InputError: Unknown units.
     """
     units_text = values.attrs.get("units")
     if not isinstance(units_text, str) or not units_text.strip():
@@ -141,7 +145,7 @@ def convert_attribute(values: xr.DataArray, name: str, canonical: str, source: s
 
 
 def is_known(units_text: str, name: str) -> bool:
-    """Whether variable `name` may have these units."""
+    """Return whether variable `name` may have these units."""
     spelling = plain(units_text)
     return spelling in SPELLINGS[VARIABLES[name].units] or (name == "riverflow" and spelling in VOLUME_RATES)
 
@@ -149,17 +153,17 @@ def is_known(units_text: str, name: str) -> bool:
 def convert(
     values: xr.DataArray, name: str, units: object, source: str, area: xr.DataArray | None = None
 ) -> xr.DataArray:
-    """Values of variable `name` in its canonical units.
+    """Convert values of variable `name` to canonical units.
 
     Args:
-        values: Any dimensions; `(time, catchment)` where `units` are a volume of flow.
+        values: Any dimensions; `(time, catchment)` for a volume rate.
         name: A name in `variables.VARIABLES`.
-        units: As the source spells them; anything else, such as None, is no units.
-        source: The file, for the message.
-        area (DataArray (catchment), optional): Catchment area [km²], needed for volumes of flow, such as m³/s.
+        units: Units of the source; other types than text, such as None, are missing units.
+        source: Name of the source, for messages.
+        area (DataArray (catchment), optional): Catchment area [km²], needed for volume rates such as m³/s.
 
     Raises:
-        InputError: Units are missing or unknown, or a volume of flow comes without an area.
+        InputError: Missing or unknown units, or a volume rate without an area.
     """
     canonical = VARIABLES[name].units
     known = SPELLINGS[canonical]
@@ -176,21 +180,19 @@ def convert(
 
 
 def from_canonical(values: xr.DataArray, name: str, units: str, area: xr.DataArray | None) -> xr.DataArray:
-    """Values of variable `name` from its canonical units to `units`; what `convert` does, backwards.
+    """Convert values of variable `name` from canonical units to `units`, the inverse of `convert`.
 
     Raises:
-        InputError: `units` are a volume of flow, and the area of a catchment is unknown.
+        InputError: `units` are a volume rate, and the area of a catchment is unknown.
     """
     spelling = plain(units)
     if spelling in VOLUME_RATES:
         if area is None:
-            raise InputError(f"no catchment-area [km2] to answer in {units}; add it, or ask in mm/day")
+            raise InputError(f"no catchment-area [km2] to convert to {units}; add it, or use mm/day")
         unknown = ~(area.values > 0)
         if unknown.any():
             site = area["catchment"].values[unknown.argmax()]
-            raise InputError(
-                f"catchment {site}: no catchment-area [km2] to answer in {units}; add it, or ask in mm/day"
-            )
+            raise InputError(f"catchment {site}: no catchment-area [km2] to convert to {units}; add it, or use mm/day")
         volumes = cubic_metres_per_second(values, area.reset_coords(drop=True))
         return _scaled(volumes, 1 / VOLUME_RATES[spelling])
     factor, offset = SPELLINGS[VARIABLES[name].units][spelling]
@@ -202,10 +204,10 @@ def _scaled(values: xr.DataArray, factor: float) -> xr.DataArray:
 
 
 def _by_area(values: xr.DataArray, units_text: str, source: str, area: xr.DataArray | None) -> xr.DataArray:
-    """Flow [m³/s], which its source has in units `spelled`, as depth over the catchment [mm/day]."""
+    """Convert flow [m³/s] to depth over the catchment [mm/day]; `units_text` are the units of the source."""
     if area is None:
         raise InputError(
-            f"{source}: riverflow is in {units_text} and there is no catchment-area [km2]; add the attribute, or give the "
+            f"{source}: riverflow is in {units_text} without catchment-area [km2]; add the attribute, or give the "
             "attributes table"
         )
     without_area = (~(area > 0)) & values.notnull().any("time")

@@ -1,8 +1,9 @@
-"""Values that were not measured: codes for missing, the same in every container, and values that are marked as filled in."""
+"""Unobserved values: codes for missing values, and values marked as filled."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,44 +12,42 @@ import xarray as xr
 from jaxtyping import Bool
 
 from hydromae.errors import InputError
-from hydromae.io.names import OUTSIDE_TRAINING, parse_column_name
+from hydromae.io.names import ORIGIN, OUTSIDE_TRAINING, QUANTILE, parse_column_name
 from hydromae.io.seed_layout import MISSING
 from hydromae.variables import VARIABLES
 
 FILL_MAGNITUDE = 9e18
-"""Nothing measured has this size: HadUK-Grid fills with 1e20, NetCDF floats with 9.97e36 and 64-bit integers with -9.2e18."""
+"""Magnitude of fill values: 1e20 of HadUK-Grid, 9.97e36 of NetCDF floats, -9.2e18 of 64-bit integers."""
 MISSING_CODES = (-32767.0, MISSING, -2147483647.0, -2147483648.0)
-"""−99999, and what NetCDF fills integers of 2 and 4 bytes with (the last one is the one before it in float32)."""
+"""−99999, and NetCDF fill values of integers of 2 and 4 bytes (the last is the previous one in float32)."""
 DECLARED_ATTRIBUTES = ("_FillValue", "missing_value")
-FILLED_SUFFIX, ORIGIN = "_filled", "_origin"
-"""`discharge_vol_filled` (boolean) marks what was interpolated; `riverflow_origin` says what is an answer (not 0)."""
+FILLED_SUFFIX = "_filled"
+"""Suffix of a boolean variable or column that marks filled values, such as `discharge_vol_filled`."""
 STORE_ATTRIBUTES = ("hydromae_format", "scaling", "training_period")
-"""Attributes that make a group a store (`store.zarr_store.stamp`)."""
+"""Attributes of a store (`store.zarr_store.write_metadata`)."""
 OBSERVED_WORDS = ("observed", "0", "0.0", "false", "")
 MARKED_WORDS, ANSWERED_WORDS = ("true", "1", "1.0"), ("filled", "forecast", "ungauged", "2", "2.0", "3", "3.0")
 
 
 def is_missing_code(values: np.ndarray) -> np.ndarray:
-    """True where a number says that nothing was measured: NaN, ±inf, a NetCDF default, 1e20, −99999."""
-    if (
-        values.dtype.kind == "u"
-    ):  # NetCDF fills unsigned integers with their largest value, of 64 bits the one before it
+    """Return True for codes for missing values: NaN, ±inf, a NetCDF fill value, 1e20, −99999."""
+    if values.dtype.kind == "u":  # NetCDF fill value: the maximum, for 64 bits the maximum minus one
         return values >= np.iinfo(values.dtype).max - (1 if values.dtype.itemsize == 8 else 0)
     if values.dtype.kind == "i":
         lowest = -127 if values.dtype.itemsize == 1 else -np.inf
         return np.isin(values, MISSING_CODES) | (values == lowest) | (values <= -FILL_MAGNITUDE)
     code = np.asarray(~((values > max(MISSING_CODES)) & (values < FILL_MAGNITUDE)))
-    if code.any():  # seldom, and of few values: what lies far below zero may be a wrong value and no code
+    if code.any():  # few values: a value far below zero may be wrong and not a code
         cleaned = values[code]
-        with np.errstate(invalid="ignore"):  # a NaN of another pattern of bits
+        with np.errstate(invalid="ignore"):  # NaN with another bit pattern
             code[code] = ~(abs(cleaned) < FILL_MAGNITUDE) | np.isin(cleaned, MISSING_CODES)
     return code
 
 
 def observed_only(values: xr.DataArray) -> xr.DataArray:
-    """NaN for every code (`is_missing_code`) and every value declared as missing by attributes; before a change of units."""
+    """Set codes for missing values (`is_missing_code`) and declared missing values to NaN, before a conversion of units."""
     code = xr.apply_ufunc(is_missing_code, values.variable, dask="parallelized", output_dtypes=[bool])
-    for declared in _declared_missing(values):
+    for declared in declared_missing(values.attrs):
         code = code | (values.variable == declared)
     packed = _packed_default(values)
     if packed is not None:
@@ -58,15 +57,12 @@ def observed_only(values: xr.DataArray) -> xr.DataArray:
 
 
 def unobserved_to_nan(values: xr.DataArray) -> xr.DataArray:
-    """As `observed_only`, in float32."""
+    """Apply `observed_only` and convert to float32."""
     return observed_only(values).astype(np.float32, copy=False)
 
 
 def without_answers(dataset: xr.Dataset, source: str) -> xr.Dataset:
-    """A dataset without what was not measured: marked values are NaN (`without_filled`); what an answer adds goes.
-
-    The attributes that make a group a store go too: no answer has them.
-    """
+    """Set marked values to NaN (`without_filled`) and drop variables of an answer and attributes of a store."""
     cleaned = {
         str(n): without_filled(dataset, str(n), source)
         for n in dataset.data_vars
@@ -76,17 +72,17 @@ def without_answers(dataset: xr.Dataset, source: str) -> xr.Dataset:
         name for name in (OUTSIDE_TRAINING, *(f"{name}{ORIGIN}" for name in VARIABLES)) if name in dataset.variables
     ]
     result = dataset.assign(cleaned).drop_vars(answer_names)
-    if "riverflow_quantile" in dataset.variables:
+    if QUANTILE in dataset.variables:
         result = result.drop_dims("quantile", errors="ignore")
     result.attrs = {name: value for name, value in dataset.attrs.items() if name not in STORE_ATTRIBUTES}
     return result
 
 
 def without_filled(dataset: xr.Dataset, column: str, source: str) -> xr.DataArray:
-    """A variable of a dataset, NaN where a variable beside it marks a value as filled or answered.
+    """Return a variable with NaN where a mark variable is filled or predicted.
 
     Raises:
-        InputError: A mark of other dimensions, or one that is neither a number nor a word that is known.
+        InputError: A mark has other dimensions or an unknown value.
     """
     values = dataset[column]
     for name in mark_columns(column):
@@ -101,10 +97,10 @@ def without_filled(dataset: xr.Dataset, column: str, source: str) -> xr.DataArra
 
 
 def is_filled(frame: pd.DataFrame, column: str, source: str | Path) -> Bool[np.ndarray, " N"]:
-    """True in the rows whose value of a column was filled in or answered, and not measured; empty marks count as False.
+    """Return True in rows whose value is marked as filled or predicted; empty marks are False.
 
     Raises:
-        InputError: A mark that is neither true nor false, nor a number of an origin.
+        InputError: A mark has an unknown value.
     """
     marks = np.zeros(len(frame), dtype=bool)
     for name in mark_columns(column):
@@ -114,10 +110,10 @@ def is_filled(frame: pd.DataFrame, column: str, source: str | Path) -> Bool[np.n
 
 
 def mark_columns(column: str) -> tuple[str, ...]:
-    """Names of the columns that mark values of a column, whether or not they exist.
+    """Return possible names of the columns that mark values of a column.
 
     Examples:
-        >>> marks_of("discharge_vol")
+        >>> mark_columns("discharge_vol")
         ('discharge_vol_filled', 'discharge_vol_origin', 'riverflow_origin')
     """
     bare_name = re.sub(r"\s*[\[(].*", "", column).strip()
@@ -133,7 +129,7 @@ def mark_columns(column: str) -> tuple[str, ...]:
 
 
 def _is_marked(marks: np.ndarray, name: str, source: str | Path) -> np.ndarray:
-    """True where a mark is true, or an origin is another than observed."""
+    """Return True where a mark is true or an origin is not observed."""
     if marks.dtype.kind in "biuf":
         return (marks != 0) & (marks == marks)
     flat = pd.Series(marks.ravel(), dtype=object)
@@ -146,14 +142,14 @@ def _is_marked(marks: np.ndarray, name: str, source: str | Path) -> np.ndarray:
     return ~words.isin(OBSERVED_WORDS).to_numpy().reshape(marks.shape)
 
 
-def _declared_missing(values: xr.DataArray) -> list[float]:
-    """Numbers that the attributes of undecoded values declare as missing."""
-    cleaned = [np.ravel(np.asarray(values.attrs[name])) for name in DECLARED_ATTRIBUTES if name in values.attrs]
-    return [float(one) for part in cleaned if part.dtype.kind in "iuf" for one in part]
+def declared_missing(attributes: Mapping) -> tuple[float, ...]:
+    """Return the numbers that attributes of stored values declare as missing (`DECLARED_ATTRIBUTES`)."""
+    declared = [np.ravel(np.asarray(attributes[name])) for name in DECLARED_ATTRIBUTES if name in attributes]
+    return tuple(float(number) for part in declared if part.dtype.kind in "iuf" for number in part)
 
 
 def _packed_default(values: xr.DataArray) -> tuple[float, float] | None:
-    """What the NetCDF default of packed integers became when they were unpacked, and the step of the packing."""
+    """Return the unpacked NetCDF fill value of packed integers and the packing step, or None."""
     packing = values.encoding
     kind, scale = np.dtype(packing.get("dtype", np.float32)), packing.get("scale_factor")
     if scale is None or kind.kind not in "i" or any(name in packing for name in DECLARED_ATTRIBUTES):

@@ -1,4 +1,4 @@
-"""Values that nothing can have: noise below zero becomes zero, the rest is refused, in the file's own unit."""
+"""Physical ranges of variables: noise below zero becomes zero, other values outside are refused."""
 
 from __future__ import annotations
 
@@ -13,29 +13,28 @@ from hydromae.io.safety import READ_ERRORS
 from hydromae.variables import VARIABLES
 
 ZERO_TOLERANCE = 1e-4
-"""What a quantity without negative values may lie below zero [mm day-1 or m3 m-3] and be zero: a zero that was packed,
-summed, subtracted or interpolated in another program. No instrument measures so little."""
+"""Numerical noise of zero [mm day-1 or m3 m-3] from packing, sums or interpolation, below the resolution of instruments."""
 COLUMN = "column"
-"""Attribute of a variable while it is read: what its source calls it, where that is another name."""
+"""Attribute of a variable during reading: its name in the source."""
 PROCESSING = "processing"
-"""Attribute of a variable: what a reader did to its values, in one line."""
+"""Attribute of a variable: processing by a reader, in one line."""
 
 
 def check_ranges(record: xr.Dataset, source: str) -> xr.Dataset:
-    """The record with noise below zero as zero; values outside `Variable.valid` are refused, with a guess at the cause.
+    """Set noise below zero to zero and refuse values outside `Variable.valid`, with a likely cause.
 
-    Under `options.use_reading_options(negative_flow="missing")` negative river flow becomes NaN; `processing` has the count.
+    With `options.use_reading_options(negative_flow="missing")`, negative river flow becomes NaN; `processing` has the count.
 
     Args:
-        record: In canonical units; `units` of a variable are those of its source, where it was converted.
-        source: The source, for the message.
+        record: Record in canonical units; the attribute `units` of a variable is that of its source.
+        source: Name of the source, for messages.
 
     Raises:
         InputError: A value out of range, or values that cannot be read.
     """
     names = [str(name) for name in record.data_vars if name in VARIABLES]
     if not all(record[name].size for name in names):
-        raise InputError(f"{source}: there is no catchment in it; a record needs at least one")
+        raise InputError(f"{source}: has no catchments; a record needs at least one")
     for name, lowest, highest in zip(names, *_extremes(record[names], source), strict=True):
         minimum, maximum = VARIABLES[name].valid
         if minimum == 0 > lowest:
@@ -50,7 +49,7 @@ def check_ranges(record: xr.Dataset, source: str) -> xr.Dataset:
 
 
 def _without_noise(values: xr.DataArray) -> xr.DataArray:
-    """Values without noise below zero, and, where it is asked for, without negative flow."""
+    """Remove noise below zero and, according to the options, negative flow."""
     without_noise = values.where((values >= 0) | (values < -ZERO_TOLERANCE) | values.isnull(), 0.0).assign_attrs(
         values.attrs
     )
@@ -65,13 +64,13 @@ def _without_noise(values: xr.DataArray) -> xr.DataArray:
 
 
 def processing_notes(record: xr.Dataset, source: object) -> list[str]:
-    """What readers did to values of a record, in lines."""
-    notes = {name: held.attrs[PROCESSING] for name, held in record.data_vars.items() if PROCESSING in held.attrs}
+    """Return lines on the processing of a record by readers."""
+    notes = {name: values.attrs[PROCESSING] for name, values in record.data_vars.items() if PROCESSING in values.attrs}
     return [f"{source}: {name}: {note}" for name, note in notes.items()]
 
 
 def _extremes(record: xr.Dataset, source: str) -> tuple[list[float], list[float]]:
-    """Lowest and highest value of each variable, in one streamed pass."""
+    """Return the minimum and maximum of each variable in one pass."""
     try:
         extremes = xr.concat([record.min(), record.max()], dim="end").compute()
     except READ_ERRORS as error:
@@ -82,7 +81,7 @@ def _extremes(record: xr.Dataset, source: str) -> tuple[list[float], list[float]
 
 
 def _location_text(values: xr.DataArray, value: float) -> str:
-    """Where a value stands first: its catchment or cell, and its day; nothing where the record does not name them."""
+    """Return catchment or cell and day of the first occurrence of a value as text, empty without coordinates."""
     index_of_value = _first_index(values, value)
     if index_of_value is None:
         return ""
@@ -91,7 +90,7 @@ def _location_text(values: xr.DataArray, value: float) -> str:
 
 
 def _first_index(values: xr.DataArray, value: float) -> dict[str, int] | None:
-    """The first day of a value, and the site on it; None where the dimensions have no names."""
+    """Return the indices of the first occurrence of a value; None without coordinates."""
     sites = [str(dim) for dim in values.dims if dim != "time"]
     if not {*sites, "time"} <= values.indexes.keys():
         return None
@@ -104,7 +103,7 @@ def _first_index(values: xr.DataArray, value: float) -> dict[str, int] | None:
 
 
 def _fault_text(record: xr.Dataset, name: str, value: float) -> str:
-    """What is wrong with a value: as its source wrote it, the range, and the remedy."""
+    """Return value in source units, range and remedy as text."""
     variable = VARIABLES[name]
     minimum, maximum = variable.valid
     source, units_text = _in_source_units(record, name, value)
@@ -117,7 +116,7 @@ def _fault_text(record: xr.Dataset, name: str, value: float) -> str:
 
 
 def _in_source_units(record: xr.Dataset, name: str, value: float) -> tuple[float, str]:
-    """A value and its unit as the source has them; canonical where the record does not say that."""
+    """Return a value in the units of its source, or canonical if these are unknown."""
     canonical, units_text = VARIABLES[name].units, str(record[name].attrs.get("units", VARIABLES[name].units))
     unit_key = units.plain(units_text)
     if unit_key in units.VOLUME_RATES:
@@ -125,7 +124,7 @@ def _in_source_units(record: xr.Dataset, name: str, value: float) -> tuple[float
         if index_of_value is None or "catchment-area" not in record.variables:
             return value, canonical
         area = float(record["catchment-area"].values[index_of_value["catchment"]])
-        return value * area / 86.4 / units.VOLUME_RATES[unit_key], units_text
+        return units.cubic_metres_per_second(value, area) / units.VOLUME_RATES[unit_key], units_text
     factor, offset = units.SPELLINGS[canonical].get(unit_key, (1.0, 0.0))
     return ((value - offset) / factor, units_text) if (factor, offset) != (1.0, 0.0) else (value, canonical)
 

@@ -1,4 +1,4 @@
-"""Tables in wide form: a row for each day, a column for each river, or for each variable of each river."""
+"""Wide tables: one row per day, one column per catchment, or per variable and catchment."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hydromae.io.table_keys import CATCHMENTS, DATES, Label, as_numbers, find_ke
 
 UNITS = "units"
 NOTE_WORDS = frozenset("flag flags quality note notes comment comments remark remarks".split())  # noqa: SIM905
-"""Words in names of columns that are no rivers."""
+"""Words in names of columns that are not catchments."""
 WideColumn = tuple[Label, str, str, str, Callable[[str], Label]]
-"""A column's label, its variable and units, the name of its river, and the label of what an answer adds beside it."""
+"""Label, variable, units, name of the catchment, and a function for labels of added columns."""
 
 
 def is_wide(flat: pd.DataFrame) -> bool:
-    """Whether a table has days, and neither a column of catchments nor one of a known variable."""
+    """Return whether a table has days, but neither a column of catchments nor one of a known variable."""
     if flat.columns.nlevels > 1:
         return True
     has_keys = find_key(flat, DATES) is not None and find_key(flat, CATCHMENTS) is None
@@ -28,20 +28,20 @@ def is_wide(flat: pd.DataFrame) -> bool:
 
 
 def wide_columns(flat: pd.DataFrame, date: Label, units: object, source: str) -> tuple[np.ndarray, list[WideColumn]]:
-    """The rivers of a wide table, and its columns of values.
+    """Return the catchments of a wide table and its columns of values.
 
     Args:
-        flat: As `table_keys.flat_frame` gives it. Its columns are names of rivers (`39001`, or `39001 [m3/s]` with units), or
-            have two levels: a variable, and a river. Columns of text, of notes and of a former answer are no rivers.
-        date: The column of days.
-        units: Those of flow whose column says none; anything but text is no units.
-        source: The table, for messages.
+        flat: Result of `table_keys.flat_frame`. Columns are names of catchments (`39001`, or `39001 [m3/s]` with units), or
+            have two levels, variable and catchment. Columns of text, notes and an earlier answer are skipped.
+        date: Column of days.
+        units: Units of flow columns without units; other types than text are missing units.
+        source: Name of the table, for messages.
 
     Returns:
         (array (C,), list of WideColumn)
 
     Raises:
-        InputError: Units are not said, a river comes twice, there is none, or the two levels are not a variable and a river.
+        InputError: Unknown units, a duplicate or no catchment, or two levels that are not variable and catchment.
     """
     units_text = units if isinstance(units, str) and units.strip() else None
     labels = [label for label in flat.columns if label != date]
@@ -61,7 +61,7 @@ def wide_columns(flat: pd.DataFrame, date: Label, units: object, source: str) ->
 
 
 def _flow_columns(flat: pd.DataFrame, labels: list[Label], units: str | None, source: str) -> list[WideColumn]:
-    """Columns of flow of a table with one level of names."""
+    """Return the flow columns of a table with one level of names."""
     columns: list[WideColumn] = []
     for label in labels:
         river, label_units = split_units(label)
@@ -77,11 +77,11 @@ def _flow_columns(flat: pd.DataFrame, labels: list[Label], units: str | None, so
         column_units = label_units if label_units is not None else units
         if column_units is None:
             raise InputError(
-                f"{source}: is wide (days, and no column of catchments) and does not say its units; "
+                f"{source}: is wide (days, and no column of catchments) and has no units; "
                 + (
                     'set table.attrs["units"], such as "m3 s-1"'
                     if source == "the table"
-                    else f'say --units "m3 s-1", or name its columns "{river} [m3 s-1]"'
+                    else f'give --units "m3 s-1", or name its columns "{river} [m3 s-1]"'
                 )
             )
         columns.append((label, "riverflow", column_units, river, lambda suffix, river=river: f"{river}{suffix}"))
@@ -89,7 +89,7 @@ def _flow_columns(flat: pd.DataFrame, labels: list[Label], units: str | None, so
 
 
 def _two_level_columns(labels: Sequence[Label], units: str | None, source: str) -> list[WideColumn]:
-    """Columns of a table whose names have two levels, a variable and a river, in either order."""
+    """Return the columns of a table with two levels, variable and catchment, in either order."""
     pairs = [label for label in labels if isinstance(label, tuple) and len(label) == 2]
     level = next((level for level in (0, 1) if any(parse_column_name(label[level]) for label in pairs)), None)
     if level is None or len(pairs) < len(labels):
@@ -117,7 +117,7 @@ def _label_maker(label: tuple, level: int, variable: str) -> Callable[[str], Lab
 
 
 def _is_text(values: pd.Series) -> bool:
-    """Whether a column holds something, and no number."""
+    """Return whether a column has values but no numbers."""
     if values.dtype.kind not in "OUT":
         return values.dtype.kind not in "iuf"
     present = values.dropna()

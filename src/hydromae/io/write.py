@@ -1,4 +1,4 @@
-"""Writing answers: NetCDF, Zarr, CSV or parquet, by the file's name; built aside, then moved into place."""
+"""Atomic writes of answers as NetCDF, Zarr, CSV or parquet, according to the suffix."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ import xarray as xr
 
 from hydromae.io.atomic import atomic_path, sha256, write_netcdf
 from hydromae.io.csv_parquet import Dialect, write_csv
-from hydromae.io.dataset import FLOW, QUANTILE, origin_names
-from hydromae.io.names import OUTSIDE_TRAINING, quantile_suffix
+from hydromae.io.dataset import origin_names
+from hydromae.io.names import FLOW, OUTSIDE_TRAINING, QUANTILE, quantile_suffix
 from hydromae.io.outputs import TABLES, answer_output, provenance_output, reserve_output
 from hydromae.io.provenance import KEY
 from hydromae.io.units import from_canonical
 
 ENCODING_KEYS = ("dtype", "_FillValue", "scale_factor", "add_offset", "units", "calendar")
-"""What is kept of how a file stores its variables; compression is our own."""
+"""Encodings of the input that are kept; compression is not."""
 
 
 COMMA_DIALECT = Dialect()
 
 
 def write_answer(answer: xr.Dataset | pd.DataFrame, path: Path, dialect: Dialect = COMMA_DIALECT) -> Path:
-    """Write an answer, a table as `.csv` (in a dialect) or `.parquet`, a dataset as `.nc` or `.zarr`.
+    """Write a table as `.csv` (in a dialect) or `.parquet`, or a dataset as `.nc` or `.zarr`.
 
-    What lay there stays until the new one is whole. Beside a table its provenance (`io.provenance`) is written, with the
-    SHA-256 of the file of the table, by which it is known to belong to it.
+    An existing answer is replaced at the end. The provenance of a table (`io.provenance`) is a file beside it with its
+    SHA-256.
 
     Raises:
-        InputError: As `outputs.answer_output`, or another process writes there.
-        ValueError: A dataset for a table's name, or a table for a dataset's.
+        InputError: As `outputs.answer_output`, or another process writes the file.
+        ValueError: The suffix does not fit the type.
     """
     if isinstance(answer, pd.DataFrame) != (path.suffix in TABLES):
         raise ValueError(f"{path}: its suffix is not that of a {type(answer).__name__}")
@@ -59,10 +59,10 @@ def write_answer(answer: xr.Dataset | pd.DataFrame, path: Path, dialect: Dialect
 
 
 def forecast_in_units(forecast: xr.Dataset, units: str, area: xr.DataArray | None) -> xr.Dataset:
-    """A forecast (`scenarios.forecast`) with its flow and quantiles in these units.
+    """Convert flow and quantiles of a forecast (`scenarios.forecast`) to these units.
 
     Raises:
-        InputError: The units are m³/s, and the area of a catchment is unknown.
+        InputError: The units are a volume rate, and the area of a catchment is unknown.
     """
     flow_names = [name for name in (FLOW, QUANTILE) if name in forecast]
     in_units = {name: from_canonical(forecast[name], FLOW, units, area).astype(np.float32) for name in flow_names}
@@ -70,7 +70,7 @@ def forecast_in_units(forecast: xr.Dataset, units: str, area: xr.DataArray | Non
 
 
 def forecast_table(forecast: xr.Dataset, column: str) -> pd.DataFrame:
-    """A forecast as a long table: issue_time, lead [days], date, catchment, flow in `column`, its quantiles and origin."""
+    """Return a forecast as a long table: issue_time, lead [days], date, catchment, flow in `column`, quantiles and origin."""
     index = forecast[FLOW].transpose("issue_time", "lead", "catchment")
     issue, lead, site = (values.ravel() for values in np.indices(index.shape))
     rows: dict[str, Any] = {
@@ -91,7 +91,7 @@ def forecast_table(forecast: xr.Dataset, column: str) -> pd.DataFrame:
 
 
 def _write_dataset(answer: xr.Dataset, temporary: Path) -> None:
-    """NetCDF or Zarr, each variable stored as in the file that it came from."""
+    """Write NetCDF or Zarr with the encoding of the input."""
     encodings = {
         name: {k: v.encoding[k] for k in ENCODING_KEYS if k in v.encoding} for name, v in answer.variables.items()
     }
@@ -108,7 +108,7 @@ def _write_dataset(answer: xr.Dataset, temporary: Path) -> None:
 
 
 def _with_plain_attributes(answer: xr.Dataset) -> xr.Dataset:
-    """The answer without attributes that are neither text nor numbers, such as the raw bytes of an HDF5 file."""
+    """Drop attributes that are neither text nor numbers, such as raw bytes of an HDF5 file."""
 
     def plain(value: object) -> bool:
         if isinstance(value, str):

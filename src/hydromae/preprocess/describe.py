@@ -1,4 +1,4 @@
-"""What `prepare` says of a source: what a record holds and lacks, and what lies in a folder that holds none."""
+"""Descriptions of sources for `prepare`: content and gaps of a record, and folders without a record."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GAUGES = "put files of CAMELS-GB, Caravan or the NRFA beside them (hydromae fetc
 
 
 def record_lines(record: xr.Dataset, source: str | Path) -> list[str]:
-    """What a record holds and what it lacks, in lines, from its names and attributes alone."""
+    """Return lines on the variables and attributes that a record has and lacks."""
     days = record.indexes["time"]
     variables = [str(name) for name in record.data_vars if name in VARIABLES]
     is_known = {a.name for a in ATTRIBUTES if a.name in record.variables and bool(record[a.name].notnull().any())}
@@ -37,7 +37,7 @@ def record_lines(record: xr.Dataset, source: str | Path) -> list[str]:
 
 
 def unmatched_lines(record: xr.Dataset, attributes: str | Path | None) -> list[str]:
-    """How many of a record's catchments are in a table of attributes, in a line where some are not."""
+    """Return a line on catchments of a record that are missing in a table of attributes, if any."""
     if attributes is None or "catchment" not in record.indexes:
         return []
     is_known = nrfa.read(attributes).indexes["catchment"]
@@ -60,7 +60,7 @@ def check_positions(
 
 
 def check_gauges_beside_maps(folder: Path, has_record: bool) -> None:
-    """Raise InputError where a folder holds NetCDF maps of a known product and nothing that could be a record."""
+    """Raise InputError if a folder has NetCDF maps of a known product but no record."""
     files = [] if has_record else files_in(folder, ".nc")
     if not files or any(product_of_file(variables_in_file(file)) is None for file in files):
         return
@@ -71,11 +71,11 @@ def check_gauges_beside_maps(folder: Path, has_record: bool) -> None:
 
 
 def no_record_message(folder: Path, maps: Mapping[str, tuple[GridFile, ...]]) -> str:
-    """The message for a folder without a record."""
+    """Return the message for a folder without a record."""
     if maps:
         product: Any = {file.product for files in maps.values() for file in files}
         detail = f"{' and '.join(sorted(product))}: {', '.join(maps)}"
-        return f"{folder}: holds maps of days ({detail}), but no gauges; {GAUGES}"
+        return f"{folder}: has daily maps ({detail}), but no gauges; {GAUGES}"
     packed = [file.name for file in files_in(folder, *PACKED_SUFFIXES)]
     detail = f" ({packed[0]} is packed: unpack it)" if packed else ""
     return (
@@ -86,4 +86,4 @@ def no_record_message(folder: Path, maps: Mapping[str, tuple[GridFile, ...]]) ->
 def _months(folder: Path, files: list[Path]) -> str:
     with open_netcdf(files[0], whole=False) as raw:
         content = haduk.stored_step(raw, files[0])
-    return f"{folder}: {files[0].name} holds {content}, not days; download maps of days, and {GAUGES}"
+    return f"{folder}: {files[0].name} has {content}; download daily maps, and {GAUGES}"

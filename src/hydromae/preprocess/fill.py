@@ -1,4 +1,4 @@
-"""Fill: a copy of a table whose short gaps are filled in a straight line, each filled value marked as such."""
+"""Fill short gaps of a table by linear interpolation, with marks of filled values."""
 
 from __future__ import annotations
 
@@ -23,17 +23,16 @@ def fill(source: str | Path, out: str | Path, longest: int = 7, variables: tuple
     """Write a copy of a long table with short gaps filled, and a boolean column `<column>_filled` beside each column.
 
     Args:
-        source: CSV or parquet in long form, or a folder in the seed's layout, whose parquet is taken.
-        out: The copy (`.parquet`): the rows of the table in their order, then a row for each filled day that had none.
-        longest: Gaps of up to so many days are filled, linear in time between the days beside them; longer ones, and those at
-            an end of a catchment's record, stay as they are.
-        variables: Columns to fill; all known ones where empty.
+        source: Long CSV or parquet, or a folder in the raw layout with a parquet file.
+        out: The copy (`.parquet`): the rows of the table in their order, then new rows for filled days.
+        longest: Maximum length of a filled gap [days]; longer gaps and gaps at the ends of a record stay.
+        variables: Columns to fill; default all known columns.
 
     Returns:
-        dict: `path`, and `filled`: values filled by column.
+        dict: `path`, and `filled`: number of filled values by column.
 
     Raises:
-        InputError: No table, no such column, or `longest` below 1.
+        InputError: Not a table, no such column, or `longest` below 1.
     """
     if longest < 1:
         raise InputError(f"longest fill {longest}: below 1 day; give the longest gap that is filled")
@@ -66,9 +65,9 @@ def fill(source: str | Path, out: str | Path, longest: int = 7, variables: tuple
 def fill_gaps_linearly(
     values: Float[np.ndarray, "T C"], marked: Bool[np.ndarray, "T C"], longest: int
 ) -> tuple[Float[np.ndarray, "T C"], Bool[np.ndarray, "T C"]]:
-    """Values with gaps of up to `longest` days filled linearly in time, and True where that was done.
+    """Fill gaps of up to `longest` days linearly in time; return values, and True where filled.
 
-    What is missing (`missing.KINDS`, marked values among it) and not filled stays as it is.
+    Other missing values (`missing.KINDS`, including marked values) stay.
     """
     is_observed = codes_of(values, marked) == 0
     day = np.arange(len(values))[:, None]
@@ -93,7 +92,7 @@ def _table(source: Path) -> Path:
 def _rows(
     copy: pd.DataFrame, table: LongTable, is_added: Bool[np.ndarray, "T C"], values: dict[str, np.ndarray]
 ) -> pd.DataFrame:
-    """Rows for filled days that had none, in the types of the copy: what was not filled in them is empty."""
+    """Return rows for filled days without a row, in the types of the copy."""
     day, row = np.nonzero(is_added)
     dates = pd.Series(table.days[day].astype("datetime64[s]"))
     first_date = copy[table.date].iloc[0]

@@ -1,4 +1,4 @@
-"""Merge: monthly files of maps to one merged file."""
+"""Merge monthly files of maps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from hydromae.datasets.map_files import MapSeries, month_files
 from hydromae.errors import InputError
-from hydromae.io.parse import parse_period
+from hydromae.io.parse import every_day, parse_period
 from hydromae.io.seed_layout import CHUNK_DAYS, MISSING, MergedFile
 from hydromae.progress import report_progress
 from hydromae.store.zarr_store import atomic_output
@@ -18,24 +18,24 @@ from hydromae.variables import VARIABLES
 
 
 def merge(folder: str | Path, out: str | Path, period: tuple[str, str], allow_missing: bool = False) -> dict[str, Any]:
-    """One merged file of the monthly files in a folder, every day of a period in it; a month is held at most.
+    """Merge the monthly files in a folder for a period, with at most one month in memory.
 
     Args:
         folder: Monthly files of one variable, such as `precipitation_processed` with `precipitation_1989_01.h5`.
-        out: The merged file (`.h5`): `data[days, rows, columns]`, as stored in the months, and `dates`.
+        out: The merged file (`.h5`): `data[days, rows, columns]`, as stored, and `dates`.
         period (str, str): First and last day.
-        allow_missing: Write −99999 on days that no month holds, instead of refusing.
+        allow_missing: Write −99999 on days without a map instead of refusing.
 
     Returns:
-        dict: `path`, `variable`, `days`, and `missing_days`, those that were written as −99999.
+        dict: `path`, `variable`, `days`, and `missing_days` (written as −99999).
 
     Raises:
-        InputError: No monthly files, or of several variables; a wrong one; a missing day; maps of different shape or units.
+        InputError: No monthly files, several variables, an invalid file, a missing day, or different shapes or units.
     """
     folder_path = Path(folder)
     if Path(out).suffix != ".h5":
         raise InputError(f"{out}: a merged file ends in .h5; name it so")
-    start, end = (day.to_datetime64().astype("datetime64[D]") for day in parse_period(period))
+    days = every_day(*parse_period(period))
     variable = _variable(folder_path)
     files = month_files(folder_path, variable, np.empty(0, dtype="datetime64[D]"))
     for file in files:
@@ -44,11 +44,11 @@ def merge(folder: str | Path, out: str | Path, period: tuple[str, str], allow_mi
                 f"{file.path}: {file.shape[0]} × {file.shape[1]} cells in {file.units}, but {files[0].path.name} has "
                 f"{files[0].shape[0]} × {files[0].shape[1]} in {files[0].units}; merge files of one grid and unit"
             )
-    maps = MapSeries.over(tuple(files), np.arange(start, end + 1))
+    maps = MapSeries.over(tuple(files), days)
     no_file = maps.days[maps.file < 0]
     if len(no_file) and not allow_missing:
         raise InputError(
-            f"{folder}: no file holds {no_file[0]} ({len(no_file)} such days from {start} to {end}); add it, or write "
+            f"{folder}: no file holds {no_file[0]} ({len(no_file)} such days from {days[0]} to {days[-1]}); add it, or write "
             "−99999 there with --allow-missing"
         )
     with atomic_output(out) as temporary, MergedFile(temporary, files[0].units, maps.days, files[0].shape) as merged:
@@ -66,7 +66,7 @@ def merge(folder: str | Path, out: str | Path, period: tuple[str, str], allow_mi
 
 
 def _variable(folder: Path) -> str:
-    """The one variable whose monthly files lie in a folder."""
+    """Return the only variable with monthly files in a folder."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; check the path")
     matches = (re.fullmatch(r"(.+)_\d{4}_\d{2}\.h5", path.name) for path in folder.glob("*.h5"))
@@ -79,5 +79,7 @@ def _variable(folder: Path) -> str:
         )
         raise InputError(f"{folder}: {content} in it; name a folder that holds one variable")
     if variables_found[0] not in VARIABLES:
-        raise InputError(f"{folder}: {variables_found[0]} is no known variable; name the files {', '.join(VARIABLES)}")
+        raise InputError(
+            f"{folder}: {variables_found[0]} is not a known variable; name the files {', '.join(VARIABLES)}"
+        )
     return variables_found[0]

@@ -1,4 +1,4 @@
-"""Missing values: how many, of which kind, in which decade, and where they lie in time."""
+"""Missing values: counts by kind and decade, and runs of missing days."""
 
 from __future__ import annotations
 
@@ -14,14 +14,13 @@ from hydromae.io.unobserved import is_missing_code
 from hydromae.progress import report_progress
 
 KINDS = ("nan", "sentinel", "infinite", "filled")
-"""NaN (or no value at all), numbers that are codes (−99999, 1e20, …), ±inf, and values that are marked as filled in: codes 1
-to 4; 0 is observed."""
+"""Kinds of missing values, coded 1 to 4 (0 is observed): NaN or absent, codes (−99999, 1e20, …), ±inf, marked as filled."""
 
 Codes = UInt8[np.ndarray, "T S"]
 
 
 def codes_of(values: Float[np.ndarray, "T S"], filled: Bool[np.ndarray, "T S"] | None = None) -> Codes:
-    """What each value is: 0 where it was observed, else its place in `KINDS` counted from 1."""
+    """Return 0 for observed values, else the index in `KINDS` from 1."""
     codes = np.zeros(values.shape, np.uint8)
     if filled is not None:
         codes[filled] = 4
@@ -33,13 +32,13 @@ def codes_of(values: Float[np.ndarray, "T S"], filled: Bool[np.ndarray, "T S"] |
 
 @dataclass(frozen=True)
 class VariableSource:
-    """The values of one variable as a source holds them, to be walked once in order.
+    """Values of one variable of a source, read once in order.
 
     Attributes:
         kind ({"map", "series"})
         sites (array (S,)): Catchments, or flat numbers of cells.
         days (array (T,)): Consecutive days (datetime64[D]).
-        codes: Gives `codes_of` every day in order, some days at a time.
+        codes: Yields `codes_of` blocks of days in order.
     """
 
     variable: str
@@ -51,13 +50,13 @@ class VariableSource:
 
 @dataclass(frozen=True)
 class MissingSummary:
-    """What is missing of one variable.
+    """Missing values of one variable.
 
     Attributes:
         decades (int array (Y,)): First years of the decades, ascending.
-        days (int array (Y,)): Days of the record in each.
+        days (int array (Y,)): Days of the record in each decade.
         counts (int array (Y, 4, S)): Missing values by decade, kind and site.
-        site, first, last (int arrays (R,)): Runs of missing days: place of the site, first and last day, sorted by site and
+        site, first, last (int arrays (R,)): Runs of missing days: index of the site, first and last day, sorted by site and
             day.
     """
 
@@ -71,7 +70,7 @@ class MissingSummary:
 
     @classmethod
     def of(cls, source: VariableSource) -> MissingSummary:
-        """Walk over the values, a block at a time."""
+        """Count missing values block by block."""
         years = source.days.astype("datetime64[Y]").astype(np.int64) + 1970
         decades, decade = np.unique(years // 10 * 10, return_inverse=True)
         counts = np.zeros((len(decades), len(KINDS), len(source.sites)), np.int64)
@@ -92,15 +91,15 @@ class MissingSummary:
 
     @property
     def is_counted(self) -> Bool[np.ndarray, " S"]:
-        """True for the sites that count: all catchments, and the cells that were ever observed (others are sea)."""
+        """Return True for counted sites: all catchments, and cells with an observation (others are sea)."""
         missing = self.counts.sum(axis=(0, 1))
         return (missing < len(self.source.days)) | (self.source.kind == "series")
 
     def report(self) -> dict[str, Any]:
-        """`variable`, `kind`, `period`, `sites`, `never_observed`, `values`, `missing`, and `by_decade`.
+        """Return `variable`, `kind`, `period`, `sites`, `never_observed`, `values`, `missing`, and `by_decade`.
 
-        `by_decade` says for "1990s", …: `values` (sites × days) and how many of them are of each of `KINDS`. Cells that
-        were never observed are left out of a map's numbers; catchments never are.
+        `by_decade` has for "1990s", …: `values` (sites × days) and counts of each of `KINDS`. Cells that were never observed
+        do not count; catchments always do.
         """
         counted = self.is_counted
         is_never_observed = self.counts.sum(axis=(0, 1)) == len(self.source.days)
@@ -121,7 +120,7 @@ class MissingSummary:
         }
 
     def runs(self) -> pd.DataFrame:
-        """Runs of missing days, one a row: `variable`, `site`, `first`, `last`, `days`; cells of the sea left out."""
+        """Return runs of missing days, one per row: `variable`, `site`, `first`, `last`, `days`; without cells of the sea."""
         is_counted = self.is_counted[self.site]
         site, first, last = self.site[is_counted], self.first[is_counted], self.last[is_counted]
         return pd.DataFrame(
@@ -144,22 +143,22 @@ class _Changes:
         self._found: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, missing: Bool[np.ndarray, "T S"]) -> None:
-        """The next days."""
+        """Add the next days."""
         day, site = np.nonzero(missing ^ np.concatenate([self._before[None], missing[:-1]]))
         self._found.append((site, day + self._day))
         self._before, self._day = missing[-1], self._day + len(missing)
 
     def runs(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Site, first and last day of each run; a run that is open ends with the last day."""
+        """Return site, first and last day of each run; an open run ends on the last day."""
         open_sites = np.flatnonzero(self._before)
         changes_found = [*self._found, (open_sites, np.full(len(open_sites), self._day))]
-        site, day = (np.concatenate(decade_codes) for decade_codes in zip(*changes_found, strict=True))
-        order = np.lexsort((day, site))  # of one site, begins and ends take turns
+        site, day = (np.concatenate(part) for part in zip(*changes_found, strict=True))
+        order = np.lexsort((day, site))  # starts and ends alternate within a site
         site, day = site[order], day[order]
         return site[::2], day[::2], day[1::2] - 1
 
 
-def longest_runs(changes_found: Iterable[MissingSummary], count: int | None = None) -> pd.DataFrame:
-    """Runs of missing days of all variables, longest first; the `count` longest, or all."""
-    runs = pd.concat([decade_index.runs() for decade_index in changes_found], ignore_index=True)
+def longest_runs(summaries: Iterable[MissingSummary], count: int | None = None) -> pd.DataFrame:
+    """Return the `count` longest runs (default all) of missing days of all variables, longest first."""
+    runs = pd.concat([summary.runs() for summary in summaries], ignore_index=True)
     return runs.sort_values("days", ascending=False, kind="stable").head(len(runs) if count is None else count)

@@ -1,4 +1,4 @@
-"""Where missing values are looked for: tables, HDF5 maps, folders of them, NetCDF, Zarr and stores."""
+"""Sources for the report of missing values: tables, HDF5 maps, folders of maps, NetCDF, Zarr and stores."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ TABLES = (".parquet", ".pq", ".csv", ".csv.gz")
 
 
 def list_variables(source: str | Path, variables: tuple[str, ...] = ()) -> list[VariableSource]:
-    """The variables of a source, whose values are read when they are walked.
+    """Return the variables of a source, whose values are read lazily.
 
     Args:
-        source: A table in long form (CSV, parquet), an HDF5 file of maps (merged or a month), a folder of such files (the
-            seed's, or one of its monthly folders), NetCDF, Zarr, or a store.
-        variables: Names to keep; all where empty. A table's are those of its columns.
+        source: A long table (CSV, parquet), an HDF5 file of maps (merged or monthly), a folder of these, NetCDF, Zarr, or a
+            store.
+        variables: Selected names (columns of a table); default all.
 
     Raises:
-        InputError: Nothing is there, it is of no known kind or damaged, or it has no such variable.
+        InputError: The source does not exist, has an unknown type or damage, or lacks a variable.
     """
     variables_found = _open_source(source)
     names = [variable_source.variable for variable_source in variables_found]
@@ -63,11 +63,11 @@ def _open_source(source: str | Path) -> list[VariableSource]:
         return _of_dataset(open_zarr(source), name)
     if path.is_dir():
         return _of_folder(path)
-    raise InputError(f"{source}: this kind of file is not known; give .csv, .parquet, .h5, .nc, .zarr or a folder")
+    raise InputError(f"{source}: unknown file type; give .csv, .parquet, .h5, .nc, .zarr or a folder")
 
 
 def variable_of(path: Path) -> str:
-    """The variable of an HDF5 file of maps, told by its name."""
+    """Return the variable of an HDF5 file of maps from its name."""
     match = re.match(r"(precipitation|soil|temperature)", path.name)
     if match is None:
         raise InputError(f"{path}: its name begins with none of {', '.join(MAPS)}; rename it")
@@ -97,11 +97,11 @@ def _of_table(table: LongTable) -> list[VariableSource]:
 
 
 def _of_files(files: tuple[MapFile, ...]) -> VariableSource:
-    """Maps of HDF5 files on every day from the first to the last; a day that none holds is missing everywhere."""
+    """Return maps of HDF5 files on all days from the first to the last; a day without a map is missing everywhere."""
     shape = files[0].shape
     for file in files:
         if file.shape != shape:
-            raise InputError(f"{file.path}: maps of another shape than {files[0].path.name}; look at them one by one")
+            raise InputError(f"{file.path}: maps of another shape than {files[0].path.name}; report them separately")
     first, last = min(f.days[0] for f in files), max(f.days[-1] for f in files)
     maps = MapSeries.over(files, np.arange(first, last + 1))
     cells = shape[0] * shape[1]
@@ -147,14 +147,14 @@ def _of_dataset(dataset: xr.Dataset, source: str) -> list[VariableSource]:
                 filled = None if is_marked is None else is_marked[days_of_block].values.reshape(len(block), -1)
                 yield codes_of(block.reshape(len(block), -1).astype(np.float64), filled)
 
-        series = any(path in CATCHMENTS for path in site_dims)
+        series = any(dim in CATCHMENTS for dim in site_dims)
         return VariableSource(name, "series" if series else "map", sites, days, codes)
 
     return [variable_source(name) for name in names]
 
 
 def _marks(dataset: xr.Dataset, name: str, source: str) -> xr.DataArray | None:
-    """1 where a variable beside a variable says that its value was filled in or answered; None where there is no such one."""
+    """Return 1 where a mark variable shows a filled or predicted value; None without mark variables."""
     if not any(is_marked in dataset.variables for is_marked in mark_columns(name)):
         return None
     return (without_filled(dataset, name, source).isnull() & dataset[name].notnull()).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The national record: maps derived from catchments, block by block, beside their evaporation and river flow."""
+"""National record with maps derived from catchments, in blocks of days."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from hydromae.io.seed_layout import MAPS
 from hydromae.store.zarr_store import SHARD_DAYS
 
 LAND_SHARE = 0.05
-SPIN_UP_DAYS = 730  # the bucket forgets its start in about a year; two are run before the first day that is kept
+SPIN_UP_DAYS = 730  # spin-up of the bucket model; its initial state decays in about a year
 KRIGED = "derived, not measured: block kriging of catchment means"
 
 
 def _no_maps(first: int, last: int) -> Mapping[str, np.ndarray]:
-    """No map was measured."""
+    """Return no observed maps."""
     return {}
 
 
 @dataclass(frozen=True)
 class MapMaker:
-    """Makes the derived maps of a national record, block by block.
+    """Computation of the derived maps of a national record, in blocks.
 
     Attributes:
-        kriging: Catchments to cells.
+        kriging: Interpolation from catchments to cells.
         cells: Coordinates of the land cells.
         rain, temperature (array (N,), array (C,)): Normals of the cells and of the catchments [mm/day, °C].
-        notes: Variable -> how it is derived.
+        notes: Variable -> derivation.
     """
 
     kriging: BlockKriging
@@ -58,7 +58,7 @@ class MapMaker:
         rain_normal: str | Path | None,
         temperature_normal: str | Path | None,
     ) -> MapMaker:
-        """From the catchments' places and areas, and the normals where they are given."""
+        """Compute the interpolation from positions and areas of the catchments and optional normals."""
         east, north = catchment_positions(record, centroids=True)
         cell_east, cell_north = cells["cell_easting"].values, cells["cell_northing"].values
         area = record["catchment-area"].values.astype(np.float64)
@@ -81,9 +81,9 @@ class MapMaker:
     def maps(
         self, block: xr.Dataset, storage: np.ndarray, measured: Mapping[str, np.ndarray] = MappingProxyType({})
     ) -> tuple[xr.Dataset, np.ndarray]:
-        """Rain, soil moisture and temperature of a block of days, and the bucket's storage after it [mm].
+        """Return rain, soil moisture and temperature of a block of days, and the final storage of the bucket [mm].
 
-        What is `measured` (time, cell) is taken as it is; the bucket takes derived rain where measured rain lacks.
+        Maps in `measured` (time, cell) replace derived ones; the bucket uses derived rain where measured rain is missing.
         """
         rain = derived.rain_maps(self.kriging, block["precipitation"].values, *self.rain)
         if "precipitation" in measured:
@@ -104,9 +104,9 @@ class MapMaker:
         selected: xr.Dataset,
         measured: Callable[[int, int], Mapping[str, np.ndarray]] = _no_maps,
     ) -> Iterator[xr.Dataset]:
-        """Blocks of `SHARD_DAYS` days of the national record, the bucket's state carried through from before them.
+        """Yield blocks of `SHARD_DAYS` days of the national record, after the spin-up of the bucket.
 
-        `measured` gives the maps that there are of some days of `kept`, from the first to the last (exclusive).
+        `measured` returns observed maps of days of `selected`, from first to last (exclusive).
         """
         storage = self.bucket.start(self.cells.sizes["cell"])
         first = int(record.indexes["time"].searchsorted(selected.indexes["time"][0]))
@@ -119,7 +119,7 @@ class MapMaker:
             yield maps.assign({n: v.transpose("time", "catchment").variable for n, v in series.items()})
 
     def template(self, selected: xr.Dataset) -> xr.Dataset:
-        """The national record without its values: shape, coordinates, attributes, how each variable is derived."""
+        """Return the national record without values: dimensions, coordinates, attributes, derivations."""
         static = selected.drop_vars(["precipitation", "temperature", "potential_evaporation", "riverflow"])
         static = static.merge(self.cells)
         empty = np.broadcast_to(np.float32(np.nan), (selected.sizes["time"], self.cells.sizes["cell"]))
@@ -142,13 +142,13 @@ def _iter_blocks(record: xr.Dataset) -> Iterator[xr.Dataset]:
 
 
 def _normal(path: str | Path, fraction: xr.DataArray, cells: xr.Dataset) -> Float[np.ndarray, " N"]:
-    """Mean over time of a HadUK file on the land cells; a cell it does not observe takes the nearest that it does."""
+    """Return the temporal mean of a HadUK file on the land cells; unobserved cells take the nearest observed one."""
     maps = haduk.read(path, fraction, LAND_SHARE)
     (name,) = maps.data_vars
     mean = maps[name].mean("time").values.astype(np.float64)
     is_missing = ~np.isfinite(mean)
     if is_missing.all():
-        raise InputError(f"{path}: it observes no land cell; give a HadUK-Grid file of the same grid")
+        raise InputError(f"{path}: has no observed land cell; give a HadUK-Grid file of the same grid")
     east, north = cells["cell_easting"].values, cells["cell_northing"].values
     squared_distance = (east[is_missing, None] - east[~is_missing]) ** 2 + (
         north[is_missing, None] - north[~is_missing]

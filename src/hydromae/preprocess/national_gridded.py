@@ -1,4 +1,4 @@
-"""A national record from maps as they were downloaded (HadUK-Grid, CHESS, ERA5-Land) and the flow of gauges beside them."""
+"""National record from downloaded maps (HadUK-Grid, CHESS, ERA5-Land) and gauges."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from hydromae.grid import GridSpec
 from hydromae.io.conventions import catchment_positions, set_cf_attributes
 from hydromae.io.credits import MAP_CREDITS
 from hydromae.io.locate import check_no_missing_days, one_of
-from hydromae.io.parse import parse_period
+from hydromae.io.parse import parse_period_inside
 from hydromae.io.seed_layout import MAPS
 from hydromae.preprocess.national import LAND_SHARE, MapMaker
 from hydromae.progress import track
@@ -35,14 +35,14 @@ Maps = Mapping[str, tuple[GridFile, ...]]
 
 @dataclass(frozen=True)
 class GriddedRecord:
-    """What a national record is made of.
+    """Parts of a national record.
 
     Attributes:
-        flow (Dataset (time, catchment)): The gauges on the days of the maps.
-        maps: By variable; `potential_evaporation` becomes the evaporation of catchments that have none.
+        flow (Dataset (time, catchment)): Gauges on the days of the maps.
+        maps: Maps by variable; `potential_evaporation` gives the evaporation of catchments without it.
         cells: Coordinates of the land cells.
-        maker: Derives the maps that lack, where the gauges have weather.
-        record: The gauges on all of their days, for what the maker runs before the first one.
+        maker: Derives missing maps if the gauges have weather.
+        record: Gauges on all of their days, for the spin-up of the maker.
     """
 
     flow: xr.Dataset
@@ -54,12 +54,12 @@ class GriddedRecord:
 
     @property
     def gridded_variables(self) -> list[str]:
-        """Variables of the record's maps that files hold."""
+        """Return the map variables with files."""
         return [name for name in MAPS if name in self.maps]
 
     @property
     def footprints(self) -> Footprints | None:
-        """Cells above each catchment, where evaporation of catchments is taken from maps."""
+        """Return the footprints if evaporation of catchments is computed from maps, or None."""
         if "potential_evaporation" in self.flow or "potential_evaporation" not in self.maps:
             return None
         cell_positions = (self.cells["cell_easting"].values, self.cells["cell_northing"].values)
@@ -68,7 +68,7 @@ class GriddedRecord:
         return disc_footprints(*cell_positions, *positions, area, self.target_grid.grid.cell_size)
 
     def template(self) -> xr.Dataset:
-        """The record without its values."""
+        """Return the record without values."""
         if self.maker is not None:
             gridded = self.maker.template(self.flow)
         else:
@@ -89,14 +89,14 @@ class GriddedRecord:
         return gridded
 
     def values(self, first: int, last: int) -> dict[str, np.ndarray]:
-        """The maps that files hold, of some days (time, cell)."""
+        """Read the maps of some days (time, cell)."""
         return {
             n: self.maps[n].block(first, last, self.target_grid, self.cells.sizes["cell"])
             for n in self.gridded_variables
         }
 
     def blocks(self) -> Iterator[xr.Dataset]:
-        """The values, `SHARD_DAYS` days at a time."""
+        """Yield the values, `SHARD_DAYS` days at a time."""
         if self.maker is not None:
             yield from self.maker.blocks(self.record, self.flow, self.values)
             return
@@ -118,7 +118,7 @@ class GriddedRecord:
 
 def prepare_gridded(
     folder: Path,
-    availableby_variable: Maps,
+    files_by_variable: Maps,
     record: xr.Dataset,
     out: str | Path,
     period: tuple[str, str] | None,
@@ -129,25 +129,24 @@ def prepare_gridded(
     allow_missing: bool,
     progress: Callable[[str], None],
 ) -> str:
-    """A store of a national record: maps that files hold, what of them can be derived from the gauges' weather, and flow.
+    """Write a store of a national record: maps from files, derived maps, and flow.
 
     Args:
-        folder: May hold a land mask (`*land*.npz`, `*mask*.pt`), whose grid is then the record's; else the finest grid of
-            HadUK-Grid there, else its 5 km grid, with the outline of Great Britain that comes with the package.
-        availableby_variable: Files of maps by variable (`gridded.find_maps`).
+        folder: Folder with an optional land mask (`*land*.npz`, `*mask*.pt`), which determines the grid; default the finest
+            grid of HadUK-Grid there, or its 5 km grid with the land mask of the package.
+        files_by_variable: Files of maps by variable (`gridded.find_maps`).
         record (Dataset (time, catchment)): The gauges, with places and areas.
         out, period, training_period, land_threshold, progress: As in `prepare.prepare`; default period from the first to
             the last day that maps of all variables have.
-        sources: Of the gauges (`zarr_store.describe_source`); those of the maps follow.
-        allow_missing: Take days that no file of a variable holds as unobserved; the period's default is then that of any
-            variable.
+        sources: Sources of the gauges (`zarr_store.describe_source`); those of the maps follow.
+        allow_missing: Treat days without a file of a variable as unobserved; the default period is then that of any variable.
 
     Raises:
         InputError: One line that names file, value and remedy.
     """
-    days = _period(availableby_variable, period, folder, allow_missing)
-    target_grid = _target_grid(folder, availableby_variable)
-    maps = {name: GridFiles.over(files, days) for name, files in availableby_variable.items()}
+    days = _period(files_by_variable, period, folder, allow_missing)
+    target_grid = _target_grid(folder, files_by_variable)
+    maps = {name: GridFiles.over(files, days) for name, files in files_by_variable.items()}
     if not allow_missing:
         check_no_missing_days(
             {name: series_files.days[series_files.file < 0] for name, series_files in maps.items()}, folder
@@ -184,15 +183,15 @@ def prepare_gridded(
     )
 
 
-def _target_grid(folder: Path, availableby_variable: Maps) -> TargetGrid:
-    """The grid of the record, and its land."""
+def _target_grid(folder: Path, files_by_variable: Maps) -> TargetGrid:
+    """Return the grid of the record and its land."""
     mask = one_of(folder, ("*land*.npz", "*mask*.pt"))
     if mask is not None:
         fraction = land.read(mask)
         return TargetGrid(
             land.grid_of_axes(fraction["column"].values, fraction["row"].values, str(mask)), fraction, LAND_SHARE
         )
-    gridded_files = [file for files in availableby_variable.values() for file in files if file.grid is not None]
+    gridded_files = [file for files in files_by_variable.values() for file in files if file.grid is not None]
     finest = min(gridded_files, key=lambda file: file.priority, default=None)
     if finest is None or finest.grid is None or finest.grid.same_cells_as(GridSpec()):
         with resources.as_file(resources.files("hydromae") / "assets" / "gb_land_percent.npz") as land_path:
@@ -204,13 +203,13 @@ def _target_grid(folder: Path, availableby_variable: Maps) -> TargetGrid:
 
 
 def _period(
-    availableby_variable: Maps, period: tuple[str, str] | None, folder: Path, allow_missing: bool
+    files_by_variable: Maps, period: tuple[str, str] | None, folder: Path, allow_missing: bool
 ) -> pd.DatetimeIndex:
-    """Days of the record: those of the period; else from the first to the last that all variables have, or any has."""
-    begins, ends = _ends(availableby_variable)
+    """Return the days of the record: the period, or the days of all variables, or of any (`allow_missing`)."""
+    begins, ends = _ends(files_by_variable)
     first, last = min(begins.values()), max(ends.values())
     if period is not None:
-        start, end = parse_period(period)
+        start, end = parse_period_inside(period, first, last, folder, ", the days of its maps")
     elif allow_missing:
         start, end = first, last
     else:
@@ -221,18 +220,13 @@ def _period(
                 f"{folder}: maps of {late} begin on {start:%Y-%m-%d}, after those of {early} end ({end:%Y-%m-%d}); put maps "
                 "of the same days there, or --allow-missing"
             )
-    if start < first or end > last:
-        raise InputError(
-            f"{folder}: the period {start:%Y-%m-%d} … {end:%Y-%m-%d} is not inside {first:%Y-%m-%d} … {last:%Y-%m-%d}, the "
-            "days of its maps; choose days inside"
-        )
     return pd.date_range(start, end, freq="D", unit="ns")
 
 
-def _ends(availableby_variable: Maps) -> tuple[dict[str, Any], dict[str, Any]]:
-    """First and last day (Timestamp) of each variable's maps."""
+def _ends(files_by_variable: Maps) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return first and last day (Timestamp) of the maps of each variable."""
     series_files = {
-        name: np.concatenate([file.days.values for file in files]) for name, files in availableby_variable.items()
+        name: np.concatenate([file.days.values for file in files]) for name, files in files_by_variable.items()
     }
     begins = {name: pd.Timestamp(days.min()) for name, days in series_files.items()}
     return begins, {name: pd.Timestamp(days.max()) for name, days in series_files.items()}
@@ -243,7 +237,7 @@ def _products(files: tuple[GridFile, ...]) -> str:
 
 
 def _column_note(series_files: GridFiles) -> str:
-    """Which of several columns of one variable are taken, and which are there for nothing; empty where there is one."""
+    """Return the used and unused columns of a variable as text, empty for one column."""
     used_columns = dict.fromkeys(file.column for file in series_files.used if file.product == "CHESS")
     unused_columns = dict.fromkeys(
         file.column for file in series_files.files if file.product == "CHESS" and file.column not in used_columns
@@ -254,7 +248,7 @@ def _column_note(series_files: GridFiles) -> str:
 
 
 def _plan(folder: Path, gridded: GriddedRecord, is_chosen: bool) -> list[str]:
-    """What the record will hold, in lines."""
+    """Return lines on the content of the record."""
     days = gridded.flow.indexes["time"]
     maps_text = ", ".join(
         f"{n} ({_products(m.used)}{_column_note(m)}, {len(m.used)} files)" for n, m in gridded.maps.items()
@@ -276,7 +270,7 @@ def _plan(folder: Path, gridded: GriddedRecord, is_chosen: bool) -> list[str]:
         *notes,
         *([f"maps {origin_text}: {', '.join(lacking)}"] if lacking else []),
         *(
-            [f"days at the edges that only some maps have are left out: {outside}; --allow-missing keeps them"]
+            [f"days at the ends without maps of all variables are omitted: {outside}; --allow-missing keeps them"]
             if outside
             else []
         ),

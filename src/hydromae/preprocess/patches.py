@@ -1,4 +1,4 @@
-"""Spatial patches: which squares of the map are land, and which catchments share a token."""
+"""Spatial patches: land patches of the map, and catchments that share a token."""
 
 from __future__ import annotations
 
@@ -30,24 +30,23 @@ def spatial_patches(
     group_size: int = 8,
     picture: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Land patches of a grid, and groups of neighbouring catchments, as training lays them.
+    """Return land patches of a grid, and groups of neighbouring catchments, as in training.
 
     Args:
         source: A national store, or a land mask (`.pt`, `.npz`).
-        attributes: Table whose catchments are grouped, in place of the store's own.
-        land_threshold: Share of land cells from which a patch counts; default the store's, or 0.5.
+        attributes: Table of catchments, instead of those of the store.
+        land_threshold: Minimum share of land cells of a land patch; default that of the store, or 0.5.
         group_size: Catchments that share a token (`vector_patch_size`).
-        picture: Also draw them: a PNG file.
+        picture: PNG file of the patches.
 
     Returns:
-        dict: `rows`, `columns`, `patch` (cells along its side), `patch_rows`, `patch_columns`, `patches` (all of them),
-            `land_threshold`, `land_patches` (flat numbers, row × patch_columns + column, row 0 in the south); and where there
-            are catchments `group_size`, `catchments`, `groups` (lists of catchment numbers; the last one may be shorter),
+        dict: `rows`, `columns`, `patch` (cells along its side), `patch_rows`, `patch_columns`, `patches` (number),
+            `land_threshold`, `land_patches` (flat numbers, row × patch_columns + column, row 0 in the south); and with
+            catchments `group_size`, `catchments`, `groups` (lists of catchment numbers; the last one may be shorter),
             `padding` (empty slots of the last group).
 
     Raises:
-        InputError: Neither store nor mask, a threshold that is no share, a group size below 1, or a catchment without a
-            position.
+        InputError: Neither store nor mask, an invalid threshold or group size, or a catchment without a position.
     """
     if group_size < 1:
         raise InputError(f"group size {group_size}: below 1; give how many catchments share a token")
@@ -76,7 +75,7 @@ def spatial_patches(
 
 
 def _read(source: str | Path) -> tuple[GridSpec, Bool[np.ndarray, "rows columns"], xr.Dataset | None]:
-    """Grid, land cells, and catchments where the source has them."""
+    """Return grid, land cells, and catchments if the source has them."""
     if Path(source).suffix in (".pt", ".npz"):
         fraction = land.read(source)
         grid = land.grid_of_axes(fraction["column"].values, fraction["row"].values, str(source))
@@ -100,7 +99,7 @@ def _draw(
     land_patches: np.ndarray,
     gauges: tuple[np.ndarray, np.ndarray, np.ndarray] | None,
 ) -> None:
-    """The land, its patches outlined, and the catchments of each group joined by a line."""
+    """Draw the land, its patches, and the catchments of each group joined by a line."""
     figure = Figure(figsize=(6, 9), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""Prepare: from raw files to a store, for both shapes of input and for the seed's layout."""
+"""Prepare stores from raw files: catchment datasets, national records and the raw layout."""
 
 from __future__ import annotations
 
@@ -45,21 +45,21 @@ def prepare_catchments(
     training_period: tuple[str, str] | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> str:
-    """A store of a catchment dataset.
+    """Write a store of a catchment dataset.
 
     Args:
         source: The CAMELS-GB arrangement, a user's NetCDF, Zarr, CSV or parquet (`reader.read`), or files of a product.
-        attributes: NRFA attributes CSV; None where the source has attributes of its own.
-        out: Where the store will lie.
-        period (str, str), optional: First and last day to keep; default all.
-        training_period (str, str), optional: Days that scaling, and the derived evaporation of CAMELS-GB, may see; default
-            1970-01-01 to 2010-12-31 or, of a record that holds no such day, all of its days, which `progress` is told.
+        attributes: CSV file of NRFA attributes; None if the source has attributes.
+        out: The store.
+        period (str, str), optional: First and last day; default all.
+        training_period (str, str), optional: Period of the scaling and the derived evaporation of CAMELS-GB; default
+            1970-01-01 to 2010-12-31, or all days of a record without these days.
 
     Returns:
         str: The path of the store.
 
     Raises:
-        InputError: From the readers, the scaling or the store; or the place of a catchment is not known.
+        InputError: From the readers, the scaling or the store; or a catchment has no position.
     """
     if product := isinstance(source, ProductFiles):
         record = source.read(None if attributes is None else nrfa.read(attributes))
@@ -87,17 +87,17 @@ def prepare_national(
     temperature_normal: str | Path | None = None,
     land_threshold: float = LAND_THRESHOLD,
 ) -> str:
-    """A store of a national record: derived maps on land cells, evaporation and river flow of catchments.
+    """Write a store of a national record: derived maps on land cells, evaporation and river flow of catchments.
 
     Args:
         source_nc: The CAMELS-GB arrangement.
-        attributes_csv: NRFA attributes, with centroids where they are known.
+        attributes_csv: NRFA attributes, with optional centroids.
         land_file: Land share of the grid (`datasets.land`); cells of at least 5 % land are kept.
-        out: Where the store will lie.
+        out: The store.
         period, training_period: As in `prepare_catchments`; the soil bucket also runs over the two years before the period.
-        rain_normal, temperature_normal: HadUK-Grid files on the same grid, whose means over time are the normals; without
-            them maps know no relief.
-        land_threshold: Share of land cells from which a patch is a site; kept with the store's grid.
+        rain_normal, temperature_normal: HadUK-Grid files on the same grid, whose temporal means are the normals; without
+            them, maps have no effect of relief.
+        land_threshold: Minimum share of land cells of a patch, stored with the grid.
 
     Returns:
         str: The path of the store.
@@ -127,10 +127,10 @@ def prepare_maps(
     *,
     land_threshold: float = LAND_THRESHOLD,
 ) -> str:
-    """A store of a national record that has maps of its own: NetCDF or Zarr with `(time, cell)` and an attribute `grid`.
+    """Write a store of a national record with maps: NetCDF or Zarr with `(time, cell)` and an attribute `grid`.
 
     Args:
-        source: Such as `hydromae virtual --shape national` writes; `grid` is the JSON of a `GridSpec`, and `cell` the flat
+        source: As `hydromae virtual --shape national` writes it; `grid` is the JSON of a `GridSpec`, and `cell` the flat
             number of each land cell on it.
         attributes, out, period, training_period, land_threshold: As in `prepare_catchments` and `prepare_national`.
 
@@ -141,7 +141,9 @@ def prepare_maps(
     if not {"cell", "catchment"} <= set(record.dims):
         raise InputError(f"{source}: no maps (time, cell) beside its catchments; use --shape catchments")
     if "grid" not in record.attrs or "cell" not in record.indexes:
-        raise InputError(f"{source}: it does not say where its cells lie; add the attribute grid and a coordinate cell")
+        raise InputError(
+            f"{source}: the positions of its cells are unknown; add the attribute grid and a coordinate cell"
+        )
     grid = land.with_threshold(
         grid_from_json(str(record.attrs["grid"]), f"{source}: the attribute grid"), land_threshold
     )
@@ -161,16 +163,15 @@ def prepare_seed(
     land_threshold: float = LAND_THRESHOLD,
     allow_missing: bool = False,
 ) -> str:
-    """A store of a folder in the seed's raw layout (`datasets.seed`); memory does not grow with the period.
+    """Write a store of a folder in the raw layout of the reference specification (`datasets.seed`), in blocks.
 
     Args:
-        folder: Maps (merged files where they are there, else monthly ones), the table of rivers, attributes, the mask.
-        out, attributes: As in `prepare_catchments`; without `attributes` the folder's own table.
-        period (str, str), optional: First and last day to keep; default from the first training day to the last day of the
-            maps.
-        training_period (str, str): Days that scaling may see; 1970-01-01 to 2010-12-31 is the seed's longer record.
-        land_threshold: Share of land cells from which a patch is a site.
-        allow_missing: Take days that no file of a variable holds as unobserved.
+        folder: Maps (merged files, else monthly ones), the table of flow, attributes, the mask.
+        out, attributes: As in `prepare_catchments`; default attributes of the folder.
+        period (str, str), optional: First and last day; default from the first training day to the last day of the maps.
+        training_period (str, str): Period of the scaling; the longer record has 1970-01-01 to 2010-12-31.
+        land_threshold: Minimum share of land cells of a patch.
+        allow_missing: Treat days without a file of a variable as unobserved.
 
     Returns:
         str: The path of the store.
@@ -199,15 +200,13 @@ def prepare(
     allow_missing: bool = False,
     progress: Callable[[str], None] = lambda line: None,
 ) -> str:
-    """A store from a file, or from what is found in a folder; what `hydromae prepare` calls.
+    """Write a store from a file or a folder, as `hydromae prepare` does.
 
-    In a folder: the files of a product (`datasets.products`), else the one `camels_gb_daily.nc` (else the one `.nc`, `.zarr`,
-    `.parquet` or `.csv` that is no attributes table); `*attributes*.csv`, where a product has no traits of its own; maps of
-    days (`datasets.gridded`), with which a national record is made (`national_gridded`), also where no shape is named
-    and they lie beside the files of a product; and for a national record whose maps are to be derived `*land*.npz` (or
-    `*mask*.pt`),
-    `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc` (the normals, where they are there). `attributes` names another table.
-    `progress` gets what a product's folder holds, lacks and will give, before anything is read whole.
+    A folder contains the files of a product (`datasets.products`), or one record (`camels_gb_daily.nc`, or the only `.nc`,
+    `.zarr`, `.parquet` or `.csv` that is not a table of attributes); optional `*attributes*.csv`; daily maps
+    (`datasets.gridded`), which make a national record (`national_gridded`), by default if they are beside a product; and for
+    derived maps `*land*.npz` (or `*mask*.pt`) and optional normals `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc`. `attributes`
+    replaces the table. `progress` gets a description of the folder first.
     """
     source_path = Path(source)
     if not source_path.exists():
@@ -241,7 +240,7 @@ def prepare(
         options["sources"] = _sources(record, gauges[[n for n in ("riverflow",) if n in gauges]], attributes)
         return prepare_gridded(folder, maps, gauges, out, period, training_period, **options)
     if product is not None:
-        raise InputError(f"{folder}: no maps of days beside its gauges; put HadUK-Grid, CHESS or ERA5-Land there")
+        raise InputError(f"{folder}: no daily maps beside its gauges; add HadUK-Grid, CHESS or ERA5-Land")
     training_period = training_period or TRAINING_PERIOD
     if with_maps:
         return prepare_maps(record, attributes, out, period, training_period, land_threshold=land_threshold)
@@ -259,14 +258,14 @@ def prepare(
 
 
 def _gauges(product: ProductFiles | None, record: Path, attributes: str | Path | None) -> xr.Dataset:
-    """The gauges that lie beside maps."""
+    """Read the gauges beside maps."""
     if product is not None:
         return product.read(None if attributes is None else nrfa.read(attributes))
     return read(record, attributes)
 
 
 def _has_maps(record: Path) -> bool:
-    """Whether a file holds maps over cells; a Zarr folder always goes that way, since CAMELS-GB comes as NetCDF."""
+    """Return whether a file has maps over cells; Zarr always has, because CAMELS-GB is NetCDF."""
     if record.suffix != ".nc":
         return record.suffix == ".zarr"
     with open_netcdf(record) as raw:
@@ -285,7 +284,7 @@ def _write(
     training_period: tuple[str, str],
     grid: GridSpec | None = None,
 ) -> str:
-    """A store of a record as it is."""
+    """Write a store of a record."""
     sources = _sources(source, record, attributes)
     scaling = Scaling.fit(record, training_period)
     return write_store(record, out, scaling=scaling, sources=sources, grid=grid, training_period=training_period)

@@ -1,4 +1,4 @@
-"""Inspect: what is in a store, as numbers and as a picture."""
+"""Summary and picture of a store."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hydromae.variables import ATTRIBUTES, VARIABLES
 
 
 def summary(path: str | Path) -> dict[str, Any]:
-    """What is in a store, ready for a table or for JSON.
+    """Return a summary of a store for tables and JSON.
 
     Returns:
         dict: `path`, `period` [first, last], `days`, `catchments`, `cells`, `training_period`, `sources`; `variables`, a list

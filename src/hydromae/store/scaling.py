@@ -1,4 +1,4 @@
-"""Scaling: each variable transformed, then standardised by what was observed in the training period."""
+"""Scaling: transform and standardisation of variables, from observations of the training period."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
 from hydromae.errors import InputError
-from hydromae.io.parse import parse_period
+from hydromae.io.parse import training_slice
 from hydromae.progress import track
 from hydromae.variables import ATTRIBUTES, VARIABLES, Transform
 
 LOG_OFFSET = 0.01
 SMALLEST_STD = 1e-6
-LARGEST_SCALE = 1e4  # no transformed quantity is larger, or spreads wider
-FIT_DAYS = 900  # days held at a time while the moments are streamed
-CHUNK_VALUES = 2**16  # values, which stay in the processor's cache while they are transformed and summed
+LARGEST_SCALE = 1e4  # upper limit of mean and standard deviation of transformed values
+FIT_DAYS = 900  # days per block
+CHUNK_VALUES = 2**16  # values per chunk, to fit the processor cache
 
 
 def apply_transform(transform: Transform, values: np.ndarray) -> np.ndarray:
-    """Root is sqrt(max(x, 0)), log is ln(max(x, 0) + 0.01), none is x; NaN passes."""
+    """Apply root (sqrt(max(x, 0))), log (ln(max(x, 0) + 0.01)) or none (x); NaN stays."""
     if transform == "root":
         return np.sqrt(np.maximum(values, 0))
     if transform == "log":
@@ -33,7 +34,7 @@ def apply_transform(transform: Transform, values: np.ndarray) -> np.ndarray:
 
 
 def undo_transform(transform: Transform, values: np.ndarray) -> np.ndarray:
-    """The inverse of `apply_transform`; a negative root or a value below ln 0.01 stands for zero."""
+    """Invert `apply_transform`; a negative root or a value below ln 0.01 becomes zero."""
     if transform == "root":
         return np.square(np.maximum(values, 0))
     if transform == "log":
@@ -42,21 +43,13 @@ def undo_transform(transform: Transform, values: np.ndarray) -> np.ndarray:
 
 
 def training_days(dataset: xr.Dataset, training_period: tuple[str, str]) -> xr.Dataset:
-    """The days of a record that training may see; a period without any is refused."""
-    parse_period(training_period)
-    days = dataset.sel(time=slice(*training_period))
-    if days.sizes["time"] == 0:
-        first, last = (str(dataset["time"].values[i])[:10] for i in (0, -1))
-        raise InputError(
-            f"training period {training_period[0]}/{training_period[1]}: no day of it is in the record, "
-            f"{first} … {last}; choose another training period"
-        )
-    return days
+    """Return the training days of a record; refuse a period without any."""
+    return dataset.isel(time=training_slice(pd.DatetimeIndex(dataset["time"].values), training_period))
 
 
 @dataclass(frozen=True)
 class VariableScaling:
-    """How one variable or attribute is scaled: (transform(x) − mean) / std."""
+    """Scaling of a variable or attribute: (transform(x) − mean) / std."""
 
     transform: Transform
     mean: float
@@ -88,15 +81,14 @@ class VariableScaling:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Scaling of every variable and attribute, by name.
+    """Scaling of all variables and attributes, by name.
 
-    Fitted on observed values of training days (and training catchments) only, pooled over sites: no site is scaled by
-    its own statistics, because an ungauged river has none.
+    It is fitted to observations of training days and training catchments, pooled over sites, as an ungauged river has no
+    statistics of its own.
 
     Attributes:
-        ranges (mapping of str to (float, float)): Smallest and largest value of each attribute among the training catchments,
-            in its own units; empty where that is not known. No scaled value depends on it, so two scalings are equal whatever
-            their ranges.
+        ranges (mapping of str to (float, float)): Minimum and maximum of each attribute of the training catchments, in its
+            own units; empty if unknown. Ranges do not affect scaled values or equality.
     """
 
     variables: Mapping[str, VariableScaling]
@@ -109,15 +101,15 @@ class Scaling:
         training_period: tuple[str, str],
         catchments: Sequence[int] | Sequence[str] | np.ndarray | None = None,
     ) -> Scaling:
-        """Mean and standard deviation of the transformed, observed values.
+        """Fit mean and standard deviation of the transformed observations.
 
         Args:
-            dataset: A water record; streamed `FIT_DAYS` days at a time.
-            training_period (str, str): First and last training day; days outside are not read.
-            catchments: Training catchments; others are not read. Maps are not restricted by it.
+            dataset: A record, read in blocks of `FIT_DAYS` days.
+            training_period (str, str): First and last training day; other days are not read.
+            catchments: Training catchments; others are not read. Maps are not affected.
 
         Raises:
-            InputError: No training day in the dataset, or a variable of which nothing was observed on those days.
+            InputError: No training day in the dataset, or a variable without observations on these days.
         """
         training_record = dataset if catchments is None else dataset.sel(catchment=np.asarray(catchments))
         days = training_days(training_record, training_period)
@@ -125,7 +117,7 @@ class Scaling:
         moments = Moments(training_period)
         for name in names:
             starts = range(0, days.sizes["time"], FIT_DAYS)
-            # a block keeps what it has read: hold one at a time
+            # one block in memory at a time
             for start in track(starts, f"blocks of {name} scaled", len(starts)):
                 moments.add(name, days[name].isel(time=slice(start, start + FIT_DAYS)).values)
         return moments.scaling(names, training_record)
@@ -133,7 +125,7 @@ class Scaling:
     def __getitem__(self, name: str) -> VariableScaling:
         if name not in self.variables:
             raise InputError(
-                f"scaling: {name} is not in it (it has {', '.join(self.variables)}); prepare the store anew"
+                f"scaling: {name} is not in it (it has {', '.join(self.variables)}); prepare the store again"
             )
         return self.variables[name]
 
@@ -141,18 +133,18 @@ class Scaling:
         return name in self.variables
 
     def scale(self, name: str, array: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-        """Values in canonical units as scaled values of the same dtype; NaN passes."""
+        """Scale values in canonical units, keeping dtype and NaN."""
         return self[name].scale(array).astype(array.dtype)
 
     def unscale(self, name: str, array: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
-        """Scaled values back in canonical units, of the same dtype; NaN passes."""
+        """Convert scaled values to canonical units, keeping dtype and NaN."""
         return self[name].unscale(array).astype(array.dtype)
 
     def with_ranges(self, attributes: xr.Dataset) -> Scaling:
-        """The scaling with the range of every attribute widened to what these training catchments have of it.
+        """Extend the range of each attribute to these training catchments.
 
         Args:
-            attributes: `(catchment)` variables in their own units, NaN where unknown.
+            attributes: `(catchment)` variables in their own units, NaN if unknown.
         """
         ranges = dict(self.ranges)
         for name in (a.name for a in ATTRIBUTES if a.name in self.variables and a.name in attributes.variables):
@@ -162,7 +154,7 @@ class Scaling:
         return replace(self, ranges=ranges)
 
     def to_json(self) -> str:
-        """As JSON: `{name: {"transform", "mean", "std"}}`, with "low" and "high" of an attribute whose range is known."""
+        """Return JSON: `{name: {"transform", "mean", "std"}}`, with "low" and "high" of known ranges."""
         range_entries = {name: {"low": low, "high": high} for name, (low, high) in self.ranges.items()}
         return json.dumps(
             {name: asdict(scaling) | range_entries.get(name, {}) for name, scaling in self.variables.items()}
@@ -170,24 +162,24 @@ class Scaling:
 
     @classmethod
     def from_json(cls, text: str) -> Scaling:
-        """From what `to_json` wrote."""
+        """Parse the result of `to_json`."""
         try:
             entries_json = json.loads(text).items()
             entries = {n: (e["transform"], float(e["mean"]), float(e["std"])) for n, e in entries_json}
             ranges = {n: (float(e["low"]), float(e["high"])) for n, e in entries_json if "low" in e or "high" in e}
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError, RecursionError) as error:
             raise InputError(
-                f"scaling: not the JSON of a scaling ({str(text)[:60]!r}); prepare the store anew"
+                f"scaling: not the JSON of a scaling ({str(text)[:60]!r}); prepare the store again"
             ) from error
         for name, (_, mean, std) in entries.items():
             if not (abs(mean) <= LARGEST_SCALE and 0 < std <= LARGEST_SCALE):
-                raise InputError(f"scaling: {name} has mean {mean:g} and std {std:g}; prepare the store anew")
+                raise InputError(f"scaling: {name} has mean {mean:g} and std {std:g}; prepare the store again")
         for name, (low, high) in ranges.items():
             if not -np.inf < low <= high < np.inf:
-                raise InputError(f"scaling: {name} has the range {low:g} … {high:g}; prepare the store anew")
+                raise InputError(f"scaling: {name} has the range {low:g} … {high:g}; prepare the store again")
         unknown = {str(transform) for transform, _, _ in entries.values()} - set(get_args(Transform))
         if unknown:
-            raise InputError(f"scaling: transform {unknown.pop()!r} is not known; prepare the store anew")
+            raise InputError(f"scaling: transform {unknown.pop()!r} is not known; prepare the store again")
         return cls({name: VariableScaling(*entry) for name, entry in entries.items()}, ranges)
 
 
@@ -196,22 +188,22 @@ def _moments(values: xr.DataArray, transform: Transform) -> VariableScaling:
 
 
 class Moments:
-    """Mean and spread of variables whose days come block by block, in any order."""
+    """Running mean and standard deviation of variables over blocks of days."""
 
     def __init__(self, training_period: tuple[str, str]) -> None:
         self.period = training_period
         self.sums: dict[str, _RunningMoments] = {}
 
     def add(self, name: str, values: np.ndarray) -> None:
-        """Values of training days of a variable, in canonical units, NaN where unobserved."""
+        """Add values of training days of a variable, in canonical units, NaN if unobserved."""
         sums = self.sums.get(name, _RunningMoments(0, 0.0, 0.0))
         self.sums[name] = sums.merge(_RunningMoments.of(values, VARIABLES[name].transform))
 
     def scaling(self, names: Sequence[str], attributes: xr.Dataset) -> Scaling:
-        """Of variables from what was added, of attributes from a dataset that holds them.
+        """Return the scaling of variables from added values, and of attributes from a dataset.
 
         Raises:
-            InputError: Nothing was observed of one of the variables.
+            InputError: A variable has no observations.
         """
         for name in names:
             if name not in self.sums or self.sums[name].count == 0:
@@ -261,22 +253,22 @@ class _RunningMoments:
         return _RunningMoments(count, mean, self.squares + other.squares + step**2 * self.count * other.count / count)
 
     def scaling(self, transform: Transform) -> VariableScaling:
-        """A constant (or nothing at all, for an attribute) is scaled by one, not divided by zero."""
+        """Return the scaling; a constant or missing attribute has a standard deviation of one."""
         std = float(np.sqrt(self.squares / self.count)) if self.count else 0.0
         return VariableScaling(transform, self.mean, std if std > SMALLEST_STD else 1.0)
 
 
 def exclude_catchments(dataset: xr.Dataset, held_out: tuple[str, ...]) -> xr.Dataset:
-    """A record of the other catchments: what is held out is gone before anything is laid on sites or cut into windows.
+    """Remove held-out catchments from a record.
 
     Raises:
-        InputError: If a held-out catchment is not in the record, or none is left.
+        InputError: If a held-out catchment is not in the record, or no other is left.
     """
     names = np.array([str(name) for name in dataset["catchment"].values])
     unknown = sorted(set(held_out) - set(names.tolist()))
     if unknown:
         raise InputError(f"data.held_out: the store has no catchment '{unknown[0]}'; name catchments that it has")
-    finite_values = np.flatnonzero(~np.isin(names, held_out))
-    if not len(finite_values):
-        raise InputError(f"data.held_out: holds out all {len(names)} catchments; leave some to learn from")
-    return dataset if len(finite_values) == len(names) else dataset.isel(catchment=finite_values)
+    kept_indices = np.flatnonzero(~np.isin(names, held_out))
+    if not len(kept_indices):
+        raise InputError(f"data.held_out: holds out all {len(names)} catchments; leave some for training")
+    return dataset if len(kept_indices) == len(names) else dataset.isel(catchment=kept_indices)

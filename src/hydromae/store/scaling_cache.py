@@ -1,4 +1,4 @@
-"""The scaling of a run, fitted once: kept beside what it was made from, and made again where any of that has changed."""
+"""Cached scaling of a run, which is fitted again if its inputs change."""
 
 from __future__ import annotations
 
@@ -24,21 +24,20 @@ def scaling_for(
     folder: Path | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> Scaling:
-    """Scaling from what training may see.
+    """Return the scaling of training days and catchments.
 
     Args:
-        dataset: A record; one from a store carries a scaling of its own, used where it was made from just that.
+        dataset: A record; the scaling of its store is used if it has the same inputs.
         config: Training period and held-out catchments.
-        folder: Where a fitted scaling is kept, in `scaling.json`. It is read again only where the data, the training period,
-            the held-out catchments and the transforms are all the same. A record without sources, which is in no store, is
-            fitted at every call.
-        progress: Told when a scaling that is kept there no longer holds, and why.
+        folder: Folder of the cache `scaling.json`, which is used if data, training period, held-out catchments and transforms
+            are the same. A record that is not from a store is fitted at every call.
+        progress: Called with the reason why a cached scaling is fitted again.
 
     Raises:
-        InputError: If nothing was observed in the training period, or the file cannot be written.
+        InputError: No observations in the training period, or the file cannot be written.
     """
-    period, held, parts = config.data.training_period, config.data.held_out, scaling_inputs(dataset, config)
-    if not held and dataset.attrs.get("training_period") == "/".join(period):
+    period, held_out, parts = config.data.training_period, config.data.held_out, scaling_inputs(dataset, config)
+    if not held_out and dataset.attrs.get("training_period") == "/".join(period):
         stored = scaling_of(dataset)
         if all(stored[name].transform == transform for name, transform in _transforms(dataset).items()):
             return stored
@@ -46,16 +45,16 @@ def scaling_for(
     cached = None if file is None else _read_cached(file, parts, progress)
     if cached is not None:
         return cached
-    fitted = Scaling.fit(exclude_catchments(dataset, held), period)
+    fitted = Scaling.fit(exclude_catchments(dataset, held_out), period)
     if file is not None:
         _write_cached(file, parts, fitted)
     return fitted
 
 
 def scaling_inputs(dataset: xr.Dataset, config: Config) -> dict[str, str]:
-    """What a scaling is made from, part by part, in words that can be compared and shown.
+    """Return the inputs of a scaling as texts for comparison and messages.
 
-    The values of a store are known by its sources and by the statistics that it carries itself.
+    Sources and statistics of a store represent its values.
     """
     days = dataset["time"].values
     store_attributes = [str(dataset.attrs.get(name)) for name in ("sources", "training_period", "scaling")]
@@ -81,27 +80,27 @@ def _digest(words: Sequence[str]) -> str:
 
 
 def _short_list(names: Sequence[str]) -> str:
-    """A few names as they are, many as their number and digest."""
+    """Return a few names as text, many as number and digest."""
     return " ".join(names) or "none" if len(names) <= 5 else f"{len(names)} ({_digest(names)})"
 
 
 def _read_cached(file: Path, parts: dict[str, str], progress: Callable[[str], None]) -> Scaling | None:
-    """The scaling in a file, where it was made from just this; else None, and why is said."""
+    """Return the scaling in a file if its inputs are the same, or None with a message."""
     if not file.is_file():
         return None
     try:
-        held = json.loads(file.read_text(encoding="utf-8"))
-        old, scaling = held["made_from"], Scaling.from_json(json.dumps(held["scaling"]))
+        content = json.loads(file.read_text(encoding="utf-8"))
+        old, scaling = content["made_from"], Scaling.from_json(json.dumps(content["scaling"]))
         changed = [f"{part} was {old[part]}, is {new}" for part, new in parts.items() if old[part] != new]
     except (OSError, ValueError, TypeError, KeyError):  # an InputError is a ValueError
-        progress(f"{file}: is damaged; normalisation made again")
+        progress(f"{file}: is damaged; fitting the scaling again")
         return None
     if changed:
-        progress(f"{file}: normalisation made again: {'; '.join(changed)}")
+        progress(f"{file}: fitting the scaling again: {'; '.join(changed)}")
         return None
     return scaling
 
 
 def _write_cached(file: Path, parts: dict[str, str], scaling: Scaling) -> None:
     text = json.dumps({"made_from": parts, "scaling": json.loads(scaling.to_json())}, indent=1)
-    write_text_atomic(file, text, "mend that, or give another folder", "the normalisation cannot be kept")
+    write_text_atomic(file, text, "correct that, or give another folder", "the scaling cannot be written")

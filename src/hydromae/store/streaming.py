@@ -1,4 +1,4 @@
-"""From blocks of days to a store: written and scaled as they go by, while the next one is made."""
+"""Write a store from blocks of days in one pass, with the scaling."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def write_streamed(
     training_period: tuple[str, str],
     grid: GridSpec,
 ) -> str:
-    """A store of a record that is made block by block; memory holds two of them, whatever the period.
+    """Write a store from blocks; at most two blocks are in memory.
 
     Args:
-        template: The record without its values.
-        blocks: Its values, `SHARD_DAYS` days at a time.
-        sources, training_period, grid: As in `zarr_store.write_store`; scaled by the training days of what was written.
+        template: The record without values.
+        blocks: The values, `SHARD_DAYS` days at a time.
+        sources, training_period, grid: As in `zarr_store.write_store`.
 
     Returns:
         str: The path.
 
     Raises:
-        InputError: What makes the blocks refuses; no training day is in the record, or nothing was observed on them.
+        InputError: From the blocks; no training day in the record, or no observations on them.
     """
-    training_days(template[["time"]], training_period)  # refused before anything is written
+    training_days(template[["time"]], training_period)  # raises before anything is written
     moments = Moments(training_period)
     names = [str(name) for name in template.data_vars if name in VARIABLES]
     with (
@@ -54,7 +54,7 @@ def write_streamed(
 def _with_moments(
     blocks: Iterable[xr.Dataset], days: pd.Index, moments: Moments, names: list[str]
 ) -> Iterator[xr.Dataset]:
-    """The blocks, which begin with the first of the days; the training days among them are added to the moments."""
+    """Yield the blocks and add their training days to the moments."""
     low, high = days.slice_locs(*moments.period)
     start = 0
     for block in blocks:
@@ -67,7 +67,7 @@ def _with_moments(
 
 
 def prefetch(blocks: Iterator[xr.Dataset]) -> Generator[xr.Dataset]:
-    """The blocks, the next one made in a thread while the last is used; so two are held at a time."""
+    """Yield the blocks while a thread computes the next one."""
     with ThreadPoolExecutor(1) as executor:
         next_block = executor.submit(next, blocks, None)
         while (block := next_block.result()) is not None:

@@ -1,4 +1,4 @@
-"""What of a record lies outside the training of a model: attributes beyond the trained range, and places."""
+"""Attributes and positions of a record outside the training range of a model."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from hydromae.store.scaling import Scaling
 from hydromae.variables import ATTRIBUTES
 
 MARGIN = 0.5
-"""How far beyond the trained range an attribute still counts as inside [standard deviations of its scaled values]."""
+"""Tolerance of the training range [standard deviations of scaled values]."""
 POSITION_NAMES = ("latitude", "longitude")
 ATTRIBUTE_NAMES = tuple(attribute.name for attribute in ATTRIBUTES)
 
 
 @dataclass(frozen=True)
 class TrainingDomain:
-    """What of the catchments of a record lies outside the training of a model.
+    """Attributes and positions of catchments outside the training range of a model.
 
     Attributes:
-        attributes (Bool[C, A]): Attributes that are known and outside their trained range, by `variables.ATTRIBUTES`.
-        position (Bool[C]): Catchments whose latitude, longitude, or easting and northing are outside; the model then knows
-            nothing of the place but how far it is from other rivers.
+        attributes (Bool[C, A]): Known attributes outside their training range, by `variables.ATTRIBUTES`.
+        position (Bool[C]): Catchments with latitude, longitude, or easting and northing outside; the model then uses only
+            distances to other rivers.
     """
 
     attributes: Bool[np.ndarray, "C A"]
@@ -36,24 +36,24 @@ class TrainingDomain:
 
     @classmethod
     def of(cls, dataset: xr.Dataset, scaling: Scaling) -> TrainingDomain:
-        """Compare the attributes and positions of a record with the ranges in a scaling; without these nothing is outside."""
+        """Compare attributes and positions of a record with the ranges of a scaling; without ranges, nothing is outside."""
         shape = (dataset.sizes["catchment"],)
         columns = {n: dataset[n].values if n in dataset.variables else np.full(shape, np.nan) for n in ATTRIBUTE_NAMES}
         outside = np.stack([is_outside_range(scaling, name, values) for name, values in columns.items()], axis=1)
-        place = np.logical_or(*(outside[:, ATTRIBUTE_NAMES.index(name)] for name in POSITION_NAMES))
+        position = np.logical_or(*(outside[:, ATTRIBUTE_NAMES.index(name)] for name in POSITION_NAMES))
         if {"easting", "northing"} <= set(dataset.variables):
             degrees = to_degrees(dataset["easting"].values, dataset["northing"].values)
             for name, values in zip(POSITION_NAMES, degrees, strict=True):
-                place = np.logical_or(place, is_outside_range(scaling, name, values))
-        return cls(outside, place)
+                position = np.logical_or(position, is_outside_range(scaling, name, values))
+        return cls(outside, position)
 
     @property
     def unknown(self) -> Bool[np.ndarray, "C A"]:
-        """Attributes that count as unknown: those outside, and both of a place of which one is."""
+        """Return attributes that are treated as unknown: those outside, and both coordinates if one is outside."""
         return self.attributes | (self.position[:, None] & np.isin(ATTRIBUTE_NAMES, POSITION_NAMES))
 
     def outside_names(self, catchment: int) -> list[str]:
-        """What is outside of a catchment."""
+        """Return the names of attributes of a catchment that are outside."""
         outside_names = [
             name for name, is_outside in zip(ATTRIBUTE_NAMES, self.attributes[catchment], strict=True) if is_outside
         ]
@@ -61,7 +61,7 @@ class TrainingDomain:
         return ["easting", "northing", *outside_names] if of_metres else outside_names
 
     def warn(self, dataset: xr.Dataset, scaling: Scaling) -> None:
-        """Say of the record that was compared how many catchments are outside, and what of the first one."""
+        """Warn with the number of catchments outside, and the attributes of the first one."""
         outside = self.attributes.any(axis=1) | self.position
         if not outside.any():
             return
@@ -70,13 +70,13 @@ class TrainingDomain:
         swapped = "; are latitude and longitude swapped?" if self._swapped(dataset, scaling).any() else ""
         warn_user(
             OUTSIDE_TRAINING,
-            f"{outside.sum()} of {len(outside)} catchments are outside what the model was trained on, such as "
-            f"{dataset['catchment'].values[first]} with {details}{swapped}; that counts as unknown, and answers are less "
-            f"certain than they say ({OUTSIDE_TRAINING} in the answer)",
+            f"{outside.sum()} of {len(outside)} catchments are outside the training range of the model, such as "
+            f"{dataset['catchment'].values[first]} with {details}{swapped}; these values are treated as unknown, and "
+            f"predictions are less certain than stated ({OUTSIDE_TRAINING} in the answer)",
         )
 
     def _swapped(self, dataset: xr.Dataset, scaling: Scaling) -> Bool[np.ndarray, " C"]:
-        """True where latitude and longitude lie outside, and would lie inside if they changed places."""
+        """Return True where latitude and longitude are outside, but inside if swapped."""
         if not set(POSITION_NAMES) <= set(dataset.variables):
             return np.zeros(len(self.position), dtype=bool)
         latitude, longitude = (dataset[name].values for name in POSITION_NAMES)
@@ -89,14 +89,14 @@ class TrainingDomain:
 
 
 def _attribute_text(dataset: xr.Dataset, scaling: Scaling, name: str, catchment: int) -> str:
-    """An attribute of a catchment with its value and the trained range."""
+    """Return an attribute of a catchment with its value and the training range as text."""
     low, high = scaling.ranges.get(name, (np.nan, np.nan))
     trained = f" (trained on {low:.4g} … {high:.4g})" if name in scaling.ranges else ""
     return f"{name} {float(dataset[name].values[catchment]):.6g}{trained}"
 
 
 def is_outside_range(scaling: Scaling, name: str, values: Float[np.ndarray, " C"]) -> Bool[np.ndarray, " C"]:
-    """True where a value of an attribute lies further than `MARGIN` outside its trained range; False where it is NaN."""
+    """Return True where a value is more than `MARGIN` outside the training range; False for NaN."""
     if name not in scaling.ranges:
         return np.zeros(len(values), dtype=bool)
     low, high = scaling.scale(name, np.array(scaling.ranges[name], dtype=np.float64))
@@ -107,13 +107,13 @@ def is_outside_range(scaling: Scaling, name: str, values: Float[np.ndarray, " C"
 def outside_training(
     dataset: xr.Dataset, domain: TrainingDomain, is_cut: Bool[np.ndarray, " C"]
 ) -> xr.DataArray | None:
-    """For each catchment the names of what lies outside, with `riverflow` where an answer was cut; None where nothing is."""
+    """Return the names of attributes outside for each catchment, with `riverflow` if a prediction was clipped, or None."""
     names = [[*domain.outside_names(index), *(["riverflow"] if is_cut[index] else [])] for index in range(len(is_cut))]
     if not any(names):
         return None
-    long_name = "attributes outside the range that the model was trained on, and riverflow where the answer was cut"
+    long_name = "attributes outside the training range of the model, and riverflow if the prediction was clipped"
     return xr.DataArray(
-        np.array([", ".join(is_outside) for is_outside in names]),
+        np.array([", ".join(outside) for outside in names]),
         coords={"catchment": dataset["catchment"]},
         dims="catchment",
         name=OUTSIDE_TRAINING,
@@ -122,10 +122,10 @@ def outside_training(
 
 
 def merge_outside(parts: Sequence[xr.DataArray]) -> xr.DataArray:
-    """`outside_training` of several answers for the same catchments as one: every name that one of them has."""
+    """Merge `outside_training` of several answers for the same catchments."""
     texts = [[str(text) for text in part.values] for part in parts]
     names = [
         dict.fromkeys(name for text in of_one if text for name in text.split(", "))
         for of_one in zip(*texts, strict=True)
     ]
-    return parts[0].copy(data=np.array([", ".join(is_outside) for is_outside in names]))
+    return parts[0].copy(data=np.array([", ".join(outside) for outside in names]))

@@ -1,4 +1,4 @@
-"""The store: one Zarr v3 group that holds a prepared water record, its scaling and its sources."""
+"""Store: a Zarr v3 group with a prepared record, its scaling and its sources."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 from hydromae.io.atomic import UNWRITABLE, sha256, write_error
 from hydromae.io.credits import credit_line
+from hydromae.io.names import FLOW, ORIGIN
 from hydromae.io.outputs import new_output, reserve_output
-from hydromae.io.parse import grid_from_json, parse_period, sources_from_json
+from hydromae.io.parse import grid_from_json, sources_from_json
 from hydromae.io.safety import READ_ERRORS, check_zarr
 from hydromae.progress import report_progress, track
 from hydromae.store.scaling import Scaling
@@ -32,11 +33,11 @@ from hydromae.store.validate import check_record, store_errors
 from hydromae.variables import ATTRIBUTES, VARIABLES
 
 FORMAT = "hydromae-store-1"
-ANSWER_VARIABLE = "riverflow_origin"
+ANSWER_VARIABLE = f"{FLOW}{ORIGIN}"
 CHUNK_DAYS = 30
 SHARD_DAYS = 900
 CODECS = (BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec())
-"""Every chunk ends in a checksum, so that damage is never taken for values."""
+"""Codecs with a checksum of each chunk, to detect damage."""
 
 
 def write_store(
@@ -51,19 +52,19 @@ def write_store(
     """Write a record as a store, `SHARD_DAYS` days at a time.
 
     Args:
-        dataset: A water record (design, section 10), lazy or in memory.
-        path: Where the store will lie; nothing may be there yet. It is built beside it and renamed, so a store that can be
-            opened is whole. What an interrupted run left aside is cleared by the next one.
+        dataset: A canonical record (docs/design.md, section 10), lazy or in memory.
+        path: The store, which must not exist. It is written beside `path` and renamed, so that a store is always complete.
+            The next run removes the files of an interrupted one.
         scaling: Fitted on the training period.
         sources: File, hash and units of each source (`describe_source`).
-        grid: Of the maps; needed where there is a dimension `cell`.
-        training_period (str, str), optional: The days `scaling` was fitted on.
+        grid: Grid of the maps; required with a dimension `cell`.
+        training_period (str, str), optional: Training period of `scaling`.
 
     Returns:
         str: The path.
 
     Raises:
-        InputError: Something lies at `path` already.
+        InputError: `path` exists.
     """
     with atomic_output(path) as temporary:
         write_blocks(temporary, dataset, iter_blocks(dataset))
@@ -72,21 +73,21 @@ def write_store(
 
 
 def iter_blocks(dataset: xr.Dataset) -> Iterator[xr.Dataset]:
-    """The dataset in consecutive, loaded pieces of `SHARD_DAYS` days."""
+    """Yield consecutive, loaded blocks of `SHARD_DAYS` days."""
     for start in range(0, dataset.sizes["time"], SHARD_DAYS):
         yield dataset.isel(time=slice(start, start + SHARD_DAYS)).load()
 
 
 @contextmanager
 def atomic_output(path: str | Path) -> Iterator[str]:
-    """Give a place beside `path` to build in; rename it to `path` at the end, remove it on failure.
+    """Yield a temporary path; rename it to `path` at the end, or remove it after an error.
 
-    One process at a time writes a path: what lies aside from an earlier, killed run is removed first.
+    Temporary files of an earlier, killed process are removed first.
     """
     system, name = fsspec.url_to_fs(str(path))
     with reserve_output(new_output(Path(path))) if "file" in system.protocol else nullcontext():
         if system.exists(name):
-            raise InputError(f"{path}: something is there already; remove it or choose another place")
+            raise InputError(f"{path}: exists already; remove it or name another path")
         for leftover in system.glob(f"{glob.escape(name)}.partial-*"):
             if re.fullmatch(r"[0-9a-f]+", leftover.rpartition("-")[2]):
                 system.rm(leftover, recursive=True)
@@ -104,9 +105,9 @@ def atomic_output(path: str | Path) -> Iterator[str]:
 
 
 def write_blocks(temporary: str, template: xr.Dataset, blocks: Iterable[xr.Dataset]) -> None:
-    """Write the shape of `template` (its series may be lazy), then each block of consecutive days into its place.
+    """Write the structure of `template`, then each block of consecutive days.
 
-    Blocks are `SHARD_DAYS` days long (the last may be shorter), so that no shard is written twice.
+    Blocks have `SHARD_DAYS` days (the last may be shorter), so that each shard is written once.
     """
     time_variables = [name for name in template.data_vars if "time" in template[name].dims]
     static = template.drop_vars(time_variables).drop_encoding().compute()
@@ -134,7 +135,7 @@ def write_blocks(temporary: str, template: xr.Dataset, blocks: Iterable[xr.Datas
 
 
 def _empty_variable(values: xr.DataArray) -> xr.DataArray:
-    import dask.array as da  # only to describe an array without holding it
+    import dask.array as da  # an array without memory
 
     empty = da.empty(values.shape, dtype=np.float32, chunks=(SHARD_DAYS, *values.shape[1:]))
     return xr.DataArray(empty, dims=values.dims, attrs=values.attrs)
@@ -162,7 +163,7 @@ def write_metadata(
     grid: GridSpec | None,
     training_period: tuple[str, str] | None,
 ) -> None:
-    """Write what makes the group a store, last: format, scaling, sources, grid, training period."""
+    """Write the metadata of a store last: format, scaling, sources, grid, training period."""
     attrs: dict[str, Any] = {
         "Conventions": "CF-1.11",
         "scaling": scaling.to_json(),
@@ -179,33 +180,33 @@ def write_metadata(
 
 
 def is_store(path: str | Path) -> bool:
-    """True where a hydromae store lies at a path or URL; an answer is none, even if its group has the stamp of a store."""
+    """Return whether a path or URL is a store; an answer is not, even with the metadata of a store."""
     system, name = fsspec.url_to_fs(str(path))
     try:
-        write_metadata = json.loads(system.cat_file(f"{name}/zarr.json"))["attributes"]["hydromae_format"]
+        store_format = json.loads(system.cat_file(f"{name}/zarr.json"))["attributes"]["hydromae_format"]
     except READ_ERRORS:
         return False
-    return write_metadata == FORMAT and not _is_answer(path)
+    return store_format == FORMAT and not _is_answer(path)
 
 
 def _is_answer(path: str | Path) -> bool:
-    """Whether a group holds what `predict` answered."""
+    """Return whether a group is an answer of `predict`."""
     system, name = fsspec.url_to_fs(str(path))
     return system.exists(f"{name}/{ANSWER_VARIABLE}/zarr.json") or system.exists(f"{name}/{ANSWER_VARIABLE}/.zarray")
 
 
 def open_store(path: str | Path) -> xr.Dataset:
-    """The record in a store, its values read when they are asked for.
+    """Open the record of a store lazily.
 
     Raises:
-        InputError: Nothing is there, or it is not a store.
+        InputError: The path does not exist or is not a store.
     """
     system, name = fsspec.url_to_fs(str(path))
     if not system.exists(name):
         raise InputError(f"{path}: no such store; make one with hydromae prepare")
     if _is_answer(path):
         raise InputError(
-            f"{path}: is an answer ({ANSWER_VARIABLE} in it), no store; hydromae prepare makes one of what was observed"
+            f"{path}: is an answer (it has {ANSWER_VARIABLE}), not a store; hydromae prepare makes a store of observations"
         )
     if not is_store(path):
         raise InputError(f"{path}: not a hydromae store (no {FORMAT} stamp); make one with hydromae prepare")
@@ -223,10 +224,10 @@ def open_store(path: str | Path) -> xr.Dataset:
 
 
 def read_blocks(values: xr.DataArray, path: str | Path) -> Iterator[np.ndarray]:
-    """The values of a store's variable, `SHARD_DAYS` days at a time.
+    """Yield the values of a variable of a store, `SHARD_DAYS` days at a time.
 
     Raises:
-        InputError: A chunk does not agree with its checksum, or cannot be unpacked.
+        InputError: A chunk has a wrong checksum or cannot be decompressed.
     """
     starts = range(0, values.sizes["time"], SHARD_DAYS)
     for start in track(starts, f"blocks of {values.name}", len(starts)):
@@ -236,7 +237,7 @@ def read_blocks(values: xr.DataArray, path: str | Path) -> Iterator[np.ndarray]:
 
 
 def check_store(path: str | Path) -> None:
-    """Read a store once from end to end, so that damage is found before hours of work and not amid them.
+    """Read all values of a store to detect damage.
 
     Raises:
         InputError: As `open_store` and `read_blocks`.
@@ -248,7 +249,7 @@ def check_store(path: str | Path) -> None:
 
 
 def load_store(path: str | Path) -> xr.Dataset:
-    """As `open_store`, its values in memory.
+    """Read a store into memory.
 
     Raises:
         InputError: As `open_store` and `read_blocks`.
@@ -267,29 +268,22 @@ def _attribute(dataset: xr.Dataset, name: str) -> str:
 
 
 def scaling_of(dataset: xr.Dataset) -> Scaling:
-    """The scaling that a store carries."""
+    """Return the scaling of a store."""
     return Scaling.from_json(_attribute(dataset, "scaling"))
 
 
 def grid_of(dataset: xr.Dataset) -> GridSpec:
-    """The grid of a store's maps."""
+    """Return the grid of the maps of a store."""
     return grid_from_json(_attribute(dataset, "grid"), "the store's grid")
 
 
 def sources_of(dataset: xr.Dataset) -> list[dict[str, Any]]:
-    """File, hash and units of each source of a store."""
+    """Return file, hash and units of each source of a store."""
     return sources_from_json(_attribute(dataset, "sources"), "the store")
 
 
-def training_period_of(dataset: xr.Dataset) -> tuple[str, str]:
-    """First and last training day of a store."""
-    first, _, last = _attribute(dataset, "training_period").partition("/")
-    parse_period((first, last))
-    return first, last
-
-
 def describe_source(path: str | Path, record: xr.Dataset | None = None, credit: str = "") -> dict[str, Any]:
-    """Name and SHA-256 of a file or a Zarr folder that was read, and units and credit of its record, where there are any."""
+    """Return name and SHA-256 of a file or a Zarr folder, with units and credit of its record."""
     source_path = Path(path)
     if source_path.is_dir():
         files = sorted(p for p in source_path.rglob("*") if p.is_file())

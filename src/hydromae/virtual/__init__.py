@@ -1,12 +1,12 @@
 """Virtual GB: weather and rivers of full size with a known truth, for tests, demonstrations and experiments.
 
-The outline of the country is real; its relief, soils, rocks, catchments and weather are invented, from one seed.
-The weather follows from spells and regimes of a large-scale circulation, from fronts and showers that the wind carries,
-and from hills; the rivers from a soil bucket in each cell and stores in each catchment, so that their memory follows
-their base-flow index. Water balances to rounding in every catchment.
+The outline of the country is real; relief, soils, geology, catchments and weather are synthetic and depend on one seed.
+Weather is simulated from a large-scale circulation, moving fronts and showers, and orography; flow from a soil bucket in
+each cell and stores in each catchment, so that the recession follows the base-flow index. The water balance of each
+catchment closes to rounding.
 
-It resembles the real country within these bounds, which `tests/test_virtual.py` holds it to (5 years, 604 catchments;
-real: CAMELS-GB 1989-2013, HadUK-Grid):
+It resembles the real country within these bounds, which `tests/test_virtual.py` checks (5 years, 604 catchments; real:
+CAMELS-GB 1989-2013, HadUK-Grid):
 
 ================================================  ======  =========
 median over catchments, or over pairs             real    bound
@@ -23,7 +23,7 @@ annual rain, 90th over 10th percentile            2.97    ± 0.6
 rank correlation of 10-day memory and bfihost     0.73    ≥ 0.6
 ================================================  ======  =========
 
-Not claimed: floods of record, snow melt as measured, abstraction, or any real place's number.
+Not simulated: record floods, observed snow melt, abstraction, or values of real places.
 """
 
 from hydromae.virtual.record import virtual_catchments, virtual_record

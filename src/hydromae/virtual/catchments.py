@@ -1,4 +1,4 @@
-"""The rivers of Virtual GB: where the invented catchments lie, and the traits that a catalogue would list for them."""
+"""Synthetic catchments of Virtual GB: positions, footprints and static attributes."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _MEDIAN_AREA, _SPREAD, _AREAS = 155.0, 1.2, (5.0, 10_000.0)
 """Log-normal areas: median [km²], standard deviation of the logarithm, and limits [km²]."""
 
 _INLAND = 0.8
-"""A centroid is at least this share of the radius away from the sea."""
+"""Minimum distance of a centroid from the sea, as a share of the radius."""
 
 _CANDIDATES = 6
 
 
 @dataclass(frozen=True)
 class Catchments:
-    """Invented catchments.
+    """Synthetic catchments.
 
     Attributes:
         number (array (C,)): Gauge numbers in the manner of the NRFA: hydrometric area × 1000 + a running number; ascending.
-        easting, northing (arrays (C,)): The gauge [m].
-        centroid_easting, centroid_northing (arrays (C,)): The middle of the catchment [m].
-        footprints: Discs of the area around the centroid, over the cells of the land.
-        attributes (dict of arrays (C,)): The 11 traits of `variables.ATTRIBUTES`.
+        easting, northing (arrays (C,)): Position of the gauge [m].
+        centroid_easting, centroid_northing (arrays (C,)): Centroid of the catchment [m].
+        footprints: Discs of the area around the centroid, over the land cells.
+        attributes (dict of arrays (C,)): The 11 attributes of `variables.ATTRIBUTES`.
     """
 
     number: Int[np.ndarray, " C"]
@@ -41,7 +41,7 @@ class Catchments:
     attributes: dict[str, Float[np.ndarray, " C"]]
 
     def mean(self, values: Float[np.ndarray, " N"]) -> Float[np.ndarray, " C"]:
-        """Mean of one map over each catchment."""
+        """Return the mean of a map over each catchment."""
         weighted = values[self.footprints.cell] * self.footprints.weight
         return np.bincount(self.footprints.catchment, weighted, minlength=len(self.number))
 
@@ -49,11 +49,11 @@ class Catchments:
 def place_catchments(
     land: Land, wetness: Float[np.ndarray, " N"], count: int, generator: np.random.Generator
 ) -> Catchments:
-    """Invented catchments on the land, apart from each other, with traits that follow from the land.
+    """Place catchments on the land with a minimum spacing, and derive their attributes from the land.
 
     Args:
-        wetness (array (N,)): Mean rain of each cell over the mean of the land; `propwet` follows it.
-        count: How many catchments.
+        wetness (array (N,)): Mean rain of each cell relative to the mean of the land, for `propwet`.
+        count: Number of catchments.
     """
     area = np.clip(np.exp(generator.normal(np.log(_MEDIAN_AREA), _SPREAD, count)), *_AREAS)
     area = np.round(np.sort(area)[::-1], 1)
@@ -72,7 +72,7 @@ def place_catchments(
 
 
 def _spaced(land: Land, area: Float[np.ndarray, " C"], generator: np.random.Generator) -> Int[np.ndarray, " C"]:
-    """A land cell for each catchment, large ones first: of some that lie inland enough, the farthest from others."""
+    """Return a land cell for each catchment, large ones first: of several inland candidates, the farthest from the others."""
     radius = np.sqrt(area / np.pi)
     gauge_density = 0.2 + 1 / (1 + np.exp((land.northing - 620e3) / 80e3))
     chosen = np.zeros(len(area), dtype=np.int64)
@@ -92,7 +92,7 @@ def _spaced(land: Land, area: Float[np.ndarray, " C"], generator: np.random.Gene
 def _numbers(
     easting: Float[np.ndarray, " C"], northing: Float[np.ndarray, " C"]
 ) -> tuple[Int[np.ndarray, " C"], Int[np.ndarray, " C"]]:
-    """Order and gauge numbers, clockwise around the country from the north, as hydrometric areas run."""
+    """Return order and gauge numbers, clockwise around the country from the north, like hydrometric areas."""
     bearing = np.arctan2(easting - 380e3, northing - 480e3) % (2 * np.pi)
     order = np.argsort(bearing, kind="stable")
     zone = 1 + np.arange(len(order)) * 97 // len(order)
@@ -101,7 +101,7 @@ def _numbers(
 
 
 def _lowest(land: Land, footprints: Footprints, count: int) -> Int[np.ndarray, " C"]:
-    """The lowest cell of each footprint, where its gauge stands."""
+    """Return the lowest cell of each footprint, the position of its gauge."""
     order = np.lexsort((land.altitude[footprints.cell], footprints.catchment))
     first = np.searchsorted(footprints.catchment, np.arange(count))
     return footprints.cell[order][first]
@@ -114,7 +114,7 @@ def _attributes(
     wetness: Float[np.ndarray, " N"],
     generator: np.random.Generator,
 ) -> dict[str, Float[np.ndarray, " C"]]:
-    """The 11 traits, each a consequence of the land plus what a survey would scatter."""
+    """Return the 11 attributes, derived from the land with random scatter."""
     scatter = generator.standard_normal((5, len(area)))
     mean = catchments.mean(land.altitude)
     roughness = catchments.mean(land.roughness)

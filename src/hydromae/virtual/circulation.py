@@ -1,4 +1,4 @@
-"""The large-scale weather of each day: where the air comes from, how unsettled it is, and the temperature it brings."""
+"""Large-scale circulation and temperature of each day."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _PATTERNS = 10
 
 @dataclass(frozen=True)
 class Circulation:
-    """Indices of the large-scale flow, one number a day; the winds have unit variance around their means.
+    """Daily indices of the circulation; the winds have unit variance around their means.
 
     Attributes:
         westerly, southerly (arrays (T,)): Strength of the wind from the west and from the south.
-        cyclonic (array (T,)): How unsettled the day is; wet and dry spells are its persistence.
+        cyclonic (array (T,)): Cyclonicity; its persistence makes wet and dry spells.
         season (array (T,)): Angle of the day in the year [rad], 0 on 1 January.
     """
 
@@ -42,13 +42,13 @@ class Circulation:
 
 
 def season_angle(dates: np.ndarray) -> Float[np.ndarray, " T"]:
-    """Angle of each date in its year [rad]."""
+    """Return the angle of each date in its year [rad]."""
     day = dates.astype("datetime64[D]")
     return (day - day.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.float64) * (2 * np.pi / 365.25)
 
 
 def autoregressive(innovations: Float[np.ndarray, "T ..."], correlation: float) -> Float[np.ndarray, "T ..."]:
-    """First-order autoregression of unit variance, driven by unit noise along the first axis."""
+    """Return a first-order autoregressive process of unit variance along the first axis."""
     state = np.empty_like(innovations)
     state[0] = innovations[0]
     gain = np.sqrt(1 - correlation**2)
@@ -58,7 +58,7 @@ def autoregressive(innovations: Float[np.ndarray, "T ..."], correlation: float) 
 
 
 def draw_circulation(generator: np.random.Generator, dates: np.ndarray) -> Circulation:
-    """Circulation of each date: spells of days upon regimes of weeks, as the sum of two autoregressions."""
+    """Draw the circulation as the sum of a fast and a slow autoregressive process."""
     noise = generator.standard_normal((len(dates), 2, 3))
     index = 0.93 * autoregressive(noise[:, 0], _FAST) + 0.37 * autoregressive(noise[:, 1], _SLOW)
     season = season_angle(dates)
@@ -67,10 +67,10 @@ def draw_circulation(generator: np.random.Generator, dates: np.ndarray) -> Circu
 
 
 class Temperature:
-    """Daily mean temperature: climate of the place, plus the anomaly of the air mass over it.
+    """Daily mean temperature: climatology plus the anomaly of the air mass.
 
-    The climate has a lapse of 6.2 K km⁻¹, a slope to the north and a smaller seasonal swing by the sea. The anomaly
-    sums what the circulation brings (mild from the south-west in winter, warm in settled summers) and wide patterns.
+    The climatology has a lapse rate of 6.2 K km⁻¹, a gradient to the north and a smaller seasonal cycle at the coast. The
+    anomaly is the effect of the circulation (mild south-westerly winters, warm settled summers) plus large-scale patterns.
     """
 
     def __init__(self, land: Land, circulation: Circulation, generator: np.random.Generator):
@@ -90,7 +90,7 @@ class Temperature:
 
     @staticmethod
     def _air_mass(circulation: Circulation) -> Float[np.ndarray, " T"]:
-        """Anomaly that the flow brings, about unit variance [1]: what arrives mixes with what is there."""
+        """Return the anomaly of the circulation with about unit variance [1], filtered by mixing."""
         winter = (1 + circulation.winter) / 2
         west, south, cyclonic = circulation.westerly - 0.85, circulation.southerly - 0.25, circulation.cyclonic
         advected = (0.62 * winter - 0.15) * west + 0.65 * south + (0.6 * winter - 0.55 * (1 - winter)) * cyclonic
@@ -101,7 +101,7 @@ class Temperature:
         return filtered
 
     def days(self, first: int, last: int) -> Float[np.ndarray, "T N"]:
-        """Maps of the days `first` to `last` (exclusive) [°C]."""
+        """Return maps of the days `first` to `last` (exclusive) [°C]."""
         days_slice = slice(first, last)
         seasonal_cycle = -np.cos(self._season[days_slice] - 2 * np.pi * 25 / 365.25)
         anomaly = self._anomaly[days_slice, None] + 0.55 * np.einsum(
@@ -113,11 +113,11 @@ class Temperature:
 def potential_evaporation(
     temperature: Float[np.ndarray, "T N"], season: Float[np.ndarray, " T"], northing: Float[np.ndarray, " N"]
 ) -> Float[np.ndarray, "T N"]:
-    """Potential evaporation from temperature and the sun's height [mm day⁻¹].
+    """Return potential evaporation from temperature and solar geometry [mm day⁻¹].
 
     PE = Rₑ / λ × (T + 5) / 100 where T > −5 °C (Oudin et al. 2005, J. Hydrol. 303, equation 3), Rₑ the radiation
-    above the atmosphere (Allen et al. 1998, FAO 56, equation 21), λ = 2.45 MJ kg⁻¹; times 0.9, since the formula gives
-    more in Britain than the Penman–Monteith values of CAMELS-GB (mean 504 mm a year).
+    above the atmosphere (Allen et al. 1998, FAO 56, equation 21), λ = 2.45 MJ kg⁻¹; times 0.9, because the formula
+    overestimates the Penman–Monteith values of CAMELS-GB (mean 504 mm a year).
     """
     latitude = np.deg2rad(49.77 + northing / 111_200.0)
     declination = 0.409 * np.sin(season - 1.39)[:, None]

@@ -1,4 +1,4 @@
-"""Catchment datasets in the layouts of downloads: a file or two for each gauge, as CAMELS-GB, Caravan and the NRFA have."""
+"""Write catchment datasets in the layouts of CAMELS-GB, Caravan and the NRFA."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.datasets.products import TOPOGRAPHY
+from hydromae.io.units import cubic_metres_per_second
 from hydromae.variables import ATTRIBUTES
 
 UNKNOWN = ("humidity", "shortwave_rad", "longwave_rad", "windspeed")
-"""Columns of CAMELS-GB that a catchment dataset knows nothing of; they come as NaN."""
+"""Columns of CAMELS-GB that are absent in a record and written as NaN."""
 
 
 def write_camels_gb(folder: str | Path, record: xr.Dataset) -> None:
-    """CAMELS-GB version 1: `data/timeseries/CAMELS_GB_hydromet_timeseries_{id}_19701001-20150930.csv` and the topography.
+    """Write CAMELS-GB version 1: `data/timeseries/CAMELS_GB_hydromet_timeseries_{id}_19701001-20150930.csv`, topography.
 
     Args:
-        folder: Made where it is not there.
+        folder: Created if necessary.
         record: `riverflow`, `precipitation`, `potential_evaporation` [mm day-1], `temperature` [degC] `(time, catchment)`,
-            NaN where nothing was observed, and attributes under the NRFA names.
+            NaN if unobserved, and attributes under the NRFA names.
     """
     data = Path(folder) / "data"
     (data / "timeseries").mkdir(parents=True)
@@ -45,9 +46,9 @@ def write_camels_gb(folder: str | Path, record: xr.Dataset) -> None:
 
 
 def write_caravan(folder: str | Path, record: xr.Dataset) -> None:
-    """Caravan in CSV: `timeseries/csv/camelsgb/camelsgb_{id}.csv` and `attributes/camelsgb/attributes_other_camelsgb.csv`.
+    """Write Caravan CSV: `timeseries/csv/camelsgb/camelsgb_{id}.csv`, `attributes/camelsgb/attributes_other_camelsgb.csv`.
 
-    `folder` and `record` are as in `write_camels_gb`. Caravan knows the position and the area of a gauge.
+    `folder` and `record` are as in `write_camels_gb`. Caravan has position and area of a gauge.
     """
     series, attribute_folder = (
         Path(folder) / "timeseries" / "csv" / "camelsgb",
@@ -73,7 +74,7 @@ def write_caravan(folder: str | Path, record: xr.Dataset) -> None:
 
 
 def write_nrfa(folder: str | Path, record: xr.Dataset) -> None:
-    """The NRFA by hand: `{id}_gdf.csv` [m³/s] and `{id}_cdr.csv` [mm] with headers, and the catalogue as CSV.
+    """Write NRFA files: `{id}_gdf.csv` [m³/s] and `{id}_cdr.csv` [mm] with headers, and the catalogue as CSV.
 
     `folder` and `record` are as in `write_camels_gb`. Days without a value are not in a file; temperature and evaporation
     are not the NRFA's.
@@ -93,7 +94,7 @@ def write_nrfa(folder: str | Path, record: xr.Dataset) -> None:
 
 
 def nrfa_csv(station: object, kind: str, units: str, values: Mapping[str, object]) -> str:
-    """A file as the NRFA's `format=nrfa-csv` gives it: rows `key,subkey,value`, then a row a day; NaN has no row.
+    """Return a file in the format `nrfa-csv`: rows `key,subkey,value`, then one row per day without NaN.
 
     Examples:
         >>> nrfa_csv(39001, "gdf", "m3/s", {"2022-01-01": 1.5, "2022-01-02": float("nan")}).splitlines()[-2:]
@@ -125,11 +126,11 @@ LAYOUTS: Mapping[str, Callable[[str | Path, xr.Dataset], None]] = {
     "caravan": write_caravan,
     "nrfa": write_nrfa,
 }
-"""Name of a layout -> what writes it."""
+"""Name of a layout -> function that writes it."""
 
 
 def _stations(record: xr.Dataset) -> Iterator[tuple[int | str, dict[str, np.ndarray]]]:
-    """Number and series of each gauge; `date` is text."""
+    """Yield number and series of each gauge; `date` is text."""
     dates = np.datetime_as_string(record["time"].values, "D")
     names = ("riverflow", "precipitation", "temperature", "potential_evaporation")
     series_by_name = {name: record[name].transpose("time", "catchment").values.astype(np.float32) for name in names}
@@ -138,9 +139,9 @@ def _stations(record: xr.Dataset) -> Iterator[tuple[int | str, dict[str, np.ndar
 
 
 def _volume(flow: np.ndarray, record: xr.Dataset, station: object) -> np.ndarray:
-    """Flow [mm/day] of a gauge as m³/s, to the thousandth, as gauges are read."""
+    """Return flow [mm/day] of a gauge in m³/s, rounded to 0.001."""
     area = float(record["catchment-area"].sel(catchment=station))
-    return np.round(flow.astype(np.float64) * area / 86.4, 3)
+    return np.round(cubic_metres_per_second(flow.astype(np.float64), area), 3)
 
 
 def _topography(record: xr.Dataset) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The land of Virtual GB: the real outline of Great Britain, with an invented relief, soil and geology."""
+"""Land of Virtual GB: the real outline of Great Britain, with synthetic relief, soil and geology."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hydromae.grid import GridSpec
 from hydromae.virtual.fields import smooth_fields
 
 LAND_PERCENT = 5
-"""Cells with at least this percent of land belong to the land [percent]."""
+"""Minimum share of land of a land cell [percent]."""
 
-# Swells of the invented relief, put roughly where Britain's uplands lie:
+# Uplands of the synthetic relief, near those of Britain:
 # easting, northing, half-length [km], half-width [km], bearing of the long axis [degrees from north], height [m].
 _SWELLS = (
     (222, 845, 115, 48, 25, 520),
@@ -43,20 +43,20 @@ _AQUIFERS = (
 
 @dataclass(frozen=True)
 class Land:
-    """The land cells of the grid and what they are made of.
+    """Land cells of the grid and their properties; altitude and all following ones are synthetic.
 
     Attributes:
-        grid: The grid that `cell` counts on.
+        grid: Grid of `cell`.
         cell (array (N,)): Flat numbers of the land cells, ascending.
         easting, northing (arrays (N,)): Cell centres [m].
         fraction (array (N,)): Share of land in the cell.
         coast (array (N,)): Distance to the nearest sea cell [km].
-        altitude (array (N,)): Mean altitude [m]; invented.
-        roughness (array (N,)): Standard deviation of altitude inside the cell [m]; invented.
-        permeability (array (N,)): The base-flow index that the rock of the cell would give a river; invented.
-        capacity (array (N,)): Water that the soil holds between wilting and saturation [mm]; invented.
-        drainage (array (N,)): Exponent of the share of rain that a soil lets through; invented.
-        residual, saturated (arrays (N,)): Soil moisture of the empty and of the full soil [m³ m⁻³]; invented.
+        altitude (array (N,)): Mean altitude [m].
+        roughness (array (N,)): Standard deviation of altitude inside the cell [m].
+        permeability (array (N,)): Base-flow index of the geology of the cell.
+        capacity (array (N,)): Soil water capacity between wilting point and saturation [mm].
+        drainage (array (N,)): Exponent of percolation.
+        residual, saturated (arrays (N,)): Soil moisture of the empty and of the full soil [m³ m⁻³].
     """
 
     grid: GridSpec
@@ -74,21 +74,21 @@ class Land:
     saturated: Float[np.ndarray, " N"]
 
     def on_grid(self, values: Float[np.ndarray, " N"], fill: float = np.nan) -> Float[np.ndarray, "rows columns"]:
-        """Values of the land cells on the whole grid, `fill` on the sea."""
+        """Return values of the land cells on the whole grid, `fill` on the sea."""
         grid = np.full(self.grid.rows * self.grid.columns, fill)
         grid[self.cell] = values
         return grid.reshape(self.grid.shape)
 
 
 def land_percent() -> Int[np.ndarray, "rows columns"]:
-    """Percent of land in each cell of the 5 km grid, Great Britain only (from the open GLOBE land mask)."""
+    """Return the percentage of land in each cell of the 5 km grid, Great Britain only (from the open GLOBE land mask)."""
     asset = resources.files("hydromae") / "assets" / "gb_land_percent.npz"
     with asset.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         return archive["land_percent"].astype(np.int64)
 
 
 def build_land(generator: np.random.Generator) -> Land:
-    """The land of one seed: real outline, invented relief, geology and soil."""
+    """Generate the land of a seed."""
     grid = GridSpec()
     percent = land_percent().ravel()
     cell = np.flatnonzero(percent >= LAND_PERCENT)
@@ -123,7 +123,7 @@ def build_land(generator: np.random.Generator) -> Land:
 def _land_noise(
     generator: np.random.Generator, grid: GridSpec, cell: Int[np.ndarray, " N"], lengths: tuple[float, ...]
 ) -> Float[np.ndarray, "M N"]:
-    """Random fields over the land, one for each length [km], standardised over the land."""
+    """Draw random fields over the land, one for each correlation length [km], standardised over the land."""
     fields = [smooth_fields(generator, 1, grid, length)[0].ravel()[cell].astype(np.float64) for length in lengths]
     return np.stack([(field - field.mean()) / field.std() for field in fields])
 
@@ -131,7 +131,7 @@ def _land_noise(
 def _coast_distance(
     grid: GridSpec, percent: Int[np.ndarray, " G"], easting: Float[np.ndarray, " N"], northing: Float[np.ndarray, " N"]
 ) -> Float[np.ndarray, " N"]:
-    """Distance from each land cell to the nearest sea cell [km]."""
+    """Return the distance from each land cell to the nearest sea cell [km]."""
     sea = (percent < LAND_PERCENT).reshape(grid.shape)
     beside_land = sea & ~(sea & np.roll(sea, 1, 0) & np.roll(sea, -1, 0) & np.roll(sea, 1, 1) & np.roll(sea, -1, 1))
     sea_easting, sea_northing = grid.cell_position(np.flatnonzero(beside_land))
@@ -140,7 +140,7 @@ def _coast_distance(
 
 
 def _swells(easting: Float[np.ndarray, " N"], northing: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
-    """Height of the uplands above the lowland [m] at positions in km."""
+    """Return the height of the uplands above the lowland [m] at positions in km."""
     centre_east, centre_north, length, width, bearing, height = np.array(_SWELLS, dtype=float).T[:, :, None]
     east, north, angle = easting - centre_east, northing - centre_north, np.deg2rad(bearing)
     along = east * np.sin(angle) + north * np.cos(angle)
@@ -149,7 +149,7 @@ def _swells(easting: Float[np.ndarray, " N"], northing: Float[np.ndarray, " N"])
 
 
 def _aquifers(easting: Float[np.ndarray, " N"], northing: Float[np.ndarray, " N"]) -> Float[np.ndarray, " N"]:
-    """What permeable belts add to the logit of the base-flow index at positions in km."""
+    """Return the effect of permeable belts on the logit of the base-flow index at positions in km."""
     total = np.zeros_like(easting)
     for corners, width, strength in _AQUIFERS:
         line = np.array(corners, dtype=float)

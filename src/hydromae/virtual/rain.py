@@ -1,4 +1,4 @@
-"""Daily rain of Virtual GB: fronts that cross the country, showers, and hills that lift and shadow them."""
+"""Daily rain of Virtual GB: moving fronts, showers and orographic effects."""
 
 from __future__ import annotations
 
@@ -10,33 +10,32 @@ from hydromae.virtual.fields import coloured, matern, padded_shape, wavenumbers,
 from hydromae.virtual.land import Land
 
 _SLOTS = 5
-"""Fronts that may be born on a day."""
+"""Maximum new fronts per day."""
 
 _REACH = 2
-"""Days before and after its crossing of the centre on which a front may rain."""
+"""Days of rain before and after a front crosses the centre."""
 
 _CENTRE = (390.0, 480.0)
-"""Easting and northing of the country's centre [km]."""
+"""Easting and northing of the centre of the country [km]."""
 
 _DIRECTIONS = 24
-"""Wind directions for which the effect of the hills is kept."""
+"""Number of wind directions with precomputed orographic factors."""
 
 _SCALE = 0.7
-"""Brings the median catchment to the 958 mm a year of the real ones."""
+"""Factor for an annual rain of 958 mm in the median catchment, as observed."""
 
 
 class Rain:
     """Daily rain maps, block by block.
 
-    A front is a band with a sech² profile that moves at its own speed, so that a day's rain under it is a difference
-    of two hyperbolic tangents; its birth, path and depth are drawn from the day's circulation. Rain inside it is
-    patchy, drawn out along the wind. Showers are the peaks of a finer field. Hills enter by the linear theory of Smith
-    & Barstad (2004, J. Atmos. Sci. 61, 1377), for the wind of the day. The numbers were tuned until rain resembled the
-    real one within the bounds of the package's docstring.
+    A front is a moving band with a sech² profile, so that its daily rain is a difference of two hyperbolic tangents; its
+    occurrence, path and depth depend on the circulation. A random field elongated along the wind makes it patchy. Showers are
+    the peaks of a finer field. Orographic effects follow the linear theory of Smith & Barstad (2004, J. Atmos. Sci. 61, 1377)
+    for the wind of the day. Parameters are tuned to the bounds of the package docstring.
     """
 
     def __init__(self, land: Land, circulation: Circulation, generator: np.random.Generator):
-        """Draws the fronts of all days; the circulation must reach two days past the last map asked for."""
+        """Draw the fronts of all days; the circulation must extend two days beyond the last map."""
         self._land = land
         self._east, self._north = land.easting / 1e3 - _CENTRE[0], land.northing / 1e3 - _CENTRE[1]
         self._circulation = circulation
@@ -46,7 +45,7 @@ class Rain:
         self._hills = hill_factors(land)
 
     def _draw_fronts(self, noise: Float[np.ndarray, "T S 8"]) -> dict[str, Float[np.ndarray, "T S"]]:
-        """Parameters of each slot of each day; a slot without a front has depth 0."""
+        """Return parameters of each slot of each day; a slot without a front has depth 0."""
         state = self._circulation
         unsettled, stormy = state.cyclonic[:, None], state.stormy[:, None]
         width = 80 * np.exp(0.4 * noise[..., 0])
@@ -64,7 +63,7 @@ class Rain:
         }
 
     def days(self, first: int, last: int) -> Float32[np.ndarray, "T N"]:
-        """Maps of the days `first` to `last` (exclusive) [mm day⁻¹]; blocks must be asked for in order."""
+        """Return maps of the days `first` to `last` (exclusive) [mm day⁻¹]; call it for blocks in order."""
         patchy, fine = self._textures(first, last)
         state, days_slice = self._circulation, slice(first, last)
         spread = (0.47 - 0.07 * state.winter[days_slice, None]).astype(np.float32)
@@ -78,7 +77,7 @@ class Rain:
         return np.maximum(rain - 0.2, 0).astype(np.float32)
 
     def _frontal(self, first: int, last: int) -> Float32[np.ndarray, "T N"]:
-        """Rain of all fronts near the country on each day, before patches and hills [mm day⁻¹]."""
+        """Return rain of all fronts on each day, before patches and orography [mm day⁻¹]."""
         lag = np.arange(-_REACH, _REACH + 1)
         birth_day = np.arange(first, last)[:, None] + lag
         depth = self._front["depth"]
@@ -96,7 +95,7 @@ class Rain:
     def _passage(
         self, front: dict[str, Float32[np.ndarray, "M 1"]], start: Float32[np.ndarray, "M 1"]
     ) -> Float32[np.ndarray, "M N"]:
-        """Rain of one day under each front; `start` is its beginning, counted from the crossing of the centre [d]."""
+        """Return daily rain of each front; `start` is the start of the day relative to the crossing of the centre [d]."""
         cosine, sine = np.cos(front["heading"]), np.sin(front["heading"])
         east, north = self._east.astype(np.float32), self._north.astype(np.float32)
         along_front = east * cosine + north * sine
@@ -109,7 +108,7 @@ class Rain:
         return front["depth"] / 2 * rain_share * np.exp(-((across_front / front["length"]) ** 2) / 2)
 
     def _textures(self, first: int, last: int) -> tuple[Float32[np.ndarray, "T N"], Float32[np.ndarray, "T N"]]:
-        """Two fields of unit variance a day: patches drawn out along the wind, and fine ones."""
+        """Draw two fields of unit variance per day: elongated patches and a fine field."""
         grid = self._land.grid
         north, east = wavenumbers(grid)
         heading = self._heading[first:last, None, None].astype(np.float32)
@@ -124,10 +123,10 @@ class Rain:
 
 
 def hill_factors(land: Land) -> Float32[np.ndarray, "D N"]:
-    """What hills and the way over land make of rain, for each direction that the wind may blow to; country mean 1.
+    """Return orographic factors of rain for each wind direction, with a mean of 1 over the country.
 
     Uplift is h × iσ / ((1 + iστ)²), σ the wind's wavenumber, τ = 1500 s the delay of forming and falling rain (Smith &
-    Barstad 2004, equation 49 without the wave part); height itself adds in every wind, and air dries on its way.
+    Barstad 2004, equation 49 without the wave part); altitude increases rain for all winds, and rain decreases downwind.
     """
     grid = land.grid
     rows, columns = padded_shape(grid)
@@ -149,7 +148,7 @@ def hill_factors(land: Land) -> Float32[np.ndarray, "D N"]:
 
 
 def mean_wetness(land: Land) -> Float[np.ndarray, " N"]:
-    """Rain of each cell over the country's mean, for the usual winds."""
+    """Return rain of each cell relative to the country mean, for the mean distribution of winds."""
     heading = np.arange(_DIRECTIONS) * 2 * np.pi / _DIRECTIONS
     weight = np.exp(1.2 * np.cos(heading - np.deg2rad(16)))
     return (weight[:, None] * hill_factors(land)).sum(axis=0) / weight.sum()

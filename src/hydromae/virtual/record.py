@@ -1,4 +1,4 @@
-"""Virtual GB as datasets: the national record and the catchment dataset that a user would bring."""
+"""Virtual GB as datasets: national record and catchment dataset."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _GAPS_A_YEAR = 0.3
 
 
 def virtual_record(days: int, seed: int = 0, start: str = "1989-01-01", catchments: int = 604) -> xr.Dataset:
-    """The national record of Virtual GB: maps over land cells and series over catchments, complete and true.
+    """Return the national record of Virtual GB: complete maps over land cells and series over catchments.
 
     Args:
         days: Length of the record.
-        seed: Country and weather; the same seed gives the same truth, and a longer record begins with the shorter one.
+        seed: Random seed of land and weather; a longer record starts with the shorter one.
         start: First day, ISO 8601.
-        catchments: How many invented catchments.
+        catchments: Number of catchments.
 
     Returns:
         xarray.Dataset: `precipitation` [mm day⁻¹], `soil_moisture` [m³ m⁻³], `temperature` [°C] `(time, cell)`; `evaporation`
@@ -50,7 +50,7 @@ def virtual_record(days: int, seed: int = 0, start: str = "1989-01-01", catchmen
             float32.
 
     Raises:
-        InputError: If a number is below 1 or `start` is no date.
+        InputError: A number is below 1, or `start` is not a date.
     """
     country = build_country(days, seed, start, catchments)
     maps = {v.name: np.empty((days, len(country.land.cell)), np.float32) for v in _MAPS}
@@ -71,19 +71,19 @@ def virtual_record(days: int, seed: int = 0, start: str = "1989-01-01", catchmen
 def virtual_catchments(
     days: int, seed: int = 0, start: str = "1989-01-01", catchments: int = 604, missing: bool = True
 ) -> xr.Dataset:
-    """The catchment dataset of Virtual GB: the truth of `virtual_record`, its weather averaged over footprints.
+    """Return the catchment dataset of Virtual GB, with the weather of `virtual_record` averaged over footprints.
 
     Args:
         days, seed, start, catchments: As in `virtual_record`.
         missing: Whether flow has gaps: 12 % of the gauges start late (within the first 60 % of the record), and every gauge
-            has 0.3 gaps a year, of 9 days in the median, some of months. False gives the whole truth.
+            has 0.3 gaps a year, of 9 days in the median, some of months. False is complete.
 
     Returns:
         xarray.Dataset: `precipitation`, `potential_evaporation`, `riverflow` [mm day⁻¹] and `temperature` [°C]
-            `(time, catchment)`, the 11 attributes and positions. float32, NaN where a gauge did not measure.
+            `(time, catchment)`, the 11 attributes and positions. float32, NaN if unobserved.
 
     Raises:
-        InputError: If a number is below 1 or `start` is no date.
+        InputError: A number is below 1, or `start` is not a date.
     """
     country = build_country(days, seed, start, catchments)
     series = _empty_series(_CATCHMENT_SERIES, days, catchments)
@@ -97,14 +97,14 @@ def virtual_catchments(
 
 
 def build_country(days: int, seed: int, start: str, catchments: int) -> VirtualBritain:
-    """The country of a seed, with the arguments checked."""
+    """Check the arguments and build the country of a seed."""
     for name, value, minimum in (("days", days, 1), ("seed", seed, 0), ("catchments", catchments, 1)):
         if value < minimum:
             raise InputError(f"{name}: {value} is below {minimum}; give a whole number of at least {minimum}")
     try:
         np.datetime64(start, "D")
     except ValueError as error:
-        raise InputError(f"start: '{start}' is no date; give one as 1989-01-01") from error
+        raise InputError(f"start: '{start}' is not a date; write it as 1989-01-01") from error
     return VirtualBritain(seed, start, days, catchments)
 
 
@@ -115,7 +115,7 @@ def _empty_series(
 
 
 def draw_observed_days(generator: np.random.Generator, days: int, catchments: int) -> Bool[np.ndarray, "T C"]:
-    """True where a gauge measured: late starts of some, and gaps of all."""
+    """Draw observed days: late starts of some gauges, and gaps of all."""
     is_late = generator.random(catchments) < _LATE_SHARE
     start = np.where(is_late, generator.uniform(0, _LATEST * days, catchments), 0).astype(int)
     gaps = generator.poisson(_GAPS_A_YEAR * days * catchments / 365.25)
@@ -128,7 +128,7 @@ def draw_observed_days(generator: np.random.Generator, days: int, catchments: in
 
 
 def _base(country: VirtualBritain, seed: int, start: str) -> xr.Dataset:
-    """Time, catchments, their positions and their attributes."""
+    """Return time, catchments, positions and attributes."""
     rivers = country.catchments
     time = np.datetime64(start, "D") + np.arange(country.days)
     positions = {
@@ -148,12 +148,12 @@ def _base(country: VirtualBritain, seed: int, start: str) -> xr.Dataset:
         a.name: ("catchment", rivers.attributes[a.name], {"units": a.units, "long_name": a.name.replace("-", " ")})
         for a in modalities.ATTRIBUTES
     }
-    number = ("catchment", rivers.number, {"long_name": "number of the invented gauge"})
+    number = ("catchment", rivers.number, {"long_name": "number of the synthetic gauge"})
     return xr.Dataset(
         attribute_variables,
         {"time": time.astype("datetime64[ns]"), "catchment": number, **positions},
         {
-            "title": "Virtual GB: invented weather and rivers on the outline of Great Britain",
+            "title": "Virtual GB: synthetic weather and rivers on the outline of Great Britain",
             "source": f"hydromae.virtual, seed {seed}; nothing here was measured",
             "Conventions": "CF-1.11",
         },
@@ -161,7 +161,7 @@ def _base(country: VirtualBritain, seed: int, start: str) -> xr.Dataset:
 
 
 def _with_cells(record: xr.Dataset, country: VirtualBritain) -> xr.Dataset:
-    """Adds the land cells, their positions and their share of land."""
+    """Add the land cells, their positions and their share of land."""
     land = country.land
     flat = {"compress": "row column", "long_name": "flat number of the land cell, row × columns + column"}
     return record.assign_coords(
@@ -182,7 +182,7 @@ def _with_variables(
     values: Mapping[str, Float32[np.ndarray, "T _"]],
     variables: tuple[modalities.Variable, ...],
 ) -> xr.Dataset:
-    """Adds `(time, place)` variables with units and names."""
+    """Add `(time, site)` variables with units and names."""
     new_variables = {}
     for variable in variables:
         attributes = {"units": variable.units, "long_name": _LONG_NAMES[variable.name]}

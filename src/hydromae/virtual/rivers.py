@@ -1,4 +1,4 @@
-"""The water of Virtual GB: a soil bucket in each cell, and a quick and a slow path in each catchment."""
+"""Hydrology of Virtual GB: a soil bucket in each cell, and quick and slow stores in each catchment."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from hydromae.virtual.catchments import Catchments
 from hydromae.virtual.land import Land
 
 _WETTING = 1.5
-"""Water of a day that stays in the topsoil [mm]."""
+"""Daily water retained by the topsoil [mm]."""
 
 _SINKING = 12
-"""How much faster water sinks to the groundwater than the groundwater empties."""
+"""Ratio of the rates of percolation and groundwater discharge."""
 
 _LATE = 0.3
 """Share of a day's quick flow that reaches the gauge on the next day."""
@@ -22,11 +22,11 @@ _LATE = 0.3
 
 @dataclass(frozen=True)
 class Ground:
-    """What the bucket of each cell makes of a block of days, all [mm day⁻¹] but the states [mm].
+    """Output of the soil buckets for a block of days: fluxes [mm day⁻¹] and states [mm].
 
     Attributes:
-        recharge, evaporation (arrays (T, N)): Water that leaves the soil downward, and actual evaporation.
-        soil, snow (arrays (T, N)): Water in the soil and on it at the end of each day.
+        recharge, evaporation (arrays (T, N)): Percolation and actual evaporation.
+        soil, snow (arrays (T, N)): Soil water and snow at the end of each day.
     """
 
     recharge: Float[np.ndarray, "T N"]
@@ -38,9 +38,8 @@ class Ground:
 class Soil:
     """A bucket under a snow pack in each cell, after HBV (Lindström et al. 1997, J. Hydrol. 201).
 
-    Water that reaches the soil passes downward by the share (soil / capacity)^drainage, but for the first 1.5 mm of a
-    day, which wet the ground; evaporation is the potential one until half of the capacity is gone, and falls off
-    linearly below.
+    The share (soil / capacity)^drainage of water above 1.5 mm per day percolates; actual evaporation is potential down to
+    half of the capacity and decreases linearly below.
     """
 
     def __init__(self, land: Land, start_season: float):
@@ -55,7 +54,7 @@ class Soil:
         temperature: Float[np.ndarray, "T N"],
         potential: Float[np.ndarray, "T N"],
     ) -> Ground:
-        """Carries the state over a block of days."""
+        """Simulate a block of days and update the state."""
         capacity = self._land.capacity
         recharge, evaporation, soil, snow = (np.empty(rain.shape) for _ in range(4))
         for day in range(len(rain)):
@@ -73,22 +72,21 @@ class Soil:
         return Ground(recharge, evaporation, soil, snow)
 
     def moisture(self, soil: Float[np.ndarray, "T N"]) -> Float[np.ndarray, "T N"]:
-        """Volumetric soil moisture [m³ m⁻³] of water in the soil [mm]."""
+        """Return volumetric soil moisture [m³ m⁻³] of water in the soil [mm]."""
         land = self._land
         return land.residual + (land.saturated - land.residual) * soil / land.capacity
 
 
 class Rivers:
-    """A quick and a slow path through each catchment, whose shares and times follow its base-flow index and its area.
+    """Quick and slow stores of each catchment, with shares and times from its base-flow index and area.
 
-    About the share `bfihost` of the recharge sinks to groundwater, which drains as the square of its storage, as an
-    unconfined aquifer does (Brutsaert & Nieber 1977, Water Resour. Res. 13, 637); at its usual flow it empties over 10
-    days in impermeable rock and over 250 days in chalk. The rest runs through two equal linear stores, of a few hours
-    in small catchments to days in large or permeable ones.
+    About the share `bfihost` of the recharge becomes groundwater, whose discharge is quadratic in its storage, as in an
+    unconfined aquifer (Brutsaert & Nieber 1977, Water Resour. Res. 13, 637), with a time of 10 days in impermeable rock to
+    250 days in chalk. The rest passes two equal linear stores of hours in small to days in large or permeable catchments.
     """
 
     def __init__(self, catchments: Catchments, recharge: Float[np.ndarray, " C"], generator: np.random.Generator):
-        """Starts with stores in balance with a usual `recharge` [mm day⁻¹]."""
+        """Initialise the stores in equilibrium with a mean `recharge` [mm day⁻¹]."""
         scatter = generator.standard_normal((3, len(catchments.number)))
         index, area = catchments.attributes["bfihost"], catchments.attributes["catchment-area"]
         self._share = np.clip(1.03 * index + 0.03 + 0.06 * scatter[0], 0.08, 0.97)
@@ -102,7 +100,7 @@ class Rivers:
         self._channel = self._fast.copy()
 
     def days(self, recharge: Float[np.ndarray, "T C"]) -> tuple[Float[np.ndarray, "T C"], Float[np.ndarray, "T C"]]:
-        """Flow [mm day⁻¹] of a block of days, and the water in the stores at the end of each [mm]."""
+        """Return flow [mm day⁻¹] and storage at the end of each day [mm] of a block."""
         flow, storage = np.empty_like(recharge), np.empty_like(recharge)
         fast_share = 1 - np.exp(-1 / self._fast_time)
         sink_share = 1 - np.exp(-_SINKING / self._slow_time)

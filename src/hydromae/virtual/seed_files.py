@@ -14,12 +14,13 @@ from jaxtyping import Bool
 
 from hydromae.io import seed_layout
 from hydromae.io.seed_layout import MAPS, MISSING, SPLITS, MergedFile
+from hydromae.io.units import cubic_metres_per_second
 from hydromae.variables import ATTRIBUTES, VARIABLES
 from hydromae.virtual.record import build_country, draw_observed_days
 from hydromae.virtual.truth import Block, VirtualBritain
 
 START, DAYS = "1970-01-01", 16801
-"""The seed's period: 1970-01-01 to 2015-12-31."""
+"""Period of the raw layout: 1970-01-01 to 2015-12-31."""
 
 _ALWAYS_KNOWN = ("latitude", "longitude", "catchment-area")
 _EMPTY_SHARE = 1 / 400
@@ -36,17 +37,16 @@ def write_seed(
     catchments: int = 604,
     missing: bool = True,
 ) -> None:
-    """Write the files of the seed: the truth of `virtual_record`, as float32, in its raw layout.
+    """Write `virtual_record` as float32 in the raw layout of the reference specification.
 
     Args:
-        folder: Made where it is not there. Files whose period holds no day of the record are not written; the others hold the
-            days there are. Memory does not grow with `days` but for what one number a gauge and day takes.
+        folder: Created if necessary. Files without a day of the record are not written. Memory grows with `days` by one
+            number per gauge and day.
         days, seed, start, catchments: As in `virtual_record`.
-        missing: Whether gauges start late and have gaps, as in `virtual_catchments`; river flow before 1989 is missing
-            anyway.
+        missing: Whether gauges start late and have gaps, as in `virtual_catchments`; flow before 1989 is always missing.
 
     Raises:
-        InputError: If a number is below 1 or `start` is no date.
+        InputError: A number is below 1, or `start` is not a date.
     """
     folder = Path(folder)
     country = build_country(days, seed, start, catchments)
@@ -87,9 +87,9 @@ def _maps(block: Block, country: VirtualBritain) -> dict[str, np.ndarray]:
 
 
 def _rows(block: Block, days: np.ndarray, is_measured: Bool[np.ndarray, "T C"], country: VirtualBritain) -> pa.Table:
-    """Long form, day by day: actual evaporation [mm/day] and river flow [m³/s], −99999 where a gauge did not measure."""
+    """Long form, day by day: actual evaporation [mm/day] and river flow [m³/s], −99999 if unobserved."""
     number, area = country.catchments.number, country.catchments.attributes["catchment-area"]
-    flow = np.where(is_measured, block.series["riverflow"] * area / 86.4, MISSING)
+    flow = np.where(is_measured, cubic_metres_per_second(block.series["riverflow"], area), MISSING)
     columns = (
         np.repeat(days, len(number)).astype("datetime64[ms]"),
         np.tile(number, len(days)),
@@ -100,7 +100,7 @@ def _rows(block: Block, days: np.ndarray, is_measured: Bool[np.ndarray, "T C"], 
 
 
 def _write_attributes(path: Path, country: VirtualBritain, generator: np.random.Generator) -> None:
-    """`id` and the 11 columns; a few numbers are unknown, never a position or an area."""
+    """Write `id` and the 11 attributes; a few are unknown, but never position or area."""
     rivers = country.catchments
     table = pd.DataFrame({a.name: rivers.attributes[a.name] for a in ATTRIBUTES})
     names = [a.name for a in ATTRIBUTES if a.name not in _ALWAYS_KNOWN]

@@ -1,4 +1,4 @@
-"""The truth of Virtual GB: weather, soil and rivers run together, block by block of days."""
+"""Simulation of Virtual GB: weather, soil and rivers, in blocks of days."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _SPIN_UP = 6 * _BLOCK
 
 @dataclass(frozen=True)
 class Block:
-    """Some days of the truth: maps (T, N) over the land cells, series (T, C) over the catchments.
+    """Block of days: maps (T, N) over the land cells, series (T, C) over the catchments.
 
     Attributes:
-        first: Number of the first day in the record.
+        first: Index of the first day in the record.
         rain, temperature, soil_moisture (arrays (T, N)): Maps [mm day⁻¹], [°C], [m³ m⁻³].
         series (dict of arrays (T, C)): Footprint means of `precipitation`, `temperature`, `potential_evaporation`,
-            `evaporation` (actual), then `riverflow` [mm day⁻¹] and `storage`, all water in snow, soil and stores [mm].
+            `evaporation` (actual), then `riverflow` [mm day⁻¹] and `storage`, total water in snow, soil and stores [mm].
     """
 
     first: int
@@ -39,7 +39,7 @@ class Block:
 
 
 class VirtualBritain:
-    """One seed's country: its land, its catchments, and the days that pass over it."""
+    """Land, catchments and simulation of one seed."""
 
     def __init__(self, seed: int, start: str, days: int, catchments: int):
         streams = np.random.default_rng(seed).spawn(6)
@@ -59,15 +59,15 @@ class VirtualBritain:
         self._blocks = blocks
 
     def blocks(self) -> Iterator[Block]:
-        """The days of the record, in order; to be walked once."""
-        for index in track(range(self._blocks), "months invented", self._blocks):
+        """Yield the blocks of the record in order; call it once."""
+        for index in track(range(self._blocks), "months simulated", self._blocks):
             block = self._run(index * _BLOCK, (index + 1) * _BLOCK)
             begin, end = max(-block.first, 0), min(self.days - block.first, _BLOCK)
             if end > begin:
                 yield _cut(block, begin, end)
 
     def _run(self, first: int, last: int) -> Block:
-        """Days `first` to `last` (exclusive), counted from the start of the spin-up."""
+        """Simulate days `first` to `last` (exclusive), counted from the start of the spin-up."""
         land, season = self.land, self._circulation.season[first:last]
         rain = self._rain.days(first, last)
         temperature = self._temperature.days(first, last)
@@ -90,7 +90,7 @@ class VirtualBritain:
 
 
 def _cut(block: Block, begin: int, end: int) -> Block:
-    """Days `begin` to `end` (exclusive) of a block."""
+    """Return days `begin` to `end` (exclusive) of a block."""
     days_slice = slice(begin, end)
     return Block(
         block.first + begin,

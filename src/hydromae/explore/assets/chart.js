@@ -1,19 +1,19 @@
 "use strict";
-// A hydrograph on uPlot: rain from above, measured flow, the answer with its intervals, hidden days shaded; days can be
-// chosen by dragging with a mouse or a finger, or with the keys.
+// Hydrograph with uPlot: rain, observed flow, prediction with intervals, shaded hidden days; days are selected by mouse,
+// touch or keyboard.
 
 const SECONDS = 86400;
-const RAIN_SHARE = 0.3; // part of the height that the highest rain takes
-const MOST_TAIL = 1.6; // an interval may stretch the axis to so many times the highest line
+const RAIN_SHARE = 0.3; // height of the highest rain as a share of the chart
+const MAX_EXTENSION = 1.6; // maximum extension of the axis for an interval, relative to the highest line
 const LEVELS = [0.05, 0.25, 0.75, 0.95];
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const highest = (...rows) => Math.max(0, ...rows.flat().filter((value) => value !== null));
 
-// Places of values that stand alone, which a line does not show.
-const lone = (row) => row.flatMap((value, k) => (value !== null && (row[k - 1] ?? null) === null && (row[k + 1] ?? null) === null ? [k] : []));
+// Indices of isolated values, which a line does not show.
+const isolated = (row) => row.flatMap((value, k) => (value !== null && (row[k - 1] ?? null) === null && (row[k + 1] ?? null) === null ? [k] : []));
 
-// Labels of the days axis: days of a month, or months with their year where it begins.
+// Labels of the time axis: days of a month, or months with the year at its start.
 function ticks(splits, step) {
   const part = (seconds, form) => new Intl.DateTimeFormat("en-GB", { ...form, timeZone: "UTC" }).format(seconds * 1e3);
   if (step < 28 * SECONDS) return splits.map((seconds) => part(seconds, { day: "numeric", month: "short" }));
@@ -25,61 +25,61 @@ function ticks(splits, step) {
 }
 
 class Hydrograph {
-  // `chosen(from, to)` is told which days were chosen; without it none can be.
-  constructor(id, chosen) {
-    this.host = at(id);
-    this.readout = at(`${id}-readout`);
-    this.axis = at(`${id}-axis`);
-    this.chosen = chosen;
-    this.choice = null;
+  // `onSelect(from, to)` is called with the selected days; null disables selection.
+  constructor(id, onSelect) {
+    this.host = byId(id);
+    this.readout = byId(`${id}-readout`);
+    this.axis = byId(`${id}-axis`);
+    this.onSelect = onSelect;
+    this.selectionStart = null;
     this.host.addEventListener("keydown", (event) => this.pressed(event));
     new ResizeObserver(() => this.plot?.setSize(this.size())).observe(this.host);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.told && this.show(this.told, this.label));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.response && this.show(this.response, this.label));
   }
 
   size() {
     return { width: this.host.clientWidth, height: Math.max(240, Math.min(340, this.host.clientWidth * 0.5)) };
   }
 
-  show(told, label) {
-    this.told = told;
+  show(response, label) {
+    this.response = response;
     this.label = label;
-    this.first = days.number(told.start);
-    this.count = told.flow.length;
+    this.first = days.number(response.start);
+    this.count = response.flow.length;
     this.host.setAttribute("aria-label", label);
-    this.axis.textContent = `River flow [mm/day]. Rain hangs from above, highest bar ${words.number(highest(told.rain), 0)} mm/day.`;
-    const kept = this.plot?.cursor.idx;
+    this.axis.textContent = `River flow [mm/day]. Rain from above, maximum ${format.number(highest(response.rain), 0)} mm/day.`;
+    const index = this.plot?.cursor.idx;
     this.plot?.destroy();
     this.plot = new uPlot(this.options(), this.columns(), this.host);
     this.readout.textContent = "";
-    if (kept !== null && kept !== undefined && kept < this.count && document.activeElement === this.host) this.point(kept);
+    if (index !== null && index !== undefined && index < this.count && document.activeElement === this.host) this.point(index);
   }
 
   quantile(level) {
-    const { levels, quantiles } = this.told;
+    const { levels, quantiles } = this.response;
     const row = levels ? levels.findIndex((one) => Math.abs(one - level) < 1e-6) : -1;
     return row < 0 ? Array(this.count).fill(null) : quantiles[row];
   }
 
   columns() {
     const seconds = Array.from({ length: this.count }, (_, k) => (this.first + k) * SECONDS);
-    const mean = this.told.mean ?? Array(this.count).fill(null);
-    return [seconds, this.told.rain, ...LEVELS.map((level) => this.quantile(level)), this.told.flow, mean];
+    const mean = this.response.mean ?? Array(this.count).fill(null);
+    return [seconds, this.response.rain, ...LEVELS.map((level) => this.quantile(level)), this.response.flow, mean];
   }
 
   options() {
-    const line = highest(this.told.flow, this.told.mean ?? []) || 1;
-    const top = 1.2 * Math.max(line, Math.min(MOST_TAIL * line, highest(this.quantile(0.95))));
-    const wettest = highest(this.told.rain) || 1;
+    const line = highest(this.response.flow, this.response.mean ?? []) || 1;
+    const top = 1.2 * Math.max(line, Math.min(MAX_EXTENSION * line, highest(this.quantile(0.95))));
+    const wettest = highest(this.response.rain) || 1;
     const ink = { stroke: colour("--soft"), grid: { stroke: colour("--rule"), width: 1 }, ticks: { stroke: colour("--rule") } };
     const edge = { stroke: undefined, width: 0, points: { show: false } };
-    const dots = (name) => ({ show: true, size: 5, fill: colour(name), filter: (plot, row) => lone(plot.data[row]) });
+    const dots = (name) => ({ show: true, size: 5, fill: colour(name), filter: (plot, row) => isolated(plot.data[row]) });
     const bars = uPlot.paths.bars({ size: [0.8, 40] });
     return {
       ...this.size(),
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1e3), "Etc/UTC"),
       legend: { show: false },
-      cursor: { drag: { x: Boolean(this.chosen), y: false, setScale: false }, y: false },
+      cursor: { drag: { x: Boolean(this.onSelect), y: false, setScale: false }, y: false },
       scales: {
         x: { time: true, range: () => [(this.first - 0.5) * SECONDS, (this.first + this.count - 0.5) * SECONDS] },
         y: { range: () => [0, top] },
@@ -98,7 +98,7 @@ class Hydrograph {
         { series: [4, 3], fill: colour("--narrow") },
       ],
       hooks: {
-        ready: [(plot) => this.chosen && this.touched(plot)],
+        ready: [(plot) => this.onSelect && this.touched(plot)],
         drawClear: [(plot) => this.shade(plot)],
         setCursor: [(plot) => this.read(plot.cursor.idx)],
         setSelect: [(plot) => this.selected(plot)],
@@ -106,22 +106,22 @@ class Hydrograph {
     };
   }
 
-  // Hidden days as ground, the issue day as a line.
+  // Hidden days as background, the issue day as a line.
   shade(plot) {
     const { ctx, bbox } = plot;
     const x = (day) => plot.valToPos(day * SECONDS, "x", true);
     ctx.save();
     ctx.fillStyle = colour("--hidden-ground");
-    for (const [from, to] of this.told.hidden ?? []) {
+    for (const [from, to] of this.response.hidden ?? []) {
       const [left, right] = [x(days.number(from) - 0.5), x(days.number(to) + 0.5)];
       ctx.fillRect(left, bbox.top, right - left, bbox.height);
     }
-    if (this.told.issue) {
+    if (this.response.issue) {
       ctx.strokeStyle = colour("--chosen");
       ctx.lineWidth = 2 * devicePixelRatio;
       ctx.beginPath();
-      ctx.moveTo(x(days.number(this.told.issue) + 0.5), bbox.top);
-      ctx.lineTo(x(days.number(this.told.issue) + 0.5), bbox.top + bbox.height);
+      ctx.moveTo(x(days.number(this.response.issue) + 0.5), bbox.top);
+      ctx.lineTo(x(days.number(this.response.issue) + 0.5), bbox.top + bbox.height);
       ctx.stroke();
     }
     ctx.restore();
@@ -129,40 +129,40 @@ class Hydrograph {
 
   read(k) {
     if (k === null || k === undefined) return;
-    const { rain, flow, mean } = this.told;
-    const parts = [`${days.words(days.text(this.first + k))}: rain ${words.number(rain[k], 1)}`, `measured ${words.number(flow[k])}`];
+    const { rain, flow, mean } = this.response;
+    const parts = [`${days.words(days.text(this.first + k))}: rain ${format.number(rain[k], 1)}`, `observed ${format.number(flow[k])}`];
     if (mean && mean[k] !== null) {
       const [low, high] = [this.quantile(0.05)[k], this.quantile(0.95)[k]];
-      parts.push(`answered ${words.number(mean[k])} (90 %: ${words.number(low)} to ${words.number(high)})`);
+      parts.push(`predicted ${format.number(mean[k])} (90 %: ${format.number(low)} to ${format.number(high)})`);
     }
     this.readout.textContent = `${parts.join(", ")} mm/day`;
   }
 
   selected(plot) {
     const { left, width } = plot.select;
-    if (!this.chosen || width < 4) return;
+    if (!this.onSelect || width < 4) return;
     const [from, to] = [plot.posToIdx(left), plot.posToIdx(left + width)];
     plot.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
     this.choose(from, to);
   }
 
   choose(from, to) {
-    this.choice = null;
-    this.chosen(days.text(this.first + Math.min(from, to)), days.text(this.first + Math.max(from, to)));
+    this.selectionStart = null;
+    this.onSelect(days.text(this.first + Math.min(from, to)), days.text(this.first + Math.max(from, to)));
   }
 
-  // uPlot follows the mouse alone: a finger that moves sideways chooses days, one that moves up or down scrolls the page.
+  // uPlot only supports the mouse: horizontal touch selects days, vertical touch scrolls the page.
   touched(plot) {
-    const place = (event) => Math.min(Math.max(event.clientX - plot.over.getBoundingClientRect().left, 0), plot.over.clientWidth);
+    const position = (event) => Math.min(Math.max(event.clientX - plot.over.getBoundingClientRect().left, 0), plot.over.clientWidth);
     let from = null;
     plot.over.addEventListener("pointerdown", (event) => {
       if (event.pointerType === "mouse") return;
-      from = place(event);
+      from = position(event);
       plot.over.setPointerCapture(event.pointerId);
     });
     plot.over.addEventListener("pointermove", (event) => {
       if (from === null) return;
-      const to = place(event);
+      const to = position(event);
       plot.setCursor({ left: to, top: 1 });
       this.mark(plot, from, to);
     });
@@ -172,7 +172,7 @@ class Hydrograph {
     });
     plot.over.addEventListener("pointerup", (event) => {
       if (from === null) return;
-      const [left, right] = [Math.min(from, place(event)), Math.max(from, place(event))];
+      const [left, right] = [Math.min(from, position(event)), Math.max(from, position(event))];
       from = null;
       this.mark(plot, 0, 0);
       if (right - left >= 8) this.choose(plot.posToIdx(left), plot.posToIdx(right));
@@ -187,7 +187,7 @@ class Hydrograph {
   point(k) {
     const left = this.plot.valToPos((this.first + k) * SECONDS, "x");
     this.plot.setCursor({ left, top: 1 }, false);
-    this.at = k;
+    this.index = k;
     this.read(k);
   }
 
@@ -196,25 +196,25 @@ class Hydrograph {
     if (!this.plot) return;
     if (step) {
       event.preventDefault();
-      const from = this.at ?? (step > 0 ? -1 : this.count);
+      const from = this.index ?? (step > 0 ? -1 : this.count);
       const to = Math.min(Math.max(from + step, 0), this.count - 1);
-      if (event.shiftKey && this.chosen) this.choice ??= Math.min(Math.max(from, 0), this.count - 1);
-      if (!event.shiftKey) this.choice = null;
+      if (event.shiftKey && this.onSelect) this.selectionStart ??= Math.min(Math.max(from, 0), this.count - 1);
+      if (!event.shiftKey) this.selectionStart = null;
       this.point(to);
       this.outline();
-    } else if (event.key === "Enter" && this.choice !== null && this.choice !== undefined) {
+    } else if (event.key === "Enter" && this.selectionStart !== null && this.selectionStart !== undefined) {
       event.preventDefault();
-      this.choose(this.choice, this.at);
+      this.choose(this.selectionStart, this.index);
     } else if (event.key === "Escape") {
-      this.choice = null;
+      this.selectionStart = null;
       this.outline();
     }
   }
 
   outline() {
-    if (this.choice === null) return this.mark(this.plot, 0, 0);
+    if (this.selectionStart === null) return this.mark(this.plot, 0, 0);
     const x = (k) => this.plot.valToPos((this.first + k) * SECONDS, "x");
-    const [low, high] = [Math.min(this.choice, this.at), Math.max(this.choice, this.at)];
+    const [low, high] = [Math.min(this.selectionStart, this.index), Math.max(this.selectionStart, this.index)];
     this.mark(this.plot, x(low - 0.5), x(high + 0.5));
     return undefined;
   }

@@ -1,5 +1,5 @@
 "use strict";
-// Days as numbers (since 1970-01-01), as text (2014-02-12) and in words; numbers in words; elements by their id.
+// Days as numbers (since 1970-01-01), as text (2014-02-12) and as dates for people; formats of numbers; elements.
 
 const days = {
   number: (text) => Math.round(Date.parse(`${text}T00:00:00Z`) / 864e5),
@@ -15,17 +15,17 @@ const days = {
   },
 };
 
-const words = {
+const format = {
   number: (value, digits = 2) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−")),
   share: (value) => (value === null || value === undefined ? "–" : `${Math.round(100 * value)} %`),
   count: (count, one) => `${count.toLocaleString("en-GB")} ${one}${count === 1 ? "" : "s"}`,
   units: (text) => text.replace(" day-1", "/day").replace("m3 m-3", "m³/m³").replace("degC", "°C"),
-  stretch: ([from, to]) => (from === to ? days.words(from) : `${days.words(from)} to ${days.words(to)}`),
+  period: ([from, to]) => (from === to ? days.words(from) : `${days.words(from)} to ${days.words(to)}`),
 };
 
-const at = (id) => document.getElementById(id);
+const byId = (id) => document.getElementById(id);
 
-function made(tag, text, attributes = {}) {
+function create(tag, text, attributes = {}) {
   const element = document.createElement(tag);
   if (text !== undefined) element.textContent = text;
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -34,9 +34,9 @@ function made(tag, text, attributes = {}) {
 
 function fillTable(table, heads, rows) {
   const line = (cells, first) => {
-    const row = made("tr");
+    const row = create("tr");
     cells.forEach((cell, k) => {
-      const box = made(k === 0 || first ? "th" : "td", undefined, k === 0 || first ? { scope: first ? "col" : "row" } : {});
+      const box = create(k === 0 || first ? "th" : "td", undefined, k === 0 || first ? { scope: first ? "col" : "row" } : {});
       box.append(cell);
       row.append(box);
     });

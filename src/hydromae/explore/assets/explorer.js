@@ -1,71 +1,71 @@
 "use strict";
-// The page: which river, which days, what is hidden, from which day a forecast; and who asks whom.
+// State and events of the page: river, days, hidden days, issue day, and requests.
 
 const state = { k: -1, start: null, end: null, hidden: [], issues: [] };
 let record, map;
 const hydrograph = new Hydrograph("hydrograph", (from, to) => hide(from, to));
 const forecast = new Hydrograph("forecast", null);
 
-// One question of a kind at a time: a new one calls off the one before it.
-const going = {};
-async function ask(kind, words, work) {
-  going[kind]?.abort();
-  const mine = (going[kind] = new AbortController());
-  const said = at(kind);
-  const waits = setTimeout(() => { said.textContent = words; }, 150);
-  said.classList.add("busy");
-  said.setAttribute("aria-busy", "true");
+// One request of a kind at a time: a new one aborts the previous one.
+const pending = {};
+async function request(kind, message, work) {
+  pending[kind]?.abort();
+  const controller = (pending[kind] = new AbortController());
+  const status = byId(kind);
+  const timer = setTimeout(() => { status.textContent = message; }, 150);
+  status.classList.add("busy");
+  status.setAttribute("aria-busy", "true");
   try {
-    const told = await work(mine.signal);
-    if (going[kind] !== mine) return null;
-    at("fault").hidden = true;
-    return told;
+    const response = await work(controller.signal);
+    if (pending[kind] !== controller) return null;
+    byId("fault").hidden = true;
+    return response;
   } catch (error) {
-    if (error.name !== "AbortError" && going[kind] === mine) fault(error.message);
+    if (error.name !== "AbortError" && pending[kind] === controller) fault(error.message);
     return null;
   } finally {
-    clearTimeout(waits);
-    if (going[kind] === mine) {
-      said.classList.remove("busy");
-      said.removeAttribute("aria-busy");
-      if (said.textContent === words) said.textContent = "";
+    clearTimeout(timer);
+    if (pending[kind] === controller) {
+      status.classList.remove("busy");
+      status.removeAttribute("aria-busy");
+      if (status.textContent === message) status.textContent = "";
     }
   }
 }
 
 function fault(message) {
-  at("fault").textContent = message;
-  at("fault").hidden = false;
+  byId("fault").textContent = message;
+  byId("fault").hidden = false;
 }
 
 const river = () => record.river[state.k];
 
 async function choose(k, follow = true) {
   if (!source.live && !source.rivers.includes(record.river[k])) {
-    return fault(`River ${record.river[k]} is not in this file, which holds ${source.rivers.join(", ")}.`);
+    return fault(`River ${record.river[k]} is not in this file, which has ${source.rivers.join(", ")}.`);
   }
   state.k = k;
   state.hidden = source.live ? [] : source.gaps(river()).find((gap) => gap.length) ?? [];
-  at("river").hidden = false;
-  at("ahead").hidden = false;
+  byId("river").hidden = false;
+  byId("ahead").hidden = false;
   map.mark(k);
   history.replaceState(null, "", `#${encodeURIComponent(river())}`);
-  at("river-title").textContent = record.name[k] ? `${record.name[k]} (${river()})` : `Gauge ${river()}`;
-  at("facts").textContent = panels.facts(record, k);
-  if (follow && at("river").getBoundingClientRect().top > 0.8 * innerHeight) at("river").scrollIntoView();
-  return look(state.start, state.end);
+  byId("river-title").textContent = record.name[k] ? `${record.name[k]} (${river()})` : `Gauge ${river()}`;
+  byId("facts").textContent = panels.facts(record, k);
+  if (follow && byId("river").getBoundingClientRect().top > 0.8 * innerHeight) byId("river").scrollIntoView();
+  return showDays(state.start, state.end);
 }
 
-// Shows days of the river, the answer for those that nobody measured, and a forecast in their middle.
-async function look(start, end) {
-  const told = await ask("answer", "Reading …", (signal) => source.river(river(), start, end, signal));
-  if (!told) return;
-  [state.start, state.end] = [told.start, told.end];
-  for (const [id, day] of [["from", told.start], ["to", told.end]]) at(id).value = day;
-  for (const id of ["hide-from", "hide-to"]) [at(id).min, at(id).max] = [told.start, told.end];
-  state.hidden = state.hidden.filter(([from, to]) => from >= told.start && to <= told.end);
-  hydrograph.show(told, `Hydrograph of ${at("river-title").textContent}, ${words.stretch([told.start, told.end])}`);
-  if (!told.flow.some((value) => value !== null)) fault("No flow was measured in these days: the model answers all of them.");
+// Show days of the river, predictions of unobserved days, and a forecast from the middle day.
+async function showDays(start, end) {
+  const response = await request("answer", "Reading …", (signal) => source.river(river(), start, end, signal));
+  if (!response) return;
+  [state.start, state.end] = [response.start, response.end];
+  for (const [id, day] of [["from", response.start], ["to", response.end]]) byId(id).value = day;
+  for (const id of ["hide-from", "hide-to"]) [byId(id).min, byId(id).max] = [response.start, response.end];
+  state.hidden = state.hidden.filter(([from, to]) => from >= response.start && to <= response.end);
+  hydrograph.show(response, `Hydrograph of ${byId("river-title").textContent}, ${format.period([response.start, response.end])}`);
+  if (!response.flow.some((value) => value !== null)) fault("No flow was observed on these days: the model predicts all of them.");
   setGaps();
   setIssues();
   await answer();
@@ -73,30 +73,30 @@ async function look(start, end) {
 }
 
 async function answer() {
-  const question = { river: river(), start: state.start, end: state.end, hide: state.hidden };
-  const told = await ask("answer", "The model answers …", (signal) => source.answer(question, signal));
-  if (!told) return false;
-  state.hidden = told.hidden;
-  const said = panels.hidden(told);
-  hydrograph.show(told, `Hydrograph of ${at("river-title").textContent}. ${said}`);
-  at("answer").textContent = said;
-  at("numbers").hidden = panels.numbers(at("numbers").querySelector("table"), told) === 0;
-  panels.neighbours(told, map, choose);
-  if (!source.live) at("gap").selectedIndex = source.gaps(river()).findIndex((gap) => String(gap) === String(told.hidden));
+  const body = { river: river(), start: state.start, end: state.end, hide: state.hidden };
+  const response = await request("answer", "The model predicts …", (signal) => source.answer(body, signal));
+  if (!response) return false;
+  state.hidden = response.hidden;
+  const summary = panels.hidden(response);
+  hydrograph.show(response, `Hydrograph of ${byId("river-title").textContent}. ${summary}`);
+  byId("answer").textContent = summary;
+  byId("numbers").hidden = panels.numbers(byId("numbers").querySelector("table"), response) === 0;
+  panels.neighbours(response, map, choose);
+  if (!source.live) byId("gap").selectedIndex = source.gaps(river()).findIndex((gap) => String(gap) === String(response.hidden));
   return true;
 }
 
 async function hide(from, to) {
   const before = state.hidden;
-  [at("hide-from").value, at("hide-to").value] = [from, to];
+  [byId("hide-from").value, byId("hide-to").value] = [from, to];
   if (!source.live) state.hidden = [];
-  state.hidden = joined([...state.hidden, [from, to]]);
-  if (!(await answer())) state.hidden = before; // what was refused is not hidden
+  state.hidden = merged([...state.hidden, [from, to]]);
+  if (!(await answer())) state.hidden = before; // a refused request hides nothing
 }
 
-// Stretches that touch become one.
-function joined(stretches) {
-  const sorted = [...stretches].sort(([a], [b]) => (a < b ? -1 : 1));
+// Merge adjacent periods.
+function merged(periods) {
+  const sorted = [...periods].sort(([a], [b]) => (a < b ? -1 : 1));
   return sorted.reduce((list, [from, to]) => {
     const last = list.at(-1);
     if (last && from <= days.plus(last[1], 1)) last[1] = to > last[1] ? to : last[1];
@@ -106,121 +106,121 @@ function joined(stretches) {
 }
 
 function setGaps() {
-  at("hide").hidden = !source.live;
-  at("gaps").hidden = source.live;
-  at("view").hidden = !source.live;
-  at("weather-label").hidden = !source.live;
+  byId("hide").hidden = !source.live;
+  byId("gaps").hidden = source.live;
+  byId("view").hidden = !source.live;
+  byId("weather-label").hidden = !source.live;
   if (source.live) return;
   const gaps = source.gaps(river());
-  at("gap").replaceChildren(...gaps.map((gap, n) => made("option", gap.length ? gap.map(words.stretch).join(", ") : "none", { value: n })));
+  byId("gap").replaceChildren(...gaps.map((gap, n) => create("option", gap.length ? gap.map(format.period).join(", ") : "none", { value: n })));
 }
 
 function setIssues() {
-  const before = state.issues[at("issue").value];
+  const before = state.issues[byId("issue").value];
   state.issues = source.live ? days.between(state.start, state.end).map(days.text) : source.issues(river());
-  at("issue").max = state.issues.length - 1;
-  const kept = state.issues.indexOf(before);
-  at("issue").value = kept >= 0 ? kept : Math.floor(state.issues.length / 2);
+  byId("issue").max = state.issues.length - 1;
+  const index = state.issues.indexOf(before);
+  byId("issue").value = index >= 0 ? index : Math.floor(state.issues.length / 2);
 }
 
-function sayIssue() {
-  const day = state.issues[at("issue").value];
-  at("issue-day").textContent = days.words(day);
-  at("issue").setAttribute("aria-valuetext", days.words(day));
+function showIssueDay() {
+  const day = state.issues[byId("issue").value];
+  byId("issue-day").textContent = days.words(day);
+  byId("issue").setAttribute("aria-valuetext", days.words(day));
   return day;
 }
 
 async function issue() {
-  const question = { river: river(), issue: sayIssue(), days: 10, future_future_weather: at("weather").value };
-  const told = await ask("forecast-answer", "The model forecasts …", (signal) => source.forecast(question, signal));
-  if (!told) return;
-  const said = panels.ahead(told);
-  forecast.show(told, `Forecast of ${at("river-title").textContent}. ${said}`);
-  at("forecast-answer").textContent = said;
+  const body = { river: river(), issue: showIssueDay(), days: 10, future_weather: byId("weather").value };
+  const response = await request("forecast-answer", "The model forecasts …", (signal) => source.forecast(body, signal));
+  if (!response) return;
+  const summary = panels.forecast(response);
+  forecast.show(response, `Forecast of ${byId("river-title").textContent}. ${summary}`);
+  byId("forecast-answer").textContent = summary;
 }
 
 async function restore() {
-  const question = { variable: at("variable").value, day: at("map-day").value, share: at("share").value, draw: state.draw ?? 0 };
-  const told = await ask("map-answer", "The model restores the map …", (signal) => source.map(question, signal));
-  if (told) at("map-answer").textContent = panels.maps(told);
+  const body = { variable: byId("variable").value, day: byId("map-day").value, share: byId("share").value, draw: state.draw ?? 0 };
+  const response = await request("map-answer", "The model restores the map …", (signal) => source.map(body, signal));
+  if (response) byId("map-answer").textContent = panels.maps(response);
 }
 
 function move(direction) {
   const step = Math.max(1, Math.round((days.number(state.end) - days.number(state.start)) / 2)) * direction;
   const room = direction < 0 ? days.number(record.start) - days.number(state.start) : days.number(record.end) - days.number(state.end);
   const by = direction < 0 ? Math.max(step, room) : Math.min(step, room);
-  look(days.plus(state.start, by), days.plus(state.end, by));
+  showDays(days.plus(state.start, by), days.plus(state.end, by));
 }
 
 function find() {
-  const wanted = at("wanted").value.trim().toLowerCase();
+  const text = byId("wanted").value.trim().toLowerCase();
   const labels = record.river.map((_, k) => map.label(k).toLowerCase());
-  let k = labels.findIndex((label, n) => label === wanted || record.river[n].toLowerCase() === wanted);
-  if (k < 0 && wanted) k = labels.findIndex((label) => label.includes(wanted));
-  if (k < 0) return fault(`No gauge is called “${at("wanted").value}”. Type its number or a part of its name.`);
-  at("fault").hidden = true;
+  let k = labels.findIndex((label, n) => label === text || record.river[n].toLowerCase() === text);
+  if (k < 0 && text) k = labels.findIndex((label) => label.includes(text));
+  if (k < 0) return fault(`No gauge is called “${byId("wanted").value}”. Type its number or a part of its name.`);
+  byId("fault").hidden = true;
   return choose(k);
 }
 
 function listen() {
-  const submitted = { find, view: () => look(at("from").value, at("to").value), hide: () => hide(at("hide-from").value, at("hide-to").value), mapped: restore };
+  const submitted = { find, view: () => showDays(byId("from").value, byId("to").value), hide: () => hide(byId("hide-from").value, byId("hide-to").value), mapped: restore };
   for (const [id, work] of Object.entries(submitted)) {
-    at(id).addEventListener("submit", (event) => {
+    byId(id).addEventListener("submit", (event) => {
       event.preventDefault();
       work();
     });
   }
-  for (const id of ["gaps", "issued"]) at(id).addEventListener("submit", (event) => event.preventDefault());
-  at("earlier").addEventListener("click", () => move(-1));
-  at("later").addEventListener("click", () => move(1));
-  at("forget").addEventListener("click", () => { state.hidden = []; answer(); });
-  at("gap").addEventListener("change", () => { state.hidden = source.gaps(river())[at("gap").value]; answer(); });
-  at("closer").addEventListener("click", () => map.closer(2));
-  at("whole").addEventListener("click", () => map.closer(1));
-  at("question").addEventListener("change", () => map.paint(record.scores.questions[at("question").value]));
-  let soon;
-  at("issue").addEventListener("input", () => {
-    sayIssue();
-    clearTimeout(soon);
-    soon = setTimeout(issue, 120);
+  for (const id of ["gaps", "issued"]) byId(id).addEventListener("submit", (event) => event.preventDefault());
+  byId("earlier").addEventListener("click", () => move(-1));
+  byId("later").addEventListener("click", () => move(1));
+  byId("forget").addEventListener("click", () => { state.hidden = []; answer(); });
+  byId("gap").addEventListener("change", () => { state.hidden = source.gaps(river())[byId("gap").value]; answer(); });
+  byId("closer").addEventListener("click", () => map.zoomBy(2));
+  byId("whole").addEventListener("click", () => map.zoomBy(1));
+  byId("question").addEventListener("change", () => map.paint(record.scores.questions[byId("question").value]));
+  let timer;
+  byId("issue").addEventListener("input", () => {
+    showIssueDay();
+    clearTimeout(timer);
+    timer = setTimeout(issue, 120);
   });
-  at("weather").addEventListener("change", issue);
-  at("redraw").addEventListener("click", () => { state.draw = (state.draw ?? 0) + 1; restore(); });
+  byId("weather").addEventListener("change", issue);
+  byId("redraw").addEventListener("click", () => { state.draw = (state.draw ?? 0) + 1; restore(); });
 }
 
-function introduce() {
-  const count = words.count(record.river.length, "gauge");
-  at("title").textContent = `${count} of ${record.record}`;
-  at("lead").textContent =
-    `Daily flow from ${days.words(record.start)} to ${days.words(record.end)}, answered by ${record.model}. ` +
+function initialise() {
+  const count = format.count(record.river.length, "gauge");
+  byId("title").textContent = `${count} of ${record.record}`;
+  byId("lead").textContent =
+    `Daily flow from ${days.words(record.start)} to ${days.words(record.end)}, predicted by ${record.model}. ` +
     (source.live
-      ? "Choose a gauge, hide days of its flow, and see what the model makes of them."
-      : `A copy to look at, without the model: rivers ${source.rivers.join(", ")} are in it, with gaps and forecasts that were answered when it was written.`);
-  if (!source.live) at("hydrograph-help").textContent = "Choosing days, by dragging or with Shift and the arrow keys, shows the gap of this file that is most like them.";
-  at("names").replaceChildren(...record.river.map((_, k) => made("option", undefined, { value: map.label(k) })));
-  at("answered-by").textContent = `Answers: ${record.predicted_by}${record.written ? `, ${record.written}` : ""}.`;
-  at("sources").textContent = record.sources.length ? `Data: ${record.sources.join("; ")}.` : "";
-  at("colours").hidden = at("legend").hidden = !record.scores;
+      ? "Select a gauge, hide days of its flow, and compare the prediction with the observations."
+      : `A copy without the model: it contains predictions of gaps and forecasts for the rivers ${source.rivers.join(", ")}.`);
+  if (!source.live) byId("hydrograph-help").textContent = "Select days by dragging, or with Shift and the arrow keys, to show the most similar gap of this file.";
+  byId("names").replaceChildren(...record.river.map((_, k) => create("option", undefined, { value: map.label(k) })));
+  byId("answered-by").textContent = `Predictions: ${record.predicted_by}${record.written ? `, ${record.written}` : ""}.`;
+  byId("sources").textContent = record.sources.length ? `Data: ${record.sources.join("; ")}.` : "";
+  byId("colours").hidden = byId("legend").hidden = !record.scores;
   if (record.scores) {
-    at("question").replaceChildren(...record.scores.questions.map((one, n) => made("option", one.title, { value: n })));
+    byId("question").replaceChildren(...record.scores.questions.map((one, n) => create("option", one.title, { value: n })));
     map.paint(record.scores.questions[0]);
   }
-  at("maps").hidden = !source.live || record.maps.length === 0;
-  at("variable").replaceChildren(...record.maps.map((name) => made("option", name.replace("_", " "), { value: name })));
-  [at("map-day").min, at("map-day").max, at("map-day").value] = [record.start, record.end, record.end];
-  for (const id of ["from", "to"]) [at(id).min, at(id).max] = [record.start, record.end];
+  byId("maps").hidden = !source.live || record.maps.length === 0;
+  byId("variable").replaceChildren(...record.maps.map((name) => create("option", name.replace("_", " "), { value: name })));
+  [byId("map-day").min, byId("map-day").max, byId("map-day").value] = [record.start, record.end, record.end];
+  for (const id of ["from", "to"]) [byId(id).min, byId(id).max] = [record.start, record.end];
 }
 
-async function begin() {
+async function start() {
   record = await source.record();
-  map = new CountryMap(at("map"), record, choose, source.live ? null : new Set(source.rivers));
-  introduce();
+  map = new CountryMap(byId("map"), record, choose, source.live ? null : new Set(source.rivers));
+  initialise();
   listen();
-  at("near").open = innerWidth > 820;
+  byId("near").open = innerWidth > 820;
   requestAnimationFrame(() => performance.mark("drawn"));
   const named = record.river.indexOf(decodeURIComponent(location.hash.slice(1)));
   if (named >= 0) await choose(named);
   else if (!source.live) await choose(record.river.indexOf(source.rivers[0]), false);
 }
 
-begin().catch((error) => fault(error.message));
+start().catch((error) => fault(error.message));

@@ -1,23 +1,23 @@
 "use strict";
-// The map of gauges: one dot each, coloured by a score; chosen by click, or moved over with the arrow keys.
+// Map of the gauges, coloured by a score; selection by click or with the arrow keys.
 
 const SVG = "http://www.w3.org/2000/svg";
 const CLASSES = [-Infinity, 0, 0.3, 0.5, 0.7, 0.8, 0.9];
 const DIRECTIONS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-const REACH = 30; // pixels from a click to a gauge
+const REACH = 30; // maximum distance of a click from a gauge [pixels]
 
 class CountryMap {
-  // `held` are the rivers that can be shown; null is all.
-  constructor(svg, record, chosen, held) {
+  // `onSelect(k)` is called with the index of a gauge; `available` are the rivers that can be shown, null is all.
+  constructor(svg, record, onSelect, available) {
     this.svg = svg;
     this.record = record;
-    this.tell = chosen;
-    this.held = held;
+    this.onSelect = onSelect;
+    this.available = available;
     this.home = svg.getAttribute("viewBox").split(" ").map(Number);
     this.zoom = 1;
     this.active = -1;
-    this.places = record.river.map((_, k) => [record.easting[k], -record.northing[k]]);
-    this.dots = this.places.map(([east, south], k) => this.dot(east, south, k));
+    this.positions = record.river.map((_, k) => [record.easting[k], -record.northing[k]]);
+    this.dots = this.positions.map(([east, south], k) => this.dot(east, south, k));
     this.paint(null);
     svg.addEventListener("click", (event) => this.clicked(event));
     svg.addEventListener("keydown", (event) => this.pressed(event));
@@ -42,7 +42,7 @@ class CountryMap {
     return name[k] ? `${river[k]}, ${name[k]}` : river[k];
   }
 
-  // Colours by NSE; poor ones are drawn last, so that none hides under a good one. Without scores all look alike.
+  // Colour by NSE, the lowest on top; one colour without scores.
   paint(scores) {
     const nse = scores ? scores.nse : null;
     const order = this.dots.map((_, k) => k);
@@ -50,12 +50,12 @@ class CountryMap {
     for (const k of order) {
       const known = nse && nse[k] !== null;
       const kind = known ? `s${CLASSES.findLastIndex((low) => nse[k] >= low)}` : nse ? "none" : "plain";
-      const absent = this.held && !this.held.has(this.record.river[k]);
+      const absent = this.available && !this.available.has(this.record.river[k]);
       this.dots[k].setAttribute("class", absent ? `${kind} absent` : kind);
       this.dots[k].setAttribute("r", this.radius());
-      this.dots[k].setAttribute("aria-label", nse ? `${this.label(k)}, NSE ${words.number(nse[k])}` : this.label(k));
+      this.dots[k].setAttribute("aria-label", nse ? `${this.label(k)}, NSE ${format.number(nse[k])}` : this.label(k));
     }
-    at("dots").replaceChildren(...order.map((k) => this.dots[k]));
+    byId("dots").replaceChildren(...order.map((k) => this.dots[k]));
     this.mark(this.chosen ?? -1);
   }
 
@@ -67,7 +67,7 @@ class CountryMap {
       dot.setAttribute("r", this.radius() * (n === k ? 1.8 : 1));
     });
     if (k < 0) return;
-    at("dots").append(this.dots[k]);
+    byId("dots").append(this.dots[k]);
     this.point(k);
   }
 
@@ -76,27 +76,27 @@ class CountryMap {
     this.active = k;
     this.dots[k].classList.add("active");
     this.svg.setAttribute("aria-activedescendant", `gauge-${k}`);
-    at("map-help").textContent = `${this.dots[k].getAttribute("aria-label")}. Enter shows it.`;
+    byId("map-help").textContent = `${this.dots[k].getAttribute("aria-label")}. Press Enter to show it.`;
   }
 
-  // Lines from the chosen gauge to its neighbours.
+  // Lines from the selected gauge to its neighbours.
   link(rivers) {
-    const [east, south] = this.places[this.chosen];
-    const places = new Map(this.record.river.map((name, k) => [name, this.places[k]]));
-    at("links").replaceChildren(
+    const [east, south] = this.positions[this.chosen];
+    const positions = new Map(this.record.river.map((name, k) => [name, this.positions[k]]));
+    byId("links").replaceChildren(
       ...rivers.map((name) => {
         const line = document.createElementNS(SVG, "line");
-        const ends = { x1: east, y1: south, x2: places.get(name)[0], y2: places.get(name)[1] };
+        const ends = { x1: east, y1: south, x2: positions.get(name)[0], y2: positions.get(name)[1] };
         for (const [end, value] of Object.entries(ends)) line.setAttribute(end, value);
         return line;
       }),
     );
   }
 
-  closer(factor) {
+  zoomBy(factor) {
     this.zoom = factor === 1 ? 1 : Math.min(16, this.zoom * factor);
     const [west, north, width, height] = this.home;
-    const [east, south] = this.places[this.active] ?? [west + width / 2, north + height / 2];
+    const [east, south] = this.positions[this.active] ?? [west + width / 2, north + height / 2];
     const [wide, high] = [width / this.zoom, height / this.zoom];
     const box = this.zoom === 1 ? this.home : [east - wide / 2, south - high / 2, wide, high];
     this.svg.setAttribute("viewBox", box.join(" "));
@@ -105,19 +105,19 @@ class CountryMap {
 
   clicked(event) {
     const frame = this.svg.getScreenCTM();
-    const near = this.places.map(([east, south], k) => {
+    const near = this.positions.map(([east, south], k) => {
       const right = frame.a * east + frame.e - event.clientX;
       const down = frame.d * south + frame.f - event.clientY;
       return [Math.hypot(right, down), k];
     });
     const [distance, k] = near.reduce((best, one) => (one[0] < best[0] ? one : best));
-    if (distance <= REACH) this.tell(k);
+    if (distance <= REACH) this.onSelect(k);
   }
 
   pressed(event) {
     if ((event.key === "Enter" || event.key === " ") && this.active >= 0) {
       event.preventDefault();
-      this.tell(this.active);
+      this.onSelect(this.active);
     } else if (DIRECTIONS[event.key]) {
       event.preventDefault();
       const next = this.towards(DIRECTIONS[event.key]);
@@ -125,12 +125,12 @@ class CountryMap {
     }
   }
 
-  // The nearest gauge in a direction, where those aside count as farther.
+  // The nearest gauge in a direction, with a penalty for lateral distance.
   towards([right, down]) {
     const [west, north, width, height] = this.home;
-    const [east, south] = this.places[this.active] ?? [west + width / 2, north + height / 2];
+    const [east, south] = this.positions[this.active] ?? [west + width / 2, north + height / 2];
     let best = [Infinity, -1];
-    this.places.forEach(([x, y], k) => {
+    this.positions.forEach(([x, y], k) => {
       const along = (x - east) * right + (y - south) * down;
       const aside = Math.abs((x - east) * down) + Math.abs((y - south) * right);
       if (k !== this.active && along > 0 && along + 2 * aside < best[0]) best = [along + 2 * aside, k];
