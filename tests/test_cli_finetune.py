@@ -216,7 +216,7 @@ def test_mistakes_are_one_line_each(folder, tmp_path, capsys):
         "rank 0": [*lora, "--rank", "0"],
         "--rank 4: is an option of adapters": ["--rank", "4"],
         "train.batch_size has the value 0": ["--out", str(tmp_path / "zero"), "--batch-size", "0"],
-        "is read as the input": [*lora, "--rank", "2", "--model", str(tmp_path / "run")],
+        "is the input": [*lora, "--rank", "2", "--model", str(tmp_path / "run")],
         "nowhere": ["--model", "nowhere"],
         "--question gap and --mixture": ["--question", "gap", "--mixture", "gap", "1"],
         "no weight above 0": ["--mixture", "gap", "0"],

@@ -172,7 +172,7 @@ def test_an_input_is_never_written(name: str, spelled: str, here: Path, capsys: 
     read = here / f"v{Path(written(name)).suffix}"
     (here / "read").rename(read)
     (here / f"link{read.suffix}").symlink_to(read)
-    refused(line(name, read.name, spelled.format(read.name)), f"is read as the input {read.name}", here, capsys)
+    refused(line(name, read.name, spelled.format(read.name)), f"is the input {read.name}", here, capsys)
 
 
 @pytest.mark.parametrize("name", ["predict csv", "predict nc", "predict parquet", "forecast"])
@@ -192,7 +192,7 @@ def test_a_file_that_is_read_is_never_replaced(
         out.write_text("years of work")
         (here / "read" / "flow").symlink_to(out)
         read = here / "read"
-    refused(line(name, read.name, out.name), f"is read as the input {read.name}", here, capsys)
+    refused(line(name, read.name, out.name), f"is the input {read.name}", here, capsys)
 
 
 @pytest.mark.parametrize("name", READING)
@@ -309,9 +309,9 @@ def test_a_file_that_is_replaced_is_an_ordinary_one_of_its_kind(tmp_path: Path) 
     (tmp_path / "thesis.tex").write_text("three years")
     assert replaceable_file(tmp_path / "page.html", outputs.PAGES).fault(tmp_path / "page.html") is None
     for place, why in (
-        (tmp_path / "thesis.tex", "is no .html"),
+        (tmp_path / "thesis.tex", "is not a .html"),
         (tmp_path, "is a folder"),
-        (Path("/dev/null"), "ordinary"),
+        (Path("/dev/null"), "regular"),
     ):
         assert why in str(replaceable_file(place, outputs.PAGES).fault(place))
 
@@ -334,7 +334,7 @@ def test_a_zarr_folder_is_replaced_only_where_it_is_an_answer(arrays: tuple[str,
     for name in ("zarr.json", *arrays):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text('{"attributes": {}}')
-    assert "no answer of hydromae" in str(answer_output(place).fault(place))
+    assert "not an answer of hydromae" in str(answer_output(place).fault(place))
 
 
 @pytest.mark.parametrize(("stamp", "safe"), [({}, False), ({"hydromae_format": "hydromae-store-1"}, True)])
@@ -343,5 +343,8 @@ def test_an_answer_that_is_a_store_is_not_replaced(stamp: dict[str, str], safe: 
     (place / "riverflow_origin").mkdir(parents=True)
     (place / "riverflow_origin" / "zarr.json").write_text("{}")
     (place / "zarr.json").write_text(json.dumps({"attributes": stamp}))
-    with pytest.raises(InputError, match="no answer") if safe else nullcontext(), reserve_output(answer_output(place)):
+    with (
+        pytest.raises(InputError, match="not an answer") if safe else nullcontext(),
+        reserve_output(answer_output(place)),
+    ):
         pass
