@@ -84,6 +84,7 @@ def draw(graph: Mapping[str, set[str]]) -> str:
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         'font-family="sans-serif" font-size="13" role="img" aria-label="Packages of hydromae and their imports">',
+        "<title>Packages of hydromae and their imports</title>",
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
         '<defs><marker id="head" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="#5b6b78"/></marker></defs>',

@@ -51,4 +51,4 @@ def test_factors_are_fitted_and_cells_are_scored(record: xr.Dataset) -> None:
     with_factors = short_records.replace(MODEL, widening=found)
     short_records.score(with_factors, record, short_records.PERIODS["validation"], [Cell("gap", 5, 3)], printed)
     last = printed.file.getvalue().splitlines()[-1]  # type: ignore[attr-defined]
-    assert last.startswith("| fill | 5 | 3 | ") and last.count("%") == 2
+    assert last.startswith("| gap | 5 | 3 | ") and last.count("%") == 2

@@ -116,7 +116,7 @@ def test_the_scaling_is_the_pretrained_runs_and_is_never_fitted_to_the_new_store
     monkeypatch.setattr(Scaling, "fit", refuse)
     capsys.readouterr()
     assert finetune(folder, tmp_path / "run", store="other") == 0
-    assert f"scaled as {folder / 'run'} scales; nothing is fitted" in capsys.readouterr().out.replace("\n", " ")
+    assert f"scaling of {folder / 'run'}; nothing is fitted" in capsys.readouterr().out.replace("\n", " ")
     for part in ("best", "last"):
         own, before = (
             Scaling.from_json((run / part / "scaling.json").read_text()) for run in (tmp_path / "run", folder / "run")

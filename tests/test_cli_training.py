@@ -65,8 +65,8 @@ REFUSED = {
     "--data.warm-up-days 40": "data.warm_up_days 40 leaves no target in the 40 days",
     "--data.sequence-length 4": "data.warm_up_days 5 leaves no target in the 4 days",
     "--optimizer.min-lr 0.01": "optimizer.min_lr 0.01 is above optimizer.lr 0.005",
-    "--threads 0": "--threads 0: is no number of threads",
-    "--threads -2": "--threads -2: is no number of threads",
+    "--threads 0": "--threads 0: is not a number of threads",
+    "--threads -2": "--threads -2: is not a number of threads",
     "--stop-after 0": "--stop-after 0: below 1",
     "--stop-after -1": "--stop-after -1: below 1",
     "--timeout -1": "--timeout -1: out of range",
@@ -172,7 +172,7 @@ def test_held_out_files_that_are_empty_or_no_text_are_one_line(folder, tmp_path,
     (tmp_path / "none.txt").write_text(" \n")
     for name, named in (
         ("utf16.txt", "is not UTF-8 text"),
-        ("none.txt", "names no catchment"),
+        ("none.txt", "has no catchments"),
         ("absent", "No such file"),
     ):
         capsys.readouterr()

@@ -30,7 +30,7 @@ EXTRAS = {
 NEEDED = (
     *("torch", "numpy", "pandas", "pyarrow", "h5py", "h5netcdf", "xarray", "scipy", "zarr", "dask", "pydantic", "tyro"),
     *("rich", "einops", "jaxtyping", "safetensors", "huggingface_hub", "httpx", "pyproj", "scores", "matplotlib"),
-    *("contourpy", "filelock"),
+    *("contourpy", "filelock", "jinja2", "markupsafe"),
 )
 """Packages that the checks and predictions need."""
 ABSENT = "absent"
