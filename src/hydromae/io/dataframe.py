@@ -39,6 +39,7 @@ from hydromae.io.table_keys import (
     CATCHMENTS,
     DATES,
     Label,
+    append_columns,
     check_duplicate_rows,
     day_keys,
     flat_frame,
@@ -197,7 +198,7 @@ class FrameLayout:
                     origin, given.index
                 )
         others |= self._outside_columns(answer, sites)
-        return _with_columns(result.drop(columns=self._stale_columns({*flow, *others})), flow | others)
+        return append_columns(result.drop(columns=self._stale_columns({*flow, *others})), flow | others)
 
     to_frame = restore
 
@@ -306,21 +307,6 @@ def _parts(label: Label) -> list[str]:
 
 def _long_label(variable: str, suffix: str) -> str:
     return f"{variable}{suffix}"
-
-
-def _with_columns(table: pd.DataFrame, added: dict[Label, pd.Series]) -> pd.DataFrame:
-    """Append columns to a table, or replace those of the same name."""
-    for label in [label for label in added if label in table.columns]:
-        table[label] = added.pop(label)
-    new_labels = pd.DataFrame(added, index=table.index)
-    names = [*table.columns, *new_labels.columns]
-    is_multi = table.columns.nlevels > 1
-    labels = pd.MultiIndex.from_tuples(names, names=table.columns.names) if is_multi else pd.Index(names)
-    combined = pd.concat([table.set_axis(range(len(table.columns)), axis=1), new_labels], axis=1).set_axis(
-        labels, axis=1
-    )
-    combined.columns.names, combined.attrs = table.columns.names, dict(table.attrs)
-    return combined
 
 
 Layout = FrameLayout | DatasetLayout

@@ -165,3 +165,18 @@ def format_like(text: str, day: pd.Timestamp) -> str:
     padded = len(match_dmy.group(1)) == 2 and len(match_dmy.group(2)) == 2
     short_date = f"{day:%d/%m/%Y}" if padded else f"{day.day}/{day.month}/{day.year}"
     return text[: match_dmy.start(1)] + short_date + text[match_dmy.end(3) :]
+
+
+def append_columns(table: pd.DataFrame, added: dict[Label, pd.Series]) -> pd.DataFrame:
+    """Append columns to a table, or replace those of the same name."""
+    for label in [label for label in added if label in table.columns]:
+        table[label] = added.pop(label)
+    new_labels = pd.DataFrame(added, index=table.index)
+    names = [*table.columns, *new_labels.columns]
+    is_multi = table.columns.nlevels > 1
+    labels = pd.MultiIndex.from_tuples(names, names=table.columns.names) if is_multi else pd.Index(names)
+    combined = pd.concat([table.set_axis(range(len(table.columns)), axis=1), new_labels], axis=1).set_axis(
+        labels, axis=1
+    )
+    combined.columns.names, combined.attrs = table.columns.names, dict(table.attrs)
+    return combined
