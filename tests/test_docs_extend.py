@@ -93,7 +93,8 @@ def test_a_mask_is_added_as_the_page_says(given: Path, tmp_path: Path) -> None:
     script = (
         "import torch\nfrom hydromae.batching.masking import draw\nfrom hydromae.config import MaskConfig\n"
         "from samples import sample\n"
-        "hidden = draw(sample('tiny', days=15), MaskConfig(kind='weekly', target_modalities=('riverflow',)), torch.Generator())\n"
+        "settings = MaskConfig(kind='weekly', target_modalities=('riverflow',))\n"
+        "hidden = draw(sample('tiny', days=15), settings, torch.Generator())\n"
         "seen = ~hidden['riverflow']\n"
         "assert not hidden['weather'].any() and seen[:, 7:14].sum(1).eq(1).all() and seen[:, :7].eq(seen[:, 7:14]).all()\n"
     )

@@ -132,11 +132,11 @@ def test_a_table_has_a_file_of_it_beside_it(kind: str, tmp_path: Path, capsys: p
     assert main(words) == 0 and out.read_bytes() == before, "its own file is replaced, with the same values"
     beside.write_text('{"history": "of a stranger"}')
     assert main(words) == 2
-    assert "filled" in (said := capsys.readouterr().err) and "is no provenance of an answer" in said
+    assert "filled" in (said := capsys.readouterr().err) and "is not the provenance of an answer" in said
     assert beside.read_text() == '{"history": "of a stranger"}' and out.read_bytes() == before
     beside.unlink()
     beside.mkdir()
-    assert main(words) == 2 and "is no provenance of an answer" in capsys.readouterr().err
+    assert main(words) == 2 and "is not the provenance of an answer" in capsys.readouterr().err
 
 
 def test_files_and_folders_are_read_as_if_it_was_not_there(tmp_path: Path) -> None:
@@ -218,9 +218,9 @@ def test_the_explorer_and_its_file_say_it(tmp_path: Path) -> None:
     model = replace(MODEL, loaded_as="mine", sha256="12ab")
     country = replace(small_country(), model=model)
     by = f"mine (weights sha256 12ab), hydromae {__version__}, in fp32"
-    assert country.overview()["answered_by"] == by
+    assert country.overview()["predicted_by"] == by
     page = export(country, tmp_path / "page.html", ["1001"]).read_text(encoding="utf-8")
-    assert f'"answered_by":"{by}"' in page and '"written":"1970-01-02T00:00:00Z"' in page
+    assert f'"predicted_by":"{by}"' in page and '"written":"1970-01-02T00:00:00Z"' in page
     assert export(country, tmp_path / "same.html", ["1001"]).exists()
 
 
