@@ -34,7 +34,7 @@ SHRUNK: tuple[tuple[str, str], ...] = (
     (r"(prepare +FOLDER .*)", r"\1 --training-period 2009-01-01 2010-03-31"),
     (r"(pretrain .*)--config configs/gb_rivers.py(.*)", rf"\1{TINY}\2"),
     (r"(evaluate FOLDER --protocol gb) --period \S+ \S+ (.*)", r"\1 \2"),
-    (r"(evaluate FOLDER .*)", r"\1 --period 2010-07-01 2010-12-31 --questions fill forecast --no-baselines"),
+    (r"(evaluate FOLDER .*)", r"\1 --period 2010-07-01 2010-12-31 --questions gap forecast --no-baselines"),
     (r"(--issue-interval 60 .*|gb --out .*)", r"\1 --issue-interval 90"),
     (r"(period 2014-01-05 2014-09-20 --issue-interval) 5", r"\1 120"),
     (r"(evaluate my.zarr .*)--period 2010-01-01 2010-12-31", r"\1--period 2010-07-01 2010-12-31"),

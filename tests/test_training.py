@@ -159,7 +159,7 @@ def test_two_gauges_at_one_place_are_two_catchments_in_a_window():
         augment=False,
         update=2,
     )
-    near = cut.near
+    near = cut.nearest_sites
     assert near is not None
     np.testing.assert_array_equal(near[:, 0], np.arange(6))
     assert all(len(set(row)) == len(row) for row in near.tolist())
@@ -209,13 +209,13 @@ def test_a_run_describes_itself(tmp_path):
 @pytest.mark.parametrize("cached", [True, False])
 def test_cache_images_decides_whether_a_run_reads_its_record_into_memory_at_the_start(tmp_path, monkeypatch, cached):
     """Every modality of a record is mapped with the value of the option; its effect is tested in `data`."""
-    mapped, held_in = {}, record_arrays.held_in
+    mapped, materialize = {}, record_arrays.materialize
 
     def watched(shared, name, *given):
-        mapped[name] = shared.cached
-        return held_in(shared, name, *given)
+        mapped[name] = shared.is_cached
+        return materialize(shared, name, *given)
 
-    monkeypatch.setattr(record_arrays, "held_in", watched)
+    monkeypatch.setattr(record_arrays, "materialize", watched)
     trained(tmp_path / "run", SMALL_MAPS.having(data={"cache_images": cached}), COUNTRY, stop_after=1)
     assert mapped == dict.fromkeys(SMALL_MAPS.model.modalities, cached)
 

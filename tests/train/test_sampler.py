@@ -38,9 +38,9 @@ def test_a_window_and_its_masks_are_the_same_alone_and_beside_others() -> None:
     record = to_record_arrays(country(), config, scaling_of(country(), config), GRID)
     learn = windows(record, config, config.data.training_period, seed=3, augment=True, update=4)
     masked = MaskedBatches(learn, DistributedWindowSampler(4, 0, 1, 1), config)
-    batch, hidden = masked.at(range(4))
+    batch, hidden = masked.masked_windows(range(4))
     for number in range(4):
-        alone, own = masked.at(range(number, number + 1))
+        alone, own = masked.masked_windows(range(number, number + 1))
         for name in config.model.modalities:
             assert torch.equal(own[name][0], hidden[name][number])
             assert torch.equal(alone.values[name][0], batch.values[name][number])

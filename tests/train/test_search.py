@@ -27,10 +27,10 @@ def test_the_ranges_of_the_seed():
         "series_ratio": SearchRange(0.2, 0.8),
         **weights,
         "weight/evaporation": SearchRange(0.1, 10, log=True),
-        "map_layers": SearchRange(3, 9, whole=True),
-        "series_layers": SearchRange(2, 6, whole=True),
-        "fusion_layers": SearchRange(1, 3, whole=True),
-        "decoder_layers": SearchRange(2, 6, whole=True),
+        "map_layers": SearchRange(3, 9, is_integer=True),
+        "series_layers": SearchRange(2, 6, is_integer=True),
+        "fusion_layers": SearchRange(1, 3, is_integer=True),
+        "decoder_layers": SearchRange(2, 6, is_integer=True),
         "heads": SearchRange(choices=(1, 2, 4, 8, 16)),
     }
 
@@ -38,7 +38,7 @@ def test_the_ranges_of_the_seed():
 def test_rivers_have_no_decoder_no_fusion_no_maps_and_no_shares():
     found = drawn(SearchSettings(), RIVERS)
     assert set(found) == {"lr", "weight/weather", "series_layers", "heads"}
-    assert found["series_layers"] == SearchRange(1, 3, whole=True)
+    assert found["series_layers"] == SearchRange(1, 3, is_integer=True)
     assert found["heads"] == SearchRange(choices=(1, 2, 4, 8))  # widths 96: 16 would leave 6 numbers a head
 
 
@@ -61,7 +61,7 @@ def test_what_is_given_is_taken_and_what_is_fixed_is_not_drawn():
     assert drawn(SearchSettings(**fixed | given), BASE) == {
         "lr": SearchRange(1e-3, 1e-2, log=True),
         "heads": SearchRange(choices=(2, 4)),
-        "map_layers": SearchRange(5, 5, whole=True),
+        "map_layers": SearchRange(5, 5, is_integer=True),
         "series_ratio": SearchRange(0.3, 0.5),
     }
 
@@ -70,7 +70,7 @@ def test_what_is_given_is_taken_and_what_is_fixed_is_not_drawn():
 def test_every_corner_of_the_ranges_is_a_configuration(preset):
     base = PRESETS[preset]
     space = drawn(SearchSettings(), base)
-    corners = {name: r.choices or (r.low, r.high) for name, r in space.items() if r.whole or r.choices}
+    corners = {name: r.choices or (r.low, r.high) for name, r in space.items() if r.is_integer or r.choices}
     for values in product(*corners.values()):
         config = drawn_config(base, dict(zip(corners, values, strict=True)))
         assert (config.model.heads, config.model.series_layers) == (
