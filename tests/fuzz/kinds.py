@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import struct
@@ -57,7 +56,8 @@ def asked(bases: Bases, file: Path, folder: Path, rng: Random, said: str, reader
             with xr.open_dataset(out, engine="h5netcdf") as answer:
                 if fault := oracle.answered(answer, SERIES):
                     return fault
-        return oracle.kept(told(), oracle.of_answer(out))
+        areas = zip(map(str, bases.record["catchment"].values), bases.record["catchment-area"].values, strict=True)
+        return oracle.kept(told(), oracle.of_answer(out, dict(areas)))
 
     more = ("--days", "2") if command == "forecast" else ()
     arguments = [command, str(file), "--model", str(bases.model), "--out", str(out), "--device", "cpu", "--json", *more]
@@ -69,7 +69,7 @@ def _names(file: Path) -> tuple[str, ...]:
         file.name,
         "training period",
         "have no position",
-        "riverflow: no day",
+        "riverflow: no observed day",
     )
 
 
@@ -184,11 +184,10 @@ def attributes(bases: Bases, folder: Path, rng: Random) -> Trial:
         if fault := oracle.difference(oracle.of_csv(record), oracle.of_zarr(out)):
             return fault
         store = xr.open_zarr(out, consolidated=False, chunks=None)
-        with file.open(encoding="utf-8-sig") as stream:
-            told = {oracle._site(row["id"]): row for row in csv.DictReader(stream)}
+        told = {oracle._site(row["id"]): row for row in oracle._rows(file)}
         for name in bases.attributes.columns[2:]:
             for site, held in zip(store["catchment"].values, store[name].values, strict=True):
-                value = oracle._number(told[str(site)][name]) if str(site) in told else None
+                value = oracle._number(told[str(site)].get(name)) if str(site) in told else None
                 if not (np.isnan(held) if value is None else np.isclose(held, value)):
                     return f"{name} of {site} was {value} and is {held}"
         return None

@@ -13,7 +13,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +47,13 @@ class Unreadable(Exception):
     """The plain reading does not understand the file either."""
 
 
-def of_rows(rows: Iterable[Mapping[str, Any]]) -> Plain:
-    """Of a table in long form, its cells as text or numbers."""
+def of_rows(rows: Iterable[Mapping[str, Any]], areas: Mapping[str, float] | None = None) -> Plain:
+    """Of a table in long form, its cells as text or numbers; `areas` [km²] of rivers where it has no column of them."""
     found: Plain = {}
     for row in rows:
-        day = _day(row.get("date", row.get("time")))
-        site = _site(next(row[key] for key in ("catchment", "id", "ID", "gauge_id") if key in row))
+        keys = {str(key).strip().lower(): held for key, held in row.items()}
+        day = _day(keys.get("date", keys.get("time")))
+        site = _site(next(keys[key] for key in ("catchment", "id", "gauge_id") if key in keys))
         for column, held in row.items():
             name, _, units = str(column).strip().replace(" (", " [").partition(" [")
             if name not in COLUMNS:
@@ -62,8 +63,11 @@ def of_rows(rows: Iterable[Mapping[str, Any]]) -> Plain:
             if value is None:
                 continue
             units = units.rstrip("])") or volume
-            if units == "m3/s":
-                factor, offset = 86.4 / float(row["catchment-area"]), 0.0
+            if units in ("m3/s", "m3 s-1"):
+                factor, offset = (
+                    86.4 / float(row["catchment-area"] if "catchment-area" in row else (areas or {})[site]),
+                    0.0,
+                )
             else:
                 factor, offset = UNITS[units]
             if (day, site) in found.setdefault(variable, {}):
@@ -72,15 +76,20 @@ def of_rows(rows: Iterable[Mapping[str, Any]]) -> Plain:
     return found
 
 
-def of_csv(path: Path) -> Plain:
+def of_csv(path: Path, areas: Mapping[str, float] | None = None) -> Plain:
     """Of a CSV file, compressed or not."""
     data = path.read_bytes()
     data = gzip.decompress(data) if path.suffix == ".gz" else data
-    return of_rows(csv.DictReader(io.StringIO(_text(data), newline="")))
+    return of_rows(_records(_text(data)), areas)
 
 
 def _text(data: bytes) -> str:
-    return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp1252")
 
 
 def of_parquet(path: Path) -> Plain:
@@ -103,7 +112,9 @@ def of_dataset(dataset: xr.Dataset) -> Plain:
     """Of a dataset `(time, catchment)`."""
     site = next(name for name in ("catchment", "id", "gauge_id", "station") if name in dataset.dims)
     sites = [_site(value) for value in dataset[site].values]
-    days = [_day(value) for value in dataset["time"].values]
+    offset = re.search(r"([+-]\d\d):00$", str(dataset["time"].encoding.get("units", "")))  # the day is that of the zone
+    hours = np.timedelta64(int(offset.group(1)) if offset else 0, "h")
+    days = [_day(value + hours if offset else value) for value in dataset["time"].values]
     found: Plain = {}
     for column in dataset.data_vars:
         if column not in COLUMNS:
@@ -117,6 +128,7 @@ def of_dataset(dataset: xr.Dataset) -> Plain:
             factor, offset = UNITS[units]
         held = values.values.astype(np.float64)
         seen = np.isfinite(held) & (held != -99999) & (np.abs(held) < 1e19)
+        seen &= (values.dtype != np.uint8) | (held != 255)  # NetCDF's fill value of unsigned bytes
         told = held * factor + offset
         found[variable] = {}
         for row, column_ in zip(*np.nonzero(seen), strict=True):
@@ -198,8 +210,8 @@ def of_layout(folder: Path, layout: str) -> Plain:
             areas |= {_site(row["gauge_id"]): _number(row["area"]) or math.nan for row in traits}
     found: Plain = {}
     for name, columns in LAYOUT_COLUMNS[layout].items():
-        column = next((c for c in columns if any(rows and c in rows[0] for rows in held.values())), "")
-        for site, rows in held.items():
+        for site, rows in held.items():  # a river without a value in the best column is read from its second best
+            column = next((c for c in columns if any(_number(row.get(c)) is not None for row in rows)), "")
             for row in rows:
                 value = _number(row.get(column))
                 if value is not None:
@@ -209,10 +221,13 @@ def of_layout(folder: Path, layout: str) -> Plain:
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
-    text = _text(file.read_bytes())
+    return list(_records(_text(file.read_bytes())))
+
+
+def _records(text: str) -> Iterator[dict[str, str]]:
     header = text.partition("\n")[0]
     between = next((sign for sign in ",;\t" if sign in header), ",")
-    return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=between))
+    yield from csv.DictReader(io.StringIO(text, newline=""), delimiter=between)
 
 
 def cosmos_tree() -> dict[str, Any]:
@@ -246,10 +261,11 @@ def of_cosmos(path: Path) -> dict[tuple[str, str], float]:
     return found
 
 
-def of_answer(path: Path) -> Plain:
-    """Of what the product wrote: a store, or an answer in any form."""
-    reader = {".nc": of_netcdf, ".zarr": of_zarr, ".csv": of_csv, ".parquet": of_parquet}
-    return reader[path.suffix](path)
+def of_answer(path: Path, areas: Mapping[str, float]) -> Plain:
+    """Of what the product wrote: a store, or an answer in any form; `areas` [km²] of the rivers of a table."""
+    if path.suffix == ".csv":
+        return of_csv(path, areas)
+    return of_netcdf(path) if path.suffix == ".nc" else of_zarr(path)
 
 
 def _day(value: Any) -> str:

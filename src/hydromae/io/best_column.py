@@ -72,9 +72,9 @@ def _series(dataset: xr.Dataset, column: str, source: str) -> xr.DataArray:
 def _quantity(dataset: xr.Dataset, name: str, choice: SourceColumn, source: str) -> xr.DataArray:
     series = _series(dataset, choice.column, source)
     column_name = parse_column_name(choice.column)
-    units_text = series.attrs.get("units") or (
-        choice.units if column_name is not None and column_name.has_units else None
-    )
+    units_text = series.attrs.get("units")
+    if units_text is None or (isinstance(units_text, str) and not units_text):  # an array of units has no truth value
+        units_text = choice.units if column_name is not None and column_name.has_units else None
     area = dataset["catchment-area"] if "catchment-area" in dataset.variables else None
     with_units = series if units_text is None else series.assign_attrs(units=units_text)
     column_attrs = {COLUMN: _label(dataset, choice)}
