@@ -551,6 +551,7 @@ def spoiled(**changes: object) -> xr.Dataset:
         (RIVERS, {"quantiles": []}, "quantiles"),
         (spoiled(riverflow=RIVERS["riverflow"].assign_attrs(units="furlong/s")), {}, "'furlong/s'"),
         (spoiled(riverflow=RIVERS["riverflow"].drop_attrs()), {}, "no units"),
+        (spoiled(riverflow=RIVERS["riverflow"].assign_attrs(units=np.array([1, 2]))), {}, "no units"),
         (spoiled(riverflow=RIVERS["riverflow"].astype(str).assign_attrs(units="mm/day")), {}, "riverflow is of type"),
         (RIVERS.drop_vars(["latitude", "longitude"]), {}, "have no position"),
         (
