@@ -25,13 +25,7 @@ if TYPE_CHECKING:
     from hydromae.train.finetune import PretrainedStart
 
 Question = Literal["gap", "ungauged", "simulate", "forecast", "forecast-blind"]
-MASK_OF: dict[Question, MaskKind] = {
-    "gap": "gap",
-    "ungauged": "ungauged",
-    "simulate": "simulate",
-    "forecast": "forecast",
-    "forecast-blind": "forecast-blind",
-}
+"""The masks of these names."""
 RECORD = "finetune.json"
 RANK = 8
 """Default rank of the adapters."""
@@ -206,7 +200,7 @@ class Finetune:
             return {"kind": "mixture", "mixture": tuple(self.mixture.items())}
         if self.question is not None:
             flow = ("riverflow",) if "riverflow" in run.model.modalities else ()
-            return {"kind": MASK_OF[self.question], "target_modalities": run.masks.target_modalities or flow}
+            return {"kind": self.question, "target_modalities": run.masks.target_modalities or flow}
         return {}
 
     def _record(self, start: PretrainedStart, trainable_count: int, total: int) -> str:

@@ -271,7 +271,7 @@ class Model:
         with torch.inference_mode(), default_float32():
             targets = days_to_predict(dataset, record, self.scaling)
             if last_days is not None:
-                targets[: len(targets) - last_days] = False
+                targets[: max(0, len(targets) - last_days)] = False
             for batch, weight, starts in window_batches(record, targets, self.config.data, progress):
                 days = None if last_days is None else targets[starts[:, None] + np.arange(weight.shape[1])]
                 predicted = predict_windows(self.network, self.device, self.precision_used, batch, record, days)
