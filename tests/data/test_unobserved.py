@@ -195,6 +195,20 @@ def test_a_code_is_the_same_in_every_dataset(kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(record["temperature"].values, np.where(first[:, None], np.nan, 10.25) + 0 * flow[:1])
 
 
+@pytest.mark.parametrize("kind", ["nc", "zarr", "memory"])
+@pytest.mark.parametrize(("key", "number"), [("scale_factor", 0.0), ("scale_factor", np.nan), ("add_offset", np.inf)])
+def test_packing_that_loses_the_values_is_refused(kind: str, key: str, number: float, tmp_path: Path) -> None:
+    packing = {"units": "mm/day", "scale_factor": 0.1, key: number}
+    held = xr.Dataset({"riverflow": (("time", "catchment"), np.ones((5, 1), np.int16), packing)}, {"time": DAYS})
+    held = held.assign_coords(catchment=[39001])
+    if kind == "nc":
+        held.to_netcdf(tmp_path / "t.nc", engine="h5netcdf")
+    elif kind == "zarr":
+        held.to_zarr(tmp_path / "t.zarr", zarr_format=3, consolidated=False)
+    with pytest.raises(InputError, match=f"riverflow is packed with {key} = {number}; write its values again"):
+        _ = table.from_dataset(xr.decode_cf(held)) if kind == "memory" else load(tmp_path / f"t.{kind}")
+
+
 def test_hdf5_maps_have_codes_and_declare_others(tmp_path: Path) -> None:
     days = np.arange(np.datetime64("2001-01-01"), np.datetime64("2001-01-03"))
     with h5py.File(tmp_path / "precipitation_a.h5", "w") as file:

@@ -19,6 +19,7 @@ from hydromae.errors import InputError
 from hydromae.evaluate import QuestionName
 from hydromae.io.folders import EVALUATION
 from hydromae.io.outputs import PAGES, Output, output_folder, replaceable_file
+from hydromae.io.safety import read_text
 from hydromae.progress import progress_callback
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ class Report:
 def read_card(file: Path) -> dict[str, object]:
     """Read a JSON object."""
     try:
-        card = json.loads(file.read_text(encoding="utf-8"))
+        card = json.loads(read_text(file))
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: the model card cannot be read ({error}); give a JSON object") from error
     if not isinstance(card, dict):

@@ -24,6 +24,7 @@ from hydromae.batching.windows import draw_known_attributes
 from hydromae.evaluate.answers import SCORED_LEVELS, with_predictions
 from hydromae.inference.scenarios import WEATHER
 from hydromae.io.atomic import write_text_atomic
+from hydromae.io.safety import read_text
 from hydromae.model.lstm import open_forget_gates, run_lstm
 from hydromae.model.mixture import GaussianMixture, mixture_around
 from hydromae.progress import track
@@ -218,10 +219,10 @@ class RegionalLSTM:
     @classmethod
     def load(cls, folder: Path, name: str = "lstm") -> RegionalLSTM:
         """Read a folder that `save` wrote."""
-        config = LSTMConfig(**json.loads((folder / "config.json").read_text(encoding="utf-8")))
+        config = LSTMConfig(**json.loads(read_text(folder / "config.json")))
         network = LSTMNetwork(config)
         network.load_state_dict(load_file(folder / LSTM_WEIGHTS))
-        return cls(network, config, Scaling.from_json((folder / "scaling.json").read_text(encoding="utf-8")), name)
+        return cls(network, config, Scaling.from_json(read_text(folder / "scaling.json")), name)
 
 
 def _draw_sequences(

@@ -14,6 +14,7 @@ from hydromae.errors import InputError
 from hydromae.fetch.transfer import Client
 from hydromae.io.atomic import write_text_atomic
 from hydromae.io.parse import parse_period
+from hydromae.io.safety import read_text
 from hydromae.progress import track
 
 URL = "https://nrfaapps.ceh.ac.uk/nrfa/ws"
@@ -93,7 +94,7 @@ def _requests(
 def _manifest(out: Path) -> dict[str, Any]:
     """Return the parameters of existing files."""
     try:
-        manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(read_text(out / MANIFEST))
     except (OSError, ValueError):
         return {}
     return manifest if isinstance(manifest, dict) else {}

@@ -20,7 +20,7 @@ from hydromae.io.parse import parse_period_inside
 from hydromae.io.safety import READ_ERRORS, check_classic, check_hdf5, is_classic
 from hydromae.io.timestamps import check_daily_step, dataset_step, local_time, to_days
 from hydromae.io.units import convert_attribute
-from hydromae.io.unobserved import observed_only, unobserved_to_nan
+from hydromae.io.unobserved import check_packing, observed_only, unobserved_to_nan
 from hydromae.io.value_ranges import PROCESSING, check_ranges
 from hydromae.variables import ATTRIBUTES, VARIABLES
 
@@ -52,10 +52,12 @@ def open_netcdf(path: str | Path, whole: bool = True) -> xr.Dataset:
                 raw = xr.open_dataset(path, engine="h5netcdf", phony_dims="access")
             for name in TIMES:
                 raw = local_time(raw, name)
-            return load_or_chunk(raw) if whole else raw
+            dataset = load_or_chunk(raw) if whole else raw
     except READ_ERRORS as error:
         remedy = "dates of the standard calendar" if "calendar" in first_line(error) else "a NetCDF-4 file"
         raise InputError(f"{path}: not a readable NetCDF file ({first_line(error)}); give {remedy}") from error
+    check_packing(dataset, path)
+    return dataset
 
 
 def load_or_chunk(dataset: xr.Dataset) -> xr.Dataset:

@@ -24,6 +24,7 @@ from hydromae.io.names import (
 )
 from hydromae.io.table_keys import CATCHMENTS, DATES, plain_label
 from hydromae.io.timestamps import to_days
+from hydromae.io.unobserved import check_packing
 from hydromae.variables import VARIABLES
 
 
@@ -54,6 +55,7 @@ class DatasetLayout:
             InputError: No variable is known, or a name is ambiguous.
         """
         given = coordinates_to_variables(given)
+        check_packing(given, source)
         choices = _find_columns(given, source)
         time, site = (find_dimension(given, names) or names[0] for names in (("time", *DATES), CATCHMENTS))
         time_index = given.indexes.get(time)

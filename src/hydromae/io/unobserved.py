@@ -148,6 +148,20 @@ def declared_missing(attributes: Mapping) -> tuple[float, ...]:
     return tuple(float(number) for part in declared if part.dtype.kind in "iuf" for number in part)
 
 
+def check_packing(dataset: xr.Dataset, source: str | Path) -> None:
+    """Refuse values that were unpacked with a `scale_factor` of zero, or with one or an `add_offset` that is not finite.
+
+    Raises:
+        InputError: The stored values of a variable cannot be recovered.
+    """
+    for name, values in dataset.variables.items():
+        for key in ("scale_factor", "add_offset"):
+            number = np.asarray(values.encoding.get(key, 1.0))
+            is_number = number.size == 1 and number.dtype.kind in "iuf" and np.isfinite(number).all()
+            if not is_number or (key == "scale_factor" and number == 0):
+                raise InputError(f"{source}: {name} is packed with {key} = {number}; write its values again")
+
+
 def _packed_default(values: xr.DataArray) -> tuple[float, float] | None:
     """Return the unpacked NetCDF fill value of packed integers and the packing step, or None."""
     packing = values.encoding

@@ -17,6 +17,7 @@ from hydromae.errors import InputError, first_line
 from hydromae.grid import GridSpec
 from hydromae.io.folders import WEIGHTS
 from hydromae.io.parse import grid_from_json
+from hydromae.io.safety import read_text
 from hydromae.model.checksums import verify_checksums
 from hydromae.model.dtypes import default_float32
 from hydromae.model.mae import HydroMAE
@@ -183,10 +184,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _text(path: Path) -> str:
-    if not path.is_file():  # reading a pipe would block
-        raise InputError(f"{path}: not found; name a run, a checkpoint or a model folder that hydromae wrote")
     try:
-        return path.read_text(encoding="utf-8")
+        return read_text(path)
     except OSError:
         raise InputError(f"{path}: not found; name a run, a checkpoint or a model folder that hydromae wrote") from None
     except UnicodeDecodeError:

@@ -26,7 +26,7 @@ from hydromae.io.credits import credit_line
 from hydromae.io.names import FLOW, ORIGIN
 from hydromae.io.outputs import new_output, reserve_output
 from hydromae.io.parse import grid_from_json, sources_from_json
-from hydromae.io.safety import READ_ERRORS, check_zarr
+from hydromae.io.safety import READ_ERRORS, check_zarr, read_text
 from hydromae.progress import report_progress, track
 from hydromae.store.scaling import Scaling
 from hydromae.store.validate import check_record, store_errors
@@ -183,7 +183,9 @@ def is_store(path: str | Path) -> bool:
     """Return whether a path or URL is a store; an answer is not, even with the metadata of a store."""
     system, name = fsspec.url_to_fs(str(path))
     try:
-        store_format = json.loads(system.cat_file(f"{name}/zarr.json"))["attributes"]["hydromae_format"]
+        is_local = "file" in system.protocol
+        text = read_text(Path(name, "zarr.json")) if is_local else system.cat_file(f"{name}/zarr.json")
+        store_format = json.loads(text)["attributes"]["hydromae_format"]
     except READ_ERRORS:
         return False
     return store_format == FORMAT and not _is_answer(path)

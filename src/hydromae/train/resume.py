@@ -13,6 +13,7 @@ from hydromae.config.effects import FIELD_RULES, reset_idle, value_of, with_valu
 from hydromae.distributed import is_launched
 from hydromae.errors import InputError, first_line
 from hydromae.io.atomic import write_text_atomic
+from hydromae.io.safety import read_text
 from hydromae.model.serialization import BACKUP_SUFFIX, CHECKPOINTS, CONFIG
 from hydromae.train.checkpoint import STATE
 
@@ -138,7 +139,7 @@ def last_checkpoint(out: Path) -> Path | None:
 def _complete(checkpoint: Path) -> bool:
     """Whether a checkpoint is of the last step; False if it cannot be read, which `load_checkpoint` refuses."""
     try:
-        state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+        state = json.loads(read_text(checkpoint / STATE))
         return bool(state["step"] >= state["steps"])
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False
