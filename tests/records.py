@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -26,6 +28,11 @@ SCALING = Scaling(
     )
 )
 """Leaves every value as it is."""
+
+SOUTH, WEST = 190000.0, 290000.0
+DAYS = ["2021-01-01", "2021-01-02", "2021-01-03"]
+POSITIONS = {1001: (310000.0, 210000.0), 1002: (330000.0, 230000.0)}
+"""Gauges at the centres of the cells (1, 1) and (2, 2) of 20 km."""
 
 
 def catchments(count: int = 5, days: int = 40) -> xr.Dataset:
@@ -89,3 +96,27 @@ def rain_maps(south: float, west: float) -> xr.Dataset:
         },
         {"frequency": "day", "source": "HadUK-Grid"},
     )
+
+
+def save(dataset: xr.Dataset, path: Path) -> Path:
+    dataset.to_netcdf(path, engine="h5netcdf")
+    return path
+
+
+def chess_warmth(kelvin: float = 280.15) -> xr.Dataset:
+    """1 km cells over the whole grid, in Kelvin, one degree warmer every day."""
+    x, y = 280500.0 + 1000 * np.arange(60), 180500.0 + 1000 * np.arange(80)
+    values = kelvin + np.arange(3.0)[:, None, None] + np.zeros((3, 80, 60))
+    times = pd.to_datetime(DAYS).as_unit("ns")
+    return xr.Dataset({"tas": (("time", "y", "x"), values, {"units": "K"})}, {"time": times, "y": y, "x": x})
+
+
+def era5_demand() -> xr.Dataset:
+    """Hourly, accumulated from midnight: 1, 2 and 3 mm on the three days; the sum of a day stands at the midnight after."""
+    hours = pd.date_range("2021-01-01T01:00", "2021-01-04T00:00", freq="h")
+    hour, day = np.asarray(hours.hour), np.arange(len(hours)) // 24 + 1
+    along = -np.where(hour == 0, 24, hour) / 24 * day / 1000
+    latitude, longitude = np.arange(52.6, 51.3, -0.1), np.arange(-4.2, -2.7, 0.1)
+    values = np.broadcast_to(along[:, None, None], (len(hours), len(latitude), len(longitude))).copy()
+    coords = {"valid_time": hours, "latitude": latitude, "longitude": longitude}
+    return xr.Dataset({"pev": (("valid_time", "latitude", "longitude"), values, {"units": "m"})}, coords)

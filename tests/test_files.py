@@ -10,7 +10,7 @@ import pytest
 from hydromae.config import Config
 from hydromae.errors import InputError
 from hydromae.io.atomic import sha256, write_text_atomic
-from hydromae.io.safety import read_text
+from hydromae.io.text_file import read_text
 from hydromae.model.serialization import read_json_object
 from hydromae.store.zarr_store import is_store
 from hydromae.train.resume import read_previous_run

@@ -28,6 +28,7 @@ def disc_footprints(
     northing: Float[np.ndarray, " C"],
     area: Float[np.ndarray, " C"],
     cell_size: float,
+    max_distance: float = np.inf,
 ) -> Footprints:
     """Footprints from positions and areas: a disc of the catchment's area around its position.
 
@@ -36,6 +37,7 @@ def disc_footprints(
         easting, northing (arrays (C,)): Centroid of each catchment, or its gauge where no centroid is known [m].
         area (array (C,)): Catchment area [km²]; NaN means one cell.
         cell_size: Width of a cell [m].
+        max_distance: Maximum distance of the nearest cell from the disc [m]; a catchment beyond it has no footprint.
 
     Returns:
         Footprints: Equal weights of the cells whose centres are in the disc, or the nearest cell. Catchment boundaries, where
@@ -47,21 +49,27 @@ def disc_footprints(
         cell_northing[None, :] - northing[:, None]
     ) ** 2
     inside = squared_distance <= radius[:, None] ** 2
-    inside[np.arange(len(easting)), squared_distance.argmin(axis=1)] = True
+    nearest = squared_distance.argmin(axis=1)
+    catchments = np.arange(len(easting))
+    is_near = squared_distance[catchments, nearest] <= (radius + max_distance) ** 2
+    inside[catchments[is_near], nearest[is_near]] = True
     catchment, cell = np.nonzero(inside)
     weight = 1.0 / inside.sum(axis=1)[catchment]
     return Footprints(catchment, cell, weight)
 
 
 def footprint_mean(footprints: Footprints, maps: Float[np.ndarray, "T N"], catchments: int) -> Float[np.ndarray, "T C"]:
-    """Weighted mean of each catchment's cells on each day, without NaN; NaN if all cells are NaN."""
+    """Weighted mean of each catchment's cells on each day, without NaN; NaN if all cells are NaN or there is none."""
+    mean = np.full((len(maps), catchments), np.nan)
+    present, start = np.unique(footprints.catchment, return_index=True)
+    if not len(present):
+        return mean
     values = maps[:, footprints.cell]
     is_finite = np.isfinite(values)
-    bins = np.arange(catchments + 1)
-    start = np.searchsorted(footprints.catchment, bins[:-1])
     total = np.add.reduceat(np.where(is_finite, values, 0.0) * footprints.weight, start, axis=1)
     share = np.add.reduceat(is_finite * footprints.weight, start, axis=1)
-    return np.where(share > 0, total / np.maximum(share, 1e-12), np.nan)
+    mean[:, present] = np.where(share > 0, total / np.maximum(share, 1e-12), np.nan)
+    return mean
 
 
 def bisect_sites(

@@ -1,5 +1,6 @@
 """Small raw files of every product, made by hand."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import xarray as xr
 
 from hydromae.io.seed_layout import MergedFile, write_months
 from hydromae.variables import ATTRIBUTES, VARIABLES
+from hydromae.virtual.downloads import nrfa_csv
 from hydromae.virtual.seed_files import write_seed
-from records import rain_maps
+from records import DAYS, POSITIONS, SOUTH, WEST, chess_warmth, era5_demand, rain_maps, save
 
 
 def attributes_frame(ids: list[int]) -> pd.DataFrame:
@@ -124,3 +126,23 @@ def tiny(tmp_path: Path, land_npz: Path) -> Path:
     table = pd.DataFrame(rows | {"evaporation": 0.5, "discharge_vol": [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]})
     table.to_parquet(folder / "riverflow_evaporation_2catchments_1970_2015.parquet", index=False)
     return folder
+
+
+@pytest.fixture
+def maps_and_gauges(tmp_path: Path) -> Path:
+    """Rain of HadUK-Grid at noon, warmth of CHESS in Kelvin, demand of ERA5-Land, two gauges with two styles of dates."""
+    place = tmp_path / "raw"
+    place.mkdir()
+    save(rain_maps(SOUTH, WEST), place / "rainfall_hadukgrid_uk_20km_day_20210101-20210103.nc")
+    save(chess_warmth(), place / "chess-met_tas_gb_1km_daily_20210101-20210103.nc")
+    save(era5_demand(), place / "era5-land_pev_202101.nc")
+    british = [f"{day[8:]}/{day[5:7]}/{day[:4]}" for day in DAYS]
+    for station, days in ((1001, DAYS), (1002, british)):
+        values = dict(zip(days, (station - 1000.0, np.nan, 3.0), strict=True))
+        (place / f"{station}_gdf.csv").write_text(nrfa_csv(station, "gdf", "m3/s", values))
+    stations = [
+        {"id": station, "catchment-area": 86.4, "easting": east, "northing": north}
+        for station, (east, north) in POSITIONS.items()
+    ]
+    (place / "station-info.json").write_text(json.dumps({"data": stations}))
+    return place

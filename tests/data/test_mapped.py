@@ -1,8 +1,7 @@
-"""A national record from a folder of maps and gauges as they are downloaded, with their traps."""
+"""A national record from a maps_and_gauges of maps and gauges as they are downloaded, with their traps."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -16,62 +15,12 @@ from hydromae.errors import InputError
 from hydromae.io.credits import list_credits
 from hydromae.preprocess.prepare import prepare
 from hydromae.store.zarr_store import grid_of, load_store, sources_of
-from hydromae.virtual.downloads import nrfa_csv
-from records import rain_maps
-
-SOUTH, WEST = 190000.0, 290000.0
-DAYS = ["2021-01-01", "2021-01-02", "2021-01-03"]
-POSITIONS = {1001: (310000.0, 210000.0), 1002: (330000.0, 230000.0)}
-"""Gauges at the centres of the cells (1, 1) and (2, 2) of 20 km."""
+from records import DAYS, SOUTH, WEST, chess_warmth, era5_demand, rain_maps, save
 
 
-def save(dataset: xr.Dataset, path: Path) -> Path:
-    dataset.to_netcdf(path, engine="h5netcdf")
-    return path
-
-
-def chess_warmth(kelvin: float = 280.15) -> xr.Dataset:
-    """1 km cells over the whole grid, in Kelvin, one degree warmer every day."""
-    x, y = 280500.0 + 1000 * np.arange(60), 180500.0 + 1000 * np.arange(80)
-    values = kelvin + np.arange(3.0)[:, None, None] + np.zeros((3, 80, 60))
-    times = pd.to_datetime(DAYS).as_unit("ns")
-    return xr.Dataset({"tas": (("time", "y", "x"), values, {"units": "K"})}, {"time": times, "y": y, "x": x})
-
-
-def era5_demand() -> xr.Dataset:
-    """Hourly, accumulated from midnight: 1, 2 and 3 mm on the three days; the sum of a day stands at the midnight after."""
-    hours = pd.date_range("2021-01-01T01:00", "2021-01-04T00:00", freq="h")
-    hour, day = np.asarray(hours.hour), np.arange(len(hours)) // 24 + 1
-    along = -np.where(hour == 0, 24, hour) / 24 * day / 1000
-    latitude, longitude = np.arange(52.6, 51.3, -0.1), np.arange(-4.2, -2.7, 0.1)
-    values = np.broadcast_to(along[:, None, None], (len(hours), len(latitude), len(longitude))).copy()
-    coords = {"valid_time": hours, "latitude": latitude, "longitude": longitude}
-    return xr.Dataset({"pev": (("valid_time", "latitude", "longitude"), values, {"units": "m"})}, coords)
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Rain of HadUK-Grid at noon, warmth of CHESS in Kelvin, demand of ERA5-Land, two gauges with two styles of dates."""
-    place = tmp_path / "raw"
-    place.mkdir()
-    save(rain_maps(SOUTH, WEST), place / "rainfall_hadukgrid_uk_20km_day_20210101-20210103.nc")
-    save(chess_warmth(), place / "chess-met_tas_gb_1km_daily_20210101-20210103.nc")
-    save(era5_demand(), place / "era5-land_pev_202101.nc")
-    british = [f"{day[8:]}/{day[5:7]}/{day[:4]}" for day in DAYS]
-    for station, days in ((1001, DAYS), (1002, british)):
-        values = dict(zip(days, (station - 1000.0, np.nan, 3.0), strict=True))
-        (place / f"{station}_gdf.csv").write_text(nrfa_csv(station, "gdf", "m3/s", values))
-    stations = [
-        {"id": station, "catchment-area": 86.4, "easting": east, "northing": north}
-        for station, (east, north) in POSITIONS.items()
-    ]
-    (place / "station-info.json").write_text(json.dumps({"data": stations}))
-    return place
-
-
-def test_maps_and_gauges_become_a_national_store(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = folder.parent / "national.zarr"
-    assert main(["prepare", str(folder), str(out)]) == 0
+def test_maps_and_gauges_become_a_national_store(maps_and_gauges: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = maps_and_gauges.parent / "national.zarr"
+    assert main(["prepare", str(maps_and_gauges), str(out)]) == 0
     said = capsys.readouterr().out.replace("\n", " ")
     assert "precipitation (HadUK-Grid, 1 files)" in said and "temperature (CHESS, 1 files)" in said
     assert "maps missing: soil_moisture" in said and "11 land cells of 20 km" in said
@@ -91,54 +40,61 @@ def test_maps_and_gauges_become_a_national_store(folder: Path, capsys: pytest.Ca
     assert sorted(whose) == ["CHESS", "ERA5-Land", "HadUK-Grid", "NRFA"], "each once"
 
 
-def test_catchments_are_made_where_they_are_asked_for(folder: Path) -> None:
-    record = load_store(prepare(folder, folder.parent / "rivers.zarr", "catchments"))
+def test_catchments_are_made_where_they_are_asked_for(maps_and_gauges: Path) -> None:
+    record = load_store(prepare(maps_and_gauges, maps_and_gauges.parent / "rivers.zarr", "catchments"))
     assert "cell" not in record.dims and record.sizes["catchment"] == 2
 
 
-def test_a_day_that_no_map_holds_is_refused_by_name_or_unobserved(folder: Path) -> None:
+def test_a_day_that_no_map_holds_is_refused_by_name_or_unobserved(maps_and_gauges: Path) -> None:
     gap = chess_warmth().isel(time=[0, 2])
-    save(gap, folder / "chess-met_tas_gb_1km_daily_20210101-20210103.nc")
-    out = folder.parent / "national.zarr"
+    save(gap, maps_and_gauges / "chess-met_tas_gb_1km_daily_20210101-20210103.nc")
+    out = maps_and_gauges.parent / "national.zarr"
     with pytest.raises(InputError, match=r"no file of temperature has 2021-01-02 \(1 such days\).*--allow-missing"):
-        prepare(folder, out)
-    record = load_store(prepare(folder, out, allow_missing=True))
+        prepare(maps_and_gauges, out)
+    record = load_store(prepare(maps_and_gauges, out, allow_missing=True))
     assert record["temperature"].notnull().any("cell").values.tolist() == [True, False, True]
-    again = load_store(prepare(folder, folder.parent / "period.zarr", period=("2021-01-03", "2021-01-03")))
+    again = load_store(
+        prepare(maps_and_gauges, maps_and_gauges.parent / "period.zarr", period=("2021-01-03", "2021-01-03"))
+    )
     assert again["precipitation"].values[0, 0] == record["precipitation"].values[2, 0]
 
 
-def test_days_at_the_edges_that_only_some_maps_have_are_left_out(folder: Path) -> None:
+def test_days_at_the_edges_that_only_some_maps_have_are_left_out(maps_and_gauges: Path) -> None:
     late = rain_maps(SOUTH, WEST)
     late = late.assign_coords(time=late["time"].values + np.timedelta64(3, "D"))
-    save(late, folder / "rainfall_hadukgrid_uk_20km_day_later.nc")
+    save(late, maps_and_gauges / "rainfall_hadukgrid_uk_20km_day_later.nc")
     told: list[str] = []
-    record = load_store(prepare(folder, folder.parent / "national.zarr", progress=told.append))
+    record = load_store(prepare(maps_and_gauges, maps_and_gauges.parent / "national.zarr", progress=told.append))
     assert [str(day)[:10] for day in record["time"].values] == DAYS
     (line,) = [line for line in told if "at the ends" in line]
     assert "precipitation 2021-01-01 … 2021-01-06" in line and "temperature" not in line
-    save(chess_warmth().assign_coords(time=pd.to_datetime(DAYS) + pd.Timedelta(9, "D")), next(folder.glob("chess*.nc")))
+    save(
+        chess_warmth().assign_coords(time=pd.to_datetime(DAYS) + pd.Timedelta(9, "D")),
+        next(maps_and_gauges.glob("chess*.nc")),
+    )
     with pytest.raises(InputError, match=r"maps of temperature begin on 2021-01-10, after .* \(2021-01-03\)"):
-        prepare(folder, folder.parent / "none.zarr")
+        prepare(maps_and_gauges, maps_and_gauges.parent / "none.zarr")
 
 
-def test_a_coarser_and_a_worse_map_give_way(folder: Path) -> None:
+def test_a_coarser_and_a_worse_map_give_way(maps_and_gauges: Path) -> None:
     """ERA5-Land's rain fills the days that HadUK's lack; of one product the finer map is taken."""
     coarse = rain_maps(SOUTH, WEST).isel(projection_y_coordinate=[0, 2], projection_x_coordinate=[0, 2]) + 500
     coarse["rainfall"].attrs["units"] = "mm"
-    save(coarse.assign_attrs(frequency="day"), folder / "coarse.nc")
-    plain = load_store(prepare(folder, folder.parent / "national.zarr"))
+    save(coarse.assign_attrs(frequency="day"), maps_and_gauges / "coarse.nc")
+    plain = load_store(prepare(maps_and_gauges, maps_and_gauges.parent / "national.zarr"))
     assert grid_of(plain).cell_size == 20000 and float(plain["precipitation"].max()) < 100
-    (folder / "rainfall_hadukgrid_uk_20km_day_20210101-20210103.nc").unlink()
-    alone = load_store(prepare(folder, folder.parent / "coarse.zarr"))
+    (maps_and_gauges / "rainfall_hadukgrid_uk_20km_day_20210101-20210103.nc").unlink()
+    alone = load_store(prepare(maps_and_gauges, maps_and_gauges.parent / "coarse.zarr"))
     assert grid_of(alone).cell_size == 40000 and float(alone["precipitation"].min()) > 500
 
 
-def test_the_grid_of_a_mask_takes_finer_and_coarser_maps(folder: Path) -> None:
+def test_the_grid_of_a_mask_takes_finer_and_coarser_maps(maps_and_gauges: Path) -> None:
     """On 10 km cells each takes the rain of the cell of 20 km that holds its centre."""
     east, north = WEST - 5000 + 10000 * np.arange(6), SOUTH - 5000 + 10000 * np.arange(8)
-    np.savez(folder / "land_percent.npz", land_percent=np.full((8, 6), 100, np.uint8), easting=east, northing=north)
-    record = load_store(prepare(folder, folder.parent / "national.zarr"))
+    np.savez(
+        maps_and_gauges / "land_percent.npz", land_percent=np.full((8, 6), 100, np.uint8), easting=east, northing=north
+    )
+    record = load_store(prepare(maps_and_gauges, maps_and_gauges.parent / "national.zarr"))
     assert grid_of(record).shape == (8, 6) and record.sizes["cell"] == 48
     rain = record["precipitation"].values[1].reshape(8, 6)
     coarse = 10.0 * np.arange(4)[:, None] + np.arange(3) + 1
@@ -146,25 +102,27 @@ def test_the_grid_of_a_mask_takes_finer_and_coarser_maps(folder: Path) -> None:
     np.testing.assert_allclose(rain, coarse.repeat(2, axis=0).repeat(2, axis=1))
 
 
-def test_of_pet_and_peti_of_chess_peti_is_taken(folder: Path) -> None:
-    (folder / "era5-land_pev_202101.nc").unlink()
+def test_of_pet_and_peti_of_chess_peti_is_taken(maps_and_gauges: Path) -> None:
+    (maps_and_gauges / "era5-land_pev_202101.nc").unlink()
     for name, amount in (("pet", 5.0), ("peti", 2.0)):
         demand = chess_warmth().rename(tas=name)
         demand[name] = xr.full_like(demand[name], amount).assign_attrs(units="mm/day")
-        save(demand, folder / f"chess-pe_{name}.nc")
+        save(demand, maps_and_gauges / f"chess-pe_{name}.nc")
     told: list[str] = []
-    record = load_store(prepare(folder, folder.parent / "national.zarr", progress=told.append))
+    record = load_store(prepare(maps_and_gauges, maps_and_gauges.parent / "national.zarr", progress=told.append))
     np.testing.assert_allclose(record["evaporation"].values, 2.0)
     assert any("potential_evaporation (CHESS peti, not pet, 1 files)" in line for line in told)
-    later = xr.load_dataset(folder / "chess-pe_peti.nc", engine="h5netcdf").isel(time=[1, 2])
-    save(later, folder / "chess-pe_peti.nc")
-    mixed = load_store(prepare(folder, folder.parent / "mixed.zarr", progress=told.append))
+    later = xr.load_dataset(maps_and_gauges / "chess-pe_peti.nc", engine="h5netcdf").isel(time=[1, 2])
+    save(later, maps_and_gauges / "chess-pe_peti.nc")
+    mixed = load_store(prepare(maps_and_gauges, maps_and_gauges.parent / "mixed.zarr", progress=told.append))
     np.testing.assert_allclose(mixed["evaporation"].values[:, 0], [5, 2, 2])
     assert any("potential_evaporation (CHESS peti and pet, 2 files)" in line for line in told)
 
 
 @pytest.mark.parametrize("kind", ["NETCDF4", "NETCDF3_64BIT"])
-def test_one_file_of_era5_land_gives_all_its_variables(folder: Path, kind: Literal["NETCDF4", "NETCDF3_64BIT"]) -> None:
+def test_one_file_of_era5_land_gives_all_its_variables(
+    maps_and_gauges: Path, kind: Literal["NETCDF4", "NETCDF3_64BIT"]
+) -> None:
     """Rain of −2 times its evaporation, 10 °C and 0.3 m³/m³ in one file, packed as older downloads are."""
     demand = era5_demand()
     flat = xr.ones_like(demand["pev"])
@@ -173,11 +131,11 @@ def test_one_file_of_era5_land_gives_all_its_variables(folder: Path, kind: Liter
         t2m=(283.15 * flat).assign_attrs(units="K"),
         swvl1=(0.3 * flat).assign_attrs(units="m**3 m**-3"),
     )
-    for file in folder.glob("*.nc"):
+    for file in maps_and_gauges.glob("*.nc"):
         file.unlink()
     packed = {name: {"dtype": "int16", "scale_factor": 1e-6, "_FillValue": -32767} for name in ("tp", "pev")}
-    several.to_netcdf(folder / "era5.nc", format=kind, encoding=packed)
-    record = load_store(prepare(folder, folder.parent / "national.zarr"))
+    several.to_netcdf(maps_and_gauges / "era5.nc", format=kind, encoding=packed)
+    record = load_store(prepare(maps_and_gauges, maps_and_gauges.parent / "national.zarr"))
     assert [str(day)[:10] for day in record["time"].values] == DAYS
     told = {"precipitation": [2, 4, 6], "temperature": [10] * 3, "soil_moisture": [0.3] * 3}
     for name, values in told.items():
@@ -186,7 +144,7 @@ def test_one_file_of_era5_land_gives_all_its_variables(folder: Path, kind: Liter
         )
     np.testing.assert_allclose(record["evaporation"].values, [[1, 1], [2, 2], [3, 3]], rtol=1e-3)
     (source,) = [source for source in sources_of(record) if source["file"] == "era5.nc"]
-    assert set(source["units"]) == set(told)
+    assert set(source["units"]) == {*told, "potential_evaporation"}
 
 
 @pytest.mark.parametrize(
@@ -201,32 +159,32 @@ def test_one_file_of_era5_land_gives_all_its_variables(folder: Path, kind: Liter
         ("no maps", "no daily maps beside its gauges"),
     ],
 )
-def test_what_is_wrong_is_one_line(folder: Path, fault: str, message: str) -> None:
+def test_what_is_wrong_is_one_line(maps_and_gauges: Path, fault: str, message: str) -> None:
     rain = rain_maps(SOUTH, WEST)
     later = rain.assign_coords(time=rain["time"].values + np.timedelta64(900, "D"))
     period = None
     if fault == "calendar":
         days = ("time", [58, 59, 60], {"units": "days since 2021-01-01", "calendar": "360_day"})
-        save(rain.drop_encoding().assign_coords(time=days), folder / "r360.nc")
+        save(rain.drop_encoding().assign_coords(time=days), maps_and_gauges / "r360.nc")
     elif fault == "twice":
-        save(rain, folder / "rainfall_again.nc")
+        save(rain, maps_and_gauges / "rainfall_again.nc")
     elif fault == "no units":
         bare = chess_warmth()
         bare["tas"].attrs.clear()
-        save(bare, folder / "chess_again.nc")
-        (folder / "chess-met_tas_gb_1km_daily_20210101-20210103.nc").unlink()
+        save(bare, maps_and_gauges / "chess_again.nc")
+        (maps_and_gauges / "chess-met_tas_gb_1km_daily_20210101-20210103.nc").unlink()
     elif fault == "period":
         period = ("2020-12-31", "2021-01-02")
     elif fault == "damaged":
-        (folder / "broken.nc").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(200))
+        (maps_and_gauges / "broken.nc").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(200))
     else:
-        for file in folder.glob("*.nc"):
+        for file in maps_and_gauges.glob("*.nc"):
             file.unlink()
         if fault == "other days":
-            save(later, folder / "later.nc")
+            save(later, maps_and_gauges / "later.nc")
     with pytest.raises(InputError, match=message):
-        prepare(folder, folder.parent / "out.zarr", "national", period=period)
-    assert not (folder.parent / "out.zarr").exists()
+        prepare(maps_and_gauges, maps_and_gauges.parent / "out.zarr", "national", period=period)
+    assert not (maps_and_gauges.parent / "out.zarr").exists()
 
 
 @pytest.mark.real

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from hydromae.batching.batch import CellWeights, FlowTransform, SiteMetadata
 from hydromae.batching.shared_arrays import SharedFolder, map_blocks, materialize, series_blocks
 from hydromae.config import Config
+from hydromae.datasets.map_weather import map_footprints
 from hydromae.footprints import bisect_sites, disc_footprints
 from hydromae.grid import GridSpec
 from hydromae.io.conventions import catchment_positions
@@ -104,7 +105,8 @@ def to_record_arrays(
     for modality in modalities:
         if modality.kind == "series":
             shape = (len(times), len(groups), groups.shape[1] * len(modality.variables))
-            blocks = series_blocks(dataset, modality, groups, scaling)
+            footprints = map_footprints(dataset, modality)
+            blocks = series_blocks(dataset, modality, groups, scaling, footprints)
             values[modality.name] = materialize(shared, modality.name, shape, np.float32, blocks)
             divide = config.train.nse_loss and modality.name == "riverflow"
             variance[modality.name] = _variance(values[modality.name], training, divide)

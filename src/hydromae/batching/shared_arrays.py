@@ -13,6 +13,7 @@ import xarray as xr
 from jaxtyping import Float16, Float32, Int, Shaped
 
 from hydromae.errors import InputError
+from hydromae.footprints import Footprints, footprint_mean
 from hydromae.progress import report_progress
 from hydromae.store.scaling import Scaling
 from hydromae.store.validate import store_errors
@@ -97,19 +98,33 @@ def map_blocks(
 
 
 def series_blocks(
-    dataset: xr.Dataset, modality: Modality, groups: Int[np.ndarray, "S V"], scaling: Scaling
+    dataset: xr.Dataset,
+    modality: Modality,
+    groups: Int[np.ndarray, "S V"],
+    scaling: Scaling,
+    footprints: Footprints | None = None,
 ) -> Iterator[Float32[np.ndarray, "T S F"]]:
-    """Blocks of days of a series modality: scaled variables of groups of catchments, NaN where unobserved."""
+    """Blocks of days of a series modality: scaled variables of groups of catchments, NaN where unobserved.
+
+    A variable that the record has as maps is the mean of the footprints.
+    """
+    count = dataset.sizes["catchment"]
     valid = (groups >= 0).reshape(-1)
     slots = groups.reshape(-1)[valid]
     for days in _day_slices(dataset, modality.name):
-        length, count = days.stop - days.start, len(modality.variables)
-        block = np.full((length, groups.size, count), np.nan, dtype=np.float32)
-        for channel, variable in enumerate(modality.variables):
-            name = variable.name
-            if name in dataset and name in scaling and dataset[name].dims == ("time", "catchment"):
-                scaled = scaling.scale(name, read_days(dataset, name, days).astype(np.float32))
-                block[:, valid, channel] = scaled[:, slots]
+        length = days.stop - days.start
+        block = np.full((length, groups.size, len(modality.variables)), np.nan, dtype=np.float32)
+        for channel, name in enumerate(variable.name for variable in modality.variables):
+            is_map = name in dataset and dataset[name].dims == ("time", "cell") and footprints is not None
+            if (
+                name not in scaling
+                or name not in dataset
+                or not (is_map or dataset[name].dims == ("time", "catchment"))
+            ):
+                continue
+            values = read_days(dataset, name, days)
+            values = footprint_mean(footprints, values, count) if is_map and footprints is not None else values
+            block[:, valid, channel] = scaling.scale(name, values.astype(np.float32))[:, slots]
         yield block.reshape(length, len(groups), -1)
 
 

@@ -153,6 +153,10 @@ class Predict:
     """Levels of the predicted quantiles."""
     negative_flow: Literal["refuse", "missing"] = "refuse"
     """missing: treat negative river flow (tide, backwater) as missing instead of refusing the file."""
+    daily_sums: Literal["same-day", "day-before"] | None = None
+    """Day of the only ERA5-Land sum of a day in a folder with maps, if the file does not state it."""
+    boundaries: Path | None = None
+    """Catchment boundaries (.gpkg, .geojson, .shp) for the weather of maps in a folder; default discs of the area."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: Precision = "auto"
@@ -174,7 +178,7 @@ class Predict:
         from hydromae.io.write import write_answer
 
         model = load(self.model, self.device, self.precision)
-        with use_reading_options(self.negative_flow):
+        with use_reading_options(self.negative_flow, self.daily_sums, self.boundaries):
             loaded = reader.read_for_prediction(
                 self.question, self.attributes, self.units, as_text=self.out.suffix == ".csv"
             )
@@ -219,6 +223,10 @@ class Forecast:
     """Units of flow in a wide table (one column per river) without units, such as "m3 s-1"."""
     negative_flow: Literal["refuse", "missing"] = "refuse"
     """missing: treat negative river flow (tide, backwater) as missing instead of refusing the file."""
+    daily_sums: Literal["same-day", "day-before"] | None = None
+    """Day of the only ERA5-Land sum of a day in a folder with maps, if the file does not state it."""
+    boundaries: Path | None = None
+    """Catchment boundaries (.gpkg, .geojson, .shp) for the weather of maps in a folder; default discs of the area."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: Precision = "auto"
@@ -242,7 +250,7 @@ class Forecast:
 
         issues = None if self.period is None else hindcast_issues(self.period, self.issue_interval)
         model = load(self.model, self.device, self.precision)
-        with use_reading_options(self.negative_flow):
+        with use_reading_options(self.negative_flow, self.daily_sums, self.boundaries):
             loaded = reader.read_for_prediction(self.record, self.attributes, self.units)
         for line in (*loaded.plan, *processing_notes(loaded.record, self.record)):
             echo(line)

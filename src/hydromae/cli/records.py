@@ -114,6 +114,8 @@ class Prepare:
     """missing: treat negative river flow (tide, backwater) as missing instead of refusing the file."""
     daily_sums: Literal["same-day", "day-before"] | None = None
     """Day of the only ERA5-Land sum of a day, if the file does not state it."""
+    boundaries: Path | None = None
+    """Catchment boundaries (.gpkg, .geojson, .shp) for the weather of maps in a folder; default discs of the area."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -126,7 +128,7 @@ class Prepare:
         from hydromae.io.options import use_reading_options
         from hydromae.store.zarr_store import open_store
 
-        with use_reading_options(self.negative_flow, self.daily_sums):
+        with use_reading_options(self.negative_flow, self.daily_sums, self.boundaries):
             store_path = self._prepare(echo)
         echo(f"{store_path}: a store; hydromae inspect {store_path} shows its content")
         return {"path": str(store_path), "shape": "national" if "cell" in open_store(store_path).dims else "catchments"}
@@ -136,6 +138,8 @@ class Prepare:
 
         if self.layout is not None and self.shape == "catchments":
             raise InputError("--shape catchments: --layout seed is national; omit --shape")
+        if self.layout is not None and self.boundaries is not None:
+            raise InputError(f"--boundaries {self.boundaries}: --layout seed does not use boundaries; leave it out")
         if self.layout is not None:
             return prepare_seed(
                 self.source,

@@ -19,7 +19,7 @@ from hydromae.errors import InputError
 from hydromae.evaluate import QuestionName
 from hydromae.io.folders import EVALUATION
 from hydromae.io.outputs import PAGES, Output, output_folder, replaceable_file
-from hydromae.io.safety import read_text
+from hydromae.io.text_file import read_text
 from hydromae.progress import progress_callback
 
 if TYPE_CHECKING:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 import xarray as xr
 
 from hydromae.datasets.gauges import Gauge, Product, choose_series, concat_gauges
+from hydromae.datasets.gridded import GridFile
 from hydromae.errors import InputError
 from hydromae.io import table
 from hydromae.io.atomic import sha256
@@ -54,10 +56,10 @@ class ProductFiles:
         marker = self.folder / SYNTHETIC_MARKER
         return marker.read_text(encoding="utf-8", errors="replace")[:200] if marker.is_file() else self.product.source
 
-    def plan(self, maps: Iterable[Path] = ()) -> list[str]:
+    def plan(self, maps: Mapping[str, Iterable[GridFile]] = MappingProxyType({})) -> list[str]:
         """Return lines on what will be read and what is missing, from a sample of files and the tables of attributes.
 
-        `maps` are files of the folder that are read as maps.
+        `maps` are the maps of the folder by variable.
         """
         gauges, table_attributes = (
             [self.product.open(file) for file in self.files[:MAX_SAMPLED_FILES]],
@@ -73,11 +75,11 @@ class ProductFiles:
             static_attributes |= {
                 str(name) for name in table_attributes.variables if table_attributes[name].notnull().any()
             }
-        missing_names = [name for name, columns in columns_used.items() if not columns]
+        missing_names = [name for name, columns in columns_used.items() if not columns and name not in maps]
         missing_names += [attribute.name for attribute in ATTRIBUTES if attribute.name not in static_attributes]
         sources = ", ".join(f"{name} ({columns})" for name, columns in columns_used.items() if columns)
         tables = [file for file in self.other_files if self.product.is_table(file)]
-        unread = sorted({*self.other_files} - {*tables} - {*maps})
+        unread = sorted({*self.other_files} - {*tables} - {file.path for files in maps.values() for file in files})
         return [
             f"{self.folder}: {self.product.name}, {len(self.files)} files of series; {self.credit}",
             f"uses {sources or 'nothing'}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,16 +112,28 @@ class GridFiles:
         return values
 
 
-def find_maps(folder: Path) -> dict[str, tuple[GridFile, ...]]:
+def map_products(folder: Path, exclude: Iterable[Path] = ()) -> dict[Path, str]:
+    """Return the map product of each NetCDF file below a folder that has one, whatever its step; `exclude` are not opened.
+
+    Raises:
+        InputError: A NetCDF file that cannot be read.
+    """
+    excluded = {*exclude}
+    products = {
+        path: product_of_file(variables_in_file(path)) for path in files_in(folder, ".nc") if path not in excluded
+    }
+    return {path: product for path, product in products.items() if product is not None}
+
+
+def find_maps(folder: Path, exclude: Iterable[Path] = ()) -> dict[str, tuple[GridFile, ...]]:
     """Return the files of daily maps below a folder by variable, without monthly, seasonal and yearly maps of HadUK-Grid.
 
     Raises:
         InputError: A NetCDF file that cannot be read, or a map with invalid dates.
     """
     by_variable: dict[str, list[GridFile]] = {}
-    for path in files_in(folder, ".nc"):
-        product = product_of_file(variables_in_file(path))
-        for file in () if product is None else _grid_files(path, product):
+    for path, product in map_products(folder, exclude).items():
+        for file in _grid_files(path, product):
             by_variable.setdefault(file.variable, []).append(file)
     return {variable: tuple(files) for variable, files in by_variable.items()}
 

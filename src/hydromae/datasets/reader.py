@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeGuard
@@ -11,9 +12,11 @@ import pandas as pd
 import xarray as xr
 
 from hydromae.datasets import camels_gb, chess, cosmos, era5_land, haduk
+from hydromae.datasets.boundaries import refuse_unused_boundaries
 from hydromae.datasets.derived import TRAINING_PERIOD
 from hydromae.datasets.discovery import find_product
-from hydromae.datasets.gridded import product_of_file
+from hydromae.datasets.gridded import GridFile, find_maps, map_products, product_of_file
+from hydromae.datasets.map_weather import with_map_weather
 from hydromae.datasets.products import PRODUCTS
 from hydromae.errors import InputError, first_line
 from hydromae.io import attributes as nrfa
@@ -95,6 +98,8 @@ def read_for_prediction(
     Raises:
         InputError: As `load`; or units are given for a source with its own units.
     """
+    if not Path(source).is_dir():
+        refuse_unused_boundaries(source, None)
     product_folder = _read_source(source, attributes, TRAINING_PERIOD, units, as_text, check=False)
     if units is not None and not (
         isinstance(product_folder.layout, FrameLayout) and product_folder.layout.site is None
@@ -163,8 +168,13 @@ def _read_folder(
     units: str | None,
     text: bool,
 ) -> LoadedRecord:
-    """Read the files of a product in their own units, or else the only record of the folder."""
+    """Read the files of a product in their own units, or else the only record of the folder.
+
+    Catchments without weather get that of the maps in the folder.
+    """
     product_folder = find_product(folder, PRODUCTS)
+    series_files = () if product_folder is None else (*product_folder.files, *product_folder.duplicates)
+    products, maps = map_products(folder, series_files), find_maps(folder, series_files)
     if product_folder is not None:
         record, raw = product_folder.read_with_raw(_read_attributes(attributes))
         raw_values = {str(n): raw[n].reindex(time=record["time"]).drop_attrs() for n in raw if n in VARIABLES}
@@ -173,13 +183,24 @@ def _read_folder(
         original = record.assign(
             {name: series.assign_attrs(units=units_by_variable[name]) for name, series in raw_series.items()}
         )
-        return replace(_as_read(record, original, units_by_variable), plan=tuple(product_folder.plan()))
-    file = find_record(folder)
+        loaded = replace(_as_read(record, original, units_by_variable), plan=tuple(product_folder.plan(maps)))
+        return _with_map_weather(loaded, maps, folder)
+    file = find_record(folder, products) or find_record(folder)
     if file is None:
         known = ", ".join(product.name for product in PRODUCTS)
         raise InputError(f"{folder}: has no files of a known product; known are {known}")
     static_attributes = attributes if attributes is not None else one_of(folder, ATTRIBUTES_FILE)
-    return _read_source(file, static_attributes, training_period, units, text)
+    loaded = _read_source(file, static_attributes, training_period, units, text)
+    return loaded if file in products else _with_map_weather(loaded, maps, folder)
+
+
+def _with_map_weather(loaded: LoadedRecord, maps: Mapping[str, tuple[GridFile, ...]], folder: Path) -> LoadedRecord:
+    """Add the weather of the maps of a folder to a record of catchments."""
+    refuse_unused_boundaries(folder, maps)
+    if not maps or "cell" in loaded.record.dims:
+        return loaded
+    weather = with_map_weather(loaded.record, maps, folder)
+    return replace(loaded, record=weather.record, plan=(*loaded.plan, *weather.lines))
 
 
 def _canonical(record: xr.Dataset) -> LoadedRecord:

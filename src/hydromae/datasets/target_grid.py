@@ -16,6 +16,9 @@ from hydromae.io.conventions import set_cf_attributes, to_daily
 from hydromae.io.unobserved import is_missing_code, unobserved_to_nan
 from hydromae.io.value_ranges import check_ranges
 
+LAND_SHARE = 0.05
+"""Minimum share of land of a cell."""
+
 
 @dataclass(frozen=True)
 class TargetGrid:
@@ -29,7 +32,7 @@ class TargetGrid:
 
     grid: GridSpec = field(default_factory=GridSpec)
     land: xr.DataArray | None = None
-    threshold: float = 0.05
+    threshold: float = LAND_SHARE
 
     def cells(self, first: np.ndarray, source: str | Path) -> Int[np.ndarray, " N"]:
         """Return the flat numbers of the land cells; `first` is the first map on all cells of the grid."""

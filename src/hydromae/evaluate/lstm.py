@@ -24,7 +24,7 @@ from hydromae.batching.windows import draw_known_attributes
 from hydromae.evaluate.answers import SCORED_LEVELS, with_predictions
 from hydromae.inference.scenarios import WEATHER
 from hydromae.io.atomic import write_text_atomic
-from hydromae.io.safety import read_text
+from hydromae.io.text_file import read_text
 from hydromae.model.lstm import open_forget_gates, run_lstm
 from hydromae.model.mixture import GaussianMixture, mixture_around
 from hydromae.progress import track

@@ -14,7 +14,7 @@ from hydromae.errors import InputError
 from hydromae.fetch.transfer import Client
 from hydromae.io.atomic import write_text_atomic
 from hydromae.io.parse import parse_period
-from hydromae.io.safety import read_text
+from hydromae.io.text_file import read_text
 from hydromae.progress import track
 
 URL = "https://nrfaapps.ceh.ac.uk/nrfa/ws"

@@ -26,11 +26,13 @@ def _is_predicted(name: str, record: RecordArrays) -> bool:
 def days_to_predict(dataset: xr.Dataset, record: RecordArrays, scaling: Scaling) -> Bool[np.ndarray, " T"]:
     """Days on which a variable that the model can predict has a NaN."""
     is_target = np.zeros(len(record.days), dtype=bool)
-    for variable in (v for name in record.values if _is_predicted(name, record) for v in MODALITIES[name].variables):
-        if variable.name in dataset and variable.name in scaling:
-            is_target |= ~np.isfinite(dataset[variable.name].values).all(axis=1)
-        elif variable.name == RIVERFLOW.name:
-            is_target[:] = True
+    for name in (name for name in record.values if _is_predicted(name, record)):
+        site = "cell" if MODALITIES[name].kind == "map" else "catchment"
+        for variable in MODALITIES[name].variables:
+            if variable.name in dataset and variable.name in scaling and site in dataset[variable.name].dims:
+                is_target |= ~np.isfinite(dataset[variable.name].values).all(axis=1)
+            elif variable.name == RIVERFLOW.name:
+                is_target[:] = True
     return is_target
 
 

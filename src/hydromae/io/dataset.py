@@ -85,7 +85,7 @@ class DatasetLayout:
                 if len(self.choices.get(name, ())) > 1:
                     observed = observed & self.original[column].variable.notnull()
                 new_variables[column] = _fill_unobserved(self.original[column].variable, values, observed)
-            else:
+            elif name == FLOW:
                 new_variables[column] = xr.Variable(values.dims, values.data, answer[name].attrs)
         coordinates = {}
         if QUANTILE in answer:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
+from hydromae.io.text_file import read_text
+
 IGNORED = (".lock", ".hydromae-*", ".DS_Store", "Thumbs.db", "desktop.ini", "lost+found")
 """Files that do not count: locks, unfinished files, and files of operating systems."""
 
@@ -65,10 +67,8 @@ class FolderKind:
 
     def has_marker(self, file: Path) -> bool:
         """Return whether a file is a JSON object with the keys of this kind."""
-        if not file.is_file():  # a pipe would block
-            return False
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
+            content = json.loads(read_text(file))
         except (OSError, ValueError, RecursionError):
             return False
         return isinstance(content, dict) and set(self.keys) <= set(content)
@@ -133,7 +133,7 @@ def is_answer(folder: Path) -> bool:
     if {entry.name for entry in folder.iterdir()} != arrays | {"zarr.json"} or not (folder / "zarr.json").is_file():
         return False
     try:
-        has_stamp = "hydromae_format" in json.loads((folder / "zarr.json").read_text(encoding="utf-8"))["attributes"]
+        has_stamp = "hydromae_format" in json.loads(read_text(folder / "zarr.json"))["attributes"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return False
     return not has_stamp and ("riverflow_origin" in arrays or {"riverflow", "issue_time", "lead"} <= arrays)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +33,22 @@ def check_no_missing_days(missing: Mapping[str, Any], folder: Path) -> None:
             )
 
 
-def one_of(folder: Path, patterns: tuple[str, ...], exclude: str | None = None) -> Path | None:
+def one_of(
+    folder: Path, patterns: tuple[str, ...], exclude: str | None = None, ignored: Collection[Path] = ()
+) -> Path | None:
     """Return the only file of the first matching pattern, or None.
 
     Args:
         patterns: Globs, the best one first.
         exclude: Skip names with this word in any case.
+        ignored: Skip these files.
 
     Raises:
         InputError: Two files match the same pattern.
     """
     for pattern in patterns:
-        files = sorted(p for p in folder.glob(pattern) if exclude is None or exclude not in p.name.lower())
+        matching = (p for p in folder.glob(pattern) if p not in ignored)
+        files = sorted(p for p in matching if exclude is None or exclude not in p.name.lower())
         if len(files) > 1:
             raise InputError(
                 f"{folder}: {len(files)} files match {pattern}: {files[0].name}, {files[1].name}; name one, or move one"
@@ -62,13 +66,10 @@ ATTRIBUTES_FILE = ("*attributes*.csv",)
 """Patterns of the table of attributes."""
 
 
-def find_record(folder: Path, with_maps: bool = False) -> Path | None:
-    """Return the only record in a folder that is not a table of attributes, or None.
-
-    With maps, NetCDF files other than `camels_gb_daily.nc` are the maps.
+def find_record(folder: Path, maps: Collection[Path] = ()) -> Path | None:
+    """Return the only record in a folder that is neither a table of attributes nor one of the maps, or None.
 
     Raises:
         InputError: Two files match.
     """
-    patterns = tuple(pattern for pattern in RECORDS if not (with_maps and pattern == "*.nc"))
-    return one_of(folder, patterns, exclude="attributes")
+    return one_of(folder, RECORDS, exclude="attributes", ignored=maps)

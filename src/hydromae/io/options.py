@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from hydromae.errors import InputError
@@ -22,10 +23,12 @@ class ReadingOptions:
         negative_flow ({"refuse", "missing"}): Refuse negative river flow (tide, backwater), or treat it as missing.
         daily_sums ({"same-day", "day-before"} or None): Day of the only ERA5-Land sum of a day if the file does not state it;
             None refuses such a file.
+        boundaries: Vector file of catchment boundaries for weather from maps; None uses discs.
     """
 
     negative_flow: NegativeFlow = "refuse"
     daily_sums: DailySums | None = None
+    boundaries: Path | None = None
 
 
 DEFAULT = ReadingOptions()
@@ -38,7 +41,9 @@ def reading_options() -> ReadingOptions:
 
 
 @contextmanager
-def use_reading_options(negative_flow: str = "refuse", daily_sums: DailySums | None = None) -> Iterator[None]:
+def use_reading_options(
+    negative_flow: str = "refuse", daily_sums: DailySums | None = None, boundaries: Path | None = None
+) -> Iterator[None]:
     """Set the options inside the context.
 
     Raises:
@@ -46,7 +51,8 @@ def use_reading_options(negative_flow: str = "refuse", daily_sums: DailySums | N
     """
     if negative_flow not in ("refuse", "missing"):
         raise InputError(f"negative_flow {negative_flow!r}: is neither refuse nor missing; choose one")
-    token = _options.set(ReadingOptions("missing" if negative_flow == "missing" else "refuse", daily_sums))
+    refuse_or_missing: NegativeFlow = "missing" if negative_flow == "missing" else "refuse"
+    token = _options.set(ReadingOptions(refuse_or_missing, daily_sums, boundaries))
     try:
         yield
     finally:

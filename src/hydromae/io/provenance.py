@@ -23,6 +23,7 @@ from hydromae.io.dataframe import Layout
 from hydromae.io.dataset import DatasetLayout
 from hydromae.io.names import ORIGIN
 from hydromae.io.origin import Origin
+from hydromae.io.value_ranges import processing_by_variable
 from hydromae.variables import ATTRIBUTES, VARIABLES
 
 KEY = "provenance"
@@ -43,7 +44,8 @@ def provenance(
 
     Returns:
         dict: `history` (a list of one line), `source`, `model`, `sha256`, `precision`, `hydromae` (its version), `inputs`
-            (observed values of each variable), `attributes` (catchments with each attribute), `values`, and `data` (credits).
+            (values of each variable), `processing` (notes of the readers by variable, such as weather from maps),
+            `attributes` (catchments with each attribute), `values`, and `data` (credits).
     """
     earlier = _earlier_provenance(record.attrs)
     names = (*VARIABLES, *(attribute.name for attribute in ATTRIBUTES))
@@ -54,6 +56,7 @@ def provenance(
         **maker,
         "hydromae": __version__,
         "inputs": {name: count[name] for name in count if name in VARIABLES},
+        "processing": processing_by_variable(record),
         "attributes": {name: count[name] for name in count if name not in VARIABLES},
         "values": {name: dict(counts) for name, counts in values.items()},
         "data": earlier["data"] if earlier else credit_attributes(record.attrs),

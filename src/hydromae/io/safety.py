@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import mmap
@@ -230,18 +229,6 @@ def _regular_files(folder: Path) -> Iterator[tuple[str, int]]:
             if not stat.S_ISREG(status.st_mode):
                 raise InputError(f"{folder}: {file.relative_to(folder)} is not a regular file; remove it")
             yield str(file), status.st_size
-
-
-def read_text(path: Path) -> str:
-    """Return the UTF-8 text of a regular file.
-
-    Raises:
-        OSError: Missing, unreadable, or a pipe or device, whose reading may block.
-        UnicodeDecodeError: Not UTF-8 text.
-    """
-    if not stat.S_ISREG(path.stat().st_mode):
-        raise OSError(errno.EINVAL, "is not a regular file", str(path))
-    return path.read_text(encoding="utf-8")
 
 
 def _check_zarr_json(file: str, metadata: Any, files: dict[str, int], source: str) -> None:

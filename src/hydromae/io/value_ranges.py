@@ -63,10 +63,15 @@ def _without_noise(values: xr.DataArray) -> xr.DataArray:
     return without_noise.where(without_noise >= 0).assign_attrs(values.attrs, **{PROCESSING: note_text})
 
 
+def processing_by_variable(record: xr.Dataset) -> dict[str, str]:
+    """Return the notes on the processing of each variable by readers."""
+    notes = {str(name): values.attrs.get(PROCESSING) for name, values in record.data_vars.items()}
+    return {name: note for name, note in notes.items() if isinstance(note, str)}
+
+
 def processing_notes(record: xr.Dataset, source: object) -> list[str]:
     """Return lines on the processing of a record by readers."""
-    notes = {name: values.attrs[PROCESSING] for name, values in record.data_vars.items() if PROCESSING in values.attrs}
-    return [f"{source}: {name}: {note}" for name, note in notes.items()]
+    return [f"{source}: {name}: {note}" for name, note in processing_by_variable(record).items()]
 
 
 def _extremes(record: xr.Dataset, source: str) -> tuple[list[float], list[float]]:

@@ -17,7 +17,7 @@ from hydromae.errors import InputError, first_line
 from hydromae.grid import GridSpec
 from hydromae.io.folders import WEIGHTS
 from hydromae.io.parse import grid_from_json
-from hydromae.io.safety import read_text
+from hydromae.io.text_file import read_text
 from hydromae.model.checksums import verify_checksums
 from hydromae.model.dtypes import default_float32
 from hydromae.model.mae import HydroMAE

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from hydromae.datasets import derived, haduk
 from hydromae.datasets.derived import BlockKriging, Bucket
+from hydromae.datasets.target_grid import LAND_SHARE
 from hydromae.errors import InputError
 from hydromae.footprints import disc_footprints, footprint_mean
 from hydromae.grid import GridSpec
@@ -20,7 +21,12 @@ from hydromae.io.conventions import catchment_positions, set_cf_attributes
 from hydromae.io.seed_layout import MAPS
 from hydromae.store.zarr_store import SHARD_DAYS
 
-LAND_SHARE = 0.05
+SERIES = {
+    "evaporation": "potential_evaporation",
+    "potential_evaporation": "potential_evaporation",
+    "riverflow": "riverflow",
+}
+"""Series of a national record, and their sources."""
 SPIN_UP_DAYS = 730  # spin-up of the bucket model; its initial state decays in about a year
 KRIGED = "derived, not measured: block kriging of catchment means"
 
@@ -115,7 +121,7 @@ class MapMaker:
             _, storage = self.maps(block, storage)
         for start, block in zip(range(0, selected.sizes["time"], SHARD_DAYS), _iter_blocks(selected), strict=True):
             maps, storage = self.maps(block, storage, measured(start, start + block.sizes["time"]))
-            series = {"evaporation": block["potential_evaporation"], "riverflow": block["riverflow"]}
+            series = {name: block[source] for name, source in SERIES.items()}
             yield maps.assign({n: v.transpose("time", "catchment").variable for n, v in series.items()})
 
     def template(self, selected: xr.Dataset) -> xr.Dataset:
@@ -124,7 +130,7 @@ class MapMaker:
         static = static.merge(self.cells)
         empty = np.broadcast_to(np.float32(np.nan), (selected.sizes["time"], self.cells.sizes["cell"]))
         maps = {n: (("time", "cell"), empty, {"grid_mapping": "crs"}) for n in MAPS}
-        series = {"evaporation": selected["potential_evaporation"], "riverflow": selected["riverflow"]}
+        series = {name: selected[source] for name, source in SERIES.items()}
         template = set_cf_attributes(static.assign(maps | series))
         for name, note in self.notes.items():
             template[name].attrs["derived"] = note

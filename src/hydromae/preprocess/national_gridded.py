@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +15,23 @@ from hydromae.datasets import land
 from hydromae.datasets.derived import default_training_period
 from hydromae.datasets.discovery import WEATHER
 from hydromae.datasets.gridded import GridFile, GridFiles
+from hydromae.datasets.map_weather import catchment_footprints, target_grid_of
 from hydromae.datasets.target_grid import TargetGrid
 from hydromae.errors import InputError
-from hydromae.footprints import Footprints, disc_footprints, footprint_mean
-from hydromae.grid import GridSpec
-from hydromae.io.conventions import catchment_positions, set_cf_attributes
+from hydromae.footprints import Footprints, footprint_mean
+from hydromae.io.conventions import set_cf_attributes
 from hydromae.io.credits import MAP_CREDITS
-from hydromae.io.locate import check_no_missing_days, one_of
+from hydromae.io.locate import check_no_missing_days
 from hydromae.io.parse import parse_period_inside
 from hydromae.io.seed_layout import MAPS
-from hydromae.preprocess.national import LAND_SHARE, MapMaker
+from hydromae.preprocess.national import MapMaker
 from hydromae.progress import track
 from hydromae.store.streaming import write_streamed
 from hydromae.store.zarr_store import SHARD_DAYS, describe_source
 
 Maps = Mapping[str, tuple[GridFile, ...]]
+DEMAND = ("evaporation", "potential_evaporation")
+"""Series of a national record that have the potential evaporation: the reference specification's, and that of the weather."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,7 @@ class GriddedRecord:
         """Return the footprints if evaporation of catchments is computed from maps, or None."""
         if "potential_evaporation" in self.flow or "potential_evaporation" not in self.maps:
             return None
-        cell_positions = (self.cells["cell_easting"].values, self.cells["cell_northing"].values)
-        area = self.flow["catchment-area"].values.astype(np.float64)
-        positions = catchment_positions(self.flow, centroids=True)
-        return disc_footprints(*cell_positions, *positions, area, self.target_grid.grid.cell_size)
+        return catchment_footprints(self.flow, self.cells, self.target_grid.grid.cell_size)
 
     def template(self) -> xr.Dataset:
         """Return the record without values."""
@@ -77,9 +75,9 @@ class GriddedRecord:
             series_files = {name: (("time", "cell"), empty, {"grid_mapping": "crs"}) for name in self.gridded_variables}
             series = {"riverflow": self.flow["riverflow"]}
             if "potential_evaporation" in self.flow:
-                series["evaporation"] = self.flow["potential_evaporation"]
+                series |= dict.fromkeys(DEMAND, self.flow["potential_evaporation"])
             elif "potential_evaporation" in self.maps:
-                series["evaporation"] = xr.full_like(self.flow["riverflow"], np.nan)
+                series |= dict.fromkeys(DEMAND, xr.full_like(self.flow["riverflow"], np.nan))
             gridded = set_cf_attributes(static.assign(series_files | series))
             if "evaporation" in gridded:
                 gridded["evaporation"].attrs["derived"] = "potential evaporation, not measured by an instrument"
@@ -110,9 +108,11 @@ class GriddedRecord:
                 demand = self.maps["potential_evaporation"].block(
                     first, last, self.target_grid, self.cells.sizes["cell"]
                 )
-                series_files["evaporation"] = (("time", "catchment"), footprint_mean(footprints, demand, count))
+                series_files |= dict.fromkeys(
+                    DEMAND, (("time", "catchment"), footprint_mean(footprints, demand, count))
+                )
             elif "potential_evaporation" in self.flow:
-                series_files["evaporation"] = (("time", "catchment"), days["potential_evaporation"].values)
+                series_files |= dict.fromkeys(DEMAND, (("time", "catchment"), days["potential_evaporation"].values))
             yield xr.Dataset(series_files)
 
 
@@ -145,7 +145,7 @@ def prepare_gridded(
         InputError: One line that names file, value and remedy.
     """
     days = _period(files_by_variable, period, folder, allow_missing)
-    target_grid = _target_grid(folder, files_by_variable)
+    target_grid = target_grid_of(folder, files_by_variable)
     maps = {name: GridFiles.over(files, days) for name, files in files_by_variable.items()}
     if not allow_missing:
         check_no_missing_days(
@@ -181,25 +181,6 @@ def prepare_gridded(
     return write_streamed(
         template, gridded.blocks(), out, sources, training, land.with_threshold(target_grid.grid, land_threshold)
     )
-
-
-def _target_grid(folder: Path, files_by_variable: Maps) -> TargetGrid:
-    """Return the grid of the record and its land."""
-    mask = one_of(folder, ("*land*.npz", "*mask*.pt"))
-    if mask is not None:
-        fraction = land.read(mask)
-        return TargetGrid(
-            land.grid_of_axes(fraction["column"].values, fraction["row"].values, str(mask)), fraction, LAND_SHARE
-        )
-    gridded_files = [file for files in files_by_variable.values() for file in files if file.grid is not None]
-    finest = min(gridded_files, key=lambda file: file.priority, default=None)
-    if finest is None or finest.grid is None or finest.grid.same_cells_as(GridSpec()):
-        with resources.as_file(resources.files("hydromae") / "assets" / "gb_land_percent.npz") as land_path:
-            return TargetGrid(GridSpec(), land.read(land_path), LAND_SHARE)
-    cells_seen = finest.read(TargetGrid(finest.grid))["cell"].values
-    fraction = np.zeros(finest.grid.shape, np.float32)
-    fraction.ravel()[cells_seen] = 1.0
-    return TargetGrid(finest.grid, xr.DataArray(fraction, dims=("row", "column")), LAND_SHARE)
 
 
 def _period(

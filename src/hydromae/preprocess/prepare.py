@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
 
 from hydromae.datasets import camels_gb, land
+from hydromae.datasets.boundaries import refuse_unused_boundaries
 from hydromae.datasets.derived import TRAINING_PERIOD, default_training_period
 from hydromae.datasets.discovery import ProductFiles, find_product
-from hydromae.datasets.gridded import find_maps
+from hydromae.datasets.gridded import GridFile, find_maps, map_products
+from hydromae.datasets.map_weather import MapWeather, with_map_weather
 from hydromae.datasets.products import PRODUCTS
 from hydromae.datasets.reader import read
 from hydromae.datasets.seed import SeedFolder
+from hydromae.datasets.target_grid import LAND_SHARE
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 from hydromae.io import attributes as nrfa
 from hydromae.io.conventions import open_netcdf, select_period
 from hydromae.io.credits import MAP_CREDITS
 from hydromae.io.locate import ATTRIBUTES_FILE, RECORDS, find_record, one_of
+from hydromae.io.options import reading_options
 from hydromae.io.parse import grid_from_json, parse_period
 from hydromae.io.value_ranges import processing_notes
 from hydromae.preprocess.describe import check_gauges_beside_maps, check_positions, no_record_message, record_lines
-from hydromae.preprocess.national import LAND_SHARE, MapMaker
+from hydromae.preprocess.national import MapMaker
 from hydromae.preprocess.national_gridded import prepare_gridded
 from hydromae.progress import track
 from hydromae.store.scaling import Scaling
@@ -44,6 +49,7 @@ def prepare_catchments(
     period: tuple[str, str] | None = None,
     training_period: tuple[str, str] | None = None,
     progress: Callable[[str], None] = lambda line: None,
+    maps: Mapping[str, tuple[GridFile, ...]] = MappingProxyType({}),
 ) -> str:
     """Write a store of a catchment dataset.
 
@@ -54,6 +60,7 @@ def prepare_catchments(
         period (str, str), optional: First and last day; default all.
         training_period (str, str), optional: Period of the scaling and the derived evaporation of CAMELS-GB; default
             1970-01-01 to 2010-12-31, or all days of a record without these days.
+        maps: Maps beside the source by variable, for the weather of catchments without series (`map_weather`).
 
     Returns:
         str: The path of the store.
@@ -67,12 +74,21 @@ def prepare_catchments(
     else:
         record = read(source, attributes, training_period=training_period or TRAINING_PERIOD)
     record = select_period(record, period, str(source))
-    for line in [*([] if product else record_lines(record, source)), *processing_notes(record, source)]:
+    folder = Path(source) if Path(source).is_dir() else Path(source).parent
+    weather = with_map_weather(record, maps, folder) if maps and "catchment" in record.dims else MapWeather(record)
+    record = weather.record
+    plan = [] if product else record_lines(record, source)
+    for line in [*plan, *weather.lines, *processing_notes(record, source)]:
         progress(line)
     if "catchment" not in record.dims or "cell" in record.dims:
         raise InputError(f"{source}: not a catchment dataset (dimensions {', '.join(map(str, record.dims))})")
     check_positions(record, source, attributes, progress)
-    return _write(record, out, source, attributes, training_period or default_training_period(record, progress))
+    map_sources = [
+        describe_source(file.path, credit=MAP_CREDITS[file.product])
+        for file in {file.path: file for file in weather.files}.values()
+    ]
+    training = training_period or default_training_period(record, progress)
+    return _write(record, out, source, attributes, training, sources=map_sources)
 
 
 def prepare_national(
@@ -204,9 +220,10 @@ def prepare(
 
     A folder contains the files of a product (`datasets.products`), or one record (`camels_gb_daily.nc`, or the only `.nc`,
     `.zarr`, `.parquet` or `.csv` that is not a table of attributes); optional `*attributes*.csv`; daily maps
-    (`datasets.gridded`), which make a national record (`national_gridded`), by default if they are beside a product; and for
-    derived maps `*land*.npz` (or `*mask*.pt`) and optional normals `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc`. `attributes`
-    replaces the table. `progress` gets a description of the folder first.
+    (`datasets.gridded`), which make a national record (`national_gridded`), by default if they are beside a product, and
+    otherwise give weather to catchments without series (`map_weather`); and for derived maps `*land*.npz` (or `*mask*.pt`)
+    and optional normals `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc`. `attributes` replaces the table. `progress` gets a
+    description of the folder first.
     """
     source_path = Path(source)
     if not source_path.exists():
@@ -214,13 +231,15 @@ def prepare(
     is_folder = source_path.is_dir() and source_path.suffix != ".zarr"
     folder = source_path if is_folder else source_path.parent
     product = find_product(source_path, PRODUCTS) if is_folder else None
-    maps = find_maps(source_path) if is_folder and (shape == "national" or (shape is None and product)) else {}
-    shape = shape or ("national" if maps else "catchments")
-    for line in product.plan(file.path for files in maps.values() for file in files) if product else ():
+    series_files = (*product.files, *product.duplicates) if product else ()
+    maps = find_maps(source_path, series_files) if is_folder else {}
+    shape = shape or ("national" if maps and product and reading_options().boundaries is None else "catchments")
+    refuse_unused_boundaries(source, maps and shape == "catchments")
+    for line in product.plan(maps) if product else ():
         progress(line)
     if is_folder and product is None and not maps:
         check_gauges_beside_maps(source_path, has_record=(source_path / RECORDS[0]).exists())
-    record = find_record(folder, bool(maps)) if is_folder and product is None else source_path
+    record = find_record(folder, map_products(folder)) if is_folder and product is None else source_path
     if record is None:
         raise InputError(no_record_message(source_path, maps))
     with_maps = shape == "national" and product is None and not maps and _has_maps(record)
@@ -228,7 +247,7 @@ def prepare(
     if attributes is None and not has_attributes and (is_folder or (shape == "national" and not with_maps)):
         attributes = one_of(folder, ATTRIBUTES_FILE)
     if shape == "catchments":
-        return prepare_catchments(product or record, attributes, out, period, training_period, progress)
+        return prepare_catchments(product or record, attributes, out, period, training_period, progress, maps)
     if maps:
         gauges = _gauges(product, record, attributes)
         check_positions(gauges, record, attributes, progress)
@@ -283,8 +302,9 @@ def _write(
     attributes: str | Path | None,
     training_period: tuple[str, str],
     grid: GridSpec | None = None,
+    sources: Iterable[dict[str, Any]] = (),
 ) -> str:
-    """Write a store of a record."""
-    sources = _sources(source, record, attributes)
+    """Write a store of a record; `sources` follow those of the record and its attributes."""
+    sources = [*_sources(source, record, attributes), *sources]
     scaling = Scaling.fit(record, training_period)
     return write_store(record, out, scaling=scaling, sources=sources, grid=grid, training_period=training_period)

@@ -108,9 +108,13 @@ def outside_training(
     dataset: xr.Dataset, domain: TrainingDomain, is_cut: Bool[np.ndarray, " C"]
 ) -> xr.DataArray | None:
     """Return the names of attributes outside for each catchment, with `riverflow` if a prediction was clipped, or None."""
-    names = [[*domain.outside_names(index), *(["riverflow"] if is_cut[index] else [])] for index in range(len(is_cut))]
-    if not any(names):
+    is_listed = domain.attributes.any(axis=1) | domain.position | is_cut
+    if not is_listed.any():
         return None
+    names = [
+        [*domain.outside_names(index), *(["riverflow"] if is_cut[index] else [])] if is_listed[index] else []
+        for index in range(len(is_cut))
+    ]
     long_name = "attributes outside the training range of the model, and riverflow if the prediction was clipped"
     return xr.DataArray(
         np.array([", ".join(outside) for outside in names]),

@@ -26,7 +26,8 @@ from hydromae.io.credits import credit_line
 from hydromae.io.names import FLOW, ORIGIN
 from hydromae.io.outputs import new_output, reserve_output
 from hydromae.io.parse import grid_from_json, sources_from_json
-from hydromae.io.safety import READ_ERRORS, check_zarr, read_text
+from hydromae.io.safety import READ_ERRORS, check_zarr
+from hydromae.io.text_file import read_text
 from hydromae.progress import report_progress, track
 from hydromae.store.scaling import Scaling
 from hydromae.store.validate import check_record, store_errors

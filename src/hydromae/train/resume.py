@@ -13,7 +13,7 @@ from hydromae.config.effects import FIELD_RULES, reset_idle, value_of, with_valu
 from hydromae.distributed import is_launched
 from hydromae.errors import InputError, first_line
 from hydromae.io.atomic import write_text_atomic
-from hydromae.io.safety import read_text
+from hydromae.io.text_file import read_text
 from hydromae.model.serialization import BACKUP_SUFFIX, CHECKPOINTS, CONFIG
 from hydromae.train.checkpoint import STATE
 
