@@ -47,7 +47,7 @@ WRITES = {
 }
 """The fields of each command that name what it writes; all its other paths are read."""
 READS = {
-    "prepare": ("source", "attributes"),
+    "prepare": ("boundaries", "source", "attributes"),
     "inspect": ("store",),
     "merge": ("folder",),
     "patches": ("source", "attributes"),
@@ -56,8 +56,8 @@ READS = {
     "pretrain": ("store", "config", "held_out"),
     "finetune": ("store", "model", "oof_runs"),
     "sweep": ("store", "config"),
-    "predict": ("question", "model", "attributes"),
-    "forecast": ("record", "model", "attributes"),
+    "predict": ("boundaries", "question", "model", "attributes"),
+    "forecast": ("boundaries", "record", "model", "attributes"),
     "evaluate": ("store", "model"),
     "report": ("evaluation", "journal", "card"),
     "explore": ("store", "model", "scores"),
