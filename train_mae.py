@@ -10,7 +10,7 @@ Every option of `hydromae pretrain` may follow; `--store` and `--out` take the p
 import sys
 from pathlib import Path
 
-from hydromae.cli.experiment import main
+from hydromae.cli.experiment import run_experiment
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], Path(__file__).parent / "configs" / "mae_config.py"))
+    sys.exit(run_experiment(sys.argv[1:], Path(__file__).parent / "configs" / "mae_config.py"))

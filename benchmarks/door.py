@@ -36,7 +36,7 @@ from hydromae.batching.masking import Hidden, nothing
 from hydromae.batching.record_arrays import to_record_arrays
 from hydromae.batching.windows import cut_batch
 from hydromae.config import Precision
-from hydromae.datasets.reader import load as read
+from hydromae.datasets.reader import load_record as read
 from hydromae.inference.predictor import Model, load
 from hydromae.io.write import write_answer
 from hydromae.runtime import autocast

@@ -87,7 +87,7 @@ class ByFold:
 def asked(record: xr.Dataset, period: protocol.Period) -> Iterator[Question]:
     """Each fold in turn."""
     for fold in protocol.folds(record["catchment"].values):
-        yield from protocol.ungauged(record, period, fold)
+        yield from protocol.ungauged_questions(record, period, fold)
 
 
 def score(record: xr.Dataset, folder: Path, period: str, console: Console) -> None:

@@ -216,7 +216,7 @@ def main() -> None:
     parser.add_argument("--rivers", nargs="+", type=int, default=RIVERS, help="rivers of a record; 599 are all")
     parser.add_argument("--out", type=Path, help="fit: folder of a model, whose factors are replaced")
     options, console = parser.parse_args(), Console(width=200)
-    record = reader.read(
+    record = reader.open_record(
         options.data / "camels_gb_daily.nc",
         options.data / "Catchment_attributes_nrfa.csv",
         ("2009-01-01", PERIODS["test"][1]),

@@ -193,7 +193,9 @@ def of_seed(folder: Path) -> Point:
     file = raw / flow_file(SEED_RIVERS)
     table = pd.read_parquet(file)
     wide = table.set_index(["date", "ID"])["discharge_vol"].to_xarray().rename(date="time", ID="catchment")
-    area = attributes.read(raw / "Catchment_attributes" / "Catchment_attributes_nrfa.csv")["catchment-area"]
+    area = attributes.read_attribute_table(raw / "Catchment_attributes" / "Catchment_attributes_nrfa.csv")[
+        "catchment-area"
+    ]
     flow = wide.where(wide != MISSING) * 86.4 / area.sel(catchment=wide["catchment"]).reset_coords(drop=True)
     record = flow.transpose("time", "catchment").to_dataset(name="riverflow")
     hidden = left_out(record)
@@ -207,7 +209,7 @@ def of_seed(folder: Path) -> Point:
 def of_real(data: Path, rivers: int) -> xr.Dataset:
     """The rivers nearest to the Thames at Kingston (or to the first), on days that the shipped model was not trained on."""
     (table,) = data.glob("*attributes*.csv")
-    record = reader.read(data / "camels_gb_daily.nc", table, PERIOD)
+    record = reader.open_record(data / "camels_gb_daily.nc", table, PERIOD)
     names = record["catchment"].values
     centre = int(np.flatnonzero(names == 39001)[0]) if 39001 in names else 0
     east, north = record["easting"].values, record["northing"].values

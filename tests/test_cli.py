@@ -75,7 +75,7 @@ def test_report_turns_a_saved_evaluation_into_a_page(
     period = ("1989-01-20", "1989-02-28")
     with xr.open_dataset(record, engine="h5netcdf") as opened:
         found = opened.load()
-    asked = protocol.simulate(found, period)
+    asked = protocol.simulate_questions(found, period)
     evaluate({"simulate": [Constant()]}, found, asked, period, {"seed": 3}).save(tmp_path / "evaluation")
     (tmp_path / "journal.jsonl").write_text('{"step": 1, "loss": 0.5, "validation_loss": null, "seconds": 2.0}\n')
     (tmp_path / "card.json").write_text('{"name": "constant", "data_licence": "Invented data, CC0"}')

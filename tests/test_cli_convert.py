@@ -11,7 +11,7 @@ import pytest
 from hydromae.cli import main
 from hydromae.cli.configuration import read_config
 from hydromae.cli.convert import conversion
-from hydromae.cli.experiment import main as train_mae
+from hydromae.cli.experiment import run_experiment as train_mae
 from hydromae.cli.reference import FIELDS, FIXED_VALUES, NO_COUNTERPART, PARTS, TASKS
 from hydromae.config import Config
 from hydromae.config.presets import SEED

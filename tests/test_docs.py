@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib
 import re
 import subprocess
@@ -34,6 +35,12 @@ ELSEWHERE: dict[str, str] = {
     ),
     r"python benchmarks/short_records.py (fit|score) .*": (
         "tests/test_benchmarks_short.py::test_factors_are_fitted_and_cells_are_scored"
+    ),
+    r"hydromae predict FOLDER --model gb-rivers --out answer\.csv": (
+        "tests/data/test_map_weather.py::test_a_table_beside_maps_comes_back_as_it_is"
+    ),
+    r"hydromae prepare FOLDER rivers\.zarr --shape catchments": (
+        "tests/data/test_map_weather.py::test_prepare_predict_and_a_national_store_read_the_same_weather"
     ),
     r"make (venv|demo|test)": "tests/test_docs.py::test_make_targets_do_what_the_pages_say",
     r"hydromae fetch nrfa .*": "tests/test_fetch.py::test_stations_of_the_nrfa_become_a_record_and_are_fetched_once",
@@ -230,3 +237,13 @@ def test_the_picture_of_the_architecture_shows_the_imports(monkeypatch: pytest.M
     assert architecture.direct({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == [("a", "b"), ("b", "c")]
     with pytest.raises(ValueError, match=r"circle of imports among \['a', 'b'\]"):
         architecture.floors({"a": {"b"}, "b": {"a"}, "c": set()})
+
+
+EXAMPLES = [file for file in sorted((ROOT / "src").rglob("*.py")) if ">>> " in file.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
+def test_the_examples_of_docstrings_show_what_comes_out(file: Path) -> None:
+    name = ".".join(file.relative_to(ROOT / "src").with_suffix("").parts)
+    result = doctest.testmod(importlib.import_module(name))
+    assert result.attempted > 0 and result.failed == 0

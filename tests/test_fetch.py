@@ -15,7 +15,7 @@ from urllib.parse import parse_qs, urlparse
 import pytest
 
 from hydromae.cli import main
-from hydromae.datasets.reader import read
+from hydromae.datasets.reader import open_record
 from hydromae.errors import InputError
 from hydromae.fetch import archives, nrfa
 from hydromae.fetch.transfer import Client
@@ -115,13 +115,13 @@ def test_stations_of_the_nrfa_become_a_record_and_are_fetched_once(server: Serve
     command += ["--pause", "0", "--url", f"{server.url}/ws"]
     assert main(command) == 0
     assert len(server.asked) == 5 and sum("start-date=1990-01-01" in path for path, _ in server.asked) == 4
-    record = read(tmp_path / "n")
+    record = open_record(tmp_path / "n")
     assert record["catchment"].values.tolist() == [1001, 39001]
     assert float(record["riverflow"].values[0, 0]) == pytest.approx(2.5 * 86.4 / 161.9)
     assert main(command) == 0 and len(server.asked) == 5, "nothing is asked for twice"
     command[command.index("1990")] = "1991-02-03"
     assert main(command) == 0 and len(server.asked) == 9, "other days are; the catalogue is not"
-    assert str(read(tmp_path / "n")["time"].values[0])[:10] == "1991-02-03"
+    assert str(open_record(tmp_path / "n")["time"].values[0])[:10] == "1991-02-03"
 
 
 def test_stations_fetched_later_join_those_that_are_there(
@@ -132,7 +132,7 @@ def test_stations_fetched_later_join_those_that_are_there(
         rest = ["--out", str(place), "--pause", "0", "--url", f"{server.url}/ws"]
         assert main(["fetch", "nrfa", "--stations", station, *rest]) == 0
     assert len(server.asked) == 6, "the catalogue, once more for the second, and four series"
-    record = read(place)
+    record = open_record(place)
     assert record["catchment"].values.tolist() == [1001, 39001] and record["catchment-area"].notnull().all()
     assert f"hydromae predict '{place}' --model gb-rivers" in capsys.readouterr().out.replace("\n", "")
 
@@ -206,7 +206,7 @@ def test_caravan_by_its_record_on_zenodo(server: Server, tmp_path: Path) -> None
     command = ["fetch", "caravan", "--out", str(tmp_path / "c"), "--pause", "0", "--url", f"{server.url}/api/records/1"]
     assert main(command) == 0
     assert not list((tmp_path / "c").rglob("lamah*"))
-    assert float(read(tmp_path / "c")["riverflow"].values[0, 0]) == 1.5
+    assert float(open_record(tmp_path / "c")["riverflow"].values[0, 0]) == 1.5
     assert main(command) == 0 and len(server.asked) == 3, "the archive is fetched once"
     files[0]["key"] = "../Caravan.zip"
     server.files["/api/records/1"] = json.dumps({"files": files}).encode()

@@ -177,7 +177,7 @@ def test_former_import_paths_give_the_same_objects() -> None:
     from hydromae.datasets import reader
     from hydromae.presets import SEED, TINY
 
-    assert (TINY, SEED) == (presets.TINY, presets.SEED) and readers.load is reader.load
+    assert (TINY, SEED) == (presets.TINY, presets.SEED) and readers.load is reader.load_record
 
 
 PLANTED = {

@@ -162,7 +162,7 @@ def test_files_and_folders_are_read_as_if_it_was_not_there(tmp_path: Path) -> No
     assert told["values"]["riverflow"] == FLOW
     again = ["predict", str(tmp_path / "my.csv"), "--model", "gb-rivers", "--out", str(tmp_path / "c.zarr")]
     assert main(again) == 0, "an answer in Zarr is still known as one, and replaced"
-    assert reader.read(tmp_path / "c.zarr").sizes["catchment"] == 6
+    assert reader.open_record(tmp_path / "c.zarr").sizes["catchment"] == 6
 
 
 @pytest.mark.parametrize("kind", [".csv", ".nc"])

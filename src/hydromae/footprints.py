@@ -42,6 +42,14 @@ def disc_footprints(
     Returns:
         Footprints: Equal weights of the cells whose centres are in the disc, or the nearest cell. Catchment boundaries, where
             available, are more accurate.
+
+    Examples:
+        Three cells of 1 km in a row, and a catchment of π km² around the second: a disc of 1 km radius.
+
+        >>> east, north = np.array([0.0, 1000.0, 2000.0]), np.zeros(3)
+        >>> disc = disc_footprints(east, north, east[1:2], north[1:2], np.array([3.15]), 1000.0)
+        >>> disc.cell.tolist(), disc.weight.round(3).tolist()
+        ([0, 1, 2], [0.333, 0.333, 0.333])
     """
     area_or_cell = np.where(np.isfinite(area), area, cell_size**2 / 1e6)
     radius = np.sqrt(area_or_cell * 1e6 / np.pi)

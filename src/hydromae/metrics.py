@@ -34,6 +34,11 @@ def nse(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
 
     References:
         Nash and Sutcliffe (1970), J. Hydrol. 10, 282–290, doi:10.1016/0022-1694(70)90255-6. Computed by `scores`.
+
+    Examples:
+        >>> truth = xr.DataArray([1.0, 2.0, 3.0, np.nan], dims="time")
+        >>> float(nse(xr.DataArray([1.0, 3.0, 3.0, 5.0], dims="time"), truth))
+        0.5
     """
     return cast(xr.DataArray, scores_nse(prediction, _where_varying(truth, prediction), reduce_dims=["time"]))
 
@@ -52,6 +57,11 @@ def kge(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
 
     References:
         Gupta et al. (2009), J. Hydrol. 377, 80–91, doi:10.1016/j.jhydrol.2009.08.003. Computed by `scores`.
+
+    Examples:
+        >>> truth = xr.DataArray([1.0, 2.0, 3.0], dims="time")
+        >>> round(float(kge(2 * truth, truth)), 3)  # 1 − √2: twice the mean and the standard deviation
+        -0.414
     """
     truth = _where_varying(truth, prediction)
     prediction = _where_varying(prediction, truth)

@@ -127,10 +127,10 @@ def test_units_beside_the_names() -> None:
     held = flow.set_index(["date", "catchment"]).to_xarray().rename(date="time")
     held["catchment-area"] = held["catchment-area"].isel(time=0)
     with pytest.raises(InputError, match="'qobs' may be it"):
-        reader.read(held)
+        reader.open_record(held)
     held["qobs"].attrs["units"] = "m3 s-1"
     held = held.assign(q_mean=held["qobs"].mean("time"), pet_mean=held["qobs"].mean("time"))
-    np.testing.assert_allclose(reader.read(held)["riverflow"].values[0], [1.0, 0.1], rtol=1e-6)
+    np.testing.assert_allclose(reader.open_record(held)["riverflow"].values[0], [1.0, 0.1], rtol=1e-6)
 
 
 def test_a_river_without_the_best_column_has_the_second() -> None:

@@ -52,9 +52,9 @@ def test_a_report_credits_whoever_made_the_data_or_nobody(own: dict, credit: str
 
 def test_a_table_says_it_by_its_attributes() -> None:
     frame = pd.DataFrame({"date": ["2001-01-01"], "catchment": [1], "riverflow": [1.0]})
-    assert reader.read(frame).attrs == {}
+    assert reader.open_record(frame).attrs == {}
     frame.attrs = {"source": "Office of Rivers", "units": "mm/day", "license": ["none"]}
-    assert list_credits(reader.read(frame)) == ["Office of Rivers"]
+    assert list_credits(reader.open_record(frame)) == ["Office of Rivers"]
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,10 @@ def test_files_of_a_product_are_its_own_unless_they_were_invented(
     layout: str, credit: str, virtual: xr.Dataset, tmp_path: Path
 ) -> None:
     LAYOUTS[layout](tmp_path / "files", virtual)
-    assert reader.read(tmp_path / "files").attrs["source"].startswith(credit)
+    assert reader.open_record(tmp_path / "files").attrs["source"].startswith(credit)
     assert main(["virtual", str(tmp_path / "v"), "--layout", layout, "--days", "40", "--catchments", "3"]) == 0
     product = credit.partition(":")[0]
-    assert reader.read(tmp_path / "v").attrs["source"] == f"{product}: {INVENTED}"
+    assert reader.open_record(tmp_path / "v").attrs["source"] == f"{product}: {INVENTED}"
 
 
 def test_a_store_of_several_sources_names_each_once(virtual: xr.Dataset, tmp_path: Path) -> None:

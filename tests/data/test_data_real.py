@@ -15,7 +15,7 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture(scope="module")
 def rivers(real_data):
-    return reader.read(real_data / "camels_gb_daily.nc", real_data / "Catchment_attributes_nrfa.csv")
+    return reader.open_record(real_data / "camels_gb_daily.nc", real_data / "Catchment_attributes_nrfa.csv")
 
 
 def test_camels_gb_record(rivers):
@@ -26,30 +26,30 @@ def test_camels_gb_record(rivers):
 
 def test_derived_evaporation_explains_real_evaporation(rivers, real_data):
     """0.79 of the variance of real daily PETI at six Severn gauges."""
-    real = reader.read(real_data / "severn_evaporation_2010_2015.csv.gz")["potential_evaporation"]
+    real = reader.open_record(real_data / "severn_evaporation_2010_2015.csv.gz")["potential_evaporation"]
     made, real = xr.align(rivers["potential_evaporation"], real)
     assert made.sizes["catchment"] == 6
     assert 1 - float(((made - real) ** 2).mean() / real.var()) > 0.77
 
 
 def test_land_has_10083_cells_and_94_patches(real_data):
-    fraction = land.read(real_data / "gb_land_percent.npz")
+    fraction = land.read_land_fraction(real_data / "gb_land_percent.npz")
     cells = land.land_cells(fraction)
     grid = haduk.grid_of_file(real_data / "rainfall_hadukgrid_uk_5km_day_20210101-20210331.nc")
     assert len(cells) == 10083
     assert len(grid.land_patches(fraction.values >= 0.05 - 1e-6)) == 94
-    rain = haduk.read(real_data / "rainfall_hadukgrid_uk_5km_day_20210101-20210331.nc", fraction)
+    rain = haduk.read_haduk(real_data / "rainfall_hadukgrid_uk_5km_day_20210101-20210331.nc", fraction)
     assert dict(rain.sizes) == {"time": 90, "cell": 10083, "row": 290, "column": 180}
 
 
 def test_derived_rain_maps_match_real_ones(rivers, real_data):
     """Against HadUK-Grid 12 km, four months of 2012: better than 0.905 (Gaussian weights), cells correlate at 0.98."""
-    fraction = land.read(real_data / "gb_land_percent.npz")
+    fraction = land.read_land_fraction(real_data / "gb_land_percent.npz")
     grid = haduk.grid_of_file(real_data / "tas_hadukgrid_uk_5km_mon_202301-202312.nc")
     cells = land.cell_coordinates(land.land_cells(fraction), grid, fraction)
     normals = (real_data / f"{name}_hadukgrid_uk_5km_mon_202301-202312.nc" for name in ("rainfall", "tas"))
     maker = MapMaker.build(rivers, cells, grid, fraction, *normals)
-    real = haduk.read(real_data / "haduk_rainfall_12km_day_2010_2014.nc")["precipitation"]
+    real = haduk.read_haduk(real_data / "haduk_rainfall_12km_day_2010_2014.nc")["precipitation"]
     real = real.sel(time=slice("2012-09-01", "2012-12-31")).dropna("time", how="all").load()
     rain = rivers["precipitation"].sel(time=real["time"]).values
     made = derived.rain_maps(maker.kriging, rain, *maker.rain)
@@ -93,7 +93,7 @@ def test_soil_bucket_follows_era5_land(rivers, real_data):
 
 
 def test_every_attribute_row_of_the_catalogue_is_read(real_data):
-    catalogue = attributes.read(real_data / "Catchment_attributes_nrfa.csv")
+    catalogue = attributes.read_attribute_table(real_data / "Catchment_attributes_nrfa.csv")
     assert catalogue.sizes["catchment"] == 604
     known = np.isfinite(catalogue["centroid_easting"].values)
     assert known.sum() == 464
@@ -104,5 +104,5 @@ def test_every_attribute_row_of_the_catalogue_is_read(real_data):
 
 
 def test_training_period_is_kept_in_the_note(real_data):
-    record = camels_gb.read(real_data / "camels_gb_daily.nc", ("1980-01-01", "1999-12-31"))
+    record = camels_gb.read_camels_gb(real_data / "camels_gb_daily.nc", ("1980-01-01", "1999-12-31"))
     assert "1980-01-01 to 1999-12-31" in record["potential_evaporation"].attrs["derived"]

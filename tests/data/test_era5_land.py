@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from hydromae.datasets import era5_land
-from hydromae.datasets.reader import read
+from hydromae.datasets.reader import open_record
 from hydromae.datasets.target_grid import TargetGrid
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
@@ -34,7 +34,7 @@ def rain(values: np.ndarray | tuple, times: pd.DatetimeIndex, history: str = "",
 
 def days(data: xr.Dataset, path: Path) -> dict[str, float]:
     data.to_netcdf(path / "x.nc", engine="h5netcdf")
-    record = era5_land.read(path / "x.nc", TargetGrid(GRID))["precipitation"]
+    record = era5_land.read_era5_land(path / "x.nc", TargetGrid(GRID))["precipitation"]
     return {
         str(day)[:10]: round(float(value), 4) for day, value in zip(record["time"].values, record[:, 0], strict=True)
     }
@@ -82,14 +82,15 @@ def hourly(per_day: tuple[float, ...] = SUMS) -> xr.Dataset:
 def test_hours_tell_their_days_and_how_is_said(tmp_path: Path) -> None:
     assert days(hourly(), tmp_path) == RIGHT
     assert (
-        "the value at 00:00 is the sum of the day before" in read(tmp_path / "x.nc")["precipitation"].attrs[PROCESSING]
+        "the value at 00:00 is the sum of the day before"
+        in open_record(tmp_path / "x.nc")["precipitation"].attrs[PROCESSING]
     )
     amounts = hourly()
     tp = np.diff(amounts["tp"].values, axis=0, prepend=0)
     tp = np.where((amounts["time"].dt.hour == 1).values[:, None, None], amounts["tp"].values, tp)
     uneven = np.where(np.arange(96) % 24 % 2 == 0, 2.0, 0.0)[:, None, None]  # falls every other hour
     assert days(amounts.assign(tp=amounts["tp"].copy(data=tp * uneven)), tmp_path) == RIGHT
-    assert "24 amounts of single hours" in read(tmp_path / "x.nc")["precipitation"].attrs[PROCESSING]
+    assert "24 amounts of single hours" in open_record(tmp_path / "x.nc")["precipitation"].attrs[PROCESSING]
 
 
 def plain(data: xr.Dataset) -> xr.Dataset:
@@ -125,7 +126,7 @@ def test_every_form_of_a_file_gives_the_same_maps(form, tmp_path: Path) -> None:
     made = form(data)
     made["tp"].attrs["units"] = "m"
     made.to_netcdf(tmp_path / "form.nc", engine="h5netcdf")
-    expected, record = (read(tmp_path / f"{name}.nc")["precipitation"] for name in ("plain", "form"))
+    expected, record = (open_record(tmp_path / f"{name}.nc")["precipitation"] for name in ("plain", "form"))
     np.testing.assert_array_equal(record["cell"].values, expected["cell"].values)
     np.testing.assert_allclose(record.values, expected.values, rtol=1e-5)
     assert expected.notnull().all() and record.indexes["time"].equals(expected.indexes["time"])
@@ -157,7 +158,7 @@ def test_cells_outside_a_file_or_in_its_gap_are_unobserved(wrap: bool, tmp_path:
     if wrap:
         pieces = pieces.assign_coords(longitude=pieces["longitude"].values % 360).sortby("longitude")
     pieces.to_netcdf(tmp_path / "x.nc", engine="h5netcdf")
-    record = read(tmp_path / "x.nc")
+    record = open_record(tmp_path / "x.nc")
     from pyproj import Transformer
 
     place = Transformer.from_crs("EPSG:27700", "EPSG:4326", always_xy=True)
@@ -177,7 +178,7 @@ def test_packed_zeros_are_zeros_and_negative_rain_is_refused(tmp_path: Path) -> 
     data.to_netcdf(tmp_path / "x.nc", engine="h5netcdf", encoding={"tp": {**packed, "_FillValue": -32767}})
     with xr.open_dataset(tmp_path / "x.nc", engine="h5netcdf") as raw:
         assert -1e-6 < float(raw["tp"].min()) < 0
-    assert (read(tmp_path / "x.nc")["precipitation"] == 0).all()
+    assert (open_record(tmp_path / "x.nc")["precipitation"] == 0).all()
     one = hourly()
     one["tp"][48:, 2, 2] = -0.001
     with pytest.raises(

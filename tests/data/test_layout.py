@@ -86,14 +86,14 @@ def test_a_csv_file_comes_back_cell_by_cell_in_its_own_dialect(
 
 def test_semicolons_and_decimal_commas_stay(tmp_path: Path) -> None:
     (tmp_path / "q.csv").write_text("date;catchment;riverflow;note\n2020-01-01;1;1,5;a,b\n2020-01-02;1;;\n")
-    record = table.read(tmp_path / "q.csv")
+    record = table.read_record_file(tmp_path / "q.csv")
     np.testing.assert_array_equal(record["riverflow"].values, [[1.5], [np.nan]])
     ask(tmp_path / "q.csv", tmp_path / "a.csv")
     lines = (tmp_path / "a.csv").read_text().splitlines()
     assert lines[1:] == ["2020-01-01;1;1,5;a,b;1,5;1,5;1,5;0", "2020-01-02;1;2,0;;1,0;2,0;4,0;1"]
     (tmp_path / "q.csv").write_text("date;catchment;riverflow;rain_flag\n2020-01-01;1;1,234;1.5\n")
     with pytest.raises(InputError, match=r"q.csv: holds numbers with decimal points and with decimal commas"):
-        table.read(tmp_path / "q.csv")
+        table.read_record_file(tmp_path / "q.csv")
 
 
 def test_a_wide_csv_says_its_units_or_is_asked_for_them(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_wide_csv_says_its_units_or_is_asked_for_them(tmp_path: Path) -> None:
     assert [str(day)[:10] for day in record["time"].values] == ["2009-02-01", "2009-02-02"]
     (tmp_path / "q.csv").write_text("time,1 [l]\n2009-02-01,1.5\n")
     with pytest.raises(InputError, match="units 'l'"):
-        table.read(tmp_path / "q.csv")
+        table.read_record_file(tmp_path / "q.csv")
     (tmp_path / "q.csv").write_text("date,catchment,riverflow\n2009-02-01,1,1.5\n")
     with pytest.raises(InputError, match="not a wide table"):
         ask(tmp_path / "q.csv", tmp_path / "a.csv", units="mm/day")
@@ -141,7 +141,7 @@ def test_days_that_are_filled_are_written_as_the_others(tmp_path: Path) -> None:
     fill(tmp_path / "q.csv", tmp_path / "f.parquet", 3)
     filled = pd.read_parquet(tmp_path / "f.parquet").set_index("date")["riverflow"]
     assert filled.to_dict() == {"1/2/2009": 1.0, "2/2/2009": 2.0, "3/2/2009": 3.0}
-    assert table.read(tmp_path / "f.parquet").sizes["time"] == 3
+    assert table.read_record_file(tmp_path / "f.parquet").sizes["time"] == 3
 
 
 def test_names_match_whatever_their_type(tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_names_match_whatever_their_type(tmp_path: Path) -> None:
     known.to_csv(tmp_path / "g.csv", index=False)
     known.to_parquet(tmp_path / "g.parquet")
     for source in (tmp_path / "g.csv", tmp_path / "g.parquet"):
-        attributes = nrfa.read(source)
+        attributes = nrfa.read_attribute_table(source)
         assert attributes["catchment"].values.tolist() == ["01013500", "39001"]
         for names in (["01013500", "39001"], [1013500, 39001], [1013500.0, 39001.0], ["1013500", "39001.0"]):
             frame = pd.DataFrame({"date": "2009-01-01", "catchment": names, "riverflow [m3/s]": 1.0})
@@ -163,15 +163,15 @@ def test_names_match_whatever_their_type(tmp_path: Path) -> None:
 
 def test_names_of_attributes_are_read_in_any_spelling(tmp_path: Path) -> None:
     (tmp_path / "g.csv").write_text("ID,Latitude,LONGITUDE,catchment_area,Minimum Altitude\n5,51,-1,20,7\n")
-    attributes = nrfa.read(tmp_path / "g.csv")
+    attributes = nrfa.read_attribute_table(tmp_path / "g.csv")
     told = [attributes[name].item() for name in ("latitude", "longitude", "catchment-area", "minimum-altitude")]
     assert told == [51.0, -1.0, 20.0, 7.0]
     (tmp_path / "g.csv").write_text("id,Latitude,LATITUDE\n5,51,52\n")
     with pytest.raises(InputError, match="two columns are latitude"):
-        nrfa.read(tmp_path / "g.csv")
+        nrfa.read_attribute_table(tmp_path / "g.csv")
     (tmp_path / "g.csv").write_text("id,latitude,bfihost\0\n5,51,0.5\n")
     with pytest.raises(InputError, match=r"'bfihost\\x00', holds a control character"):
-        nrfa.read(tmp_path / "g.csv")
+        nrfa.read_attribute_table(tmp_path / "g.csv")
 
 
 def test_attributes_give_no_flow_and_leave_what_they_lack() -> None:
@@ -287,7 +287,7 @@ def test_python_and_the_command_line_give_the_same(tmp_path: Path, asked: tuple[
     frame, units = asked
     names = [39001, "5", "01013500", "camels_1", "b", 1, 2]
     pd.DataFrame({"id": names, "catchment-area": AREA}).to_csv(tmp_path / "g.csv", index=False)
-    record, layout = table.read_frame(frame, nrfa.read(tmp_path / "g.csv"))
+    record, layout = table.read_frame(frame, nrfa.read_attribute_table(tmp_path / "g.csv"))
     python = layout.restore(answered(record), record)
     own = list(frame.columns)
     assert list(python.columns[: len(own)]) == own and len(python) == len(frame)

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from hydromae.cli import main
-from hydromae.datasets.reader import load
+from hydromae.datasets.reader import load_record
 from hydromae.errors import InputError
 from hydromae.footprints import disc_footprints, footprint_mean
 from hydromae.preprocess.prepare import prepare
@@ -71,7 +71,7 @@ def test_prepare_predict_and_a_national_store_read_the_same_weather(maps_and_gau
 
 
 def test_a_river_keeps_its_own_series(beside_a_table: Path) -> None:
-    record = load(beside_a_table)
+    record = load_record(beside_a_table)
     np.testing.assert_allclose(record["precipitation"].values, np.stack([RAIN[:, 0], np.full(3, 5.0)], axis=1))
     note = record["precipitation"].attrs["processing"]
     assert note == "mean of HadUK-Grid maps over a disc of the catchment's area, for 1 of 2 catchments"
@@ -110,7 +110,7 @@ def test_maps_of_other_days_are_refused(beside_a_table: Path) -> None:
     later = rain.assign_coords(time=rain["time"].values + np.timedelta64(900, "D"))
     save(later, next(beside_a_table.glob("*.nc")))
     with pytest.raises(InputError, match=r"its record, 2021-01-01 … 2021-01-03, has no day of its maps"):
-        load(beside_a_table)
+        load_record(beside_a_table)
 
 
 def test_maps_that_no_catchment_needs_are_reported(beside_a_table: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from hydromae.cli import main
-from hydromae.datasets.reader import read
+from hydromae.datasets.reader import open_record
 from hydromae.errors import InputError
 from hydromae.io import attributes, table
 from hydromae.io.attribute_ranges import check_attribute
@@ -53,7 +53,7 @@ def test_a_value_that_nothing_can_have_is_refused_by_every_reader(name, value, l
     traits.rename_axis("id").to_csv(tmp_path / "gauges.csv")
     series = RIVERS[["riverflow"]]
     with pytest.raises(InputError, match=rf"gauges\.csv: {said}"):
-        attributes.read(tmp_path / "gauges.csv")
+        attributes.read_attribute_table(tmp_path / "gauges.csv")
     with pytest.raises(InputError, match=f"the attributes: {said}"):
         read_attributes(traits)
     with pytest.raises(InputError, match=f"the attributes: {said}"):
@@ -64,7 +64,7 @@ def test_a_value_that_nothing_can_have_is_refused_by_every_reader(name, value, l
         table.from_frame(wrong.to_dataframe().reset_index())
     wrong.to_netcdf(tmp_path / "a.nc", engine="h5netcdf")
     with pytest.raises(InputError, match=rf"a\.nc: {said}"):
-        read(tmp_path / "a.nc")
+        open_record(tmp_path / "a.nc")
     write_store(wrong, tmp_path / "s.zarr", scaling=Scaling.fit(RIVERS, TRAINING), sources=[], training_period=TRAINING)
     with pytest.raises(InputError, match=rf"s\.zarr: {said}"):
         open_store(tmp_path / "s.zarr")

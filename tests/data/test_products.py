@@ -13,7 +13,7 @@ import xarray as xr
 from hydromae.cli import main
 from hydromae.datasets.discovery import find_product
 from hydromae.datasets.products import PRODUCTS
-from hydromae.datasets.reader import read
+from hydromae.datasets.reader import open_record
 from hydromae.errors import InputError
 from hydromae.preprocess.describe import unmatched_lines
 from hydromae.preprocess.prepare import prepare
@@ -89,7 +89,7 @@ def test_camels_gb_version_2_takes_what_goes_on_and_minds_no_ragged_table(tmp_pa
         tables / "camels_gb_v2_topographic_attributes.csv",
         "gauge_id,gauge_lat,gauge_lon,area\n1001,58.48,-3.27,161.9\n",
     )
-    record = read(tmp_path)
+    record = open_record(tmp_path)
     first = [float(record[name].values[0, 0]) for name in ("precipitation", "potential_evaporation", "temperature")]
     assert first == [2.0, 6.0, 8.0] and float(record["riverflow"].values[0, 0]) == 9.0
     assert record["precipitation"].notnull().all()
@@ -116,7 +116,7 @@ def test_caravan(tmp_path: Path, kind: str) -> None:
     write(
         tmp_path / "attributes" / "camelsgb" / "attributes_caravan_camelsgb.csv", "gauge_id,p_mean\ncamelsgb_1001,3\n"
     )
-    record = read(tmp_path)
+    record = open_record(tmp_path)
     assert record["catchment"].values.tolist() == ["camelsgb_1001", "camelsgb_39001"]
     assert record["potential_evaporation"].values[0, 0] == 5.0, "Penman–Monteith's, not ERA5-Land's"
     assert record["riverflow"].isel(catchment=1).isnull().values[:100].all()
@@ -139,13 +139,13 @@ def test_caravan_takes_attributes_by_the_number_of_the_nrfa(tmp_path: Path) -> N
     assert record["catchment"].values.tolist() == ["camelsgb_1001", "camelsgb_39001"]
     assert record["latitude"].values.tolist() == [58.0, 51.0] and not any("of the 2" in line for line in told)
     pd.DataFrame(rows[:1]).to_csv(table, index=False)
-    rivers = read(tmp_path / "raw", table)
+    rivers = open_record(tmp_path / "raw", table)
     assert rivers["dpsbar"].values[0] == 58.0 and np.isnan(rivers["bfihost"].values[1])
     (line,) = unmatched_lines(rivers, table)
     assert line.endswith("attributes.csv: has 1 of the 2 catchments; the first it lacks is camelsgb_39001")
     pd.DataFrame(rows[:1]).assign(id=7).to_csv(table, index=False)
     with pytest.raises(InputError, match=r"none of its 2 catchments \(first: camelsgb_1001\) is in the attributes"):
-        read(tmp_path / "raw", table)
+        open_record(tmp_path / "raw", table)
 
 
 def nrfa_csv(station: int, kind: str, units: str, values: list[str]) -> str:
@@ -180,7 +180,7 @@ def test_nrfa_csv_by_hand_with_the_catalogue_beside(tmp_path: Path) -> None:
     write(tmp_path / "1001_cdr.csv", nrfa_csv(1001, "cdr", "mm", ["2022-01-01,0.2", "2022-01-02,1.7"]))
     write(tmp_path / "notes.csv", "a,b\n1,2\n")
     write(tmp_path / "station-info.json", json.dumps({"data": [STATION]}))
-    record = read(tmp_path)
+    record = open_record(tmp_path)
     assert record["catchment"].values.tolist() == [1001] and record.sizes["time"] == 4
     flows = record["riverflow"].values[:, 0]
     np.testing.assert_allclose(flows[[0, 3]], np.array([1.552, 7.232]) * 86.4 / 161.9, rtol=1e-6)
@@ -208,7 +208,7 @@ def test_other_series_of_the_nrfa_are_listed_and_change_nothing(
 ) -> None:
     write(tmp_path / "1001_gdf.csv", nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,1", "2022-01-02,2"]))
     write(tmp_path / "s.json", json.dumps({"data": [STATION]}))
-    alone = read(tmp_path)
+    alone = open_record(tmp_path)
     write(tmp_path / f"1001_{kind}.csv", nrfa_csv(1001, kind, "m3/s", rows).replace("P1D", period))
     write(
         tmp_path / f"1001_{kind}.json",
@@ -216,7 +216,7 @@ def test_other_series_of_the_nrfa_are_listed_and_change_nothing(
             {"station": {"id": 1001}, "data-type": {"id": kind, "units": "m3/s"}, "data-stream": ["1989-01", 5]}
         ),
     )
-    xr.testing.assert_identical(read(tmp_path), alone)
+    xr.testing.assert_identical(open_record(tmp_path), alone)
     found = find_product(tmp_path, PRODUCTS)
     assert found is not None and f"not read: 2 files: 1001_{kind}.csv, 1001_{kind}.json" in " ".join(found.plan())
 
@@ -234,18 +234,18 @@ def test_a_bad_row_of_the_nrfa_names_file_and_line(tmp_path: Path, row: str, tol
     """The header of `nrfa_csv` has 15 lines."""
     write(tmp_path / "1001_gdf.csv", nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,1", row, "2022-01-03,3"]))
     with pytest.raises(InputError, match=rf"1001_gdf.csv: line 17: {told}; correct it"):
-        read(tmp_path)
+        open_record(tmp_path)
 
 
 def test_nrfa_csv_that_went_through_a_spreadsheet(tmp_path: Path) -> None:
     days = [f"{day.strftime('%d/%m/%Y')},{day.day}" for day in pd.date_range("2022-01-30", periods=4)]
     write(tmp_path / "g.csv", nrfa_csv(1001, "gdf", "m3/s", days))
     write(tmp_path / "s.json", json.dumps({"data": [STATION]}))
-    record = read(tmp_path)
+    record = open_record(tmp_path)
     assert [str(day)[:10] for day in record["time"].values] == ["2022-01-30", "2022-01-31", "2022-02-01", "2022-02-02"]
     write(tmp_path / "g.csv", nrfa_csv(1001, "gdf", "m3/s", ["01/13/2022,1"]))
     with pytest.raises(InputError, match="01/13/2022, which is not day/month/year"):
-        read(tmp_path)
+        open_record(tmp_path)
 
 
 @pytest.mark.parametrize("pairs", [False, True])
@@ -260,9 +260,9 @@ def test_nrfa_json_flat_or_in_pairs(tmp_path: Path, pairs: bool) -> None:
     }
     write(tmp_path / "gdf.json", json.dumps({**told, "data-stream": stream if pairs else flat}))
     with pytest.raises(InputError, match="without catchment-area"):
-        read(tmp_path)
+        open_record(tmp_path)
     write(tmp_path / "info.json", json.dumps({"data": [STATION]}))
-    flows = read(tmp_path)["riverflow"].values[:, 0]
+    flows = open_record(tmp_path)["riverflow"].values[:, 0]
     np.testing.assert_allclose(flows[[0, 2]], np.array([1.0, 3.0]) * 86.4 / 161.9, rtol=1e-6)
     assert np.isnan(flows[1])
 
@@ -273,7 +273,7 @@ def test_the_samples_of_the_nrfa(tmp_path: Path) -> None:
         pytest.skip("the samples are not here")
     for file in FORMATS.glob("*.json"):
         write(tmp_path / file.name, file.read_text(encoding="utf-8"))
-    record = read(tmp_path)
+    record = open_record(tmp_path)
     assert record["catchment"].values.tolist() == [1001] and record.sizes["time"] == 31
     np.testing.assert_allclose(record["riverflow"].values[0, 0], 1.552 * 86.4 / 161.9, rtol=1e-6)
     assert record["precipitation"].values[3, 0] == np.float32(9.1)
@@ -284,39 +284,39 @@ def test_two_products_in_one_folder_are_refused(tmp_path: Path) -> None:
     camels_1(tmp_path)
     write(tmp_path / "g.csv", nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,1"]))
     with pytest.raises(InputError, match=r"has files of CAMELS-GB version 1 .* and of NRFA"):
-        read(tmp_path)
+        open_record(tmp_path)
 
 
 def test_bad_files_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has no files of a known product"):
-        read(tmp_path)
+        open_record(tmp_path)
     file = write(tmp_path / "g.csv", nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,high"]))
     with pytest.raises(InputError, match=r"gdf holds 'high'"):
-        read(tmp_path)
+        open_record(tmp_path)
     write(file, nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,1", "2022-01-01,2"]))
     with pytest.raises(InputError, match="has 2022-01-01 twice"):
-        read(tmp_path)
+        open_record(tmp_path)
     write(file, "file,timestamp,nrfa\nstation\n")
     with pytest.raises(InputError, match="not a series of the NRFA"):
-        read(tmp_path)
+        open_record(tmp_path)
     file.unlink()
     write(
         tmp_path / "g.json",
         '{"station": {"id": 1}, "data-type": {"id": "gdf", "units": "m3/s"}, "data-stream": ["2022-01-01"]}',
     )
     with pytest.raises(InputError, match="not a series of the NRFA"):
-        read(tmp_path)
+        open_record(tmp_path)
     wrong = tmp_path / "c" / "CAMELS_GB_hydromet_timeseries_1001_19701001-20150930.csv"
     write(wrong, "day,flow\n1,2\n")
     with pytest.raises(InputError, match="no column date"):
-        read(wrong.parent)
+        open_record(wrong.parent)
 
 
 def test_a_gauge_that_comes_twice_is_refused(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write(tmp_path / f"{name}.csv", nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,1"]))
     with pytest.raises(InputError, match="gauge 1001 has gdf in 2 files"):
-        read(tmp_path)
+        open_record(tmp_path)
 
 
 def test_a_folder_of_downloads_is_read_past_what_else_lies_there(tmp_path: Path) -> None:
@@ -347,14 +347,14 @@ def test_a_folder_of_downloads_is_read_past_what_else_lies_there(tmp_path: Path)
         if told == "UTF-16":
             file.write_text(head, encoding="utf-16")
         with pytest.raises(InputError, match=f"39001_gdf.csv: .*{told}"):
-            read(place)
+            open_record(place)
 
 
 def test_caravan_in_two_formats_is_read_once_and_the_folder_of_a_source_is_known(tmp_path: Path) -> None:
     frame = series({"streamflow": 1.0, "total_precipitation_sum": 2.0})
     write(tmp_path / "camelsgb" / "camelsgb_1001.csv", frame.to_csv(index=False))
     write(tmp_path / "camelsgb" / "camelsgb_notes.csv", "a,b\n1,2\n")
-    assert read(tmp_path)["riverflow"].values[0, 0] == 1.0
+    assert open_record(tmp_path)["riverflow"].values[0, 0] == 1.0
     packed = frame.assign(date=DAYS, streamflow=7.0).set_index("date").to_xarray()
     packed.to_netcdf(tmp_path / "camelsgb" / "camelsgb_1001.nc", engine="h5netcdf")
     found = find_product(tmp_path, PRODUCTS)
@@ -372,7 +372,7 @@ def test_cosmos_uk_is_known_by_its_files(tmp_path: Path, capsys: pytest.CaptureF
     assert float(load_store(tmp_path / "soil.zarr")["soil_moisture"].values[0, 0]) == pytest.approx(0.3, rel=1e-6)
     write(tmp_path / "raw" / "two.json", json.dumps({**told, "type": "CoverageCollection", "coverages": [told, told]}))
     with pytest.raises(InputError, match="has 2 sites"):
-        read(tmp_path / "raw")
+        open_record(tmp_path / "raw")
 
 
 def test_a_folder_without_a_record_says_what_lies_there(tmp_path: Path) -> None:

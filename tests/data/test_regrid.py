@@ -14,7 +14,7 @@ from pyproj import Transformer
 from hydromae.datasets import chess as regrid
 from hydromae.datasets import era5_land
 from hydromae.datasets.chess import TargetGrid
-from hydromae.datasets.reader import read
+from hydromae.datasets.reader import open_record
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 
@@ -86,19 +86,19 @@ def plane() -> np.ndarray:
 
 @pytest.mark.parametrize("dim", ["time", "valid_time"])
 def test_rain_of_era5_land_is_the_sum_at_the_midnight_after(tmp_path: Path, dim: str) -> None:
-    record = era5_land.read(era5(tmp_path / "tp.nc", "tp", "m", dim), TargetGrid(GRID, LAND))
+    record = era5_land.read_era5_land(era5(tmp_path / "tp.nc", "tp", "m", dim), TargetGrid(GRID, LAND))
     days = [str(day)[:10] for day in record["time"].values]
     assert days == ["2010-05-31", "2010-06-01", "2010-06-02"]
     np.testing.assert_allclose(record["precipitation"].values[1], plane(), rtol=1e-4)
-    evaporated = era5_land.read(era5(tmp_path / "pev.nc", "pev", "m", dim), TargetGrid(GRID, LAND))
+    evaporated = era5_land.read_era5_land(era5(tmp_path / "pev.nc", "pev", "m", dim), TargetGrid(GRID, LAND))
     np.testing.assert_allclose(evaporated["potential_evaporation"].values[1], 0.1 * plane(), rtol=1e-4)
 
 
 def test_temperature_and_soil_of_era5_land_are_means_of_the_day(tmp_path: Path) -> None:
-    warm = era5_land.read(era5(tmp_path / "t.nc", "t2m", "K"), TargetGrid(GRID, LAND))
+    warm = era5_land.read_era5_land(era5(tmp_path / "t.nc", "t2m", "K"), TargetGrid(GRID, LAND))
     np.testing.assert_allclose(warm["temperature"].values[1], 2.6 * plane() - 273.15, atol=0.01)
     assert [str(day)[:10] for day in warm["time"].values] == ["2010-06-01", "2010-06-02"], "an hour is no day"
-    wet = read(era5(tmp_path / "s.nc", "swvl1", "m**3 m**-3"))
+    wet = open_record(era5(tmp_path / "s.nc", "swvl1", "m**3 m**-3"))
     place = np.flatnonzero((wet["cell_easting"].values == 402500.0) & (wet["cell_northing"].values == 202500.0))
     np.testing.assert_allclose(wet["soil_moisture"].values[1, place], plane()[:1] / 200, rtol=1e-3)
 
@@ -108,7 +108,7 @@ def test_rain_without_midnights_is_refused(tmp_path: Path) -> None:
     noon = xr.load_dataset(file, engine="h5netcdf")
     noon.isel(time=noon["time"].dt.hour.values == 12).to_netcdf(tmp_path / "noon.nc", engine="h5netcdf")
     with pytest.raises(InputError, match="no value at 00:00"):
-        era5_land.read(tmp_path / "noon.nc", TargetGrid(GRID, LAND))
+        era5_land.read_era5_land(tmp_path / "noon.nc", TargetGrid(GRID, LAND))
 
 
 def hourly_rain(path: Path, amounts: np.ndarray, **attrs: str) -> Path:
@@ -128,16 +128,18 @@ def hourly_rain(path: Path, amounts: np.ndarray, **attrs: str) -> Path:
 def test_rain_of_single_hours_is_told_from_sums_and_summed(tmp_path: Path) -> None:
     amounts = np.random.default_rng(0).gamma(0.3, 0.001, 50)  # two days and two hours
     days = amounts[:48].reshape(2, 24)
-    record = era5_land.read(hourly_rain(tmp_path / "era5.nc", amounts), TargetGrid(GRID, LAND))
+    record = era5_land.read_era5_land(hourly_rain(tmp_path / "era5.nc", amounts), TargetGrid(GRID, LAND))
     assert [str(day)[:10] for day in record["time"].values] == ["2010-06-01", "2010-06-02"]
     np.testing.assert_allclose(record["precipitation"].values[:, 0], 1000 * days.sum(axis=1), rtol=1e-4)
-    sums = era5_land.read(hourly_rain(tmp_path / "land.nc", np.cumsum(days, axis=1).ravel()), TargetGrid(GRID, LAND))
+    sums = era5_land.read_era5_land(
+        hourly_rain(tmp_path / "land.nc", np.cumsum(days, axis=1).ravel()), TargetGrid(GRID, LAND)
+    )
     np.testing.assert_allclose(sums["precipitation"].values, record["precipitation"].values, rtol=1e-4)
     with pytest.raises(InputError, match=r"amounts of single hours, as ERA5, but no day with all 24"):
-        era5_land.read(hourly_rain(tmp_path / "few.nc", amounts[:20]), TargetGrid(GRID, LAND))
+        era5_land.read_era5_land(hourly_rain(tmp_path / "few.nc", amounts[:20]), TargetGrid(GRID, LAND))
     odd = np.concatenate([np.linspace(0, 0.01, 18), np.linspace(0.01, 0.007, 6)])
     with pytest.raises(InputError, match=r"decreases within days by 30% of its increases"):
-        era5_land.read(hourly_rain(tmp_path / "odd.nc", odd), TargetGrid(GRID, LAND))
+        era5_land.read_era5_land(hourly_rain(tmp_path / "odd.nc", odd), TargetGrid(GRID, LAND))
 
 
 def test_sums_of_days_stand_at_their_own_day_where_the_file_says_so(tmp_path: Path) -> None:
@@ -145,7 +147,7 @@ def test_sums_of_days_stand_at_their_own_day_where_the_file_says_so(tmp_path: Pa
     midnights = hourly.isel(time=hourly["time"].dt.hour.values == 0)
     for history, first in (("daily_reduce of earthkit", "2010-06-01"), ("GRIB to CF", "2010-05-31")):
         midnights.assign_attrs(history=history).to_netcdf(tmp_path / "days.nc", engine="h5netcdf")
-        record = era5_land.read(tmp_path / "days.nc", TargetGrid(GRID, LAND))
+        record = era5_land.read_era5_land(tmp_path / "days.nc", TargetGrid(GRID, LAND))
         assert str(record["time"].values[0])[:10] == first and record.sizes["time"] == 3
 
 
@@ -160,18 +162,18 @@ def test_sites_of_cosmos_uk(tmp_path: Path) -> None:
     two = [coverage("CHIMN", [30.0, None, 32.0], 51.7), coverage("EUSTN", [20.0], 52.4)]
     file = tmp_path / "cosmos.covjson"
     file.write_text(json.dumps({"type": "CoverageCollection", "coverages": two, "parameters": parameters}))
-    record = read(file)
+    record = open_record(file)
     assert record["catchment"].values.tolist() == ["CHIMN", "EUSTN"]
     np.testing.assert_allclose(record["soil_moisture"].values[:, 0], [0.3, np.nan, 0.32], rtol=1e-6)
     assert np.isnan(record["soil_moisture"].values[1:, 1]).all() and record["latitude"].values.tolist() == [51.7, 52.4]
     file.write_text(json.dumps({**two[0], "parameters": parameters}))
-    assert read(file)["catchment"].values.tolist() == ["CHIMN"]
+    assert open_record(file)["catchment"].values.tolist() == ["CHIMN"]
     hourly = coverage("CHIMN", [30.0, 31.0], 51.7)
     hourly["domain"]["axes"]["t"]["values"] = ["2015-01-01T00:00:00Z", "2015-01-01T01:00:00Z"]
     file.write_text(json.dumps({**hourly, "parameters": parameters}))
     with pytest.raises(InputError, match="has 2015-01-01 more than once"):
-        read(file)
+        open_record(file)
     for broken in ("{", "[]", "{}"):
         file.write_text(broken)
         with pytest.raises(InputError, match="not CoverageJSON"):
-            read(file)
+            open_record(file)

@@ -111,7 +111,7 @@ def test_94_of_522_patches_and_76_groups_of_neighbours(seed_604, tmp_path, capsy
     assert sorted(np.concatenate(found["groups"])) == sorted(pd.read_csv(csv)["id"])
     assert image.imread(tmp_path / "p.png")[..., :3].std() > 0.05
     # neighbours share a group: it spans a small part of the country
-    rivers = attributes.read(csv)
+    rivers = attributes.read_attribute_table(csv)
     place = np.stack(catchment_positions(rivers), axis=-1) / 1000
     row_of = {number: index for index, number in enumerate(rivers["catchment"].values)}
     spread = [np.linalg.norm(np.ptp(place[[row_of[n] for n in group]], axis=0)) for group in found["groups"]]
@@ -300,24 +300,24 @@ def test_what_was_filled_is_marked_and_comes_back_as_nan(gappy, tmp_path, capsys
     for path in (out, tmp_path / "again.csv"):
         if path != out:
             table.to_csv(path, index=False)
-        record = reader.read(path)
+        record = reader.open_record(path)
         flow = record["riverflow"].sel(catchment=5).values
         np.testing.assert_allclose(flow, [10, np.nan, 30, np.nan, 50], rtol=1e-6)
         np.testing.assert_array_equal(record["evaporation"].sel(catchment=5).values, [0.5, 0.5, 0.5, np.nan, 0.5])
         # the record of the filled table is that of the table before it was filled
-        xr.testing.assert_identical(record, reader.read(gappy))
+        xr.testing.assert_identical(record, reader.open_record(gappy))
     (found,) = map(MissingSummary.of, list_variables(out, ("discharge_vol",)))
     assert found.report()["by_decade"]["2000s"] == {"values": 10, "nan": 3, "sentinel": 0, "infinite": 0, "filled": 2}
     # filled again with more patience: the marks of before stay
     assert fill(out, tmp_path / "more.parquet", 3)["filled"] == {"discharge_vol": 5, "evaporation": 3}
-    xr.testing.assert_identical(reader.read(tmp_path / "more.parquet"), reader.read(gappy))
+    xr.testing.assert_identical(reader.open_record(tmp_path / "more.parquet"), reader.open_record(gappy))
 
 
 def test_a_mark_must_be_true_or_false(gappy):
     table = pd.read_csv(gappy).assign(discharge_vol_filled=["perhaps"] * 7)
     table.to_csv(gappy, index=False)
     with pytest.raises(InputError, match="discharge_vol_filled holds 'perhaps'; write true"):
-        reader.read(gappy)
+        reader.open_record(gappy)
 
 
 def test_the_seeds_table_filled_gives_the_same_store(seed_folder, tmp_path):

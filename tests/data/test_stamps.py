@@ -15,7 +15,7 @@ from hydromae.datasets import haduk
 from hydromae.datasets.gridded import find_maps
 from hydromae.datasets.map_file import MapFile
 from hydromae.datasets.nrfa import open_series
-from hydromae.datasets.reader import read
+from hydromae.datasets.reader import open_record
 from hydromae.datasets.seed_flow_table import FlowTable
 from hydromae.errors import InputError
 from hydromae.io import table
@@ -69,7 +69,7 @@ def test_units_with_an_offset_land_on_the_day_of_their_clock(units: str, kind: s
         raw.to_netcdf(tmp_path / "x.nc", engine="h5netcdf")
     elif kind == "zarr":
         raw.to_zarr(tmp_path / "x.zarr", zarr_format=3, consolidated=False)
-    record = table.from_dataset(xr.decode_cf(raw)) if kind == "memory" else read(tmp_path / f"x.{kind}")
+    record = table.from_dataset(xr.decode_cf(raw)) if kind == "memory" else open_record(tmp_path / f"x.{kind}")
     assert record.indexes["time"].equals(DAYS) and record["riverflow"].values[0, 0] == 1
 
 
@@ -101,7 +101,7 @@ def test_steps_that_are_not_days_are_refused_by_name(step: str, said: str, tmp_p
     frame(stamps).assign(date=stamps).to_parquet(tmp_path / "x.parquet", index=False)
     for kind in ("nc", "zarr", "csv", "parquet"):
         with pytest.raises(InputError, match=rf"x.{kind}: .*has {said}; give daily values"):
-            read(tmp_path / f"x.{kind}")
+            open_record(tmp_path / f"x.{kind}")
     wide = frame(stamps).pivot(index="date", columns="catchment", values="riverflow")
     wide.attrs["units"] = "mm/day"
     with pytest.raises(InputError, match=said):
@@ -177,17 +177,17 @@ def test_steps_of_haduk_grid(said: str | None, name: str, found: str | None, tmp
     elif found:
         assert find_maps(tmp_path) == {}
         with pytest.raises(InputError, match=f"{name}.nc: has {found}; give daily values"):
-            read(path)
+            open_record(path)
     else:
-        assert list(find_maps(tmp_path)) == ["precipitation"] and read(path).sizes["time"] == 1
+        assert list(find_maps(tmp_path)) == ["precipitation"] and open_record(path).sizes["time"] == 1
 
 
 def test_months_of_haduk_grid_serve_as_normals_alone(tmp_path: Path) -> None:
     one_map("ann").to_netcdf(tmp_path / "x.nc", engine="h5netcdf")
     with pytest.raises(InputError, match="has yearly values"):
-        haduk.read(tmp_path / "x.nc")
+        haduk.read_haduk(tmp_path / "x.nc")
     one_map("mon").to_netcdf(tmp_path / "m.nc", engine="h5netcdf")
-    assert haduk.read(tmp_path / "m.nc")["precipitation"].sel(cell=7).values.tolist() == pytest.approx([21 / 31])
+    assert haduk.read_haduk(tmp_path / "m.nc")["precipitation"].sel(cell=7).values.tolist() == pytest.approx([21 / 31])
 
 
 def test_maps_of_months_of_other_products_are_refused(tmp_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_maps_of_months_of_other_products_are_refused(tmp_path: Path) -> None:
     grid = {"time": months, "y": np.arange(3) * 1000.0 + 500, "x": np.arange(3) * 1000.0 + 500}
     chess = xr.Dataset({"precip": (("time", "y", "x"), np.ones((12, 3, 3)), {"units": "mm/day"})}, grid)
     chess.to_netcdf(tmp_path / "chess.nc", engine="h5netcdf")
-    for tried in (lambda: find_maps(tmp_path), lambda: read(tmp_path / "chess.nc")):
+    for tried in (lambda: find_maps(tmp_path), lambda: open_record(tmp_path / "chess.nc")):
         with pytest.raises(InputError, match=r"chess.nc: has monthly values"):
             tried()
 

@@ -63,22 +63,22 @@ def test_parquet_of_the_seed_layout(tmp_path, long_table):
     seed = long_table.rename(columns={"gauge_id": "ID", "precipitation": "evaporation"})
     path = tmp_path / "riverflow_evaporation.parquet"
     seed.to_parquet(path)
-    record = table.read(path)
+    record = table.read_record_file(path)
     assert set(record.data_vars) >= {"evaporation", "riverflow"}
     path.write_text("no parquet")
     with pytest.raises(InputError, match="not a readable parquet"):
-        table.read(path)
+        table.read_record_file(path)
 
 
 def test_kinds_of_file(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        table.read(tmp_path / "absent.csv")
+        table.read_record_file(tmp_path / "absent.csv")
     (tmp_path / "a.xlsx").write_text("")
     with pytest.raises(InputError, match="unknown file type"):
-        table.read(tmp_path / "a.xlsx")
+        table.read_record_file(tmp_path / "a.xlsx")
     (tmp_path / "a.zarr").mkdir()
     with pytest.raises(InputError, match="not a readable Zarr group"):
-        table.read(tmp_path / "a.zarr")
+        table.read_record_file(tmp_path / "a.zarr")
 
 
 def test_a_dataset_may_name_its_sites_and_flow_otherwise(tmp_path):
@@ -90,7 +90,9 @@ def test_a_dataset_may_name_its_sites_and_flow_otherwise(tmp_path):
     record = table.from_dataset(dataset)
     np.testing.assert_allclose(record["riverflow"].values, [[86.4], [172.8]], rtol=1e-6)
     dataset.to_zarr(tmp_path / "mine.zarr", zarr_format=3, consolidated=False)
-    np.testing.assert_allclose(table.read(tmp_path / "mine.zarr")["riverflow"].values, [[86.4], [172.8]], rtol=1e-6)
+    np.testing.assert_allclose(
+        table.read_record_file(tmp_path / "mine.zarr")["riverflow"].values, [[86.4], [172.8]], rtol=1e-6
+    )
     dataset["streamflow"] = ("gauge_id", [1.0], {"units": "mm day-1"})
     with pytest.raises(InputError, match="streamflow has the dimensions"):
         table.from_dataset(dataset)

@@ -13,7 +13,7 @@ import zarr
 
 from hydromae.datasets.map_file import MapFile
 from hydromae.datasets.map_files import MapSeries
-from hydromae.datasets.reader import load
+from hydromae.datasets.reader import load_record
 from hydromae.datasets.seed_flow_table import FlowTable
 from hydromae.errors import InputError
 from hydromae.io import table
@@ -61,7 +61,7 @@ def saved(kind: str, path: Path) -> Path:
 @pytest.mark.parametrize("kind", ["csv", "parquet", "nc", "zarr"])
 def test_an_answer_read_again_is_unobserved_where_it_was_answered(kind: str, tmp_path: Path) -> None:
     place = saved(kind, tmp_path)
-    record = load(place)
+    record = load_record(place)
     for name in ("riverflow", "precipitation"):
         np.testing.assert_array_equal(record[name].values[:, 0], [1, 2, np.nan, 4, 5])
     assert "riverflow_quantile" not in record and "riverflow_origin" not in record
@@ -81,7 +81,7 @@ def test_an_answer_with_the_stamp_of_a_store_is_none(tmp_path: Path) -> None:
     assert not is_store(made)
     with pytest.raises(InputError, match=r"store.zarr: is an answer \(it has riverflow_origin\).*hydromae prepare"):
         open_store(made)
-    np.testing.assert_array_equal(load(made)["riverflow"].values[:, 0], [1, 2, np.nan, 4, 5])
+    np.testing.assert_array_equal(load_record(made)["riverflow"].values[:, 0], [1, 2, np.nan, 4, 5])
 
 
 def test_a_mark_goes_with_the_column_that_gives_the_variable(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_code_is_the_same_in_every_table(code: object, kind: str, tmp_path: Pa
             frame.astype({"riverflow": str} if isinstance(code, str) else {}).to_parquet(
                 tmp_path / "t.parquet", index=False
             )
-        record = load(tmp_path / f"t.{kind}")
+        record = load_record(tmp_path / f"t.{kind}")
     np.testing.assert_array_equal(record["riverflow"].values[:, 0], [1, 2, np.nan, 4, 5])
 
 
@@ -188,7 +188,7 @@ def test_a_code_is_the_same_in_every_dataset(kind: str, tmp_path: Path) -> None:
         held = xr.decode_cf(held)
         held["precipitation"].attrs["missing_value"] = held["precipitation"].encoding.pop("missing_value")
         held["precipitation"] = held["precipitation"].fillna(-9999.0)
-    record = table.from_dataset(held) if kind == "memory" else load(tmp_path / f"t.{kind}")
+    record = table.from_dataset(held) if kind == "memory" else load_record(tmp_path / f"t.{kind}")
     np.testing.assert_array_equal(record["riverflow"].values, np.array([[1.0], [2], [np.nan], [4], [5]]) + 0 * flow[:1])
     first = np.arange(5) == 0
     np.testing.assert_array_equal(record["precipitation"].values, np.where(first[:, None], np.nan, 1.0) + 0 * flow[:1])
@@ -206,7 +206,7 @@ def test_packing_that_loses_the_values_is_refused(kind: str, key: str, number: f
     elif kind == "zarr":
         held.to_zarr(tmp_path / "t.zarr", zarr_format=3, consolidated=False)
     with pytest.raises(InputError, match=f"riverflow is packed with {key} = {number}; write its values again"):
-        _ = table.from_dataset(xr.decode_cf(held)) if kind == "memory" else load(tmp_path / f"t.{kind}")
+        _ = table.from_dataset(xr.decode_cf(held)) if kind == "memory" else load_record(tmp_path / f"t.{kind}")
 
 
 def test_hdf5_maps_have_codes_and_declare_others(tmp_path: Path) -> None:

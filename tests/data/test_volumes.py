@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hydromae.datasets.reader import read
+from hydromae.datasets.reader import open_record
 from hydromae.errors import InputError
 from hydromae.io.flow_units_check import check_flow_units
 
@@ -28,39 +28,39 @@ def test_flow_far_above_rain_is_asked_about() -> None:
     much = np.array([0.5, 6.0, 7.0])
     for column in ("riverflow", "streamflow"):
         with pytest.raises(InputError, match=rf"{column} has no units .* is 6 times the rain.*'riverflow \[m3/s\]'"):
-            read(rivers(column, much))
-    told = read(rivers("riverflow [m3/s]", much))["riverflow"].mean("time").values
+            open_record(rivers(column, much))
+    told = open_record(rivers("riverflow [m3/s]", much))["riverflow"].mean("time").values
     np.testing.assert_allclose(told, 2.5 * much * 86.4 / 500, rtol=0.01)
     for kept in ("riverflow [mm/day]", "discharge_spec"):
-        np.testing.assert_allclose(read(rivers(kept, much))["riverflow"].mean("time"), 2.5 * much, rtol=0.01)
+        np.testing.assert_allclose(open_record(rivers(kept, much))["riverflow"].mean("time"), 2.5 * much, rtol=0.01)
 
 
 def test_springs_dry_months_and_half_of_the_rivers_pass() -> None:
-    read(rivers("riverflow", np.array([2.9, 1.4])))
-    read(rivers("riverflow", np.array([0.5, 6.0])))
-    read(rivers("riverflow", np.array([9.0]), days=200))
-    read(rivers("riverflow", np.array([9.0])).drop(columns="precipitation"))
+    open_record(rivers("riverflow", np.array([2.9, 1.4])))
+    open_record(rivers("riverflow", np.array([0.5, 6.0])))
+    open_record(rivers("riverflow", np.array([9.0]), days=200))
+    open_record(rivers("riverflow", np.array([9.0])).drop(columns="precipitation"))
 
 
 def test_flow_that_goes_with_the_area_is_asked_about() -> None:
     random = np.random.default_rng(0)
     shares, area = random.uniform(0.2, 0.9, 20), np.geomspace(5, 300, 20)
-    np.testing.assert_allclose(read(rivers("riverflow", shares, area=area))["catchment-area"], area)
+    np.testing.assert_allclose(open_record(rivers("riverflow", shares, area=area))["catchment-area"], area)
     cubic = shares * area / 86.4
     assert (cubic < 3).all()
     with pytest.raises(InputError, match="grows with the catchments' areas, as m3/s does"):
-        read(rivers("riverflow", cubic, area=area))
-    read(rivers("riverflow", cubic[:8], area=area[:8]))
+        open_record(rivers("riverflow", cubic, area=area))
+    open_record(rivers("riverflow", cubic[:8], area=area[:8]))
 
 
 def test_a_month_is_enough_where_several_rivers_carry_what_none_can() -> None:
     """30 days of 2.5 mm rain: 15 mm/day is 375 mm more than falls, which one river may carry, and three of five do not."""
     months = np.array([0.5, 0.6, 6.0, 6.0, 6.0])
     with pytest.raises(InputError, match=r"riverflow has no units .* is 5\.96 times the rain"):
-        read(rivers("riverflow", months, days=30))
-    read(rivers("riverflow", months, days=29))
-    read(rivers("riverflow", months[:3], days=30))
-    read(rivers("riverflow [mm/day]", months, days=30))
+        open_record(rivers("riverflow", months, days=30))
+    open_record(rivers("riverflow", months, days=29))
+    open_record(rivers("riverflow", months[:3], days=30))
+    open_record(rivers("riverflow [mm/day]", months, days=30))
 
 
 def test_no_river_carries_fifty_millimetres_a_day_for_a_month() -> None:
@@ -70,9 +70,9 @@ def test_no_river_carries_fifty_millimetres_a_day_for_a_month() -> None:
             rivers("riverflow", np.array([share]), days=30).drop(columns="precipitation") if table is None else table
         )
         with pytest.raises(InputError, match=r"riverflow has no units and, read as mm/day, is .* over the record"):
-            read(given)
-    read(rivers("riverflow", np.array([12.0]), days=30))
-    read(rivers("riverflow", np.array([16.0]), days=30).drop(columns="precipitation"))
+            open_record(given)
+    open_record(rivers("riverflow", np.array([12.0]), days=30))
+    open_record(rivers("riverflow", np.array([16.0]), days=30).drop(columns="precipitation"))
 
 
 def test_areas_tell_without_rain_and_in_a_month() -> None:
@@ -81,16 +81,18 @@ def test_areas_tell_without_rain_and_in_a_month() -> None:
     cubic = random.uniform(0.2, 0.9, 20) * area / 86.4
     for days, left_out in ((30, "id_"), (400, "precipitation")):
         with pytest.raises(InputError, match="grows with the catchments' areas"):
-            read(rivers("riverflow", cubic, days, area).drop(columns=left_out, errors="ignore"))
+            open_record(rivers("riverflow", cubic, days, area).drop(columns=left_out, errors="ignore"))
 
 
 @pytest.mark.real
 def test_real_rivers_pass_and_are_noticed_in_cubic_metres(real_data: Path) -> None:
     """599 British rivers, and 19 French ones where their file is there: no false alarm; m³/s is noticed."""
-    record = read(real_data / "camels_gb_daily.nc", real_data / "Catchment_attributes_nrfa.csv")
+    record = open_record(real_data / "camels_gb_daily.nc", real_data / "Catchment_attributes_nrfa.csv")
     held = [record[["riverflow", "precipitation", "catchment-area"]].load()]
     if (real_data / "france_19_daily.nc").is_file():
-        held.append(read(real_data / "france_19_daily.nc")[["riverflow", "precipitation", "catchment-area"]].load())
+        held.append(
+            open_record(real_data / "france_19_daily.nc")[["riverflow", "precipitation", "catchment-area"]].load()
+        )
     for one in held:
         cubic = one.assign(riverflow=one["riverflow"] * one["catchment-area"] / 86.4)
         for days in (30, 365, one.sizes["time"]):

@@ -51,7 +51,7 @@ def test_targets_are_hidden_and_observed():
 
 def test_gaps_are_in_a_third_of_the_catchments_at_a_time():
     full = record()
-    asked = list(protocol.gaps(full, PERIOD))
+    asked = list(protocol.gap_questions(full, PERIOD))
     assert len(asked) == 3
     hidden = [question.targets["gap"].any("time").values for question in asked]
     assert [np.flatnonzero(one).tolist() for one in hidden] == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
@@ -67,7 +67,7 @@ def test_limited_attributes_are_area_and_a_shifted_position():
     full = full.assign({name: ("catchment", 50.0 + np.arange(12)) for name in names})
     places = ("easting", "northing", "centroid_easting")
     full = full.assign_coords({name: ("catchment", np.full(12, 3e5)) for name in places})
-    (whole,), (bare,) = protocol.ungauged(full, PERIOD), protocol.ungauged_limited(full, PERIOD)
+    (whole,), (bare,) = protocol.ungauged_questions(full, PERIOD), protocol.ungauged_limited_questions(full, PERIOD)
     xr.testing.assert_identical(bare.targets["ungauged-limited"], whole.targets["ungauged"])
     out = np.isin(full["catchment"].values, protocol.held_out(full["catchment"].values))
     before, after = whole.dataset, bare.dataset
@@ -85,12 +85,12 @@ def test_limited_attributes_are_area_and_a_shifted_position():
 
 def test_ungauged_and_simulate_hide_the_context_too():
     full = record()
-    (question,) = protocol.ungauged(full, PERIOD)
+    (question,) = protocol.ungauged_questions(full, PERIOD)
     out = protocol.held_out(full["catchment"].values)
     lost = question.dataset["riverflow"].isnull().all("time")
     assert question.dataset["catchment"].values[lost].tolist() == out.tolist()
     assert int(question.targets["ungauged"].sum()) == 59 * len(out)
-    (question,) = protocol.simulate(full, PERIOD)
+    (question,) = protocol.simulate_questions(full, PERIOD)
     assert question.dataset["riverflow"].isnull().all()
     assert question.dataset["time"].values[0] == np.datetime64("2010-02-01")
     # 59 days of 12 rivers, less the 10 days (from 2011-02-05) on which one was not observed.
@@ -99,7 +99,7 @@ def test_ungauged_and_simulate_hide_the_context_too():
 
 @pytest.mark.parametrize("future_weather", ["observed", "none"])
 def test_forecast_targets_are_at_their_lead(future_weather):
-    asked = list(protocol.forecast(record(), PERIOD, future_weather, every=10, leads=(1, 3)))
+    asked = list(protocol.forecast_questions(record(), PERIOD, future_weather, every=10, leads=(1, 3)))
     # 59 days: the last issue with 3 days after it is day 55, so issues on days 0, 10, 20, 30, 40, 50.
     assert len(asked) == 6
     name = "forecast" if future_weather == "observed" else "forecast-blind"
@@ -116,7 +116,11 @@ def test_forecast_targets_are_at_their_lead(future_weather):
 def test_the_first_day_of_gaps_is_drawn_for_each_catchment():
     full = record()
     long = ("2010-03-01", "2011-06-30")
-    rows = {row: target for question in protocol.gaps_by_length(full, long) for row, target in question.targets.items()}
+    rows = {
+        row: target
+        for question in protocol.gap_length_questions(full, long)
+        for row, target in question.targets.items()
+    }
     assert list(rows) == ["gap-3", "gap-10", "gap-30"]
     first = rows["gap-10"].argmax("time").values
     assert len(set(first.tolist())) > 6
@@ -126,4 +130,4 @@ def test_the_first_day_of_gaps_is_drawn_for_each_catchment():
 
 def test_a_period_outside_the_record_is_refused():
     with pytest.raises(InputError, match="2015-01-01 to 2015-12-31 is outside the record"):
-        next(protocol.simulate(record(), ("2015-01-01", "2015-12-31")))
+        next(protocol.simulate_questions(record(), ("2015-01-01", "2015-12-31")))

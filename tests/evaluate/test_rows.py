@@ -39,7 +39,7 @@ def medians(methods: dict, record: xr.Dataset, asked) -> pd.DataFrame:
 def test_rows_of_ungauged_rivers(rivers):
     # The protocol's row of weighted donors is that of two traits; the default of four is better.
     methods = {"ungauged": [nearest_gauge(), two_attribute_donors(), WeightedDonors()]}
-    table = medians(methods, rivers, protocol.ungauged(rivers, PERIOD))
+    table = medians(methods, rivers, protocol.ungauged_questions(rivers, PERIOD))
     assert table["catchments"].tolist() == [60, 60, 60]
     assert table.loc[("ungauged", "nearest-gauge"), "nse_median"] == pytest.approx(0.743, abs=0.02)
     assert table.loc[("ungauged", "two-attribute-donors"), "nse_median"] == pytest.approx(0.825, abs=0.02)
@@ -50,16 +50,16 @@ def test_rows_of_ungauged_rivers(rivers):
 
 def test_rows_of_filled_gaps(rivers):
     ridge = DonorRidge.fit(protocol.training_record(rivers))
-    first_third = [next(protocol.gaps(rivers, PERIOD))]
+    first_third = [next(protocol.gap_questions(rivers, PERIOD))]
     table = medians({"gap": [ridge, ridge.with_residual()]}, rivers, first_third)
     assert table.loc[("gap", "donor-ridge"), "nse_median"] == pytest.approx(0.898, abs=0.02)
     assert table.loc[("gap", "donor-ridge-residual"), "nse_median"] == pytest.approx(0.920, abs=0.02)
-    table = medians({"gap": [LogInterpolation()]}, rivers, protocol.gaps_by_length(rivers, PERIOD, (3, 10)))
+    table = medians({"gap": [LogInterpolation()]}, rivers, protocol.gap_length_questions(rivers, PERIOD, (3, 10)))
     assert table["nse_median"].tolist() == pytest.approx([0.69, 0.43], abs=0.02)
 
 
 def test_row_of_the_day_of_the_year(rivers):
     climatology = Climatology.fit(protocol.training_record(rivers))
-    table = medians({"simulate": [climatology]}, rivers, protocol.simulate(rivers, PERIOD))
+    table = medians({"simulate": [climatology]}, rivers, protocol.simulate_questions(rivers, PERIOD))
     assert table["nse_median"].tolist() == pytest.approx([0.13], abs=0.02)
     assert table["nse_p10"].tolist() == pytest.approx([0.04], abs=0.02)

@@ -50,9 +50,9 @@ def evaluation() -> score.Evaluation:
     """Two methods on gap and forecast-blind, one on simulate."""
     full = record()
     asked = [
-        *protocol.gaps(full, PERIOD),
-        *protocol.simulate(full, PERIOD),
-        *protocol.forecast(full, PERIOD, "none", every=7),
+        *protocol.gap_questions(full, PERIOD),
+        *protocol.simulate_questions(full, PERIOD),
+        *protocol.forecast_questions(full, PERIOD, "none", every=7),
     ]
     methods = {
         "gap": [Constant(), baselines.LogInterpolation()],
@@ -181,7 +181,7 @@ def test_a_folder_without_an_evaluation_is_refused(tmp_path):
 
 def test_a_question_with_a_visible_target_is_refused():
     full = record()
-    (question,) = protocol.simulate(full, PERIOD)
+    (question,) = protocol.simulate_questions(full, PERIOD)
     shown = protocol.Question("simulate", protocol.with_context(full, PERIOD), question.truth, question.targets)
     with pytest.raises(ValueError, match="a target is visible in its dataset"):
         score.evaluate({"simulate": [Constant()]}, full, [shown], PERIOD)
@@ -196,7 +196,7 @@ def test_quantiles_without_the_ends_of_intervals_are_refused():
 
     full = record()
     with pytest.raises(InputError, match=r"narrow: no quantile 0\.05"):
-        score.evaluate({"simulate": [Narrow()]}, full, protocol.simulate(full, PERIOD), PERIOD)
+        score.evaluate({"simulate": [Narrow()]}, full, protocol.simulate_questions(full, PERIOD), PERIOD)
 
 
 def test_distributions_are_scored_by_decile(result):
@@ -204,7 +204,7 @@ def test_distributions_are_scored_by_decile(result):
     edges = np.quantile(np.nan_to_num(full["riverflow"].values, nan=1.0), np.arange(1, 10) / 10, axis=0)
     limits = Thresholds(np.full(6, np.nan), np.full((12, 6), np.nan), edges)
     asked = {"simulate": [Constant(), baselines.Climatology.fit(full)]}
-    found = score.evaluate(asked, full, protocol.simulate(full, PERIOD), PERIOD, thresholds=limits).scores
+    found = score.evaluate(asked, full, protocol.simulate_questions(full, PERIOD), PERIOD, thresholds=limits).scores
     constant = found.sel({"question": "simulate", "method": "constant"})
     answered = float(constant["answered_days"].sum())
     assert constant["decile_days"].sum("decile").values.tolist() == [answered] * 2
@@ -231,7 +231,7 @@ class LastDays(Constant):
 
 def test_forecasts_are_predicted_for_the_days_of_their_leads_alone_and_score_the_same(result):
     full, method = record(), LastDays()
-    asked = [*protocol.simulate(full, PERIOD), *protocol.forecast(full, PERIOD, "none", every=7)]
+    asked = [*protocol.simulate_questions(full, PERIOD), *protocol.forecast_questions(full, PERIOD, "none", every=7)]
     assert asked[0].last_days is None
     for question in asked[1:]:
         assert question.last_days == 7
@@ -246,12 +246,12 @@ def test_the_model_predicts_the_questions_as_it_predicts_a_dataset_of_a_user():
     """Records of the protocol are not checked again; the last days agree to the last bits of single precision."""
     model, full = load("gb-rivers", "cpu", "fp32"), virtual_catchments(500, 1, "2010-01-01", 6)
     period, method = ("2011-03-01", "2011-04-30"), scored_method(model, "rivers")
-    (question, *_) = protocol.ungauged_limited(full, period)
+    (question, *_) = protocol.ungauged_limited_questions(full, period)
     expected = model.predict(question.dataset, SCORED_LEVELS)
     answer = method.predict(question.dataset)
     for name in ("riverflow", "riverflow_quantile"):
         np.testing.assert_array_equal(answer[name], expected[name])
-    (question, *_) = protocol.forecast(full, period, every=100)
+    (question, *_) = protocol.forecast_questions(full, period, every=100)
     expected = model.predict(question.dataset, SCORED_LEVELS).isel(time=slice(-7, None))
     answer = method.predict_last_days(question.dataset, 7)
     for name in ("riverflow", "riverflow_quantile"):

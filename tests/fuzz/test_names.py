@@ -12,7 +12,7 @@ from bases import PERIOD, Bases
 
 from hydromae.cli import main
 from hydromae.config import Config
-from hydromae.config.bounds import BOUNDS, _numbers
+from hydromae.config.bounds import BOUNDS, _numbers_in
 
 WICKED = ("../../escaped", "/tmp/hydromae-escaped", "a/b\\..\\c")
 
@@ -87,7 +87,7 @@ def test_every_number_of_the_configuration_has_bounds_that_hold_its_default() ->
     import dataclasses
 
     sections = dataclasses.asdict(Config())
-    named = {f"{s}.{n}": _numbers(v) for s, fields in sections.items() for n, v in fields.items() if _numbers(v)}
+    named = {f"{s}.{n}": _numbers_in(v) for s, fields in sections.items() for n, v in fields.items() if _numbers_in(v)}
     assert not set(named) - set(BOUNDS)
     for name, numbers in named.items():
         low, high = BOUNDS[name]

@@ -43,7 +43,8 @@ def random(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hi
     group of catchments of a series.
     """
     return {
-        name: _share(shape, _ratio(name, settings), _axis(name), generator) for name, shape in _shapes(batch).items()
+        name: _share(shape, _mask_ratio(name, settings), _axis(name), generator)
+        for name, shape in _shapes(batch).items()
     }
 
 
@@ -53,14 +54,14 @@ def unified(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> H
     for name, shape in _shapes(batch).items():
         kind = MODALITIES[name].kind
         if kind not in drawn:
-            drawn[kind] = _share(shape, _ratio(name, settings), _axis(name), generator)
+            drawn[kind] = _share(shape, _mask_ratio(name, settings), _axis(name), generator)
     return {name: drawn[MODALITIES[name].kind] for name in batch.values}
 
 
 def tube(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
     """A ratio of the sites of each modality, for the whole window."""
     shapes = _shapes(batch)
-    sites = {n: _share((b, 1, s), _ratio(n, settings), 2, generator) for n, (b, _, s) in shapes.items()}
+    sites = {n: _share((b, 1, s), _mask_ratio(n, settings), 2, generator) for n, (b, _, s) in shapes.items()}
     return {name: sites[name].expand(shape).clone() for name, shape in shapes.items()}
 
 
@@ -157,7 +158,7 @@ def _target_shapes(batch: Batch, settings: MaskConfig) -> dict[str, tuple[int, i
     }
 
 
-def _ratio(name: str, settings: MaskConfig) -> float:
+def _mask_ratio(name: str, settings: MaskConfig) -> float:
     return settings.map_ratio if MODALITIES[name].kind == "map" else settings.series_ratio
 
 

@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 from hydromae.batching.batch import CellWeights, FlowTransform, SiteMetadata
 from hydromae.batching.shared_arrays import SharedFolder, map_blocks, materialize, series_blocks
 from hydromae.config import Config
-from hydromae.datasets.map_weather import map_footprints
 from hydromae.footprints import bisect_sites, disc_footprints
 from hydromae.grid import GridSpec
+from hydromae.io.catchment_footprints import map_footprints
 from hydromae.io.conventions import catchment_positions
 from hydromae.store.scaling import Scaling
 from hydromae.store.training_domain import TrainingDomain

@@ -62,13 +62,13 @@ class Doctor:
                 results[key], results["failed"][key] = check.nothing(), first_line(error)
         results["machine"] |= results.pop("devices")
         results["advice"] = _advice(results)
-        echo(_table(results))
+        echo(_results_table(results))
         for line in results["advice"] or ["nothing is missing"]:
             echo(line)
         return {**results, "exit_code": 2 if "answer_s" in results["failed"] else 0}
 
 
-def _table(results: dict[str, Any]) -> Table:
+def _results_table(results: dict[str, Any]) -> Table:
     """Return a table of versions and results, with the reason of each failure."""
     table = Table(box=None, show_header=False, pad_edge=False)
     rows = dict(results["versions"])

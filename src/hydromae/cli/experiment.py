@@ -11,7 +11,7 @@ from hydromae.cli.configuration import pop_option, run_config_file
 from hydromae.errors import InputError
 
 
-def main(arguments: Sequence[str], default: Path) -> int:
+def run_experiment(arguments: Sequence[str], default: Path) -> int:
     """Train the configuration of `--config` or of the default file; return the exit code."""
     try:
         words = pretrain_words(arguments, default)

@@ -65,13 +65,13 @@ def containers(file: Path) -> dict[str, Fields]:
     Raises:
         InputError: Fields are set in a way that only execution resolves.
     """
-    source = read(file)
+    source = read_source_file(file)
     bases = {name(base) for own, one in source.classes.items() for base in one.bases if name(base) != own}
     used = bases | source.instantiated
     return source.instances | {one: class_fields(source, one) for one in source.classes if one not in used}
 
 
-def read(file: Path, parents: tuple[Path, ...] = ()) -> SourceFile:
+def read_source_file(file: Path, parents: tuple[Path, ...] = ()) -> SourceFile:
     """Parse the statements of a file."""
     tree = parse(file)
     source = SourceFile(file, imported=imports(tree), parents=parents)
@@ -142,7 +142,9 @@ def _class(source: SourceFile, class_name: str, imported: bool = False) -> tuple
         return source, source.classes[class_name]
     file = _neighbour_file(source, class_name)
     other = (
-        None if file is None or file in (*source.parents, source.file) else read(file, (*source.parents, source.file))
+        None
+        if file is None or file in (*source.parents, source.file)
+        else read_source_file(file, (*source.parents, source.file))
     )
     if other is None or class_name not in other.classes:
         raise InputError(

@@ -81,7 +81,7 @@ def check_numbers(sections: Mapping[str, Mapping[str, object]]) -> None:
     for section, fields in sections.items():
         for name, value in fields.items():
             low, high = BOUNDS.get(f"{section}.{name}", (-1.7e308, 1.7e308))
-            for number in _numbers(value):
+            for number in _numbers_in(value):
                 if not low <= number <= high:  # also refuses NaN
                     fault = f"{section}.{name} has the value {str(number)[:40]}"
                     raise InputError(f"config: {fault}; give a value from {low:g} to {high:g}")
@@ -98,7 +98,7 @@ def check_period(name: str, period: tuple[str, str]) -> None:
         raise InputError(f"config: {name} is {period!r}; give two days in order, YYYY-MM-DD")
 
 
-def _numbers(value: object) -> list[float]:
+def _numbers_in(value: object) -> list[float]:
     if isinstance(value, tuple | list):
-        return [number for part in value for number in _numbers(part)]
+        return [number for part in value for number in _numbers_in(part)]
     return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []

@@ -47,7 +47,7 @@ def _draws_any(*masks: str) -> Callable[[Sections], bool]:
     return lambda config: bool(config.masks.drawn & set(masks))
 
 
-def _ratio(kind: str) -> Callable[[Sections], bool]:
+def _draws_ratio_of(kind: str) -> Callable[[Sections], bool]:
     return lambda config: bool(config.masks.drawn & {"random", "unified", "tube"}) and kind in _kinds(config)
 
 
@@ -88,8 +88,8 @@ LAYERS = Requirement("there is a single layer to mix", lambda c: _mixable_layers
 MIX = Requirement("model.use_weighted_fm is off", lambda c: c.model.use_weighted_fm)
 COMPARED = Requirement("train.batch_size is 1, and windows are compared", lambda c: c.train.batch_size > 1)
 CONTRAST = Requirement("model.contrastive_weight is 0", lambda c: c.model.contrastive_weight > 0)
-MAP_RATIO = Requirement("no mask that is drawn hides a share of maps", _ratio("map"))
-SERIES_RATIO = Requirement("no mask that is drawn hides a share of series", _ratio("series"))
+MAP_RATIO = Requirement("no mask that is drawn hides a share of maps", _draws_ratio_of("map"))
+SERIES_RATIO = Requirement("no mask that is drawn hides a share of series", _draws_ratio_of("series"))
 SINGLE = Requirement(
     "no mask that is drawn hides single modalities", _draws_any("gap", "forecast", "ungauged", "simulate")
 )

@@ -108,17 +108,17 @@ def read_boundaries(path: Path) -> Boundaries:
         InputError: The file cannot be read, has no polygons, no CRS or no column of names; or pyogrio is not installed.
     """
     try:
-        import pyogrio
         import shapely
+        from pyogrio import errors, raw
     except ImportError as error:
         raise InputError(
             f"{path}: boundaries need pyogrio and shapely ({error.name}); pip install 'hydromae[boundaries]'"
         ) from None
     _check_format(path)
     try:
-        meta, _, geometry, fields = pyogrio.raw.read(path)
+        meta, _, geometry, fields = raw.read(path)
         polygons = shapely.make_valid(shapely.from_wkb(geometry))
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, shapely.GEOSException, ValueError) as error:
+    except (errors.DataSourceError, errors.DataLayerError, shapely.GEOSException, ValueError) as error:
         raise InputError(
             f"{path}: cannot be read as a vector file ({first_line(error)}); give a GeoPackage, GeoJSON or shapefile"
         ) from None

@@ -22,7 +22,7 @@ SOURCE = f"CAMELS-GB: Coxon et al. 2020, doi:10.5285/8344e4f3-d2ea-44f5-8afa-86d
 CLIMATOLOGY = "potential_evaporation_climatology"
 
 
-def read(path: str | Path, training_period: tuple[str, str] = TRAINING_PERIOD) -> xr.Dataset:
+def read_camels_gb(path: str | Path, training_period: tuple[str, str] = TRAINING_PERIOD) -> xr.Dataset:
     """Read the catchment record of `camels_gb_daily.nc`.
 
     Args:

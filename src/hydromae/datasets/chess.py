@@ -38,7 +38,7 @@ def is_chess(names: set[str]) -> bool:
     return bool(names & CHESS.keys()) and {"y", "x"} <= names
 
 
-def read_haduk(path: str | Path, target_grid: TargetGrid) -> xr.Dataset:
+def regrid_haduk(path: str | Path, target_grid: TargetGrid) -> xr.Dataset:
     """Read a daily HadUK file: unchanged on its own grid, means of finer cells, or the coarser cell that contains a centre.
 
     Raises:
@@ -46,7 +46,7 @@ def read_haduk(path: str | Path, target_grid: TargetGrid) -> xr.Dataset:
     """
     own = haduk.grid_of_file(path)
     if own.same_cells_as(target_grid.grid):
-        return haduk.read(path, target_grid.land, target_grid.threshold)
+        return haduk.read_haduk(path, target_grid.land, target_grid.threshold)
     raw = open_netcdf(path)
     name, field = haduk.data_variable(raw, path)
     check_daily_step(haduk.stored_step(raw, path), path)

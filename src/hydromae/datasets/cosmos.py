@@ -24,7 +24,7 @@ SOURCE = f"UKCEH, https://cosmos.ceh.ac.uk, {OGL}"
 UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
 
 
-def read(path: str | Path) -> xr.Dataset:
+def read_cosmos(path: str | Path) -> xr.Dataset:
     """Read soil moisture [m³/m³] of the sites of a file, `(time, catchment)`, with positions.
 
     Args:

@@ -72,7 +72,7 @@ def open_era5_land(path: str | Path, whole: bool = True) -> xr.Dataset:
     return standard_form(open_netcdf(path, whole), COLUMNS, path)
 
 
-def read(path: str | Path, target_grid: TargetGrid | None = None, variable: str | None = None) -> xr.Dataset:
+def read_era5_land(path: str | Path, target_grid: TargetGrid | None = None, variable: str | None = None) -> xr.Dataset:
     """Read hourly or daily maps `(time, latitude, longitude)`, interpolated bilinearly to the cell centres of a grid.
 
     Precipitation and evaporation are accumulated from midnight [m], so the sum of a day has the stamp of the next midnight;

@@ -60,10 +60,10 @@ class GridFile:
     def read(self, target_grid: TargetGrid) -> xr.Dataset:
         """Read the maps on the land cells of a grid."""
         if self.product == "HadUK-Grid":
-            return chess.read_haduk(self.path, target_grid)
+            return chess.regrid_haduk(self.path, target_grid)
         if self.product == "CHESS":
             return chess.read_chess(self.path, target_grid, self.variable)
-        return era5_land.read(self.path, target_grid, self.variable)
+        return era5_land.read_era5_land(self.path, target_grid, self.variable)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _grid_files(path: Path, product: str) -> list[GridFile]:
     if product == "ERA5-Land":
         with era5_land.open_era5_land(path, whole=False) as raw:
             columns = chess.columns_of_file(raw, era5_land.COLUMNS, path).items()
-            _days(raw, path)
+            _days_of_maps(raw, path)
             hours = {column: era5_land.hours_of(raw, column, path) for _, column in columns}
             return [
                 GridFile(path, product, name, column, hours[column].days.unique(), None, hours[column].note)
@@ -153,14 +153,14 @@ def _grid_files(path: Path, product: str) -> list[GridFile]:
         if product == "CHESS":
             check_daily_step(dataset_step(raw) if "time" in raw.coords else None, path)
             columns = chess.columns_of_file(raw, chess.CHESS, path).items()
-            return [GridFile(path, product, name, column, _days(raw, path), None) for name, column in columns]
+            return [GridFile(path, product, name, column, _days_of_maps(raw, path), None) for name, column in columns]
         if haduk.stored_step(raw, path):
             return []
         variable, field = haduk.data_variable(raw, path)
-        return [GridFile(path, product, variable, str(field.name), _days(raw, path), haduk.grid_of_file(path))]
+        return [GridFile(path, product, variable, str(field.name), _days_of_maps(raw, path), haduk.grid_of_file(path))]
 
 
-def _days(raw: xr.Dataset, path: Path) -> pd.DatetimeIndex:
+def _days_of_maps(raw: xr.Dataset, path: Path) -> pd.DatetimeIndex:
     if "time" not in raw.coords or not (raw["time"].size and np.issubdtype(raw["time"].dtype, np.datetime64)):
         time_type = raw["time"].dtype if "time" in raw.variables else "absent"
         raise InputError(f"{path}: its time is {time_type}; maps need dates of the standard calendar, not of 360 days")

@@ -31,14 +31,14 @@ def grid_of_file(path: str | Path) -> GridSpec:
         return _grid(_data_variable(raw, path)[1], path)
 
 
-def read(path: str | Path, land: xr.DataArray | None = None, threshold: float = 0.05) -> xr.Dataset:
+def read_haduk(path: str | Path, land: xr.DataArray | None = None, threshold: float = 0.05) -> xr.Dataset:
     """Read the maps of one file on land cells.
 
     Args:
         path: HadUK NetCDF with `rainfall` [mm] or `tas` [°C] `(time, projection_y_coordinate, projection_x_coordinate)`.
             Daily maps get a daily axis (noon becomes the date); monthly rain is divided by the days of the month.
-        land (DataArray (row, column), optional): Share of land (`land.read`) on the same grid; default the cells that the
-            first map observes.
+        land (DataArray (row, column), optional): Share of land (`read_land_fraction`) on the same grid; default the cells
+            that the first map observes.
         threshold: Minimum share of land of a cell.
 
     Returns:
@@ -84,7 +84,7 @@ def read_days(path: str | Path) -> xr.Dataset:
     with open_netcdf(path, whole=False) as raw:
         _data_variable(raw, path)
         check_daily_step(stored_step(raw, path), path)
-    return read(path)
+    return read_haduk(path)
 
 
 def data_variable(raw: xr.Dataset, path: str | Path) -> tuple[str, xr.DataArray]:

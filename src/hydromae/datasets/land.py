@@ -22,7 +22,7 @@ MIN_LAND_SHARE = 0.05 - 1e-6
 """Minimum share of a land cell: 5 percent with a tolerance for rounding to float32."""
 
 
-def read(path: str | Path, grid: GridSpec | None = None) -> xr.DataArray:
+def read_land_fraction(path: str | Path, grid: GridSpec | None = None) -> xr.DataArray:
     """Read the share of land of each cell.
 
     Args:

@@ -81,10 +81,10 @@ class MapFile:
 
     def _maps(self, file: h5py.File, first: int, last: int) -> Float32[np.ndarray, "T rows columns"]:
         if self.merged:
-            return _numbers(file, "data", self.path)[first:last].astype(np.float32, copy=False)
+            return _numeric_dataset(file, "data", self.path)[first:last].astype(np.float32, copy=False)
         maps = np.empty((last - first, *self.shape), np.float32)
         for index, day in enumerate(np.datetime_as_string(self.days[first:last])):
-            dataset = _numbers(file, str(day), self.path)
+            dataset = _numeric_dataset(file, str(day), self.path)
             if dataset.shape != self.shape:
                 raise InputError(
                     f"{self.path}: {day} has the shape {dataset.shape}, other days {self.shape}; regrid it"
@@ -164,7 +164,7 @@ def _is_day(text: str) -> bool:
         return False
 
 
-def _numbers(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
+def _numeric_dataset(file: h5py.File, name: str, path: Path) -> h5py.Dataset:
     dataset = internal_dataset(file, name, path)
     if dataset.dtype.kind not in "fiu":
         raise InputError(f"{path}: {name} is of type {dataset.dtype}; write float32")

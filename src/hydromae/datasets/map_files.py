@@ -65,11 +65,11 @@ class MapSeries:
         values = np.full((last - first, len(cell)), np.nan, np.float32)
         for run, file, begin in self.runs(first, last):
             if file is not None:
-                values[run] = _read(file, begin, begin + run.stop - run.start, cell)
+                values[run] = _read_cells(file, begin, begin + run.stop - run.start, cell)
         return values
 
 
-def _read(file: MapFile, first: int, last: int, cell: Int[np.ndarray, " N"]) -> Float32[np.ndarray, "T N"]:
+def _read_cells(file: MapFile, first: int, last: int, cell: Int[np.ndarray, " N"]) -> Float32[np.ndarray, "T N"]:
     values = np.empty((last - first, len(cell)), np.float32)
     for piece, maps in file.pieces(first, last):  # small pieces stay in the processor cache
         raw = maps.reshape(len(maps), -1).take(cell, axis=1)

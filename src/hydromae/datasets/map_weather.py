@@ -17,22 +17,19 @@ from hydromae.datasets.boundaries import read_boundaries
 from hydromae.datasets.gridded import GridFile, GridFiles
 from hydromae.datasets.target_grid import TargetGrid
 from hydromae.errors import InputError
-from hydromae.footprints import Footprints, disc_footprints, footprint_mean
+from hydromae.footprints import Footprints, footprint_mean
 from hydromae.grid import GridSpec
-from hydromae.io.conventions import catchment_positions
+from hydromae.io.catchment_footprints import catchment_footprints
 from hydromae.io.credits import MAP_CREDITS
 from hydromae.io.locate import one_of
 from hydromae.io.options import reading_options
-from hydromae.io.parse import grid_from_json
 from hydromae.io.value_ranges import PROCESSING
 from hydromae.progress import report_progress
-from hydromae.variables import MODALITIES, Modality
+from hydromae.variables import MODALITIES
 
 WEATHER = MODALITIES["weather"].variables
 READ_DAYS = 366
 """Days of maps in memory."""
-MAX_CELL_DISTANCE = 2.0
-"""Maximum distance from a catchment to the nearest land cell [cells]; beyond it, the catchment is outside the maps."""
 
 
 def target_grid_of(folder: Path, files_by_variable: Mapping[str, tuple[GridFile, ...]]) -> TargetGrid:
@@ -43,36 +40,17 @@ def target_grid_of(folder: Path, files_by_variable: Mapping[str, tuple[GridFile,
     """
     mask = one_of(folder, ("*land*.npz", "*mask*.pt"))
     if mask is not None:
-        fraction = land.read(mask)
+        fraction = land.read_land_fraction(mask)
         return TargetGrid(land.grid_of_axes(fraction["column"].values, fraction["row"].values, str(mask)), fraction)
     gridded_files = [file for files in files_by_variable.values() for file in files if file.grid is not None]
     finest = min(gridded_files, key=lambda file: file.priority, default=None)
     if finest is None or finest.grid is None or finest.grid.same_cells_as(GridSpec()):
         with resources.as_file(resources.files("hydromae") / "assets" / "gb_land_percent.npz") as land_path:
-            return TargetGrid(GridSpec(), land.read(land_path))
+            return TargetGrid(GridSpec(), land.read_land_fraction(land_path))
     cells_seen = finest.read(TargetGrid(finest.grid))["cell"].values
     fraction = np.zeros(finest.grid.shape, np.float32)
     fraction.ravel()[cells_seen] = 1.0
     return TargetGrid(finest.grid, xr.DataArray(fraction, dims=("row", "column")))
-
-
-def catchment_footprints(record: xr.Dataset, cells: xr.Dataset, cell_size: float) -> Footprints:
-    """Return the footprints of the catchments of a record on land cells (`land.cell_coordinates`)."""
-    area = record["catchment-area"].values if "catchment-area" in record else np.full(record.sizes["catchment"], np.nan)
-    easting, northing = catchment_positions(record, centroids=True)
-    cell_positions = (cells["cell_easting"].values, cells["cell_northing"].values)
-    reach = MAX_CELL_DISTANCE * cell_size
-    return disc_footprints(*cell_positions, easting, northing, area.astype(np.float64), cell_size, reach)
-
-
-def map_footprints(record: xr.Dataset, modality: Modality) -> Footprints | None:
-    """Return the footprints of the catchments of a record that has variables of a series modality as maps, or None."""
-    names = [variable.name for variable in modality.variables]
-    if modality.kind != "series" or not any(name in record and "cell" in record[name].dims for name in names):
-        return None
-    grid = grid_from_json(str(record.attrs["grid"]), "the grid of the record") if "grid" in record.attrs else GridSpec()
-    cells = land.cell_coordinates(record["cell"].values.astype(np.int64), grid)
-    return catchment_footprints(record, cells, grid.cell_size)
 
 
 @dataclass(frozen=True)
@@ -127,9 +105,9 @@ def with_map_weather(
     grid = target_grid_of(folder, maps)
     assert grid.land is not None
     cells = land.cell_coordinates(land.land_cells(grid.land, grid.threshold), grid.grid, grid.land)
-    footprints, boundaries = catchment_footprints(record, cells, grid.grid.cell_size), reading_options().boundaries
+    cell, boundaries = cells["cell"].values, reading_options().boundaries
+    footprints = catchment_footprints(record, cell, grid.grid)
     if boundaries is not None:
-        cell = cells["cell"].values
         footprints, boundary_lines = read_boundaries(boundaries).footprints(record, cell, grid.grid, footprints)
         lines += boundary_lines
     weather = {}

@@ -181,7 +181,7 @@ def static_attributes(folder: Path) -> xr.Dataset | None:
     distinct = {sha256(file): file for file in reversed(tables)}
     if len(distinct) > 1:
         raise InputError(f"{folder}: {tables[0].name} and {tables[1].name} are both catalogues; keep one of them")
-    return attributes.read(tables[0]) if tables else None
+    return attributes.read_attribute_table(tables[0]) if tables else None
 
 
 def is_catalogue(path: Path) -> bool:

@@ -62,7 +62,7 @@ def _camels(pattern: str, columns: Mapping[str, tuple[tuple[str, str], ...]]) ->
     return open_
 
 
-def _table(pattern: str, columns: Mapping[str, str]) -> Callable[[Path], xr.Dataset | None]:
+def _attribute_tables(pattern: str, columns: Mapping[str, str]) -> Callable[[Path], xr.Dataset | None]:
     """Return a reader of attributes from tables with `gauge_id`, completed from an NRFA catalogue in the folder."""
     full_pattern = re.compile(pattern, re.ASCII)
 
@@ -154,7 +154,7 @@ PRODUCTS = (
         CAMELS_1,
         _by_name(CAMELS_1_FILE),
         _camels(CAMELS_1_FILE, CAMELS_1),
-        _table("CAMELS_GB_topographic_attributes.csv", TOPOGRAPHY),
+        _attribute_tables("CAMELS_GB_topographic_attributes.csv", TOPOGRAPHY),
         _is_table("CAMELS_GB_topographic_attributes.csv"),
     ),
     Product(
@@ -163,7 +163,7 @@ PRODUCTS = (
         CAMELS_2,
         _by_name(CAMELS_2_FILE),
         _camels(CAMELS_2_FILE, CAMELS_2),
-        _table("camels_gb_v2_topographic_attributes.csv", TOPOGRAPHY),
+        _attribute_tables("camels_gb_v2_topographic_attributes.csv", TOPOGRAPHY),
         _is_table("camels_gb_v2_topographic_attributes.csv"),
     ),
     Product(
@@ -172,7 +172,7 @@ PRODUCTS = (
         CARAVAN_COLUMNS,
         _is_caravan,
         _caravan,
-        _table(r"attributes_other_\w+\.csv", TOPOGRAPHY),
+        _attribute_tables(r"attributes_other_\w+\.csv", TOPOGRAPHY),
         _is_table(r"attributes_other_\w+\.csv"),
     ),
     Product(

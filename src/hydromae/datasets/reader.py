@@ -50,7 +50,7 @@ class LoadedRecord:
     plan: tuple[str, ...] = ()
 
 
-def read(
+def open_record(
     source: str | Path | pd.DataFrame | xr.Dataset,
     attributes: str | Path | xr.Dataset | None = None,
     period: tuple[str, str] | None = None,
@@ -62,7 +62,7 @@ def read(
         source: A store, the CAMELS-GB arrangement, a map of HadUK, CHESS or ERA5-Land, a site of COSMOS-UK, a user's NetCDF,
             Zarr, CSV or parquet, a folder of a product with a file for each gauge (`datasets.products`) or with one record,
             or one in memory. Suffix and content determine the reader.
-        attributes: Static attributes: a CSV file with the NRFA names, or the result of `attributes.read`.
+        attributes: Static attributes: a CSV file with the NRFA names, or the result of `read_attribute_table`.
         period (str, str), optional: First and last day to keep; must lie inside the record.
         training_period (str, str): Days for the derived evaporation of the CAMELS-GB arrangement.
 
@@ -76,7 +76,7 @@ def read(
     return select_period(_read_source(source, attributes, training_period).record, period, source_name)
 
 
-def load(source: str | Path | pd.DataFrame | xr.Dataset, attributes: str | Path | None = None) -> xr.Dataset:
+def load_record(source: str | Path | pd.DataFrame | xr.Dataset, attributes: str | Path | None = None) -> xr.Dataset:
     """Read a record into memory.
 
     Raises:
@@ -124,7 +124,11 @@ def _is_store_path(source: str | Path | pd.DataFrame | xr.Dataset) -> TypeGuard[
 
 
 def _read_attributes(attributes: str | Path | xr.Dataset | None) -> xr.Dataset | None:
-    return attributes if attributes is None or isinstance(attributes, xr.Dataset) else nrfa.read(attributes)
+    return (
+        attributes
+        if attributes is None or isinstance(attributes, xr.Dataset)
+        else nrfa.read_attribute_table(attributes)
+    )
 
 
 def _read_source(
@@ -148,13 +152,13 @@ def _read_source(
     if Path(source).is_dir() and Path(source).suffix != ".zarr":
         return _read_folder(Path(source), attributes, training_period, units, as_text)
     if str(source).endswith((".json", ".covjson")):
-        return _canonical(cosmos.read(source))
+        return _canonical(cosmos.read_cosmos(source))
     if not str(source).endswith((".nc", ".nc4")):
         return LoadedRecord(*table.read_with_layout(source, known, units, as_text))
     file_variables = variables_in_file(source)
     if camels_gb.CLIMATOLOGY in file_variables:
-        return _canonical(_with_attributes(camels_gb.read(source, training_period), known, source))
-    maps = {"HadUK-Grid": haduk.read_days, "CHESS": chess.read_chess, "ERA5-Land": era5_land.read}
+        return _canonical(_with_attributes(camels_gb.read_camels_gb(source, training_period), known, source))
+    maps = {"HadUK-Grid": haduk.read_days, "CHESS": chess.read_chess, "ERA5-Land": era5_land.read_era5_land}
     product = product_of_file(file_variables)
     if product is None:
         return LoadedRecord(*table.read_with_layout(source, known))

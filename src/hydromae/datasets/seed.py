@@ -73,7 +73,7 @@ class SeedFolder:
             raise InputError(f"{folder}: no such folder; check the path")
         mask = _require_file(folder_path, (MASK, "*mask*.pt", "*land*.npz"))
         table = FlowTable.open(_require_file(folder_path, ("riverflow_evaporation_*.parquet", "*.parquet")))
-        static_attributes = nrfa.read(attributes or folder_path / ATTRIBUTES)
+        static_attributes = nrfa.read_attribute_table(attributes or folder_path / ATTRIBUTES)
         known_catchments = static_attributes.indexes["catchment"]
         without_row = table.catchments[~np.isin(table.catchments, known_catchments)]
         if len(without_row):
@@ -81,7 +81,7 @@ class SeedFolder:
                 f"{attributes or folder_path / ATTRIBUTES}: no row for catchment {without_row[0]}, which {table.path.name} "
                 f"has ({len(without_row)} such); add it, with catchment-area, latitude and longitude"
             )
-        fraction = land.read(mask)
+        fraction = land.read_land_fraction(mask)
         grid = land.grid_of_axes(fraction["column"].values, fraction["row"].values, str(mask))
         cells = land.cell_coordinates(land.land_cells(fraction), grid, fraction)
         files = {name: map_files(folder_path, name) for name in MAPS}

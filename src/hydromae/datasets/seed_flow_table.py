@@ -59,7 +59,7 @@ class FlowTable:
         days: set[pd.Timestamp] = set()
         for batch in _batches(rows, [DATE, SITE], None, path):
             days |= set(_parsed(batch[DATE].unique(), path))
-            catchments_found |= set(_numbers(batch[SITE].unique(), path).tolist())
+            catchments_found |= set(_catchment_numbers(batch[SITE].unique(), path).tolist())
         if not catchments_found:
             raise InputError(f"{path}: has no rows; a row contains the values of one catchment on one day")
         check_daily_step(infer_step(pd.DatetimeIndex(sorted(days))), path)
@@ -85,7 +85,7 @@ class FlowTable:
         for batch in _batches(self.rows, [DATE, SITE, *COLUMNS, *marks], self._between(days), self.path):
             cells = (
                 days.get_indexer(_parsed(batch[DATE], self.path)),
-                np.searchsorted(self.catchments, _numbers(batch[SITE], self.path)),
+                np.searchsorted(self.catchments, _catchment_numbers(batch[SITE], self.path)),
             )
             np.add.at(row_count, cells, 1)
             for column, values in columns_values.items():
@@ -153,7 +153,7 @@ def _parsed(dates: pa.Array, path: Path) -> pd.DatetimeIndex:
     return day_keys(pd.DataFrame({DATE: dates.to_pandas()}), DATE, str(path))
 
 
-def _numbers(sites: pa.Array, path: Path) -> Int[np.ndarray, " N"]:
+def _catchment_numbers(sites: pa.Array, path: Path) -> Int[np.ndarray, " N"]:
     if sites.null_count:
         raise InputError(f"{path}: {SITE} is empty in some row; name the catchment of every row")
     try:

@@ -25,8 +25,8 @@ class TargetGrid:
     """Land cells of a grid.
 
     Attributes:
-        land (DataArray (row, column) or None): Share of land on the grid (`land.read`); None keeps all cells that the first
-            map observes.
+        land (DataArray (row, column) or None): Share of land on the grid (`read_land_fraction`); None keeps all cells that
+            the first map observes.
         threshold: Minimum share of land of a cell.
     """
 

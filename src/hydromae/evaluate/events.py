@@ -130,7 +130,7 @@ def event_counts(
     )
     month = _month_number(time)
     first = _period_starts(month)
-    has_targets = np.add.reduceat(answered, first, axis=0) >= MIN_TARGET_SHARE * _days(first, len(month))
+    has_targets = np.add.reduceat(answered, first, axis=0) >= MIN_TARGET_SHARE * _days_in_months(first, len(month))
     known = np.where(target, answered, np.isfinite(truth))
     is_complete = np.add.reduceat(known, first, axis=0) >= MIN_DAYS_OF_MONTH
     sums = [_monthly(np.where(target, part, truth), known, first) for part in (truth, *flows)]
@@ -161,7 +161,7 @@ def _kind_counts(kind: str, is_event: np.ndarray, probability: np.ndarray, count
     return {f"{kind}_{name}": part.sum(axis=0).astype(np.float64) for name, part in zip(COUNTS, parts, strict=True)}
 
 
-def _days(first: Int[np.ndarray, " M"], total: int) -> Int[np.ndarray, "M 1"]:
+def _days_in_months(first: Int[np.ndarray, " M"], total: int) -> Int[np.ndarray, "M 1"]:
     return np.diff(first, append=total)[:, None]
 
 

@@ -51,11 +51,11 @@ def _scores(flow: Float[np.ndarray, "T C"], days: xr.Dataset, edges: Float[np.nd
         for weight in (np.ones_like(flow), *(days[name].values for name in ("crps", "coverage50", "coverage90")))
     )
     total = days_per_decile.sum(axis=1)
-    crps = np.ma.median(np.ma.masked_invalid(_ratio(sums[0], days_per_decile)), axis=1).filled(np.nan)
-    shares = [_ratio(covered.sum(axis=1), total) for covered in sums[1:]]
+    crps = np.ma.median(np.ma.masked_invalid(_safe_ratio(sums[0], days_per_decile)), axis=1).filled(np.nan)
+    shares = [_safe_ratio(covered.sum(axis=1), total) for covered in sums[1:]]
     return dict(zip(DECILE_SCORES, (total, crps, *shares), strict=True))
 
 
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+def _safe_ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """above / below; NaN where `below` is 0."""
     return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below > 0)

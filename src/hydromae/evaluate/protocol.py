@@ -110,7 +110,7 @@ def _in_period(context: xr.Dataset, period: Period) -> xr.DataArray:
     return inside.expand_dims(catchment=context["catchment"]).transpose("time", "catchment")
 
 
-def gaps(record: xr.Dataset, period: Period, gap: int = 10, every: int = 20) -> Iterator[Question]:
+def gap_questions(record: xr.Dataset, period: Period, gap: int = 10, every: int = 20) -> Iterator[Question]:
     """Gaps of `gap` days, `every` days apart, in three questions with every third catchment each.
 
     Neighbours in file order are in different questions.
@@ -124,7 +124,7 @@ def gaps(record: xr.Dataset, period: Period, gap: int = 10, every: int = 20) -> 
         yield _make_question("gap", scenarios.fill_gaps(context, hidden), context, {"gap": hidden})
 
 
-def gaps_by_length(record: xr.Dataset, period: Period, gaps: tuple[int, ...] = (3, 10, 30)) -> Iterator[Question]:
+def gap_length_questions(record: xr.Dataset, period: Period, gaps: tuple[int, ...] = (3, 10, 30)) -> Iterator[Question]:
     """Gaps of several lengths, 100 days apart, a row `gap-G` for each length G.
 
     The first day is drawn for each catchment with the seed 0. With one first day for all, gaps of all catchments contain the
@@ -139,7 +139,7 @@ def gaps_by_length(record: xr.Dataset, period: Period, gaps: tuple[int, ...] = (
         yield _make_question("gap", scenarios.fill_gaps(context, hidden), context, {f"gap-{gap}": hidden})
 
 
-def ungauged(record: xr.Dataset, period: Period, catchments: np.ndarray | None = None) -> Iterator[Question]:
+def ungauged_questions(record: xr.Dataset, period: Period, catchments: np.ndarray | None = None) -> Iterator[Question]:
     """All flow of some catchments is hidden, in the period and before it; by default of the held-out ones."""
     context = with_context(record, period)
     selected = held_out(context["catchment"].values) if catchments is None else catchments
@@ -147,12 +147,12 @@ def ungauged(record: xr.Dataset, period: Period, catchments: np.ndarray | None =
     yield _make_question("ungauged", scenarios.ungauged(context, selected), context, {"ungauged": scored_days})
 
 
-def ungauged_limited(record: xr.Dataset, period: Period) -> Iterator[Question]:
+def ungauged_limited_questions(record: xr.Dataset, period: Period) -> Iterator[Question]:
     """As `ungauged`, with position and area as the only attributes, and the position shifted.
 
     Easting and northing are each shifted by up to 5 km, drawn with the seed 0; the centroid is unknown.
     """
-    for question in ungauged(record, period):
+    for question in ungauged_questions(record, period):
         limited = _limit_attributes(question.dataset, held_out(question.dataset["catchment"].values))
         yield replace(
             question,
@@ -182,13 +182,13 @@ def _limit_attributes(dataset: xr.Dataset, catchments: np.ndarray) -> xr.Dataset
     return dataset.assign(data).assign_coords({name: changed[name] for name in coordinate_names})
 
 
-def simulate(record: xr.Dataset, period: Period) -> Iterator[Question]:
+def simulate_questions(record: xr.Dataset, period: Period) -> Iterator[Question]:
     """All flow of all catchments is hidden, in the period and before it."""
     context = with_context(record, period)
     yield _make_question("simulate", scenarios.simulate(context), context, {"simulate": _in_period(context, period)})
 
 
-def forecast(
+def forecast_questions(
     record: xr.Dataset,
     period: Period,
     future_weather: scenarios.FutureWeather = "observed",
@@ -221,12 +221,12 @@ def questions(
 ) -> Iterator[Question]:
     """The questions of some tasks, with an issue day of forecasts every `every` days."""
     by_name = {
-        "gap": gaps(record, period),
-        "ungauged": ungauged(record, period),
-        "ungauged-limited": ungauged_limited(record, period),
-        "simulate": simulate(record, period),
-        "forecast": forecast(record, period, "observed", every),
-        "forecast-blind": forecast(record, period, "none", every),
+        "gap": gap_questions(record, period),
+        "ungauged": ungauged_questions(record, period),
+        "ungauged-limited": ungauged_limited_questions(record, period),
+        "simulate": simulate_questions(record, period),
+        "forecast": forecast_questions(record, period, "observed", every),
+        "forecast-blind": forecast_questions(record, period, "none", every),
     }
     for name in names:
         yield from by_name[name]

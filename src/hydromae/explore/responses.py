@@ -33,10 +33,10 @@ def view_response(session: Session, request: ViewRequest) -> dict[str, Any]:
         first, last = session.last_year(river_index)
     else:
         first, last = session.day_range(request.start, request.end)
-    return _days(session, river_index, first, last)
+    return _hydrograph_json(session, river_index, first, last)
 
 
-def _days(session: Session, river_index: int, first: int, last: int) -> dict[str, Any]:
+def _hydrograph_json(session: Session, river_index: int, first: int, last: int) -> dict[str, Any]:
     window = session.record.isel(catchment=river_index, time=slice(first, last + 1))
     rain = window["precipitation"].values if "precipitation" in window else np.full(last - first + 1, np.nan)
     return {
@@ -63,7 +63,7 @@ def hidden_response(session: Session, request: HideRequest) -> dict[str, Any]:
     for period in request.hide:
         is_hidden |= _is_in_range(session, *session.day_range(*period))
     is_requested = _is_in_range(session, first, last) & (is_hidden | ~np.isfinite(session.flow[:, river_index]))
-    response = {**_days(session, river_index, first, last), "hidden": _periods(session, is_hidden)}
+    response = {**_hydrograph_json(session, river_index, first, last), "hidden": _periods(session, is_hidden)}
     if not is_requested.any():
         response |= _empty_response(last - first + 1)
         return {
@@ -130,7 +130,7 @@ def forecast_response(session: Session, request: ForecastRequest) -> dict[str, A
     days_shown = slice(first, issue + request.days + 1)
     days = pd.date_range(session.days[first], periods=days_shown.stop - first)
     is_after_issue = np.arange(len(days)) > issue - first
-    response = _days(session, river_index, first, last)
+    response = _hydrograph_json(session, river_index, first, last)
     empty_days: list[float | None] = [None] * (len(days) - len(response["flow"]))
     truth = np.array([np.nan if v is None else v for v in [*response["flow"], *empty_days]])
     mean, quantiles = _predicted_days(answer, days)

@@ -35,7 +35,7 @@ CARAVAN_GB_PREFIX = "camelsgb_"
 COORDINATES = ("easting", "northing", "centroid-easting", "centroid-northing")
 
 
-def read(path: str | Path) -> xr.Dataset:
+def read_attribute_table(path: str | Path) -> xr.Dataset:
     """Read static attributes from a CSV or parquet file with the NRFA names.
 
     Args:

@@ -65,12 +65,12 @@ def read_csv(path: str | Path) -> pd.DataFrame:
     Raises:
         InputError: No such file, or not a CSV.
     """
-    return _read(path, detect_dialect(path), as_text=False)
+    return _read_checked(path, detect_dialect(path), as_text=False)
 
 
 def read_csv_as_text(path: str | Path, dialect: Dialect) -> pd.DataFrame:
     """Read a CSV file with every cell as text."""
-    return _read(path, dialect, as_text=True)
+    return _read_checked(path, dialect, as_text=True)
 
 
 def read_parquet(path: str | Path) -> pd.DataFrame:
@@ -136,7 +136,7 @@ def detect_dialect(path: str | Path) -> Dialect:
     return replace(dialect, header=tuple(header))
 
 
-def _read(path: str | Path, dialect: Dialect, as_text: bool) -> pd.DataFrame:
+def _read_checked(path: str | Path, dialect: Dialect, as_text: bool) -> pd.DataFrame:
     if as_text:
         return _parsed(path, dialect, dtype=str, na_filter=False)
     keys = [name for name in dialect.header if plain_label(name) in CATCHMENTS]

@@ -34,4 +34,8 @@ def read_attributes(attributes: Attributes) -> xr.Dataset | None:
         raise InputError(
             f"attributes: a {type(attributes).__name__} is not supported; give a DataFrame, a Dataset or a CSV file"
         )
-    return attributes if attributes is None or isinstance(attributes, xr.Dataset) else nrfa.read(attributes)
+    return (
+        attributes
+        if attributes is None or isinstance(attributes, xr.Dataset)
+        else nrfa.read_attribute_table(attributes)
+    )

@@ -34,10 +34,10 @@ SITE_NAMES = ("catchment_id", "gauge_id", "station_id", "id", "ID")
 """Variables with the names of catchments if their dimension has no coordinate, after the dimension's name and `_id`."""
 
 
-def read(path: str | Path, attributes: xr.Dataset | None = None) -> xr.Dataset:
+def read_record_file(path: str | Path, attributes: xr.Dataset | None = None) -> xr.Dataset:
     """Read a record from `.csv`, `.csv.gz`, `.parquet` (long or wide table), `.nc` or `.zarr` (`from_dataset`).
 
-    `attributes` is the result of `attributes.read`.
+    `attributes` is the result of `read_attribute_table`.
     """
     return read_with_layout(path, attributes)[0]
 

@@ -40,7 +40,7 @@ def unmatched_lines(record: xr.Dataset, attributes: str | Path | None) -> list[s
     """Return a line on catchments of a record that are missing in a table of attributes, if any."""
     if attributes is None or "catchment" not in record.indexes:
         return []
-    is_known = nrfa.read(attributes).indexes["catchment"]
+    is_known = nrfa.read_attribute_table(attributes).indexes["catchment"]
     index = record.indexes["catchment"]
     is_matched = nrfa.match_catchments(index, is_known).isin(is_known)
     if is_matched.all():

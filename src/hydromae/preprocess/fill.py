@@ -38,7 +38,7 @@ def fill(source: str | Path, out: str | Path, longest: int = 7, variables: tuple
         raise InputError(f"longest fill {longest}: below 1 day; give the longest gap that is filled")
     if Path(out).suffix != ".parquet":
         raise InputError(f"{out}: a filled table is written as .parquet; name it so")
-    table = LongTable.read(_table(Path(source)))
+    table = LongTable.read(_table_path(Path(source)))
     unknown = [name for name in variables if name not in table.columns]
     if unknown:
         raise InputError(f"{table.path}: no variable {unknown[0]} in it; it has {', '.join(table.columns)}")
@@ -82,7 +82,7 @@ def fill_gaps_linearly(
     return filled, is_filled
 
 
-def _table(source: Path) -> Path:
+def _table_path(source: Path) -> Path:
     table_path = one_of(source, ("riverflow_evaporation_*.parquet", "*.parquet")) if source.is_dir() else source
     if table_path is None or not str(table_path).endswith(TABLES):
         raise InputError(f"{source}: only tables in long form are filled; give a .parquet or .csv file")

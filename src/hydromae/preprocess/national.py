@@ -149,7 +149,7 @@ def _iter_blocks(record: xr.Dataset) -> Iterator[xr.Dataset]:
 
 def _normal(path: str | Path, fraction: xr.DataArray, cells: xr.Dataset) -> Float[np.ndarray, " N"]:
     """Return the temporal mean of a HadUK file on the land cells; unobserved cells take the nearest observed one."""
-    maps = haduk.read(path, fraction, LAND_SHARE)
+    maps = haduk.read_haduk(path, fraction, LAND_SHARE)
     (name,) = maps.data_vars
     mean = maps[name].mean("time").values.astype(np.float64)
     is_missing = ~np.isfinite(mean)

@@ -15,10 +15,11 @@ from hydromae.datasets import land
 from hydromae.datasets.derived import default_training_period
 from hydromae.datasets.discovery import WEATHER
 from hydromae.datasets.gridded import GridFile, GridFiles
-from hydromae.datasets.map_weather import catchment_footprints, target_grid_of
+from hydromae.datasets.map_weather import target_grid_of
 from hydromae.datasets.target_grid import TargetGrid
 from hydromae.errors import InputError
 from hydromae.footprints import Footprints, footprint_mean
+from hydromae.io.catchment_footprints import catchment_footprints
 from hydromae.io.conventions import set_cf_attributes
 from hydromae.io.credits import MAP_CREDITS
 from hydromae.io.locate import check_no_missing_days
@@ -63,7 +64,7 @@ class GriddedRecord:
         """Return the footprints if evaporation of catchments is computed from maps, or None."""
         if "potential_evaporation" in self.flow or "potential_evaporation" not in self.maps:
             return None
-        return catchment_footprints(self.flow, self.cells, self.target_grid.grid.cell_size)
+        return catchment_footprints(self.flow, self.cells["cell"].values, self.target_grid.grid)
 
     def template(self) -> xr.Dataset:
         """Return the record without values."""

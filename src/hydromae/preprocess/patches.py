@@ -50,7 +50,7 @@ def spatial_patches(
     """
     if group_size < 1:
         raise InputError(f"group size {group_size}: below 1; give how many catchments share a token")
-    grid, is_land, rivers = _read(source)
+    grid, is_land, rivers = _read_grid(source)
     threshold = grid.land_threshold if land_threshold is None else land_threshold
     if not 0 < threshold <= 1:
         raise InputError(f"land threshold {threshold:g}: not above 0 and up to 1; it is a share of land cells")
@@ -61,7 +61,7 @@ def spatial_patches(
     summary |= {"patch_rows": patch_rows, "patch_columns": patch_columns, "patches": patch_rows * patch_columns}
     summary |= {"land_threshold": threshold, "land_patches": land_patches.tolist()}
     if attributes is not None:
-        rivers = nrfa.read(attributes)
+        rivers = nrfa.read_attribute_table(attributes)
     if rivers is not None:
         easting, northing = catchment_positions(rivers)
         group_slots = neighbour_groups(easting, northing, group_size)
@@ -74,10 +74,10 @@ def spatial_patches(
     return summary
 
 
-def _read(source: str | Path) -> tuple[GridSpec, Bool[np.ndarray, "rows columns"], xr.Dataset | None]:
+def _read_grid(source: str | Path) -> tuple[GridSpec, Bool[np.ndarray, "rows columns"], xr.Dataset | None]:
     """Return grid, land cells, and catchments if the source has them."""
     if Path(source).suffix in (".pt", ".npz"):
-        fraction = land.read(source)
+        fraction = land.read_land_fraction(source)
         grid = land.grid_of_axes(fraction["column"].values, fraction["row"].values, str(source))
         cell, rivers = land.land_cells(fraction), None
     elif is_store(source):

@@ -17,7 +17,7 @@ from hydromae.datasets.discovery import ProductFiles, find_product
 from hydromae.datasets.gridded import GridFile, find_maps, map_products
 from hydromae.datasets.map_weather import MapWeather, with_map_weather
 from hydromae.datasets.products import PRODUCTS
-from hydromae.datasets.reader import read
+from hydromae.datasets.reader import open_record
 from hydromae.datasets.seed import SeedFolder
 from hydromae.datasets.target_grid import LAND_SHARE
 from hydromae.errors import InputError
@@ -54,7 +54,7 @@ def prepare_catchments(
     """Write a store of a catchment dataset.
 
     Args:
-        source: The CAMELS-GB arrangement, a user's NetCDF, Zarr, CSV or parquet (`reader.read`), or files of a product.
+        source: The CAMELS-GB arrangement, a user's NetCDF, Zarr, CSV or parquet (`open_record`), or files of a product.
         attributes: CSV file of NRFA attributes; None if the source has attributes.
         out: The store.
         period (str, str), optional: First and last day; default all.
@@ -69,10 +69,10 @@ def prepare_catchments(
         InputError: From the readers, the scaling or the store; or a catchment has no position.
     """
     if product := isinstance(source, ProductFiles):
-        record = source.read(None if attributes is None else nrfa.read(attributes))
+        record = source.read(None if attributes is None else nrfa.read_attribute_table(attributes))
         source = source.folder
     else:
-        record = read(source, attributes, training_period=training_period or TRAINING_PERIOD)
+        record = open_record(source, attributes, training_period=training_period or TRAINING_PERIOD)
     record = select_period(record, period, str(source))
     folder = Path(source) if Path(source).is_dir() else Path(source).parent
     weather = with_map_weather(record, maps, folder) if maps and "catchment" in record.dims else MapWeather(record)
@@ -121,10 +121,10 @@ def prepare_national(
     Raises:
         InputError: From the readers, the scaling or the store.
     """
-    record = camels_gb.read(source_nc, training_period)
-    record = nrfa.with_attributes(record, nrfa.read(attributes_csv), str(source_nc))
+    record = camels_gb.read_camels_gb(source_nc, training_period)
+    record = nrfa.with_attributes(record, nrfa.read_attribute_table(attributes_csv), str(source_nc))
     selected = select_period(record, period, str(source_nc))
-    fraction = land.read(land_file)
+    fraction = land.read_land_fraction(land_file)
     grid = land.grid_of_axes(fraction["column"].values, fraction["row"].values, str(land_file))
     cells = land.cell_coordinates(land.land_cells(fraction, LAND_SHARE), grid, fraction)
     maker = MapMaker.build(record, cells, grid, fraction, rain_normal, temperature_normal)
@@ -153,7 +153,7 @@ def prepare_maps(
     Raises:
         InputError: From the readers, the scaling or the store; no cells, or no grid.
     """
-    record = select_period(read(source, attributes, training_period=training_period), period, str(source))
+    record = select_period(open_record(source, attributes, training_period=training_period), period, str(source))
     if not {"cell", "catchment"} <= set(record.dims):
         raise InputError(f"{source}: no maps (time, cell) beside its catchments; use --shape catchments")
     if "grid" not in record.attrs or "cell" not in record.indexes:
@@ -279,8 +279,8 @@ def prepare(
 def _gauges(product: ProductFiles | None, record: Path, attributes: str | Path | None) -> xr.Dataset:
     """Read the gauges beside maps."""
     if product is not None:
-        return product.read(None if attributes is None else nrfa.read(attributes))
-    return read(record, attributes)
+        return product.read(None if attributes is None else nrfa.read_attribute_table(attributes))
+    return open_record(record, attributes)
 
 
 def _has_maps(record: Path) -> bool:

@@ -60,7 +60,7 @@ def place_catchments(
     centre = _spaced(land, area, generator)
     jitter = generator.uniform(-0.5, 0.5, (2, count)) * land.grid.cell_size
     east, north = np.round(land.easting[centre] + jitter[0]), np.round(land.northing[centre] + jitter[1])
-    order, number = _numbers(east, north)
+    order, number = _gauge_numbers(east, north)
     east, north, area = east[order], north[order], area[order]
     footprints = disc_footprints(land.easting, land.northing, east, north, area, land.grid.cell_size)
     outlet_cell = _lowest(land, footprints, count)
@@ -89,7 +89,7 @@ def _spaced(land: Land, area: Float[np.ndarray, " C"], generator: np.random.Gene
     return chosen
 
 
-def _numbers(
+def _gauge_numbers(
     easting: Float[np.ndarray, " C"], northing: Float[np.ndarray, " C"]
 ) -> tuple[Int[np.ndarray, " C"], Int[np.ndarray, " C"]]:
     """Return order and gauge numbers, clockwise around the country from the north, like hydrometric areas."""

@@ -17,7 +17,7 @@ from hydromae.io.seed_layout import MAPS, MISSING, SPLITS, MergedFile
 from hydromae.io.units import cubic_metres_per_second
 from hydromae.variables import ATTRIBUTES, VARIABLES
 from hydromae.virtual.record import build_country, draw_observed_days
-from hydromae.virtual.truth import Block, VirtualBritain
+from hydromae.virtual.truth import DayBlock, VirtualBritain
 
 START, DAYS = "1970-01-01", 16801
 """Period of the raw layout: 1970-01-01 to 2015-12-31."""
@@ -80,13 +80,13 @@ def write_seed(
                 file.append(maps[name][split.contains(time[days_slice])])
 
 
-def _maps(block: Block, country: VirtualBritain) -> dict[str, np.ndarray]:
+def _maps(block: DayBlock, country: VirtualBritain) -> dict[str, np.ndarray]:
     maps_by_name = {"precipitation": block.rain, "soil_moisture": block.soil_moisture, "temperature": block.temperature}
     cell, shape = country.land.cell, country.land.grid.shape
     return {name: seed_layout.to_grid(values, cell, shape) for name, values in maps_by_name.items()}
 
 
-def _rows(block: Block, days: np.ndarray, is_measured: Bool[np.ndarray, "T C"], country: VirtualBritain) -> pa.Table:
+def _rows(block: DayBlock, days: np.ndarray, is_measured: Bool[np.ndarray, "T C"], country: VirtualBritain) -> pa.Table:
     """Long form, day by day: actual evaporation [mm/day] and river flow [m³/s], −99999 if unobserved."""
     number, area = country.catchments.number, country.catchments.attributes["catchment-area"]
     flow = np.where(is_measured, cubic_metres_per_second(block.series["riverflow"], area), MISSING)

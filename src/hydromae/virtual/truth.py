@@ -21,7 +21,7 @@ _SPIN_UP = 6 * _BLOCK
 
 
 @dataclass(frozen=True)
-class Block:
+class DayBlock:
     """Block of days: maps (T, N) over the land cells, series (T, C) over the catchments.
 
     Attributes:
@@ -58,7 +58,7 @@ class VirtualBritain:
         self._rivers = Rivers(self.catchments, mean_recharge, streams[5])
         self._blocks = blocks
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[DayBlock]:
         """Yield the blocks of the record in order; call it once."""
         for index in track(range(self._blocks), "months simulated", self._blocks):
             block = self._run(index * _BLOCK, (index + 1) * _BLOCK)
@@ -66,7 +66,7 @@ class VirtualBritain:
             if end > begin:
                 yield _cut(block, begin, end)
 
-    def _run(self, first: int, last: int) -> Block:
+    def _run(self, first: int, last: int) -> DayBlock:
         """Simulate days `first` to `last` (exclusive), counted from the start of the spin-up."""
         land, season = self.land, self._circulation.season[first:last]
         rain = self._rain.days(first, last)
@@ -86,13 +86,13 @@ class VirtualBritain:
         }
         mean["riverflow"], river_storage = self._rivers.days(mean.pop("recharge"))
         mean["storage"] = mean["storage"] + river_storage
-        return Block(first - _SPIN_UP, rain, temperature, self._soil.moisture(ground.soil), mean)
+        return DayBlock(first - _SPIN_UP, rain, temperature, self._soil.moisture(ground.soil), mean)
 
 
-def _cut(block: Block, begin: int, end: int) -> Block:
+def _cut(block: DayBlock, begin: int, end: int) -> DayBlock:
     """Return days `begin` to `end` (exclusive) of a block."""
     days_slice = slice(begin, end)
-    return Block(
+    return DayBlock(
         block.first + begin,
         block.rain[days_slice],
         block.temperature[days_slice],
