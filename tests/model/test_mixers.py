@@ -10,6 +10,7 @@ import torch.nn.functional as functional
 
 from hydromae.model.blocks import AttentionMixer, Block, Context, FiLM, RecurrentMixer, SpaceMixer
 from hydromae.model.decoder import CrossAttention
+from hydromae.model.lstm import run_lstm_rows
 from hydromae.model.mae import HydroMAE
 from hydromae.model.packing import Direction, PackedLayout
 from hydromae.model.positional import SEPARATIONS, nearest_context
@@ -182,3 +183,14 @@ def test_blocks_take_the_mixers_in_turn_and_streams_meet_in_space_first() -> Non
     ]
     assert model.fusion is not None
     assert [[m.direction for m in block.mixers] for block in model.fusion.stack.blocks] == [["space"], ["time"]]
+
+
+def test_some_days_of_a_bidirectional_lstm_are_those_of_all() -> None:
+    torch.manual_seed(0)
+    lstm, inputs, rows = torch.nn.LSTM(5, 4, bidirectional=True), torch.randn(20, 3, 5), torch.tensor([12, 15, 19])
+    torch.testing.assert_close(run_lstm_rows(lstm, inputs, rows), lstm(inputs)[0][rows], rtol=1e-6, atol=1e-6)
+    changed = inputs.clone()
+    changed[13] += 1
+    assert not torch.equal(run_lstm_rows(lstm, changed, rows)[0], run_lstm_rows(lstm, inputs, rows)[0]), (
+        "read backwards"
+    )

@@ -19,7 +19,7 @@ from hydromae.config import ModelConfig
 from hydromae.model.attention import packed_attention
 from hydromae.model.fused_ops import apply_film, feed_forward, project, residual
 from hydromae.model.kernels import attention
-from hydromae.model.lstm import open_forget_gates, run_lstm
+from hydromae.model.lstm import open_forget_gates, run_lstm, run_lstm_rows
 from hydromae.model.packing import Direction, PackedLayout
 
 
@@ -76,6 +76,17 @@ class Mixer(nn.Module):
         """Normalise and mix, on the grid of days and sites."""
         return layout.pack(self(layout.unpack(norm(tokens)), context))
 
+    def mix_rows(
+        self,
+        tokens: Float[Tensor, "N D"],
+        norm: nn.LayerNorm,
+        layout: PackedLayout,
+        context: Context,
+        rows: Int[Tensor, " K"],
+    ) -> Float[Tensor, "M D"]:
+        """As `mix`, for the tokens of some days of a dense grid only."""
+        return layout.at_rows(self.mix(tokens, norm, layout, context), rows)[0]
+
 
 class AttentionMixer(Mixer):
     """Attention over all tokens of a window, over the days of a site, or over the sites of a day."""
@@ -104,11 +115,25 @@ class RecurrentMixer(Mixer):
         self.lstm = open_forget_gates(nn.LSTM(width, states, bidirectional=True))
         self.out = nn.Linear(2 * states, width)
 
-    def forward(self, tokens: Float[Tensor, "B T S D"], context: Context) -> Float[Tensor, "B T S D"]:
-        """Mix along T."""
+    def forward(
+        self, tokens: Float[Tensor, "B T S D"], context: Context, rows: Int[Tensor, " K"] | None = None
+    ) -> Float[Tensor, "B K S D"]:
+        """Mix along T; with `rows`, return these days only."""
         size = tokens.shape[0]
-        states = run_lstm(self.lstm, rearrange(tokens, "b t s d -> t (b s) d"))
+        inputs = rearrange(tokens, "b t s d -> t (b s) d")
+        states = run_lstm(self.lstm, inputs) if rows is None else run_lstm_rows(self.lstm, inputs, rows)
         return rearrange(self.out(states), "t (b s) d -> b t s d", b=size)
+
+    def mix_rows(
+        self,
+        tokens: Float[Tensor, "N D"],
+        norm: nn.LayerNorm,
+        layout: PackedLayout,
+        context: Context,
+        rows: Int[Tensor, " K"],
+    ) -> Float[Tensor, "M D"]:
+        """As `mix`, for the tokens of some days only: the days before them are not read backwards."""
+        return self(layout.unpack(norm(tokens)), context, rows).flatten(0, 2)
 
 
 class SpaceMixer(Mixer):
@@ -222,10 +247,13 @@ class Block(nn.Module):
         last_across_days = max((i for i, m in enumerate(self.mixers) if cast(Mixer, m).across_days), default=-1)
         for index, (norm, mixer) in enumerate(zip(self.norms, self.mixers, strict=True)):
             assert isinstance(norm, nn.LayerNorm) and isinstance(mixer, Mixer)
-            if rows is not None and index == last_across_days + 1:
+            if rows is not None and index == last_across_days:
+                mixed = mixer.mix_rows(tokens, norm, layout, context, rows)
                 tokens, layout = layout.at_rows(tokens, rows)
-            tokens = residual(tokens, mixer.mix(tokens, norm, layout, context), dropout)
-        if rows is not None and last_across_days + 1 == len(self.mixers):
+            else:
+                mixed = mixer.mix(tokens, norm, layout, context)
+            tokens = residual(tokens, mixed, dropout)
+        if rows is not None and last_across_days < 0:
             tokens, layout = layout.at_rows(tokens, rows)
         film = None if self.film is None or condition is None else self.film.project(condition)
         return residual(tokens, feed_forward(tokens, self.norm, film, layout, self.mlp), dropout)
