@@ -18,24 +18,25 @@ from hydromae.config import Config, Precision
 from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 from hydromae.inference import scenarios
-from hydromae.inference.assemble import assemble, days_to_predict, parse_levels, to_catchments
+from hydromae.inference.assemble import parse_levels, to_catchments
 from hydromae.inference.method import DEFAULT_LEVELS, ModelMethod
 from hydromae.inference.model_card import model_card, read_card, write_model_folder
+from hydromae.inference.own_record import adjust_to_own_record
 from hydromae.inference.scenarios import FutureWeather
-from hydromae.inference.sliding_window import WindowAverager
-from hydromae.inference.widening import Widening, note_widening, read_widening, widening_factors, widening_files
-from hydromae.inference.windows import ProgressCallback, mean_tokens, no_progress, predict_windows, window_batches
+from hydromae.inference.single_pass import predict_once
+from hydromae.inference.widening import Widening, read_widening, widening_files
+from hydromae.inference.windows import ProgressCallback, mean_tokens, no_progress
 from hydromae.io.folders import WEIGHTS
 from hydromae.io.memory import Attributes, read_attributes, read_record
 from hydromae.io.options import NegativeFlow, use_reading_options
 from hydromae.io.provenance import count_origins, provenance, with_provenance
 from hydromae.io.write import forecast_in_units, forecast_table
 from hydromae.model.checksums import checksum_of
-from hydromae.model.dtypes import default_float32
 from hydromae.model.mae import HydroMAE
 from hydromae.model.serialization import find_model, intact_folder, load_model, write_model
 from hydromae.runtime import parse_precision, pick_device, pick_precision
 from hydromae.store.scaling import Scaling
+from hydromae.store.training_domain import TrainingDomain
 
 Record = TypeVar("Record", xr.Dataset, pd.DataFrame)
 """A dataset or a table: the prediction has the type of the data."""
@@ -264,20 +265,12 @@ class Model:
         Returns:
             Dataset: As for `predict`.
         """
-        record = to_record_arrays(dataset, self.config, self.scaling, self.grid)
-        record.domain.warn(dataset, self.scaling)
-        factors = widening_factors(self.widening, record, self.config.data.sequence_length)
-        averager = WindowAverager(record.values, self.scaling, levels, factors)
-        with torch.inference_mode(), default_float32():
-            targets = days_to_predict(dataset, record, self.scaling)
-            if last_days is not None:
-                targets[: max(0, len(targets) - last_days)] = False
-            for batch, weight, starts in window_batches(record, targets, self.config.data, progress):
-                days = None if last_days is None else targets[starts[:, None] + np.arange(weight.shape[1])]
-                predicted = predict_windows(self.network, self.device, self.precision_used, batch, record, days)
-                averager.add(predicted, weight, starts)
-        answer = note_widening(assemble(dataset, record, averager), record, factors, self.config.data.sequence_length)
-        return answer if last_days is None else answer.isel(time=slice(-last_days, None))
+        is_outside = TrainingDomain.of(dataset, self.scaling).position
+        if last_days is not None or not is_outside.any():
+            return predict_once(self, dataset, levels, progress, last_days)
+        return adjust_to_own_record(
+            dataset, is_outside, levels, lambda record, levels: predict_once(self, record, levels, progress)
+        )
 
 
 def load(name: str | Path, device: str | torch.device | None = "auto", precision: str = "auto") -> Model:
