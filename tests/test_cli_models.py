@@ -159,6 +159,15 @@ def test_the_protocol_names_model_years_and_issues_and_raw_files_are_prepared(co
     assert float(found.scores["flood_cases"].sum()) == 0, "two years of training days say nothing of a 2-year flood"
 
 
+def test_the_protocol_for_france_scores_gaps_and_simulation(country: Path, tmp_path: Path) -> None:
+    command = ["evaluate", str(country / "virtual.nc"), "--protocol", "france", "--out", str(tmp_path / "fr")]
+    assert main(command) == 2, "the record ends before 2015"
+    assert main([*command, "--no-baselines", "--period", "2011-09-01", "2011-12-30"]) == 0
+    found = Evaluation.load(tmp_path / "fr")
+    assert found.scores["question"].values.tolist() == ["gap", "simulate"]
+    assert found.scores["method"].values.tolist() == ["hydromae"], "the LSTMs of the package are of Great Britain"
+
+
 def test_mistakes_are_one_line_each(country: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, store, virtual = country / "run", country / "rivers.zarr", country / "virtual.nc"
     wrong = xr.load_dataset(virtual, engine="h5netcdf").isel(time=slice(-40, None))

@@ -42,6 +42,10 @@ ELSEWHERE: dict[str, str] = {
     r"hydromae prepare FOLDER rivers\.zarr --shape catchments": (
         "tests/data/test_map_weather.py::test_prepare_predict_and_a_national_store_read_the_same_weather"
     ),
+    r"hydromae prepare FRANCE france\.zarr .*": "tests/data/test_prepare.py::test_catchment_store",
+    r"hydromae evaluate france\.zarr --protocol france --out france": (
+        "tests/test_cli_models.py::test_the_protocol_for_france_scores_gaps_and_simulation"
+    ),
     r"make (venv|demo|test)": "tests/test_docs.py::test_make_targets_do_what_the_pages_say",
     r"hydromae fetch nrfa .*": "tests/test_fetch.py::test_stations_of_the_nrfa_become_a_record_and_are_fetched_once",
     r"hydromae virtual raw --layout seed": SEED,

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from rich.table import Table
 from tyro.conf import Positional, arg
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-Protocol = Literal["gb"]
+Protocol = Literal["gb", "france"]
 DEFAULT_PERIOD = ("2011-01-01", "2014-09-30")
 
 
@@ -40,13 +40,14 @@ class Evaluate:
     """Folder of the scores: new, empty, or an evaluation, which is replaced; other files stay."""
     protocol: Protocol | None = None
     """gb: the protocol for Great Britain: the shipped model, donors and the LSTMs of the package on the test period
-    (2012-10-01 to 2014-09-30), with a forecast every 10 days. Other options override it."""
+    (2012-10-01 to 2014-09-30), with a forecast every 10 days. france: the shipped model on catchments of CAMELS-FR, gap and
+    simulate on 2015-01-01 to 2018-12-31. Other options override it."""
     model: Path | None = None
     """A shipped name, a run, a checkpoint, or a model folder; without it, only the baselines are scored."""
     period: Annotated[tuple[str, str] | None, arg(metavar="FIRST LAST")] = None
     """First and last scored day; default 2011-01-01 2014-09-30, or that of the protocol."""
-    questions: tuple[QuestionName, ...] = get_args(QuestionName)
-    """Tasks to score."""
+    questions: tuple[QuestionName, ...] | None = None
+    """Tasks to score; default all, or those of the protocol."""
     issue_interval: int | None = None
     """Days between two issue days; default 30, or that of the protocol."""
     baselines: bool = True
@@ -73,12 +74,11 @@ class Evaluate:
         from hydromae.io.options import use_reading_options
         from hydromae.io.value_ranges import processing_notes
 
-        gb = self.protocol == "gb"
-        name, issue_interval = (
-            self.model or (Path("gb-rivers") if gb else None),
-            self.issue_interval or (10 if gb else 30),
-        )
-        period = self.period or (protocol.PERIODS["test"] if gb else DEFAULT_PERIOD)
+        defaults = protocol.PROTOCOLS.get(self.protocol or "")
+        name = self.model or (None if defaults is None else Path("gb-rivers"))
+        issue_interval = self.issue_interval or (30 if defaults is None else defaults.issue_interval)
+        period = self.period or (DEFAULT_PERIOD if defaults is None else defaults.period)
+        questions = self.questions or (protocol.QUESTION_NAMES if defaults is None else defaults.questions)
         model = None if name is None else load(name, self.device, self.precision)
         settings = self._settings() | ({} if model is None else {"precision": model.precision_used})
         with use_reading_options(self.negative_flow):
@@ -86,8 +86,8 @@ class Evaluate:
         for line in processing_notes(record, self.store):
             echo(line)
         extra_methods = (
-            pretrained_lstm.load_methods(record, pretrained_lstm.NETWORKS, self.questions)
-            if gb and self.baselines
+            pretrained_lstm.load_methods(record, pretrained_lstm.NETWORKS, questions)
+            if defaults is not None and defaults.has_lstms and self.baselines
             else None
         )
         extra_data = {"LSTMs": load(pretrained_lstm.TRAINING_MODEL, "cpu").config.data} if extra_methods else None
@@ -95,7 +95,7 @@ class Evaluate:
             model,
             record,
             period,
-            self.questions,
+            questions,
             issue_interval,
             self.baselines,
             settings,
@@ -118,13 +118,12 @@ class Evaluate:
 
     def _settings(self) -> dict[str, object]:
         """Return the equivalent command, with the options that differ from their defaults."""
-        questions_given = () if self.questions == get_args(QuestionName) else self.questions
         options_given = {
             "out": (self.out,),
             "protocol": (self.protocol,) if self.protocol else (),
             "model": (self.model,) if self.model else (),
             "period": self.period or (),
-            "questions": questions_given,
+            "questions": self.questions or (),
             "issue-interval": (self.issue_interval,) if self.issue_interval else (),
             "precision": (self.precision,) if self.precision != "auto" else (),
             "negative-flow": (self.negative_flow,) if self.negative_flow != "refuse" else (),

@@ -27,6 +27,30 @@ PERIODS: Mapping[str, Period] = {
     "test": ("2012-10-01", "2014-09-30"),
     "all": ("2011-01-01", "2014-09-30"),
 }
+
+
+@dataclass(frozen=True)
+class ProtocolDefaults:
+    """Defaults of a protocol of `hydromae evaluate`.
+
+    Attributes:
+        period: First and last scored day.
+        questions: Tasks.
+        issue_interval: Days between two issue days.
+        has_lstms: Whether the LSTMs of the package were trained for it.
+    """
+
+    period: Period
+    questions: tuple[str, ...]
+    issue_interval: int
+    has_lstms: bool
+
+
+PROTOCOLS: Mapping[str, ProtocolDefaults] = {
+    "gb": ProtocolDefaults(PERIODS["test"], get_args(QuestionName), 10, True),
+    "france": ProtocolDefaults(("2015-01-01", "2018-12-31"), ("gap", "simulate"), 30, False),
+}
+"""Great Britain (CAMELS-GB), and 19 catchments of CAMELS-FR that no model of the package was trained on."""
 CONTEXT_DAYS = 365
 LEADS = (1, 3, 7)
 QUESTION_NAMES: tuple[str, ...] = get_args(QuestionName)
