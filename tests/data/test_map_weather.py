@@ -84,7 +84,7 @@ def test_a_table_beside_maps_comes_back_as_it_is(beside_a_table: Path) -> None:
     out = beside_a_table.parent / "answer.csv"
     assert main(["predict", str(beside_a_table), "--model", "gb-rivers", "--out", str(out), "--device", "cpu"]) == 0
     asked, answer = pd.read_csv(beside_a_table / "flows.csv"), pd.read_csv(out)
-    pd.testing.assert_series_equal(answer["riverflow"], asked["riverflow"])
+    np.testing.assert_array_equal(answer["riverflow"].to_numpy(), asked["riverflow"].to_numpy())
     assert list(answer.columns[:5]) == list(asked.columns) and len(answer) == 6
 
 
