@@ -56,7 +56,7 @@ def test_a_value_that_nothing_can_have_is_refused_by_every_reader(name, value, l
         attributes.read_attribute_table(tmp_path / "gauges.csv")
     with pytest.raises(InputError, match=f"the attributes: {said}"):
         read_attributes(traits)
-    with pytest.raises(InputError, match=f"the attributes: {said}"):
+    with pytest.raises(InputError, match=f"the dataset: its attributes: {said}"):
         table.from_dataset(series, traits.to_xarray())
     with pytest.raises(InputError, match=f"the dataset: {said}"):
         table.from_dataset(wrong)

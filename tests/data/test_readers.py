@@ -52,6 +52,13 @@ def test_camels_gb_refuses_other_files_and_units(camels, tmp_path):
         camels_gb.read_camels_gb(tmp_path / "period.nc", ("1990-01-01", "1990-12-31"))
 
 
+def test_camels_gb_refuses_a_climatology_out_of_range(camels, tmp_path):
+    camels["potential_evaporation_climatology"][10, 1] = 3e7
+    camels.to_netcdf(tmp_path / "camels_gb_daily.nc", engine="h5netcdf")
+    with pytest.raises(InputError, match=r"potential_evaporation_climatology holds .* 3e\+07 mm/day, outside -5 … 25"):
+        camels_gb.read_camels_gb(tmp_path / "camels_gb_daily.nc")
+
+
 def test_nrfa_reads_names_positions_and_blanks(attributes_csv):
     table = pd.read_csv(attributes_csv)
     table["propwet"] = table["propwet"].astype(object)

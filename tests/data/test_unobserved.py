@@ -209,6 +209,16 @@ def test_packing_that_loses_the_values_is_refused(kind: str, key: str, number: f
         _ = table.from_dataset(xr.decode_cf(held)) if kind == "memory" else load_record(tmp_path / f"t.{kind}")
 
 
+def test_a_fill_value_that_is_text_is_refused(tmp_path: Path) -> None:
+    held = xr.Dataset({"riverflow": (("time", "catchment"), np.ones((5, 1)), {"units": "mm/day"})}, {"time": DAYS})
+    held.assign_coords(catchment=[39001]).to_netcdf(tmp_path / "t.nc", engine="h5netcdf")
+    with h5py.File(tmp_path / "t.nc", "a") as file:
+        del file["riverflow"].attrs["_FillValue"]
+        file["riverflow"].attrs["_FillValue"] = ""
+    with pytest.raises(InputError, match=r"t\.nc: riverflow has the _FillValue , which is not a number"):
+        load_record(tmp_path / "t.nc")
+
+
 def test_hdf5_maps_have_codes_and_declare_others(tmp_path: Path) -> None:
     days = np.arange(np.datetime64("2001-01-01"), np.datetime64("2001-01-03"))
     with h5py.File(tmp_path / "precipitation_a.h5", "w") as file:

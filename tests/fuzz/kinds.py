@@ -70,6 +70,7 @@ def _names(file: Path) -> tuple[str, ...]:
         "training period",
         "have no position",
         "riverflow: no observed day",
+        "no observed riverflow",
     )
 
 

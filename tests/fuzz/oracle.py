@@ -146,7 +146,7 @@ def of_downloads(folder: Path, known: Mapping[str, float] | None = None) -> Plai
     for file in sorted(file for file in folder.iterdir() if file.is_file()):
         data = file.read_bytes().removeprefix(b"\xef\xbb\xbf")
         if file.suffix == ".csv" and data.startswith(b"file,timestamp") and b"nrfa" in data[:2000].lower():
-            rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline="")))
+            rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig", "replace"), newline="")))
             last = next(place for place, row in enumerate(rows) if row[:2] == ["data", "last"])
             header = {tuple(row[:2]): row[2] if len(row) > 2 else "" for row in rows[: last + 1]}
             held = [(row[0], row[1]) for row in rows[last + 1 :] if row]

@@ -16,6 +16,8 @@ from hydromae.io import units
 from hydromae.io.conventions import open_netcdf, set_cf_attributes, site_names, to_canonical
 from hydromae.io.credits import OGL
 from hydromae.io.quantities import to_canonical_units
+from hydromae.io.unobserved import observed_only
+from hydromae.variables import VARIABLES
 
 SERIES = ("precipitation", "temperature", "riverflow")
 SOURCE = f"CAMELS-GB: Coxon et al. 2020, doi:10.5285/8344e4f3-d2ea-44f5-8afa-86d2987543a9, {OGL}"
@@ -56,7 +58,13 @@ def read_camels_gb(path: str | Path, training_period: tuple[str, str] = TRAINING
     record["catchment"].attrs["long_name"] = "NRFA station number"
     record = to_canonical(record, str(path))
     climatology = units.convert(
-        raw[CLIMATOLOGY], "potential_evaporation", raw[CLIMATOLOGY].attrs.get("units"), str(path)
+        observed_only(raw[CLIMATOLOGY]), "potential_evaporation", raw[CLIMATOLOGY].attrs.get("units"), str(path)
     ).transpose("day_of_year", "catchment")
+    low, high = VARIABLES["potential_evaporation"].valid
+    if float(climatology.min()) < low or float(climatology.max()) > high:
+        raise InputError(
+            f"{path}: {CLIMATOLOGY} holds {float(climatology.min()):g} … {float(climatology.max()):g} mm/day, outside "
+            f"{low:g} … {high:g}; restore the file"
+        )
     record["potential_evaporation"] = oudin_evaporation(record["temperature"], climatology.values, training_period)
     return set_cf_attributes(record).assign_attrs(source=SOURCE)

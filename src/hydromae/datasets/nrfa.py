@@ -113,6 +113,8 @@ def _nrfa_csv(path: Path) -> Gauge:
             header[row[0], row[1]] = row[2] if len(row) > 2 else ""
             if row[:2] == ["data", "last"]:
                 break
+        else:
+            raise InputError(f"{path}: has no row data,last before its days; download it again")
         check_daily_step(STEPS.get(header.get(("dataType", "period"), "").strip().lower().partition(" ")[0]), path)
         kind = header["dataType", "id"]
         rows = [_row(row, kind, f"{path}: line {lines.line_num}") for row in lines if any(cell.strip() for cell in row)]

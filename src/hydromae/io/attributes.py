@@ -179,7 +179,7 @@ def with_attributes(record: xr.Dataset, attributes: xr.Dataset, source: str) -> 
     if "catchment" not in record.indexes:
         raise InputError(f"{source}: it has no catchments")
     if "catchment" not in attributes.indexes:
-        raise InputError("the attributes: have no coordinate catchment; name the catchments in it")
+        raise InputError(f"{source}: its attributes have no coordinate catchment; name the catchments in it")
     index = record.indexes["catchment"]
     keys = match_catchments(index, attributes.indexes["catchment"])
     if not keys.isin(attributes.indexes["catchment"]).any():
@@ -190,7 +190,7 @@ def with_attributes(record: xr.Dataset, attributes: xr.Dataset, source: str) -> 
     names = attributes["name"].to_series().reindex(keys).fillna("") if "name" in attributes.coords else None
     table = attributes.reset_coords()
     static = [n for n in STATIC if n in table.variables and (n not in record.variables or table[n].notnull().any())]
-    table = table.assign({name: static_attribute(table[name], "the attributes") for name in static})
+    table = table.assign({name: static_attribute(table[name], f"{source}: its attributes") for name in static})
     rows = table[static].set_coords([n for n in static if n not in NAMES]).reindex(catchment=keys)
     rows = rows.drop_vars("catchment").assign_coords(catchment=record["catchment"])
     merged = record.drop_vars(static, errors="ignore").merge(rows, combine_attrs="override")

@@ -149,12 +149,17 @@ def declared_missing(attributes: Mapping) -> tuple[float, ...]:
 
 
 def check_packing(dataset: xr.Dataset, source: str | Path) -> None:
-    """Refuse values that were unpacked with a `scale_factor` of zero, or with one or an `add_offset` that is not finite.
+    """Refuse values that were unpacked with a `scale_factor` of zero, or with an attribute that is not a finite number.
 
     Raises:
         InputError: The stored values of a variable cannot be recovered.
     """
     for name, values in dataset.variables.items():
+        fill = np.asarray(values.encoding.get("_FillValue", 0))
+        if values.dtype.kind in "iuf" and fill.dtype.kind not in "biuf":
+            raise InputError(
+                f"{source}: {name} has the _FillValue {fill}, which is not a number; write its values again"
+            )
         for key in ("scale_factor", "add_offset"):
             number = np.asarray(values.encoding.get(key, 1.0))
             is_number = number.size == 1 and number.dtype.kind in "iuf" and np.isfinite(number).all()
