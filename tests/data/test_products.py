@@ -240,7 +240,7 @@ def test_a_bad_row_of_the_nrfa_names_file_and_line(tmp_path: Path, row: str, tol
 
 def test_a_series_of_the_nrfa_without_the_end_of_its_header_is_refused(tmp_path: Path) -> None:
     """All its rows would be taken for the header, and the river would have no flow."""
-    text = nrfa_csv(1001, "gdf", "m3/s", {"2022-01-01": 1.5})
+    text = nrfa_csv(1001, "gdf", "m3/s", ["2022-01-01,1.5"])
     (tmp_path / "1001_gdf.csv").write_text(text.replace("data,last", "data,lasu"))
     with pytest.raises(InputError, match=r"1001_gdf\.csv: has no row data,last before its days; download it again"):
         nrfa.open_series(tmp_path / "1001_gdf.csv")
