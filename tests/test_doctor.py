@@ -95,7 +95,7 @@ def test_it_says_what_is_needed_where_that_is_absent(monkeypatch: pytest.MonkeyP
             raise PackageNotFoundError(name)
         return "1.0"
 
-    monkeypatch.setattr(doctor, "version", installed)
+    monkeypatch.setattr("importlib.metadata.version", installed)
     assert main(["doctor", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["answer_s"] is None and found["speed"] == {}

@@ -9,7 +9,6 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from rich.table import Table
@@ -24,6 +23,7 @@ EXTRAS = {
     "wandb": (("wandb",), "journals on Weights & Biases"),
     "tensorboard": (("tensorboard",), "journals in TensorBoard"),
     "optuna": (("optuna",), "hydromae sweep"),
+    "boundaries": (("pyogrio", "shapely"), "catchment boundaries"),
     "explore": (("starlette", "uvicorn"), "hydromae explore"),
 }
 """Extras of hydromae: their packages and their use."""
@@ -84,6 +84,8 @@ def _results_table(results: dict[str, Any]) -> Table:
 
 
 def _versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version  # delays the start of every command
+
     from hydromae import __version__
 
     def known(name: str) -> str:
