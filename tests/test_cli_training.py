@@ -197,7 +197,8 @@ def test_a_device_may_be_an_object_and_another_default_dtype_changes_no_answer(f
     expected = load(tmp_path / "one", torch.device("cpu")).predict(question)
     torch.set_default_dtype(torch.float64)
     try:
-        assert load(tmp_path / "one", "cpu").predict(question).identical(expected)
+        again = load(tmp_path / "one", "cpu").predict(question)
+        assert again.drop_attrs(deep=False).identical(expected.drop_attrs(deep=False))  # their times may differ
         assert pretrain(folder, tmp_path / "two", "--stop-after", "1") == 0
         assert torch.get_default_dtype() == torch.float64
     finally:
