@@ -96,7 +96,7 @@ def test_an_answer_states_the_boundaries(maps_and_gauges: Path, tmp_path: Path, 
     words = [command, str(maps_and_gauges), "--model", "gb-rivers", "--out", str(out), "--boundaries", str(path)]
     assert main([*words, "--device", "cpu"]) == 0
     told = json.loads(xr.open_dataset(out).attrs["provenance"])["processing"]["precipitation"]
-    assert told == "mean of HadUK-Grid maps over the boundaries in b.gpkg, for every catchment"
+    assert told == "mean of HadUK-Grid maps over the boundaries in b.gpkg (discs without one), for every catchment"
 
 
 @pytest.mark.parametrize(
