@@ -150,7 +150,9 @@ def _merged(
     products = " and ".join(dict.fromkeys(file.product for file in files.used))
     count = f"{is_needed.sum()} of {len(is_needed)} catchments" if not is_needed.all() else "every catchment"
     boundaries = reading_options().boundaries
-    where = "a disc of the catchment's area" if boundaries is None else f"the boundaries in {boundaries.name} (discs without one)"
+    where = "a disc of the catchment's area"
+    if boundaries is not None:
+        where = f"the boundaries in {boundaries.name} (discs without one)"
     note = f"mean of {products} maps over {where}, for {count}"
     attrs = {} if own is None else own.attrs
     notes = "; ".join(filter(None, (attrs.get(PROCESSING), note)))
