@@ -8,11 +8,14 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
+import identity
 import rows
 import table
 from compare import HELP, paired, shown
@@ -162,3 +165,21 @@ def test_make_calls_them():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert re.search(r"^bench: .*\n\t.*benchmarks/table.py", makefile, re.MULTILINE)
     assert re.search(r"^bench-quick: .*\n\t.*benchmarks/compare.py", makefile, re.MULTILINE)
+
+
+def test_identity_compares_the_digests_of_two_commits(monkeypatch, capsys):
+    """One bit changes a digest; the exit code says whether any differs."""
+    values = np.linspace(0.0, 1.0, 5, dtype=np.float32)
+    changed = values.copy()
+    changed[2] = np.nextafter(changed[2], 1, dtype=np.float32)
+    assert identity.digest([values]) == identity.digest([values.copy()]) != identity.digest([changed])
+    found = {"a": identity.digest([values]), "b": identity.digest([changed])}
+    monkeypatch.setattr(sys, "argv", ["identity.py", "--base", "HEAD", "losses"])
+    monkeypatch.setattr(identity, "checked_out", lambda commit, folder: nullcontext(folder))
+    for other, code in ((found, 0), (found | {"b": "other"}, 1)):
+        by_side = {"base": found, "head": other}
+        monkeypatch.setattr(identity, "run_commit", lambda tree, words, by_side=by_side: by_side[tree.name])
+        with pytest.raises(SystemExit) as ended:
+            identity.main()
+        assert ended.value.code == code
+        assert ("differ" in capsys.readouterr().out) == bool(code)

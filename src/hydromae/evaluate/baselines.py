@@ -12,9 +12,10 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
-from hydromae.evaluate.answers import flow_of_log, log_flow, river_flow, with_predictions
+from hydromae.evaluate.answers import river_flow, with_predictions
 from hydromae.evaluate.donor_regression import DonorRidge
 from hydromae.evaluate.donors import WeightedDonors, nearest_gauge, two_attribute_donors
+from hydromae.inference.own_record import interpolate_log
 from hydromae.inference.scenarios import Method
 
 DAYS_OF_YEAR = 366
@@ -31,8 +32,7 @@ class LogInterpolation:
 
     def predict(self, dataset: xr.Dataset) -> xr.Dataset:
         """Predict each gap between two observed days."""
-        logs = pd.DataFrame(log_flow(river_flow(dataset)))
-        return with_predictions(dataset, flow_of_log(logs.interpolate(limit_area="inside").to_numpy()))
+        return with_predictions(dataset, interpolate_log(river_flow(dataset))[0])
 
 
 @dataclass(frozen=True)

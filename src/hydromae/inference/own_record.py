@@ -102,7 +102,7 @@ def interpolate_log(
     first = np.take_along_axis(log, before.clip(min=0), axis=0)
     second = np.take_along_axis(log, after.clip(max=total - 1), axis=0)
     share = (day - before) / np.maximum(after - before, 1)
-    values = np.exp(first + share * (second - first)) - LOG_OFFSET
+    values = np.maximum(np.exp(first + share * (second - first)) - LOG_OFFSET, 0.0)
     return np.where(inside, values, np.nan), after - before - 1
 
 

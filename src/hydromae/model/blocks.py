@@ -71,21 +71,16 @@ class Mixer(nn.Module):
     across_days = True
 
     def mix(
-        self, tokens: Float[Tensor, "N D"], norm: nn.LayerNorm, layout: PackedLayout, context: Context
-    ) -> Float[Tensor, "N D"]:
-        """Normalise and mix, on the grid of days and sites."""
-        return layout.pack(self(layout.unpack(norm(tokens)), context))
-
-    def mix_rows(
         self,
         tokens: Float[Tensor, "N D"],
         norm: nn.LayerNorm,
         layout: PackedLayout,
         context: Context,
-        rows: Int[Tensor, " K"],
+        rows: Int[Tensor, " K"] | None = None,
     ) -> Float[Tensor, "M D"]:
-        """As `mix`, for the tokens of some days of a dense grid only."""
-        return layout.at_rows(self.mix(tokens, norm, layout, context), rows)[0]
+        """Normalise and mix, on the grid of days and sites; with `rows`, return the tokens of these days of a dense grid."""
+        mixed = layout.pack(self(layout.unpack(norm(tokens)), context))
+        return mixed if rows is None else layout.at_rows(mixed, rows)[0]
 
 
 class AttentionMixer(Mixer):
@@ -100,11 +95,17 @@ class AttentionMixer(Mixer):
         self.out = nn.Linear(width, width)
 
     def mix(
-        self, tokens: Float[Tensor, "N D"], norm: nn.LayerNorm, layout: PackedLayout, context: Context
-    ) -> Float[Tensor, "N D"]:
+        self,
+        tokens: Float[Tensor, "N D"],
+        norm: nn.LayerNorm,
+        layout: PackedLayout,
+        context: Context,
+        rows: Int[Tensor, " K"] | None = None,
+    ) -> Float[Tensor, "M D"]:
         """Normalise and mix the packed tokens."""
         pattern = layout.self_attention(self.direction)
-        return self.out(packed_attention(project(tokens, norm, self.query_key_value), None, pattern, self.heads))
+        mixed = self.out(packed_attention(project(tokens, norm, self.query_key_value), None, pattern, self.heads))
+        return mixed if rows is None else layout.at_rows(mixed, rows)[0]
 
 
 class RecurrentMixer(Mixer):
@@ -124,15 +125,17 @@ class RecurrentMixer(Mixer):
         states = run_lstm(self.lstm, inputs) if rows is None else run_lstm_rows(self.lstm, inputs, rows)
         return rearrange(self.out(states), "t (b s) d -> b t s d", b=size)
 
-    def mix_rows(
+    def mix(
         self,
         tokens: Float[Tensor, "N D"],
         norm: nn.LayerNorm,
         layout: PackedLayout,
         context: Context,
-        rows: Int[Tensor, " K"],
+        rows: Int[Tensor, " K"] | None = None,
     ) -> Float[Tensor, "M D"]:
-        """As `mix`, for the tokens of some days only: the days before them are not read backwards."""
+        """Normalise and mix; the days before the first of `rows` are not read backwards."""
+        if rows is None:
+            return super().mix(tokens, norm, layout, context)
         return self(layout.unpack(norm(tokens)), context, rows).flatten(0, 2)
 
 
@@ -247,11 +250,10 @@ class Block(nn.Module):
         last_across_days = max((i for i, m in enumerate(self.mixers) if cast(Mixer, m).across_days), default=-1)
         for index, (norm, mixer) in enumerate(zip(self.norms, self.mixers, strict=True)):
             assert isinstance(norm, nn.LayerNorm) and isinstance(mixer, Mixer)
-            if rows is not None and index == last_across_days:
-                mixed = mixer.mix_rows(tokens, norm, layout, context, rows)
-                tokens, layout = layout.at_rows(tokens, rows)
-            else:
-                mixed = mixer.mix(tokens, norm, layout, context)
+            kept = rows if index == last_across_days else None
+            mixed = mixer.mix(tokens, norm, layout, context, kept)
+            if kept is not None:
+                tokens, layout = layout.at_rows(tokens, kept)
             tokens = residual(tokens, mixed, dropout)
         if rows is not None and last_across_days < 0:
             tokens, layout = layout.at_rows(tokens, rows)
