@@ -51,6 +51,7 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
     "data.sequence_length": ("tests/data/test_windows.py::test_an_epoch_sees_every_window_once",),
     "data.stride": ("tests/data/test_windows.py::test_an_epoch_sees_every_window_once",),
     "data.catchments_per_window": ("tests/data/test_windows.py::test_a_window_of_rivers_is_a_neighbourhood",),
+    "data.patches_per_window": ("tests/data/test_windows.py::test_a_window_of_maps_has_the_nearest_patches",),
     "data.vector_patch_size": tuple(
         Switch(start, {"data": {"vector_patch_size": size}}) for start in ("base", "fast") for size in (1, 8)
     ),
@@ -91,6 +92,7 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
         model("fast", fusion_layers=2),
         model("rivers", fusion_layers=1),
     ),
+    "model.fusion_gates": (model("base", fusion_gates=True), model("fast", fusion_gates=True)),
     "model.mlp_ratio": (model("base", mlp_ratio=2.0), model("rivers", mlp_ratio=1.0)),
     "model.dropout": (model("base", "training", dropout=0.4), model("rivers", "training", dropout=0.0)),
     "model.film": (model("base", film=False), model("rivers", film=False)),
@@ -121,6 +123,10 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
                 "data": {"antecedent_days": 0, "max_flow_gap": 0},
             },
         ),
+    ),
+    "model.map_estimators": (model("base", map_estimators=True), model("fast", map_estimators=True)),
+    "model.map_distributions": (
+        "tests/model/test_map_estimators.py::test_maps_have_distributions_where_they_are_wanted",
     ),
     "model.neighbours": (
         model("rivers", neighbours=None),

@@ -15,7 +15,8 @@ from hydromae.variables import ATTRIBUTES, MODALITIES
 
 NATIONAL = ("precipitation", "soil_moisture", "temperature", "evaporation", "riverflow")
 CATCHMENTS = ("weather", "riverflow")
-NAMES = {"tiny": CATCHMENTS, "base": NATIONAL, "fast": NATIONAL, "rivers": CATCHMENTS}
+ALL = (*CATCHMENTS, *NATIONAL[:-1])
+NAMES = {"tiny": CATCHMENTS, "base": NATIONAL, "fast": NATIONAL, "rivers": CATCHMENTS, "national": ALL}
 """Modalities of each preset."""
 GROUP = 3
 """Catchments in a token of the shrunk national presets."""
@@ -41,6 +42,7 @@ SHRUNK: dict[str, dict[str, dict[str, object]]] = {
     },
 }
 SHRUNK |= {"fast": SHRUNK["base"], "tiny": SHRUNK["rivers"]}
+SHRUNK["national"] = {**SHRUNK["rivers"], "model": {**SHRUNK["rivers"]["model"], "neighbours": 12}}
 
 
 def small(preset: str, **model: object) -> Config:
@@ -83,11 +85,11 @@ def sample(
             seen[name][:, :, -1, -1] = False
     metadata = {"series": _places(size, sites, slots, draw)}
     cells = None
-    if names is NATIONAL:
+    if "precipitation" in names:
         metadata["map"] = replace(
             _places(size, patches, 1, draw), is_known=torch.zeros(size, patches, 1, len(ATTRIBUTES)).bool()
         )
-        cells = _cells(sites * slots - 1, patches, draw)
+        cells = _cells(sites * slots - 1, patches, draw) if names is NATIONAL else None
     start = torch.randint(10_000, 20_000, (size, 1), generator=draw)
     before = None if names is NATIONAL else torch.randn(size, sites, antecedent_width(3), generator=draw)
     return Batch(values, seen, variance, start + torch.arange(days), metadata, cells, before)

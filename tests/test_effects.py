@@ -54,6 +54,7 @@ STARTS: dict[str, Config] = {
 }
 """The presets, small, with every part that they have."""
 OTHER: dict[str, Any] = {
+    "data.patches_per_window": 2,
     "data.vector_patch_size": 2,
     "data.attribute_dropout": 0.5,
     "data.position_jitter": 2.0,
@@ -62,6 +63,9 @@ OTHER: dict[str, Any] = {
     "model.alternate_mixers": True,
     "model.map_layers": 2,
     "model.series_layers": 3,
+    "model.fusion_gates": True,
+    "model.map_estimators": True,
+    "model.map_distributions": True,
     "model.mlp_ratio": 1.0,
     "model.dropout": 0.4,
     "model.film": False,

@@ -32,7 +32,7 @@ def model_of(preset: str) -> HydroMAE:
 @st.composite
 def batches(draw: st.DrawFn, preset: str) -> Batch:
     """Any small shape; long enough for rivers that neighbours are compared; observed in part, nowhere, or everywhere."""
-    long = preset in ("rivers", "tiny") and draw(st.booleans())
+    long = preset in ("rivers", "tiny", "national") and draw(st.booleans())
     batch = sample(
         preset,
         size=draw(st.integers(1, 2)),

@@ -114,3 +114,22 @@ def test_picture_of_a_national_record(folder):
     path = prepare(folder, folder / "n.zarr", "national", period=("2010-12-01", "2011-01-31"), training_period=TRAIN)
     assert summary(path)["cells"] == 11
     assert image.imread(picture(path, folder / "n.png")).shape[1] > 800
+
+
+def test_maps_are_simulated_between_catchments(folder):
+    """Rain and temperature vary where no catchment is, as the seed says; what is simulated is named in the store."""
+    days = {"period": ("2010-06-01", "2010-06-30"), "training_period": TRAIN}
+    stores = {
+        seed: open_store(prepare(folder, folder / f"s{seed}.zarr", "national", simulation_seed=seed, **days)).load()
+        for seed in (None, 1, 2)
+    }
+    for name in ("precipitation", "temperature", "soil_moisture"):
+        values = [store[name].values for store in stores.values()]
+        assert not np.array_equal(values[0], values[1]) and not np.array_equal(values[1], values[2])
+    assert (stores[1]["precipitation"] >= 0).all()
+    assert "simulated between them, seed 2" in stores[2]["precipitation"].attrs["derived"]
+    assert "simulated" not in stores[None]["precipitation"].attrs["derived"]
+    for name in ("riverflow", "evaporation"):
+        np.testing.assert_array_equal(stores[None][name], stores[1][name])
+    with pytest.raises(InputError, match=r"--simulate-maps is for maps derived from catchments .*leave it out"):
+        prepare(folder, folder / "c.zarr", "catchments", simulation_seed=1)

@@ -276,3 +276,25 @@ def test_nothing_drops_out_unless_asked() -> None:
     batch = cut_batch(record, np.zeros(4, dtype=np.int64), 3)
     same = augment_batch(batch, config.data, (1.0, 1.0), generators(batch))
     assert all(torch.equal(a, b) for a, b in zip(everything(batch), everything(same), strict=True))
+
+
+def test_a_window_of_maps_has_the_nearest_patches() -> None:
+    """Those around its centre, with their own values and positions; a window without a limit has all of them."""
+    config = config_of("national", catchments_per_window=3, patches_per_window=2, antecedent_days=0)
+    config = config.having(model={"lstm_width": 0, "lstm_ar_width": 0}, data={"max_flow_gap": 0})
+    record = to_record_arrays(national(5, 40), config, SCALING, GRID)
+    drawn = windows(record, config, PERIOD, seed=0, augment=False, update=1)
+    centres = record.site_metadata["map"].position[0, :, 0]
+    for number in range(6):
+        batch = drawn(range(number, number + 1))
+        place, first = batch.site_metadata["map"].position[0, :, 0], batch.site_metadata["series"].position[0, 0, 0]
+        distance = (centres - first).square().sum(dim=-1)
+        nearest = distance.argsort(stable=True)[:2]
+        assert torch.equal(place, centres[nearest])
+        day = int(batch.days[0, 0] - record.days[0])
+        for name in ("precipitation", "soil_moisture", "temperature"):
+            taken = torch.from_numpy(record.values[name][day : day + 6, nearest.numpy()]).float()
+            assert torch.equal(batch.values[name][0], taken)
+    whole = config.having(data={"catchments_per_window": None, "patches_per_window": None})
+    everything_there = windows(record, whole, PERIOD, seed=0, augment=False, update=1)(range(1))
+    assert everything_there.values["precipitation"].shape[2] == len(record.patches) == 5

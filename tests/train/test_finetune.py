@@ -350,3 +350,32 @@ def test_hydromae_load_merges_the_adapters_of_a_checkpoint(tmp_path, pretrained)
     checkpoint, last = load(latest_checkpoint(out), "cpu"), load(out / "last", "cpu")
     theirs = last.network.state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in checkpoint.network.state_dict().items())
+
+
+def test_maps_are_trained_without_a_change_where_there_are_none() -> None:
+    """Parts of maps, the fusion and the reading of evaporation are trained; rivers without maps and evaporation stay."""
+    config = small("national")
+    weights = weights_of(config)
+    batch = sample("national", days=30)
+    hidden = {name: torch.zeros(value.shape[:3], dtype=torch.bool) for name, value in batch.values.items()}
+    hidden["riverflow"][:, 10:20] = True
+    absent = hidden | {n: torch.ones_like(hidden[n]) for n in hidden if n not in ("weather", "riverflow")}
+    model = fitted(config, weights, "maps").eval()
+    with torch.no_grad():
+        before = [model(batch, masks) for masks in (hidden, absent)]
+        after = [moved(model)(batch, masks) for masks in (hidden, absent)]
+    for name in ("riverflow", "weather"):
+        assert torch.equal(before[1].mean[name], after[1].mean[name])
+        assert not torch.equal(before[0].mean[name][:, 10:20], after[0].mean[name][:, 10:20]) or name == "weather"
+    for name in ("precipitation", "soil_moisture", "temperature", "evaporation"):
+        assert not torch.equal(before[1].mean[name], after[1].mean[name])
+    learned = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert {name.split(".")[0] for name in learned} == {
+        *("positional", "encoders", "queries", "embeddings", "heads", "map_estimators", "fusion"),
+    }
+    assert not any(name.startswith(("rainfall_runoff.", "estimators.", "heads.riverflow.")) for name in learned)
+
+
+def test_a_model_without_gated_maps_has_none_to_train() -> None:
+    with pytest.raises(InputError, match=r"--trainable maps: .*model.fusion_gates"):
+        fitted(small("fast"), weights_of(small("fast")), "maps")

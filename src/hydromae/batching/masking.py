@@ -117,6 +117,15 @@ def simulate(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> 
     return hidden
 
 
+def modality(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
+    """One modality, at all its sites for the whole window."""
+    hidden = nothing(batch)
+    pick = torch.randint(len(hidden), (batch.size,), generator=generator)
+    for index, name in enumerate(hidden):
+        hidden[name][pick == index] = True
+    return hidden
+
+
 def mixture(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> Hidden:
     """One mask of `settings.mixture` per window, drawn by weight."""
     names = [name for name, _ in settings.mixture]
@@ -132,7 +141,7 @@ def mixture(batch: Batch, settings: MaskConfig, generator: torch.Generator) -> H
 
 MASKS: dict[str, Mask] = {
     f.__name__.replace("_", "-"): f
-    for f in (random, unified, tube, gap, outage, forecast, forecast_blind, ungauged, simulate, mixture)
+    for f in (random, unified, tube, gap, outage, modality, forecast, forecast_blind, ungauged, simulate, mixture)
 }
 
 

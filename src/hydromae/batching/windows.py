@@ -29,22 +29,20 @@ def cut_batch(
     length: int,
     sites: Int[np.ndarray, "B S"] | None = None,
     antecedent_days: Sequence[int] | None = None,
+    patches: Int[np.ndarray, "B P"] | None = None,
 ) -> Batch:
-    """Windows of `length` days from day indices `starts`, with the given series sites (all where None).
+    """Windows of `length` days from day indices `starts`, with the given series sites and patches (all where None).
 
     Days outside the record are unobserved. `antecedent_days` is the length of the antecedent weather of each window.
     """
-    values, observed, variance = {}, {}, {}
+    values, observed, variance, chosen = {}, {}, {}, {"series": sites, "map": patches}
     for name, values_of_record in record.values.items():
-        chosen_sites = sites if record.kind(name) == "series" else None
+        chosen_sites = chosen[record.kind(name)]
         cut = torch.from_numpy(_cut_days(values_of_record, starts, length, chosen_sites)).float()
         observed[name] = torch.from_numpy(np.isfinite(cut.numpy()))
         values[name] = cut.nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
         variance[name] = _for_windows(torch.from_numpy(record.variance[name])[None], len(starts), chosen_sites)
-    metadata = {
-        kind: _for_windows(site, len(starts), sites if kind == "series" else None)
-        for kind, site in record.site_metadata.items()
-    }
+    metadata = {kind: _for_windows(site, len(starts), chosen[kind]) for kind, site in record.site_metadata.items()}
     days = int(record.days[0]) + starts[:, None] + np.arange(length)
     antecedent = None if antecedent_days is None else _antecedent_features(record, starts, antecedent_days, sites)
     flow = _for_windows(record.flow_transform, len(starts), sites)
@@ -106,6 +104,7 @@ class Windows:
         first, last: Day indices of the period.
         nearest_sites (Int[S, M] or None): The nearest sites of each series site, itself first; None where every window has
             all sites.
+        nearest_patches (Int[S, P] or None): The nearest patches of each series site; None where every window has all.
         epoch: Windows in an epoch.
         augment: Whether attributes and variables are dropped and positions shifted.
         fold_index (Int[S] or None): Index of the out-of-fold LSTM that was trained without each series site.
@@ -120,6 +119,7 @@ class Windows:
     epoch: int
     augment: bool
     fold_index: Int[np.ndarray, " S"] | None = None
+    nearest_patches: Int[np.ndarray, "S P"] | None = None
 
     def __call__(self, window_numbers: range) -> Batch:
         """The windows of these numbers, in one batch."""
@@ -133,7 +133,8 @@ class Windows:
         antecedent_days = (
             [self._draw_antecedent_days(generator) for generator in generators] if self.config.antecedent_days else None
         )
-        batch = cut_batch(self.record, start_days, self.config.sequence_length, sites, antecedent_days)
+        patches = None if sites is None or self.nearest_patches is None else self.nearest_patches[sites[:, 0]]
+        batch = cut_batch(self.record, start_days, self.config.sequence_length, sites, antecedent_days, patches)
         if self.fold_index is not None:
             fold_index = self.fold_index[sites] if sites is not None else np.tile(self.fold_index, (len(start_days), 1))
             batch = replace(batch, fold_index=torch.from_numpy(fold_index))
@@ -188,16 +189,22 @@ def windows(
             f"period {period[0]}..{period[1]}: the record has {max(0, last - first + 1)} of its days, "
             f"fewer than sequence_length {length}; choose a longer period or shorter windows"
         )
-    nearest_sites = None
+    nearest_sites, nearest_patches = None, None
     if config.data.catchments_per_window is not None:
         position = record.site_metadata["series"].position[0, :, 0].numpy()
+        if config.data.patches_per_window is not None and "map" in record.site_metadata:
+            centres = record.site_metadata["map"].position[0, :, 0].numpy()
+            squared = ((position[:, None] - centres[None]) ** 2).sum(axis=-1)
+            nearest_patches = squared.argsort(axis=1, kind="stable")[:, : config.data.patches_per_window]
         distance = ((position[:, None] - position[None]) ** 2).sum(axis=-1)
         np.fill_diagonal(distance, -1.0)  # itself first, also where another gauge has the same position
         count = min(len(position), config.data.catchments_per_window + config.data.catchments_per_window // 2)
         nearest_sites = distance.argsort(axis=1, kind="stable")[:, :count]
     starts = len(range(first, last - length + 2, config.data.stride))
     epoch = (config.train.steps_per_epoch or 0) * (update or 0) or starts
-    return Windows(record, config.data, first, last, nearest_sites, seed, epoch, augment)
+    return Windows(
+        record, config.data, first, last, nearest_sites, seed, epoch, augment, nearest_patches=nearest_patches
+    )
 
 
 def augment_batch(

@@ -13,7 +13,7 @@ from hydromae.config.effects import FIELD_RULES, refuse_idle_fields, reset_idle,
 from hydromae.config.presets import PRESETS
 from hydromae.errors import InputError
 
-Preset = Literal["tiny", "base", "fast", "rivers"]
+Preset = Literal["tiny", "base", "fast", "rivers", "national"]
 _base_settings: list[Config] = [PRESETS["rivers"]]
 
 

@@ -48,10 +48,11 @@ class Finetune:
     the masks of the pretrained run."""
     mixture: Annotated[dict[MaskKind, float] | None, arg(metavar="MASK SHARE ...")] = None
     """Masks with their shares, instead of one task: --mixture outage 0.6 forecast-blind 0.1."""
-    trainable: Literal["full", "frozen", "lora", "lstm", "all-but-lstm"] = "full"
+    trainable: Literal["full", "frozen", "lora", "lstm", "all-but-lstm", "maps"] = "full"
     """Which weights are trained. full: all; frozen: heads and decoders; lora: these and low-rank adapters of attention,
     recurrence and feed-forward, merged into plain weights in best/ and last/; lstm: the LSTMs of rivers alone (three times
-    as fast; follow with all-but-lstm or full); all-but-lstm: all but the LSTMs and the position encodings they read."""
+    as fast; follow with all-but-lstm or full); all-but-lstm: all but the LSTMs and the position encodings they read; maps:
+    the parts of maps, without which answers stay the same."""
     rank: int | None = None
     """Rank of the adapters (lora only); default 8."""
     reinit_lstm: bool = False

@@ -32,7 +32,8 @@ class Pretrain:
     out: Annotated[Path, arg(metavar="RUN")]
     """Folder of the run: metrics log, checkpoints, and the model in best/ and last/."""
     preset: Preset = "rivers"
-    """tiny (tests, demo), rivers (catchment datasets), base (reference specification), fast (alternating attention)."""
+    """tiny (tests, demo), rivers (catchment datasets), national (with maps), base (reference specification), fast
+    (alternating attention)."""
     config: Path | None = None
     """A Python file that defines `config`, or the config.json of a run; replaces --preset."""
     held_out: Literal["benchmark"] | Path | None = None

@@ -116,6 +116,8 @@ class Prepare:
     """Day of the only ERA5-Land sum of a day, if the file does not state it."""
     boundaries: Path | None = None
     """Catchment boundaries (.gpkg, .geojson, .shp) for the weather of maps in a folder; default discs of the area."""
+    simulate_maps: int | None = None
+    """Seed of the simulation of derived rain and temperature between the catchments; default their smooth mean."""
     json: bool = False
     """Print the result as JSON."""
 
@@ -140,6 +142,8 @@ class Prepare:
             raise InputError("--shape catchments: --layout seed is national; omit --shape")
         if self.layout is not None and self.boundaries is not None:
             raise InputError(f"--boundaries {self.boundaries}: --layout seed does not use boundaries; leave it out")
+        if self.layout is not None and self.simulate_maps is not None:
+            raise InputError(f"--simulate-maps {self.simulate_maps}: --layout seed derives no maps; leave it out")
         if self.layout is not None:
             return prepare_seed(
                 self.source,
@@ -159,6 +163,7 @@ class Prepare:
             training_period=self.training_period,
             land_threshold=self.land_threshold,
             allow_missing=self.allow_missing,
+            simulation_seed=self.simulate_maps,
             progress=echo,
         )
 

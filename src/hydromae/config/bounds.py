@@ -15,6 +15,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "data.sequence_length": (1, 100_000),
     "data.stride": (1, 100_000),
     "data.catchments_per_window": (1, 1_000_000),
+    "data.patches_per_window": (1, 1_000_000),
     "data.vector_patch_size": (1, 1024),
     "data.warm_up_days": (0, 100_000),
     "data.attribute_dropout": RATIO,

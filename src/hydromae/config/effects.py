@@ -69,6 +69,14 @@ FREE = FieldRule(on_resume="free")
 SERIES = Requirement("model.streams has no series modality", lambda c: "series" in _kinds(c))
 MAPS = Requirement("model.streams has no map modality", lambda c: "map" in _kinds(c))
 BOTH = Requirement("model.streams has not both maps and series", lambda c: _kinds(c) == {"map", "series"})
+DISTRIBUTIONS = Requirement(
+    "model.streams has no series modality, and model.map_distributions is off",
+    lambda c: "series" in _kinds(c) or c.model.map_distributions,
+)
+FUSED_MAPS = Requirement(
+    "model.streams has not both maps and series, or model.fusion_layers is 0",
+    lambda c: _kinds(c) == {"map", "series"} and c.model.fusion_layers > 0,
+)
 STATIC = Requirement(
     "maps with joint mixing have none", lambda c: "series" in _kinds(c) or c.model.mixers != ("joint",)
 )
@@ -105,6 +113,7 @@ FIELD_RULES: dict[str, FieldRule] = {
     "data.sequence_length": ANY,
     "data.stride": ANY,
     "data.catchments_per_window": ANY,
+    "data.patches_per_window": FieldRule(MAPS),
     "data.vector_patch_size": FieldRule(SERIES),
     "data.held_out": ANY,
     "data.warm_up_days": ANY,
@@ -122,6 +131,7 @@ FIELD_RULES: dict[str, FieldRule] = {
     "model.map_layers": FieldRule(MAPS),
     "model.series_layers": FieldRule(SERIES),
     "model.fusion_layers": ANY,
+    "model.fusion_gates": FieldRule(FUSED_MAPS),
     "model.mlp_ratio": FieldRule(BLOCKS),
     "model.dropout": FieldRule(BLOCKS),
     "model.film": FieldRule(SERIES),
@@ -132,6 +142,8 @@ FIELD_RULES: dict[str, FieldRule] = {
     "model.lstm_ar_width": ANY,
     "model.lstm_dropout": FieldRule(RUNOFF),
     "model.estimators": ANY,
+    "model.map_estimators": FieldRule(MAPS),
+    "model.map_distributions": FieldRule(MAPS),
     "model.neighbours": FieldRule(NEAREST),
     "model.decoder_dim": ANY,
     "model.decoder_layers": ANY,
@@ -142,7 +154,7 @@ FIELD_RULES: dict[str, FieldRule] = {
     "model.use_input": FieldRule(MIX),
     "model.contrastive_weight": FieldRule(COMPARED),
     "model.contrastive_temperature": FieldRule(CONTRAST),
-    "model.components": FieldRule(SERIES),
+    "model.components": FieldRule(DISTRIBUTIONS),
     "masks.kind": ANY,
     "masks.map_ratio": FieldRule(MAP_RATIO),
     "masks.series_ratio": FieldRule(SERIES_RATIO),
@@ -181,7 +193,7 @@ FIELD_RULES: dict[str, FieldRule] = {
     "train.nse_loss": FieldRule(FLOW),
     "train.flow_loss_weight": FieldRule(FLOW),
     "train.lstm_loss_weight": FieldRule(RUNOFF),
-    "train.distribution_weight": FieldRule(SERIES),
+    "train.distribution_weight": FieldRule(DISTRIBUTIONS),
 }
 """Section and field -> its rules. Contradictions (`validation.check`) are refused before."""
 DEFAULTS = Sections()

@@ -1,8 +1,8 @@
 """Presets of the configuration.
 
 `base` is the reference specification (dense joint attention), `fast` has the same width and depth with attention in two
-directions, `rivers` is for catchment data in long windows with a mixture of tasks, and `tiny` is a small `rivers` for
-tests and for the demo (`DEMO`).
+directions, `rivers` is for catchment data in long windows with a mixture of tasks, `national` is `rivers` with maps and
+evaporation, and `tiny` is a small `rivers` for tests and for the demo (`DEMO`).
 """
 
 from hydromae.config import Config, DataConfig, MaskConfig, ModelConfig, OptimizerConfig, TrainConfig
@@ -71,6 +71,40 @@ RIVERS = Config(
     ),
 )
 
+NATIONAL = RIVERS.having(
+    data={"patches_per_window": 16},
+    model={
+        "streams": ("weather+riverflow+evaporation", "precipitation", "soil_moisture", "temperature"),
+        "map_layers": 1,
+        "fusion_layers": 1,
+        "fusion_gates": True,
+        "map_estimators": True,
+        "map_distributions": True,
+    },
+    masks={
+        "mixture": (
+            ("gap", 0.2),
+            ("ungauged", 0.15),
+            ("simulate", 0.1),
+            ("forecast", 0.15),
+            ("forecast-blind", 0.15),
+            ("outage", 0.1),
+            ("random", 0.1),
+            ("modality", 0.05),
+        ),
+    },
+    train={
+        "task_weights": (
+            ("precipitation", 0.1),
+            ("soil_moisture", 0.1),
+            ("temperature", 0.1),
+            ("evaporation", 0.1),
+            ("weather", 0.1),
+            ("riverflow", 1.0),
+        ),
+    },
+)
+
 TINY = RIVERS.having(
     data={"sequence_length": 180, "stride": 45, "catchments_per_window": 12, "warm_up_days": 30},
     model={
@@ -94,7 +128,7 @@ DEMO = TINY.having(
 BASE = Config()
 FAST = BASE.having(model={"mixers": ("time", "space"), "alternate_mixers": True})
 
-PRESETS: dict[str, Config] = {"tiny": TINY, "base": BASE, "fast": FAST, "rivers": RIVERS}
+PRESETS: dict[str, Config] = {"tiny": TINY, "base": BASE, "fast": FAST, "rivers": RIVERS, "national": NATIONAL}
 
 SEED = BASE.having(train={"precision": "fp16", "workers": 12, "tracker": "auto"})
 """`base` with the training settings of the reference specification for GPUs (`configs/mae_config.py`)."""

@@ -9,7 +9,17 @@ from hydromae.variables import MODALITIES
 
 Mixer = Literal["joint", "time", "recurrent", "space"]
 MaskKind = Literal[
-    "random", "unified", "tube", "gap", "outage", "forecast", "forecast-blind", "ungauged", "simulate", "mixture"
+    "random",
+    "unified",
+    "tube",
+    "gap",
+    "outage",
+    "modality",
+    "forecast",
+    "forecast-blind",
+    "ungauged",
+    "simulate",
+    "mixture",
 ]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 TrackerKind = Literal["none", "auto", "wandb", "tensorboard"]
@@ -40,6 +50,8 @@ class DataConfig:
     """Days between the starts of two windows."""
     catchments_per_window: int | None = None
     """Catchments in a training window, near a random centre; None means all."""
+    patches_per_window: int | None = None
+    """Land patches of each map in a training window, the nearest to its centre; None means all."""
     vector_patch_size: int = 8
     """Catchments in one token of a series modality."""
     held_out: tuple[str, ...] = ()
@@ -84,6 +96,8 @@ class ModelConfig:
     """Blocks of each series encoder."""
     fusion_layers: int = 2
     """Joint blocks over all modalities."""
+    fusion_gates: bool = False
+    """Add the joint blocks to each stream with a learned gate, in windows with visible maps, instead of replacing it."""
     mlp_ratio: float = 4.0
     """Hidden width of a block's feed-forward network, in widths of the block."""
     dropout: float = 0.1
@@ -104,6 +118,10 @@ class ModelConfig:
     """Dropout of the states of both LSTMs."""
     estimators: bool = False
     """Add standard estimates of flow (interpolation, donors, regression, LSTMs) to the mean, weighted by a learned gate."""
+    map_estimators: bool = False
+    """Add standard estimates of maps (in space, in time, from catchments) to the mean, weighted by a learned gate."""
+    map_distributions: bool = False
+    """Predict distributions of maps, too, not only their means."""
     neighbours: int | None = None
     """Sites to which a site attends in a space mixer, including itself; None means all."""
     decoder_dim: int = 128
@@ -125,7 +143,7 @@ class ModelConfig:
     contrastive_temperature: float = 0.05
     """Temperature of the contrastive loss."""
     components: int = 3
-    """Gaussians in the predictive distribution of a series value."""
+    """Gaussians in the predictive distribution of a value."""
 
     @property
     def has_attention(self) -> bool:

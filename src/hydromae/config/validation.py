@@ -62,8 +62,10 @@ def _check_mixers(model: ModelConfig) -> None:
 
 def _check_lstms(data: DataConfig, model: ModelConfig) -> None:
     for name, on in (("estimators", model.estimators), ("lstm_width", model.lstm_width)):
-        if on and (data.vector_patch_size != 1 or "weather+riverflow" not in model.streams):
-            raise InputError(f"config: model.{name} needs data.vector_patch_size 1 and the stream weather+riverflow")
+        if on and (data.vector_patch_size != 1 or not any({"weather", "riverflow"} <= set(s) for s in model.shared)):
+            raise InputError(
+                f"config: model.{name} needs data.vector_patch_size 1 and weather+riverflow in one of model.streams"
+            )
     if model.lstm_width and not model.estimators:
         raise InputError(
             "config: predictions of the LSTMs (model.lstm_width) are read by model.estimators; turn them on, "
@@ -86,9 +88,15 @@ def _check_lstms(data: DataConfig, model: ModelConfig) -> None:
 
 def _check_layers(data: DataConfig, model: ModelConfig) -> None:
     kinds = {MODALITIES[name].kind for name in model.modalities}
-    if data.catchments_per_window is not None and kinds != {"series"}:
+    chosen = {"series": data.catchments_per_window, "map": data.patches_per_window}
+    if len({chosen[kind] is None for kind in kinds}) == 2:
         raise InputError(
-            "config: data.catchments_per_window is for models without maps, which use all sites; leave it None"
+            "config: a window has some sites of maps and of series, or all: give data.catchments_per_window and "
+            "data.patches_per_window, or leave both None"
+        )
+    if data.patches_per_window is not None and model.footprints and kinds == {"map", "series"}:
+        raise InputError(
+            "config: model.footprints read all patches; leave data.patches_per_window None, or turn model.footprints off"
         )
     depths = {"map": model.map_layers, "series": model.series_layers}
     layers = model.use_input + max((depths[kind] for kind in kinds), default=0) + model.fusion_layers

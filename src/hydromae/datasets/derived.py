@@ -85,10 +85,12 @@ class BlockKriging:
         weights (array (N, C)): Cells = weights · catchments if all catchments are observed; rows sum to one.
         covariance (array (C, C)): Covariance of the catchments, which estimates unobserved ones first; for a Gaussian field
             this equals kriging from the observed ones.
+        length: Of the covariance [m].
     """
 
     weights: Float[np.ndarray, "N C"]
     covariance: Float[np.ndarray, "C C"]
+    length: float = 150e3
 
     @classmethod
     def build(
@@ -119,7 +121,7 @@ class BlockKriging:
         covariance = footprint_mean(footprints, covariance_to_cells.T.astype(np.float64), catchments) + mean_variance
         covariance = (covariance + covariance.T) / 2 + noise * np.eye(catchments)
         weights = np.linalg.solve(covariance, covariance_to_cells.T.astype(np.float64) + mean_variance).T
-        return cls(np.ascontiguousarray(weights, np.float32), covariance)
+        return cls(np.ascontiguousarray(weights, np.float32), covariance, length)
 
     def complete(self, values: Float[np.ndarray, "T C"]) -> Float[np.ndarray, "T C"]:
         """Estimate unobserved (NaN) catchments from the observed ones of the day; a day without any stays NaN."""

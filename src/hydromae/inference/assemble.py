@@ -50,6 +50,8 @@ def assemble(dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager
         for index, variable in enumerate(modality.variables):
             if modality.kind == "map":
                 predicted, dims = to_cells(mean, record, dataset), ("time", "cell")
+                if name in averager.quantile and variable.name in dataset:
+                    variables[f"{variable.name}_quantile"] = _map_quantiles(dataset, record, averager, name)
             else:
                 predicted, dims = to_catchments(mean, record, index, len(modality.variables)), ("time", "catchment")
             is_absent = variable.name not in dataset
@@ -73,7 +75,7 @@ def assemble(dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager
             )
             if variable != RIVERFLOW and (~is_observed & np.isfinite(predicted)).any():
                 variables[f"{variable.name}_origin"] = origin_of(is_observed, dims, variable.name)
-    if averager.quantile is not None:
+    if "riverflow" in averager.quantile:
         variables |= _flow_quantiles(dataset, record, averager, limit)
     if is_limited.any():
         warn_user(
@@ -105,13 +107,12 @@ def largest_flow(dataset: xr.Dataset) -> Float[np.ndarray, " C"]:
 def _flow_quantiles(
     dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager, limit: Float[np.ndarray, " C"]
 ) -> dict[str, xr.DataArray]:
-    assert averager.quantile is not None
     shape = (dataset.sizes["time"], dataset.sizes["catchment"])
     observed = dataset["riverflow"].values if "riverflow" in dataset else np.full(shape, np.nan)
     is_observed = np.isfinite(observed)
     weight = np.maximum(averager.weight["riverflow"], 1e-12)[..., None]
     quantiles_by_level = np.minimum(
-        np.stack([to_catchments(row / weight, record, 0, 1) for row in averager.quantile]), limit
+        np.stack([to_catchments(row / weight, record, 0, 1) for row in averager.quantile["riverflow"]]), limit
     )
     quantiles_by_level = np.maximum.accumulate(
         np.where(is_observed, observed, quantiles_by_level).astype(np.float32), axis=0
@@ -123,6 +124,24 @@ def _flow_quantiles(
         attrs={"units": RIVERFLOW.units, "long_name": "river flow not exceeded with this probability"},
     )
     return {"riverflow_quantile": quantile, "riverflow_origin": origin_of(is_observed)}
+
+
+def _map_quantiles(dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager, name: str) -> xr.DataArray:
+    """Quantiles of the cells of a map; of an observed cell, its value."""
+    variable = MODALITIES[name].variables[0]
+    observed = dataset[variable.name].values
+    weight = np.maximum(averager.weight[name], 1e-12)[..., None]
+    by_level = np.stack([to_cells(row / weight, record, dataset) for row in averager.quantile[name]])
+    quantiles = np.maximum.accumulate(np.where(np.isfinite(observed), observed, by_level).astype(np.float32), axis=0)
+    return xr.DataArray(
+        quantiles,
+        dims=("quantile", "time", "cell"),
+        coords={"quantile": averager.levels},
+        attrs={
+            "units": variable.units,
+            "long_name": f"{variable.name.replace('_', ' ')} not exceeded with this probability",
+        },
+    )
 
 
 def to_catchments(values: np.ndarray, record: RecordArrays, index: int, variables: int) -> Float[np.ndarray, "T C"]:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from hydromae.model.mixture import GaussianMixture
 from hydromae.store.scaling import Scaling, VariableScaling
-from hydromae.variables import MODALITIES, Modality
+from hydromae.variables import MODALITIES, Modality, Variable
 
 UNSCALED = VariableScaling("none", 0.0, 1.0)
 MEAN_BOUNDS = (0.001, 0.999)
@@ -55,7 +55,8 @@ class WindowAverager:
     """Weighted sums of means and quantiles over overlapping windows.
 
     Attributes:
-        mean, quantile: Sums of weighted means and of weighted quantiles of river flow; divided by `weight` they are averages.
+        mean, quantile: Sums of weighted means, and of weighted quantiles of river flow and of maps with distributions;
+            divided by `weight` they are averages.
         is_clipped: True for sites with a mean that `clip_to_quantiles` changed.
     """
 
@@ -71,7 +72,7 @@ class WindowAverager:
         self.weight = {name: np.zeros(array.shape[:2], np.float32) for name, array in values.items()}
         flow = values.get("riverflow")
         self.is_clipped = {name: np.zeros(array.shape[1:], bool) for name, array in values.items()}
-        self.quantile = None if flow is None else np.zeros((len(levels), *flow.shape), np.float32)
+        self.quantile = {} if flow is None else {"riverflow": np.zeros((len(levels), *flow.shape), np.float32)}
 
     def add(
         self,
@@ -86,9 +87,11 @@ class WindowAverager:
             value, is_clipped = clip_to_quantiles(value, gaussians, scale)
             window, day, site = (index.numpy() for index in target.nonzero(as_tuple=True))
             quantiles = None
-            if name == "riverflow" and gaussians is not None:
-                widening = None if self.widening is None else self.widening[starts[window] + day, site]
-                quantiles = self._flow_quantiles(gaussians, widening)
+            if gaussians is not None and (name == "riverflow" or MODALITIES[name].kind == "map"):
+                factors = self.widening if name == "riverflow" else None
+                widening = None if factors is None else factors[starts[window] + day, site]
+                quantiles = self._quantiles(MODALITIES[name].variables[0], gaussians, widening)
+                self.quantile.setdefault(name, np.zeros((len(self.levels), *self.mean[name].shape), np.float32))
             for index, start in enumerate(starts):
                 in_window = window == index
                 day_weight = weight[index][day[in_window]].astype(np.float32)
@@ -98,18 +101,21 @@ class WindowAverager:
                 if is_clipped.any():
                     has_weight = day_weight[:, None] > 0
                     np.logical_or.at(self.is_clipped[name], site[in_window], is_clipped[in_window] & has_weight)
-                if quantiles is not None and self.quantile is not None:
-                    self.quantile[:, *day_and_site] += quantiles[:, in_window] * day_weight[:, None]
+                if quantiles is not None:
+                    self.quantile[name][:, *day_and_site] += quantiles[:, in_window] * day_weight[:, None]
 
-    def _flow_quantiles(
-        self, gaussians: GaussianMixture, widening: Float[np.ndarray, "N F"] | None
+    def _quantiles(
+        self, variable: Variable, gaussians: GaussianMixture, widening: Float[np.ndarray, "N F"] | None
     ) -> Float[np.ndarray, "Q N F"]:
-        """Quantiles of river flow [mm/day]; distances from the median are multiplied by `widening` in the scaled space."""
+        """Quantiles of a variable; distances from the median are multiplied by `widening` in the scaled space."""
         scaled = gaussians.quantiles(self.levels).double().numpy()
         if widening is not None:
             median = gaussians.quantiles([0.5]).double().numpy()
             scaled = median + widening * (scaled - median)
-        return np.maximum(self.scaling.unscale("riverflow", scaled), 0.0).astype(np.float32)
+        quantiles = self.scaling.unscale(variable.name, scaled)
+        if variable.minimum is not None:
+            quantiles = np.maximum(quantiles, variable.minimum)
+        return quantiles.astype(np.float32)
 
 
 def _scaling_of_channels(modality: Modality, scaling: Scaling, channels: int) -> list[VariableScaling]:

@@ -16,6 +16,7 @@ from hydromae.io.names import (
     ORIGIN,
     OUTSIDE_TRAINING,
     QUANTILE,
+    QUANTILES,
     SourceColumn,
     parse_column_name,
     quantile_suffix,
@@ -70,7 +71,7 @@ class DatasetLayout:
         return with_units(column, units_text), units_text
 
     def restore(self, answer: xr.Dataset, record: xr.Dataset) -> xr.Dataset:
-        """Return the original dataset with unobserved values predicted, `riverflow_quantile` and `riverflow_origin`.
+        """Return the original dataset with unobserved values predicted, quantiles of flow and of maps, and origins.
 
         Days, dimensions, names, units and observed values stay; `riverflow` is added if it was absent.
         """
@@ -88,8 +89,8 @@ class DatasetLayout:
             elif name == FLOW:
                 new_variables[column] = xr.Variable(values.dims, values.data, answer[name].attrs)
         coordinates = {}
-        if QUANTILE in answer:
-            new_variables |= self._quantiles(answer, record, area)
+        for name in (name for name in VARIABLES if f"{name}{QUANTILES}" in answer):
+            new_variables[f"{name}{QUANTILES}"] = self._quantiles(name, answer, record, area)
             coordinates = {"quantile": answer["quantile"].values}
         new_variables |= {
             n: self._with_own_dimensions(answer[n]) for n in (*origin_names(answer), OUTSIDE_TRAINING) if n in answer
@@ -123,18 +124,18 @@ class DatasetLayout:
         """Return values (time, …) of an answer on the days of the dataset."""
         return values.sel(time=self.days).values
 
-    def _quantiles(self, answer: xr.Dataset, record: xr.Dataset, area: xr.DataArray | None) -> dict[str, xr.Variable]:
-        """Return quantiles, which equal observed values."""
-        column, units_text = self.columns.get(FLOW, (FLOW, VARIABLES[FLOW].units))
-        quantile = self._with_own_dimensions(units.from_canonical(answer[QUANTILE], FLOW, units_text, area))
+    def _quantiles(self, name: str, answer: xr.Dataset, record: xr.Dataset, area: xr.DataArray | None) -> xr.Variable:
+        """Return quantiles of a variable, which equal observed values."""
+        column, units_text = self.columns.get(name, (name, VARIABLES[name].units))
+        quantiles = answer[f"{name}{QUANTILES}"]
+        quantile = self._with_own_dimensions(units.from_canonical(quantiles, name, units_text, area))
+        order = ("quantile", self.time, "cell" if "cell" in quantiles.dims else self.site)
         if column in self.original:
-            flow = self.original[column].variable
-            kind = flow.dtype if flow.dtype.kind == "f" else np.dtype(np.float32)
-            observed = self._with_own_dimensions(record[FLOW].notnull()) & flow.notnull()
-            quantile = quantile.astype(kind).where(~observed, flow.astype(kind))  # type: ignore[arg-type]
-        order = ("quantile", self.time, self.site)
-        quantile = xr.Variable(order, quantile.transpose(*order).data, answer[QUANTILE].attrs | {"units": units_text})
-        return {QUANTILE: quantile}
+            given = self.original[column].variable
+            kind = given.dtype if given.dtype.kind == "f" else np.dtype(np.float32)
+            observed = self._with_own_dimensions(record[name].notnull()) & given.notnull()
+            quantile = quantile.astype(kind).where(~observed, given.astype(kind))  # type: ignore[arg-type]
+        return xr.Variable(order, quantile.transpose(*order).data, quantiles.attrs | {"units": units_text})
 
     def _with_own_dimensions(self, values: xr.DataArray) -> xr.Variable:
         """Rename dimensions to those of the dataset and drop coordinates."""

@@ -10,8 +10,10 @@ from hydromae.errors import InputError
 from hydromae.io import units
 from hydromae.variables import VARIABLES
 
-FLOW, QUANTILE, ORIGIN = "riverflow", "riverflow_quantile", "_origin"
-"""Variables of river flow and its quantiles in an answer; suffix of a variable that contains the origin of each value."""
+QUANTILES, ORIGIN = "_quantile", "_origin"
+"""Suffixes of the variables of an answer that contain quantiles, and the origin of each value."""
+FLOW, QUANTILE = "riverflow", f"riverflow{QUANTILES}"
+"""Variables of river flow and its quantiles in an answer."""
 EVAPORATION = ("peti", "pet")
 """Potential evaporation in British products, the best first: with and without interception correction."""
 # column -> (variable, units if the name has none); the first column of a variable is the best

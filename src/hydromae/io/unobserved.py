@@ -12,7 +12,7 @@ import xarray as xr
 from jaxtyping import Bool
 
 from hydromae.errors import InputError
-from hydromae.io.names import ORIGIN, OUTSIDE_TRAINING, QUANTILE, parse_column_name
+from hydromae.io.names import ORIGIN, OUTSIDE_TRAINING, QUANTILES, parse_column_name
 from hydromae.io.seed_layout import MISSING
 from hydromae.variables import VARIABLES
 
@@ -72,7 +72,7 @@ def without_answers(dataset: xr.Dataset, source: str) -> xr.Dataset:
         name for name in (OUTSIDE_TRAINING, *(f"{name}{ORIGIN}" for name in VARIABLES)) if name in dataset.variables
     ]
     result = dataset.assign(cleaned).drop_vars(answer_names)
-    if QUANTILE in dataset.variables:
+    if any(f"{name}{QUANTILES}" in dataset.variables for name in VARIABLES):
         result = result.drop_dims("quantile", errors="ignore")
     result.attrs = {name: value for name, value in dataset.attrs.items() if name not in STORE_ATTRIBUTES}
     return result

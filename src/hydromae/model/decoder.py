@@ -100,17 +100,22 @@ class Head(nn.Module):
     Args:
         width, position_width: Of the token and of the positional encoding.
         channels: Values of a slot.
-        spread: Parameters of a distribution beside its mean (3 for each Gaussian; 0 for maps).
+        spread: Parameters of a distribution beside its mean (3 for each Gaussian; 0 for none).
         estimates: Number of estimates that a gate weights into the mean.
+        is_shared: Whether the values of a token share the parameters of their distributions, except for one width each
+            (the cells of a patch).
     """
 
-    def __init__(self, width: int, position_width: int, channels: int, spread: int, estimates: int) -> None:
+    def __init__(
+        self, width: int, position_width: int, channels: int, spread: int, estimates: int, is_shared: bool = False
+    ) -> None:
         super().__init__()
         self.channels, self.spread, self.estimates = channels, spread, estimates
         self.position = nn.Linear(position_width, width)
         self.mlp = nn.Sequential(nn.GELU(), nn.Linear(width, 2 * width), nn.GELU())
         self.mean = nn.Linear(2 * width, channels)
-        self.shape = nn.Linear(2 * width, channels * spread) if spread else None
+        self.shape = nn.Linear(2 * width, (1 if is_shared else channels) * spread) if spread else None
+        self.scale = nn.Linear(2 * width, channels) if spread and is_shared else None
         self.gate = nn.Linear(2 * width, estimates + 1) if estimates else None
 
     def forward(
@@ -120,17 +125,23 @@ class Head(nn.Module):
         layout: PackedLayout,
         estimates: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Means Float[N, V×C], and parameters of the distributions Float[N, V×C, L] (None for maps)."""
+        """Means Float[N, V×C], and parameters of the distributions Float[N, V×C, L] (None without distributions).
+
+        `estimates` are values and whether they exist, [N, E] for one value in a token, or [N, C, E].
+        """
         hidden = self.mlp(token[:, None] + expand_sites(self.position(slots), layout))
         mean = self.mean(hidden).float()
         if self.gate is not None and estimates is not None:
-            value, exists = estimates
-            logit = self.gate(hidden).float()[..., 0, :]
+            value, exists = (part if part.ndim == mean.ndim else part[:, None] for part in estimates)
+            logit = self.gate(hidden).float()
             available = torch.cat([exists, torch.ones_like(exists[..., :1])], dim=-1)
-            gate = logit.masked_fill(~available, -1e9).softmax(dim=-1)
-            mean = mean + (gate[..., :-1] * value).sum(dim=-1)[..., None, None]
+            gate = torch.where(available, logit, -1e9).softmax(dim=-1)
+            mean = mean + (gate[..., :-1] * value).sum(dim=-1)[:, None]
         mean = mean.flatten(-2)
         if self.shape is None:
             return mean, None
         raw = rearrange(self.shape(hidden).float(), "... v (c l) -> ... (v c) l", l=self.spread)
-        return mean, raw
+        if self.scale is None:
+            return mean, raw
+        spread = torch.cat([raw.new_zeros(2 * self.spread // 3), raw.new_ones(self.spread // 3)])
+        return mean, raw + self.scale(hidden).float().flatten(-2)[..., None] * spread

@@ -90,22 +90,46 @@ class BlockStack(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Modality-specific normalisation, then joint blocks over all modalities (CAV-MAE; Gong et al. 2023, ICLR)."""
+    """Modality-specific normalisation, then joint blocks over all modalities (CAV-MAE; Gong et al. 2023, ICLR).
+
+    With `fusion_gates` the result is the stream itself plus the joint blocks times tanh of a gate of the stream, which is 0
+    at the start (Alayrac et al. 2022, NeurIPS), in the windows with visible maps; other windows are not fused. If a block has
+    a space mixer, these blocks have only that: the encoders of the streams mix the days.
+    """
 
     def __init__(self, config: ModelConfig, streams: int) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(config.d_model) for _ in range(streams))
         # With alternating mixers, the space mixer, which exchanges information between streams, is first.
         fusion_config = replace(config, mixers=config.mixers[::-1]) if config.alternate_mixers else config
+        if config.fusion_gates and "space" in config.mixers:
+            fusion_config = replace(config, mixers=("space",), alternate_mixers=False)
         self.stack = BlockStack(fusion_config, config.fusion_layers, film=False)
         self.norm = nn.LayerNorm(config.d_model)
         self.temperature = config.contrastive_temperature
+        self.gates = nn.Parameter(torch.zeros(streams, config.d_model)) if config.fusion_gates else None
 
-    def forward(self, streams: Sequence[Tensor], layout: PackedLayout, context: Context) -> list[Tensor]:
-        """Outputs of the joint blocks over the concatenated streams, the last one normalised."""
+    def forward(
+        self,
+        streams: Sequence[Tensor],
+        slices: Sequence[StreamSlice],
+        layout: PackedLayout,
+        context: Context,
+        has_maps: Bool[Tensor, " B"],
+    ) -> list[Tensor]:
+        """Outputs of the joint blocks over the concatenated streams, the last one normalised (and gated)."""
+        if self.gates is not None and not has_maps.any():
+            return [torch.cat(list(streams))] * len(self.stack.blocks)
         joint = torch.cat([norm(s) for norm, s in zip(self.norms, streams, strict=True)])
         outputs = self.stack(joint, layout, context)
-        return [*outputs[:-1], self.norm(outputs[-1])]
+        last = self.norm(outputs[-1])
+        if self.gates is None:
+            return [*outputs[:-1], last]
+        gated = [
+            stream + torch.tanh(gate) * last[part.tokens] * has_maps[part.layout.window_index][:, None]
+            for stream, gate, part in zip(streams, self.gates, slices, strict=True)
+        ]
+        return [*outputs[:-1], torch.cat(gated)]
 
     def encode_single(self, tokens: Tensor, index: int, layout: PackedLayout, context: Context) -> Tensor:
         """Output of the same blocks for a single stream, for the contrastive loss."""

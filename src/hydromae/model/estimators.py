@@ -166,6 +166,21 @@ class Estimators(nn.Module):
         return torch.where(exists, mixed, 0.0), exists, torch.log(residual_variance.clamp(min=1e-4))
 
 
+def estimate_flow(
+    estimators: Estimators,
+    values: dict[str, Tensor],
+    seen: dict[str, Tensor],
+    context: Context,
+    lstm_means: Sequence[Float[Tensor, "B T S"]],
+) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Estimates with their flags, and features, from the flow and the weather of a window, in fp32."""
+    channels = (("riverflow", 0), ("weather", 0), ("weather", 2))
+    inputs = [part[name][..., channel] for name, channel in channels for part in (values, seen)]
+    with torch.autocast(values["riverflow"].device.type, enabled=False):
+        value, exists, features = estimators(*inputs, context, lstm_means)
+    return (value, exists), features
+
+
 class ErrorCorrection(nn.Module):
     """The simulation of the LSTM, corrected by its errors on other days and at the neighbours on the same day."""
 
@@ -273,7 +288,7 @@ def interpolate(
     mixed = (from_last * last + from_next * following) / (from_last + from_next).clamp(min=1e-6)
     if decay is not None:
         mixed = mixed * torch.exp(
-            -(torch.minimum(_distance_where(back, has_before), _distance_where(forth, has_after)) - 1) / decay
+            -(torch.minimum(torch.where(has_before, back, 1e4), torch.where(has_after, forth, 1e4)) - 1) / decay
         )
     features = torch.stack([from_last, from_next, from_last * last, from_next * following], dim=-1)
     return mixed, has_before | has_after, features
@@ -282,10 +297,6 @@ def interpolate(
 def proximity(separation: Float[Tensor, "B S K G"], slope: Float[Tensor, " G"]) -> Float[Tensor, "B S K"]:
     """Weight of each neighbour, which decreases with distance and differences of attributes."""
     return torch.exp(-(separation * functional.softplus(slope)).sum(dim=-1))
-
-
-def _distance_where(distance: Tensor, exists: Tensor) -> Tensor:
-    return torch.where(exists, distance, 1e4)
 
 
 def _neighbours(context: Context, sites: int, device: torch.device) -> Int[Tensor, "B S K"]:

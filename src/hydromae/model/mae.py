@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import cast
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -13,11 +16,12 @@ from hydromae.config import Config
 from hydromae.model.blocks import Context
 from hydromae.model.decoder import Decoder, Head
 from hydromae.model.encoder import BlockStack, Embedding, Fusion, footprint_features
-from hydromae.model.estimators import Estimators
+from hydromae.model.estimators import Estimators, estimate_flow
 from hydromae.model.fused_ops import gather
+from hydromae.model.map_estimators import MapEstimators, estimate_map, weather_channel
 from hydromae.model.mixture import mixture_around, scatter_mixture
 from hydromae.model.out_of_fold import OutOfFoldLSTMs
-from hydromae.model.outputs import Predictions, Stream, StreamSlice, slice_streams
+from hydromae.model.outputs import Predictions, Stream, StreamSlice, slice_streams, with_visible_maps
 from hydromae.model.packing import PackedLayout, concat_sites
 from hydromae.model.positional import SEPARATIONS, PositionalEncoding, concat_metadata, nearest_context
 from hydromae.model.rainfall_runoff import LSTMPrediction, RainfallRunoff
@@ -39,7 +43,7 @@ class HydroMAE(nn.Module):
         self.out_of_fold: OutOfFoldLSTMs | None = None
         model = config.model
         self.positional, self.encoders, self.static_projections, self.queries = (nn.ModuleDict() for _ in range(4))
-        self.embeddings, self.heads, self.decoders = (nn.ModuleDict() for _ in range(3))
+        self.embeddings, self.heads, self.decoders, self.map_estimators = (nn.ModuleDict() for _ in range(4))
         grids = "recurrent" in model.mixers or model.neighbours is not None
         self.packs_tokens = bool(model.decoder_layers) and not grids
         has_lstm, has_ar = bool(model.lstm_width), bool(model.lstm_ar_width)
@@ -79,10 +83,14 @@ class HydroMAE(nn.Module):
         for name in stream:
             channels = len(MODALITIES[name].variables) if series else pixels
             estimators = self.estimators if name == "riverflow" else None
+            if not series and model.map_estimators:
+                has_weather = weather_channel(name, model.modalities) is not None
+                estimators = self.map_estimators[name] = MapEstimators(pixels, has_weather)
             extra = (estimators.features if estimators else 0) + (2 * maps if series and model.footprints else 0)
             self.embeddings[name] = Embedding(channels * slots, slots, extra, width, film)
-            spread, estimates = 3 * model.components if series else 0, len(estimators.names) if estimators else 0
-            self.heads[name] = Head(model.decoder_dim, width, channels, spread, estimates)
+            has_distribution = series or model.map_distributions
+            spread, estimates = 3 * model.components * has_distribution, len(estimators.names) if estimators else 0
+            self.heads[name] = Head(model.decoder_dim, width, channels, spread, estimates, is_shared=not series)
 
     def set_scaling(self, scaling: Scaling) -> HydroMAE:
         """Store the scaling of flow, rain and evaporation in the weights of the estimators."""
@@ -154,7 +162,7 @@ class HydroMAE(nn.Module):
         for names in self.config.model.shared:
             slots, sites, encoding = self.positional["+".join(names)](batch.metadata_of(names[0]), batch.days)
             layout = self._layout([seen[name] for name in names])
-            tokens, estimates = gather(encoding, layout), None
+            tokens, estimates = gather(encoding, layout), {}
             lstm_predictions = self._predict_lstm(names, values, seen, sites, batch)
             for name in names:
                 extras = [] if footprint_means is None or MODALITIES[name].kind == "map" else [footprint_means]
@@ -162,12 +170,18 @@ class HydroMAE(nn.Module):
                     context = contexts["series"]
                     if context.separation is None:
                         context = nearest_context(batch.metadata_of(name), sites.shape[1])
-                    estimates, features = self._estimate(self.estimators, values, seen, context, lstm_predictions)
+                    lstm_means = [p.mean.detach() for p in lstm_predictions]  # their own loss trains the LSTMs
+                    estimates[name], features = estimate_flow(self.estimators, values, seen, context, lstm_means)
+                    extras.append(features[..., None, :])
+                if name in self.map_estimators:
+                    estimator = cast(MapEstimators, self.map_estimators[name])
+                    estimates[name], features = estimate_map(estimator, name, values, seen, batch)
                     extras.append(features[..., None, :])
                 extra = layout.pack(torch.cat(extras, dim=-1)) if extras else None
                 value, flag = layout.pack(values[name]), layout.pack(seen[name])
                 tokens = tokens + self.embeddings[name](value, flag, extra, slots, layout)
-            streams.append(Stream(names, tokens, layout, slots, sites, estimates, lstm_predictions))
+            is_visible = torch.stack([seen[name].flatten(1).any(dim=1) for name in names]).any(dim=0)
+            streams.append(Stream(names, tokens, layout, slots, sites, is_visible, estimates, lstm_predictions))
         return streams
 
     def _predict_lstm(
@@ -191,21 +205,6 @@ class HydroMAE(nn.Module):
             return PackedLayout.dense(size, days, sites, seen[0].device)
         return PackedLayout.of_mask(torch.stack([part.any(dim=-1) for part in seen]).any(dim=0))
 
-    def _estimate(
-        self,
-        estimators: Estimators,
-        values: dict[str, Tensor],
-        seen: dict[str, Tensor],
-        context: Context,
-        lstm_predictions: list[LSTMPrediction],
-    ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-        lstm_means = [prediction.mean.detach() for prediction in lstm_predictions]  # their own loss trains the LSTMs
-        channels = (("riverflow", 0), ("weather", 0), ("weather", 2))
-        inputs = [part[name][..., channel] for name, channel in channels for part in (values, seen)]
-        with torch.autocast(values["riverflow"].device.type, enabled=False):
-            value, exists, features = estimators(*inputs, context, lstm_means)
-        return (value, exists), features
-
     def encode_streams(self, streams: list[Stream], contexts: dict[str, Context]) -> list[list[Tensor]]:
         """Encode each stream; returns the outputs of all layers of every stream, the embedding first."""
         return [
@@ -216,9 +215,12 @@ class HydroMAE(nn.Module):
     def _on_wanted_days(self, streams: list[Stream], wanted: Hidden) -> list[Stream]:
         """Restrict the last block to the days with wanted tokens, if later layers read no other days."""
         model = self.config.model
-        if model.decoder_layers or model.fusion_layers or model.use_weighted_fm or self.static_projections:
+        is_fused = self.fusion is not None and (not model.fusion_gates or bool(with_visible_maps(streams).any()))
+        if model.decoder_layers or is_fused or model.use_weighted_fm or self.static_projections:
             return streams
-        return [stream.on_days_of(wanted) for stream in streams]
+        days = torch.stack([part.any(dim=2).any(dim=0) for part in wanted.values()]).any(dim=0)
+        is_part = bool(days.any()) and not bool(days.all())
+        return [replace(stream, rows=days.nonzero()[:, 0]) for stream in streams] if is_part else streams
 
     def fuse(
         self, streams: list[Stream], layers: list[list[Tensor]], batch: Batch
@@ -246,7 +248,8 @@ class HydroMAE(nn.Module):
             if model.contrastive_weight:
                 contrastive = self.fusion.contrastive_loss(last, slices)
             metadata = concat_metadata([batch.metadata_of(s.names[0]) for s in streams])
-            joined += self.fusion(last, memory_layout, nearest_context(metadata, model.neighbours))
+            context = nearest_context(metadata, model.neighbours)
+            joined += self.fusion(last, slices, memory_layout, context, with_visible_maps(streams))
         if not model.use_weighted_fm:
             return [joined[-1]] * max(1, model.decoder_layers), memory_layout, slices, contrastive
         maps = torch.stack([joined[i + (not model.use_input)] for i in self.mixed_layers])
@@ -288,9 +291,9 @@ class HydroMAE(nn.Module):
                 name_tokens, name_layout = tokens, layout
                 if len(stream.names) > 1:
                     name_tokens, name_layout = tokens[wanted[name][target_mask]], PackedLayout.of_mask(wanted[name])
-                estimates = None
-                if stream.estimates is not None and name == "riverflow":
-                    estimates = (stream.estimates[0][wanted[name]], stream.estimates[1][wanted[name]])
+                estimates = stream.estimates.get(name)
+                if estimates is not None:
+                    estimates = (estimates[0][wanted[name]], estimates[1][wanted[name]])
                 value, raw = self.heads[name](name_tokens, stream.slot_encoding, name_layout, estimates)
                 mean[name] = value.new_zeros(batch.values[name].shape).index_put((wanted[name],), value)
                 if raw is not None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from hydromae.model.mixture import GaussianMixture
@@ -21,7 +21,7 @@ class Predictions:
 
     Attributes:
         mean (dict of Float[B, T, S, F])
-        gaussians (dict of GaussianMixture with Float[B, T, S, F, K]): Of series modalities.
+        gaussians (dict of GaussianMixture with Float[B, T, S, F, K]): Of modalities with distributions.
         decoded (dict of Bool[B, T, S]): Tokens that were decoded.
         contrastive_loss (Float[] or None): Between modalities.
         lstm_predictions: Flow of every day, from the LSTMs.
@@ -42,7 +42,8 @@ class Stream:
         tokens (Float[N, D]): Embedded tokens.
         layout: Their positions on the grid.
         slot_encoding, site_encoding (Float[B, S, V, D], Float[B, S, D]): Encodings of every catchment (or patch) and site.
-        estimates (Float[B, T, S, P], Bool[B, T, S, P]) or None: Values, and whether they exist.
+        is_visible (Bool[B]): Windows with visible values.
+        estimates: By modality, values and whether they exist, [B, T, S, E] of flow and [B, T, S, F, E] of maps.
         lstm_predictions: From the LSTMs.
         rows (Int[K] or None): Days whose tokens the encoder returns; None means all.
     """
@@ -52,7 +53,8 @@ class Stream:
     layout: PackedLayout
     slot_encoding: Float[Tensor, "B S V D"]
     site_encoding: Float[Tensor, "B S D"]
-    estimates: tuple[Tensor, Tensor] | None = None
+    is_visible: Bool[Tensor, " B"]
+    estimates: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
     lstm_predictions: list[LSTMPrediction] = field(default_factory=list)
     rows: Int[Tensor, " K"] | None = None
 
@@ -66,12 +68,6 @@ class Stream:
         """Map or series."""
         return MODALITIES[self.names[0]].kind
 
-    def on_days_of(self, wanted: dict[str, Tensor]) -> Stream:
-        """The stream whose encoder returns the days with wanted tokens, Bool[B, T, S] by modality."""
-        days = torch.stack([wanted[name].any(dim=2).any(dim=0) for name in self.names]).any(dim=0)
-        is_part = bool(days.any()) and not bool(days.all())
-        return replace(self, rows=days.nonzero()[:, 0]) if is_part else self
-
 
 @dataclass(frozen=True)
 class StreamSlice:
@@ -79,6 +75,12 @@ class StreamSlice:
 
     tokens: slice
     layout: PackedLayout
+
+
+def with_visible_maps(streams: list[Stream]) -> Bool[Tensor, " B"]:
+    """Windows with visible values of any map."""
+    maps = [stream.is_visible for stream in streams if stream.kind == "map"]
+    return torch.stack(maps).any(dim=0) if maps else torch.zeros_like(streams[0].is_visible)
 
 
 def slice_streams(streams: list[Stream], with_static: Collection[str]) -> list[StreamSlice]:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from hydromae.datasets import derived, haduk
 from hydromae.datasets.derived import BlockKriging, Bucket
+from hydromae.datasets.simulated_maps import ConditionalField
 from hydromae.datasets.target_grid import LAND_SHARE
 from hydromae.errors import InputError
 from hydromae.footprints import disc_footprints, footprint_mean
@@ -28,6 +29,8 @@ SERIES = {
 }
 """Series of a national record, and their sources."""
 SPIN_UP_DAYS = 730  # spin-up of the bucket model; its initial state decays in about a year
+SIMULATED = ("precipitation", "temperature")
+"""Maps that `simulation_seed` changes."""
 KRIGED = "derived, not measured: block kriging of catchment means"
 
 
@@ -45,6 +48,7 @@ class MapMaker:
         cells: Coordinates of the land cells.
         rain, temperature (array (N,), array (C,)): Normals of the cells and of the catchments [mm/day, °C].
         notes: Variable -> derivation.
+        simulation: Conditional simulation of rain and temperature between the catchments; None for their mean.
     """
 
     kriging: BlockKriging
@@ -53,6 +57,7 @@ class MapMaker:
     temperature: tuple[Float[np.ndarray, " N"], Float[np.ndarray, " C"]]
     notes: dict[str, str]
     bucket: Bucket = field(default_factory=Bucket)
+    simulation: ConditionalField | None = None
 
     @classmethod
     def build(
@@ -63,6 +68,7 @@ class MapMaker:
         fraction: xr.DataArray,
         rain_normal: str | Path | None,
         temperature_normal: str | Path | None,
+        simulation_seed: int | None = None,
     ) -> MapMaker:
         """Compute the interpolation from positions and areas of the catchments and optional normals."""
         east, north = catchment_positions(record, centroids=True)
@@ -82,7 +88,12 @@ class MapMaker:
             "soil_moisture": "derived, not measured: bucket driven by derived rain and derived potential evaporation",
             "evaporation": f"potential evaporation, {record['potential_evaporation'].attrs.get('derived', 'as given')}",
         }
-        return cls(kriging, cells, normals(rain_normal, 1.0), normals(temperature_normal, 0.0), notes)
+        simulation = None
+        if simulation_seed is not None:
+            simulation = ConditionalField.build(kriging, footprints, cells["cell"].values, grid, simulation_seed)
+            notes |= {n: f"{notes[n]}; simulated between them, seed {simulation_seed}" for n in SIMULATED}
+        normal_values = normals(rain_normal, 1.0), normals(temperature_normal, 0.0)
+        return cls(kriging, cells, *normal_values, notes, simulation=simulation)
 
     def maps(
         self, block: xr.Dataset, storage: np.ndarray, measured: Mapping[str, np.ndarray] = MappingProxyType({})
@@ -91,10 +102,17 @@ class MapMaker:
 
         Maps in `measured` (time, cell) replace derived ones; the bucket uses derived rain where measured rain is missing.
         """
+        days = block["time"].values.astype("datetime64[D]").astype(np.int64)
         rain = derived.rain_maps(self.kriging, block["precipitation"].values, *self.rain)
+        if self.simulation is not None:
+            rain = self.simulation.rain(rain, block["precipitation"].values / self.rain[1], days)
         if "precipitation" in measured:
             rain = np.where(np.isfinite(measured["precipitation"]), measured["precipitation"], rain)
         temperature = derived.temperature_maps(self.kriging, block["temperature"].values, *self.temperature)
+        if self.simulation is not None:
+            temperature = self.simulation.temperature(
+                temperature, block["temperature"].values - self.temperature[1], days
+            )
         demand = self.kriging.maps(block["potential_evaporation"].values)
         soil, storage = self.bucket.run(rain, demand, storage)
         values = {

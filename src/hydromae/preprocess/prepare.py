@@ -102,6 +102,7 @@ def prepare_national(
     rain_normal: str | Path | None = None,
     temperature_normal: str | Path | None = None,
     land_threshold: float = LAND_THRESHOLD,
+    simulation_seed: int | None = None,
 ) -> str:
     """Write a store of a national record: derived maps on land cells, evaporation and river flow of catchments.
 
@@ -114,6 +115,7 @@ def prepare_national(
         rain_normal, temperature_normal: HadUK-Grid files on the same grid, whose temporal means are the normals; without
             them, maps have no effect of relief.
         land_threshold: Minimum share of land cells of a patch, stored with the grid.
+        simulation_seed: Rain and temperature between the catchments are simulated (`datasets.simulated_maps`); None: kriged.
 
     Returns:
         str: The path of the store.
@@ -127,7 +129,7 @@ def prepare_national(
     fraction = land.read_land_fraction(land_file)
     grid = land.grid_of_axes(fraction["column"].values, fraction["row"].values, str(land_file))
     cells = land.cell_coordinates(land.land_cells(fraction, LAND_SHARE), grid, fraction)
-    maker = MapMaker.build(record, cells, grid, fraction, rain_normal, temperature_normal)
+    maker = MapMaker.build(record, cells, grid, fraction, rain_normal, temperature_normal, simulation_seed)
     sources, haduk_credit = _sources(source_nc, record, attributes_csv, land_file), MAP_CREDITS["HadUK-Grid"]
     sources += [describe_source(n, credit=haduk_credit) for n in (rain_normal, temperature_normal) if n is not None]
     grid = land.with_threshold(grid, land_threshold)
@@ -214,6 +216,7 @@ def prepare(
     training_period: tuple[str, str] | None = None,
     land_threshold: float = LAND_THRESHOLD,
     allow_missing: bool = False,
+    simulation_seed: int | None = None,
     progress: Callable[[str], None] = lambda line: None,
 ) -> str:
     """Write a store from a file or a folder, as `hydromae prepare` does.
@@ -222,8 +225,8 @@ def prepare(
     `.zarr`, `.parquet` or `.csv` that is not a table of attributes); optional `*attributes*.csv`; daily maps
     (`datasets.gridded`), which make a national record (`national_gridded`), by default if they are beside a product, and
     otherwise give weather to catchments without series (`map_weather`); and for derived maps `*land*.npz` (or `*mask*.pt`)
-    and optional normals `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc`. `attributes` replaces the table. `progress` gets a
-    description of the folder first.
+    and optional normals `rainfall_*_mon_*.nc` and `tas_*_mon_*.nc`. `attributes` replaces the table. `simulation_seed` is for
+    derived maps alone. `progress` gets a description of the folder first.
     """
     source_path = Path(source)
     if not source_path.exists():
@@ -243,6 +246,10 @@ def prepare(
     if record is None:
         raise InputError(no_record_message(source_path, maps))
     with_maps = shape == "national" and product is None and not maps and _has_maps(record)
+    if simulation_seed is not None and (shape == "catchments" or maps or product is not None or with_maps):
+        raise InputError(
+            f"{source}: --simulate-maps is for maps derived from catchments (--shape national); leave it out"
+        )
     has_attributes = product is not None and product.static_attributes is not None
     if attributes is None and not has_attributes and (is_folder or (shape == "national" and not with_maps)):
         attributes = one_of(folder, ATTRIBUTES_FILE)
@@ -251,11 +258,8 @@ def prepare(
     if maps:
         gauges = _gauges(product, record, attributes)
         check_positions(gauges, record, attributes, progress)
-        options: dict[str, Any] = {
-            "land_threshold": land_threshold,
-            "allow_missing": allow_missing,
-            "progress": progress,
-        }
+        options: dict[str, Any] = {"land_threshold": land_threshold, "allow_missing": allow_missing}
+        options |= {"progress": progress}
         options["sources"] = _sources(record, gauges[[n for n in ("riverflow",) if n in gauges]], attributes)
         return prepare_gridded(folder, maps, gauges, out, period, training_period, **options)
     if product is not None:
@@ -267,13 +271,12 @@ def prepare(
     required = "*attributes*.csv" if attributes is None else "*land*.npz or *mask*.pt"
     if attributes is None or mask is None:
         raise InputError(f"{folder}: no {required} in it, which a national record needs; put one there")
-    normals: dict[str, Any] = {
+    options = {
         "rain_normal": one_of(folder, ("rainfall_*_mon_*.nc",)),
         "temperature_normal": one_of(folder, ("tas_*_mon_*.nc",)),
     }
-    return prepare_national(
-        record, attributes, mask, out, period, training_period, **normals, land_threshold=land_threshold
-    )
+    options |= {"land_threshold": land_threshold, "simulation_seed": simulation_seed}
+    return prepare_national(record, attributes, mask, out, period, training_period, **options)
 
 
 def _gauges(product: ProductFiles | None, record: Path, attributes: str | Path | None) -> xr.Dataset:

@@ -21,8 +21,9 @@ from hydromae.errors import InputError
 from hydromae.model.mae import HydroMAE
 from hydromae.model.out_of_fold import OutOfFoldLSTMs
 from hydromae.model.rainfall_runoff import RainfallRunoff
+from hydromae.variables import MODALITIES
 
-FinetuneMethod = Literal["full", "frozen", "lora", "lstm", "all-but-lstm"]
+FinetuneMethod = Literal["full", "frozen", "lora", "lstm", "all-but-lstm", "maps"]
 OUTPUT_MODULES = ("heads", "decoders", "queries", "mix")
 """Modules after the encoders, trained by `frozen` and `lora`."""
 LSTM_PREFIX, POSITIONAL_PREFIX = "rainfall_runoff.", "positional."
@@ -116,7 +117,8 @@ class PretrainedStart:
         weights: Of a pretrained model of the same configuration.
         method: `full` trains all weights; `frozen` the heads and decoders; `lora` these and low-rank adapters of the encoders
             and the fusion; `lstm` the LSTMs only, without the rest of the forward pass (0.3 of the time of a step of
-            gb-rivers); `all-but-lstm` all but the LSTMs and the positional encodings that they use.
+            gb-rivers); `all-but-lstm` all but the LSTMs and the positional encodings that they use; `maps` the parts of maps
+            and the fusion, and how evaporation is read and predicted, so that answers without either do not change.
         rank: Rank of the adapters.
         reinit_lstm: Whether the LSTMs start from random weights.
         stand_ins: Runs whose LSTMs provide out-of-fold predictions.
@@ -153,6 +155,9 @@ class PretrainedStart:
         if self.method == "all-but-lstm":
             _train_all_but_lstm(model)
             return
+        if self.method == "maps":
+            _train_maps(model)
+            return
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.split(".")[0] in OUTPUT_MODULES)
         if self.method == "lora":
@@ -177,6 +182,26 @@ def _train_all_but_lstm(model: HydroMAE) -> None:
         )
     model.rainfall_runoff.requires_grad_(False)
     model.positional.requires_grad_(False)
+
+
+def _train_maps(model: HydroMAE) -> None:
+    if not model.config.model.fusion_gates:
+        raise InputError(
+            "--trainable maps: the model has no maps that are added to its catchments (model.fusion_gates); choose another"
+        )
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(_is_of_maps(name))
+
+
+def _is_of_maps(name: str) -> bool:
+    """Whether a weight has no effect on catchments without maps and without evaporation."""
+    module, key, *rest = name.split(".")
+    if module in ("map_estimators", "fusion"):
+        return True
+    modality = MODALITIES.get(key.split("+")[0])
+    if modality is None or modality.kind == "map":
+        return modality is not None
+    return key == "evaporation" and (module == "heads" or (module == "embeddings" and rest == ["project", "weight"]))
 
 
 def _adapted_matrices(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:

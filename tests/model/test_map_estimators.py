@@ -1,0 +1,130 @@
+"""Estimates of maps against what one would work out by hand."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from hydromae.model.map_estimators import (
+    MAP_ESTIMATORS,
+    MapEstimators,
+    cell_distances,
+    cell_offsets,
+    neighbour_patches,
+)
+from samples import ALL, all_tokens, built, no_tokens, sample, small
+
+SPATIAL, ANOMALY, TEMPORAL, CATCHMENTS = range(len(MAP_ESTIMATORS))
+LINE = torch.tensor([[[0.0, 0.0], [50.0, 0.0], [100.0, 0.0]]])
+"""Three patches of 50 km from west to east."""
+
+
+def asked(values: torch.Tensor, seen: torch.Tensor, position: torch.Tensor = LINE, weather=None):
+    """Estimates of a map without training."""
+    estimators = MapEstimators(values.shape[-1], has_weather=weather is not None)
+    with torch.no_grad():
+        return estimators(torch.where(seen, values, 0.0), seen, position, weather)
+
+
+def test_cells_of_neighbouring_patches_are_apart_by_their_rows_and_columns() -> None:
+    distance = cell_distances(2)  # cells 0 and 1 in the south, 2 and 3 in the north
+    assert distance.shape == (9, 4, 4)
+    middle, east, north = distance[4], distance[5], distance[7]
+    assert middle[0].tolist() == pytest.approx([0, 1, 1, 2**0.5])
+    assert east[0].tolist() == pytest.approx([2, 1, 5**0.5, 2**0.5]), "the first cell of the patch in the east"
+    assert north[0, 2] == 1 and north[0, 0] == 2
+    offsets = (10.0 * cell_offsets(2, torch.device("cpu"))).tolist()
+    assert offsets == [[-2.5, -2.5], [2.5, -2.5], [-2.5, 2.5], [2.5, 2.5]]
+
+
+def test_neighbours_are_found_by_their_positions() -> None:
+    around, width = neighbour_patches(LINE)
+    assert width.tolist() == [50.0]
+    assert around[0].tolist() == [
+        [-1, -1, -1, -1, 0, 1, -1, -1, -1],
+        [-1, -1, -1, 0, 1, 2, -1, -1, -1],
+        [-1, -1, -1, 1, 2, -1, -1, -1, -1],
+    ]
+    alone, width = neighbour_patches(LINE[:, :1])
+    assert width.tolist() == [0.0] and alone[0].tolist() == [[-1, -1, -1, -1, 0, -1, -1, -1, -1]]
+
+
+def test_a_hidden_patch_is_the_weighted_mean_of_the_patches_beside_it() -> None:
+    values = torch.tensor([2.0, 99.0, 5.0]).view(1, 1, 3, 1)
+    seen = torch.tensor([True, False, True]).view(1, 1, 3, 1)
+    value, exists, _ = asked(values, seen)
+    assert value[0, 0, 1, 0, SPATIAL] == pytest.approx(3.5), "both are one cell away"
+    assert exists[0, 0, 1, 0, SPATIAL] and not exists[0, 0, 1, 0, ANOMALY], "no day of the cell is visible"
+    assert not exists[0, 0, 0, 0, SPATIAL], "the patch beside the first is hidden, and its own value is not used"
+    # with cells of two rows, the nearer cell counts 2³ times as much as one of twice the distance
+    values = torch.tensor([[0.0, 8.0, 0.0, 8.0], [9.0] * 4]).view(1, 1, 2, 4)
+    seen = torch.tensor([[True, True, False, False], [False] * 4]).view(1, 1, 2, 4)
+    value, _, _ = asked(values, seen, LINE[:, :2])
+    assert value[0, 0, 1, 0, SPATIAL] == pytest.approx((0 / 8 + 8 / 1) / (1 / 8 + 1))
+
+
+def test_anomalies_are_added_to_the_mean_of_the_cell() -> None:
+    days = 12
+    values = torch.stack([torch.arange(days) % 2.0, 10 + torch.arange(days) % 2.0], dim=-1).view(1, days, 2, 1)
+    seen = torch.ones(1, days, 2, 1, dtype=torch.bool)
+    seen[0, -1, 1], seen[0, -2, 1] = False, False
+    value, _, _ = asked(values, seen, LINE[:, :2])
+    mean = 10.5
+    assert value[0, -1, 1, 0, ANOMALY] == pytest.approx(mean + 0.5), "as its neighbour, which is half above its mean"
+    assert value[0, -1, 1, 0, SPATIAL] == pytest.approx(1.0)
+    # the last visible day was half above the mean; two days later exp(−1 / 3) of that is left
+    decayed = 0.5 * torch.exp(torch.tensor(-1 / 3))
+    assert value[0, -1, 1, 0, TEMPORAL] == pytest.approx(mean + float(decayed))
+    few = seen.clone()
+    few[0, :, 1] = False
+    assert not asked(values, few, LINE[:, :2])[1][0, -1, 1, 0, TEMPORAL:].any(), "no visible day, no mean"
+
+
+def test_catchments_give_their_weather_to_the_cells_around_them() -> None:
+    values, seen = torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4, dtype=torch.bool)
+    rain = torch.tensor([[[1.0, 3.0], [5.0, 7.0]]])
+    rain_seen = torch.tensor([[[True, True], [True, False]]])
+    place = torch.tensor([[[50.0, 1000.0], [50.0, -1000.0]]])
+    value, exists, _ = asked(values, seen, LINE, (rain, rain_seen, place))
+    middle = value[0, :, 1, :, CATCHMENTS].mean(dim=-1)
+    assert middle.tolist() == pytest.approx([2.0, 5.0], abs=1e-3), "two at one distance; on the second day one of them"
+    assert exists[..., CATCHMENTS].all() and not exists[..., :CATCHMENTS].any()
+    assert not asked(values, seen, LINE, (rain, rain_seen & False, place))[1].any()
+
+
+def test_maps_have_distributions_where_they_are_wanted() -> None:
+    batch, wanted = sample("national"), {"temperature"}
+    for on in (True, False):
+        model = built(small("national", map_distributions=on))
+        with torch.no_grad():
+            answer = model(batch, all_tokens(batch))
+        assert wanted <= set(answer.mean)
+        assert (wanted <= set(answer.gaussians)) == on
+    mixture = built(small("national", components=2))(batch, all_tokens(batch)).gaussians["temperature"]
+    assert mixture.spread.shape == (*batch.values["temperature"].shape, 2)
+    assert (mixture.spread[0, 0, 0].std(dim=0) > 0).all(), "every cell has a width of its own"
+
+
+def test_rivers_do_not_change_while_maps_are_absent_or_their_gate_is_closed() -> None:
+    """Fused streams add to the rivers only in windows with visible maps, and through a gate."""
+    batch = sample("national", days=45)
+    hidden = no_tokens(batch)
+    hidden["riverflow"][:, 20:30] = True
+    absent = hidden | {n: torch.ones_like(hidden[n]) for n in ("precipitation", "soil_moisture", "temperature")}
+    model = built(small("national"))
+
+    def flow(masks: dict[str, torch.Tensor]) -> torch.Tensor:
+        with torch.no_grad():
+            return model(batch, masks).mean["riverflow"]
+
+    with_maps, without_maps = flow(hidden), flow(absent)
+    assert not torch.equal(with_maps, without_maps)
+    assert model.fusion is not None and model.fusion.gates is not None
+    river = next(index for index, names in enumerate(model.config.model.shared) if "riverflow" in names)
+    with torch.no_grad():
+        model.fusion.gates[river] = 0.0
+    assert torch.equal(flow(hidden), without_maps) and torch.equal(flow(absent), without_maps)
+
+
+def test_the_preset_has_every_modality() -> None:
+    assert set(small("national").model.modalities) == set(ALL)
