@@ -5,7 +5,7 @@ A new variable or modality is one line here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Kind = Literal["map", "series"]
@@ -75,7 +75,18 @@ MODALITIES: dict[str, Modality] = {
     )
 }
 
-VARIABLES: dict[str, Variable] = {v.name: v for m in MODALITIES.values() for v in m.variables}
+SERIES_SUFFIX = "_series"
+"""Suffix of a variable of catchments in a record that has maps of the variable under its own name."""
+SERIES_BESIDE_MAPS: dict[str, Variable] = {
+    v.name: replace(v, name=f"{v.name}{SERIES_SUFFIX}")
+    for v in MODALITIES["weather"].variables
+    if any(m.kind == "map" and v in m.variables for m in MODALITIES.values())
+}
+"""Weather variables that are also maps, with the variable of their series."""
+
+VARIABLES: dict[str, Variable] = {
+    v.name: v for v in (*(v for m in MODALITIES.values() for v in m.variables), *SERIES_BESIDE_MAPS.values())
+}
 
 ALTITUDE = (-500.0, 9000.0)
 """The shore of the Dead Sea is at -430 m, the summit of Everest at 8849 m."""

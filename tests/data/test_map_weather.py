@@ -151,3 +151,10 @@ def test_sums_of_an_unknown_day_need_the_option(
     for rule, count in (("same-day", 6), ("day-before", 5)):
         assert main([*words, "--daily-sums", rule]) == 0
         assert json.loads(xr.load_dataset(out).attrs["provenance"])["inputs"]["precipitation"] == count
+
+
+def test_a_national_store_keeps_the_weather_of_its_gauges_beside_the_maps(beside_a_table: Path, tmp_path: Path) -> None:
+    record = load_store(prepare(beside_a_table, tmp_path / "national.zarr", "national"))
+    assert record["precipitation"].dims == ("time", "cell")
+    np.testing.assert_array_equal(record["precipitation_series"].values, [[np.nan, 5.0]] * 3)
+    assert record["precipitation_series"].attrs["units"] == "mm day-1"

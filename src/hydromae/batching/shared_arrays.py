@@ -18,7 +18,7 @@ from hydromae.progress import report_progress
 from hydromae.store.scaling import Scaling
 from hydromae.store.validate import store_errors
 from hydromae.store.zarr_store import SHARD_DAYS
-from hydromae.variables import Modality
+from hydromae.variables import SERIES_BESIDE_MAPS, Modality
 
 PAGE = 4096
 """Bytes of a memory page, or fewer."""
@@ -106,7 +106,8 @@ def series_blocks(
 ) -> Iterator[Float32[np.ndarray, "T S F"]]:
     """Blocks of days of a series modality: scaled variables of groups of catchments, NaN where unobserved.
 
-    A variable that the record has as maps is the mean of the footprints.
+    Of a variable that the record has as maps, a catchment has its own series (`variables.SERIES_BESIDE_MAPS`) and, on days
+    without a value, the mean of its footprint.
     """
     count = dataset.sizes["catchment"]
     valid = (groups >= 0).reshape(-1)
@@ -115,17 +116,30 @@ def series_blocks(
         length = days.stop - days.start
         block = np.full((length, groups.size, len(modality.variables)), np.nan, dtype=np.float32)
         for channel, name in enumerate(variable.name for variable in modality.variables):
-            is_map = name in dataset and dataset[name].dims == ("time", "cell") and footprints is not None
-            if (
-                name not in scaling
-                or name not in dataset
-                or not (is_map or dataset[name].dims == ("time", "catchment"))
-            ):
-                continue
-            values = read_days(dataset, name, days)
-            values = footprint_mean(footprints, values, count) if is_map and footprints is not None else values
-            block[:, valid, channel] = scaling.scale(name, values.astype(np.float32))[:, slots]
+            values = _series_of(dataset, name, days, footprints, count)
+            if name in scaling and values is not None:
+                block[:, valid, channel] = scaling.scale(name, values.astype(np.float32))[:, slots]
         yield block.reshape(length, len(groups), -1)
+
+
+def _series_of(
+    dataset: xr.Dataset, name: str, days: slice, footprints: Footprints | None, count: int
+) -> Shaped[np.ndarray, "T C"] | None:
+    """Values of a variable at catchments; None where the record has neither series nor maps."""
+    own = series_name(dataset, name)
+    values = None
+    if own in dataset and dataset[own].dims == ("time", "catchment"):
+        values = read_days(dataset, own, days)
+    if name in dataset and dataset[name].dims == ("time", "cell") and footprints is not None:
+        mean = footprint_mean(footprints, read_days(dataset, name, days), count)
+        values = mean if values is None else np.where(np.isfinite(values), values, mean)
+    return values
+
+
+def series_name(dataset: xr.Dataset, name: str) -> str:
+    """Name of the series of a variable in a record."""
+    beside = SERIES_BESIDE_MAPS.get(name)
+    return beside.name if beside is not None and beside.name in dataset else name
 
 
 def _day_slices(dataset: xr.Dataset, name: str) -> Iterator[slice]:

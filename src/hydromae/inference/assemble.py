@@ -9,6 +9,7 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from hydromae.batching.record_arrays import RecordArrays
+from hydromae.batching.shared_arrays import series_name
 from hydromae.errors import InputError
 from hydromae.inference.sliding_window import WindowAverager
 from hydromae.io.names import OUTSIDE_TRAINING
@@ -23,14 +24,20 @@ def _is_predicted(name: str, record: RecordArrays) -> bool:
     return MODALITIES[name].kind == "series" or len(record.patches) > 0
 
 
+def _held_name(dataset: xr.Dataset, modality: str, name: str) -> str:
+    """Name of a variable of a modality in a record (`shared_arrays.series_name`)."""
+    return series_name(dataset, name) if MODALITIES[modality].kind == "series" else name
+
+
 def days_to_predict(dataset: xr.Dataset, record: RecordArrays, scaling: Scaling) -> Bool[np.ndarray, " T"]:
     """Days on which a variable that the model can predict has a NaN."""
     is_target = np.zeros(len(record.days), dtype=bool)
     for name in (name for name in record.values if _is_predicted(name, record)):
         site = "cell" if MODALITIES[name].kind == "map" else "catchment"
         for variable in MODALITIES[name].variables:
-            if variable.name in dataset and variable.name in scaling and site in dataset[variable.name].dims:
-                is_target |= ~np.isfinite(dataset[variable.name].values).all(axis=1)
+            held = _held_name(dataset, name, variable.name)
+            if held in dataset and variable.name in scaling and site in dataset[held].dims:
+                is_target |= ~np.isfinite(dataset[held].values).all(axis=1)
             elif variable.name == RIVERFLOW.name:
                 is_target[:] = True
     return is_target
@@ -54,27 +61,22 @@ def assemble(dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager
                     variables[f"{variable.name}_quantile"] = _map_quantiles(dataset, record, averager, name)
             else:
                 predicted, dims = to_catchments(mean, record, index, len(modality.variables)), ("time", "catchment")
-            is_absent = variable.name not in dataset
+            held = _held_name(dataset, name, variable.name)
+            is_absent = held not in dataset
             is_unscaled = variable.name not in averager.scaling
-            if (
-                is_unscaled
-                or (is_absent and name != "riverflow")
-                or (not is_absent and dataset[variable.name].dims != dims)
-            ):
+            if is_unscaled or (is_absent and name != "riverflow") or (not is_absent and dataset[held].dims != dims):
                 continue
-            observed = predicted * np.nan if is_absent else dataset[variable.name].values
+            observed = predicted * np.nan if is_absent else dataset[held].values
             predicted = predicted if variable.minimum is None else np.maximum(predicted, variable.minimum)
-            attributes = {"units": variable.units} if is_absent else dataset[variable.name].attrs
+            attributes = {"units": variable.units} if is_absent else dataset[held].attrs
             is_observed = np.isfinite(observed)
             if variable == RIVERFLOW:
                 is_clipped = to_catchments(averager.is_clipped[name][None], record, 0, 1)[0].astype(bool)
                 is_limited |= is_clipped | (~is_observed & (predicted > limit)).any(axis=0)
                 predicted = np.minimum(predicted, limit)
-            variables[variable.name] = xr.DataArray(
-                np.where(is_observed, observed, predicted), dims=dims, attrs=attributes
-            )
+            variables[held] = xr.DataArray(np.where(is_observed, observed, predicted), dims=dims, attrs=attributes)
             if variable != RIVERFLOW and (~is_observed & np.isfinite(predicted)).any():
-                variables[f"{variable.name}_origin"] = origin_of(is_observed, dims, variable.name)
+                variables[f"{held}_origin"] = origin_of(is_observed, dims, held)
     if "riverflow" in averager.quantile:
         variables |= _flow_quantiles(dataset, record, averager, limit)
     if is_limited.any():

@@ -15,8 +15,12 @@ from hydromae.io.parse import parse_period
 from hydromae.io.value_ranges import PROCESSING
 from hydromae.progress import warn_once
 from hydromae.store.training_domain import merge_outside
+from hydromae.variables import MODALITIES, SERIES_BESIDE_MAPS
 
-WEATHER: tuple[str, ...] = ("precipitation", "temperature", "potential_evaporation")
+WEATHER: tuple[str, ...] = (
+    *(variable.name for variable in MODALITIES["weather"].variables),
+    *(variable.name for variable in SERIES_BESIDE_MAPS.values()),
+)
 DAY = np.timedelta64(1, "D")
 FutureWeather = Literal["observed", "none"]
 """Weather after an issue day: as in the record, or not used."""
@@ -143,7 +147,8 @@ def forecast_input(
         issue: Issue day, inside the record: the last day whose observations may be used.
         days: Forecast days; days after the end of the record are added.
         future_weather ({"observed", "none"}): Whether precipitation, temperature and potential evaporation after the issue
-            day are kept. Other variables of time are NaN after the issue day; those that cannot be NaN are removed.
+            day are kept, maps and series. Other variables of time are NaN after the issue day; those that cannot be NaN are
+            removed.
         context_days: Days up to and including the issue day; fewer if the record starts later.
 
     Returns:

@@ -21,8 +21,10 @@ from hydromae.grid import GridSpec
 from hydromae.io.conventions import catchment_positions, set_cf_attributes
 from hydromae.io.seed_layout import MAPS
 from hydromae.store.zarr_store import SHARD_DAYS
+from hydromae.variables import SERIES_BESIDE_MAPS
 
 SERIES = {
+    **{variable.name: name for name, variable in SERIES_BESIDE_MAPS.items()},
     "evaporation": "potential_evaporation",
     "potential_evaporation": "potential_evaporation",
     "riverflow": "riverflow",

@@ -29,6 +29,7 @@ from hydromae.preprocess.national import MapMaker
 from hydromae.progress import track
 from hydromae.store.streaming import write_streamed
 from hydromae.store.zarr_store import SHARD_DAYS, describe_source
+from hydromae.variables import SERIES_BESIDE_MAPS
 
 Maps = Mapping[str, tuple[GridFile, ...]]
 DEMAND = ("evaporation", "potential_evaporation")
@@ -66,6 +67,12 @@ class GriddedRecord:
             return None
         return catchment_footprints(self.flow, self.cells["cell"].values, self.target_grid.grid)
 
+    @property
+    def own_weather(self) -> dict[str, str]:
+        """Return the rain and temperature of the gauges: names in the record and in the gauges."""
+        series = {n: v.name if n in self.maps else n for n, v in SERIES_BESIDE_MAPS.items()}
+        return {held: name for name, held in series.items() if name in self.flow}
+
     def template(self) -> xr.Dataset:
         """Return the record without values."""
         if self.maker is not None:
@@ -74,7 +81,8 @@ class GriddedRecord:
             static = self.flow.drop_vars([n for n in (*WEATHER, "riverflow") if n in self.flow]).merge(self.cells)
             empty = np.broadcast_to(np.float32(np.nan), (self.flow.sizes["time"], self.cells.sizes["cell"]))
             series_files = {name: (("time", "cell"), empty, {"grid_mapping": "crs"}) for name in self.gridded_variables}
-            series = {"riverflow": self.flow["riverflow"]}
+            series = {held: self.flow[name] for held, name in self.own_weather.items()}
+            series["riverflow"] = self.flow["riverflow"]
             if "potential_evaporation" in self.flow:
                 series |= dict.fromkeys(DEMAND, self.flow["potential_evaporation"])
             elif "potential_evaporation" in self.maps:
@@ -104,7 +112,8 @@ class GriddedRecord:
             last = min(first + SHARD_DAYS, self.flow.sizes["time"])
             days = self.flow.isel(time=slice(first, last)).transpose("time", "catchment", ...)
             series_files = {name: (("time", "cell"), values) for name, values in self.values(first, last).items()}
-            series_files["riverflow"] = (("time", "catchment"), days["riverflow"].values)
+            for held, name in (*self.own_weather.items(), ("riverflow", "riverflow")):
+                series_files[held] = (("time", "catchment"), days[name].values)
             if footprints is not None:
                 demand = self.maps["potential_evaporation"].block(
                     first, last, self.target_grid, self.cells.sizes["cell"]
