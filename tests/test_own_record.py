@@ -11,6 +11,7 @@ import hydromae
 from hydromae.inference.own_record import (
     CHECK_LEVELS,
     PRIOR_DAYS,
+    UNGAUGED_FACTOR,
     adjust_to_own_record,
     fit_adjustment,
     interpolate_log,
@@ -128,3 +129,19 @@ def test_rivers_inside_the_training_area_are_predicted_once() -> None:
     assert changed.tolist() == [False, False, True], "only the river outside"
     adjust_to_own_record(record.isel(time=slice(0, 40)), one_of_three, [0.5], predict)
     assert len(seen) == 5, "too few days for a check: predicted once"
+
+
+def test_intervals_of_a_river_without_flow_are_wider_outside_the_training_area() -> None:
+    """Its distances from the median, in the root of flow, are multiplied; mean and median stay."""
+    model = hydromae.load("gb-rivers", "cpu", "fp32")
+    record, _ = abroad(2)
+    asked = record.isel(time=slice(0, 400)).assign(riverflow=record["riverflow"].isel(time=slice(0, 400)) * np.nan)
+    levels = [0.05, 0.5, 0.95]
+    plain, answer = predict_once(model, asked, [*levels], no_progress), model.predict(asked, quantiles=[0.05, 0.95])
+    np.testing.assert_array_equal(answer["riverflow"], plain["riverflow"])
+    low, median, high = np.sqrt(plain["riverflow_quantile"].transpose("quantile", "time", "catchment").values)
+    wider = np.sqrt(answer["riverflow_quantile"].transpose("quantile", "time", "catchment").values)
+    np.testing.assert_allclose(wider[1] - median, UNGAUGED_FACTOR * (high - median), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(wider[0], np.maximum(median - UNGAUGED_FACTOR * (median - low), 0), rtol=1e-3, atol=1e-3)
+    note = f"intervals of 2 rivers outside the training area without flow are × {UNGAUGED_FACTOR}"
+    assert answer["riverflow_quantile"].attrs["processing"].endswith(note)

@@ -2,7 +2,8 @@
 
 Observed days of such a river are hidden and predicted (pseudo-gaps). Where interpolation in time is closer to them than the
 model, it gets a weight in the mean; the widths of the intervals follow from the errors, as in split conformal prediction
-(Lei et al. 2018, JASA 113, 1094). Nothing changes for rivers inside the training area.
+(Lei et al. 2018, JASA 113, 1094). A river without any flow has no such errors: its intervals are widened by a constant.
+Nothing changes for rivers inside the training area.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float, Int
 
+from hydromae.inference.assemble import largest_flow
 from hydromae.io.value_ranges import PROCESSING
 
 GAP_DAYS = 10
@@ -31,6 +33,9 @@ PRIOR_DAYS = 5.0
 POOLED_SHARE = 0.2
 """Share of the factor of all adjusted rivers in the factor of one river, in the logarithm."""
 FACTOR_BOUNDS = (0.1, 10.0)
+UNGAUGED_FACTOR = 2.3
+"""Factor of the distances of quantiles from the median of rivers without flow; with it, 90 % intervals hold 90 % of the days
+of 19 French rivers in 2012 to 2014, all flow hidden."""
 CHECK_LEVELS = (0.05, 0.5, 0.95)
 LOG_OFFSET = 0.01
 """Added to flow before the logarithm [mm/day]."""
@@ -55,7 +60,10 @@ def adjust_to_own_record(
     levels: list[float],
     predict: Callable[[xr.Dataset, list[float]], xr.Dataset],
 ) -> xr.Dataset:
-    """Predict a record; in gaps of up to `MAX_GAP_DAYS` days of rivers outside the training area, adjust the prediction.
+    """Predict a record; adjust rivers outside the training area.
+
+    In gaps of up to `MAX_GAP_DAYS` days, means and intervals are adjusted; where a river has no flow in the record, intervals
+    are widened.
 
     Args:
         dataset: A canonical record.
@@ -65,11 +73,17 @@ def adjust_to_own_record(
     """
     if is_outside.mean() > MOST:
         is_outside = np.ones_like(is_outside)
-    flow = dataset["riverflow"].transpose("time", "catchment").values if "riverflow" in dataset else None
-    hidden = None if flow is None else pseudo_gaps(np.isfinite(flow)) & is_outside
-    if flow is None or hidden is None or (hidden.sum(axis=0) < MIN_DAYS).all():
+    shape = (dataset.sizes["time"], dataset.sizes["catchment"])
+    has_flow = "riverflow" in dataset
+    flow = dataset["riverflow"].transpose("time", "catchment").values if has_flow else np.full(shape, np.nan)
+    hidden = pseudo_gaps(np.isfinite(flow)) & is_outside
+    is_ungauged = is_outside & ~np.isfinite(flow).any(axis=0)
+    is_checked = bool((hidden.sum(axis=0) >= MIN_DAYS).any())
+    if not is_checked and not is_ungauged.any():
         return predict(dataset, levels)
-    answer = predict(dataset, sorted({*levels, *CHECK_LEVELS}))
+    answer = _widened(predict(dataset, sorted({*levels, *CHECK_LEVELS})), is_ungauged)
+    if not is_checked:
+        return answer.sel(quantile=levels)
     masked = np.where(hidden, np.nan, flow)
     check = predict(dataset.assign(riverflow=(("time", "catchment"), masked)), list(CHECK_LEVELS))
     adjustment = fit_adjustment(flow, hidden, masked, *_flow_and_quantiles(check))
@@ -145,6 +159,27 @@ def fit_adjustment(
     return OwnRecordAdjustment(weight, np.where(is_used, factor, 1.0))
 
 
+def _widened(answer: xr.Dataset, is_ungauged: Bool[np.ndarray, " C"]) -> xr.Dataset:
+    """Widen the intervals of some rivers by `UNGAUGED_FACTOR`."""
+    if not is_ungauged.any():
+        return answer
+    root = np.sqrt(np.maximum(_flow_and_quantiles(answer)[1], 0.0))
+    median = root[answer.indexes["quantile"].get_loc(0.5)]
+    wider = np.minimum(np.maximum(median + UNGAUGED_FACTOR * (root - median), 0.0) ** 2, largest_flow(answer))
+    before = answer["riverflow_quantile"].transpose("quantile", "time", "catchment")
+    widened = answer.assign(
+        riverflow_quantile=before.copy(data=np.where(is_ungauged, wider, before).astype(before.dtype))
+    )
+    note = f"intervals of {is_ungauged.sum()} rivers outside the training area without flow are × {UNGAUGED_FACTOR}"
+    _add_note(widened, note)
+    return widened
+
+
+def _add_note(answer: xr.Dataset, note: str) -> None:
+    attrs = answer["riverflow_quantile"].attrs
+    attrs[PROCESSING] = "; ".join(filter(None, (attrs.get(PROCESSING), note)))
+
+
 def _adjusted(answer: xr.Dataset, flow: Float[np.ndarray, "T C"], adjustment: OwnRecordAdjustment) -> xr.Dataset:
     """Apply an adjustment to the gaps of an answer."""
     interpolated, gap = interpolate_log(flow)
@@ -170,8 +205,7 @@ def _adjusted(answer: xr.Dataset, flow: Float[np.ndarray, "T C"], adjustment: Ow
         f"{adjustment.factor[chosen].min():.2f} to {adjustment.factor[chosen].max():.2f})"
     )
     adjusted = answer.assign(arrays)
-    notes = "; ".join(filter(None, (adjusted["riverflow_quantile"].attrs.get(PROCESSING), note)))
-    adjusted["riverflow_quantile"].attrs[PROCESSING] = notes
+    _add_note(adjusted, note)
     return adjusted
 
 
