@@ -193,7 +193,12 @@ def test_ranges_are_those_of_the_training_catchments_there_and_back():
     wider = fitted.with_ranges(record)
     assert wider.ranges["bfihost"] == (record["bfihost"].values.min(), record["bfihost"].values.max())
     assert wider == fitted, "what a resumed run compares has no ranges in it"
-    for text in ('"low": 2, "high": 1', '"low": NaN, "high": 1', '"low": 0, "high": Infinity'):
+    for text in (
+        '"low": 2, "high": 1',
+        '"low": NaN, "high": 1',
+        '"low": 0, "high": Infinity',
+        '"low": -1e308, "high": 1',
+    ):
         with pytest.raises(InputError, match="bfihost has the range"):
             Scaling.from_json(f'{{"bfihost": {{"transform": "none", "mean": 0, "std": 1, {text}}}}}')
     with pytest.raises(InputError, match="not the JSON of a scaling"):

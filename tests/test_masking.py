@@ -266,3 +266,18 @@ def test_runs_are_the_days_between_their_ends() -> None:
     day = torch.arange(30)[:, None]
     expected = ((day >= first[:, :, None]) & (day < last[:, :, None])).any(dim=1)
     assert torch.equal(masking._runs(first, last, 30), expected)
+
+
+def test_an_unknown_modality_is_named_before_its_weight_is_sought() -> None:
+    with pytest.raises(
+        InputError, match=r"modality 'rain' is not in the table \(precipitation, .*\); name one of them"
+    ):
+        small("base", streams=("rain", "riverflow"))
+
+
+def test_one_whole_modality_is_hidden_whichever_it_is() -> None:
+    batch = sample("national", size=64)
+    hidden = MASKS["modality"](batch, small("national").masks, generator())
+    whole = torch.stack([part.flatten(1).all(dim=1) for part in hidden.values()])
+    some = torch.stack([part.flatten(1).any(dim=1) for part in hidden.values()])
+    assert torch.equal(whole, some) and (whole.sum(dim=0) == 1).all() and whole.any(dim=1).all()

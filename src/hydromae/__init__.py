@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
     import torch
+    import xarray as xr
+    from matplotlib.figure import Figure
 
     from hydromae.inference.predictor import Model
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "plot"]
 
 
 def _set_defaults() -> None:
@@ -43,3 +46,15 @@ def load(name: str | Path, device: str | torch.device | None = "auto", precision
     from hydromae.inference import predictor  # imports torch, which would delay the start of the command line
 
     return predictor.load(name, device, precision)
+
+
+def plot(
+    answer: xr.Dataset | pd.DataFrame, river: object = None, *, units: str | None = None, log: bool = False
+) -> Figure:
+    """Draw a river of an answer: hydrograph with intervals, or the fans of a forecast.
+
+    See `hydromae.report.river_plot.plot`.
+    """
+    from hydromae.report import river_plot
+
+    return river_plot.plot(answer, river, units=units, log=log)

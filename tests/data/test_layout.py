@@ -318,3 +318,12 @@ def test_python_and_the_command_line_give_the_same(tmp_path: Path, asked: tuple[
     back = ask(tmp_path / "a.nc", tmp_path / "b.nc")
     expected = layout.to_dataset(answered(record), record)["riverflow"].astype(np.float32)
     np.testing.assert_array_equal(back["riverflow"].astype(np.float32), expected)
+
+
+def test_names_of_bytes_are_text_in_zarr(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """Zarr has no specification of bytes of a fixed length, and warns; names that are not UTF-8 have escapes."""
+    names = np.array([b"a", "é".encode(), b"\xff"])
+    write_answer(xr.Dataset({"riverflow": ("catchment", [1.0, 2.0, 3.0])}, {"catchment": names}), tmp_path / "a.zarr")
+    assert not recwarn.list
+    read = xr.open_zarr(tmp_path / "a.zarr", consolidated=False, chunks=None)
+    assert read["catchment"].values.tolist() == ["a", "é", "\\xff"]

@@ -185,7 +185,9 @@ def attributes(bases: Bases, folder: Path, rng: Random) -> Trial:
         if fault := oracle.difference(oracle.of_csv(record), oracle.of_zarr(out)):
             return fault
         store = xr.open_zarr(out, consolidated=False, chunks=None)
-        told = {oracle._site(row["id"]): row for row in oracle._rows(file)}
+        told = {
+            oracle._site(row["id"]): {str(n).casefold(): held for n, held in row.items()} for row in oracle._rows(file)
+        }
         for name in bases.attributes.columns[2:]:
             for site, held in zip(store["catchment"].values, store[name].values, strict=True):
                 value = oracle._number(told[str(site)].get(name)) if str(site) in told else None

@@ -326,6 +326,7 @@ def answered(answer: xr.Dataset, known: tuple[str, ...]) -> str | None:
     quantile = answer["riverflow_quantile"].transpose("quantile", ...).values
     if not np.isfinite(quantile).all() or (np.diff(quantile, axis=0) < 0).any():
         return "quantiles of the answer are not finite, or not in order"
-    if FLOW not in answer or (answer[FLOW].values < 0).any():
+    origin = answer[f"{FLOW}_origin"]
+    if FLOW not in answer or ((answer[FLOW] < 0) & (origin != 0)).any():  # noise below zero stays where it was measured
         return "the answer has no flow, or a negative one"
     return None

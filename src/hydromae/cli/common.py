@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from rich.console import RenderableType
 
 from hydromae.errors import InputError
-from hydromae.io.outputs import Output, reserve_outputs
+from hydromae.io.outputs import PICTURES, Output, replaceable_file, reserve_outputs
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Echo = Callable[[RenderableType], None]
 Result = Mapping[str, Any]
@@ -89,3 +92,30 @@ def reserve_command_outputs(command: Command) -> Iterator[None]:
 def is_main_process() -> bool:
     """Return whether this is the first of the processes of a launcher: the one that prints."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def picture_output(picture: Path | None, river: str | None) -> dict[str, Output]:
+    """Return the output of --picture; refuse another format, and --river without a picture."""
+    if picture is None:
+        if river is not None:
+            raise InputError(f"--river {river}: is the river of a picture; add --picture FILE.png, or leave it out")
+        return {}
+    if picture.suffix not in PICTURES:
+        raise InputError(f"{picture}: a picture is written as .png; name the file so")
+    return {"picture": replaceable_file(picture, PICTURES)}
+
+
+def check_river(record: xr.Dataset, river: str | None) -> None:
+    """Refuse a river that a record lacks."""
+    from hydromae.io.names import shortened
+
+    names = [str(name) for name in record["catchment"].values]
+    if river is not None and river not in names:
+        raise InputError(f"--river {river}: is not in the record; choose one of {shortened(names)}")
+
+
+def draw_river(answer: xr.Dataset, river: str | None, picture: Path) -> None:
+    """Write the picture of a river."""
+    from hydromae.report.river_plot import plot, save_picture
+
+    save_picture(plot(answer, river), picture)

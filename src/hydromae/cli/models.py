@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import Echo, Result, best_model_line, command_text, is_main_process, set_threads
+from hydromae.cli.common import (
+    Echo,
+    Result,
+    best_model_line,
+    check_river,
+    command_text,
+    draw_river,
+    is_main_process,
+    picture_output,
+    set_threads,
+)
 from hydromae.cli.configuration import Preset, base_settings, resolve_config
 from hydromae.config import Config, Precision
 from hydromae.errors import InputError
@@ -158,6 +168,10 @@ class Predict:
     """Day of the only ERA5-Land sum of a day in a folder with maps, if the file does not state it."""
     boundaries: Path | None = None
     """Catchment boundaries (.gpkg, .geojson, .shp) for the weather of maps in a folder; default discs of the area."""
+    picture: Path | None = None
+    """Also draw a river as PNG."""
+    river: str | None = None
+    """River of the picture; default the one with most predicted days."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: Precision = "auto"
@@ -167,7 +181,7 @@ class Predict:
 
     def outputs(self) -> Mapping[str, Output]:
         """Return the outputs."""
-        return answer_outputs(self.out)
+        return answer_outputs(self.out) | picture_output(self.picture, self.river)
 
     def run(self, echo: Echo) -> Result:
         """Read, predict, write."""
@@ -183,6 +197,7 @@ class Predict:
             loaded = reader.read_for_prediction(
                 self.question, self.attributes, self.units, as_text=self.out.suffix == ".csv"
             )
+        check_river(loaded.record, self.river)
         for line in (*loaded.plan, *processing_notes(loaded.record, self.question)):
             echo(line)
         answer = model.predict(loaded.record, self.quantiles, progress=progress_callback("windows"))
@@ -193,6 +208,8 @@ class Predict:
         values = count_origins(answer, value_selector(loaded.layout, as_table))
         provenance_record = provenance(model.identity, loaded.record, values, command_text())
         write_answer(with_provenance(to_output(answer, loaded.record), provenance_record), self.out, loaded.dialect)
+        if self.picture is not None:
+            draw_river(loaded.layout.to_dataset(answer, loaded.record), self.river, self.picture)
         counts = {name: count for name, count in values.get("riverflow", {}).items() if name != "missing"}
         summary = ", ".join(f"{count:,} {name}" for name, count in counts.items())
         echo(f"{self.out}: daily flows of {answer.sizes['catchment']} catchments: {summary}")
@@ -228,6 +245,10 @@ class Forecast:
     """Day of the only ERA5-Land sum of a day in a folder with maps, if the file does not state it."""
     boundaries: Path | None = None
     """Catchment boundaries (.gpkg, .geojson, .shp) for the weather of maps in a folder; default discs of the area."""
+    picture: Path | None = None
+    """Also draw a river as PNG."""
+    river: str | None = None
+    """River of the picture; default the one with most predicted days."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
     precision: Precision = "auto"
@@ -237,7 +258,7 @@ class Forecast:
 
     def outputs(self) -> Mapping[str, Output]:
         """Return the outputs."""
-        return answer_outputs(self.out)
+        return answer_outputs(self.out) | picture_output(self.picture, self.river)
 
     def run(self, echo: Echo) -> Result:
         """Read, forecast, write."""
@@ -253,6 +274,7 @@ class Forecast:
         model = load(self.model, self.device, self.precision)
         with use_reading_options(self.negative_flow, self.daily_sums, self.boundaries):
             loaded = reader.read_for_prediction(self.record, self.attributes, self.units)
+        check_river(loaded.record, self.river)
         for line in (*loaded.plan, *processing_notes(loaded.record, self.record)):
             echo(line)
         record, (column, units) = loaded.record, loaded.layout.flow
@@ -265,6 +287,8 @@ class Forecast:
         provenance_record = provenance(model.identity, record, count_origins(answer), command_text())
         to_output = forecast_table(answer, column) if self.out.suffix in TABLES else answer
         write_answer(with_provenance(to_output, provenance_record), self.out, loaded.dialect)
+        if self.picture is not None:
+            draw_river(answer, self.river, self.picture)
         count = answer.sizes["issue_time"]
         echo(f"{self.out}: {count} issue days, {self.days} days ahead, {answer.sizes['catchment']} catchments")
         return {"path": str(self.out), "issues": count, "days": self.days}

@@ -23,8 +23,8 @@ def check(config: Sections) -> None:
     """Refuse contradictory fields."""
     data, model, masks = config.data, config.model, config.masks
     _check_fields(data, model, masks)
-    _check_training(config)
     _check_masks(data, model, masks)
+    _check_training(config)
     _check_mixers(model)
     _check_lstms(data, model)
     _check_layers(data, model)

@@ -102,9 +102,16 @@ def _write_dataset(answer: xr.Dataset, temporary: Path) -> None:
         write_netcdf(plain_answer, temporary, stored)
     else:
         # Zarr v3 specifies strings of variable length only
-        text = {name: v.astype(object) for name, v in plain_answer.variables.items() if v.dtype.kind in "UT"}
+        text = {n: v.copy(data=_as_text(v.values)) for n, v in plain_answer.variables.items() if v.dtype.kind in "UTS"}
         stored = {n: encoding for n, encoding in encodings.items() if n not in text}
         plain_answer.assign(text).to_zarr(temporary, zarr_format=3, consolidated=False, encoding=stored)
+
+
+def _as_text(values: np.ndarray) -> np.ndarray:
+    """Return strings as objects; bytes are UTF-8, with escapes where they are not."""
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8", "backslashreplace")
+    return values.astype(object)
 
 
 def _with_plain_attributes(answer: xr.Dataset) -> xr.Dataset:

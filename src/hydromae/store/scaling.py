@@ -174,8 +174,10 @@ class Scaling:
         for name, (_, mean, std) in entries.items():
             if not (abs(mean) <= LARGEST_SCALE and 0 < std <= LARGEST_SCALE):
                 raise InputError(f"scaling: {name} has mean {mean:g} and std {std:g}; prepare the store again")
+        valid = {attribute.name: attribute.valid for attribute in ATTRIBUTES}
         for name, (low, high) in ranges.items():
-            if not -np.inf < low <= high < np.inf:
+            lowest, highest = valid.get(name, (-LARGEST_SCALE, LARGEST_SCALE))
+            if not lowest <= low <= high <= highest:
                 raise InputError(f"scaling: {name} has the range {low:g} … {high:g}; prepare the store again")
         unknown = {str(transform) for transform, _, _ in entries.values()} - set(get_args(Transform))
         if unknown:
