@@ -183,9 +183,8 @@ def _draw_forecasts(axis: Axes, river: xr.Dataset, flow: xr.DataArray, quantiles
         fan = {level: values[index] for level, values in quantiles.items()}
         _draw_intervals(axis, days, fan, np.ones(len(leads), dtype=bool), labelled=not number)
         axis.plot(days, ordered[index], color=PREDICTED, lw=1.4, marker=".", label=None if number else "forecast")
-        axis.axvline(
-            mdates.date2num(issues[index]), color=OBSERVED, lw=0.6, ls=":", label=None if number else "issue day"
-        )
+        issue = float(mdates.date2num(issues[index]))
+        axis.axvline(issue, color=OBSERVED, lw=0.6, ls=":", label=None if number else "issue day")
 
 
 def _dataset_of(table: pd.DataFrame) -> xr.Dataset:
