@@ -1,10 +1,10 @@
 """Whether two commits compute the same to the last bit: the answers of the shipped model, and the losses of training.
 
-    python benchmarks/identity.py --base main~5 answers camels_gb_daily.nc
+    python benchmarks/identity.py --base main~5 answers rivers.zarr
     python benchmarks/identity.py --base main~5 losses
 
 Both commits are checked out aside, and each runs this file with its own source. `answers` asks the shipped model twelve
-questions in fp32 about 14 rivers of a catchment dataset and compares means and quantiles. `losses` trains `rivers`, `base`
+questions in fp32 about 14 rivers of a store of CAMELS-GB and compares means and quantiles. `losses` trains `rivers`, `base`
 and `fast`, narrowed, on Virtual GB through the command line, and compares the losses of all updates and the last weights. A
 table of SHA-256 is printed; the exit code is 1 where they differ.
 """
@@ -40,6 +40,7 @@ NARROW = {
     "fast": "--data.sequence-length 8 --model.map-layers 2 --model.series-layers 2 --model.decoder-dim 16",
 }
 """Options of each preset, beside those that all have."""
+TRAINING = "--training-period 2003-01-01 2004-12-31"
 COMMON = (
     "--model.d-model 32 --model.heads 4 --data.training-period 2003-01-01 2004-12-31 --data.validation-period 2005-01-01 "
     "2005-12-31 --train.batch-size 2 --train.epochs 1 --train.warmup-epochs 0.2 --train.validation-windows 1 "
@@ -60,9 +61,8 @@ def answers(data: Path) -> dict[str, str]:
     import hydromae
 
     model = hydromae.load("gb-rivers", device="cpu", precision="fp32")
-    with xr.open_dataset(data) as opened:
-        whole = opened.sel(time=slice(FIRST, LAST))
-        record = whole.isel(catchment=np.linspace(0, whole.sizes["catchment"] - 1, RIVERS).astype(int)).load()
+    whole = xr.open_zarr(data, consolidated=False, chunks=None).sel(time=slice(FIRST, LAST))
+    record = whole.isel(catchment=np.linspace(0, whole.sizes["catchment"] - 1, RIVERS).astype(int)).load()
     return {name: _digest_of(ask(model, record)) for name, ask in questions().items()}
 
 
@@ -116,7 +116,7 @@ def losses(steps: int) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _hydromae(f"virtual {folder}/v.zarr --shape national --days 1096 --start 2003-01-01 --catchments 24")
-        _hydromae(f"prepare {folder}/v.zarr {folder}/store.zarr --training-period 2003-01-01 2004-12-31")
+        _hydromae(f"prepare {folder}/v.zarr {folder}/store.zarr --shape national {TRAINING}")
         for preset, options in NARROW.items():
             run = folder / preset
             words = f"--preset {preset} --train.steps-per-epoch {steps} {COMMON} {options}"
@@ -154,7 +154,7 @@ def main() -> None:
     parser.add_argument("--base", help="the commit to compare with")
     parser.add_argument("--head", default="HEAD", help="the commit that is compared")
     kinds = parser.add_subparsers(dest="kind", required=True)
-    kinds.add_parser("answers").add_argument("data", type=Path, help="a catchment dataset of 2012 to 2014")
+    kinds.add_parser("answers").add_argument("data", type=Path, help="a store of rivers, 2012 to 2014")
     kinds.add_parser("losses").add_argument("--steps", type=int, default=50, help="updates of each preset")
     options = parser.parse_args()
     if options.base is None:
