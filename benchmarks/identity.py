@@ -115,12 +115,14 @@ def losses(steps: int) -> dict[str, str]:
     found = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _hydromae(f"virtual {folder}/v.zarr --shape national --days 1096 --start 2003-01-01 --catchments 24")
-        _hydromae(f"prepare {folder}/v.zarr {folder}/store.zarr --shape national {TRAINING}")
+        for shape in ("national", "catchments"):
+            record = f"{folder}/{shape}-record.zarr"
+            _hydromae(f"virtual {record} --shape {shape} --days 1096 --start 2003-01-01 --catchments 24")
+            _hydromae(f"prepare {record} {folder}/{shape}.zarr --shape {shape} {TRAINING}")
         for preset, options in NARROW.items():
-            run = folder / preset
+            run, store = folder / preset, "catchments" if preset == "rivers" else "national"
             words = f"--preset {preset} --train.steps-per-epoch {steps} {COMMON} {options}"
-            _hydromae(f"pretrain {folder}/store.zarr --out {run} {words}")
+            _hydromae(f"pretrain {folder}/{store}.zarr --out {run} {words}")
             lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
             values = [line["loss"] for line in lines if "loss" in line]
             network = load_model(run / "last")[0]

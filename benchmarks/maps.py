@@ -93,7 +93,8 @@ def _krige(east: np.ndarray, north: np.ndarray, used: np.ndarray, inside: np.nda
         return np.exp(-distance / LENGTH) + 100.0  # the large constant makes the mean unknown
 
     weights = np.linalg.solve(covariance(used, used) + NUGGET * np.eye(len(used)), covariance(used, inside))
-    return np.maximum(values @ weights, 0.0)
+    centre = values.mean()
+    return np.maximum(centre + (values - centre) @ weights, 0.0)
 
 
 def scores(truth: np.ndarray, mean: np.ndarray, quantiles: np.ndarray | None = None) -> dict[str, float]:

@@ -43,6 +43,15 @@ def days_to_predict(dataset: xr.Dataset, record: RecordArrays, scaling: Scaling)
     return is_target
 
 
+def maps_to_predict(dataset: xr.Dataset, record: RecordArrays, scaling: Scaling) -> list[str]:
+    """Map modalities of the model that the record has."""
+    maps = [name for name in record.values if MODALITIES[name].kind == "map" and len(record.patches)]
+    first = {name: MODALITIES[name].variables[0].name for name in maps}
+    return [
+        name for name, held in first.items() if held in scaling and held in dataset and "cell" in dataset[held].dims
+    ]
+
+
 def assemble(dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager) -> xr.Dataset:
     """Replace every NaN of a record by the prediction; river flow that the record lacks is predicted on all days.
 

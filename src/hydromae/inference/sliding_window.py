@@ -82,6 +82,8 @@ class WindowAverager:
     ) -> None:
         """Add windows: their target tokens, means and mixtures, the weights of their days, and their first days."""
         for name, (target, mean, gaussians) in answers.items():
+            if not len(mean):
+                continue
             scale = _scaling_of_channels(MODALITIES[name], self.scaling, mean.shape[-1])
             value = mean_in_units(mean, gaussians, scale)
             value, is_clipped = clip_to_quantiles(value, gaussians, scale)

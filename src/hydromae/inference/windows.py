@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 import torch
@@ -49,15 +49,18 @@ def predict_windows(
     device: torch.device,
     precision: Precision,
     batch: Batch,
-    record: RecordArrays,
     days: Bool[np.ndarray, "B T"] | None,
+    maps: Collection[str],
 ) -> dict[str, tuple[torch.Tensor, torch.Tensor, GaussianMixture | None]]:
-    """For each modality: target tokens Bool[B, T, S] (on `days` only, if given), their means Float[N, F] and mixtures."""
+    """For each modality: target tokens Bool[B, T, S], their means Float[N, F] and mixtures.
+
+    Targets are on `days` only, if given; of maps, those in `maps`.
+    """
     targets = {name: (~observed).any(dim=-1) for name, observed in batch.observed.items()}
     if days is not None:
         targets = {name: target & torch.from_numpy(days)[..., None] for name, target in targets.items()}
     for name in targets:
-        if MODALITIES[name].kind == "map" and not len(record.patches):
+        if MODALITIES[name].kind == "map" and name not in maps:
             targets[name] = torch.zeros_like(targets[name])
     batch, requested = batch.to(device), {name: value.to(device) for name, value in targets.items()}
     hidden = {name: value.to(device) for name, value in nothing(batch).items()}
