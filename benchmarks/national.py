@@ -3,25 +3,34 @@
     hydromae prepare DATA national.zarr --shape national --period 1970-10-01 2012-09-30 --simulate-maps 1
     OMP_NUM_THREADS=1 python benchmarks/national.py train --store national.zarr --out runs/national
     python benchmarks/national.py export --run runs/national --out gb-national
+    hydromae prepare DATA derived.zarr --shape national --period 2010-01-01 2014-09-30
+    python benchmarks/national.py score --store derived.zarr --model gb-national --model gb-rivers --weather maps
 
 `train` starts from gb-rivers, whose answers without maps do not change (`finetune --trainable maps`), or goes on with the run
 that lies there. Windows have 60 days, because maps have a short memory; `export` writes the model with the windows of
-gb-rivers.
+gb-rivers. `score` asks the protocol's questions on the test period with the weather of the catchments alone, of the derived
+maps alone, or of both.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+import xarray as xr
 from rich.console import Console
 from torch import Tensor
 
+from hydromae.cli.scores import scores_table
 from hydromae.config import Config
 from hydromae.config.presets import NATIONAL
+from hydromae.evaluate import protocol
+from hydromae.evaluate.benchmark import run_protocol, scored_method
+from hydromae.evaluate.summary import summarise
 from hydromae.inference.predictor import Model, load
 from hydromae.model.mae import HydroMAE
 from hydromae.model.serialization import latest_checkpoint, load_model, write_model
@@ -30,10 +39,12 @@ from hydromae.store.zarr_store import grid_of, load_store, scaling_of
 from hydromae.train.finetune import PretrainedStart
 from hydromae.train.trainer import train
 from hydromae.train.updates import StepProgress
+from hydromae.variables import SERIES_BESIDE_MAPS
 
 STREAM, WITH_EVAPORATION = "weather+riverflow", "weather+riverflow+evaporation"
 ADDED = ("streams", "map_layers", "fusion_layers", "fusion_gates", "map_estimators", "map_distributions")
 WINDOW = {"sequence_length": 60, "warm_up_days": 10, "stride": 31}
+QUESTIONS = ("gap", "ungauged", "ungauged-limited", "simulate", "forecast", "forecast-blind")
 LEARNING = {"lr": 2e-3, "min_lr": 2e-5}
 
 
@@ -107,24 +118,53 @@ def export(run: Path, out: Path) -> None:
     write_model(out, network.state_dict(), config.having(data=data), scaling, grid)
 
 
+def with_weather(record: xr.Dataset, weather: str) -> xr.Dataset:
+    """A national record with its maps and series ("both"), without the series, or without the maps."""
+    series = {name: variable.name for name, variable in SERIES_BESIDE_MAPS.items()}
+    if weather == "both":
+        return record
+    if weather == "maps":
+        return record.drop_vars(list(series.values()))
+    without = record.drop_dims("cell").drop_vars("evaporation")
+    return without.rename({held: name for name, held in series.items()})
+
+
+def score(store: Path, models: list[str], weather: str, period: str, every: int, out: Path | None) -> None:
+    """Score models on the questions of the protocol and print the medians."""
+    record = with_weather(load_store(store), weather)
+    methods = [scored_method(load(name, "cpu"), Path(name).name) for name in models]
+    asked = dict.fromkeys(QUESTIONS, methods)
+    found = run_protocol(None, record, protocol.PERIODS[period], QUESTIONS, every, False, {"weather": weather}, asked)
+    Console(width=None if sys.stdout.isatty() else 110).print(scores_table(summarise(found.scores)))
+    if out is not None:
+        found.save(out)
+
+
 def main() -> None:
-    """Train or export."""
+    """Train, export or score."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("train", "export"))
+    parser.add_argument("what", choices=("train", "export", "score"))
     parser.add_argument("--store", type=Path, help="a national store")
     parser.add_argument("--run", type=Path, help="the run to export")
-    parser.add_argument("--out", type=Path, required=True, help="the run, or the exported model")
+    parser.add_argument("--out", type=Path, help="the run, the exported model, or the scores")
+    parser.add_argument("--model", action="append", help="a model to score; may be given again")
+    parser.add_argument("--weather", choices=("catchments", "maps", "both"), default="both")
+    parser.add_argument("--period", choices=tuple(protocol.PERIODS), default="test")
+    parser.add_argument("--issue-interval", type=int, default=30, help="days between two issues of a forecast")
     parser.add_argument("--epochs", type=float, default=16, help="of 250 updates")
     parser.add_argument("--stop-after", type=int, help="stop at this update; the same command goes on")
     options = parser.parse_args()
+    needed = {"train": ("store", "out"), "export": ("run", "out"), "score": ("store", "model")}[options.what]
+    for name in needed:
+        if getattr(options, name) is None:
+            parser.error(f"{options.what}: give --{name}")
     if options.what == "train":
-        if options.store is None:
-            parser.error("train: give --store")
         teach(options.store, options.out, options.epochs, options.stop_after, Console())
-    else:
-        if options.run is None:
-            parser.error("export: give --run")
+    elif options.what == "export":
         export(options.run, options.out)
+    else:
+        period, every = options.period, options.issue_interval
+        score(options.store, options.model, options.weather, period, every, options.out)
 
 
 if __name__ == "__main__":

@@ -48,3 +48,14 @@ def test_it_starts_from_the_answers_of_the_shipped_weights_and_is_exported(tmp_p
     assert config.data.sequence_length == 60
     assert exported.data.sequence_length == shipped.config.data.sequence_length == 365
     assert exported.model == config.model
+
+
+def test_weather_is_that_of_catchments_of_maps_or_of_both() -> None:
+    record = country(5, DAYS).assign(precipitation_series=rivers(5, DAYS)["precipitation"])
+    record = record.assign(temperature_series=rivers(5, DAYS)["temperature"])
+    assert national.with_weather(record, "both") is record
+    maps = national.with_weather(record, "maps")
+    assert maps["precipitation"].dims == ("time", "cell") and "precipitation_series" not in maps
+    catchments = national.with_weather(record, "catchments")
+    assert catchments["precipitation"].dims == ("time", "catchment")
+    assert not {"cell", "evaporation", "soil_moisture"} & {*catchments.variables, *catchments.dims}
