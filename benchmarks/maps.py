@@ -23,12 +23,12 @@ from jaxtyping import Bool, Float, Int
 from rich.console import Console
 from rich.table import Table
 
-from hydromae.datasets import nrfa
 from hydromae.datasets.chess import regrid_haduk
 from hydromae.datasets.land import read_land_fraction
 from hydromae.datasets.target_grid import TargetGrid
 from hydromae.grid import GridSpec
 from hydromae.inference.predictor import Model, load
+from hydromae.io.attributes import read_attribute_table
 from hydromae.metrics import crps
 
 GRID, RAIN = GridSpec(), "precipitation"
@@ -46,7 +46,7 @@ def rain_record(rain: Path, gauges: Path, period: tuple[str, str] | None) -> xr.
     with resources.as_file(resources.files("hydromae") / "assets" / "gb_land_percent.npz") as land:
         maps = regrid_haduk(rain, TargetGrid(GRID, read_land_fraction(land)))
     maps = maps if period is None else maps.sel(time=slice(*period))
-    table = nrfa.read_attribute_table(gauges)
+    table = read_attribute_table(gauges)
     names = [str(n) for n in table.data_vars]
     flow = np.full((maps.sizes["time"], table.sizes["catchment"]), np.nan, np.float32)
     static = table[names].assign(riverflow=(("time", "catchment"), flow, {"units": "mm day-1"}))
@@ -152,7 +152,7 @@ def forecast(model: Model, record: xr.Dataset) -> dict[str, dict[str, float]]:
         scored = inside & np.isfinite(rain[last])
         parts["truth"].append(rain[last, scored])
         parts["persistence"].append(rain[last - 1, scored])
-        parts["climatology"].append(np.nanmean(rain[last - CONTEXT_DAYS + 1 : last], axis=0)[scored])
+        parts["climatology"].append(np.nanmean(rain[last - CONTEXT_DAYS + 1 : last, scored], axis=0))
         parts["mean"].append(answer[RAIN].values[scored])
         parts["quantiles"].append(answer[f"{RAIN}_quantile"].values[:, scored])
     joined = {name: np.concatenate(values, axis=-1).astype(np.float64) for name, values in parts.items()}

@@ -38,13 +38,9 @@ def record(names: tuple[str, ...], catchments: int, days: int) -> xr.Dataset:
             mean, spread = TYPICAL.get(variable.name, (3.0, 1.0))
             values = np.abs(generator.normal(mean, spread, (days, size))).astype(np.float32)
             variables[variable.name] = (("time", dim), values, {"units": variable.units})
-    place = generator.uniform(0.0, 500_000.0, (2, catchments))
-    coords = {
-        "time": pd.date_range(FIRST, periods=days, unit="ns"),
-        "catchment": 1 + np.arange(catchments),
-        "easting": ("catchment", place[0]),
-        "northing": ("catchment", 300_000.0 + place[1]),
-    }
+    place = generator.uniform(0.0, 1.0, (2, catchments))
+    variables["latitude"], variables["longitude"] = ("catchment", 52 + 4 * place[1]), ("catchment", -4 + 3 * place[0])
+    coords = {"time": pd.date_range(FIRST, periods=days, unit="ns"), "catchment": 1 + np.arange(catchments)}
     if any(MODALITIES[name].kind == "map" for name in names):
         coords["cell"] = LAND
     return xr.Dataset(variables, coords=coords)

@@ -27,6 +27,9 @@ ELSEWHERE: dict[str, str] = {
     r"python benchmarks/skill_picture.py scores .*": (
         "tests/test_benchmarks_skill.py::test_the_picture_shows_the_rows_that_are_named_and_groups_of_rivers"
     ),
+    r"python benchmarks/maps\.py --model gb-national .*": (
+        "tests/test_benchmarks_maps.py::test_a_model_is_scored_beside_the_others"
+    ),
     r"python benchmarks/table_pictures\.py": (
         "tests/test_benchmarks_pictures.py::test_the_pictures_of_the_pages_are_drawn_from_their_tables"
     ),

@@ -17,7 +17,7 @@ from hydromae.inference.predictor import SHIPPED, shipped
 from hydromae.virtual import virtual_catchments
 
 
-@pytest.mark.parametrize("name", ["gb-rivers"])
+@pytest.mark.parametrize("name", ["gb-rivers", "gb-national"])
 def test_shipped_model_is_small_and_says_what_it_is(name: str) -> None:
     folder = SHIPPED / name
     assert name in shipped()
@@ -34,6 +34,14 @@ def test_shipped_model_answers_gaps_of_an_invented_country(tmp_path: Path, monke
     hidden = scenarios.gap_pattern(truth["time"], truth["catchment"], 10, 40, np.arange(40))
     answer = hydromae.load("gb-rivers").predict(scenarios.fill_gaps(truth, hidden))
     assert float(metrics.nse(answer["riverflow"], truth["riverflow"].where(hidden)).median()) > 0.5
+
+
+def test_the_model_with_maps_is_the_model_of_rivers_where_there_are_none() -> None:
+    record = virtual_catchments(60, 5, "2001-01-01", 4, missing=False).load()
+    record["riverflow"][20:30, 1] = np.nan
+    answers = [hydromae.load(name, "cpu", "fp32").predict(record) for name in ("gb-rivers", "gb-national")]
+    for name in ("riverflow", "riverflow_quantile"):
+        np.testing.assert_array_equal(answers[0][name], answers[1][name])
 
 
 def test_networks_that_come_with_the_package_answer_each_its_own_question() -> None:
