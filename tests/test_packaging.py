@@ -74,4 +74,6 @@ def test_the_package_is_typed_and_the_wheel_has_its_marker_and_its_other_files()
     package = ROOT / "src" / "hydromae"
     assert (package / "py.typed").read_bytes() == b""
     assert PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"] == {"packages": ["src/hydromae"]}
-    assert hydromae.__all__ == ["__version__", "load"] and all(hasattr(hydromae, name) for name in hydromae.__all__)
+    assert hydromae.__all__ == ["__version__", "load", "plot"] and all(
+        hasattr(hydromae, name) for name in hydromae.__all__
+    )

@@ -61,7 +61,7 @@ def test_quantiles_are_widened_about_the_median() -> None:
         sums = WindowAverager(values, Scaling({"riverflow": VariableScaling("root", 3.0, 2.0)}), LEVELS, widening)
         sums.add({"riverflow": (asked, mean, gaussians)}, np.ones((1, 1)), np.array([0]))
         assert sums.quantile is not None
-        found[factor] = (sums.quantile[:, 0, 0, 0], sums.mean["riverflow"][0, 0, 0])
+        found[factor] = (sums.quantile["riverflow"][:, 0, 0, 0], sums.mean["riverflow"][0, 0, 0])
     assert found[None][0] == pytest.approx(np.square([5 - 1.644854, 5, 5 + 1.644854]), rel=1e-4)
     assert found[2.0][0] == pytest.approx(np.square([5 - 3.289707, 5, 5 + 3.289707]), rel=1e-4)
     assert np.array_equal(found[1.0][0], found[None][0])

@@ -13,7 +13,7 @@ import xarray as xr
 from hydromae.batching.record_arrays import to_record_arrays
 from hydromae.footprints import footprint_mean
 from hydromae.inference.predictor import Model
-from hydromae.inference.scenarios import WEATHER, forecast_input
+from hydromae.inference.scenarios import KNOWN_WEATHER, forecast_input
 from hydromae.io.catchment_footprints import map_footprints
 from hydromae.variables import MODALITIES, SERIES_BESIDE_MAPS, VARIABLES
 from samples import built, small
@@ -48,7 +48,7 @@ def test_rain_and_temperature_may_stand_beside_their_maps() -> None:
     assert set(SERIES_BESIDE_MAPS) == {"precipitation", "temperature"}
     for name, variable in SERIES_BESIDE_MAPS.items():
         assert VARIABLES[variable.name] is variable and variable.units == VARIABLES[name].units
-        assert variable.name in WEATHER
+        assert variable.name in KNOWN_WEATHER
 
 
 def test_weather_of_a_catchment_is_its_own_and_then_that_of_the_maps() -> None:

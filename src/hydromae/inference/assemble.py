@@ -43,13 +43,15 @@ def days_to_predict(dataset: xr.Dataset, record: RecordArrays, scaling: Scaling)
     return is_target
 
 
-def maps_to_predict(dataset: xr.Dataset, record: RecordArrays, scaling: Scaling) -> list[str]:
-    """Map modalities of the model that the record has."""
-    maps = [name for name in record.values if MODALITIES[name].kind == "map" and len(record.patches)]
-    first = {name: MODALITIES[name].variables[0].name for name in maps}
-    return [
-        name for name, held in first.items() if held in scaling and held in dataset and "cell" in dataset[held].dims
-    ]
+def modalities_to_predict(dataset: xr.Dataset, record: RecordArrays, scaling: Scaling) -> list[str]:
+    """Modalities of the model that the record has, weather, and flow."""
+    present = ["weather", "riverflow"]
+    for name in record.values:
+        held = MODALITIES[name].variables[0].name
+        site = "cell" if MODALITIES[name].kind == "map" else "catchment"
+        if _is_predicted(name, record) and held in scaling and held in dataset and site in dataset[held].dims:
+            present.append(name)
+    return present
 
 
 def assemble(dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager) -> xr.Dataset:

@@ -17,10 +17,9 @@ from hydromae.progress import warn_once
 from hydromae.store.training_domain import merge_outside
 from hydromae.variables import MODALITIES, SERIES_BESIDE_MAPS
 
-WEATHER: tuple[str, ...] = (
-    *(variable.name for variable in MODALITIES["weather"].variables),
-    *(variable.name for variable in SERIES_BESIDE_MAPS.values()),
-)
+WEATHER = tuple(variable.name for variable in MODALITIES["weather"].variables)
+KNOWN_WEATHER = (*WEATHER, *(variable.name for variable in SERIES_BESIDE_MAPS.values()))
+"""Weather of a record with maps or series, which may be known after an issue day."""
 DAY = np.timedelta64(1, "D")
 FutureWeather = Literal["observed", "none"]
 """Weather after an issue day: as in the record, or not used."""
@@ -166,7 +165,7 @@ def forecast_input(
         raise InputError(f"issue day {issue:%Y-%m-%d} is outside the record, {first:%Y-%m-%d} to {last:%Y-%m-%d}")
     begin = max(first, issue - pd.Timedelta(days=context_days - 1))
     window = dataset.sel(time=slice(begin, issue + pd.Timedelta(days=days)))
-    known_names = WEATHER if future_weather == "observed" else ()
+    known_names = KNOWN_WEATHER if future_weather == "observed" else ()
     return _hide_future(window, issue, known_names).reindex(time=pd.date_range(begin, issue + pd.Timedelta(days=days)))
 
 

@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 from hydromae.batching.record_arrays import to_record_arrays
-from hydromae.inference.assemble import assemble, days_to_predict, maps_to_predict
+from hydromae.inference.assemble import assemble, days_to_predict, modalities_to_predict
 from hydromae.inference.sliding_window import WindowAverager
 from hydromae.inference.widening import note_widening, widening_factors
 from hydromae.inference.windows import ProgressCallback, predict_windows, window_batches
@@ -27,7 +27,7 @@ def predict_once(
     record.domain.warn(dataset, model.scaling)
     window = model.config.data.sequence_length
     factors = widening_factors(model.widening, record, window)
-    maps = maps_to_predict(dataset, record, model.scaling)
+    names = modalities_to_predict(dataset, record, model.scaling)
     averager = WindowAverager(record.values, model.scaling, levels, factors)
     with torch.inference_mode(), default_float32():
         targets = days_to_predict(dataset, record, model.scaling)
@@ -35,7 +35,7 @@ def predict_once(
             targets[: max(0, len(targets) - last_days)] = False
         for batch, weight, starts in window_batches(record, targets, model.config.data, progress):
             days = None if last_days is None else targets[starts[:, None] + np.arange(weight.shape[1])]
-            predicted = predict_windows(model.network, model.device, model.precision_used, batch, days, maps)
+            predicted = predict_windows(model.network, model.device, model.precision_used, batch, days, names)
             averager.add(predicted, weight, starts)
     answer = note_widening(assemble(dataset, record, averager), record, factors, window)
     return answer if last_days is None else answer.isel(time=slice(-last_days, None))

@@ -18,7 +18,6 @@ from hydromae.inference.sliding_window import overlapping_windows
 from hydromae.model.mae import HydroMAE
 from hydromae.model.mixture import GaussianMixture
 from hydromae.runtime import autocast
-from hydromae.variables import MODALITIES
 
 MAX_SITES_PER_BATCH = 600
 ProgressCallback = Callable[[int, int], None]
@@ -50,17 +49,17 @@ def predict_windows(
     precision: Precision,
     batch: Batch,
     days: Bool[np.ndarray, "B T"] | None,
-    maps: Collection[str],
+    names: Collection[str],
 ) -> dict[str, tuple[torch.Tensor, torch.Tensor, GaussianMixture | None]]:
     """For each modality: target tokens Bool[B, T, S], their means Float[N, F] and mixtures.
 
-    Targets are on `days` only, if given; of maps, those in `maps`.
+    Targets are on `days` only, if given, and of the modalities `names`.
     """
     targets = {name: (~observed).any(dim=-1) for name, observed in batch.observed.items()}
     if days is not None:
         targets = {name: target & torch.from_numpy(days)[..., None] for name, target in targets.items()}
     for name in targets:
-        if MODALITIES[name].kind == "map" and name not in maps:
+        if name not in names:
             targets[name] = torch.zeros_like(targets[name])
     batch, requested = batch.to(device), {name: value.to(device) for name, value in targets.items()}
     hidden = {name: value.to(device) for name, value in nothing(batch).items()}
