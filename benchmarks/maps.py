@@ -26,15 +26,16 @@ from rich.table import Table
 from hydromae.datasets.chess import regrid_haduk
 from hydromae.datasets.land import read_land_fraction
 from hydromae.datasets.target_grid import TargetGrid
+from hydromae.evaluate.answers import SCORED_LEVELS
 from hydromae.grid import GridSpec
 from hydromae.inference.predictor import Model, load
 from hydromae.io.attributes import read_attribute_table
-from hydromae.metrics import crps
+from hydromae.metrics import coverage, crps
 
 GRID, RAIN = GridSpec(), "precipitation"
 HIDDEN_SHARE = 0.4
 CONTEXT_DAYS, EVERY = 60, 3
-LEVELS = [0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99]
+LEVELS = list(SCORED_LEVELS)
 LENGTH, NUGGET = 150e3, 0.02
 """Covariance of kriging, as that of derived maps (`datasets.derived.BlockKriging`)."""
 NEAR = 75e3
@@ -103,10 +104,9 @@ def scores(truth: np.ndarray, mean: np.ndarray, quantiles: np.ndarray | None = N
     found["crps"] = float(np.mean(np.abs(mean - truth)))
     if quantiles is not None:
         arrays = xr.DataArray(quantiles, dims=("quantile", "time"), coords={"quantile": LEVELS})
-        found["crps"] = float(crps(arrays, xr.DataArray(truth, dims="time")).mean())
-        at = {level: quantiles[LEVELS.index(level)] for level in (0.05, 0.25, 0.75, 0.95)}
-        found["in50"] = float(((truth >= at[0.25]) & (truth <= at[0.75])).mean())
-        found["in90"] = float(((truth >= at[0.05]) & (truth <= at[0.95])).mean())
+        observed = xr.DataArray(truth, dims="time")
+        found["crps"] = float(crps(arrays, observed))
+        found |= {f"in{share:.0%}"[:-1]: float(coverage(arrays, observed, share)) for share in (0.5, 0.9)}
     return found
 
 

@@ -85,7 +85,8 @@ class ConditionalField:
         self, maps: Float[np.ndarray, "T N"], share: Float[np.ndarray, "T C"], days: Int[np.ndarray, " T"]
     ) -> Float[np.ndarray, "T N"]:
         """Kriged rain times a lognormal factor with mean 1; `share` is rain relative to the normal of each catchment."""
-        mean = np.nanmean(np.where(np.isfinite(share), share, np.nan), axis=1)
+        known = np.isfinite(share)
+        mean = np.where(known, share, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
         variation = np.sqrt(self.sill(share)) / np.maximum(mean, 1e-6)
         spread = np.sqrt(np.log1p(np.minimum(np.nan_to_num(variation), MAX_VARIATION) ** 2))[:, None]
         return maps * np.exp(spread * self.residuals(days) - spread**2 * self.variance / 2).astype(np.float32)

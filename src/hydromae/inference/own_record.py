@@ -71,6 +71,8 @@ def adjust_to_own_record(
         levels: Levels of the quantiles of the answer.
         predict: Predicts every NaN of a record, with quantiles of these levels.
     """
+    if not is_outside.any():
+        return predict(dataset, levels)
     if is_outside.mean() > MOST:
         is_outside = np.ones_like(is_outside)
     shape = (dataset.sizes["time"], dataset.sizes["catchment"])

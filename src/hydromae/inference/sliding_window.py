@@ -93,7 +93,8 @@ class WindowAverager:
                 factors = self.widening if name == "riverflow" else None
                 widening = None if factors is None else factors[starts[window] + day, site]
                 quantiles = self._quantiles(MODALITIES[name].variables[0], gaussians, widening)
-                self.quantile.setdefault(name, np.zeros((len(self.levels), *self.mean[name].shape), np.float32))
+                if name not in self.quantile:
+                    self.quantile[name] = np.zeros((len(self.levels), *self.mean[name].shape), np.float32)
             for index, start in enumerate(starts):
                 in_window = window == index
                 day_weight = weight[index][day[in_window]].astype(np.float32)

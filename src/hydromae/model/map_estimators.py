@@ -76,10 +76,9 @@ class MapEstimators(nn.Module):
         has_mean = (count > 0).expand_as(seen)
         estimates = [spatial, mean + spread, mean + decayed.view_as(anomaly)]
         flags = [is_near, has_mean & is_near, has_mean]
-        if self.power is not None:
-            from_catchments = self._of_catchments(weather, position, width, self.power) if weather is not None else None
-            estimates.append(values * 0 if from_catchments is None else from_catchments[0])
-            flags.append(torch.zeros_like(seen) if from_catchments is None else from_catchments[1])
+        if self.power is not None and weather is not None:
+            from_catchments, has_catchments = self._of_catchments(weather, position, width, self.power)
+            estimates, flags = [*estimates, from_catchments], [*flags, has_catchments]
         exists = torch.stack(flags, dim=-1)
         stacked = torch.where(exists, torch.stack(estimates, dim=-1), 0.0)
         return stacked, exists, _patch_features(stacked, exists)

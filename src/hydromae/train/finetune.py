@@ -195,13 +195,14 @@ def _train_maps(model: HydroMAE) -> None:
 
 def _is_of_maps(name: str) -> bool:
     """Whether a weight has no effect on catchments without maps and without evaporation."""
-    module, key, *rest = name.split(".")
+    module, _, path = name.partition(".")
+    key, _, parameter = path.partition(".")
     if module in ("map_estimators", "fusion"):
         return True
     modality = MODALITIES.get(key.split("+")[0])
     if modality is None or modality.kind == "map":
         return modality is not None
-    return key == "evaporation" and (module == "heads" or (module == "embeddings" and rest == ["project", "weight"]))
+    return key == "evaporation" and (module == "heads" or (module == "embeddings" and parameter == "project.weight"))
 
 
 def _adapted_matrices(model: nn.Module) -> Iterator[tuple[nn.Module, str]]:
