@@ -5,12 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import threading
 import zipfile
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, urlparse
 
 import pytest
 
@@ -19,83 +16,16 @@ from hydromae.datasets.reader import open_record
 from hydromae.errors import InputError
 from hydromae.fetch import archives, nrfa
 from hydromae.fetch.transfer import Client
+from local_server import Server, running_server
 
-STATION = {
-    "id": 1001,
-    "name": "Wick",
-    "catchment-area": 161.9,
-    "latitude": 58.4762,
-    "longitude": -3.26706,
-    "bfihost": 0.3,
-}
 CAMELS = "data/timeseries/CAMELS_GB_hydromet_timeseries_1001_19701001-20150930.csv"
 CARAVAN = "Caravan/timeseries/csv"
 
 
-class Server(ThreadingHTTPServer):
-    """Files by their path, and faults that are still to come: a status, or how many bytes of a file are sent."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files: dict[str, bytes] = {}
-        self.faults: list[int] = []
-        self.asked: list[tuple[str, str]] = []
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-    def do_GET(self) -> None:
-        path, begin = urlparse(self.path), self.headers.get("Range", "")
-        self.server.asked.append((self.path, begin))
-        fault = self.server.faults.pop(0) if self.server.faults else 0
-        if 400 <= fault < 1000:
-            self.send_response(fault)
-            self.send_header("Retry-After", "0")
-            self.end_headers()
-            return
-        body = self.answer(path.path, {name: value[0] for name, value in parse_qs(path.query).items()})
-        if body is None:
-            self.send_error(404)
-            return
-        first = int(begin.removeprefix("bytes=").removesuffix("-")) if begin else 0
-        self.send_response(206 if begin else 200)
-        if begin:
-            self.send_header("Content-Range", f"bytes {first}-{len(body) - 1}/{len(body)}")
-        self.send_header("Content-Length", str(len(body) - first))
-        self.end_headers()
-        self.wfile.write(body[first : first + fault] if fault else body[first:])
-
-    def answer(self, path: str, query: dict[str, str]) -> bytes | None:
-        if path == "/ws/station-info":
-            held = [STATION | {"id": int(one)} for one in query["station"].split(",") if one != "9"]
-            return json.dumps({"data": held}).encode()
-        if path == "/ws/time-series":
-            kind, station = query["data-type"], query["station"]
-            day = query.get("start-date", "1970-01-01")
-            units = {"gdf": "m3/s", "cdr": "mm"}[kind]
-            told = {
-                "station": {"id": int(station)},
-                "data-type": {"id": kind, "units": units},
-                "data-stream": [day, 2.5],
-            }
-            return json.dumps(told).encode()
-        return self.server.files.get(path)
-
-
 @pytest.fixture
 def server() -> Iterator[Server]:
-    held = Server()
-    thread = threading.Thread(target=held.serve_forever, daemon=True)
-    thread.start()
-    yield held
-    held.shutdown()
-    held.server_close()
-    thread.join()
+    with running_server() as server:
+        yield server
 
 
 def client(**settings: float) -> Client:
@@ -135,6 +65,32 @@ def test_stations_fetched_later_join_those_that_are_there(
     record = open_record(place)
     assert record["catchment"].values.tolist() == [1001, 39001] and record["catchment-area"].notnull().all()
     assert f"hydromae predict '{place}' --model gb-rivers" in capsys.readouterr().out.replace("\n", "")
+
+
+def test_an_update_asks_for_the_days_after_the_last_one(server: Server, tmp_path: Path) -> None:
+    command = [
+        "fetch",
+        "nrfa",
+        "--stations",
+        "1001",
+        "--out",
+        str(tmp_path),
+        "--pause",
+        "0",
+        "--url",
+        f"{server.url}/ws",
+    ]
+    assert main(command) == 0 and len(server.asked) == 3
+    for morning in range(1, 3):
+        assert main([*command, "--update"]) == 0
+        asked = [path for path, _ in server.asked[-2:]]
+        assert all(f"start-date=1970-01-0{1 + morning}" in path for path in asked), "the catalogue is not asked for"
+        flow = open_record(tmp_path)["riverflow"]
+        assert flow.shape == (1 + morning, 1) and flow.notnull().all()
+    assert len(server.asked) == 7
+    file = tmp_path / "1001_gdf.json"
+    file.write_text(file.read_text().replace("m3/s", "l/s"))
+    assert main([*command, "--update"]) == 2 and "l/s" in file.read_text(), "units never change within a series"
 
 
 def test_a_busy_server_is_asked_again_and_a_wrong_question_is_not(server: Server, tmp_path: Path) -> None:
@@ -288,7 +244,7 @@ def test_mistakes_are_one_line(server: Server, tmp_path: Path, capsys: pytest.Ca
         "'abc': is not a number": ["nrfa", "--stations", "abc", *out],
         "199x/2000: is not two dates": ["nrfa", "--stations", "1", "--period", "199x", "2000", *out],
         "station 9: the NRFA has none": ["nrfa", "--stations", "1,9", *out],
-        "leave them out": ["caravan", "--stations", "1", *out],
+        "omit them": ["caravan", "--stations", "1", *out],
         "404": ["caravan", *out],
         "last day is before the first": ["nrfa", "--stations", "1", "--period", "2000", "1990", *out],
         "is a file; name a folder": ["nrfa", "--stations", "1", *out[2:], "--out", __file__],

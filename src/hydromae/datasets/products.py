@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import xarray as xr
 
-from hydromae.datasets import cosmos
+from hydromae.datasets import cosmos, environment_agency
 from hydromae.datasets import nrfa as nrfa_files
 from hydromae.datasets.gauges import Gauge, Product, gauge_from_table
 from hydromae.errors import InputError
@@ -182,6 +182,15 @@ PRODUCTS = (
         nrfa_files.is_series,
         nrfa_files.open_series,
         nrfa_files.static_attributes,
+        nrfa_files.is_catalogue,
+    ),
+    Product(
+        "Environment Agency",
+        f"Environment Agency hydrology service, https://environment.data.gov.uk/hydrology, {OGL}",
+        {"riverflow": ((environment_agency.FLOW, "m3/s"),)},
+        environment_agency.is_series,
+        environment_agency.open_series,
+        environment_agency.static_attributes,
         nrfa_files.is_catalogue,
     ),
     Product(

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from hydromae.errors import InputError
+from hydromae.fetch.fetched_files import FetchedFiles
 from hydromae.fetch.transfer import Client
-from hydromae.io.atomic import write_text_atomic
 from hydromae.io.parse import parse_period
 from hydromae.io.text_file import read_text
 from hydromae.progress import track
@@ -20,8 +22,7 @@ from hydromae.progress import track
 URL = "https://nrfaapps.ceh.ac.uk/nrfa/ws"
 SERIES = ("gdf", "cdr")
 """Gauged daily flow [m³/s] and catchment daily rainfall [mm]."""
-CATALOGUE, MANIFEST = "station-info.json", "fetched.manifest"
-REMEDY = "make room there"
+CATALOGUE = "station-info.json"
 
 
 def fetch_nrfa(
@@ -31,6 +32,7 @@ def fetch_nrfa(
     period: tuple[str, str] | None = None,
     url: str = URL,
     progress: Callable[[str], None] = lambda line: None,
+    update: bool = False,
 ) -> list[Path]:
     """Download catalogue, flow and rain of stations into a folder that `prepare` and `predict` read.
 
@@ -42,32 +44,87 @@ def fetch_nrfa(
         period (str, str), optional: First and last day as YYYY-MM-DD, or years; all days of the archive where None.
         url: URL of the service.
         progress: Called with a line after each file.
+        update: Append the days after the last one of existing series.
 
     Raises:
         InputError: An invalid or unknown station, an invalid date, no response, or a file of the user in the folder.
     """
+    check_numbers(stations)
+    fetched, files = FetchedFiles.read(out), []
+    requests = _requests(stations, _period_parameters(period), fetched.parameters)
+    fetched.check_not_of_the_user(requests)
+    for name, parameters in track(requests.items(), "files fetched", len(requests)):
+        file = out / name
+        if not fetched.has(name, parameters):
+            fetched.write(name, _ask(name, parameters, client, url), parameters)
+            progress(f"{file}: fetched")
+        elif update and name != CATALOGUE:
+            _append_new_days(name, parameters, fetched, client, url, progress)
+        files.append(file)
+    return files
+
+
+def check_numbers(stations: Sequence[str]) -> None:
+    """Raise InputError for a station that is not a number."""
     for station in stations:
         if not (station.isascii() and station.isdecimal()):
             raise InputError(f"station {station!r}: is not a number of the NRFA; give numbers such as 39001")
-    manifest, files = _manifest(out), []
-    requests = _requests(stations, _period_parameters(period), manifest)
-    for name in requests:
-        if name not in manifest and (out / name).exists():
-            raise InputError(f"{out / name}: exists and was not fetched by hydromae; move it, or name another folder")
-    for name, parameters in track(requests.items(), "files fetched", len(requests)):
-        file = out / name
-        if manifest.get(name) != parameters or not file.is_file():
-            service = "station-info" if name == CATALOGUE else "time-series"
-            text = client.text(f"{url}/{service}", {"format": "json-object", **parameters})
-            _check(text, name, parameters["station"].split(","), f"{url}/{service}")
-            for recorded in (None, parameters):  # before the file exists, and after it is complete
-                if recorded is not None:
-                    write_text_atomic(file, text, REMEDY)
-                manifest[name] = recorded
-                write_text_atomic(out / MANIFEST, json.dumps(manifest, indent=1), REMEDY)
-            progress(f"{file}: fetched")
-        files.append(file)
-    return files
+
+
+def fetch_catalogue(stations: Sequence[str], fetched: FetchedFiles, client: Client, url: str) -> bool:
+    """Download the catalogue of stations and of earlier ones of the folder; return whether it was not there.
+
+    Raises:
+        InputError: No response, an unknown station, or a file of the user in the folder.
+    """
+    parameters = _requests(stations, {}, fetched.parameters)[CATALOGUE]
+    fetched.check_not_of_the_user([CATALOGUE])
+    if fetched.has(CATALOGUE, parameters):
+        return False
+    fetched.write(CATALOGUE, _ask(CATALOGUE, parameters, client, url), parameters)
+    return True
+
+
+def _ask(name: str, parameters: Mapping[str, str], client: Client, url: str) -> str:
+    """Return the response of the service for a file."""
+    address = f"{url}/{'station-info' if name == CATALOGUE else 'time-series'}"
+    text = client.text(address, {"format": "json-object", **parameters})
+    _check(text, name, parameters["station"].split(","), address)
+    return text
+
+
+def _append_new_days(
+    name: str,
+    parameters: Mapping[str, str],
+    fetched: FetchedFiles,
+    client: Client,
+    url: str,
+    progress: Callable[[str], None],
+) -> None:
+    """Ask for the days after the last one of a series, and append them to its file."""
+    file = fetched.folder / name
+    content = json.loads(read_text(file))
+    days = _days_of(content["data-stream"])
+    if not days:
+        return
+    start = pd.Timestamp(max(days)) + pd.Timedelta(days=1)
+    new = json.loads(_ask(name, {**parameters, "start-date": f"{start:%Y-%m-%d}"}, client, url))
+    if new.get("data-type") != content.get("data-type"):
+        raise InputError(
+            f"{file}: the archive changed the units or the type of this series; remove it, and fetch again"
+        )
+    new_days = _days_of(new["data-stream"])
+    if new_days and min(new_days) <= max(days):
+        raise InputError(f"{file}: the response has days before {start:%Y-%m-%d}; remove the file, and fetch it again")
+    if new_days:
+        content["data-stream"] += new["data-stream"]
+        fetched.write(name, json.dumps(content), parameters)
+    progress(f"{file}: {len(new_days)} new days after {max(days)}")
+
+
+def _days_of(stream: list[Any]) -> list[str]:
+    """Return the days of a series, flat or in pairs."""
+    return [str(one[0]) for one in stream] if stream and isinstance(stream[0], list) else [str(d) for d in stream[::2]]
 
 
 def _period_parameters(period: tuple[str, str] | None) -> dict[str, str]:
@@ -89,15 +146,6 @@ def _requests(
     requests = {CATALOGUE: {"station": ",".join(all_stations), "fields": "all"}}
     pairs = [(station, kind) for station in dict.fromkeys(stations) for kind in SERIES]
     return requests | {f"{s}_{kind}.json": {"station": s, "data-type": kind, **period} for s, kind in pairs}
-
-
-def _manifest(out: Path) -> dict[str, Any]:
-    """Return the parameters of existing files."""
-    try:
-        manifest = json.loads(read_text(out / MANIFEST))
-    except (OSError, ValueError):
-        return {}
-    return manifest if isinstance(manifest, dict) else {}
 
 
 def _check(text: str, name: str, stations: Sequence[str], where: str) -> None:

@@ -1,0 +1,109 @@
+"""Daily mean flow of the Environment Agency, as `hydromae fetch ea` writes it: a JSON file for each station.
+
+A file has the entries of the service for the station, for its series of daily mean flow, and for each day (`items`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from hydromae.datasets import nrfa
+from hydromae.datasets.gauges import Gauge, gauge_number, unique_days
+from hydromae.errors import InputError, first_line
+from hydromae.io.locate import files_in
+
+SERIES_SUFFIX = "_ea-flow.json"
+FLOW = "flow-m-86400"
+MEASURED = ("Good", "Unchecked")
+"""Qualities of measured values. Estimated, Suspect and Missing values, and incomplete days, are not observations."""
+ATTRIBUTES = {"lat": "latitude", "long": "longitude", "catchmentArea": "catchment-area"}
+
+
+def is_series(path: Path) -> bool:
+    """Return whether a file is daily mean flow of the Environment Agency, by its name.
+
+    Raises:
+        InputError: The content does not fit the name.
+    """
+    if not path.name.endswith(SERIES_SUFFIX):
+        return False
+    if not nrfa.read_start(path).lstrip().startswith(b'{"catchment"'):
+        raise InputError(f"{path}: is not a series of the Environment Agency; fetch it again, or remove it")
+    return True
+
+
+def is_measured(reading: Mapping[str, Any]) -> bool:
+    """Return whether a reading is a measured mean of a complete day."""
+    return reading.get("quality") in MEASURED and reading.get("completeness", "Complete") == "Complete"
+
+
+def describe_quality(readings: Iterable[Mapping[str, Any]]) -> str:
+    """Return the number of days of each quality, and which are not used.
+
+    Examples:
+        >>> days = [{"quality": "Good", "value": 1.0}, {"quality": "Missing"}]
+        >>> describe_quality([*days, {"quality": "Good", "completeness": "Incomplete", "value": 1.0}])
+        '1 Good; not used: 1 Missing, 1 Good of incomplete days'
+    """
+    used, unused = Counter[str](), Counter[str]()
+    for one in readings:
+        quality = str(one.get("quality", "without quality"))
+        if is_measured(one):
+            used[quality] += 1
+        else:
+            unused[f"{quality} of incomplete days" if quality in MEASURED else quality] += 1
+    used_text, unused_text = (", ".join(f"{count} {name}" for name, count in one.items()) for one in (used, unused))
+    return (used_text or "no measured day") + (f"; not used: {unused_text}" if unused else "")
+
+
+def open_series(path: Path) -> Gauge:
+    """Read the flow of a station; days that are not measured are NaN."""
+    content = _content(path)
+    try:
+        station, items = str(content["catchment"]), content["items"]
+        values = [one.get("value", np.nan) if is_measured(one) else np.nan for one in items]
+        frame = pd.DataFrame({"date": [str(one["date"]) for one in items]})
+        is_numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        units = str(content["measure"]["unitName"])
+    except nrfa.UNREADABLE as error:
+        raise InputError(f"{path}: is not a series of the Environment Agency; fetch it again") from error
+    if not is_numeric:
+        raise InputError(f"{path}: a value is not a number; fetch it again")
+    flow = np.array(values, dtype=np.float64)
+    return Gauge(
+        gauge_number(station), unique_days(frame, "date", str(path)), {FLOW: flow}, {FLOW: units}, file=path.name
+    )
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except nrfa.UNREADABLE as error:
+        raise InputError(f"{path}: not a readable JSON file ({first_line(error)}); fetch it again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: is not a series of the Environment Agency; fetch it again")
+    return content
+
+
+def static_attributes(folder: Path) -> xr.Dataset | None:
+    """Return position and area of the stations, completed with the catalogue of the NRFA in the folder."""
+    rows = {}
+    for file in (file for file in files_in(folder, ".json") if is_series(file)):
+        content = _content(file)
+        try:
+            station = content["station"]
+            rows[gauge_number(str(content["catchment"]))] = {
+                name: float(station.get(theirs, np.nan)) for theirs, name in ATTRIBUTES.items()
+            }
+        except nrfa.UNREADABLE as error:
+            raise InputError(f"{file}: its station has no position ({first_line(error)}); fetch it again") from error
+    own = nrfa.attributes_of(pd.DataFrame.from_dict(rows, orient="index"), str(folder))
+    return nrfa.with_catalogue(own, nrfa.static_attributes(folder))
