@@ -51,6 +51,9 @@ ELSEWHERE: dict[str, str] = {
     ),
     r"make (venv|demo|test)": "tests/test_docs.py::test_make_targets_do_what_the_pages_say",
     r"hydromae fetch nrfa .*": "tests/test_fetch.py::test_stations_of_the_nrfa_become_a_record_and_are_fetched_once",
+    r"hydromae (fetch ea|forecast flow|verify issued flow) .*": (
+        "tests/test_every_morning.py::test_two_mornings_of_ten_stations"
+    ),
     r"hydromae virtual raw --layout seed": SEED,
     r"hydromae prepare raw \S+ --layout seed": SEED,
     r"deepspeed --num_gpus=4 train_mae.py.*": TWO,

@@ -38,7 +38,8 @@ WRITES = {
     "finetune": ("out",),
     "sweep": ("out",),
     "predict": ("out", "picture"),
-    "forecast": ("out", "picture"),
+    "forecast": ("out", "picture", "warnings", "warnings_page", "keep"),
+    "verify": ("out", "page"),
     "evaluate": ("out",),
     "report": ("out",),
     "explore": ("export",),
@@ -57,7 +58,8 @@ READS = {
     "finetune": ("store", "model", "oof_runs"),
     "sweep": ("store", "config"),
     "predict": ("boundaries", "question", "model", "attributes"),
-    "forecast": ("boundaries", "record", "model", "attributes"),
+    "forecast": ("boundaries", "record", "model", "attributes", "ensemble", "threshold_file"),
+    "verify": ("folder", "record", "attributes"),
     "evaluate": ("store", "model"),
     "report": ("evaluation", "journal", "card"),
     "explore": ("store", "model", "scores"),
@@ -82,12 +84,17 @@ LINES: dict[str, list[str]] = {
     "predict zarr": ["predict", "READ", "--model", "READ", "--out", "OUT.zarr"],
     "predict parquet": ["predict", "READ", "--model", "READ", "--out", "OUT.parquet"],
     "forecast": ["forecast", "READ", "--model", "READ", "--out", "OUT.nc"],
+    "forecast keep": ["forecast", "READ", "--model", "READ", "--out", "other.nc", "--keep", "OUT"],
+    "forecast warnings": ["forecast", "READ", "--model", "READ", "--out", "other.nc", "--warnings", "OUT.csv"],
+    "forecast page": ["forecast", "READ", "--model", "READ", "--out", "other.nc", "--warnings-page", "OUT.html"],
+    "verify": ["verify", "READ", "READ", "--out", "OUT.csv"],
+    "verify page": ["verify", "READ", "READ", "--page", "OUT.html"],
     "evaluate": ["evaluate", "READ", "--out", "OUT"],
     "report": ["report", "READ", "--out", "OUT.html"],
     "explore": ["explore", "READ", "--model", "READ", "--export", "OUT.html"],
 }
 """Every way to write, with the names of what is read and written."""
-SHARED = ("fetch", "pretrain anew")
+SHARED = ("fetch", "pretrain anew", "forecast keep")
 """These add to a folder, whatever lies there; what they replace is tested with them."""
 READING = [name for name, words in LINES.items() if "READ" in words]
 
@@ -237,7 +244,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(
 @pytest.mark.parametrize("name", [name for name in LINES if name != "pretrain anew"])  # each begins in its own folder
 def test_two_processes_never_write_one_place(name: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     place = here / written(name)
-    inside = name in ("fetch", "pretrain", "finetune", "sweep", "evaluate")
+    inside = name in ("fetch", "pretrain", "finetune", "sweep", "evaluate", "forecast keep")
     folder, file = outputs._lock_location(outputs.Output(place, lambda path: None, inside))
     folder.mkdir(exist_ok=True)
     with FileLock(folder / file):

@@ -27,12 +27,14 @@ from hydromae.cli.doctor import Doctor
 from hydromae.cli.explore import Explore
 from hydromae.cli.fetching import Fetch
 from hydromae.cli.finetune import Finetune
-from hydromae.cli.models import Forecast, Predict, Pretrain
+from hydromae.cli.models import Forecast, Predict
+from hydromae.cli.pretraining import Pretrain
 from hydromae.cli.records import Inspect, Prepare, Virtual
 from hydromae.cli.scores import Evaluate, Report
 from hydromae.cli.streams import Screen, flush_streams, reopen_closed_streams, show
 from hydromae.cli.sweep import Sweep
 from hydromae.cli.utilities import Merge, Missing, Patches
+from hydromae.cli.verify import Verify
 from hydromae.errors import SIGNALS, InputError, first_line, signal_of
 from hydromae.progress import show_progress_with
 
@@ -55,6 +57,7 @@ COMMANDS: dict[str, Callable[..., Command]] = {
     "sweep": Sweep,
     "predict": Predict,
     "forecast": Forecast,
+    "verify": Verify,
     "evaluate": Evaluate,
     "report": Report,
     "explore": Explore,

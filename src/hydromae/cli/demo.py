@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Echo, Result
-from hydromae.cli.models import loss_progress
+from hydromae.cli.pretraining import loss_progress
 from hydromae.config.presets import DEMO
 from hydromae.io.atomic import remove, write_netcdf
 from hydromae.io.outputs import Output, new_output

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Echo, Result, best_model_line, is_main_process, set_threads
-from hydromae.cli.models import loss_progress
+from hydromae.cli.pretraining import loss_progress
 from hydromae.config import Config, MaskKind
 from hydromae.errors import InputError
 from hydromae.io.folders import RUN

@@ -1,148 +1,27 @@
-"""Commands on models: pretrain, predict, forecast."""
+"""Commands that use a model: predict, forecast."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from hydromae.cli.common import (
-    Echo,
-    Result,
-    best_model_line,
-    check_river,
-    command_text,
-    draw_river,
-    is_main_process,
-    picture_output,
-    set_threads,
-)
-from hydromae.cli.configuration import Preset, base_settings, resolve_config
-from hydromae.config import Config, Precision
+from hydromae.cli.common import Echo, Result, check_river, command_text, draw_river, picture_output
+from hydromae.cli.warning_files import DEFAULT_THRESHOLDS, flow_thresholds, table_and_page_outputs, write_warnings
+from hydromae.config import Precision
 from hydromae.errors import InputError
-from hydromae.io.folders import RUN
-from hydromae.io.outputs import TABLES, Output, answer_outputs, output_folder, shared_folder
-from hydromae.progress import progress_callback, report_progress
+from hydromae.io.outputs import TABLES, Output, answer_outputs, shared_folder
+from hydromae.progress import progress_callback
 
 if TYPE_CHECKING:
-    import numpy as np
+    import pandas as pd
+    import xarray as xr
 
-    from hydromae.train.trainer import StepProgress as Step
-
-
-@dataclass(frozen=True)
-class Pretrain:
-    """Train a model on a store. Every field of the configuration is an option; --preset or --config sets the defaults."""
-
-    store: Annotated[Positional[Path], arg(metavar="STORE")]
-    """A store that hydromae prepare wrote."""
-    out: Annotated[Path, arg(metavar="RUN")]
-    """Folder of the run: metrics log, checkpoints, and the model in best/ and last/."""
-    preset: Preset = "rivers"
-    """tiny (tests, demo), rivers (catchment datasets), national (with maps), base (reference specification), fast
-    (alternating attention)."""
-    config: Path | None = None
-    """A Python file that defines `config`, or the config.json of a run; replaces --preset."""
-    held_out: Literal["benchmark"] | Path | None = None
-    """Held-out catchments: a file with one per line, or benchmark (the held-out catchments of the protocol)."""
-    resume: bool = False
-    """Continue from the last checkpoint of the run."""
-    new_run: bool = False
-    """Start a run in a new folder inside RUN, named after the time [UTC], such as 2026-11-29T08-24-00. Commands with
-    --model RUN use the newest."""
-    stop_after: int | None = None
-    """Stop at this step with a checkpoint, which --resume continues; default the end of the schedule."""
-    device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    engine: Literal["auto", "torch", "deepspeed"] = "auto"
-    """Engine of several processes; auto is DeepSpeed if it is installed and a launcher started the run, else torch."""
-    timeout: float = 1800.0
-    """Maximum wait for another process [s]."""
-    threads: int | None = None
-    """Threads of the CPU; default all."""
-    settings: Annotated[Config, arg(name="")] = field(default_factory=base_settings)
-    """The configuration."""
-    json: bool = False
-    """Print the result as JSON."""
-
-    def outputs(self) -> Mapping[str, Output]:
-        """Return the outputs."""
-        if self.new_run:  # several runs may start at once, each in its own folder
-            return {"out": shared_folder(self.out, is_exclusive=False)}
-        return {"out": output_folder(self.out, RUN, (self.config, self.held_out) if self.resume else ())}
-
-    def run(self, echo: Echo) -> Result:
-        """Train, with progress and remaining time."""
-        from hydromae.store.scaling_cache import scaling_for
-        from hydromae.store.validate import store_errors
-        from hydromae.store.zarr_store import grid_of, open_store
-        from hydromae.train.new_runs import refuse_new_and_resume
-        from hydromae.train.resume import can_begin
-        from hydromae.train.trainer import train
-
-        refuse_new_and_resume(self.new_run, self.resume)
-        set_threads(self.threads)
-        settings = resolve_config(self.settings)
-        dataset = open_store(self.store)
-        config = settings.having(data={"held_out": self._held_out(dataset["catchment"].values)})
-        grid = grid_of(dataset) if "grid" in dataset.attrs else None
-        # runs that start at once share no file, and a refused run writes none
-        keeps_scaling = is_main_process() and not self.new_run and can_begin(self.out, config, self.resume)
-        with store_errors(self.store):
-            scaling = scaling_for(dataset, config, self.out if keeps_scaling else None, echo)
-        best = train(
-            config,
-            dataset,
-            scaling,
-            self.out,
-            grid=grid,
-            resume=self.resume,
-            new_run=self.new_run,
-            device=self.device,
-            engine=self.engine,
-            timeout=self.timeout,
-            stop_after=self.stop_after,
-            progress=loss_progress(),
-            log=echo,
-        )
-        summary, path = best_model_line(best, self.store)
-        echo(summary)
-        return {"path": path, "run": str(best.parent), "last": str(best.with_name("last"))}
-
-    def _held_out(self, catchments: np.ndarray) -> tuple[str, ...]:
-        if self.held_out is None:
-            return self.settings.data.held_out
-        if self.held_out == "benchmark":
-            from hydromae.evaluate.protocol import held_out
-
-            return tuple(str(name) for name in held_out(catchments))
-        try:
-            names = tuple(Path(self.held_out).read_text(encoding="utf-8-sig").split())
-        except (OSError, UnicodeDecodeError) as error:
-            fault = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-            raise InputError(
-                f"{self.held_out}: cannot be read ({fault}); give a file with one catchment per line"
-            ) from error
-        if not names:
-            raise InputError(f"{self.held_out}: has no catchments; give one per line, or omit --held-out")
-        return names
-
-
-def loss_progress() -> Callable[[Step], None]:
-    """Return a callback of the training loop that shows steps, loss and the last validation loss."""
-    from hydromae.train.updates import STEPS
-
-    validation: list[str] = [""]
-
-    def step(step: Step) -> None:
-        if step.validation_loss is not None:
-            validation[0] = f", validation {step.validation_loss:.4f}"
-        report_progress(STEPS, step.step, step.steps, f"loss {step.loss:.4f}{validation[0]}")
-
-    return step
+    from hydromae.datasets.ensemble import WeatherEnsemble
+    from hydromae.inference.predictor import Model
 
 
 @dataclass(frozen=True)
@@ -231,6 +110,21 @@ class Forecast:
     """Days ahead of an issue day."""
     period: Annotated[tuple[str, str] | None, arg(metavar="FIRST LAST")] = None
     """First and last issue day; default the last day with flow."""
+    ensemble: Path | None = None
+    """Members of a weather forecast, as .csv or .nc with member, date (or lead and issue_time), catchment, and precipitation,
+    temperature and potential_evaporation. Issue days are those of the file; the answer is the mixture of the members."""
+    thresholds: tuple[str, ...] = DEFAULT_THRESHOLDS
+    """Thresholds of --warnings: N-year (daily flow with this return period), or qN (flow exceeded on N % of days; from q50
+    on, the chance is that of less flow). Both are computed from the record up to the issue day."""
+    threshold_file: Path | None = None
+    """Your own thresholds as .csv: catchment, and a column for each, such as 'flood alert [m3/s]'."""
+    warnings: Path | None = None
+    """Also write the chance of each threshold, by river and lead, as .csv."""
+    warnings_page: Path | None = None
+    """The same as a page, .html."""
+    keep: Path | None = None
+    """Folder of issued forecasts, a file for each issue day. A day that was issued is read from it and never changed, so a
+    command that runs every morning computes new days only. hydromae verify scores the folder."""
     issue_interval: int = 1
     """Days between two issue days of the period."""
     future_weather: Literal["observed", "none"] = "observed"
@@ -258,11 +152,15 @@ class Forecast:
 
     def outputs(self) -> Mapping[str, Output]:
         """Return the outputs."""
-        return answer_outputs(self.out) | picture_output(self.picture, self.river)
+        outputs = answer_outputs(self.out) | picture_output(self.picture, self.river)
+        outputs |= table_and_page_outputs({"warnings": self.warnings}, {"warnings_page": self.warnings_page})
+        return outputs | ({} if self.keep is None else {"keep": shared_folder(self.keep)})
 
     def run(self, echo: Echo) -> Result:
         """Read, forecast, write."""
         from hydromae.datasets import reader
+        from hydromae.datasets.ensemble import read_ensembles
+        from hydromae.inference.method import DEFAULT_LEVELS
         from hydromae.inference.predictor import load
         from hydromae.inference.scenarios import hindcast_issues
         from hydromae.io.options import use_reading_options
@@ -270,7 +168,9 @@ class Forecast:
         from hydromae.io.value_ranges import processing_notes
         from hydromae.io.write import forecast_in_units, forecast_table, write_answer
 
+        self._check_options()
         issues = None if self.period is None else hindcast_issues(self.period, self.issue_interval)
+        ensembles = None if self.ensemble is None else read_ensembles(self.ensemble)
         model = load(self.model, self.device, self.precision)
         with use_reading_options(self.negative_flow, self.daily_sums, self.boundaries):
             loaded = reader.read_for_prediction(self.record, self.attributes, self.units)
@@ -278,9 +178,9 @@ class Forecast:
         for line in (*loaded.plan, *processing_notes(loaded.record, self.record)):
             echo(line)
         record, (column, units) = loaded.record, loaded.layout.flow
-        answer = model.forecast_record(
-            record, self.days, issues, self.future_weather, progress=progress_callback("issue days")
-        )
+        answer = self._answer(model, record, issues, ensembles, echo)
+        result = self._write_warnings(answer, record, units, echo)
+        answer = answer.sel(quantile=list(DEFAULT_LEVELS))
         for line in processing_notes(answer.drop_vars("riverflow"), self.out):
             echo(line)
         answer = forecast_in_units(answer, units, record.get("catchment-area"))
@@ -291,4 +191,74 @@ class Forecast:
             draw_river(answer, self.river, self.picture)
         count = answer.sizes["issue_time"]
         echo(f"{self.out}: {count} issue days, {self.days} days ahead, {answer.sizes['catchment']} catchments")
-        return {"path": str(self.out), "issues": count, "days": self.days}
+        return {"path": str(self.out), "issues": count, "days": self.days, **result}
+
+    def _answer(
+        self,
+        model: Model,
+        record: xr.Dataset,
+        issues: pd.DatetimeIndex | None,
+        ensembles: list[WeatherEnsemble] | None,
+        echo: Echo,
+    ) -> xr.Dataset:
+        """Return the forecast in mm/day; with --keep, issued days are read and new ones are written."""
+        import pandas as pd
+
+        from hydromae.inference.issued import IssuedForecasts, issue_new
+        from hydromae.inference.scenarios import last_flow_day
+        from hydromae.io.provenance import model_line
+
+        if self.keep is None:
+            return self._compute(model, record, issues, ensembles)
+        wanted = last_flow_day(record) if issues is None else issues
+        if ensembles is not None:
+            wanted = pd.DatetimeIndex([one.issue for one in ensembles])
+
+        def compute(days: pd.DatetimeIndex) -> xr.Dataset:
+            chosen = None if ensembles is None else [one for one in ensembles if one.issue in days]
+            return self._compute(model, record, days, chosen).assign_attrs(source=model_line(model.identity))
+
+        names = record["catchment"].values
+        answer, new = issue_new(IssuedForecasts(self.keep), wanted, self.days, names, model.sha256, compute)
+        old = len(wanted) - len(new)
+        echo(
+            f"{self.keep}: {len(new)} issue days are new{f', {old} were issued before and are unchanged' if old else ''}"
+        )
+        return answer
+
+    def _compute(
+        self,
+        model: Model,
+        record: xr.Dataset,
+        issues: pd.DatetimeIndex | None,
+        ensembles: list[WeatherEnsemble] | None,
+    ) -> xr.Dataset:
+        """Return the forecast of issue days, or of ensembles, in mm/day."""
+        from hydromae.inference.ensembles import FINE_LEVELS, forecast_ensembles
+        from hydromae.inference.method import DEFAULT_LEVELS
+
+        if ensembles is not None:
+            return forecast_ensembles(model, record, ensembles, self.days, progress=progress_callback("members"))
+        levels = FINE_LEVELS if self._has_warnings or self.keep is not None else DEFAULT_LEVELS
+        progress = progress_callback("issue days")
+        return model.forecast_record(record, self.days, issues, self.future_weather, levels, progress)
+
+    @property
+    def _has_warnings(self) -> bool:
+        return self.warnings is not None or self.warnings_page is not None
+
+    def _check_options(self) -> None:
+        """Refuse options that exclude each other, or have no effect."""
+        if self.ensemble is not None and (self.period is not None or self.future_weather == "none"):
+            raise InputError("--ensemble: has issue days and weather; omit --period and --future-weather none")
+        if not self._has_warnings and (self.threshold_file is not None or self.thresholds != DEFAULT_THRESHOLDS):
+            raise InputError("--thresholds, --threshold-file: belong to --warnings or --warnings-page; add one of them")
+
+    def _write_warnings(self, answer: xr.Dataset, record: xr.Dataset, units: str, echo: Echo) -> dict[str, int]:
+        """Write the warnings of a forecast in mm/day."""
+        if not self._has_warnings:
+            return {}
+        thresholds = flow_thresholds(record, answer["issue_time"].values[0], self.thresholds, self.threshold_file, echo)
+        source = f"{answer.sizes['catchment']} rivers of {self.record.name}, model {self.model.name}"
+        files = (self.warnings, self.warnings_page)
+        return {"warnings": write_warnings(answer, thresholds, units, record, *files, source, echo)}

@@ -16,6 +16,8 @@ from jaxtyping import Bool, Float, Int
 
 from hydromae.evaluate.answers import river_flow
 from hydromae.evaluate.flow_deciles import DECILES
+from hydromae.evaluate.thresholds import MIN_DAYS_OF_YEAR, MIN_YEARS, annual_maxima, month_number, period_starts
+from hydromae.inference.distribution import exceedance
 
 KINDS = ("flood", "drought")
 COUNTS = ("cases", "events", "hits", "false_alarms", "brier")
@@ -24,7 +26,7 @@ WARNING_PROBABILITY = 0.35
 """Probability from which a method warns, fixed for all methods: F1, and with it CSI, is largest if it is half of the F1 score
 (Lipton, Elkan and Naryanaswamy 2014, ECML PKDD, theorem 1); 0.35 is that of an F1 score of 0.7."""
 DROUGHT_QUANTILE = 0.2
-MIN_DAYS_OF_YEAR, MIN_DAYS_OF_MONTH, MIN_YEARS = 330, 25, 10
+MIN_DAYS_OF_MONTH = 25
 MIN_TARGET_SHARE = 1 / 3
 """Smallest share of target days in a month that counts."""
 
@@ -49,12 +51,9 @@ class Thresholds:
         position = pd.Index(training["catchment"].values).get_indexer(pd.Index(catchments))
         flow = np.where(position >= 0, river_flow(training)[:, position], np.nan)
         has_flow = np.isfinite(flow)
-        month = _month_number(pd.DatetimeIndex(training["time"].values))
-        year = (month + 3) // 12
-        first = _period_starts(year)
-        largest = np.maximum.reduceat(np.where(has_flow, flow, -np.inf), first, axis=0)
-        largest = np.where(np.add.reduceat(has_flow, first, axis=0) >= MIN_DAYS_OF_YEAR, largest, np.nan)
-        first = _period_starts(month)
+        time = pd.DatetimeIndex(training["time"].values)
+        month, largest = month_number(time), annual_maxima(time, flow)
+        first = period_starts(month)
         means = np.where(
             np.add.reduceat(has_flow, first, axis=0) >= MIN_DAYS_OF_MONTH, _monthly(flow, has_flow, first), np.nan
         )
@@ -74,38 +73,6 @@ def _quantile(
     if enough.any():
         result[..., enough] = np.nanquantile(values[:, enough], level, axis=0)
     return result
-
-
-def _month_number(time: pd.DatetimeIndex) -> Int[np.ndarray, " T"]:
-    """Months since the year 0."""
-    return np.asarray(time.year) * 12 + np.asarray(time.month) - 1
-
-
-def _period_starts(period: Int[np.ndarray, " T"]) -> Int[np.ndarray, " P"]:
-    """Positions of the first day of each period."""
-    return np.flatnonzero(np.diff(period, prepend=-1))
-
-
-def exceedance(
-    levels: Float[np.ndarray, " Q"], quantiles: Float[np.ndarray, "Q ..."], above: Float[np.ndarray, "*shape"]
-) -> Float[np.ndarray, "*shape"]:
-    """Probability of flow above a value, from quantiles in ascending order.
-
-    The distribution function is linear between the quantiles, and 0 at no flow. Above the highest quantile the exceedance
-    probability decreases exponentially, at the rate between the last two quantiles.
-    """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        position = (quantiles <= above).sum(axis=0)
-        values = np.concatenate([np.zeros_like(quantiles[:1]), quantiles])
-        shares = np.concatenate([[0.0], levels])
-        low, high = position, np.minimum(position + 1, len(levels))
-        first, second = (np.take_along_axis(values, index[None], axis=0)[0] for index in (low, high))
-        within = np.where(second > first, (above - first) / (second - first), 0.0)
-        inside = 1 - shares[low] - (shares[high] - shares[low]) * np.clip(within, 0.0, 1.0)
-        scale = (quantiles[-1] - quantiles[-2]) / np.log((1 - levels[-2]) / (1 - levels[-1]))
-        beyond = (1 - levels[-1]) * np.exp(-np.maximum(above - quantiles[-1], 0) / np.maximum(scale, 1e-9))
-        probability = np.where(position == len(levels), beyond, inside)
-    return np.where(np.isfinite(quantiles).all(axis=0) & np.isfinite(above), probability, np.nan)
 
 
 def event_counts(
@@ -128,8 +95,8 @@ def event_counts(
     result = _kind_counts(
         "flood", truth > flood, _probability_above(levels, flows, flood), answered & np.isfinite(flood)
     )
-    month = _month_number(time)
-    first = _period_starts(month)
+    month = month_number(time)
+    first = period_starts(month)
     has_targets = np.add.reduceat(answered, first, axis=0) >= MIN_TARGET_SHARE * _days_in_months(first, len(month))
     known = np.where(target, answered, np.isfinite(truth))
     is_complete = np.add.reduceat(known, first, axis=0) >= MIN_DAYS_OF_MONTH

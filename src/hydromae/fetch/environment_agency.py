@@ -64,7 +64,7 @@ def fetch_environment_agency(
         InputError: No station is found, no response for any station, or a file of the user in the folder.
     """
     nrfa.check_numbers(stations)
-    first, last = _period(period)
+    first, last = _days_to_ask(period)
     fetched = FetchedFiles.read(out)
     fetched.check_not_of_the_user([STATIONS, *(f"{number}{SERIES_SUFFIX}" for number in stations)])
     found, faults = _find(stations, rivers, fetched, client, url)
@@ -88,7 +88,7 @@ def fetch_environment_agency(
     return {"fetched": succeeded, "failed": list(faults)}
 
 
-def _period(period: tuple[str, str] | None) -> tuple[date, date]:
+def _days_to_ask(period: tuple[str, str] | None) -> tuple[date, date]:
     """Return first and last day; the mean of a day is complete on the next one."""
     yesterday = datetime.now(UTC).date() - DAY
     if period is None:
