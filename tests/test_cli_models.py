@@ -146,6 +146,28 @@ def test_evaluate_scores_model_and_baselines(country: Path, tmp_path: Path, caps
     assert all(0 <= row["coverage90"] <= 1 for row in rows if row["method"] == "hydromae")
 
 
+def test_evaluate_probes_the_model_beside_its_scores(
+    country: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "e"
+    command = ["evaluate", str(country / "rivers.zarr"), "--model", str(country / "run"), "--out", str(out), "--probes"]
+    command += ["--questions", "gap", "--no-baselines", "--json", "--period"]
+    assert main([*command, "2009-02-01", "2009-12-30"]) == 2, "the record has no two years before its end"
+    capsys.readouterr()
+    assert main([*command, "2011-09-01", "2011-12-30"]) == 0
+    rows = json.loads(capsys.readouterr().out)["probes"]
+    summary = pd.read_csv(out / "probes.csv")
+    assert [row["quantity"] for row in rows] == summary["quantity"].tolist()
+    assert set(summary["method"]) == {"observed", "hydromae"} and summary["rivers"].max() == 20
+    found = Evaluation.load(out)
+    assert found.probes is not None and found.settings["command"].endswith("--no-baselines --probes")
+    assert main(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
+    assert "no rain from day 300" in (tmp_path / "page.html").read_text()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "probes.csv").write_text("mine")
+    assert main([*command, "2011-09-01", "2011-12-30", "--out", str(tmp_path / "mine")]) == 2
+
+
 def test_the_protocol_names_model_years_and_issues_and_raw_files_are_prepared(country: Path, tmp_path: Path) -> None:
     file, out = country / "virtual.nc", tmp_path / "gb"
     command = ["evaluate", str(file), "--protocol", "gb", "--no-baselines", "--questions", "gap", "--out", str(out)]

@@ -27,6 +27,7 @@ class Fake:
     scores: xr.Dataset
     examples: xr.Dataset
     settings: dict[str, object]
+    probes: pd.DataFrame | None = None
 
 
 @pytest.fixture

@@ -55,6 +55,17 @@ def render(evaluation: Any, journal: Path | None, folder: Path, title: str = "Ri
     return out.read_text(encoding="utf-8")
 
 
+def test_probes_are_a_section_with_bounds_and_the_share_of_rivers_inside(evaluation: Any, tmp_path: Path) -> None:
+    assert "Physical probes" not in render(evaluation, None, tmp_path)
+    rows = {"method": "a<b", "probe": "rain × 1.2", "quantity": ["elasticity"] * 4, "catchment": range(4)}
+    probes = pd.DataFrame(rows | {"value": [0.5, 2.0, 2.0, 2.0]})
+    page = render(replace(evaluation, probes=probes), None, tmp_path)
+    Structure(page)
+    assert "<b>75 %</b>" in page and "<td>1 to 3</td>" in page and "a&lt;b" in page
+    inside = probes.assign(value=2.0)
+    assert "<td>100 %</td>" in render(replace(evaluation, probes=inside), None, tmp_path)
+
+
 def test_rows_of_a_question_and_their_order(evaluation: Any) -> None:
     orders = {
         model: [[row.method for row in question.rows] for question in summarise_questions(evaluation.scores, model)]

@@ -14,6 +14,7 @@ from rich.table import Table
 from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Echo, Result
+from hydromae.cli.probes import echo_probes
 from hydromae.config import Precision
 from hydromae.errors import InputError
 from hydromae.evaluate import QuestionName
@@ -52,6 +53,9 @@ class Evaluate:
     """Days between two issue days; default 30, or that of the protocol."""
     baselines: bool = True
     """Score the baselines too; --no-baselines omits them."""
+    probes: bool = False
+    """Also probe how simulated flow responds to changed weather, in two years of at most 60 rivers: physical bounds, and
+    which share of the rivers is inside. Writes probes.csv and probes_by_river.csv."""
     negative_flow: Literal["refuse", "missing"] = "refuse"
     """missing: treat negative river flow (tide, backwater) as missing instead of refusing the file."""
     device: str = "auto"
@@ -69,11 +73,13 @@ class Evaluate:
         """Predict every task, score the predictions, show the medians."""
         from hydromae.evaluate import pretrained_lstm, protocol
         from hydromae.evaluate.benchmark import run_protocol
+        from hydromae.evaluate.score import own_probe_files
         from hydromae.evaluate.summary import FEW_NOTE, summarise
         from hydromae.inference.predictor import load
         from hydromae.io.options import use_reading_options
         from hydromae.io.value_ranges import processing_notes
 
+        own_probe_files(self.out, self.probes)
         defaults = protocol.PROTOCOLS.get(self.protocol or "")
         name = self.model or (None if defaults is None else Path("gb-rivers"))
         issue_interval = self.issue_interval or (30 if defaults is None else defaults.issue_interval)
@@ -86,7 +92,9 @@ class Evaluate:
         for line in processing_notes(record, self.store):
             echo(line)
         extra_methods = (
-            pretrained_lstm.load_methods(record, pretrained_lstm.NETWORKS, questions)
+            pretrained_lstm.load_methods(
+                record, pretrained_lstm.NETWORKS, (*questions, "simulate") if self.probes else questions
+            )
             if defaults is not None and defaults.has_lstms and self.baselines
             else None
         )
@@ -102,6 +110,7 @@ class Evaluate:
             extra_methods,
             progress_callback("questions"),
             extra_data,
+            self.probes,
         )
         evaluation.save(self.out)
         scores = summarise(evaluation.scores)
@@ -112,9 +121,10 @@ class Evaluate:
         overlap = evaluation.settings.get("seen_in_training", [])
         for line in overlap:
             echo(line)
+        probe_rows = [] if evaluation.probes is None else echo_probes(evaluation.probes, echo)
         echo(f"{self.out}: scores of every catchment; hydromae report {self.out} makes a page")
         rows = json.loads(str(scores.reset_index().to_json(orient="records")))  # NaN, which JSON lacks, becomes null
-        return {"path": str(self.out), "scores": rows, "seen_in_training": overlap}
+        return {"path": str(self.out), "scores": rows, "seen_in_training": overlap, "probes": probe_rows}
 
     def _settings(self) -> dict[str, object]:
         """Return the equivalent command, with the options that differ from their defaults."""
@@ -131,7 +141,8 @@ class Evaluate:
         words = ["hydromae", "evaluate", self.store]
         for option, values in options_given.items():
             words += [f"--{option}", *values] if values else []
-        return {"command": shlex.join(map(str, words if self.baselines else [*words, "--no-baselines"]))}
+        words += [] if self.baselines else ["--no-baselines"]
+        return {"command": shlex.join(map(str, [*words, "--probes"] if self.probes else words))}
 
 
 def _record(source: Path) -> xr.Dataset:

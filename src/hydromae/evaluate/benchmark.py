@@ -12,6 +12,7 @@ from hydromae.evaluate import protocol
 from hydromae.evaluate.answers import SCORED_LEVELS
 from hydromae.evaluate.baselines import fitted_baselines
 from hydromae.evaluate.events import Thresholds
+from hydromae.evaluate.probe_table import probe_record, probed_methods, run_probes
 from hydromae.evaluate.protocol import Period, Question
 from hydromae.evaluate.score import Evaluation, evaluate
 from hydromae.inference.method import ModelMethod
@@ -39,6 +40,7 @@ def run_protocol(
     more: Mapping[str, Sequence[Method]] | None = None,
     progress: ProgressCallback = no_progress,
     more_data: Mapping[str, DataConfig] | None = None,
+    probes: bool = False,
 ) -> Evaluation:
     """Score methods on tasks of the protocol.
 
@@ -53,11 +55,13 @@ def run_protocol(
         more: Further trained methods by task.
         progress: Called with the number of finished questions and the number of all.
         more_data: Data configurations of further methods by their names.
+        probes: Also apply the physical probes to the methods of `simulate`.
 
     Returns:
         Evaluation: Its setting `seen_in_training`, if any, lists for the model and `more_data` which of the scored flow
             training may have used.
     """
+    probed = probe_record(record, period) if probes else None
     model_methods = [] if model is None else [scored_method(model, model.name)]
     training = protocol.training_record(record)
     baseline_methods = fitted_baselines(protocol.outside_period(training, period)) if baselines else {}
@@ -74,6 +78,9 @@ def run_protocol(
     questions = _with_progress(protocol.questions(record, period, names, every), total, progress)
     with warn_once():
         evaluation = evaluate(methods, record, questions, period, {**notes, **settings}, thresholds)
+    if probed is not None:
+        simulators = [*model_methods, *(more or {}).get("simulate", []), *baseline_methods.get("simulate", [])]
+        evaluation = replace(evaluation, probes=run_probes(probed_methods(simulators), probed))
     trained = ({} if model is None else {model.name: model.config.data}) | dict(more_data or {})
     return _with_overlap_warning(evaluation, record, trained)
 

@@ -16,6 +16,7 @@ from hydromae.errors import InputError
 from hydromae.evaluate.events import COUNTS, KINDS, Thresholds, event_counts
 from hydromae.evaluate.flow_deciles import DECILE_BY, DECILE_SCORES, DECILES, by_decile
 from hydromae.evaluate.hydrographs import ExampleHydrograph, example_table, typical_catchments
+from hydromae.evaluate.probe_table import PROBE_COLUMNS, summarise_probes
 from hydromae.evaluate.protocol import Period, Question
 from hydromae.inference.scenarios import Method, predict_last_days
 from hydromae.io.atomic import atomic_files, write_netcdf
@@ -28,6 +29,10 @@ SCORES = ("nse", "kge", "target_days", "answered_days", "crps", "coverage50", "c
 INTERVAL_LEVELS = (0.05, 0.25, 0.75, 0.95)
 FILES = ("scores.nc", "examples.nc", "settings.json")
 """Files of an evaluation, which is recognised by the last one."""
+PROBE_FILES = ("probes.csv", "probes_by_river.csv")
+"""Files of an evaluation with physical probes: their summary, and their values."""
+PROBES_SETTING = "probes"
+"""Setting of an evaluation that has these files."""
 
 
 @dataclass(frozen=True)
@@ -43,23 +48,34 @@ class Evaluation:
         examples (Dataset (example, time)): Hydrographs: `truth`, `mean` and `quantile_value` (quantile, example, time) on
             target days, `precipitation`; coordinates `question`, `method`, `catchment`, `nse`.
         settings: Period, seed, split and command, of JSON types.
+        probes: Physical probes by river (`probe_table.run_probes`); None without them.
     """
 
     scores: xr.Dataset
     examples: xr.Dataset
     settings: dict
+    probes: pd.DataFrame | None = None
 
     def save(self, folder: str | Path) -> None:
         """Write `scores.nc`, `examples.nc` and `settings.json`; those of an earlier evaluation are replaced.
+
+        Probes are written as `probes.csv` (summary) and `probes_by_river.csv`; without them, those of an earlier evaluation
+        are removed.
 
         Raises:
             InputError: The folder is neither empty nor an evaluation, is not writable, or another process writes there.
         """
         folder = Path(folder)
-        settings = json.dumps(self.settings, indent=2) + "\n"
-        with reserve_output(output_folder(folder, EVALUATION)), atomic_files(folder, FILES, FILES[-1]) as aside:
+        noted = {} if self.probes is None else {PROBES_SETTING: list(PROBE_FILES)}
+        other_settings = {name: value for name, value in self.settings.items() if name != PROBES_SETTING}
+        settings = json.dumps(other_settings | noted, indent=2) + "\n"
+        owned = (*own_probe_files(folder, self.probes is not None), *FILES)
+        with reserve_output(output_folder(folder, EVALUATION)), atomic_files(folder, owned, FILES[-1]) as aside:
             write_netcdf(self.scores, aside / FILES[0])
             write_netcdf(self.examples, aside / FILES[1])
+            if self.probes is not None:
+                summarise_probes(self.probes).to_csv(aside / PROBE_FILES[0], index=False)
+                self.probes.to_csv(aside / PROBE_FILES[1], index=False)
             (aside / FILES[2]).write_text(settings, encoding="utf-8")
 
     @classmethod
@@ -75,7 +91,33 @@ class Evaluation:
                 raise InputError(f"{folder}: no {name} in it; give a folder that hydromae evaluate wrote")
         scores = xr.load_dataset(folder / "scores.nc", engine="h5netcdf")
         examples = xr.load_dataset(folder / "examples.nc", engine="h5netcdf")
-        return cls(scores, examples, json.loads((folder / "settings.json").read_text(encoding="utf-8")))
+        settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+        return cls(scores, examples, settings, _read_probes(folder) if PROBES_SETTING in settings else None)
+
+
+def _read_probes(folder: Path) -> pd.DataFrame:
+    file = folder / PROBE_FILES[1]
+    try:
+        return pd.read_csv(file)[list(PROBE_COLUMNS)]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{file}: cannot be read as probes; run hydromae evaluate --probes again") from error
+
+
+def own_probe_files(folder: Path, will_write: bool) -> tuple[str, ...]:
+    """Names of the files of probes in a folder that may be replaced: those that an evaluation wrote.
+
+    Raises:
+        InputError: Probes will be written, and a file of that name is not from an evaluation.
+    """
+    try:
+        if PROBES_SETTING in json.loads((folder / FILES[-1]).read_text(encoding="utf-8")):
+            return PROBE_FILES
+    except (OSError, ValueError, TypeError):
+        pass
+    for file in (folder / name for name in PROBE_FILES):
+        if will_write and file.exists():
+            raise InputError(f"{file}: was not written by hydromae evaluate --probes; move it, or name another folder")
+    return ()
 
 
 def evaluate(

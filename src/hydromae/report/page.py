@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from markupsafe import Markup
 
@@ -39,6 +40,11 @@ class EvaluationData(Protocol):
     @property
     def settings(self) -> Settings:
         """Period, seed, split, command."""
+        ...
+
+    @property
+    def probes(self) -> pd.DataFrame | None:
+        """Physical probes by river, if any."""
         ...
 
 
@@ -80,6 +86,7 @@ def page_html(evaluation: EvaluationData, losses: LossHistory | None, title: str
         "distributions": lambda: sections.distribution_figures(scores, questions, model),
         "intervals": lambda: sections.interval_rows(questions),
         "deciles": lambda: sections.decile_rows(scores, questions, model),
+        "probes": lambda: sections.probe_groups(evaluation.probes),
         "training": lambda: sections.training_section(losses),
     }
     return render(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from hydromae.evaluate.probe_table import bounds_text, summarise_probes
 from hydromae.evaluate.summary import counted_scores, scored_questions, summarise
 from hydromae.report.gb_map import MapDots, catchment_map
 from hydromae.report.labels import QuestionLabel, question_label
@@ -166,6 +167,15 @@ def decile_rows(scores: xr.Dataset, questions: list[QuestionSummary], model: str
     coverage = scores["decile_coverage90"].sel({"method": model, "by": "predicted"})
     rows = [(question.label.title, coverage.sel(question=question.name).values) for question in questions]
     return [(title, shares) for title, shares in rows if np.isfinite(shares).any()]
+
+
+def probe_groups(by_river: pd.DataFrame | None) -> list[Section]:
+    """For each physical probe, the rows of its summary with their bounds in words."""
+    if by_river is None:
+        return []
+    summary = summarise_probes(by_river)
+    summary["expected"] = [bounds_text(low, high) for low, high in zip(summary["low"], summary["high"], strict=True)]
+    return [{"title": probe, "rows": list(part.itertuples())} for probe, part in summary.groupby("probe", sort=False)]
 
 
 def training_section(losses: LossHistory | None) -> Section | None:
