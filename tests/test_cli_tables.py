@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,27 @@ def test_the_promise_of_the_ten_minutes(model: Model, record: xr.Dataset, gauges
     depth = frame.assign(riverflow=frame["riverflow [m3/s]"] * 86.4 / area).drop(columns="riverflow [m3/s]")
     in_depth = model.predict(depth, attributes=gauges)
     np.testing.assert_allclose(in_depth["riverflow_q95"] * area / 86.4, python["riverflow_q95"], rtol=1e-3)
+
+
+def test_long_gaps_stay_as_they_were_and_are_counted(
+    record: xr.Dataset, gauges: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = record["riverflow"].to_dataframe().reset_index()
+    frame.loc[(frame["catchment"] == "39001") & frame["time"].between("2009-01-10", "2009-01-12"), "riverflow"] = np.nan
+    frame.rename(columns={"riverflow": "riverflow [mm/d]"}).to_csv(tmp_path / "q.csv", index=False)
+    words = ["predict", tmp_path / "q.csv", "--attributes", gauges, "--out", tmp_path / "a.csv", "--longest-gap", "3"]
+    run(*words)
+    assert "1 gap of more than 3 days (5 days in all) left missing" in capsys.readouterr().out
+    told = pd.read_csv(tmp_path / "a.csv", dtype={"catchment": str})
+    is_left = told["riverflow [mm/d]"].isna()
+    assert told.loc[is_left, "catchment"].tolist() == ["01022500"] * 5 and set(
+        told.loc[is_left, "riverflow_origin"]
+    ) == {4}
+    assert told.loc[is_left, ADDED].isna().all(axis=None) and (told["riverflow_origin"] == 1).sum() == 3
+    assert json.loads((tmp_path / "a.csv.provenance.json").read_text())["values"]["riverflow"]["missing"] == 5
+    words[-1] = "0"
+    assert main([*map(str, words), "--model", "gb-rivers"]) == 2
+    assert "longest gap of 0 days: give 1 day or more" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("kind", [".nc", ".zarr"])

@@ -28,7 +28,7 @@ from hydromae.variables import ATTRIBUTES, VARIABLES
 from synthetic import GRID, SMALL, SMALL_MAPS, country, rivers, scaling_of
 
 RIVERS = rivers(6, 120, seed=5)
-OBSERVED, FILLED, FORECAST, UNGAUGED = range(4)
+OBSERVED, FILLED, FORECAST, UNGAUGED, MISSING = range(5)
 SERIES = ("riverflow", "precipitation", "temperature", "potential_evaporation")
 
 
@@ -138,6 +138,56 @@ def test_origin_tells_a_gap_from_a_forecast_from_an_ungauged_river():
     nothing = MODEL.predict(question.assign(riverflow=flow * np.nan))
     assert (nothing["riverflow_origin"] == UNGAUGED).all()
     check(question.assign(riverflow=flow * np.nan), nothing)
+
+
+def with_gaps() -> xr.Dataset:
+    """Gaps of flow of 10 and 11 days, at the ends of 10 and 11 days, a river without flow, and a gap of rain of 11 days."""
+    question = RIVERS.copy(deep=True)
+    flow = question["riverflow"]
+    flow[20:30, 0], flow[50:61, 0] = np.nan, np.nan
+    flow[:10, 1], flow[-10:, 1] = np.nan, np.nan
+    flow[:11, 2], flow[-11:, 2] = np.nan, np.nan
+    flow[:, 3] = np.nan
+    question["precipitation"][40:51, 4] = np.nan
+    return question
+
+
+@pytest.mark.parametrize("kind", ["dataset", "table"])
+def test_gaps_longer_than_the_limit_stay_missing(kind: str) -> None:
+    question = with_gaps()
+    expected = np.isnan(question["riverflow"].values)
+    expected[20:30, 0] = expected[:10, 1] = expected[-10:, 1] = False
+    data = question if kind == "dataset" else frame_of(question)
+    answer, whole = MODEL.predict(data, longest_gap=10), MODEL.predict(data)
+    flow, origin = (np.asarray(answer[n]).reshape(-1) for n in ("riverflow", "riverflow_origin"))
+    left = expected.reshape(-1)
+    np.testing.assert_array_equal(np.isnan(flow), left)
+    np.testing.assert_array_equal(origin == MISSING, left)
+    np.testing.assert_array_equal(flow[~left], np.asarray(whole["riverflow"]).reshape(-1)[~left])
+    assert (
+        np.isnan(np.asarray(answer["precipitation"])).sum() == 11 == (answer["precipitation_origin"] == MISSING).sum()
+    )
+    levels = answer["riverflow_quantile"] if kind == "dataset" else answer.filter(regex=r"riverflow_q\d+").to_numpy().T
+    np.testing.assert_array_equal(
+        np.isnan(np.asarray(levels)).reshape(len(levels), -1), np.tile(left, (len(levels), 1))
+    )
+    note = (answer["riverflow_quantile"] if kind == "dataset" else answer).attrs["processing"]
+    assert note.endswith(f"4 gaps of more than 10 days ({11 + 22 + 120} days in all) left missing")
+    again = MODEL.predict(answer)
+    assert np.isnan(np.asarray(again["riverflow"])).sum() == 0, "nothing that is missing is read as observed"
+    check(question, again if kind == "dataset" else MODEL.predict(MODEL.predict(question, longest_gap=10)))
+
+
+def test_a_limit_of_gaps_is_listed_with_its_origin_and_at_least_a_day() -> None:
+    question = with_gaps()
+    origin = MODEL.predict(question, longest_gap=10)["riverflow_origin"]
+    assert origin.attrs["flag_meanings"] == "observed filled forecast ungauged missing" and origin.dtype == np.int8
+    all_filled = MODEL.predict(question, longest_gap=120)
+    assert all_filled["riverflow_origin"].attrs["flag_meanings"] == "observed filled forecast ungauged"
+    xr.testing.assert_equal(all_filled, MODEL.predict(question))
+    assert MODEL.predict(question.drop_vars("riverflow"), longest_gap=10)["riverflow"].isnull().all()
+    with pytest.raises(InputError, match="longest gap of 0 days: give 1 day or more"):
+        MODEL.predict(question, longest_gap=0)
 
 
 def test_quantiles_lie_around_the_mean():

@@ -105,6 +105,7 @@ def test_a_mark_goes_with_the_column_that_gives_the_variable(tmp_path: Path) -> 
         ([0.0, np.nan, 1.0, None, 0], [1, 2, np.nan, 4, 5]),
         (["observed", "filled", "Forecast", "", "ungauged"], [1, np.nan, np.nan, 4, np.nan]),
         ([False, True, False, False, False], [1, np.nan, 3, 4, 5]),
+        (["0", "4", "missing", "4.0", "observed"], [1, np.nan, np.nan, np.nan, 5]),
     ],
 )
 def test_spellings_of_an_origin(marks: list, kept: list) -> None:

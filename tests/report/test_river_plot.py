@@ -63,6 +63,16 @@ def test_observed_and_predicted_days_are_drawn_with_their_intervals_and_rain() -
     assert "highest 7 mm/day" in rain.get_ylabel() and axis.get_ylabel() == "river flow [mm/day]"
 
 
+def test_a_gap_that_was_left_missing_is_not_drawn_as_predicted() -> None:
+    left = answer()
+    left["riverflow_origin"][GAP, 1], left["riverflow"][GAP, 1] = Origin.MISSING, np.nan
+    left["riverflow_origin"][:20, 0] = Origin.MISSING
+    axis = hydromae.plot(left).axes[0]
+    assert axis.get_title(loc="left") == "39001", "missing days are not predicted days"
+    assert {text.get_text() for text in axis.get_legend().get_texts()} >= {"forecast"}
+    assert "filled" not in {text.get_text() for text in axis.get_legend().get_texts()}
+
+
 def test_units_are_converted_by_the_area_and_the_axis_may_be_logarithmic() -> None:
     figure = hydromae.plot(answer(), 39001, units=M3_PER_S, log=True)
     axis = figure.axes[0]

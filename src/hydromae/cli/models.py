@@ -41,6 +41,8 @@ class Predict:
     """Units of flow in a wide table (one column per river) without units, such as "m3 s-1"."""
     quantiles: tuple[float, ...] = (0.05, 0.25, 0.5, 0.75, 0.95)
     """Levels of the predicted quantiles."""
+    longest_gap: Annotated[int | None, arg(metavar="DAYS")] = None
+    """Fill gaps of at most this many days, also at the ends of a river's record; longer ones stay missing. Default all."""
     negative_flow: Literal["refuse", "missing"] = "refuse"
     """missing: treat negative river flow (tide, backwater) as missing instead of refusing the file."""
     daily_sums: Literal["same-day", "day-before"] | None = None
@@ -65,12 +67,14 @@ class Predict:
     def run(self, echo: Echo) -> Result:
         """Read, predict, write."""
         from hydromae.datasets import reader
+        from hydromae.inference.long_gaps import check_longest_gap
         from hydromae.inference.predictor import load
         from hydromae.io.options import use_reading_options
         from hydromae.io.provenance import count_origins, provenance, value_selector, with_provenance
         from hydromae.io.value_ranges import processing_notes
         from hydromae.io.write import write_answer
 
+        check_longest_gap(self.longest_gap)
         model = load(self.model, self.device, self.precision)
         with use_reading_options(self.negative_flow, self.daily_sums, self.boundaries):
             loaded = reader.read_for_prediction(
@@ -79,7 +83,8 @@ class Predict:
         check_river(loaded.record, self.river)
         for line in (*loaded.plan, *processing_notes(loaded.record, self.question)):
             echo(line)
-        answer = model.predict(loaded.record, self.quantiles, progress=progress_callback("windows"))
+        progress = progress_callback("windows")
+        answer = model.predict(loaded.record, self.quantiles, progress=progress, longest_gap=self.longest_gap)
         for line in processing_notes(answer.drop_vars(loaded.record.data_vars, errors="ignore"), self.out):
             echo(line)
         as_table = self.out.suffix in TABLES

@@ -19,6 +19,7 @@ from hydromae.errors import InputError
 from hydromae.grid import GridSpec
 from hydromae.inference import scenarios
 from hydromae.inference.assemble import parse_levels, to_catchments
+from hydromae.inference.long_gaps import check_longest_gap, leave_long_gaps
 from hydromae.inference.method import DEFAULT_LEVELS, ModelMethod
 from hydromae.inference.model_card import model_card, read_card, write_model_folder
 from hydromae.inference.own_record import adjust_to_own_record
@@ -100,6 +101,7 @@ class Model:
         attributes: Attributes = None,
         progress: ProgressCallback = no_progress,
         negative_flow: NegativeFlow = "refuse",
+        longest_gap: int | None = None,
     ) -> Record:
         """Predict every NaN of every variable of the model.
 
@@ -113,6 +115,8 @@ class Model:
                 model needs at least positions.
             progress: Called with the number of finished windows and the number of all windows.
             negative_flow ({"refuse", "missing"}): "missing": flow below zero (tide, backwater) counts as not observed.
+            longest_gap: Longest gap that is filled [days], in every variable; longer ones stay NaN, with the origin 4
+                (missing). Days without observations at the ends of a river's record are gaps, too.
 
         Returns:
             Dataset or DataFrame: Observed values do not change; NaN is replaced by the predicted mean. New variables:
@@ -124,6 +128,7 @@ class Model:
         Raises:
             InputError: The data are not a water record, or contain an impossible value.
         """
+        check_longest_gap(longest_gap)
         levels, static_attributes = parse_levels(quantiles), read_attributes(attributes)
         if not isinstance(data, xr.Dataset | pd.DataFrame):
             raise InputError(
@@ -131,8 +136,9 @@ class Model:
             )
         with use_reading_options(negative_flow):
             record, layout = read_record(data, static_attributes)
-        answer = self.predict_record(record, levels, progress)
-        call = f"Model.predict(quantiles={levels}, negative_flow={negative_flow!r})"
+        answer = leave_long_gaps(self.predict_record(record, levels, progress), record, longest_gap)
+        call = f"Model.predict(quantiles={levels}, negative_flow={negative_flow!r}"
+        call += ")" if longest_gap is None else f", longest_gap={longest_gap})"
         provenance_attrs = provenance(self.identity, record, count_origins(answer, layout.selected), call)
         return cast(Record, with_provenance(layout.restore(answer, record), provenance_attrs))
 

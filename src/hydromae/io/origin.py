@@ -10,12 +10,25 @@ from jaxtyping import Bool
 
 
 class Origin(IntEnum):
-    """Origin of a value."""
+    """Origin of a value; `MISSING` is a gap that was left unfilled on request."""
 
     OBSERVED = 0
     FILLED = 1
     FORECAST = 2
     UNGAUGED = 3
+    MISSING = 4
+
+
+PREDICTION_ORIGINS = (Origin.OBSERVED, Origin.FILLED, Origin.FORECAST, Origin.UNGAUGED)
+"""Origins in a prediction of every NaN."""
+
+
+def flag_attributes(kinds: tuple[Origin, ...]) -> dict[str, object]:
+    """CF attributes of a variable with these origins."""
+    return {
+        "flag_values": np.array(kinds, dtype=np.int8),
+        "flag_meanings": " ".join(kind.name.lower() for kind in kinds),
+    }
 
 
 def origin_of(
@@ -28,9 +41,5 @@ def origin_of(
     return xr.DataArray(
         np.where(observed, Origin.OBSERVED, origin).astype(np.int8),
         dims=dims,
-        attrs={
-            "long_name": f"what the value of {name} is",
-            "flag_values": np.array(list(Origin), dtype=np.int8),
-            "flag_meanings": " ".join(kind.name.lower() for kind in Origin),
-        },
+        attrs={"long_name": f"what the value of {name} is", **flag_attributes(PREDICTION_ORIGINS)},
     )

@@ -26,7 +26,8 @@ FILLED_SUFFIX = "_filled"
 STORE_ATTRIBUTES = ("hydromae_format", "scaling", "training_period")
 """Attributes of a store (`store.zarr_store.write_metadata`)."""
 OBSERVED_WORDS = ("observed", "0", "0.0", "false", "")
-MARKED_WORDS, ANSWERED_WORDS = ("true", "1", "1.0"), ("filled", "forecast", "ungauged", "2", "2.0", "3", "3.0")
+MARKED_WORDS = ("true", "1", "1.0")
+ANSWERED_WORDS = ("filled", "forecast", "ungauged", "missing", "2", "2.0", "3", "3.0", "4", "4.0")
 
 
 def is_missing_code(values: np.ndarray) -> np.ndarray:

@@ -104,7 +104,7 @@ def _select(dataset: xr.Dataset, site: str, river: object) -> xr.Dataset:
     names = [str(name) for name in dataset[site].values]
     if river is None:
         origin = dataset.get(f"{FLOW}{ORIGIN}")
-        counts = 0 if origin is None else (origin != Origin.OBSERVED).sum([d for d in origin.dims if d != site]).values
+        counts = 0 if origin is None else origin.isin(list(SHADES)).sum([d for d in origin.dims if d != site]).values
         return dataset.isel({site: int(np.argmax(counts))})
     if str(river) not in names:
         raise InputError(f"river {river}: is not in the answer; choose one of {shortened(names)}")
@@ -135,7 +135,7 @@ def _draw_days(
     days, values = pd.DatetimeIndex(river[time].values), flow.values.astype(np.float64)
     origin = river.get(f"{FLOW}{ORIGIN}")
     kinds = np.full(len(days), Origin.OBSERVED) if origin is None else origin.values
-    is_predicted = kinds != Origin.OBSERVED
+    is_predicted = np.isin(kinds, list(SHADES))
     for kind, colour in SHADES.items():
         for number, (first, last) in enumerate(true_runs(kinds == kind)):
             begin, end = (float(mdates.date2num(days[k])) for k in (first, last - 1))
