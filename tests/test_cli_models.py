@@ -168,6 +168,33 @@ def test_evaluate_probes_the_model_beside_its_scores(
     assert main([*command, "2011-09-01", "2011-12-30", "--out", str(tmp_path / "mine")]) == 2
 
 
+def test_gaps_of_several_lengths_are_scored_on_request(
+    country: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        "evaluate",
+        str(country / "rivers.zarr"),
+        "--out",
+        str(tmp_path / "e"),
+        "--questions",
+        "simulate",
+        "--json",
+    ]
+    capsys.readouterr()
+    assert main([*command, "--period", "2011-06-01", "2011-12-30", "--gap-lengths"]) == 0
+    rows = json.loads(capsys.readouterr().out)["scores"]
+    assert list(dict.fromkeys(row["question"] for row in rows)) == [
+        "simulate",
+        *(f"gap-{n}" for n in (1, 3, 10, 30, 90)),
+    ]
+    interpolation = {row["question"]: row["nse_median"] for row in rows if row["method"] == "log-interpolation"}
+    assert interpolation["gap-1"] > interpolation["gap-30"]
+    settings = json.loads((tmp_path / "e" / "settings.json").read_text())
+    assert settings["command"].endswith("--questions simulate --gap-lengths 1 3 10 30 90")
+    assert main([*command, "--gap-lengths", "3", "2000"]) == 2
+    assert "gap length of 2000 days: give lengths of 1 day to less than half" in said(capsys)
+
+
 def test_the_protocol_names_model_years_and_issues_and_raw_files_are_prepared(country: Path, tmp_path: Path) -> None:
     file, out = country / "virtual.nc", tmp_path / "gb"
     command = ["evaluate", str(file), "--protocol", "gb", "--no-baselines", "--questions", "gap", "--out", str(out)]

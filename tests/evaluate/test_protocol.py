@@ -118,7 +118,7 @@ def test_the_first_day_of_gaps_is_drawn_for_each_catchment():
     long = ("2010-03-01", "2011-06-30")
     rows = {
         row: target
-        for question in protocol.gap_length_questions(full, long)
+        for question in protocol.gap_length_questions(full, long, (3, 10, 30), 100)
         for row, target in question.targets.items()
     }
     assert list(rows) == ["gap-3", "gap-10", "gap-30"]
@@ -126,6 +126,30 @@ def test_the_first_day_of_gaps_is_drawn_for_each_catchment():
     assert len(set(first.tolist())) > 6
     days = rows["gap-10"].sel(catchment=1).values
     assert set(np.diff(np.flatnonzero(np.diff(days.astype(int)) == 1))) <= {100}
+
+
+def test_gaps_of_every_length_hide_a_fifth_of_the_days():
+    full = record().ffill("time")
+    long = ("2010-03-01", "2011-06-30")
+    asked = list(protocol.gap_length_questions(full, long, protocol.parse_gap_lengths((), full, long)))
+    assert [row for question in asked for row in question.targets] == [f"gap-{gap}" for gap in (1, 3, 10, 30, 90)]
+    for question, gap in zip(asked, (1, 3, 10, 30, 90), strict=True):
+        hidden = question.targets[f"gap-{gap}"].values
+        assert hidden.mean() == pytest.approx(0.2, abs=0.03 if gap < 90 else 0.1) and hidden.any(axis=0).all()
+        for river in hidden.T:
+            edges = np.flatnonzero(np.diff(np.concatenate([[0], river.astype(int), [0]])))
+            assert set(np.diff(edges)[::2]) == {gap}
+    assert len({tuple(column) for column in asked[2].targets["gap-10"].values.T}) > 6, "drawn for each catchment"
+
+
+def test_lengths_that_do_not_fit_are_refused_or_left_out():
+    full = record()
+    assert protocol.parse_gap_lengths(None, full, PERIOD) == []
+    assert protocol.parse_gap_lengths((), full, PERIOD) == [1, 3, 10], "59 days"
+    assert protocol.parse_gap_lengths((29, 2, 2), full, PERIOD) == [2, 29]
+    for gaps, days in (((3, 0), 0), ((30, 1), 30)):
+        with pytest.raises(InputError, match=f"gap length of {days} days: give lengths of 1 day to less than half"):
+            protocol.parse_gap_lengths(gaps, full, PERIOD)
 
 
 def test_a_period_outside_the_record_is_refused():

@@ -54,7 +54,7 @@ def test_rows_of_filled_gaps(rivers):
     table = medians({"gap": [ridge, ridge.with_residual()]}, rivers, first_third)
     assert table.loc[("gap", "donor-ridge"), "nse_median"] == pytest.approx(0.898, abs=0.02)
     assert table.loc[("gap", "donor-ridge-residual"), "nse_median"] == pytest.approx(0.920, abs=0.02)
-    table = medians({"gap": [LogInterpolation()]}, rivers, protocol.gap_length_questions(rivers, PERIOD, (3, 10)))
+    table = medians({"gap": [LogInterpolation()]}, rivers, protocol.gap_length_questions(rivers, PERIOD, (3, 10), 100))
     assert table["nse_median"].tolist() == pytest.approx([0.69, 0.43], abs=0.02)
 
 

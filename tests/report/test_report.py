@@ -224,6 +224,28 @@ def test_the_page_contains_the_numbers(evaluation: Any, journal: Path, tmp_path:
     assert "All 30 days predicted by rivers, 1" in text  # the second river's unknown half is cut off
 
 
+def test_gaps_by_length_have_a_section_of_their_own(evaluation: Any, tmp_path: Path) -> None:
+    gap = evaluation.scores.sel(question="gap")
+    rows = [
+        (gap.assign(nse=gap["nse"] - 0.1 * n)).assign_coords(question=f"gap-{days}") for n, days in ((1, 30), (0, 3))
+    ]
+    scores = xr.concat([evaluation.scores, *rows], dim="question")
+    examples = evaluation.examples.isel(example=[0, 1, 1])
+    examples = examples.assign_coords(question=("example", ["forecast-3", "gap", "gap-30"]))
+    text = render(replace(evaluation, scores=scores, examples=examples), None, tmp_path)
+    section = text.split('<h2 id="lengths">')[1].split("</section>")[0]
+    assert re.findall(r"<th scope=\"col\"[^>]*>([^<]*)</th>", section) == ["Method", "3 days", "30 days"]
+    assert '<td class="best">0.800</td><td class="best">0.700</td>' in section, "the model is the first row"
+    assert "<td>0.500*</td><td>0.400*</td>" in section and "<td>88 %</td><td>88 %</td>" in section
+    assert "rivers: 3 days 0.80, 30 days 0.70" in section and "persistence" not in section
+    tiles = text.split('<ul class="tiles"')[1].split("</ul>")[0]
+    assert "Filling gaps" in tiles and "Gaps of" not in tiles and "Gaps of 30 days" in text.split('id="scores"')[1]
+    for part in ("where", "rivers", "spread"):
+        assert "Gaps of" not in text.split(f'<h2 id="{part}">')[1].split("</section>")[0], part
+    alone = replace(evaluation, scores=xr.concat(rows, dim="question"), examples=examples)
+    assert "Gaps of 30 days" in render(alone, None, tmp_path).split('<ul class="tiles"')[1].split("</ul>")[0]
+
+
 def test_sections_without_data_are_left_out(evaluation: Any, tmp_path: Path) -> None:
     scores = evaluation.scores.assign(
         {name: evaluation.scores[name] * np.nan for name in ("crps", "coverage50", "coverage90", "decile_coverage90")}

@@ -49,6 +49,9 @@ class Evaluate:
     """First and last scored day; default 2011-01-01 2014-09-30, or that of the protocol."""
     questions: tuple[QuestionName, ...] | None = None
     """Tasks to score; default all, or those of the protocol."""
+    gap_lengths: Annotated[tuple[int, ...] | None, arg(metavar="[DAYS ...]")] = None
+    """Also score gaps of these lengths, without a number those of 1, 3, 10, 30 and 90 days; a fifth of the days is hidden
+    for each length. Default none."""
     issue_interval: int | None = None
     """Days between two issue days; default 30, or that of the protocol."""
     baselines: bool = True
@@ -111,6 +114,7 @@ class Evaluate:
             progress_callback("questions"),
             extra_data,
             self.probes,
+            protocol.parse_gap_lengths(self.gap_lengths, record, period),
         )
         evaluation.save(self.out)
         scores = summarise(evaluation.scores)
@@ -128,12 +132,15 @@ class Evaluate:
 
     def _settings(self) -> dict[str, object]:
         """Return the equivalent command, with the options that differ from their defaults."""
+        from hydromae.evaluate.protocol import GAP_LENGTHS
+
         options_given = {
             "out": (self.out,),
             "protocol": (self.protocol,) if self.protocol else (),
             "model": (self.model,) if self.model else (),
             "period": self.period or (),
             "questions": self.questions or (),
+            "gap-lengths": () if self.gap_lengths is None else self.gap_lengths or GAP_LENGTHS,
             "issue-interval": (self.issue_interval,) if self.issue_interval else (),
             "precision": (self.precision,) if self.precision != "auto" else (),
             "negative-flow": (self.negative_flow,) if self.negative_flow != "refuse" else (),

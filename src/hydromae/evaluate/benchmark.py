@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 import xarray as xr
 
@@ -41,6 +42,7 @@ def run_protocol(
     progress: ProgressCallback = no_progress,
     more_data: Mapping[str, DataConfig] | None = None,
     probes: bool = False,
+    gap_lengths: Sequence[int] = (),
 ) -> Evaluation:
     """Score methods on tasks of the protocol.
 
@@ -56,6 +58,8 @@ def run_protocol(
         progress: Called with the number of finished questions and the number of all.
         more_data: Data configurations of further methods by their names.
         probes: Also apply the physical probes to the methods of `simulate`.
+        gap_lengths: Lengths of gaps [days] that are scored, each in a row `gap-G` (`protocol.gap_length_questions`), by the
+            methods of `gap`.
 
     Returns:
         Evaluation: Its setting `seen_in_training`, if any, lists for the model and `more_data` which of the scored flow
@@ -66,7 +70,8 @@ def run_protocol(
     training = protocol.training_record(record)
     baseline_methods = fitted_baselines(protocol.outside_period(training, period)) if baselines else {}
     thresholds = Thresholds.fit(training, record["catchment"].values)
-    methods = {name: [*model_methods, *(more or {}).get(name, []), *baseline_methods.get(name, [])] for name in names}
+    asked = dict.fromkeys([*names, *(["gap"] if gap_lengths else [])])
+    methods = {name: [*model_methods, *(more or {}).get(name, []), *baseline_methods.get(name, [])] for name in asked}
     held_out_count = len(protocol.held_out(record["catchment"].values))
     notes: dict[str, object] = {
         "split": f"{held_out_count} held-out catchments, drawn with seed 0 (protocol.held_out)",
@@ -75,7 +80,9 @@ def run_protocol(
     notes |= {"predicted_by": model_line(model.identity)} if model is not None else {}
     notes |= {"data": "; ".join(list_credits(record))} if list_credits(record) else {}
     total = protocol.question_count(record, period, names, every)
-    questions = _with_progress(protocol.questions(record, period, names, every), total, progress)
+    total += len(protocol.fitting_gap_lengths(record, period, gap_lengths))
+    by_length = protocol.gap_length_questions(record, period, gap_lengths)
+    questions = _with_progress(chain(protocol.questions(record, period, names, every), by_length), total, progress)
     with warn_once():
         evaluation = evaluate(methods, record, questions, period, {**notes, **settings}, thresholds)
     if probed is not None:

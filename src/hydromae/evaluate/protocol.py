@@ -56,7 +56,9 @@ LEADS = (1, 3, 7)
 QUESTION_NAMES: tuple[str, ...] = get_args(QuestionName)
 FOLDS = 10
 GAP_PASSES = 3
-GAP_SPACING = 100
+GAP_LENGTHS = (1, 3, 10, 30, 90)
+"""Lengths of gaps that are scored on request [days]."""
+GAP_SPACING_FACTOR = 5
 SHIFT_KM = 5.0
 
 
@@ -148,19 +150,50 @@ def gap_questions(record: xr.Dataset, period: Period, gap: int = 10, every: int 
         yield _make_question("gap", scenarios.fill_gaps(context, hidden), context, {"gap": hidden})
 
 
-def gap_length_questions(record: xr.Dataset, period: Period, gaps: tuple[int, ...] = (3, 10, 30)) -> Iterator[Question]:
-    """Gaps of several lengths, 100 days apart, a row `gap-G` for each length G.
+def gap_length_questions(
+    record: xr.Dataset, period: Period, gaps: Sequence[int] = GAP_LENGTHS, spacing: int | None = None
+) -> Iterator[Question]:
+    """Gaps of several lengths in all catchments, a question and a row `gap-G` for each length G that fits the period.
+
+    Args:
+        record: The water record.
+        period: First and last scored day.
+        gaps: Lengths of the gaps [days].
+        spacing: Days between the first days of two gaps. None: five times the length, so that for every length a fifth of
+            the days is hidden, and as many neighbours are visible.
 
     The first day is drawn for each catchment with the seed 0. With one first day for all, gaps of all catchments contain the
     same floods, and the median NSE of interpolation changes by about 0.1 with that day; with drawn days, by about 0.03. The
-    reference table of the protocol does not state its first days: it has 0.69 / 0.43 / 0.22, this pattern 0.68 / 0.43 / 0.19.
+    reference table of the protocol does not state its first days: it has 0.69 / 0.43 / 0.22 for 3, 10 and 30 days, this
+    pattern with a spacing of 100 days 0.68 / 0.43 / 0.19.
     """
     context = with_context(record, period)
     inside = context.sel(time=slice(*period))
-    start = np.random.default_rng(0).integers(0, GAP_SPACING, context.sizes["catchment"])
-    for gap in gaps:
-        hidden = scenarios.gap_pattern(inside["time"], context["catchment"], gap, GAP_SPACING, start)
+    for gap in fitting_gap_lengths(record, period, gaps):
+        every = spacing or GAP_SPACING_FACTOR * gap
+        latest = min(every, inside.sizes["time"] - gap)  # one gap at least is inside the period
+        start = np.random.default_rng(0).integers(0, latest, context.sizes["catchment"])
+        hidden = scenarios.gap_pattern(inside["time"], context["catchment"], gap, every, start)
         yield _make_question("gap", scenarios.fill_gaps(context, hidden), context, {f"gap-{gap}": hidden})
+
+
+def fitting_gap_lengths(record: xr.Dataset, period: Period, gaps: Sequence[int]) -> list[int]:
+    """The lengths, ascending, of gaps that fit at least twice into the days of a period."""
+    days = record.sel(time=slice(*period)).sizes["time"]
+    return [gap for gap in sorted(set(gaps)) if 2 * gap < days]
+
+
+def parse_gap_lengths(gaps: Sequence[int] | None, record: xr.Dataset, period: Period) -> list[int]:
+    """The lengths of gaps that are scored: none for None; for an empty sequence, those of `GAP_LENGTHS` that fit.
+
+    Raises:
+        InputError: A length is below one day, or does not fit twice into the period.
+    """
+    fitting = fitting_gap_lengths(record, period, gaps or GAP_LENGTHS)
+    unfit = sorted({gap for gap in gaps or () if gap < 1 or gap not in fitting})
+    if unfit:
+        raise InputError(f"gap length of {unfit[0]} days: give lengths of 1 day to less than half of the scored period")
+    return [] if gaps is None else fitting
 
 
 def ungauged_questions(record: xr.Dataset, period: Period, catchments: np.ndarray | None = None) -> Iterator[Question]:

@@ -18,6 +18,7 @@ from hydromae.evaluate.summary import FEW_NOTE, counts_catchment, reported_metho
 from hydromae.io.atomic import write_text_atomic
 from hydromae.progress import track
 from hydromae.report import sections
+from hydromae.report.gap_lengths import gap_length_section, without_gap_lengths
 from hydromae.report.gb_map import coast_path, map_legend
 from hydromae.report.loss_history import LossHistory
 from hydromae.report.text import Settings, format_period, format_value, render
@@ -80,10 +81,12 @@ def page_html(evaluation: EvaluationData, losses: LossHistory | None, title: str
     model = reported_method(scores, name if isinstance(name, str) else None)
     questions = sections.summarise_questions(scores, model)
     counted = [counts_catchment(scores, question.name) for question in questions]
+    headline = without_gap_lengths(questions)
     parts: dict[str, Callable[[], object]] = {
-        "maps": lambda: sections.map_figures(scores, questions, model),
-        "examples": lambda: sections.example_groups(evaluation.examples),
-        "distributions": lambda: sections.distribution_figures(scores, questions, model),
+        "maps": lambda: sections.map_figures(scores, headline, model),
+        "examples": lambda: sections.example_groups(evaluation.examples, [question.name for question in headline]),
+        "gap_lengths": lambda: gap_length_section(questions, model),
+        "distributions": lambda: sections.distribution_figures(scores, headline, model),
         "intervals": lambda: sections.interval_rows(questions),
         "deciles": lambda: sections.decile_rows(scores, questions, model),
         "probes": lambda: sections.probe_groups(evaluation.probes),
@@ -99,6 +102,7 @@ def page_html(evaluation: EvaluationData, losses: LossHistory | None, title: str
         period=format_period(settings["period"]) if "period" in settings else "",
         overlap=overlap if isinstance(overlap, list) else [],
         questions=questions,
+        headline=headline,
         coast=coast_path(),
         legend=map_legend(),
         few=any(row.few for question in questions for row in question.rows),

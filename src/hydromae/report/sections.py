@@ -110,11 +110,12 @@ def example_figure(example: xr.Dataset) -> Section:
     return {"catchment": catchment, "nse": nse, "days": days, "chart": hydrograph_chart(graph, label)}
 
 
-def example_groups(examples: xr.Dataset) -> list[Section]:
-    """For each question the hydrograph of median score, and the others."""
+def example_groups(examples: xr.Dataset, questions: list[str]) -> list[Section]:
+    """For each of the questions the hydrograph of median score, and the others."""
     groups: dict[str, list[int]] = {}
     for index in range(examples.sizes.get("example", 0)):
-        groups.setdefault(str(examples["question"].values[index]), []).append(index)
+        if (name := str(examples["question"].values[index])) in questions:
+            groups.setdefault(name, []).append(index)
     sections = []
     for name, members in groups.items():
         ranked = sorted(members, key=lambda index: np.nan_to_num(examples["nse"].values[index], nan=-np.inf))
