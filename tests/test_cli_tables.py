@@ -144,6 +144,37 @@ def test_a_forecast_is_a_long_table_in_the_units_of_the_question(
     np.testing.assert_array_equal(table["riverflow [m3/s]"].astype(np.float32), dataset["riverflow"].values.ravel())
 
 
+def test_predictions_and_forecasts_are_workbooks(
+    model: Model, record: xr.Dataset, gauges: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cubic(record).to_csv(tmp_path / "q.csv", index=False)
+    run("predict", tmp_path / "q.csv", "--attributes", gauges, "--out", tmp_path / "a.xlsx")
+    sheets = pd.read_excel(tmp_path / "a.xlsx", sheet_name=None)
+    assert sorted(sheets) == sorted(NAMES)
+    expected = model.predict(cubic(record), attributes=gauges).set_index("gauge_id").loc["01022500"].sort_values("Date")
+    told = sheets["01022500"]
+    for name in ("riverflow [m3/s]", "riverflow_q95"):
+        column = name if "[" in name else f"{name} [m3/s]"
+        np.testing.assert_allclose(told[column], expected[name].to_numpy(float), rtol=1e-6)
+    assert (told["riverflow_origin"] == "filled").sum() == 5 == told["observed [m3/s]"].isna().sum()
+    assert (tmp_path / "a.xlsx.provenance.json").is_file()
+    options = ["--attributes", gauges, "--period", "2009-02-01", "2009-02-03", "--issue-interval", "2", "--days", "2"]
+    for kind in (".xlsx", ".csv"):
+        run("forecast", tmp_path / "q.csv", *options, "--out", tmp_path / f"f{kind}")
+    table = pd.read_csv(tmp_path / "f.csv", dtype={"catchment": str})
+    sheet = pd.read_excel(tmp_path / "f.xlsx", sheet_name="39001")
+    ahead = table[table["catchment"] == "39001"].reset_index(drop=True)
+    assert list(sheet.columns) == list(table.columns) and len(sheet) == 4
+    np.testing.assert_allclose(sheet["riverflow [m3/s]"], ahead["riverflow [m3/s]"], rtol=1e-6)
+    assert sheet["lead"].tolist() == [1, 2, 1, 2]
+    many = record.isel(catchment=np.zeros(201, int)).assign_coords(catchment=np.arange(201))
+    many.to_netcdf(tmp_path / "many.nc", engine="h5netcdf")
+    capsys.readouterr()
+    words = ["predict", tmp_path / "many.nc", "--out", tmp_path / "many.xlsx"]
+    assert main([*map(str, words), "--model", "gb-rivers"]) == 2
+    assert "many.xlsx: 201 rivers are more than the 200 sheets of a workbook" in capsys.readouterr().err
+
+
 def test_a_wide_table_is_asked_with_its_units(model: Model, record: xr.Dataset, gauges: Path, tmp_path: Path) -> None:
     frame = record["riverflow"].astype(np.float64).to_pandas()
     frame.to_csv(tmp_path / "q.csv")

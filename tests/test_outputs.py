@@ -83,6 +83,7 @@ LINES: dict[str, list[str]] = {
     **{f"predict {kind}": ["predict", "READ", "--model", "READ", "--out", f"OUT.{kind}"] for kind in ("nc", "csv")},
     "predict zarr": ["predict", "READ", "--model", "READ", "--out", "OUT.zarr"],
     "predict parquet": ["predict", "READ", "--model", "READ", "--out", "OUT.parquet"],
+    "predict xlsx": ["predict", "READ", "--model", "READ", "--out", "OUT.xlsx"],
     "forecast": ["forecast", "READ", "--model", "READ", "--out", "OUT.nc"],
     "forecast keep": ["forecast", "READ", "--model", "READ", "--out", "other.nc", "--keep", "OUT"],
     "forecast warnings": ["forecast", "READ", "--model", "READ", "--out", "other.nc", "--warnings", "OUT.csv"],

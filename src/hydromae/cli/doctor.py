@@ -25,6 +25,7 @@ EXTRAS = {
     "optuna": (("optuna",), "hydromae sweep"),
     "boundaries": (("pyogrio", "shapely"), "catchment boundaries"),
     "explore": (("starlette", "uvicorn"), "hydromae explore"),
+    "excel": (("openpyxl",), "answers as .xlsx"),
 }
 """Extras of hydromae: their packages and their use."""
 NEEDED = (

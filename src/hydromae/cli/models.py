@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,7 +14,7 @@ from hydromae.cli.common import Echo, Result, check_river, command_text, draw_ri
 from hydromae.cli.warning_files import DEFAULT_THRESHOLDS, flow_thresholds, table_and_page_outputs, write_warnings
 from hydromae.config import Precision
 from hydromae.errors import InputError
-from hydromae.io.outputs import TABLES, Output, answer_outputs, shared_folder
+from hydromae.io.outputs import EXCEL, TABLES, Output, answer_outputs, shared_folder
 from hydromae.progress import progress_callback
 
 if TYPE_CHECKING:
@@ -33,8 +34,9 @@ class Predict:
     model: Path
     """A run, a checkpoint, or a model folder."""
     out: Path
-    """The predictions: .nc, .zarr, .csv or .parquet. An existing file, or an earlier answer in Zarr, is replaced. A table
-    keeps its rows, columns, names, dates and units; new columns follow."""
+    """The predictions: .nc, .zarr, .csv, .parquet, or .xlsx with a sheet of flow for each river. An existing file, or an
+    earlier answer in Zarr, is replaced. A table (.csv, .parquet) keeps its rows, columns, names, dates and units; new
+    columns follow."""
     attributes: Path | None = None
     """Table of static attributes under the NRFA names (CSV, parquet), if the record has none."""
     units: str | None = None
@@ -69,6 +71,7 @@ class Predict:
         from hydromae.datasets import reader
         from hydromae.inference.long_gaps import check_longest_gap
         from hydromae.inference.predictor import load
+        from hydromae.io.excel import check_workbook_size, prediction_table
         from hydromae.io.options import use_reading_options
         from hydromae.io.provenance import count_origins, provenance, value_selector, with_provenance
         from hydromae.io.value_ranges import processing_notes
@@ -81,6 +84,7 @@ class Predict:
                 self.question, self.attributes, self.units, as_text=self.out.suffix == ".csv"
             )
         check_river(loaded.record, self.river)
+        check_workbook_size(self.out, loaded.record.sizes["catchment"], loaded.record.sizes["time"])
         for line in (*loaded.plan, *processing_notes(loaded.record, self.question)):
             echo(line)
         progress = progress_callback("windows")
@@ -89,6 +93,8 @@ class Predict:
             echo(line)
         as_table = self.out.suffix in TABLES
         to_output = loaded.layout.to_frame if as_table else loaded.layout.to_dataset
+        if self.out.suffix == EXCEL:
+            to_output = partial(prediction_table, layout=loaded.layout)
         values = count_origins(answer, value_selector(loaded.layout, as_table))
         provenance_record = provenance(model.identity, loaded.record, values, command_text())
         write_answer(with_provenance(to_output(answer, loaded.record), provenance_record), self.out, loaded.dialect)
@@ -109,8 +115,8 @@ class Forecast:
     model: Path
     """A run, a checkpoint, or a model folder."""
     out: Path
-    """The forecasts: .nc or .zarr with riverflow(issue_time, lead, catchment), or .csv or .parquet with one row for each of
-    these. Flow has the units of the record. An existing file is replaced."""
+    """The forecasts: .nc or .zarr with riverflow(issue_time, lead, catchment), .csv or .parquet with one row for each of
+    these, or .xlsx with a sheet for each river. Flow has the units of the record. An existing file is replaced."""
     days: int = 7
     """Days ahead of an issue day."""
     period: Annotated[tuple[str, str] | None, arg(metavar="FIRST LAST")] = None
@@ -168,6 +174,7 @@ class Forecast:
         from hydromae.inference.method import DEFAULT_LEVELS
         from hydromae.inference.predictor import load
         from hydromae.inference.scenarios import hindcast_issues
+        from hydromae.io.excel import check_workbook_size
         from hydromae.io.options import use_reading_options
         from hydromae.io.provenance import count_origins, provenance, with_provenance
         from hydromae.io.value_ranges import processing_notes
@@ -183,6 +190,7 @@ class Forecast:
         for line in (*loaded.plan, *processing_notes(loaded.record, self.record)):
             echo(line)
         record, (column, units) = loaded.record, loaded.layout.flow
+        check_workbook_size(self.out, record.sizes["catchment"], self.days * (1 if issues is None else len(issues)))
         answer = self._answer(model, record, issues, ensembles, echo)
         result = self._write_warnings(answer, record, units, echo)
         answer = answer.sel(quantile=list(DEFAULT_LEVELS))

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from hydromae.errors import InputError
@@ -14,7 +15,8 @@ from hydromae.io.atomic import write_error
 from hydromae.io.folders import PROVENANCE, SIDECAR, FolderKind, is_answer, path_exists
 
 PROBE_BYTES = 2**14
-TABLES, PAGES, PICTURES = (".csv", ".parquet"), (".html", ".htm"), (".png",)
+EXCEL = ".xlsx"
+TABLES, PAGES, PICTURES = (".csv", ".parquet", EXCEL), (".html", ".htm"), (".png",)
 ANSWERS = (".nc", ".zarr", *TABLES)
 """Suffixes of tables, pages, pictures and answers."""
 PACKAGE = Path(__file__).parents[1]
@@ -84,11 +86,13 @@ def answer_output(path: Path, suffixes: tuple[str, ...] = ANSWERS) -> Output:
     """Return the file of an answer; an existing file is replaced, a folder only if it is an answer.
 
     Raises:
-        InputError: If the suffix is unknown, or the folder does not exist.
+        InputError: If the suffix is unknown, the folder does not exist, or a package is missing.
     """
     if path.suffix not in suffixes:
         suffix_list = ", ".join(suffixes)
         raise InputError(f"{path}: cannot write '{path.suffix or 'no suffix'}'; name it with one of {suffix_list}")
+    if path.suffix == EXCEL and not find_spec("openpyxl"):
+        raise InputError(f"{path}: Excel files need openpyxl: pip install 'hydromae[excel]'")
     if not path.absolute().parent.is_dir():
         raise InputError(f"{path}: its folder does not exist; make {path.absolute().parent} first")
 

@@ -14,8 +14,9 @@ import xarray as xr
 from hydromae.io.atomic import atomic_path, sha256, write_netcdf
 from hydromae.io.csv_parquet import Dialect, write_csv
 from hydromae.io.dataset import origin_names
+from hydromae.io.excel import check_workbook, write_workbook
 from hydromae.io.names import FLOW, OUTSIDE_TRAINING, QUANTILE, quantile_suffix
-from hydromae.io.outputs import TABLES, answer_output, provenance_output, reserve_output
+from hydromae.io.outputs import EXCEL, TABLES, answer_output, provenance_output, reserve_output
 from hydromae.io.provenance import KEY
 from hydromae.io.units import from_canonical
 
@@ -27,7 +28,8 @@ COMMA_DIALECT = Dialect()
 
 
 def write_answer(answer: xr.Dataset | pd.DataFrame, path: Path, dialect: Dialect = COMMA_DIALECT) -> Path:
-    """Write a table as `.csv` (in a dialect) or `.parquet`, or a dataset as `.nc` or `.zarr`.
+    """Write a table as `.csv` (in a dialect), `.parquet` or `.xlsx` (a sheet for each catchment), or a dataset as `.nc` or
+    `.zarr`.
 
     An existing answer is replaced at the end. The provenance of a table (`io.provenance`) is a file beside it with its
     SHA-256.
@@ -50,6 +52,9 @@ def write_answer(answer: xr.Dataset | pd.DataFrame, path: Path, dialect: Dialect
             _write_dataset(answer, temporary)
         elif path.suffix == ".csv":
             write_csv(answer, temporary, dialect)
+        elif path.suffix == EXCEL:
+            check_workbook(answer, path)
+            write_workbook(answer, temporary)
         else:
             answer.to_parquet(temporary)
         if provenance_path is not None:
