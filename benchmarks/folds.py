@@ -93,7 +93,7 @@ def asked(record: xr.Dataset, period: protocol.Period) -> Iterator[Question]:
 def score(record: xr.Dataset, folder: Path, period: str, console: Console) -> None:
     """Score the models beside the donors; write the evaluation, print the medians."""
     training, names = protocol.training_record(record), record["catchment"].values
-    methods: list[Method] = [ByFold(folder), *fitted_baselines(training)["ungauged"]]
+    methods: list[Method] = [ByFold(folder), *fitted_baselines(training, ["ungauged"])["ungauged"]]
     said = {"command": f"benchmarks/folds.py score --period {period}", "split": "ten folds, protocol.folds"}
     days = protocol.PERIODS[period]
     found = evaluate({"ungauged": methods}, record, asked(record, days), days, said, Thresholds.fit(training, names))

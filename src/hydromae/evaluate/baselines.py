@@ -1,10 +1,12 @@
 """Baselines that use one river at a time, and the baselines of each task.
 
-Donor methods are in `donor_regression` (fitted on training days) and `donors` (for ungauged rivers).
+Donor methods are in `donor_regression` and `boosted_donors` (fitted on training days) and `donors` (for ungauged rivers), the
+rainfall-runoff model is in `gr4j`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,10 +15,14 @@ import xarray as xr
 from jaxtyping import Float
 
 from hydromae.evaluate.answers import river_flow, with_predictions
+from hydromae.evaluate.boosted_donors import BoostedDonors, has_lightgbm
 from hydromae.evaluate.donor_regression import DonorRidge
 from hydromae.evaluate.donors import WeightedDonors, nearest_gauge, two_attribute_donors
+from hydromae.evaluate.gr4j import GR4J, GR4J_WEATHER
+from hydromae.evaluate.protocol import QUESTION_NAMES
 from hydromae.inference.own_record import interpolate_log
 from hydromae.inference.scenarios import Method
+from hydromae.progress import warn_user
 
 DAYS_OF_YEAR = 366
 
@@ -88,14 +94,41 @@ def _circular_sum(values: Float[np.ndarray, "Y C"], window: int) -> Float[np.nda
     return total[window:] - total[:-window]
 
 
-def fitted_baselines(training: xr.Dataset) -> dict[str, list[Method]]:
-    """Baselines of each task, fitted on a training record; those of `ungauged` use the dataset of the question alone."""
-    climatology, ridge = Climatology.fit(training), DonorRidge.fit(training)
-    return {
-        "gap": [LogInterpolation(), ridge, ridge.with_residual(), climatology],
+def fitted_baselines(training: xr.Dataset, questions: Sequence[str] = QUESTION_NAMES) -> dict[str, list[Method]]:
+    """Baselines of some tasks, fitted on a training record; those of `ungauged` use the dataset of the question alone.
+
+    A baseline that needs a package or a variable that is absent is omitted with a warning.
+    """
+    climatology = Climatology.fit(training)
+    methods: dict[str, list[Method]] = {
+        "gap": [LogInterpolation(), climatology],
         "ungauged": [WeightedDonors(), two_attribute_donors(), nearest_gauge()],
         "ungauged-limited": [WeightedDonors(), two_attribute_donors(), nearest_gauge()],
         "simulate": [climatology],
         "forecast": [Persistence(), climatology],
         "forecast-blind": [Persistence(), climatology],
     }
+    if "gap" in questions:
+        methods["gap"] += _fitted_donor_methods(training)
+    if "simulate" in questions:
+        methods["simulate"] += _fitted_rainfall_runoff(training)
+    return {name: methods[name] for name in questions}
+
+
+def _fitted_donor_methods(training: xr.Dataset) -> list[Method]:
+    """Donor regressions, and the boosted trees on the better of them."""
+    ridge, root_ridge = DonorRidge.fit(training), DonorRidge.fit(training, transform="root").with_residual()
+    fitted: list[Method] = [ridge, ridge.with_residual(), root_ridge]
+    if has_lightgbm():
+        return [*fitted, BoostedDonors.fit(training, root_ridge)]
+    warn_user("lightgbm", "donor-boosting is not scored: LightGBM is not installed; pip install 'hydromae[peers]'")
+    return fitted
+
+
+def _fitted_rainfall_runoff(training: xr.Dataset) -> list[Method]:
+    """GR4J, if the record has its weather."""
+    missing_names = [name for name in GR4J_WEATHER if name not in training]
+    if missing_names:
+        warn_user("gr4j", f"gr4j is not scored: the record has no {' and no '.join(missing_names)}")
+        return []
+    return [GR4J.fit(training)]

@@ -1,0 +1,402 @@
+"""Peers: other methods and libraries beside the shipped model, on the same rivers, days and inputs.
+
+    pip install 'hydromae[peers]' neuralhydrology pypots
+    python benchmarks/peers.py FOLDER --rivers 20
+
+FOLDER holds `camels_gb_daily.nc` and the NRFA's attributes. Gaps (`gap`) and simulations (`simulate`) of the evaluation
+protocol in the test period are predicted for rivers that are drawn with the seed 0 among the training catchments with flow on
+most days; every method learns on days to 2010-12-31. LightGBM and GR4J are the package's baselines. CudaLSTM
+(neuralhydrology) and SAITS (PyPOTS) have the settings of the first examples in their documentation; the number of updates or
+epochs is an option. A peer that is not installed is named and omitted. Seconds are processor seconds of one process. Lines
+are those that a user writes, without comments, docstrings, reading of files and scoring.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import io
+import tempfile
+import time
+import tokenize
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from rich.console import Console
+
+from hydromae import metrics
+from hydromae.datasets import reader
+from hydromae.evaluate import boosted_donors, donor_regression, gr4j, pretrained_lstm, protocol
+from hydromae.evaluate.answers import log_flow, river_flow, with_predictions
+from hydromae.evaluate.donors import attribute_values
+from hydromae.evaluate.protocol import Question
+from hydromae.inference.predictor import load
+from hydromae.inference.scenarios import WEATHER
+from hydromae.variables import ATTRIBUTES
+
+FIRST_DAY = "1990-10-01"
+QUESTIONS = ("gap", "simulate")
+RESAMPLES = 10_000
+LSTM_FIRST_DAY = "2000-10-01"
+SAITS_DAYS, SAITS_DONORS = 60, 8
+FULL_SHARE = 0.95
+"""Share of training and test days with flow from which a river may be drawn."""
+NOT_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+
+
+@dataclass
+class Peer:
+    """A method that learns on a training record and predicts datasets.
+
+    Attributes:
+        name: Name in the table.
+        package: Package that it needs.
+        questions: Tasks that it predicts.
+        fit: From a training record and the scored rivers, a method: a function from a dataset to one with predictions.
+        code: What a user writes.
+    """
+
+    name: str
+    package: str
+    questions: tuple[str, ...]
+    fit: Callable[[xr.Dataset, np.ndarray], Callable[[xr.Dataset], xr.Dataset]]
+    code: Sequence[Any] = field(default_factory=tuple)
+
+    @property
+    def lines(self) -> int:
+        """Lines of its code."""
+        return sum(code_lines(inspect.getsource(part)) for part in self.code or (self.fit,))
+
+
+def code_lines(source: str) -> int:
+    """Lines with code; comments, blank lines and docstrings do not count."""
+    lines, previous = set[int](), tokenize.NEWLINE
+    for token in tokenize.generate_tokens(io.StringIO(inspect.cleandoc(source)).readline):
+        is_docstring = token.type == tokenize.STRING and previous in (tokenize.NEWLINE, tokenize.INDENT)
+        if token.type not in NOT_CODE and not is_docstring:
+            lines.update(range(token.start[0], token.end[0] + 1))
+        if token.type not in (tokenize.NL, tokenize.COMMENT):
+            previous = token.type
+    return len(lines)
+
+
+def hydromae_peer(training: xr.Dataset, rivers: np.ndarray) -> Callable[[xr.Dataset], xr.Dataset]:
+    """The shipped model."""
+    model = load("gb-rivers", "cpu")
+    return model.predict
+
+
+def lightgbm_peer(training: xr.Dataset, rivers: np.ndarray) -> Callable[[xr.Dataset], xr.Dataset]:
+    """Boosted trees on donors and weather."""
+    ridge = donor_regression.DonorRidge.fit(training, transform="root").with_residual()
+    return boosted_donors.BoostedDonors.fit(training, ridge).only(rivers).predict
+
+
+def gr4j_peer(training: xr.Dataset, rivers: np.ndarray) -> Callable[[xr.Dataset], xr.Dataset]:
+    """GR4J, calibrated for each river."""
+    return gr4j.GR4J.fit(training.sel(catchment=rivers)).predict
+
+
+@dataclass(frozen=True)
+class CudaLSTM:
+    """neuralhydrology's CudaLSTM on a processor, one network for all scored rivers.
+
+    Attributes:
+        updates: Updates of the network, in 5 epochs.
+    """
+
+    updates: int
+
+    def __call__(self, training: xr.Dataset, rivers: np.ndarray) -> Callable[[xr.Dataset], xr.Dataset]:
+        """Train in a temporary folder; `predict` writes its dataset into the same folder."""
+        from neuralhydrology.training.train import start_training
+        from neuralhydrology.utils.config import Config
+
+        temporary = tempfile.TemporaryDirectory()
+        folder = Path(temporary.name)
+        training = training.sel(catchment=rivers, time=slice(LSTM_FIRST_DAY, None))
+        self._write(training, folder)
+        config = Config(self._settings(folder, training))
+        start_training(config)
+
+        def predict(dataset: xr.Dataset) -> xr.Dataset:
+            from neuralhydrology.evaluation import get_tester
+
+            chosen = dataset.sel(catchment=rivers)
+            self._write(chosen, Path(temporary.name))
+            config.update_config(_days("test", chosen, 364))
+            tester = get_tester(config, config.run_dir, "test", init_model=True)
+            results = tester.evaluate(save_results=False)
+            flow = np.full((dataset.sizes["time"], len(rivers)), np.nan)
+            for index, river in enumerate(rivers):
+                simulated = results[str(river)]["1D"]["xr"]["riverflow_sim"].isel(time_step=-1)
+                rows = pd.Index(chosen["time"].values).get_indexer(pd.Index(simulated["date"].values))
+                flow[rows, index] = simulated.values
+            return with_predictions(chosen, flow)
+
+        return predict
+
+    def _settings(self, folder: Path, training: xr.Dataset) -> dict[str, object]:
+        """The configuration of the documentation's introduction, with static attributes and NSE loss for many basins."""
+        return {
+            "experiment_name": "peer",
+            "run_dir": folder / "runs",
+            "train_basin_file": folder / "rivers.txt",
+            "validation_basin_file": folder / "rivers.txt",
+            "test_basin_file": folder / "rivers.txt",
+            **_days("train", training, 364),
+            **_days("validation", training, 364),
+            **_days("test", training, 364),
+            "device": "cpu",
+            "validate_every": 1000,
+            "validate_n_random_basins": 1,
+            "metrics": ["NSE"],
+            "model": "cudalstm",
+            "head": "regression",
+            "output_activation": "linear",
+            "hidden_size": 64,
+            "initial_forget_bias": 3,
+            "output_dropout": 0.4,
+            "optimizer": "Adam",
+            "loss": "NSE",
+            "learning_rate": {0: 1e-2, 3: 5e-3, 4: 1e-3},
+            "batch_size": 256,
+            "epochs": 5,
+            "max_updates_per_epoch": max(1, self.updates // 5),
+            "clip_gradient_norm": 1,
+            "predict_last_n": 1,
+            "seq_length": 365,
+            "num_workers": 0,
+            "seed": 0,
+            "log_tensorboard": False,
+            "save_weights_every": 5,
+            "dataset": "generic",
+            "data_dir": folder,
+            "dynamic_inputs": list(WEATHER),
+            "target_variables": ["riverflow"],
+            "clip_targets_to_zero": ["riverflow"],
+            "static_attributes": [attribute.name for attribute in ATTRIBUTES],
+        }
+
+    def _write(self, dataset: xr.Dataset, folder: Path) -> None:
+        """The files of neuralhydrology's generic dataset."""
+        for name in ("time_series", "attributes"):
+            (folder / name).mkdir(exist_ok=True)
+        for river in dataset["catchment"].values:
+            series = dataset[[*WEATHER, "riverflow"]].sel(catchment=river, drop=True).rename(time="date")
+            series.reset_coords(drop=True).to_netcdf(folder / "time_series" / f"{river}.nc", engine="h5netcdf")
+        table = pd.DataFrame({a.name: attribute_values(dataset, a.name) for a in ATTRIBUTES})
+        table = table.fillna(table.mean()).fillna(0.0).set_index(pd.Index(dataset["catchment"].values, name="gauge_id"))
+        table.to_csv(folder / "attributes" / "attributes.csv")
+        (folder / "rivers.txt").write_text("\n".join(map(str, dataset["catchment"].values)) + "\n", encoding="utf-8")
+
+
+def _days(name: str, dataset: xr.Dataset, warm_up: int) -> dict[str, str]:
+    """First and last day of a part of neuralhydrology's configuration, after the days of the first sequence."""
+    first, last = (pd.Timestamp(dataset["time"].values[day]) for day in (min(warm_up, dataset.sizes["time"] - 1), -1))
+    return {f"{name}_start_date": f"{first:%d/%m/%Y}", f"{name}_end_date": f"{last:%d/%m/%Y}"}
+
+
+@dataclass(frozen=True)
+class Saits:
+    """PyPOTS' SAITS, one network for all scored rivers: windows of root flow of the river and its donors, and weather.
+
+    Attributes:
+        epochs: Epochs of training.
+    """
+
+    epochs: int
+
+    def __call__(self, training: xr.Dataset, rivers: np.ndarray) -> Callable[[xr.Dataset], xr.Dataset]:
+        """Train on windows of 60 days; `predict` averages windows that start every 30 days."""
+        from pypots.imputation import SAITS
+
+        ridge = donor_regression.DonorRidge.fit(training, transform="root")
+        scale = {
+            river: (np.nanmean(part, axis=0), np.nanstd(part, axis=0) + 1e-6)
+            for river, part in self._features(training, rivers, ridge)
+        }
+        windows = [
+            part[start : start + SAITS_DAYS]
+            for river, features in self._features(training, rivers, ridge)
+            for part in [(features - scale[river][0]) / scale[river][1]]
+            for start in range(0, len(part) - SAITS_DAYS + 1, SAITS_DAYS // 2)
+        ]
+        usable = np.stack([window for window in windows if np.isfinite(window[:, 0]).any()])
+        network = SAITS(
+            n_steps=SAITS_DAYS,
+            n_features=usable.shape[2],
+            n_layers=2,
+            d_model=256,
+            n_heads=4,
+            d_k=64,
+            d_v=64,
+            d_ffn=128,
+            dropout=0.1,
+            batch_size=32,
+            epochs=self.epochs,
+            device="cpu",
+            verbose=False,
+        )
+        network.fit({"X": usable})
+
+        def predict(dataset: xr.Dataset) -> xr.Dataset:
+            chosen = dataset.sel(catchment=rivers)
+            flow = np.full((dataset.sizes["time"], len(rivers)), np.nan)
+            for index, (river, features) in enumerate(self._features(dataset, rivers, ridge)):
+                mean, deviation = scale[river]
+                days = len(features)
+                starts = [*range(0, days - SAITS_DAYS, SAITS_DAYS // 2), days - SAITS_DAYS]
+                parts = np.stack([((features - mean) / deviation)[start : start + SAITS_DAYS] for start in starts])
+                filled = np.asarray(network.impute({"X": parts}))[:, :, 0] * deviation[0] + mean[0]
+                total, count = np.zeros((2, days))
+                for start, window in zip(starts, filled, strict=True):
+                    total[start : start + SAITS_DAYS] += window
+                    count[start : start + SAITS_DAYS] += 1
+                flow[:, index] = np.square(np.maximum(total / count, 0))
+            return with_predictions(chosen, flow)
+
+        return predict
+
+    def _features(
+        self, dataset: xr.Dataset, rivers: np.ndarray, ridge: donor_regression.DonorRidge
+    ) -> Iterator[tuple[Any, np.ndarray]]:
+        """For each river: root flow of the river and of its best-correlated gauges, and weather (T, F)."""
+        values, position = ridge.transformed(dataset)
+        weather = [dataset[name].transpose("time", "catchment").values for name in WEATHER]
+        for river in rivers:
+            index = int(np.flatnonzero(ridge.catchments == river)[0])
+            donors = ridge.ranked[index][ridge.ranked[index] >= 0][:SAITS_DONORS]
+            columns = [values[:, index], *values[:, donors].T, *(one[:, position[index]] for one in weather)]
+            yield river, np.stack(columns, axis=1).astype(np.float32)
+
+
+def draw_rivers(record: xr.Dataset, count: int) -> np.ndarray:
+    """Scored rivers in file order: training catchments with flow on nearly all training and test days, by the seed 0."""
+    trained = pretrained_lstm.training_subset(record)
+    parts = [trained, record.sel(time=slice(*protocol.PERIODS["test"]), catchment=trained["catchment"])]
+    full = np.logical_and(*(part["riverflow"].notnull().mean("time").values >= FULL_SHARE for part in parts))
+    names = trained["catchment"].values[full]
+    return names[np.sort(np.random.default_rng(0).permutation(len(names))[:count])]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores of a peer on one task.
+
+    Attributes:
+        nse, log_nse (DataArray (catchment)): Of flow [mm/day], and of ln(flow + 0.01).
+        training_seconds, answer_seconds: Processor seconds.
+        river_years: River-years of flow and weather that were predicted.
+    """
+
+    nse: xr.DataArray
+    log_nse: xr.DataArray
+    training_seconds: float
+    answer_seconds: float
+    river_years: float
+
+
+def score(
+    peer: Peer, questions: Sequence[Question], training: xr.Dataset, rivers: np.ndarray, predicted_rivers: int
+) -> Scored:
+    """Fit a peer, predict the questions of one task, and score the targets of the rivers."""
+    began = time.process_time()
+    predict = peer.fit(training, rivers)
+    trained = time.process_time()
+    truth = questions[0].truth.sel(catchment=rivers).transpose("time", "catchment").astype(np.float64)
+    flow = np.full(truth.shape, np.nan)
+    for question in questions:
+        answer = predict(question.dataset).sel(catchment=rivers)
+        (targets,) = question.targets.values()
+        target = targets.sel(catchment=rivers).reindex(time=truth["time"], fill_value=False).transpose(*truth.dims)
+        flow = np.where(target.values, river_flow(answer), flow)
+    answered = time.process_time()
+    mean = truth.copy(data=flow)
+    scored_truth = truth.where(np.isfinite(flow))
+    logs = [one.copy(data=log_flow(one.values)) for one in (mean, scored_truth)]
+    years = sum(question.dataset.sizes["time"] for question in questions) / 365.25 * predicted_rivers
+    nse, log_nse = metrics.nse(mean, scored_truth), metrics.nse(*logs)
+    return Scored(nse, log_nse, trained - began, answered - trained, years)
+
+
+def paired(nse: np.ndarray, reference: np.ndarray) -> str:
+    """Median difference from the reference over rivers, its 95 % bootstrap interval, and the rivers with a higher NSE."""
+    difference = nse - reference
+    sample = np.random.default_rng(0).integers(len(difference), size=(RESAMPLES, len(difference)))
+    low, high = np.quantile(np.median(difference[sample], axis=1), [0.025, 0.975])
+    better = int((difference > 0).sum())
+    return f"{np.median(difference):+.3f} ({low:+.3f} to {high:+.3f}), {better} of {len(difference)}"
+
+
+def row(question: str, peer: Peer, found: Scored, reference: Scored) -> str:
+    """A line of the table."""
+    cells = [f"`{question}`", peer.name]
+    for values in (found.nse.values, found.log_nse.values):
+        cells.append(f"{np.median(values):.3f} ({np.quantile(values, 0.1):.2f})")
+    difference = "–" if found is reference else paired(found.nse.values, reference.nse.values)
+    training = "–" if peer.name == "hydromae" else f"{found.training_seconds:.0f}"
+    cells += [difference, training, f"{found.answer_seconds / found.river_years:.3f}", str(peer.lines)]
+    return f"| {' | '.join(cells)} |"
+
+
+def peers(updates: int, epochs: int) -> list[Peer]:
+    """All peers."""
+    lightgbm_code = (boosted_donors, donor_regression)
+    return [
+        Peer("hydromae", "hydromae", QUESTIONS, hydromae_peer),
+        Peer("LightGBM on donors and weather", "lightgbm", ("gap",), lightgbm_peer, lightgbm_code),
+        Peer("SAITS (PyPOTS)", "pypots", ("gap",), Saits(epochs), (Saits,)),
+        Peer("GR4J", "hydromae", ("simulate",), gr4j_peer, (gr4j,)),
+        Peer("CudaLSTM (neuralhydrology)", "neuralhydrology", ("simulate",), CudaLSTM(updates), (CudaLSTM,)),
+    ]
+
+
+def main() -> None:
+    """Score every installed peer and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, help="a folder with camels_gb_daily.nc and the NRFA's attributes")
+    parser.add_argument("--rivers", type=int, default=20, help="scored rivers")
+    parser.add_argument("--peers", nargs="+", default=[], help="packages; all where none is named")
+    parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=QUESTIONS)
+    parser.add_argument("--updates", type=int, default=500, help="updates of neuralhydrology's network")
+    parser.add_argument("--epochs", type=int, default=10, help="epochs of PyPOTS' network")
+    options, console = parser.parse_args(), Console(soft_wrap=True)
+    days = (FIRST_DAY, protocol.PERIODS["test"][1])
+    sources = options.data / "camels_gb_daily.nc", options.data / "Catchment_attributes_nrfa.csv"
+    record = reader.open_record(*sources, days).load()
+    run(record, peers(options.updates, options.epochs), options, console)
+
+
+def run(record: xr.Dataset, every_peer: Sequence[Peer], options: argparse.Namespace, console: Console) -> None:
+    """Score the peers that are named, or all, and print the table as Markdown; a peer that is not installed is named."""
+    training = protocol.training_record(record)
+    rivers = draw_rivers(record, options.rivers)
+    console.print(f"{len(rivers)} rivers: {', '.join(map(str, rivers))}", markup=False, soft_wrap=True)
+    heads = ["task", "method", "NSE", "NSE of log flow", "NSE minus that of hydromae (95 % interval), rivers better"]
+    heads += ["seconds to train", "seconds a river-year", "lines"]
+    console.print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", markup=False)
+    for name in options.questions:
+        questions = list(protocol.questions(record, protocol.PERIODS["test"], (name,)))
+        reference: Scored | None = None
+        for peer in every_peer:
+            chosen = peer.name == "hydromae" or not options.peers or peer.package in options.peers
+            if name not in peer.questions or not chosen:
+                continue
+            if find_spec(peer.package) is None:
+                console.print(f"| `{name}` | {peer.name} | {peer.package} is not installed |", markup=False)
+                continue
+            predicted = record.sizes["catchment"] if peer.name == "hydromae" else len(rivers)
+            found = score(peer, questions, training, rivers, predicted)
+            reference = reference or found
+            console.print(row(name, peer, found, reference), markup=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The benchmark of peers: the same rivers and days for all, and a peer that is absent is named."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from io import StringIO
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from rich.console import Console
+
+import peers
+from hydromae.evaluate.answers import with_predictions
+from synthetic import rivers
+
+
+def long_record() -> xr.Dataset:
+    """20 rivers from 2009 to 2014; the last one has no flow in the test period."""
+    record = rivers(20, 2100)
+    record = record.assign_coords(time=pd.date_range("2009-01-01", periods=2100, unit="ns"))
+    record["riverflow"][1400:, 19] = np.nan
+    return record.transpose("time", "catchment", ...)
+
+
+def constant(factor: float) -> Callable:
+    """A peer that learns the mean flow of every river, and predicts a multiple of it."""
+
+    def fit(training: xr.Dataset, names: np.ndarray) -> Callable[[xr.Dataset], xr.Dataset]:
+        assert training["time"].values[-1] <= np.datetime64("2010-12-31")
+        mean = training["riverflow"].mean("time")
+
+        def predict(dataset: xr.Dataset) -> xr.Dataset:
+            assert dataset["riverflow"].sel(catchment=names).isnull().any()
+            return with_predictions(dataset, np.zeros((dataset.sizes["time"], 20)) + factor * mean.values)
+
+        return predict
+
+    return fit
+
+
+def test_peers_are_scored_on_the_same_rivers() -> None:
+    record, text = long_record(), StringIO()
+    every = [
+        peers.Peer("hydromae", "hydromae", peers.QUESTIONS, constant(1.0)),
+        peers.Peer("the same", "numpy", ("simulate",), constant(1.0)),
+        peers.Peer("worse", "numpy", ("simulate",), constant(9.0)),
+        peers.Peer("absent", "no_such_package", ("gap",), constant(1.0)),
+    ]
+    options = argparse.Namespace(rivers=5, peers=[], questions=peers.QUESTIONS)
+    peers.run(record, every, options, Console(file=text, width=220))
+    lines = text.getvalue().splitlines()
+    assert lines[0].startswith("5 rivers: ") and "1020" not in lines[0]
+    assert [line.split(" | ")[:2] for line in lines[3:]] == [
+        ["| `gap`", "hydromae"],
+        ["| `gap`", "absent"],
+        ["| `simulate`", "hydromae"],
+        ["| `simulate`", "the same"],
+        ["| `simulate`", "worse"],
+    ]
+    assert "no_such_package is not installed" in lines[4]
+    cells = [line.strip("| ").split(" | ") for line in lines]
+    assert cells[5][4] == "–" and cells[6][4] == "+0.000 (+0.000 to +0.000), 0 of 5" and cells[6][2] == cells[5][2]
+    assert cells[7][4].startswith("-") and cells[7][4].endswith("0 of 5")
+
+
+def test_paired_differences_by_hand() -> None:
+    found = peers.paired(np.array([0.5, 0.9, 0.7]), np.array([0.4, 0.7, 0.8]))
+    assert found == "+0.100 (-0.100 to +0.200), 2 of 3"
+
+
+def test_lines_of_code_are_counted_without_comments_and_docstrings() -> None:
+    source = '"""Two\nlines."""\n\n# why\nvalue = (\n    1\n)\n\ndef f():\n    """What."""\n    return "text"\n'
+    assert peers.code_lines(source) == 5
+
+
+def test_every_installed_peer_has_code() -> None:
+    every = peers.peers(500, 10)
+    assert [peer.package for peer in every] == ["hydromae", "lightgbm", "pypots", "hydromae", "neuralhydrology"]
+    assert every[0].lines < 5 < every[3].lines
