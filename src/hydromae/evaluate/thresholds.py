@@ -22,8 +22,8 @@ from hydromae.io.names import split_units
 from hydromae.io.table_keys import CATCHMENTS, key_column
 
 MIN_DAYS_OF_YEAR, MIN_YEARS = 330, 10
-MAX_EXTRAPOLATION = 2.0
-"""Largest return period, as a multiple of the number of annual maxima."""
+MAX_EXTRAPOLATION = 3.0
+"""Largest return period, as a multiple of the number of annual maxima: 34 years for the 100-year flood."""
 RETURN_PERIOD = re.compile(r"(\d+(?:\.\d+)?)-year", re.ASCII)
 EXCEEDED_SHARE = re.compile(r"q(\d{1,2})", re.ASCII)
 Side = Literal["above", "below"]
@@ -61,36 +61,56 @@ def annual_maxima(time: pd.DatetimeIndex, flow: Float[np.ndarray, "T C"]) -> Flo
     return np.where(np.add.reduceat(has_flow, first, axis=0) >= MIN_DAYS_OF_YEAR, largest, np.nan)
 
 
-def return_flow(maxima: Float[np.ndarray, " Y"], years: float) -> float:
-    """Flow with a return period, from the annual maxima of one river.
+def years_needed(return_period: float) -> int:
+    """Smallest number of annual maxima for a return period: 10, or a third of it."""
+    return max(MIN_YEARS, int(np.ceil(return_period / MAX_EXTRAPOLATION)))
 
-    Generalised logistic distribution by L-moments with the median of the maxima as the 2-year flow: Q(T) = QMED
-    (1 + β/κ (1 − (T − 1)^−κ)), κ = −t₃, β = t₂ κ sin(πκ) / (κπ(κ + t₂) − t₂ sin(πκ)).
 
-    Args:
-        maxima: Annual maxima [mm/day]; NaN is ignored.
-        years: Return period T [years], above 1.
+def return_flow(maxima: Float[np.ndarray, " Y"], return_period: float) -> float:
+    """Flow with a return period [years], from the annual maxima of one river; NaN of them is ignored.
 
     Returns:
-        float: The flow [mm/day]; NaN with fewer than 10 maxima, or fewer than half of T.
-
-    Source: Robson and Reed 1999, Flood Estimation Handbook 3, chapter 15; Hosking and Wallis 1997, Regional frequency
-    analysis. The maxima here are of daily means, and lower than instantaneous peaks.
+        float: The flow [mm/day] (`flood_level`); NaN with fewer maxima than `years_needed`.
     """
-    ordered = np.sort(maxima[np.isfinite(maxima)])
-    count = len(ordered)
-    if count < max(MIN_YEARS, years / MAX_EXTRAPOLATION):
-        return float("nan")
-    rank, median = np.arange(count), float(np.median(ordered))
-    b0, b1 = ordered.mean(), (rank * ordered).mean() / (count - 1)
-    b2 = (rank * (rank - 1) * ordered).mean() / ((count - 1) * (count - 2))
-    second = 2 * b1 - b0
-    if not second > 1e-9 * b0:  # all maxima are equal
-        return median
-    t2, k = second / b0, -(6 * b2 - 6 * b1 + b0) / second
-    k = k if abs(k) > 1e-6 else 1e-6
-    beta = t2 * k * np.sin(np.pi * k) / (k * np.pi * (k + t2) - t2 * np.sin(np.pi * k))
-    return median * max(0.0, 1 + beta / k * (1 - (years - 1) ** -k))
+    known = maxima[np.isfinite(maxima)]
+    return float(flood_level(known[None], return_period)[0]) if len(known) >= years_needed(return_period) else np.nan
+
+
+def flood_level(maxima: Float[np.ndarray, "N Y"], return_period: float) -> Float[np.ndarray, " N"]:
+    """Return the flood of a return period of each row of annual maxima.
+
+    Generalised logistic distribution by L-moments, with the median of the maxima as the 2-year flood: median ×
+    (1 + β (1 − (T − 1)^−k) / k) with k = −t₃ and β from k and t₂, where t₂ and t₃ are the L-CV and the L-skewness. The maxima
+    are of daily means, and lower than instantaneous peaks.
+
+    Args:
+        maxima: Annual maxima without NaN [mm/day].
+        return_period: Return period T [years], above 1.
+
+    Returns:
+        Float[N]: Level [mm/day]; NaN where the fitted median is not positive.
+
+    Source:
+        Robson and Reed 1999, Flood Estimation Handbook 3, chapter 15; Hosking and Wallis 1997, Regional Frequency Analysis,
+        appendix A.7.
+    """
+    first, second, third = _l_moments(np.sort(maxima, axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        skewness = np.where(second > 1e-9 * first, third / second, 0.0)
+        k = np.where(np.abs(skewness) < 1e-6, 1e-6, -skewness)
+        scale = second * np.sin(np.pi * k) / (np.pi * k)
+        fitted_median = first - scale * (1 / k - np.pi / np.sin(np.pi * k))
+        growth = 1 + scale / fitted_median * (1 - (return_period - 1.0) ** -k) / k
+    return np.where(fitted_median > 0, np.median(maxima, axis=1) * np.maximum(growth, 0.0), np.nan)
+
+
+def _l_moments(ordered: Float[np.ndarray, "N Y"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the first three sample L-moments of ascending rows (Hosking and Wallis 1997, section 2.7)."""
+    count, rank = ordered.shape[1], np.arange(ordered.shape[1])
+    b0 = ordered.mean(axis=1)
+    b1 = (ordered * rank).mean(axis=1) / (count - 1)
+    b2 = (ordered * rank * (rank - 1)).mean(axis=1) / ((count - 1) * (count - 2))
+    return b0, 2 * b1 - b0, 6 * b2 - 6 * b1 + b0
 
 
 def thresholds_of_record(record: xr.Dataset, names: Sequence[str]) -> list[FlowThreshold]:
