@@ -75,8 +75,11 @@ def test_the_score_is_the_formulas(small: Session) -> None:
     low, high = (np.array(told["quantiles"][row][100:120]) for row in (0, 4))
     assert told["score"]["nse"] == pytest.approx(nse, abs=1e-3) and told["score"]["days"] == 20
     assert told["score"]["error"] == pytest.approx(np.abs(mean - truth).mean(), abs=1e-3)
-    ends = np.linspace(told["flow"][99], told["flow"][120], 22)[1:-1]
-    assert told["score"]["line"] == pytest.approx(np.abs(ends - truth).mean(), abs=1e-3)
+    line = np.exp(np.linspace(*np.log(np.array([told["flow"][99], told["flow"][120]]) + 0.01), 22)[1:-1]) - 0.01
+    interpolation, donors = told["baselines"]
+    np.testing.assert_allclose(interpolation["flow"][100:120], line, atol=2e-3)
+    assert interpolation["error"] == pytest.approx(np.abs(line - truth).mean(), abs=1e-3)
+    assert interpolation["days"] == donors["days"] == 20 and set(donors["flow"][:100]) == {None}
     assert told["score"]["coverage90"] == pytest.approx(((truth >= low) & (truth <= high)).mean(), abs=0.051)
     assert (np.diff(np.array(told["quantiles"])[:, 100:120].astype(float), axis=0) >= 0).all()
 
@@ -133,7 +136,9 @@ def test_a_forecast_sees_nothing_after_its_issue_day_but_known_weather(small: Se
     assert [k for k, value in enumerate(one["mean"]) if value is not None] == list(range(61, 66))
     assert one["seen"].endswith("its training period, 2001-01-01 to 2001-10-27, has 5 of the 5 days.")
     staying = np.abs(np.array(one["flow"][61:]) - one["flow"][60]).mean()
-    assert one["score"]["line"] == pytest.approx(staying, abs=1e-3)
+    assert [(row["name"], row["error"]) for row in one["baselines"]] == [
+        ("persistence", pytest.approx(staying, abs=1e-3))
+    ]
     assert forecast_response(changed("riverflow", slice(151, 200)), asked)["mean"] == one["mean"]
     assert forecast_response(changed("riverflow", slice(150, 151)), asked)["mean"] != one["mean"]
     wetter = changed("precipitation", slice(151, 200))

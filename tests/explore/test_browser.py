@@ -6,114 +6,21 @@ Chromium is `HYDROMAE_CHROMIUM`, or the one on the path. Without it these tests 
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import pytest
-import xarray as xr
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-from explored import mapped_country, serving
-from hydromae.batching.windows import ALWAYS_KNOWN_ATTRIBUTES
+from browsing import chosen, opened, settled
+from explored import GAUGES, mapped_country, serving
 from hydromae.explore.export import export
 from hydromae.explore.session import Session
-from hydromae.inference.predictor import load
-from hydromae.variables import ATTRIBUTES
-from synthetic import rivers
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-]
-GAUGES, DAYS = 599, 400
 MOST_SECONDS = 2.0
 FIRST_FRAME = """async () => {
   while (!performance.getEntriesByName("drawn").length) await new Promise(requestAnimationFrame);
   return performance.getEntriesByName("drawn")[0].startTime;
 }"""
-WAIT = 15_000  # ms that an answer may take on a busy machine
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
-    found = os.environ.get("HYDROMAE_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        if os.environ.get("HYDROMAE_BROWSER") == "required":
-            pytest.fail(
-                "no Chromium on the path, and HYDROMAE_BROWSER is 'required'; install it or set HYDROMAE_CHROMIUM"
-            )
-        pytest.skip("no Chromium on the path; install it, or set HYDROMAE_CHROMIUM")
-    with sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=found, args=ARGUMENTS)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
-def country() -> Session:
-    """An invented country with as many gauges as the real one, the shipped model, and scores that are drawn."""
-    unknown = [
-        one.name for one in ATTRIBUTES if one.name not in ALWAYS_KNOWN_ATTRIBUTES
-    ]  # those of `rivers` are no real river's
-    record, generator = rivers(GAUGES, DAYS).drop_vars(unknown), np.random.default_rng(0)
-    record["latitude"][:], record["longitude"][:] = generator.uniform([[50.5], [-4.5]], [[58.0], [0.0]], (2, GAUGES))
-    nse = 1 - generator.gamma(1.0, 0.25, (2, 1, GAUGES))
-    coords = {"question": ["gap", "ungauged"], "method": ["hydromae"], "catchment": record["catchment"].values}
-    scores = xr.Dataset({"nse": (("question", "method", "catchment"), nse)}, coords=coords)
-    return Session(record, None, load("gb-rivers", "cpu"), scores, "virtual.zarr", "gb-rivers")
-
-
-@pytest.fixture(scope="module")
-def address(country: Session) -> Iterator[str]:
-    with serving(country) as where:
-        yield where
-
-
-@dataclass
-class Watched:
-    """What a page asked for, and what went wrong on it."""
-
-    asked: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
-
-
-@contextmanager
-def opened(browser: Browser, address: str, **options: object) -> Iterator[Page]:
-    """A page of its own; at its end nothing has gone wrong on it, and it has asked nobody but the server."""
-    seen = Watched()
-    context = browser.new_context(**options)  # pyright: ignore[reportArgumentType]
-    page = context.new_page()
-    page.set_default_timeout(WAIT)
-    page.on("request", lambda request: seen.asked.append(request.url))
-    page.on("console", lambda said: seen.wrong.append(said.text) if said.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: seen.wrong.append(str(error)))
-    page.goto(address)
-    page.wait_for_selector("#dots circle")
-    yield page
-    context.close()
-    home = address.split("#")[0]
-    assert [url for url in seen.asked if not url.startswith((home, "data:"))] == []
-    assert seen.wrong == []
-
-
-def chosen(page: Page, place: int = 100) -> None:
-    """Click the gauge at a place of the record; its answer and its forecast have come when this returns."""
-    page.locator(f"#gauge-{place}").click(force=True)  # another dot may lie over a part of it
-    settled(page)
-
-
-def settled(page: Page) -> None:
-    """Wait for the answers that are under way."""
-    expect(page.locator("#forecast-answer")).to_contain_text("ean error", timeout=WAIT)
-    expect(page.locator("[aria-busy]")).to_have_count(0, timeout=WAIT)
 
 
 def test_599_gauges_are_there_within_two_seconds(browser: Browser, address: str) -> None:
@@ -134,7 +41,8 @@ def test_a_click_shows_a_hydrograph_with_rain_forecast_and_neighbours(
         assert page.locator("#near tbody tr").count() == 23, "the model looks at 24, the river among them"
         assert page.locator("#links line").count() == 23
         page.locator("#hydrograph .u-over").hover()
-        expect(page.locator("#hydrograph-readout")).to_have_text(re.compile(r"rain [\d.]+, observed [\d.]+ mm/day"))
+        expect(page.locator("#hydrograph-readout")).to_have_text(re.compile(r"rain [\d.]+ mm, observed [\d.]+ mm/day"))
+        page.locator("#near summary").click()
         page.locator("#near button").first.click()
         settled(page)
         nearest = country.names[int(country.nearest(100, 2)[1])]
@@ -281,9 +189,10 @@ def test_the_file_works_without_a_server(browser: Browser, country: Session, tmp
     with opened(browser, file.as_uri(), viewport={"width": 360, "height": 740}) as page:
         settled(page)
         assert page.evaluate("scrollY") == 0, "a phone opens it at its head, and a choice moves to the river"
-        page.locator("#wanted").fill(names[1])
-        page.keyboard.press("Enter")
-        page.wait_for_function("scrollY > 0")
+        page.locator("#map").focus()
+        page.locator(f"#gauge-{country.names.index(names[1])}").click(force=True)
+        expect(page.locator("#river-title")).to_contain_text(names[1])
+        expect(page.locator("#river-title")).to_be_in_viewport()
 
 
 def test_maps_of_a_day_are_hidden_and_restored(browser: Browser) -> None:

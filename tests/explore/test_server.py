@@ -52,10 +52,13 @@ def test_every_answer_lets_the_browser_load_nothing_from_elsewhere(client: TestC
 
 def test_the_record_a_river_an_answer_and_a_forecast(client: TestClient) -> None:
     record = client.get("/api/record").json()
+    assert record["opening"]["river"] in record["river"] and len(record["opening"]["hide"]) == 1
     assert record["river"][0] == "1001" and len(record["easting"]) == 6 and record["maps"] == []
     assert len(client.get("/api/river/1001").json()["flow"]) == 200
     days = {"start": "2001-02-01", "end": "2001-02-10"}
     assert len(client.get("/api/river/1001", params=days).json()["flow"]) == 10
+    station = client.get("/api/station/1001").json()
+    assert len(station["whole"]["high"]) == 200 and len(station["attributes"]) == 11
     answer = client.post("/api/answer", json=GAP)
     assert answer.json()["score"]["days"] == 10
     assert client.post("/api/answer", json=GAP).content == answer.content, "kept: even its seconds are the same"
@@ -90,6 +93,12 @@ BAD = {
 def test_what_cannot_be_answered_is_refused_in_one_line(client: TestClient, path: str, asked: Any, named: str) -> None:
     answer = client.post(path, json=asked)
     assert answer.status_code == 422 and named in line(answer)
+
+
+@pytest.mark.parametrize("path", ["/api/station/9999", "/api/station/1001?days=3", "/api/river/1001?start=2001-02-01"])
+def test_a_river_is_asked_for_by_name_alone(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 422 and line(answer)
 
 
 @pytest.mark.parametrize(

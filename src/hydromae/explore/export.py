@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from hydromae.errors import InputError
+from hydromae.explore.opening import best_observed, gaps_of
 from hydromae.explore.page import render_export
-from hydromae.explore.requests import MAX_VIEW_DAYS, ForecastRequest, HideRequest, ViewRequest
+from hydromae.explore.requests import MAX_VIEW_DAYS, ForecastRequest, HideRequest, StationRequest, ViewRequest
 from hydromae.explore.responses import forecast_response, hidden_response, view_response
 from hydromae.explore.session import Session
+from hydromae.explore.station import station_response
 from hydromae.io.provenance import utc_now
 from hydromae.progress import track
 from hydromae.report.page import write_page
@@ -21,8 +23,6 @@ from hydromae.report.page import write_page
 RIVERS = 3
 """Default number of rivers."""
 ISSUES, DAYS_AHEAD = 12, 10
-GAPS = (10, 30, 90)
-"""Lengths of the hidden gaps [days]; the shortest covers the highest flow."""
 
 
 def export(
@@ -46,7 +46,7 @@ def export(
     start, end = period or (None, None)
     if period is not None and not 0 <= (period[1] - period[0]).days < MAX_VIEW_DAYS:
         raise InputError(f"period {start}/{end}: give 1 to {MAX_VIEW_DAYS} days, the first one first")
-    river_names = list(dict.fromkeys(rivers)) or _best_observed(session)
+    river_names = list(dict.fromkeys(rivers)) or best_observed(session, RIVERS)
     for name in river_names:
         session.river_index(name)
     river_payloads = []
@@ -74,36 +74,15 @@ def river_payload(session: Session, name: str, start: date | None, end: date | N
             answers.append(hidden_response(session, request))
         else:
             forecasts.append(forecast_response(session, request))
-    return {"view": days_shown, "answers": answers, "forecasts": forecasts}
-
-
-def gaps_of(flow: list[float | None]) -> list[tuple[int, int]]:
-    """Return first and last day of the gaps: around the highest flow, then where flow varies most."""
-    values = np.array([np.nan if value is None else value for value in flow])
-    gaps = []
-    for length in GAPS:
-        if 2 * length > len(values) or not np.isfinite(values).any():
-            continue
-        if not gaps:
-            first_index = int(np.nanargmax(values)) - length // 2
-        else:
-            steps = np.abs(np.diff(np.nan_to_num(values), prepend=np.nan_to_num(values[0])))
-            total = np.concatenate([[0.0], np.cumsum(steps)])
-            first_index = int(np.argmax(total[length:] - total[:-length]))
-        first_index = min(max(first_index, 0), len(values) - length)
-        gaps.append((first_index, first_index + length - 1))
-    return gaps
+    return {
+        "view": days_shown,
+        "station": station_response(session, StationRequest(river=name)),
+        "answers": answers,
+        "forecasts": forecasts,
+    }
 
 
 def issue_days(days: int) -> list[int]:
     """Return up to `ISSUES` evenly spaced issue days of a view, with room for a forecast if possible."""
     last = max(0, days - 1 - DAYS_AHEAD)
     return sorted({int(day) for day in np.linspace(min(30, last // 4), last, ISSUES)})
-
-
-def _best_observed(session: Session) -> list[str]:
-    """Return the rivers with the most observations in the last three years, the largest catchments first."""
-    measured = np.isfinite(session.flow[-3 * 365 :]).sum(axis=0)
-    area = session.record["catchment-area"].values if "catchment-area" in session.record else np.zeros(len(measured))
-    order = np.lexsort((-np.nan_to_num(area), -measured))
-    return [session.names[river_index] for river_index in order[:RIVERS]]

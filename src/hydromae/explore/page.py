@@ -15,8 +15,11 @@ from hydromae.report.gb_map import FRAME, coast_path, map_legend
 
 SHEETS = ("report/style.css", "explore/assets/vendor/uPlot.min.css", "explore/assets/explorer.css")
 SCRIPTS = tuple(
-    f"explore/assets/{name}"
-    for name in ("vendor/uPlot.iife.min.js", "days.js", "source.js", "map.js", "chart.js", "panels.js", "explorer.js")
+    f"explore/assets/{name}.js"
+    for name in (
+        *("vendor/uPlot.iife.min", "days", "source", "display", "search", "map", "axes", "chart", "whole", "panels"),
+        *("beside", "download", "explorer"),
+    )
 )
 PLACEHOLDER = r"\{\{(\w+)\}\}"
 LIVE_POLICY = (

@@ -43,6 +43,12 @@ class ViewRequest(_FrozenRequest):
         return self
 
 
+class StationRequest(_FrozenRequest):
+    """A river apart from a view: attributes, thresholds, and its whole record."""
+
+    river: Name
+
+
 class HideRequest(_FrozenRequest):
     """Hidden days of a river inside a view; the model predicts them and unobserved days."""
 

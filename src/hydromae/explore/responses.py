@@ -10,18 +10,20 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from hydromae import metrics
+from hydromae.evaluate.answers import SCORED_LEVELS
 from hydromae.explore.neighbours import input_river_count, neighbours
 from hydromae.explore.requests import ForecastRequest, HideRequest, ViewRequest
+from hydromae.explore.scores import FORECAST_BASELINES, GAP_BASELINES, baseline_scores, score
 from hydromae.explore.session import Session, rounded
+from hydromae.explore.thresholds import chances, river_thresholds
 from hydromae.inference.predictor import DEFAULT_LEVELS
 from hydromae.inference.scenarios import fill_gaps, forecast_input
 from hydromae.inference.training_overlap import seen_in_training
 from hydromae.io.names import OUTSIDE_TRAINING
 from hydromae.report.plots import true_runs
 
-RIVERS = 25
-"""Minimum number of input rivers: the river and its nearest ones."""
+RIVERS = 24
+"""Minimum number of input rivers, the river itself among them: as many as in a window of training."""
 SHOWN_BEFORE = 60
 """Days shown before an issue day."""
 
@@ -73,20 +75,41 @@ def hidden_response(session: Session, request: HideRequest) -> dict[str, Any]:
         }
     window_days = _window_around(session, is_requested)
     window = session.select(river_index, window_days, _rivers(session))
-    answer = session.model.predict(_mask_days(window, is_hidden[window_days]), DEFAULT_LEVELS)
-    mean, quantiles = _predicted_days(answer, session.days[first : last + 1])
-    is_shown = is_requested[first : last + 1]
+    question = _mask_days(window, is_hidden[window_days])
+    answer = session.model.predict(question, SCORED_LEVELS)
+    days, truth = session.days[first : last + 1], session.flow[first : last + 1, river_index]
+    is_shown, is_scored = is_requested[first : last + 1], is_hidden[first : last + 1]
     return {
         **response,
-        "mean": rounded(np.where(is_shown, mean, np.nan)),
-        "levels": list(DEFAULT_LEVELS),
-        "quantiles": [rounded(np.where(is_shown, level_values, np.nan)) for level_values in quantiles],
-        "score": score(mean, quantiles, session.flow[first : last + 1, river_index], is_hidden[first : last + 1]),
+        **_distribution_json(session, river_index, answer, days, truth, is_shown, is_scored),
+        "baselines": baseline_scores(GAP_BASELINES, question, days, truth, is_shown, is_scored),
         "neighbours": neighbours(session, river_index, is_hidden if is_hidden.any() else is_requested),
         "inputs": _input_size(window),
         "outside": _outside_names(answer),
         "seen": _training_overlap(session, river_index, is_hidden),
         "seconds": round(time.perf_counter() - started, 2),
+    }
+
+
+def _distribution_json(
+    session: Session,
+    river_index: int,
+    answer: xr.Dataset,
+    days: pd.DatetimeIndex,
+    truth: Float[np.ndarray, " T"],
+    is_shown: Bool[np.ndarray, " T"],
+    is_scored: Bool[np.ndarray, " T"],
+) -> dict[str, Any]:
+    """Return mean, quantiles of `DEFAULT_LEVELS`, score and chances of the first river of an answer."""
+    mean, all_quantiles = _predicted_days(answer, days)
+    quantiles = all_quantiles[[SCORED_LEVELS.index(level) for level in DEFAULT_LEVELS]]
+    thresholds = river_thresholds(session, river_index)
+    return {
+        "mean": rounded(np.where(is_shown, mean, np.nan)),
+        "levels": list(DEFAULT_LEVELS),
+        "quantiles": [rounded(np.where(is_shown, level_values, np.nan)) for level_values in quantiles],
+        "score": score(mean, quantiles, truth, is_scored),
+        "chances": chances(thresholds, SCORED_LEVELS, all_quantiles, truth, is_shown),
     }
 
 
@@ -99,6 +122,8 @@ def _empty_response(days: int) -> dict[str, Any]:
         "levels": list(DEFAULT_LEVELS),
         "quantiles": [rounded(level_values) for level_values in quantiles],
         "score": score(nothing, quantiles, nothing, np.zeros(days, dtype=bool)),
+        "chances": [],
+        "baselines": [],
         "inputs": {"rivers": 0, "days": 0},
         "outside": "",
         "seconds": 0.0,
@@ -126,64 +151,28 @@ def forecast_response(session: Session, request: ForecastRequest) -> dict[str, A
     question = forecast_input(
         window, cast(pd.Timestamp, session.days[issue]), request.days, request.future_weather, length
     )
-    answer = session.model.predict(question, DEFAULT_LEVELS)
+    answer = session.model.predict(question, SCORED_LEVELS)
     days_shown = slice(first, issue + request.days + 1)
     days = pd.date_range(session.days[first], periods=days_shown.stop - first)
     is_after_issue = np.arange(len(days)) > issue - first
     response = _hydrograph_json(session, river_index, first, last)
     empty_days: list[float | None] = [None] * (len(days) - len(response["flow"]))
     truth = np.array([np.nan if v is None else v for v in [*response["flow"], *empty_days]])
-    mean, quantiles = _predicted_days(answer, days)
     return {
         **response,
+        **_distribution_json(session, river_index, answer, days, truth, is_after_issue, is_after_issue),
+        "baselines": baseline_scores(FORECAST_BASELINES, question, days, truth, is_after_issue, is_after_issue),
         "end": f"{days[-1]:%Y-%m-%d}",
         "flow": [*response["flow"], *empty_days],
         "rain": [*response["rain"], *empty_days],
         "issue": request.issue.isoformat(),
         "ahead": request.days,
         "future_weather": request.future_weather,
-        "mean": rounded(np.where(is_after_issue, mean, np.nan)),
-        "levels": list(DEFAULT_LEVELS),
-        "quantiles": [rounded(np.where(is_after_issue, level_values, np.nan)) for level_values in quantiles],
-        "score": score(mean, quantiles, truth, is_after_issue),
         "inputs": _input_size(window),
         "outside": _outside_names(answer),
         "seen": _training_overlap(session, river_index, _is_in_range(session, issue + 1, last)),
         "seconds": round(time.perf_counter() - started, 2),
     }
-
-
-def score(
-    mean: Float[np.ndarray, " T"],
-    quantiles: Float[np.ndarray, "Q T"],
-    truth: Float[np.ndarray, " T"],
-    is_hidden: Bool[np.ndarray, " T"],
-) -> dict[str, Any]:
-    """Score a prediction on hidden days with observations.
-
-    Returns:
-        dict: `days`, `nse`, `error` (mean absolute error [mm/day]), `line` (that of linear interpolation, or of
-            persistence after the last observation), `coverage50` and `coverage90` (shares of the days).
-    """
-    days, is_known = is_hidden & np.isfinite(truth), ~is_hidden & np.isfinite(truth)
-    if not days.any():
-        return {"days": 0, "nse": None, "error": None, "line": None, "coverage50": None, "coverage90": None}
-    observed_flow = xr.DataArray(truth[days], dims="time")
-    predicted_flow = xr.DataArray(mean[days], dims="time")
-    quantile_values = xr.DataArray(
-        quantiles[:, days], dims=("quantile", "time"), coords={"quantile": list(DEFAULT_LEVELS)}
-    )
-    interpolated = (
-        np.interp(np.flatnonzero(days), np.flatnonzero(is_known), truth[is_known]) if is_known.any() else np.nan
-    )
-    numbers = {
-        "nse": metrics.nse(predicted_flow, observed_flow),
-        "error": abs(predicted_flow - observed_flow).mean(),
-        "line": abs(interpolated - observed_flow).mean(),
-        "coverage50": metrics.coverage(quantile_values, observed_flow, 0.5),
-        "coverage90": metrics.coverage(quantile_values, observed_flow, 0.9),
-    }
-    return {"days": int(days.sum()), **{name: rounded(np.array([float(v)]))[0] for name, v in numbers.items()}}
 
 
 def _rivers(session: Session) -> int | None:

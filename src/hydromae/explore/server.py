@@ -29,9 +29,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from hydromae.errors import InputError
 from hydromae.explore import page
 from hydromae.explore.maps import map_response
-from hydromae.explore.requests import ForecastRequest, HideRequest, MapRequest, ViewRequest, parsed
+from hydromae.explore.opening import opening
+from hydromae.explore.requests import ForecastRequest, HideRequest, MapRequest, StationRequest, ViewRequest, parsed
 from hydromae.explore.responses import forecast_response, hidden_response, view_response
 from hydromae.explore.session import Session
+from hydromae.explore.station import station_response
 
 HOST = "127.0.0.1"
 ALLOWED_HOSTS = [HOST, "localhost"]
@@ -66,7 +68,7 @@ class RequestHandler:
         self.session = session
         self.page = page.render_live(title)
         self.files = page.static_files()
-        self.overview = to_json(session.overview())
+        self.overview = to_json({**session.overview(), "opening": opening(session)})
         self.model_lock = asyncio.Lock()
         self.waiting = 0
         self.hidden_cache = lru_cache(CACHE_SIZE)(lambda request_data: to_json(hidden_response(session, request_data)))
@@ -95,6 +97,11 @@ class RequestHandler:
         """Return days of a river."""
         request_data = parsed(ViewRequest, {**request.query_params, "river": request.path_params["river"]})
         return _json(to_json(await run_in_threadpool(view_response, self.session, request_data)))
+
+    async def station(self, request: Request) -> Response:
+        """Return attributes, thresholds and the whole record of a river."""
+        request_data = parsed(StationRequest, {**request.query_params, "river": request.path_params["river"]})
+        return _json(to_json(await run_in_threadpool(station_response, self.session, request_data)))
 
     async def answer(self, request: Request) -> Response:
         """Predict hidden days."""
@@ -158,6 +165,7 @@ def application(session: Session) -> ASGIApp:
         "/assets/{name}": handler.file,
         "/api/record": handler.record,
         "/api/river/{river}": handler.river,
+        "/api/station/{river}": handler.station,
         "/api/map": handler.day,
     }
     post = {"/api/answer": handler.answer, "/api/forecast": handler.forecast}

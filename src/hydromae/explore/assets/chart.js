@@ -1,58 +1,49 @@
 "use strict";
-// Hydrograph with uPlot: rain, observed flow, prediction with intervals, shaded hidden days; days are selected by mouse,
-// touch or keyboard.
-
-const SECONDS = 86400;
-const RAIN_SHARE = 0.3; // height of the highest rain as a share of the chart
-const MAX_EXTENSION = 1.6; // maximum extension of the axis for an interval, relative to the highest line
-const LEVELS = [0.05, 0.25, 0.75, 0.95];
-
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const highest = (...rows) => Math.max(0, ...rows.flat().filter((value) => value !== null));
-
-// Indices of isolated values, which a line does not show.
-const isolated = (row) => row.flatMap((value, k) => (value !== null && (row[k - 1] ?? null) === null && (row[k + 1] ?? null) === null ? [k] : []));
-
-// Labels of the time axis: days of a month, or months with the year at its start.
-function ticks(splits, step) {
-  const part = (seconds, form) => new Intl.DateTimeFormat("en-GB", { ...form, timeZone: "UTC" }).format(seconds * 1e3);
-  if (step < 28 * SECONDS) return splits.map((seconds) => part(seconds, { day: "numeric", month: "short" }));
-  const year = (seconds) => part(seconds, { year: "numeric" });
-  return splits.map((seconds, k) => {
-    const begins = k === 0 || year(seconds) !== year(splits[k - 1]);
-    return part(seconds, { month: "short" }) + (begins ? `\n${year(seconds)}` : "");
-  });
-}
+// Hydrograph with uPlot: rain, observed flow, prediction with intervals, a baseline, thresholds, shaded hidden days; days are
+// selected by mouse, touch or keyboard.
 
 class Hydrograph {
-  // `onSelect(from, to)` is called with the selected days; null disables selection.
-  constructor(id, onSelect) {
-    this.host = byId(id);
-    this.readout = byId(`${id}-readout`);
-    this.axis = byId(`${id}-axis`);
+  // `parts` are the elements host, axis and readout; `onSelect(from, to)` is called with the selected days; null disables it.
+  constructor(parts, onSelect) {
+    Object.assign(this, parts);
     this.onSelect = onSelect;
     this.selectionStart = null;
     this.host.addEventListener("keydown", (event) => this.pressed(event));
-    new ResizeObserver(() => this.plot?.setSize(this.size())).observe(this.host);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.response && this.show(this.response, this.label));
+    this.observer = new ResizeObserver(() => this.plot?.setSize(this.size()));
+    this.observer.observe(this.host);
   }
 
   size() {
-    return { width: this.host.clientWidth, height: Math.max(240, Math.min(340, this.host.clientWidth * 0.5)) };
+    return { width: this.host.clientWidth, height: Math.max(230, Math.min(340, this.host.clientWidth * 0.5)) };
   }
 
-  show(response, label) {
-    this.response = response;
-    this.label = label;
+  // `area` [km²] is that of the catchment; `thresholds` may be null.
+  show(response, label, area, thresholds) {
+    Object.assign(this, { response, label, area, thresholds });
     this.first = days.number(response.start);
     this.count = response.flow.length;
+    this.scale = flowScale(area);
     this.host.setAttribute("aria-label", label);
-    this.axis.textContent = `River flow [mm/day]. Rain from above, maximum ${format.number(highest(response.rain), 0)} mm/day.`;
+    const log = display.axis === "log" ? ", logarithmic" : "";
+    this.axis.textContent = `River flow [${this.scale.units}]${log}. Rain from above, maximum ${format.number(highest(response.rain), 0)} mm/day.`;
     const index = this.plot?.cursor.idx;
     this.plot?.destroy();
     this.plot = new uPlot(this.options(), this.columns(), this.host);
     this.readout.textContent = "";
     if (index !== null && index !== undefined && index < this.count && document.activeElement === this.host) this.point(index);
+  }
+
+  redraw() {
+    if (this.response) this.show(this.response, this.label, this.area, this.thresholds);
+  }
+
+  close() {
+    this.observer.disconnect();
+    this.plot?.destroy();
+  }
+
+  baseline() {
+    return (this.response.baselines ?? []).find((one) => one.name === display.beside || (display.beside !== "none" && one.name === "persistence"));
   }
 
   quantile(level) {
@@ -61,18 +52,29 @@ class Hydrograph {
     return row < 0 ? Array(this.count).fill(null) : quantiles[row];
   }
 
+  // Flow in the units shown: observed, mean, quantiles of `LEVELS`, baseline; null where there is none.
+  rows() {
+    const none = Array(this.count).fill(null);
+    const { flow, mean } = this.response;
+    const parts = { flow, mean: mean ?? none, quantiles: LEVELS.map((level) => this.quantile(level)), baseline: this.baseline()?.flow ?? none };
+    const inUnits = (row) => scaled(row, this.scale.factor);
+    return { flow: inUnits(parts.flow), mean: inUnits(parts.mean), quantiles: parts.quantiles.map(inUnits), baseline: inUnits(parts.baseline) };
+  }
+
   columns() {
     const seconds = Array.from({ length: this.count }, (_, k) => (this.first + k) * SECONDS);
-    const mean = this.response.mean ?? Array(this.count).fill(null);
-    return [seconds, this.response.rain, ...LEVELS.map((level) => this.quantile(level)), this.response.flow, mean];
+    const { flow, mean, quantiles, baseline } = this.rows();
+    return [seconds, this.response.rain, ...[...quantiles, baseline, flow, mean].map((row) => onAxis(row, this.range))];
   }
 
   options() {
-    const line = highest(this.response.flow, this.response.mean ?? []) || 1;
-    const top = 1.2 * Math.max(line, Math.min(MAX_EXTENSION * line, highest(this.quantile(0.95))));
+    const { flow, mean, quantiles, baseline } = this.rows();
+    this.levels = shownLevels(this.thresholds, this.scale.factor);
+    this.range = flowRange([flow, mean, baseline], [quantiles.at(-1), quantiles[0]], this.levels);
     const wettest = highest(this.response.rain) || 1;
-    const ink = { stroke: colour("--soft"), grid: { stroke: colour("--rule"), width: 1 }, ticks: { stroke: colour("--rule") } };
-    const edge = { stroke: undefined, width: 0, points: { show: false } };
+    const ink = axisInk();
+    const y = flowAxis(this.range, ink);
+    const edge = { stroke: colour("--edge-of-interval"), width: 1, points: { show: false } };
     const dots = (name) => ({ show: true, size: 5, fill: colour(name), filter: (plot, row) => isolated(plot.data[row]) });
     const bars = uPlot.paths.bars({ size: [0.8, 40] });
     return {
@@ -82,14 +84,18 @@ class Hydrograph {
       cursor: { drag: { x: Boolean(this.onSelect), y: false, setScale: false }, y: false },
       scales: {
         x: { time: true, range: () => [(this.first - 0.5) * SECONDS, (this.first + this.count - 0.5) * SECONDS] },
-        y: { range: () => [0, top] },
+        y: y.scale,
         rain: { dir: -1, range: () => [0, wettest / RAIN_SHARE] },
       },
-      axes: [{ ...ink, space: 58, values: (_, splits, __, ___, step) => ticks(splits, step) }, { ...ink, size: 44 }],
+      axes: [{ ...ink, space: 58, values: (_, splits, __, ___, step) => ticks(splits, step) }, y.axis],
       series: [
         {},
         { scale: "rain", fill: colour("--rain"), width: 0, paths: bars, points: { show: false } },
-        ...LEVELS.map(() => edge),
+        edge,
+        { ...edge, stroke: undefined, width: 0 },
+        { ...edge, stroke: undefined, width: 0 },
+        edge,
+        { stroke: colour("--beside"), width: 1.6, dash: [3, 3], points: { show: false } },
         { stroke: colour("--ink"), width: 1.3, points: dots("--ink") },
         { stroke: colour("--water"), width: 2.2, points: dots("--water") },
       ],
@@ -100,6 +106,7 @@ class Hydrograph {
       hooks: {
         ready: [(plot) => this.onSelect && this.touched(plot)],
         drawClear: [(plot) => this.shade(plot)],
+        draw: [(plot) => drawLevels(plot, this.levels, this.range)],
         setCursor: [(plot) => this.read(plot.cursor.idx)],
         setSelect: [(plot) => this.selected(plot)],
       },
@@ -130,12 +137,25 @@ class Hydrograph {
   read(k) {
     if (k === null || k === undefined) return;
     const { rain, flow, mean } = this.response;
-    const parts = [`${days.words(days.text(this.first + k))}: rain ${format.number(rain[k], 1)}`, `observed ${format.number(flow[k])}`];
+    const { factor, units } = this.scale;
+    const text = (value) => format.flow(value === null || value === undefined ? null : value * factor);
+    const parts = [`${days.words(days.text(this.first + k))}: rain ${format.number(rain[k], 1)} mm`, `observed ${text(flow[k])}`];
     if (mean && mean[k] !== null) {
       const [low, high] = [this.quantile(0.05)[k], this.quantile(0.95)[k]];
-      parts.push(`predicted ${format.number(mean[k])} (90 %: ${format.number(low)} to ${format.number(high)})`);
+      parts.push(`predicted ${text(mean[k])} (90 %: ${text(low)} to ${text(high)})`);
+      const baseline = this.baseline();
+      if (baseline && baseline.flow[k] !== null) parts.push(`${baseline.title.toLowerCase()} ${text(baseline.flow[k])}`);
     }
-    this.readout.textContent = `${parts.join(", ")} mm/day`;
+    this.readout.textContent = `${parts.join(", ")} ${units}${this.chance(k)}`;
+  }
+
+  // Chances of a predicted day that are neither 0 nor 1 to the percent.
+  chance(k) {
+    const titles = new Map((this.thresholds?.levels ?? []).map((level) => [level.key, level]));
+    const said = (this.response.chances ?? [])
+      .filter((one) => titles.has(one.key) && one.by_day[k] !== null && one.by_day[k] >= 0.005)
+      .map((one) => `${titles.get(one.key).above ? "above" : "below"} the ${titles.get(one.key).title} ${format.share(one.by_day[k])}`);
+    return said.length ? `. Chance: ${said.join(", ")}` : "";
   }
 
   selected(plot) {

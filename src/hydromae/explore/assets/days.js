@@ -17,6 +17,14 @@ const days = {
 
 const format = {
   number: (value, digits = 2) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−")),
+  // Flow with three significant digits; `plain` without trailing zeros.
+  flow: (value, plain = false) => {
+    if (value === null || value === undefined) return "–";
+    const size = Math.abs(value);
+    const digits = size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 || size === 0 ? 2 : size >= 0.1 ? 3 : 4;
+    const text = value.toFixed(digits).replace("-", "−");
+    return plain && text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+  },
   share: (value) => (value === null || value === undefined ? "–" : `${Math.round(100 * value)} %`),
   count: (count, one) => `${count.toLocaleString("en-GB")} ${one}${count === 1 ? "" : "s"}`,
   units: (text) => text.replace(" day-1", "/day").replace("m3 m-3", "m³/m³").replace("degC", "°C"),

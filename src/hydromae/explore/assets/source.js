@@ -13,6 +13,7 @@ const source = (() => {
         const days = start ? `?start=${start}&end=${end}` : "";
         return fetchJson(`api/river/${encodeURIComponent(name)}${days}`, null, signal);
       },
+      station: (name, signal) => fetchJson(`api/station/${encodeURIComponent(name)}`, null, signal),
       answer: (request, signal) => fetchJson("api/answer", request, signal),
       forecast: (request, signal) => fetchJson("api/forecast", request, signal),
       map: (request, signal) => fetchJson(`api/map?${new URLSearchParams(request)}`, null, signal),
@@ -46,6 +47,7 @@ const source = (() => {
       rivers: [...rivers.keys()],
       record: async () => book.record,
       river: async (name) => of(name).view,
+      station: async (name) => of(name).station,
       gaps: (name) => of(name).answers.map((answer) => answer.hidden),
       issues: (name) => of(name).forecasts.map((forecast) => forecast.issue),
       answer: async (request) => nearest(of(request.river).answers, request.hide),
