@@ -30,6 +30,7 @@ def record(rivers: int = 6) -> xr.Dataset:
         "catchment": np.arange(rivers) + 1,
         "easting": ("catchment", np.arange(rivers) * 1e4),
         "northing": ("catchment", np.zeros(rivers)),
+        "name": ("catchment", [f"River {number}" for number in range(rivers)]),
     }
     return xr.Dataset({"riverflow": (dims, flow), "precipitation": (dims, np.ones_like(flow))}, coords=coords)
 
@@ -133,6 +134,15 @@ def test_examples_are_hydrographs_of_the_first_method(result):
     catchment = examples["catchment"].values[0]
     truth = record()["riverflow"].sel(catchment=catchment, time=slice(*PERIOD)).values
     np.testing.assert_allclose(examples["truth"].values[0], truth, rtol=1e-6)
+
+
+def test_all_leads_of_a_forecast_show_the_rivers_of_the_middle_lead(result):
+    by_row = result.examples["catchment"].groupby(result.examples["question"])
+    rivers = {str(row): part.values.tolist() for row, part in by_row}
+    assert rivers["forecast-blind-1"] == rivers["forecast-blind-3"] == rivers["forecast-blind-7"]
+    nse = result.scores["nse"].sel({"question": "forecast-blind-3", "method": "persistence"}).to_series().sort_values()
+    assert rivers["forecast-blind-3"] == nse.index[[round(rank * (len(nse) - 1)) for rank in (0.1, 0.5, 0.9)]].tolist()
+    assert result.scores["name"].values.tolist() == [f"River {number}" for number in range(6)]
 
 
 def test_saved_and_loaded_evaluation_is_the_same(result, tmp_path):

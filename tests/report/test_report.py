@@ -17,12 +17,13 @@ from hydromae.errors import InputError
 from hydromae.evaluate.score import EVENTS
 from hydromae.evaluate.summary import FEW_NOTE, scored_questions
 from hydromae.report.chart import Scale, area_path, line_path
+from hydromae.report.examples import example_groups
 from hydromae.report.gb_map import coast_path, score_class
 from hydromae.report.labels import question_label
 from hydromae.report.loss_history import LossHistory
 from hydromae.report.page import write_report
 from hydromae.report.plots import Hydrograph, axis_top, central_interval, hydrograph_chart, shown_days, true_runs
-from hydromae.report.sections import line_styles, summarise_questions
+from hydromae.report.sections import line_styles, river_labels, summarise_questions
 from hydromae.report.text import format_number
 
 CARD: dict[str, object] = {"name": "rivers", "weights": 341000}
@@ -208,7 +209,10 @@ def test_the_page_has_every_section_and_is_self_contained(evaluation: Any, journ
 
 def test_the_page_contains_the_numbers(evaluation: Any, journal: Path, tmp_path: Path) -> None:
     text = render(evaluation, journal, tmp_path)
-    assert "<b>0.80</b><span>best baseline 0.50*, donors</span>" in text
+    assert "<b>0.80</b><span>no baseline with enough catchments</span>" in text, (
+        "two of the three have a score of donors"
+    )
+    assert "<b>0.40</b><span>best baseline 0.10, persistence</span>" in text
     cells = ("0.750", "0.720", "0.800", "0.500", "3", "0", "400", "100 %")
     assert '<td class="best">0.800</td>' + "".join(f"<td>{cell}</td>" for cell in cells) in text
     assert "<td>3</td><td>1</td><td>400</td><td>67 %</td>" in text  # donors answered 800 of 1,200 days
@@ -242,8 +246,80 @@ def test_gaps_by_length_have_a_section_of_their_own(evaluation: Any, tmp_path: P
     assert "Filling gaps" in tiles and "Gaps of" not in tiles and "Gaps of 30 days" in text.split('id="scores"')[1]
     for part in ("where", "rivers", "spread"):
         assert "Gaps of" not in text.split(f'<h2 id="{part}">')[1].split("</section>")[0], part
+    chart = section.split("<table>")[0]
+    assert ">0.75</span>" in chart or ">0.80</span>" in chart, "two digits: 0.75 is not 0.8"
     alone = replace(evaluation, scores=xr.concat(rows, dim="question"), examples=examples)
     assert "Gaps of 30 days" in render(alone, None, tmp_path).split('<ul class="tiles"')[1].split("</ul>")[0]
+
+
+def test_a_median_of_two_rivers_is_in_the_table_and_not_on_a_card(evaluation: Any, tmp_path: Path) -> None:
+    scores = evaluation.scores.isel(catchment=[0, 1])
+    text = render(replace(evaluation, scores=scores), None, tmp_path)
+    tiles = text.split('<ul class="tiles"')[1].split("</ul>")[0]
+    assert tiles.count("<b>–</b><span>too few catchments for a median</span>") == 2 and "0.85" not in tiles
+    assert "<br>2 catchments</figcaption>" in text, "nor under a map"
+    assert ">0.850*</td>" in text.split('id="scores"')[1]
+
+
+def test_rivers_have_the_names_of_the_record(evaluation: Any, tmp_path: Path) -> None:
+    names = ["Cherwell at Banbury", "Severn at Bewdley", "", "27009"]
+    scores = evaluation.scores.assign_coords(name=("catchment", names))
+    assert list(river_labels(scores).values()) == [
+        "Cherwell at Banbury (39001)",
+        "Severn at Bewdley (54001)",
+        "8006",
+        "27009",
+    ]
+    text = render(replace(evaluation, scores=scores), None, tmp_path)
+    assert "<title>Severn at Bewdley (54001): NSE 0.80</title>" in text and "<title>8006: NSE 0.70</title>" in text
+    assert "<b>Severn at Bewdley (54001)</b>, NSE" in text and "Hydrograph of Severn at Bewdley (54001)." in text
+
+
+def fan_examples(evaluation: Any) -> xr.Dataset:
+    """Forecasts of leads 1, 3 and 7 of two rivers, issued on days 0, 10, 20, …; the mean is the lead."""
+    part = evaluation.examples.isel(example=[0] * 6)
+    day, leads, number = np.arange(60), np.array([1, 3, 7] * 2), np.array([39001] * 3 + [54001] * 3)
+    asked = (day - leads[:, None]) % 10 == 0
+    truth = np.broadcast_to(1.0 + day / 60, asked.shape)
+    mean = np.where(asked & (day >= leads[:, None]), leads[:, None], np.nan)
+    quantiles = mean * np.array([0.5, 0.8, 1.0, 1.2, 2.0])[:, None, None]
+    part = part.assign(truth=(("example", "time"), truth), mean=(("example", "time"), mean))
+    part = part.assign(quantile_value=(("quantile", "example", "time"), quantiles))
+    names = [f"forecast-{lead}" for lead in leads]
+    nse = [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]
+    return part.assign_coords(question=("example", names), catchment=("example", number), nse=("example", nse))
+
+
+def test_a_forecast_is_a_fan_of_its_leads_from_the_flow_of_the_issue_day(evaluation: Any) -> None:
+    groups = example_groups(
+        fan_examples(evaluation), ["forecast-1", "forecast-3", "forecast-7"], {"54001": "Severn (54001)"}
+    )
+    (group,) = groups
+    assert group["title"] == "Forecast" and len(group["others"]) == 1
+    figure = group["middle"]
+    assert figure["river"] == "Severn (54001)" and figure["score"].startswith(
+        "NSE 0.60, 0.50, 0.40 for 1, 3, 7 days ahead"
+    )
+    chart = str(figure["chart"])
+    assert chart.count('class="mean"') == 6 and chart.count('class="mean dot"') == 18, "six issue days of three leads"
+    assert chart.count('class="wide"') == 6 == chart.count('class="narrow"')
+    first = re.search(r'class="mean" d="M([\d.]+) ([\d.]+)L([\d.]+) ([\d.]+)L', chart)
+    assert first is not None
+    x0, y0, x1, _ = map(float, first.groups())
+    assert x0 == pytest.approx(1000 * 0.5 / 60, abs=0.1) and x1 == pytest.approx(1000 * 1.5 / 60, abs=0.1)
+    truth = re.search(r'class="truth" d="M[\d.]+ ([\d.]+)L', chart)
+    assert truth is not None and float(truth.group(1)) == y0, "it starts at the observed flow"
+    assert "3 days ahead 3.00 (1.50 to 6.00)" in chart and "1 day ahead 1.00" in chart
+
+
+def test_a_fan_without_its_issue_day_or_without_quantiles_has_its_leads(evaluation: Any) -> None:
+    examples = fan_examples(evaluation)
+    truth = examples["truth"].where(np.arange(60) % 10 != 0)
+    bare = examples.assign(truth=truth).drop_vars("quantile_value").isel(example=[1, 2])
+    (group,) = example_groups(bare, ["forecast-3", "forecast-7"], {})
+    chart = str(group["middle"]["chart"])
+    assert chart.count('class="mean"') == 6 and chart.count("wide") == 0 and group["others"] == []
+    assert group["middle"]["river"] == "39001"
 
 
 def test_sections_without_data_are_left_out(evaluation: Any, tmp_path: Path) -> None:

@@ -42,9 +42,10 @@ class Evaluation:
     Attributes:
         scores (Dataset (question, method, catchment)): `nse`, `kge`, `target_days`, `answered_days` (target days with a
             prediction, on which scores are computed), `crps` [mm/day], `coverage50`, `coverage90` (NaN without a
-            distribution), counts of events (`evaluate.events`), coordinates `easting`, `northing` [m] if the record has them;
-            NaN where a method was not evaluated. `decile_days`, `decile_crps`, `decile_coverage50` and `decile_coverage90`
-            (question, method, by, decile): scores by decile of flow (`evaluate.flow_deciles`).
+            distribution), counts of events (`evaluate.events`), coordinates `easting`, `northing` [m] and `name` of the
+            rivers if the record has them; NaN where a method was not evaluated. `decile_days`, `decile_crps`,
+            `decile_coverage50` and `decile_coverage90` (question, method, by, decile): scores by decile of flow
+            (`evaluate.flow_deciles`).
         examples (Dataset (example, time)): Hydrographs: `truth`, `mean` and `quantile_value` (quantile, example, time) on
             target days, `precipitation`; coordinates `question`, `method`, `catchment`, `nse`.
         settings: Period, seed, split and command, of JSON types.
@@ -158,7 +159,7 @@ def evaluate(
                 predictions.setdefault((row, method.name), _MethodPredictions(truth)).add(method.name, answer, target)
     tracked = track(predictions.items(), "predictions scored", len(predictions))
     table = {key: part.scores(truth, thresholds) for key, part in tracked}
-    coordinates = {name: days[name] for name in ("easting", "northing") if name in days.variables}
+    coordinates = {name: days[name] for name in ("easting", "northing", "name") if name in days.variables}
     scores = _score_table(table, truth["catchment"]).assign_coords(coordinates)
     own_settings = {"period": list(period), "questions": list(scores["question"].values.tolist())}
     examples = example_table(_hydrographs(predictions, table), days)
@@ -274,12 +275,25 @@ def _score_table(table: Mapping[tuple[str, str], xr.Dataset], catchment: xr.Data
 def _hydrographs(
     predictions: Mapping[tuple[str, str], _MethodPredictions], table: Mapping[tuple[str, str], xr.Dataset]
 ) -> list[ExampleHydrograph]:
-    """Predictions of the first method of each row for catchments of low, median and high NSE."""
+    """Predictions of the first method of each row for catchments of low, median and high NSE.
+
+    All leads of a forecast have the same catchments, those of its middle lead.
+    """
     first: dict[str, str] = {}
     for row, name in predictions:
         first.setdefault(row, name)
-    return [
-        ExampleHydrograph(*key, nse.sel({"catchment": catchment}), *predictions[key].for_catchment(catchment))
-        for key, nse in ((key, table[key]["nse"]) for key in first.items())
-        for catchment in typical_catchments(nse)
-    ]
+    hydrographs = []
+    for key in first.items():
+        nse = table[key]["nse"]
+        for catchment in typical_catchments(table[_chosen_by(key[0], first)]["nse"]):
+            value = nse.sel({"catchment": catchment})
+            hydrographs.append(ExampleHydrograph(*key, value, *predictions[key].for_catchment(catchment)))
+    return hydrographs
+
+
+def _chosen_by(row: str, methods: Mapping[str, str]) -> tuple[str, str]:
+    """The row whose NSE chooses the catchments of a row, with its method: for a forecast, that of the middle lead."""
+    task, _, lead = row.rpartition("-")
+    leads = [name for name in methods if name.rpartition("-")[0] == task] if task.startswith("forecast") else []
+    chosen = leads[len(leads) // 2] if lead.isdigit() and leads else row
+    return chosen, methods[chosen]

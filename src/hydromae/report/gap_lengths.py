@@ -33,14 +33,15 @@ def gap_length_section(questions: list[QuestionSummary], model: str) -> Section 
     methods = sorted(dict.fromkeys(name for rows in rows_by_length for name in rows), key=lambda name: name != model)
     styles = line_styles(questions, model)
     table = [(method, [rows.get(method) for rows in rows_by_length]) for method in methods]
+    drawn = [(method, rows) for method, rows in table if any(row and np.isfinite(row.nse_median) for row in rows)]
     coverage = [row.coverage90 if row is not None else np.nan for row in (rows.get(model) for rows in rows_by_length)]
     return {
         "titles": _titles(lengths),
         "rows": table,
         "best": [by_length[length].best for length in lengths],
         "coverage": coverage if np.isfinite(coverage).any() else [],
-        "chart": _chart(lengths, table, styles),
-        "key": [(styles[method], "line", method) for method in methods],
+        "chart": _chart(lengths, drawn, styles),
+        "key": [(styles[method], "line", method) for method, _ in drawn],
     }
 
 
@@ -51,7 +52,7 @@ def _titles(lengths: list[int]) -> list[str]:
 def _chart(lengths: list[int], table: list[tuple[str, list[Any]]], styles: dict[str, str]) -> Markup:
     """Median NSE by length, a line for each method; the first method is drawn above the others."""
     medians = {name: np.array([np.nan if row is None else row.nse_median for row in rows]) for name, rows in table}
-    values = np.concatenate(list(medians.values()))
+    values = np.concatenate([np.full(1, np.nan), *medians.values()])
     lowest = float(np.nanmin(values)) if np.isfinite(values).any() else 0.0
     nse = Scale(float(np.clip(np.floor(lowest * 5) / 5, LOWEST_NSE, 0.8)), 1.0, down=True)
     x_scale = Scale(-0.4, len(lengths) - 0.6)
@@ -64,6 +65,6 @@ def _chart(lengths: list[int], table: list[tuple[str, list[Any]]], styles: dict[
         )
         marks += line_path(at, nse(inside), f"line {styles[method]}", title)
     bottom = [Tick(float(place), title) for place, title in zip(at, _titles(lengths), strict=True)]
-    left = [Tick(nse.at(value), format_number(value, 1)) for value in nse.ticks(5)]
+    left = [Tick(nse.at(value), format_number(value)) for value in nse.ticks(5)]
     label = f"Median NSE of {len(table)} methods for gaps of {lengths[0]} to {lengths[-1]} days"
     return chart_frame(marks, label, bottom, left, "", "Median NSE by length of gap")

@@ -18,6 +18,7 @@ from hydromae.evaluate.summary import FEW_NOTE, counts_catchment, reported_metho
 from hydromae.io.atomic import write_text_atomic
 from hydromae.progress import track
 from hydromae.report import sections
+from hydromae.report.examples import example_groups
 from hydromae.report.gap_lengths import gap_length_section, without_gap_lengths
 from hydromae.report.gb_map import coast_path, map_legend
 from hydromae.report.loss_history import LossHistory
@@ -84,7 +85,9 @@ def page_html(evaluation: EvaluationData, losses: LossHistory | None, title: str
     headline = without_gap_lengths(questions)
     parts: dict[str, Callable[[], object]] = {
         "maps": lambda: sections.map_figures(scores, headline, model),
-        "examples": lambda: sections.example_groups(evaluation.examples, [question.name for question in headline]),
+        "examples": lambda: example_groups(
+            evaluation.examples, [question.name for question in headline], sections.river_labels(scores)
+        ),
         "gap_lengths": lambda: gap_length_section(questions, model),
         "distributions": lambda: sections.distribution_figures(scores, headline, model),
         "intervals": lambda: sections.interval_rows(questions),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,7 @@ MAX_TAIL = 1.6  # largest end of the 90 % interval in the flow axis, as a multip
 POINTS = 800  # a loss curve has fewer than twice as many points
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 MAX_DAYS = 365  # days of a hydrograph
+INTERVALS = ((0.9, "wide"), (0.5, "narrow"))  # probability and CSS class of the intervals
 LINE_STYLES = 8  # line styles in the style sheet; the first is that of the model
 
 
@@ -51,17 +53,17 @@ def true_runs(flags: Bool[np.ndarray, " T"]) -> list[tuple[int, int]]:
     return [(int(first), int(last)) for first, last in edges.reshape(-1, 2)]
 
 
-def shown_days(scored: Bool[np.ndarray, " T"], known: Bool[np.ndarray, " T"]) -> slice:
-    """The days of a hydrograph: all known days, or the first 365 of them with the most scored days."""
+def shown_days(scored: Bool[np.ndarray, " T"], known: Bool[np.ndarray, " T"], limit: int = MAX_DAYS) -> slice:
+    """The days of a hydrograph: all known days, or the first `limit` of them with the most scored days."""
     known_index = np.flatnonzero(known)
     if len(known_index) == 0:
-        return slice(0, min(len(known), MAX_DAYS))
+        return slice(0, min(len(known), limit))
     first, last = int(known_index[0]), int(known_index[-1]) + 1
-    if last - first <= MAX_DAYS:
+    if last - first <= limit:
         return slice(first, last)
     total = np.concatenate([[0], np.cumsum(scored[first:last])])
-    begin = first + int(np.argmax(total[MAX_DAYS:] - total[:-MAX_DAYS]))
-    return slice(begin, begin + MAX_DAYS)
+    begin = first + int(np.argmax(total[limit:] - total[:-limit]))
+    return slice(begin, begin + limit)
 
 
 def axis_top(*values: Float[np.ndarray, "*N"]) -> float:
@@ -125,40 +127,73 @@ def day_tooltips(graph: Hydrograph, x_scale: Scale) -> Markup:
 
 def hydrograph_chart(graph: Hydrograph, label: str) -> Markup:
     """Rain from above; observed and predicted flow with its 50 % and 90 % intervals; hidden days are shaded."""
-    count = len(graph.days)
-    wide = central_interval(graph, 0.9)
-    line_top = axis_top(graph.truth, graph.mean)
-    interval_top = min(axis_top(wide[1]), MAX_TAIL * line_top) if wide else line_top
-    flow = Scale(0.0, HEADROOM * max(line_top, interval_top), down=True)
-    rain = Scale(0.0, axis_top(graph.precipitation) / RAIN_SHARE)
-    x_scale = Scale(-0.5, count - 0.5)
-    at, width = x_scale(np.arange(count, dtype=float)), CHART_SIZE / max(count, 1)
+    axes = FlowAxes.of(graph, [graph])
     marks = [
         Markup('<rect class="hidden" x="{:.1f}" width="{:.1f}" height="1000"/>').format(
-            first * width, (last - first) * width
+            first * axes.width, (last - first) * axes.width
         )
         for first, last in true_runs(graph.hidden)
-        if last - first > 1  # a single day, as of a forecast, is a dot without shading
+        if last - first > 1  # a single day is a dot without shading
     ]
-    bar_depths = np.nan_to_num(rain(graph.precipitation))
-    bars = "".join(
-        f"M{middle - 0.4 * width:.1f} 0h{0.8 * width:.1f}v{depth:.1f}h{-0.8 * width:.1f}z"
-        for middle, depth in zip(at, bar_depths, strict=True)
-        if depth > 0
-    )
-    marks.append(Markup('<path class="rain" d="{}"/>').format(bars))
-    for share, kind in ((0.9, "wide"), (0.5, "narrow")):
+    marks.append(axes.rain_bars(graph))
+    for share, kind in INTERVALS:
         bounds = central_interval(graph, share)
         if bounds:
-            ends = [np.where(graph.hidden, flow(end), np.nan) for end in bounds]
-            marks.append(area_path(at, ends[1], ends[0], kind))
-    marks.append(line_path(at, flow(graph.truth), "truth"))
-    marks.append(line_path(at, np.where(graph.hidden, flow(graph.mean), np.nan), "mean"))
-    marks.append(day_tooltips(graph, x_scale))
-    left = [Tick(flow.at(value), f"{value:g}") for value in flow.ticks(4)]
-    highest = format_number(axis_top(graph.precipitation), 0)
-    axis = f"River flow [mm/day]. Rain from above, highest bar {highest} mm/day."
-    return chart_frame(Markup().join(marks), label, day_ticks(graph.days, x_scale), left, "tall", axis)
+            ends = [np.where(graph.hidden, axes.flow(end), np.nan) for end in bounds]
+            marks.append(area_path(axes.at, ends[1], ends[0], kind))
+    marks.append(line_path(axes.at, axes.flow(graph.truth), "truth"))
+    marks.append(line_path(axes.at, np.where(graph.hidden, axes.flow(graph.mean), np.nan), "mean"))
+    marks.append(day_tooltips(graph, axes.time))
+    return axes.chart(Markup().join(marks), graph, label)
+
+
+@dataclass(frozen=True)
+class FlowAxes:
+    """The axes of a hydrograph.
+
+    Attributes:
+        flow, rain, time: Scales of flow [mm/day], of rain [mm/day] from above, and of the number of a day.
+        at (array (T,)): Position of each day.
+        width: Width of a day.
+    """
+
+    flow: Scale
+    rain: Scale
+    time: Scale
+    at: Float[np.ndarray, " T"]
+    width: float
+
+    @classmethod
+    def of(cls, graph: Hydrograph, predictions: Sequence[Hydrograph]) -> FlowAxes:
+        """Axes for the observed days of `graph` and one or more predictions of the same days."""
+        wide = [bounds[1] for one in predictions if (bounds := central_interval(one, 0.9))]
+        line_top = axis_top(graph.truth, *(one.mean for one in predictions))
+        interval_top = min(axis_top(*wide), MAX_TAIL * line_top) if wide else line_top
+        count = len(graph.days)
+        time = Scale(-0.5, count - 0.5)
+        return cls(
+            Scale(0.0, HEADROOM * max(line_top, interval_top), down=True),
+            Scale(0.0, axis_top(graph.precipitation) / RAIN_SHARE),
+            time,
+            time(np.arange(count, dtype=float)),
+            CHART_SIZE / max(count, 1),
+        )
+
+    def rain_bars(self, graph: Hydrograph) -> Markup:
+        """Bars of rain from above."""
+        bars = "".join(
+            f"M{middle - 0.4 * self.width:.1f} 0h{0.8 * self.width:.1f}v{depth:.1f}h{-0.8 * self.width:.1f}z"
+            for middle, depth in zip(self.at, np.nan_to_num(self.rain(graph.precipitation)), strict=True)
+            if depth > 0
+        )
+        return Markup('<path class="rain" d="{}"/>').format(bars)
+
+    def chart(self, marks: Markup, graph: Hydrograph, label: str) -> Markup:
+        """The chart of `marks` with its labels."""
+        left = [Tick(self.flow.at(value), f"{value:g}") for value in self.flow.ticks(4)]
+        highest = format_number(axis_top(graph.precipitation), 0)
+        axis = f"River flow [mm/day]. Rain from above, highest bar {highest} mm/day."
+        return chart_frame(marks, label, day_ticks(graph.days, self.time), left, "tall", axis)
 
 
 @dataclass(frozen=True)

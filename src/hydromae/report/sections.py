@@ -6,24 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from hydromae.evaluate.probe_table import bounds_text, summarise_probes
-from hydromae.evaluate.summary import counted_scores, scored_questions, summarise
+from hydromae.evaluate.summary import MIN_CATCHMENTS, counted_scores, scored_questions, summarise
 from hydromae.report.gb_map import MapDots, catchment_map
 from hydromae.report.labels import QuestionLabel, question_label
 from hydromae.report.loss_history import LossHistory
-from hydromae.report.plots import (
-    LINE_STYLES,
-    Curve,
-    Hydrograph,
-    distribution_chart,
-    hydrograph_chart,
-    loss_curve,
-    shown_days,
-)
-from hydromae.report.text import Settings, format_date, format_duration, format_number, format_period, format_value
+from hydromae.report.plots import LINE_STYLES, Curve, distribution_chart, loss_curve
+from hydromae.report.text import Settings, format_duration, format_number, format_period, format_value
 
 Section = dict[str, Any]
 
@@ -49,9 +40,33 @@ class QuestionSummary:
         return [*([] if self.model_row is None else [self.model_row]), *self.others]
 
     @property
+    def headline(self) -> tuple[Any | None, Any | None]:
+        """The rows of the model and of the best other method with scores of enough catchments for a median."""
+        rows = [row for row in self.others if has_enough_catchments(row)]
+        return (
+            self.model_row if has_enough_catchments(self.model_row) else None,
+            rows[0] if rows else None,
+        )
+
+    @property
     def best(self) -> float:
         """Highest median NSE; NaN without one."""
         return max((row.nse_median for row in self.rows if np.isfinite(row.nse_median)), default=np.nan)
+
+
+def has_enough_catchments(row: Any | None) -> bool:
+    """Whether at least `MIN_CATCHMENTS` catchments have a score."""
+    return row is not None and row.catchments - row.unanswered >= MIN_CATCHMENTS
+
+
+def river_labels(scores: xr.Dataset) -> dict[str, str]:
+    """Name and number of each catchment where the record has names, else its number."""
+    names = scores["name"].values if "name" in scores.variables else [""] * scores.sizes["catchment"]
+    numbers = [str(number) for number in scores["catchment"].values]
+    return {
+        number: f"{str(name).strip()} ({number})" if str(name).strip() not in ("", number) else number
+        for number, name in zip(numbers, names, strict=True)
+    }
 
 
 def summarise_questions(scores: xr.Dataset, model: str) -> list[QuestionSummary]:
@@ -68,61 +83,21 @@ def summarise_questions(scores: xr.Dataset, model: str) -> list[QuestionSummary]
 
 def map_figures(scores: xr.Dataset, questions: list[QuestionSummary], model: str) -> list[Section]:
     """A map of the scores of the model for each question; none if positions are unknown."""
-    figures: list[Section] = []
+    figures, labels = list[Section](), river_labels(scores)
     for question in questions if "easting" in scores.variables else []:
         row, part = question.model_row, counted_scores(scores, question.name, model)
         if row is None:
             continue
         easting, northing, nse = (part[name].to_numpy().astype(float) for name in ("easting", "northing", "nse"))
-        text = f"{row.catchments} catchments, median NSE {format_number(row.nse_median)}"
+        text = f"{row.catchments} catchments"
+        text += f", median NSE {format_number(row.nse_median)}" if has_enough_catchments(row) else ""
         svg = catchment_map(
-            MapDots([str(name) for name in part["catchment"].values], easting, northing, nse),
+            MapDots([labels[str(number)] for number in part["catchment"].values], easting, northing, nse),
             f"{question.label.title}: map of {text}",
         )
         caption = text + (f", {row.unanswered} without a score (hollow)" if row.unanswered else "")
         figures.append({"title": question.label.title, "caption": caption, "svg": svg})
     return figures
-
-
-def example_hydrograph(example: xr.Dataset) -> Hydrograph:
-    """An example as a hydrograph; days with a prediction are hidden days."""
-    truth, mean = (example[name].to_numpy().astype(float) for name in ("truth", "mean"))
-    days = shown_days(np.isfinite(truth) & np.isfinite(mean), np.isfinite(truth) | np.isfinite(mean))
-    levels, quantiles = np.empty(0), np.empty((0, len(truth)))
-    if "quantile_value" in example:
-        values = example["quantile_value"].transpose("quantile", "time").sortby("quantile").astype(float)
-        levels, quantiles = values["quantile"].to_numpy().astype(float), values.to_numpy()
-    has_rain = "precipitation" in example
-    rain = example["precipitation"].to_numpy().astype(float) if has_rain else np.full(len(truth), np.nan)
-    time = pd.DatetimeIndex(example["time"].values[days])
-    return Hydrograph(time, truth[days], mean[days], np.isfinite(mean[days]), levels, quantiles[:, days], rain[days])
-
-
-def example_figure(example: xr.Dataset) -> Section:
-    """The figure of an example."""
-    graph = example_hydrograph(example)
-    catchment, nse = str(example["catchment"].item()), float(example["nse"].item())
-    count = f"All {len(graph.days)}" if graph.hidden.all() else f"{int(graph.hidden.sum())} of {len(graph.days)}"
-    first, last = format_date(graph.days[0]), format_date(graph.days[-1])
-    days = f"{count} days predicted by {example['method'].item()}, {first} to {last}"
-    title = question_label(str(example["question"].item())).title
-    label = f"Hydrograph of catchment {catchment}. {title}. {days}, NSE {format_number(nse)}"
-    return {"catchment": catchment, "nse": nse, "days": days, "chart": hydrograph_chart(graph, label)}
-
-
-def example_groups(examples: xr.Dataset, questions: list[str]) -> list[Section]:
-    """For each of the questions the hydrograph of median score, and the others."""
-    groups: dict[str, list[int]] = {}
-    for index in range(examples.sizes.get("example", 0)):
-        if (name := str(examples["question"].values[index])) in questions:
-            groups.setdefault(name, []).append(index)
-    sections = []
-    for name, members in groups.items():
-        ranked = sorted(members, key=lambda index: np.nan_to_num(examples["nse"].values[index], nan=-np.inf))
-        figures = [example_figure(examples.isel(example=index)) for index in ranked]
-        middle = figures.pop((len(ranked) - 1) // 2)
-        sections.append({"title": question_label(name).title, "middle": middle, "others": figures})
-    return sections
 
 
 def distribution_figures(scores: xr.Dataset, questions: list[QuestionSummary], model: str) -> list[Section]:
