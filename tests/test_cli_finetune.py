@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
 
 from hydromae.cli import main
 from hydromae.config import Config
+from hydromae.io.conventions import catchment_positions
 from hydromae.store.scaling import Scaling
-from hydromae.store.zarr_store import write_store
+from hydromae.store.zarr_store import open_store, write_store
 from hydromae.train.metrics_log import MetricsLog
 from hydromae.train.trainer import train
 from synthetic import SMALL, TRAINING, rivers, scaling_of
@@ -243,3 +246,61 @@ def test_a_run_that_was_not_finetuned_is_not_gone_on_with(folder, tmp_path, caps
     capsys.readouterr()
     assert finetune(folder, tmp_path / "run", "--resume") == 2
     assert "started with other options (sha256 was None" in capsys.readouterr().err
+
+
+NEAR = ["--epochs", "1", "--steps-per-epoch", "2", "--batch-size", "1"]
+
+
+def test_near_a_river_the_heads_are_trained_on_it_and_its_neighbours(folder, tmp_path, capsys):
+    store = open_store(folder / "rivers.zarr")
+    names = store["catchment"].values.astype(str).tolist()
+    east, north = catchment_positions(store)
+    river = names.index("1002")
+    order = np.argsort(np.hypot(east - east[river], north - north[river]), kind="stable")[1:]
+    nearest = [names[index] for index in order[:3]]
+    out = tmp_path / "run"
+    assert finetune(folder, out, "--near", "1002", "--neighbours", "3", *NEAR) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    trained = [name for name in nearest if name != "1005"]
+    assert f"trained on 1002 and {len(trained)} of its neighbours within" in told and f"({', '.join(trained)})" in told
+    assert ("1 that the model held out are not used" in told) == ("1005" in nearest) and "frozen: " in told
+    config = config_of(out)
+    assert config.data.held_out == (("1005",) if "1005" in nearest else ()), (
+        "the river was held out, and is trained on now"
+    )
+    assert config.optimizer.lr == SMALL.optimizer.lr
+    before, after = (load_file(run / "last" / "model.safetensors") for run in (folder / "run", out))
+    changed = {name.split(".")[0] for name in before if not before[name].equal(after[name])}
+    assert changed and changed <= {"heads", "decoders", "queries", "mix"}
+    start = json.loads((out / "finetune.json").read_text())
+    assert (start["near"], start["neighbours"], start["trainable"]) == ("1002", 3, "frozen")
+
+
+def test_near_has_defaults_of_minutes_that_options_override(folder, tmp_path):
+    assert finetune(folder, tmp_path / "run", "--near", "1001", "--stop-after", "1") == 0
+    train = config_of(tmp_path / "run").train
+    assert (train.epochs, train.steps_per_epoch, train.batch_size) == (3, 100, 2)
+    assert finetune(folder, tmp_path / "full", "--near", "1001", "--stop-after", "1", "--trainable", "full", *NEAR) == 0
+    assert config_of(tmp_path / "full").train.steps_per_epoch == 2
+    assert config_of(tmp_path / "full").optimizer.lr == pytest.approx(SMALL.optimizer.lr / 10)
+    assert finetune(folder, tmp_path / "run", "--near", "1003", "--resume", "--stop-after", "2") == 2
+
+
+def test_mistakes_near_a_river_are_one_line_each(folder, tmp_path, capsys):
+    for options, line in {
+        ("--near", "1012"): r"--near 1012: is not in the record; near names are 1\d+",
+        ("--near", "Thames"): "--near Thames: is not in the record; choose one of 1001, 1002",
+        ("--near", "1001", "--neighbours", "0"): "--neighbours 0: give 1 or more",
+        ("--neighbours", "3"): "--neighbours 3: is an option of --near; add it, or leave this out",
+        (
+            "--near",
+            "1001",
+            "--training-period",
+            "1980-01-01",
+            "1980-12-31",
+        ): "--near 1001: has no flow from 1980-01-01 to",
+    }.items():
+        capsys.readouterr()
+        assert finetune(folder, tmp_path / "run", *options) == 2
+        assert re.search(line, capsys.readouterr().err), line
+    assert not (tmp_path / "run").exists()

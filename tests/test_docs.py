@@ -66,6 +66,9 @@ ELSEWHERE: dict[str, str] = {
     r"OMP_NUM_THREADS=1 hydromae finetune rivers.zarr .* --(reinit-lstm|oof-runs) .*": (
         "tests/test_cli_finetune.py::test_the_rest_is_taught_beside_memories_that_were_kept_from_its_rivers"
     ),
+    r"hydromae finetune rivers\.zarr --model gb-rivers --near 39001 --out near-39001": (
+        "tests/test_cli_finetune.py::test_near_a_river_the_heads_are_trained_on_it_and_its_neighbours"
+    ),
     r"hydromae prepare ours ours.zarr --attributes gauges.csv": (
         "tests/test_docs_extend.py::test_the_product_of_the_page_is_prepared"
     ),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -20,13 +20,18 @@ from hydromae.io.outputs import Output, output_folder
 
 if TYPE_CHECKING:
     import numpy as np
+    import xarray as xr
 
     from hydromae.inference.predictor import Model
-    from hydromae.train.finetune import PretrainedStart
+    from hydromae.train.finetune import FinetuneMethod, PretrainedStart
 
 Question = Literal["gap", "ungauged", "simulate", "forecast", "forecast-blind"]
 """The masks of these names."""
 RECORD = "finetune.json"
+NEIGHBOURS = 35
+"""Default neighbours of --near: with the river, those among which the 24 rivers of a window of gb-rivers are drawn."""
+NEAR: dict[str, Any] = {"epochs": 3.0, "steps_per_epoch": 100, "batch_size": 2, "accumulation": 1}
+"""Default training of --near."""
 RANK = 8
 """Default rank of the adapters."""
 FULL_LR = 0.1
@@ -35,7 +40,8 @@ FULL_LR = 0.1
 
 @dataclass(frozen=True)
 class Finetune:
-    """Fine-tune a pretrained model: all weights, its heads, adapters and heads, its LSTMs, or all but the LSTMs."""
+    """Fine-tune a pretrained model, on all rivers of a store or near one: all weights, its heads, adapters and heads, its
+    LSTMs, or all but the LSTMs."""
 
     store: Annotated[Positional[Path], arg(metavar="STORE")]
     """A store that hydromae prepare wrote; the scaling is that of the pretrained model."""
@@ -48,11 +54,16 @@ class Finetune:
     the masks of the pretrained run."""
     mixture: Annotated[dict[MaskKind, float] | None, arg(metavar="MASK SHARE ...")] = None
     """Masks with their shares, instead of one task: --mixture outage 0.6 forecast-blind 0.1."""
-    trainable: Literal["full", "frozen", "lora", "lstm", "all-but-lstm", "maps"] = "full"
-    """Which weights are trained. full: all; frozen: heads and decoders; lora: these and low-rank adapters of attention,
-    recurrence and feed-forward, merged into plain weights in best/ and last/; lstm: the LSTMs of rivers alone (three times
-    as fast; follow with all-but-lstm or full); all-but-lstm: all but the LSTMs and the position encodings they read; maps:
-    the parts of maps, without which answers stay the same."""
+    near: Annotated[str | None, arg(metavar="RIVER")] = None
+    """Train on this river and its nearest neighbours alone: heads and decoders (frozen), 3 epochs of 100 steps of 2 windows,
+    unless other options say so; minutes on 2 cores."""
+    neighbours: int | None = None
+    """Neighbours of the river of --near; default 35."""
+    trainable: Literal["full", "frozen", "lora", "lstm", "all-but-lstm", "maps"] | None = None
+    """Which weights are trained; default full, with --near frozen. full: all; frozen: heads and decoders; lora: these and
+    low-rank adapters of attention, recurrence and feed-forward, merged into plain weights in best/ and last/; lstm: the LSTMs
+    of rivers alone (three times as fast; follow with all-but-lstm or full); all-but-lstm: all but the LSTMs and the position
+    encodings they read; maps: the parts of maps, without which answers stay the same."""
     rank: int | None = None
     """Rank of the adapters (lora only); default 8."""
     reinit_lstm: bool = False
@@ -107,11 +118,13 @@ class Finetune:
         dataset, before = open_store(self.store), load(self.model, "cpu")
         if before.grid is not None and ("grid" not in dataset.attrs or grid_of(dataset) != before.grid):
             raise InputError(f"{self.store}: its maps are not on the grid of {self.model}; prepare it on that grid")
+        if self.near is not None:
+            dataset = self._select_near(dataset, before.config, echo)
         config = self._config(before.config, dataset["catchment"].values)
         total, start = count_trainable(before.network), self._start(before)
         start.apply_to(before.network)
         trainable_count = count_trainable(before.network)
-        echo(f"{self.trainable}: {trainable_count:,} of {total:,} weights are trained")
+        echo(f"{self.method}: {trainable_count:,} of {total:,} weights are trained")
         echo(f"scaling of {self.model}; nothing is fitted to this store")
         record = self._record(start, trainable_count, total)
         best = train(
@@ -133,30 +146,49 @@ class Finetune:
         last = str(best.with_name("last"))
         return {"path": path, "run": str(self.out), "last": last, "learned": trainable_count, "pretrained": total}
 
+    @property
+    def method(self) -> FinetuneMethod:
+        """Which weights are trained."""
+        return self.trainable or ("full" if self.near is None else "frozen")
+
+    def _select_near(self, dataset: xr.Dataset, run: Config, echo: Echo) -> xr.Dataset:
+        """Return the record of the river and its neighbours, and show it."""
+        from hydromae.train.nearest_rivers import describe_nearest, select_nearest
+
+        count = NEIGHBOURS if self.neighbours is None else self.neighbours
+        selected = select_nearest(dataset, str(self.near), count, self.training_period or run.data.training_period)
+        echo(describe_nearest(selected, str(self.near), self._held_out(run, selected["catchment"].values)))
+        return selected
+
     def _start(self, before: Model) -> PretrainedStart:
         """Return initial and trained weights."""
         from hydromae.inference.predictor import load
         from hydromae.train.finetune import OutOfFoldRun, PretrainedStart
 
-        if self.rank is not None and self.trainable != "lora":
+        if self.neighbours is not None and self.near is None:
+            raise InputError(f"--neighbours {self.neighbours}: is an option of --near; add it, or leave this out")
+        if self.rank is not None and self.method != "lora":
             raise InputError(f"--rank {self.rank}: is an option of adapters; add --trainable lora, or omit it")
-        if self.reinit_lstm and self.trainable != "lstm":
+        if self.reinit_lstm and self.method != "lstm":
             raise InputError("--reinit-lstm: is an option of the LSTMs; add --trainable lstm")
-        if self.oof_runs and self.trainable != "all-but-lstm":
+        if self.oof_runs and self.method != "all-but-lstm":
             raise InputError("--oof-runs: is an option of training with fixed LSTMs; add --trainable all-but-lstm")
         models = [(load(run, "cpu"), str(run)) for run in self.oof_runs]
         others = tuple(OutOfFoldRun(m.network.state_dict(), m.config.data.held_out, name) for m, name in models)
         rank = RANK if self.rank is None else self.rank
-        return PretrainedStart(before.network.state_dict(), self.trainable, rank, self.reinit_lstm, others)
+        return PretrainedStart(before.network.state_dict(), self.method, rank, self.reinit_lstm, others)
 
     def _held_out(self, run: Config, catchments: np.ndarray) -> tuple[str, ...]:
-        """Return the held-out catchments of the pretrained run that the store has, and those of the fold."""
+        """Return the held-out catchments of the pretrained run that the store has, and those of the fold.
+
+        The river of --near is trained on in any case.
+        """
         import numpy as np
 
         from hydromae.evaluate.protocol import folds
 
         names = catchments.astype(str)
-        is_held_out = np.isin(names, run.data.held_out)
+        is_held_out = np.isin(names, [name for name in run.data.held_out if name != self.near])
         fold_names = names[:0]
         if self.fold is not None:
             fold_index, fold_count = self.fold
@@ -176,11 +208,11 @@ class Finetune:
             data["training_period"] = self.training_period
         if self.validation_period is not None:
             data["validation_period"] = self.validation_period
-        lr = self.lr if self.lr is not None else run.optimizer.lr * (FULL_LR if self.trainable == "full" else 1.0)
+        lr = self.lr if self.lr is not None else run.optimizer.lr * (FULL_LR if self.method == "full" else 1.0)
         share = lr / run.optimizer.lr if run.optimizer.lr else 1.0
-        train = run.train
+        train = run.train if self.near is None else replace(run.train, **NEAR)
         epochs = train.epochs if self.epochs is None else self.epochs
-        warmup = train.warmup_epochs * epochs / train.epochs
+        warmup = run.train.warmup_epochs * epochs / run.train.epochs
         before = read_previous_run(self.out).config if self.resume else None
         learn = {
             "epochs": epochs,
@@ -213,8 +245,10 @@ class Finetune:
             digest.update(name.encode() + value.detach().numpy().tobytes())
         same = {
             "sha256": digest.hexdigest(),
-            "trainable": self.trainable,
-            "rank": start.rank if self.trainable == "lora" else None,
+            "trainable": self.method,
+            "near": self.near,
+            "neighbours": None if self.near is None else self.neighbours or NEIGHBOURS,
+            "rank": start.rank if self.method == "lora" else None,
             "reinit_lstm": self.reinit_lstm or None,  # null in earlier runs
             "oof_runs": [str(run) for run in self.oof_runs] or None,
         }
