@@ -143,3 +143,10 @@ SMALL_MAPS = PRESETS["base"].having(
 def scaling_of(dataset: xr.Dataset, config: Config) -> Scaling:
     """Scaling from the training days of a record."""
     return Scaling.fit(dataset, config.data.training_period)
+
+
+def repeated(record: xr.Dataset, days: int) -> xr.Dataset:
+    """The days of a record again and again, until there are so many: long enough for return periods, and made at once."""
+    first = pd.Timestamp(record["time"].values[0])
+    again = record.isel(time=np.arange(days) % record.sizes["time"])
+    return again.assign_coords(time=pd.date_range(first, periods=days, unit="ns"))

@@ -16,6 +16,7 @@ from hydromae.inference.distribution import exceedance, mixture_quantiles
 from hydromae.inference.ensembles import FINE_LEVELS, forecast_ensembles
 from hydromae.inference.predictor import Model, load
 from hydromae.virtual import virtual_catchments
+from synthetic import repeated
 
 LEVELS = np.array(FINE_LEVELS)
 WEATHER = ["precipitation", "temperature", "potential_evaporation"]
@@ -44,7 +45,7 @@ def test_a_mixture_of_equal_members_is_the_member() -> None:
 
 @pytest.fixture(scope="module")
 def whole() -> xr.Dataset:
-    return virtual_catchments(4200, 3, "2009-01-01", 3, missing=False).load()
+    return repeated(virtual_catchments(730, 3, "2009-01-01", 3, missing=False).load(), 4200)
 
 
 @pytest.fixture(scope="module")

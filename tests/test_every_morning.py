@@ -17,6 +17,7 @@ from hydromae.fetch import nrfa
 from hydromae.virtual import virtual_catchments
 from local_server import running_server
 from pages import commands
+from synthetic import repeated
 
 STATIONS, MEMBERS, DAYS = 10, 3, 5
 WEATHER = ["precipitation", "temperature", "potential_evaporation"]
@@ -37,7 +38,8 @@ def test_two_mornings_of_ten_stations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     numbers = [1001 + n for n in range(STATIONS)]
-    record = virtual_catchments(4100, 1, "2013-01-01", STATIONS, missing=False).load().assign_coords(catchment=numbers)
+    short = virtual_catchments(730, 1, "2013-01-01", STATIONS, missing=False).load()
+    record = repeated(short, 4100).assign_coords(catchment=numbers)
     volumes = (record["riverflow"] * record["catchment-area"] / 86.4).transpose("time", "catchment")
     first, second, third = (str(day)[:10] for day in record["time"].values[[-20, -19, -18]])
     lines = commands(PAGE)
