@@ -75,7 +75,8 @@ def test_the_score_is_the_formulas(small: Session) -> None:
     low, high = (np.array(told["quantiles"][row][100:120]) for row in (0, 4))
     assert told["score"]["nse"] == pytest.approx(nse, abs=1e-3) and told["score"]["days"] == 20
     assert told["score"]["error"] == pytest.approx(np.abs(mean - truth).mean(), abs=1e-3)
-    line = np.exp(np.linspace(*np.log(np.array([told["flow"][99], told["flow"][120]]) + 0.01), 22)[1:-1]) - 0.01
+    before, after = (float(np.log(told["flow"][day] + 0.01)) for day in (99, 120))
+    line = np.exp(np.linspace(before, after, 22)[1:-1]) - 0.01
     interpolation, donors = told["baselines"]
     np.testing.assert_allclose(interpolation["flow"][100:120], line, atol=2e-3)
     assert interpolation["error"] == pytest.approx(np.abs(line - truth).mean(), abs=1e-3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -26,12 +25,11 @@ def opening(session: Session) -> dict[str, Any]:
     first, last = session.last_year(river_index)
     flow = session.flow[first : last + 1, river_index]
     gap = gap_at_highest(flow, min(OPENING_GAP, len(flow) // 2)) if np.isfinite(flow).any() and len(flow) > 1 else None
-    start = session.days[first].date()
     return {
         "river": river,
-        "start": start.isoformat(),
-        "end": session.days[last].date().isoformat(),
-        "hide": [] if gap is None else [[(start + timedelta(day)).isoformat() for day in gap]],
+        "start": f"{session.days[first]:%Y-%m-%d}",
+        "end": f"{session.days[last]:%Y-%m-%d}",
+        "hide": [] if gap is None else [[f"{session.days[first + day]:%Y-%m-%d}" for day in gap]],
     }
 
 
