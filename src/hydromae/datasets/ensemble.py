@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -133,9 +133,9 @@ def _parts_of_dataset(path: Path) -> Iterator[tuple[str, str, xr.Dataset]]:
         one = dataset.isel({issue: issue_index}) if issue in dataset.dims else dataset
         issue_text = "" if issue is None else str(one[issue].values.astype("datetime64[D]"))
         one = one if lead is None else _with_valid_days(one, str(lead), issue_text, path)
-        one = one.drop_vars([n for n in (*ISSUES, *VALID[2:]) if n in one.variables and n not in one.dims])
+        one = one.drop_vars([str(n) for n in (*ISSUES, *VALID[2:]) if n in one.variables and n not in one.dims])
         for index, name in enumerate(names):
-            part = one.isel({member: index}).drop_vars(member, errors="ignore")
+            part = one.isel({member: index}).drop_vars(str(member), errors="ignore")
             yield issue_text, str(name), read_dataset(part, None, f"{path}: member {name}")[0]
 
 
@@ -175,7 +175,7 @@ def _ensemble(issue_text: str, members: dict[str, xr.Dataset], path: Path) -> We
         raise InputError(
             f"{path}: was issued on {issue_text[:10]} and begins on {begin}; it must begin on that day, or one day later"
         )
-    return WeatherEnsemble(pd.DatetimeIndex([issue])[0], tuple(records), names)
+    return WeatherEnsemble(cast(pd.Timestamp, pd.Timestamp(issue)), tuple(records), names)
 
 
 def _issue_day(text: str, path: Path) -> np.datetime64:

@@ -70,7 +70,7 @@ def run_protocol(
     training = protocol.training_record(record)
     baseline_methods = fitted_baselines(protocol.outside_period(training, period), names) if baselines else {}
     thresholds = Thresholds.fit(training, record["catchment"].values)
-    asked = dict.fromkeys([*names, *(["gap"] if gap_lengths else [])])
+    asked: list[str] = list(dict.fromkeys([*names, "gap"] if gap_lengths else names))
     methods = {name: [*model_methods, *(more or {}).get(name, []), *baseline_methods.get(name, [])] for name in asked}
     held_out_count = len(protocol.held_out(record["catchment"].values))
     notes: dict[str, object] = {

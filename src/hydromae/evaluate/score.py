@@ -99,7 +99,7 @@ class Evaluation:
 def _read_probes(folder: Path) -> pd.DataFrame:
     file = folder / PROBE_FILES[1]
     try:
-        return pd.read_csv(file)[list(PROBE_COLUMNS)]
+        return pd.read_csv(file).loc[:, list(PROBE_COLUMNS)]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{file}: cannot be read as probes; run hydromae evaluate --probes again") from error
 

@@ -54,9 +54,8 @@ class Verification:
             self.events.melt(["threshold", "lead"], var_name="score"),
             self.reliability.melt(["threshold", "level"], var_name="score"),
         ]
-        return pd.concat([part for part in parts if len(part)], ignore_index=True)[
-            ["score", "threshold", "lead", "level", "value"]
-        ]
+        joined = pd.concat([part for part in parts if len(part)], ignore_index=True)
+        return joined.loc[:, ["score", "threshold", "lead", "level", "value"]]
 
 
 def verify(issued: Sequence[xr.Dataset], record: xr.Dataset) -> Verification:
@@ -223,5 +222,5 @@ def _reliability_rows(
 def _skilful_lead(leads: pd.DataFrame) -> int:
     """Return the last lead up to which the skill against both references is above zero."""
     is_skilful = (leads[["skill_persistence", "skill_climatology"]].to_numpy() > 0).all(axis=1)
-    last = len(is_skilful) if is_skilful.all() else int(np.argmin(is_skilful))
+    last = len(leads) if is_skilful.all() else int(np.argmin(is_skilful))
     return int(leads["lead"].to_numpy()[last - 1]) if last else 0

@@ -32,7 +32,7 @@ def exceedance(
 
 def mixture_quantiles(
     levels: Float[np.ndarray, " Q"], quantiles: Float[np.ndarray, "Q M ..."]
-) -> Float[np.ndarray, Q * shape]:
+) -> Float[np.ndarray, "Q ..."]:
     """Quantiles of the mixture of M distributions with equal weights.
 
     The distribution function of the mixture is the mean of those of its members (`exceedance`), which is not the mean of

@@ -28,7 +28,7 @@ MAX_ROWS = 2**20
 """Rows of a sheet of Excel, the header included."""
 MAX_NAME = 31
 """Characters of the name of a sheet."""
-FIRST_EXCEL_DAY = pd.Timestamp("1900-03-01")
+FIRST_EXCEL_DAY = date(1900, 3, 1)
 """Earlier dates are text: Excel has none before 1900, and counts 1900 as a leap year."""
 FORBIDDEN = re.compile(r"[\[\]:*?/\\\x00-\x1f\x7f]")
 """Characters that the name of a sheet must not have."""
@@ -92,9 +92,11 @@ def prediction_table(answer: xr.Dataset, record: xr.Dataset, layout: Layout) -> 
     if f"{FLOW}{ORIGIN}" not in answer:  # a model without distributions of flow
         flow = record[FLOW] if FLOW in record else answer[FLOW] * np.nan
         answer = answer.assign({f"{FLOW}{ORIGIN}": origin_of(flow.transpose("time", "catchment").notnull().values)})
-    restored, is_frame = layout.to_dataset(answer, record), isinstance(layout, FrameLayout)
-    time, site = ("time", "catchment") if is_frame else (layout.time, layout.site)
-    column = FLOW if is_frame or FLOW not in layout.columns else layout.columns[FLOW][0]
+    restored = layout.to_dataset(answer, record)
+    time, site, column = "time", "catchment", FLOW
+    if not isinstance(layout, FrameLayout):
+        time, site = layout.time, layout.site
+        column = layout.columns[FLOW][0] if FLOW in layout.columns else FLOW
     units = layout.flow[1]
     by_river = (site, time)
     flow = restored[column].transpose(*by_river)
@@ -150,7 +152,7 @@ def _write_sheet(book: Workbook, name: str, table: pd.DataFrame) -> None:
         return marked
 
     sheet.append([cell(str(label)) for label in table.columns])
-    for row in zip(*(_cells(table[label]) for label in table.columns), strict=True):
+    for row in zip(*(_cells(pd.Series(table[label])) for label in table.columns), strict=True):
         sheet.append([cell(value) for value in row])
 
 
@@ -158,7 +160,7 @@ def _cells(values: pd.Series) -> Iterator[object]:
     """Values as those of Python; NaN is empty, and a number of single precision has its own digits."""
     if values.dtype.kind == "M":
         days: list[date] = [day.date() for day in pd.DatetimeIndex(values)]
-        is_text = len(days) > 0 and pd.DatetimeIndex(values).min() < FIRST_EXCEL_DAY
+        is_text = len(days) > 0 and min(days) < FIRST_EXCEL_DAY
         return iter([day.isoformat() for day in days] if is_text else days)
     if values.dtype.kind == "f":
         numbers = values.to_numpy()

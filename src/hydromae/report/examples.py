@@ -68,7 +68,7 @@ def _figure(part: xr.Dataset, labels: Mapping[str, str]) -> Section:
 
 def _forecast_figure(part: xr.Dataset, river: str) -> Section:
     """The fans of the forecasts of a river."""
-    predicted = np.isfinite(part["mean"].to_numpy()).any(axis=0)
+    predicted = np.asarray(np.isfinite(part["mean"].to_numpy()).any(axis=0))
     by_lead, scores = {}, []
     for index in range(part.sizes["example"]):
         example = part.isel(example=index)

@@ -20,7 +20,7 @@ TICKS = (0.0, 0.25, 0.5, 0.75, 1.0)
 def verification_html(scores: Verification, days: pd.DatetimeIndex) -> str:
     """Return the page of a verification; `days` are the issue days."""
     first, last = (format_date(str(day)[:10]) for day in (days[0], days[-1]))
-    totals = scores.events.groupby("threshold", sort=False)[["cases", "events"]].sum()
+    totals = scores.events.groupby("threshold", sort=False, as_index=False)[["cases", "events"]].sum()
     return render(
         "verification.html",
         style=Markup((files("hydromae") / "report" / "style.css").read_text(encoding="utf-8")),
@@ -30,7 +30,7 @@ def verification_html(scores: Verification, days: pd.DatetimeIndex) -> str:
         skilful_lead=scores.skilful_lead,
         leads=scores.leads.to_dict("records"),
         events=[row for row in scores.events.to_dict("records") if row["events"] > 0 or row["false_alarms"] > 0],
-        totals=[{"threshold": name, **row} for name, row in zip(totals.index, totals.to_dict("records"), strict=True)],
+        totals=pd.DataFrame(totals).to_dict("records"),
         intervals=_diagram(
             scores.intervals["level"].to_numpy(),
             scores.intervals["share_below"].to_numpy(),
