@@ -99,8 +99,8 @@ class Evaluation:
 def _read_probes(folder: Path) -> pd.DataFrame:
     file = folder / PROBE_FILES[1]
     try:
-        return pd.read_csv(file).loc[:, list(PROBE_COLUMNS)]
-    except (OSError, ValueError, KeyError) as error:
+        return pd.read_csv(file, usecols=list(PROBE_COLUMNS))
+    except (OSError, ValueError) as error:
         raise InputError(f"{file}: cannot be read as probes; run hydromae evaluate --probes again") from error
 
 
