@@ -32,7 +32,7 @@ from rich.console import Console
 
 from hydromae import metrics
 from hydromae.datasets import reader
-from hydromae.evaluate import boosted_donors, donor_regression, gr4j, pretrained_lstm, protocol
+from hydromae.evaluate import boosted_donors, donor_regression, gr4j, protocol
 from hydromae.evaluate.answers import log_flow, river_flow, with_predictions
 from hydromae.evaluate.donors import attribute_values
 from hydromae.evaluate.protocol import Question
@@ -277,10 +277,10 @@ class Saits:
             yield river, np.stack(columns, axis=1).astype(np.float32)
 
 
-def draw_rivers(record: xr.Dataset, count: int) -> np.ndarray:
-    """Scored rivers in file order: training catchments with flow on nearly all training and test days, by the seed 0."""
-    trained = pretrained_lstm.training_subset(record)
-    parts = [trained, record.sel(time=slice(*protocol.PERIODS["test"]), catchment=trained["catchment"])]
+def draw_rivers(record: xr.Dataset, held_out: np.ndarray, count: int) -> np.ndarray:
+    """Scored rivers by the seed 0: catchments that are not held out, with flow on nearly all training and test days."""
+    trained = record.isel(catchment=np.flatnonzero(~record["catchment"].isin(held_out).values))
+    parts = protocol.training_record(trained), trained.sel(time=slice(*protocol.PERIODS["test"]))
     full = np.logical_and(*(part["riverflow"].notnull().mean("time").values >= FULL_SHARE for part in parts))
     names = trained["catchment"].values[full]
     return names[np.sort(np.random.default_rng(0).permutation(len(names))[:count])]
@@ -363,6 +363,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="a folder with camels_gb_daily.nc and the NRFA's attributes")
     parser.add_argument("--rivers", type=int, default=20, help="scored rivers")
+    parser.add_argument(
+        "--within", nargs=2, type=int, help="first and last NRFA number of a smaller record; default all"
+    )
     parser.add_argument("--peers", nargs="+", default=[], help="packages; all where none is named")
     parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=QUESTIONS)
     parser.add_argument("--updates", type=int, default=500, help="updates of neuralhydrology's network")
@@ -370,14 +373,22 @@ def main() -> None:
     options, console = parser.parse_args(), Console(soft_wrap=True)
     days = (FIRST_DAY, protocol.PERIODS["test"][1])
     sources = options.data / "camels_gb_daily.nc", options.data / "Catchment_attributes_nrfa.csv"
-    record = reader.open_record(*sources, days).load()
-    run(record, peers(options.updates, options.epochs), options, console)
+    record = reader.open_record(*sources, days)
+    held_out = protocol.held_out(record["catchment"].values)
+    if options.within is not None:
+        first, last = options.within
+        numbers = record["catchment"].values.astype(int)
+        record = record.isel(catchment=np.flatnonzero((numbers >= first) & (numbers <= last)))
+    record = record.load()
+    rivers = draw_rivers(record, held_out, options.rivers)
+    run(record, rivers, peers(options.updates, options.epochs), options, console)
 
 
-def run(record: xr.Dataset, every_peer: Sequence[Peer], options: argparse.Namespace, console: Console) -> None:
+def run(
+    record: xr.Dataset, rivers: np.ndarray, every_peer: Sequence[Peer], options: argparse.Namespace, console: Console
+) -> None:
     """Score the peers that are named, or all, and print the table as Markdown; a peer that is not installed is named."""
     training = protocol.training_record(record)
-    rivers = draw_rivers(record, options.rivers)
     console.print(f"{len(rivers)} rivers: {', '.join(map(str, rivers))}", markup=False, soft_wrap=True)
     heads = ["task", "method", "NSE", "NSE of log flow", "NSE minus that of hydromae (95 % interval), rivers better"]
     heads += ["seconds to train", "seconds a river-year", "lines"]

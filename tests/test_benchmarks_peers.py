@@ -48,10 +48,12 @@ def test_peers_are_scored_on_the_same_rivers() -> None:
         peers.Peer("worse", "numpy", ("simulate",), constant(9.0)),
         peers.Peer("absent", "no_such_package", ("gap",), constant(1.0)),
     ]
-    options = argparse.Namespace(rivers=5, peers=[], questions=peers.QUESTIONS)
-    peers.run(record, every, options, Console(file=text, width=220))
+    options = argparse.Namespace(peers=[], questions=peers.QUESTIONS)
+    scored = peers.draw_rivers(record, np.array([1003, 1004]), 5)
+    peers.run(record, scored, every, options, Console(file=text, soft_wrap=True))
     lines = text.getvalue().splitlines()
-    assert lines[0].startswith("5 rivers: ") and "1020" not in lines[0]
+    assert lines[0].startswith("5 rivers: ")
+    assert set(peers.draw_rivers(record, np.array([1003, 1004]), 20).tolist()) == {*range(1001, 1020)} - {1003, 1004}
     assert [line.split(" | ")[:2] for line in lines[3:]] == [
         ["| `gap`", "hydromae"],
         ["| `gap`", "absent"],
