@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,16 @@ from safetensors.torch import load_file
 
 from hydromae.cli import main
 from hydromae.config import Config
+from hydromae.config.presets import NATIONAL
+from hydromae.inference.predictor import load
 from hydromae.io.conventions import catchment_positions
+from hydromae.model.mae import HydroMAE
+from hydromae.model.serialization import write_model
 from hydromae.store.scaling import Scaling
 from hydromae.store.zarr_store import open_store, write_store
 from hydromae.train.metrics_log import MetricsLog
 from hydromae.train.trainer import train
-from synthetic import SMALL, TRAINING, rivers, scaling_of
+from synthetic import GRID, SMALL, TRAINING, country, rivers, scaling_of
 
 HELD = SMALL.having(data={"held_out": ("1002", "1005")})
 
@@ -304,3 +309,30 @@ def test_mistakes_near_a_river_are_one_line_each(folder, tmp_path, capsys):
         assert finetune(folder, tmp_path / "run", *options) == 2
         assert re.search(line, capsys.readouterr().err), line
     assert not (tmp_path / "run").exists()
+
+
+def test_a_model_with_maps_is_finetuned_on_rivers_without_maps(folder, tmp_path, capsys):
+    """Maps may be absent; maps of another grid, or the training of maps without maps, are one line."""
+    other = country(6, 400)
+    parts = {"streams": NATIONAL.model.streams, "fusion_layers": 1, "map_layers": 1, "fusion_gates": True}
+    config = SMALL.having(model=parts | {"map_estimators": True}, data={"patches_per_window": 4})
+    scaling = Scaling.fit(other, TRAINING)
+    known = Scaling.fit(rivers(), TRAINING)
+    scaling = replace(scaling, variables=known.variables | scaling.variables)
+    model = tmp_path / "model"
+    model.mkdir()
+    write_model(model, HydroMAE(config, pixels=GRID.patch**2).state_dict(), config, scaling, GRID)
+    common = ["--model", str(model), "--device", "cpu", "--stop-after", "1"]
+    assert main(["finetune", str(folder / "rivers.zarr"), *common, "--out", str(tmp_path / "one")]) == 0
+    assert load(tmp_path / "one", "cpu").grid == GRID
+    moved = replace(GRID, northing=GRID.northing + 1000.0)
+    write_store(other, tmp_path / "moved.zarr", scaling=scaling, sources=[], training_period=TRAINING, grid=moved)
+    for store, named, options in (
+        (folder / "rivers.zarr", "has no maps", ["--trainable", "maps"]),
+        (tmp_path / "moved.zarr", "not on the grid of", []),
+    ):
+        capsys.readouterr()
+        assert main(["finetune", str(store), *common, "--out", str(tmp_path / "two"), *options]) == 2
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert len(lines) == 1 and named in lines[0], lines
+    assert not (tmp_path / "two").exists()

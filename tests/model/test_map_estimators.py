@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from hydromae.model.map_estimators import (
-    MAP_ESTIMATORS,
-    MapEstimators,
-    cell_distances,
-    cell_offsets,
-    neighbour_patches,
-)
+from hydromae.model.kriging import NUGGET, OFFSETS, RANGE, krige_patches, neighbour_patches, thinned_cells
+from hydromae.model.map_estimators import MAP_ESTIMATORS, MapEstimators, cell_offsets
 from samples import ALL, all_tokens, built, no_tokens, sample, small
 
-SPATIAL, ANOMALY, TEMPORAL, CATCHMENTS = range(len(MAP_ESTIMATORS))
+KRIGING, ANOMALY, STANDARDISED, TEMPORAL, CATCHMENTS = range(len(MAP_ESTIMATORS))
 LINE = torch.tensor([[[0.0, 0.0], [50.0, 0.0], [100.0, 0.0]]])
 """Three patches of 50 km from west to east."""
 
@@ -24,17 +20,6 @@ def asked(values: torch.Tensor, seen: torch.Tensor, position: torch.Tensor = LIN
     estimators = MapEstimators(values.shape[-1], has_weather=weather is not None)
     with torch.no_grad():
         return estimators(torch.where(seen, values, 0.0), seen, position, weather)
-
-
-def test_cells_of_neighbouring_patches_are_apart_by_their_rows_and_columns() -> None:
-    distance = cell_distances(2)  # cells 0 and 1 in the south, 2 and 3 in the north
-    assert distance.shape == (9, 4, 4)
-    middle, east, north = distance[4], distance[5], distance[7]
-    assert middle[0].tolist() == pytest.approx([0, 1, 1, 2**0.5])
-    assert east[0].tolist() == pytest.approx([2, 1, 5**0.5, 2**0.5]), "the first cell of the patch in the east"
-    assert north[0, 2] == 1 and north[0, 0] == 2
-    offsets = (10.0 * cell_offsets(2, torch.device("cpu"))).tolist()
-    assert offsets == [[-2.5, -2.5], [2.5, -2.5], [-2.5, 2.5], [2.5, 2.5]]
 
 
 def test_neighbours_are_found_by_their_positions() -> None:
@@ -49,18 +34,62 @@ def test_neighbours_are_found_by_their_positions() -> None:
     assert width.tolist() == [0.0] and alone[0].tolist() == [[-1, -1, -1, -1, 0, -1, -1, -1, -1]]
 
 
-def test_a_hidden_patch_is_the_weighted_mean_of_the_patches_beside_it() -> None:
+def test_cells_of_a_patch_lie_around_its_centre() -> None:
+    offsets = (10.0 * cell_offsets(2, torch.device("cpu"))).tolist()
+    assert offsets == [[-2.5, -2.5], [2.5, -2.5], [-2.5, 2.5], [2.5, 2.5]]
+
+
+def test_a_hidden_patch_is_kriged_from_the_patches_beside_it() -> None:
     values = torch.tensor([2.0, 99.0, 5.0]).view(1, 1, 3, 1)
     seen = torch.tensor([True, False, True]).view(1, 1, 3, 1)
     value, exists, _ = asked(values, seen)
-    assert value[0, 0, 1, 0, SPATIAL] == pytest.approx(3.5), "both are one cell away"
-    assert exists[0, 0, 1, 0, SPATIAL] and not exists[0, 0, 1, 0, ANOMALY], "no day of the cell is visible"
-    assert not exists[0, 0, 0, 0, SPATIAL], "the patch beside the first is hidden, and its own value is not used"
-    # with cells of two rows, the nearer cell counts 2³ times as much as one of twice the distance
-    values = torch.tensor([[0.0, 8.0, 0.0, 8.0], [9.0] * 4]).view(1, 1, 2, 4)
-    seen = torch.tensor([[True, True, False, False], [False] * 4]).view(1, 1, 2, 4)
-    value, _, _ = asked(values, seen, LINE[:, :2])
-    assert value[0, 0, 1, 0, SPATIAL] == pytest.approx((0 / 8 + 8 / 1) / (1 / 8 + 1))
+    assert value[0, 0, 1, 0, KRIGING] == pytest.approx(3.5), "both are one cell away"
+    assert exists[0, 0, 1, 0, KRIGING] and not exists[0, 0, 1, 0, ANOMALY], "no day of the cell is visible"
+    assert not exists[0, 0, [0, 2], 0, KRIGING].any(), "a visible cell has no estimate of kriging"
+    dark = asked(values, seen & False)
+    assert not dark[1].any() and not dark[0].any(), "nothing is visible around"
+
+
+def ordinary_kriging(places: np.ndarray, values: np.ndarray, wanted: np.ndarray, side: int) -> np.ndarray:
+    """With a Lagrange multiplier, in double precision."""
+
+    def covariance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        return np.exp(-np.linalg.norm(first[:, None] - second, axis=-1) / (RANGE * side))
+
+    count = len(places)
+    system = np.ones((count + 1, count + 1))
+    system[:count, :count] = covariance(places, places) + NUGGET * np.eye(count)
+    system[count, count] = 0.0
+    weights = np.linalg.solve(system, np.vstack([covariance(places, wanted), np.ones(len(wanted))]))[:count]
+    return values @ weights
+
+
+def test_kriging_is_that_of_the_textbook() -> None:
+    """Nine patches of 4 x 4 cells, the middle one hidden but for a cell, one beside it hidden."""
+    side, generator = 4, torch.Generator().manual_seed(0)
+    position = 20.0 * torch.tensor([[float(column), float(row)] for row, column in OFFSETS])[None]
+    values = torch.randn(1, 2, 9, side**2, generator=generator)
+    seen = torch.ones(1, 2, 9, side**2, dtype=torch.bool)
+    seen[0, 1, 4], seen[0, 1, 3] = False, False
+    seen[0, 1, 4, 5] = True
+    around, width = neighbour_patches(position)
+    estimate, exists = krige_patches(torch.where(seen, values, 0.0)[None], seen, around)
+    assert width.tolist() == [20.0]
+    assert torch.equal(exists, ~seen)
+    rows, columns = np.divmod(np.arange(side**2), side)
+    place = np.stack([np.stack([rows + side * r, columns + side * c], axis=-1) for r, c in OFFSETS])
+    used = thinned_cells(side) & seen[0, 1].numpy()
+    by_hand = ordinary_kriging(place[used], values[0, 1].numpy()[used], place[4], side)
+    hidden = ~seen[0, 1, 4].numpy()
+    assert estimate[0, 0, 1, 4].numpy()[hidden] == pytest.approx(by_hand[hidden], abs=1e-4)
+
+
+def test_kriging_uses_few_cells_and_all_sides() -> None:
+    for side, most in ((1, 9), (2, 36), (5, 90), (10, 100)):
+        used = thinned_cells(side)
+        assert used.any(axis=1).all() and used.sum() <= most
+    distance = ordinary_kriging(np.array([[0.0, 0.0]]), np.array([7.0]), np.array([[40.0, 0.0]]), 10)
+    assert distance == pytest.approx([7.0]), "a single value is the mean"
 
 
 def test_anomalies_are_added_to_the_mean_of_the_cell() -> None:
@@ -71,7 +100,12 @@ def test_anomalies_are_added_to_the_mean_of_the_cell() -> None:
     value, _, _ = asked(values, seen, LINE[:, :2])
     mean = 10.5
     assert value[0, -1, 1, 0, ANOMALY] == pytest.approx(mean + 0.5), "as its neighbour, which is half above its mean"
-    assert value[0, -1, 1, 0, SPATIAL] == pytest.approx(1.0)
+    assert value[0, -1, 1, 0, KRIGING] == pytest.approx(1.0)
+    assert value[0, -1, 1, 0, STANDARDISED] == pytest.approx(mean + 0.5), "both cells vary alike"
+    wide = torch.where(torch.tensor([False, True]).view(1, 1, 2, 1), mean + 3 * (values - mean), values)
+    assert asked(wide, seen, LINE[:, :2])[0][0, -1, 1, 0, STANDARDISED] == pytest.approx(mean + 1.5), (
+        "three times as wide"
+    )
     # the last visible day was half above the mean; two days later exp(−1 / 3) of that is left
     decayed = 0.5 * torch.exp(torch.tensor(-1 / 3))
     assert value[0, -1, 1, 0, TEMPORAL] == pytest.approx(mean + float(decayed))

@@ -116,8 +116,13 @@ class Finetune:
 
         set_threads(self.threads)
         dataset, before = open_store(self.store), load(self.model, "cpu")
-        if before.grid is not None and ("grid" not in dataset.attrs or grid_of(dataset) != before.grid):
+        has_maps = "cell" in dataset.dims
+        if has_maps and before.grid is not None and grid_of(dataset) != before.grid:
             raise InputError(f"{self.store}: its maps are not on the grid of {self.model}; prepare it on that grid")
+        if self.trainable == "maps" and not has_maps:
+            raise InputError(
+                f"{self.store}: has no maps; train others than --trainable maps, or prepare a national store"
+            )
         if self.near is not None:
             dataset = self._select_near(dataset, before.config, echo)
         config = self._config(before.config, dataset["catchment"].values)

@@ -1,0 +1,128 @@
+"""Ordinary kriging of hidden cells of a map from the visible cells of their patch and of the eight patches around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+OFFSETS = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
+"""A patch and the eight around it, in patches northward and eastward."""
+RANGE = 6.0
+"""Range of the exponential covariance, in widths of a patch: 300 km for patches of 50 km."""
+NUGGET = 0.002
+"""Variance of a cell that its neighbours do not share, as a part of the whole."""
+SPACING, GROWTH = 0.2, 0.25
+"""Smallest distance between used cells as a part of the width of a patch, and its growth with the distance from the patch."""
+ROWS = 1024
+"""Systems of equations that are solved at once."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The n cells that kriging uses, of a patch and its neighbours.
+
+    Attributes:
+        offset, cell (Int[n]): Index in `OFFSETS`, and number of the cell in its patch.
+        between (Float[n, n]), to_cells (Float[n, N]): Covariance with each other, and with the cells of the patch.
+    """
+
+    offset: Int[Tensor, " n"]
+    cell: Int[Tensor, " n"]
+    between: Float[Tensor, "n n"]
+    to_cells: Float[Tensor, "n N"]
+
+
+def krige_patches(
+    fields: Float[Tensor, "K B T P N"], seen: Bool[Tensor, "B T P N"], around: Int[Tensor, "B P 9"]
+) -> tuple[Float[Tensor, "K B T P N"], Bool[Tensor, "B T P N"]]:
+    """Estimates of fields that are visible at the same cells, and where they exist: at cells that are not visible.
+
+    Ordinary kriging with an exponential covariance (Cressie 1993, Statistics for Spatial Data, section 3.2). Far from a patch
+    only some cells are used (`thinned_cells`): they have nearly the same value, and the nearest cells get most of the weight.
+
+    Args:
+        fields: Values, 0 where they are not seen.
+        around: Index of the patch at each of `OFFSETS`, −1 for none.
+    """
+    geometry = _geometry(round(seen.shape[-1] ** 0.5), seen.device)
+    patch = around[:, :, geometry.offset]
+    rows = (~seen.all(dim=-1)).nonzero(as_tuple=True)
+    estimate, is_near = torch.zeros_like(fields), torch.zeros_like(seen)
+    for window, day, middle in zip(*(part.split(ROWS) for part in rows), strict=True):
+        index = patch[window, middle]
+        places = (window[:, None], day[:, None], index.clamp(min=0), geometry.cell)
+        known = seen[places] & (index >= 0)
+        kept = known.any(dim=-1)
+        values = torch.stack([field[places][kept] for field in fields])
+        estimate[:, window[kept], day[kept], middle[kept]] = _solve(values, known[kept], geometry)
+        is_near[window[kept], day[kept], middle[kept]] = True
+    exists = is_near & ~seen
+    return torch.where(exists, estimate, 0.0), exists
+
+
+def _solve(values: Float[Tensor, "K M n"], known: Bool[Tensor, "M n"], geometry: Geometry) -> Float[Tensor, "K M N"]:
+    """Kriging of M patches; a cell that is not known has an equation of its own and no weight."""
+    weight = known.to(values.dtype)
+    system = geometry.between * weight[:, :, None] * weight[:, None] + torch.diag_embed(1.0 + NUGGET - weight)
+    sides = torch.cat([values * weight, weight[None]]).permute(1, 2, 0)
+    solved = torch.cholesky_solve(sides, torch.linalg.cholesky(system)).permute(2, 0, 1)
+    of_values, of_ones = solved[:-1], solved[-1]
+    mean = of_values.sum(dim=-1, keepdim=True) / of_ones.sum(dim=-1, keepdim=True)
+    return mean + (of_values - mean * of_ones) @ geometry.to_cells
+
+
+@cache
+def _geometry(side: int, device: torch.device) -> Geometry:
+    used, places = np.flatnonzero(thinned_cells(side)), _places(side)
+    place = places.reshape(-1, 2)[used]
+    covariances = [_covariance(place, others, side) for others in (place, places[len(OFFSETS) // 2])]
+    arrays = (*np.divmod(used, side**2), *covariances)
+    return Geometry(*(torch.from_numpy(array).to(device) for array in arrays))
+
+
+def thinned_cells(side: int) -> Bool[np.ndarray, "9 N"]:
+    """Cells of a patch and its neighbours that kriging uses: the farther from the patch, the farther from each other."""
+    places = _places(side).reshape(-1, 2)
+    gap = np.maximum(np.abs(places - (side - 1) / 2).max(axis=-1) - (side - 1) / 2, 0.0)
+    used: list[int] = []
+    for index in np.argsort(gap, kind="stable"):
+        same = [other for other in used if (gap[other] == 0) == (gap[index] == 0)]
+        apart = np.linalg.norm(places[same] - places[index], axis=-1)
+        if not same or apart.min() >= SPACING * side + GROWTH * gap[index]:
+            used.append(int(index))
+    chosen = np.zeros(len(places), dtype=bool)
+    chosen[used] = True
+    return chosen.reshape(len(OFFSETS), side**2)
+
+
+def neighbour_patches(position: Float[Tensor, "B P 2"]) -> tuple[Int[Tensor, "B P 9"], Float[Tensor, " B"]]:
+    """Index of the patch at each of `OFFSETS` around each patch (−1: none), and the width of the patches of a window [km].
+
+    The width is the smallest distance between two patches; 0 with a single patch.
+    """
+    step = position[:, None] - position[:, :, None]
+    distance = step.abs().amax(dim=-1)
+    smallest = torch.where(distance > 0, distance, torch.inf).flatten(1).amin(dim=1)
+    width = torch.where(smallest.isfinite(), smallest, 0.0)
+    steps = (step / smallest[:, None, None, None]).round().long()
+    found = []
+    for row, column in OFFSETS:
+        is_there = (steps[..., 0] == column) & (steps[..., 1] == row)
+        found.append(torch.where(is_there.any(dim=-1), is_there.to(torch.int8).argmax(dim=-1), -1))
+    return torch.stack(found, dim=-1), width
+
+
+def _places(side: int) -> Float[np.ndarray, "9 N 2"]:
+    """Row and column of the cells of a patch and its neighbours; (0, 0) is the first cell of the patch."""
+    cells = np.stack(np.divmod(np.arange(side**2), side), axis=-1)
+    return cells + side * np.array(OFFSETS, dtype=np.float64)[:, None]
+
+
+def _covariance(places: Float[np.ndarray, "n 2"], others: Float[np.ndarray, "N 2"], side: int) -> np.ndarray:
+    distance = np.linalg.norm(places[:, None] - others, axis=-1)
+    return np.exp(-distance / (RANGE * side)).astype(np.float32)
