@@ -96,6 +96,31 @@ def test_the_configurations_differ_from_the_seeds_only_where_they_say(
     assert built["output"] == output and built["store"] == "data/national.zarr"
 
 
+def test_the_column_of_the_shipped_model_states_its_configuration() -> None:
+    text = (ROOT / "src" / "hydromae" / "assets" / "gb-national" / "config.json").read_text(encoding="utf-8")
+    config = Config.from_json(text)
+    model, train, optimizer = config.model, config.train, config.optimizer
+    stated = {
+        "d_model 256": f"{model.d_model} wide, {model.heads} heads, {model.map_layers} block for a map, "
+        f"{model.series_layers} with FiLM for series",
+        "CrossMAE decoder": f"no decoder (`decoder_layers` {model.decoder_layers})",
+        "604 catchments": f"(`vector_patch_size` {config.data.vector_patch_size})",
+        "image mask ratio": f"in {dict(config.masks.mixture)['random']:.0%}".replace("%", " %"),
+        "unified or": f"`{config.masks.kind}`",
+        "`prediction_ratio`": f"{model.prediction_ratio}",
+        "num_workers": f"{train.workers}",
+        "batch 16": f"{train.batch_size} windows, lr 2e-3, weight decay {optimizer.weight_decay}, AdamW {optimizer.betas}",
+        "10 epochs": f"{train.epochs:g} of {train.steps_per_epoch} updates, {train.warmup_epochs} of warm-up",
+        "FP16": train.precision,
+        "checkpoint every": f"every {train.checkpoint_every} epochs, the last {train.keep_last} kept",
+    }
+    for first, value in stated.items():
+        (row,) = [row for row in ROWS if row.startswith(f"| {first}")]
+        assert row.split(" | ")[-2].startswith(value) or value in row.split(" | ")[-2], (row[:60], value)
+    assert optimizer.lr == 2e-3 and not model.static_tokens and not model.use_weighted_fm
+    assert model.fusion_gates and not model.contrastive_weight
+
+
 MUTATIONS = mutations.mutations_of(mutations.read("benchmarks/mutations.toml"))
 
 

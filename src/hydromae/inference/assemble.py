@@ -17,7 +17,7 @@ from hydromae.io.origin import origin_of
 from hydromae.progress import warn_user
 from hydromae.store.scaling import Scaling
 from hydromae.store.training_domain import outside_training
-from hydromae.variables import MODALITIES, RIVERFLOW
+from hydromae.variables import MODALITIES, RIVERFLOW, Variable
 
 
 def _is_predicted(name: str, record: RecordArrays) -> bool:
@@ -122,38 +122,34 @@ def _flow_quantiles(
 ) -> dict[str, xr.DataArray]:
     shape = (dataset.sizes["time"], dataset.sizes["catchment"])
     observed = dataset["riverflow"].values if "riverflow" in dataset else np.full(shape, np.nan)
-    is_observed = np.isfinite(observed)
     weight = np.maximum(averager.weight["riverflow"], 1e-12)[..., None]
-    quantiles_by_level = np.minimum(
-        np.stack([to_catchments(row / weight, record, 0, 1) for row in averager.quantile["riverflow"]]), limit
-    )
-    quantiles_by_level = np.maximum.accumulate(
-        np.where(is_observed, observed, quantiles_by_level).astype(np.float32), axis=0
-    )
-    quantile = xr.DataArray(
-        quantiles_by_level,
-        dims=("quantile", "time", "catchment"),
-        coords={"quantile": averager.levels},
-        attrs={"units": RIVERFLOW.units, "long_name": "river flow not exceeded with this probability"},
-    )
-    return {"riverflow_quantile": quantile, "riverflow_origin": origin_of(is_observed)}
+    by_level = np.stack([to_catchments(row / weight, record, 0, 1) for row in averager.quantile["riverflow"]])
+    quantile = _quantile_array(np.minimum(by_level, limit), observed, averager.levels, RIVERFLOW, "catchment")
+    return {"riverflow_quantile": quantile, "riverflow_origin": origin_of(np.isfinite(observed))}
 
 
 def _map_quantiles(dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager, name: str) -> xr.DataArray:
-    """Quantiles of the cells of a map; of an observed cell, its value."""
     variable = MODALITIES[name].variables[0]
-    observed = dataset[variable.name].values
     weight = np.maximum(averager.weight[name], 1e-12)[..., None]
     by_level = np.stack([to_cells(row / weight, record, dataset) for row in averager.quantile[name]])
-    quantiles = np.maximum.accumulate(np.where(np.isfinite(observed), observed, by_level).astype(np.float32), axis=0)
+    return _quantile_array(by_level, dataset[variable.name].values, averager.levels, variable, "cell")
+
+
+def _quantile_array(
+    by_level: Float[np.ndarray, "Q T N"],
+    observed: Float[np.ndarray, "T N"],
+    levels: list[float],
+    variable: Variable,
+    sites: str,
+) -> xr.DataArray:
+    """Quantiles in ascending order; of an observed value, the value."""
+    values = np.where(np.isfinite(observed), observed, by_level).astype(np.float32)
+    label = "river flow" if variable == RIVERFLOW else variable.name.replace("_", " ")
     return xr.DataArray(
-        quantiles,
-        dims=("quantile", "time", "cell"),
-        coords={"quantile": averager.levels},
-        attrs={
-            "units": variable.units,
-            "long_name": f"{variable.name.replace('_', ' ')} not exceeded with this probability",
-        },
+        np.maximum.accumulate(values, axis=0),
+        dims=("quantile", "time", sites),
+        coords={"quantile": levels},
+        attrs={"units": variable.units, "long_name": f"{label} not exceeded with this probability"},
     )
 
 
