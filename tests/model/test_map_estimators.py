@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from hydromae.model.kriging import NUGGET, OFFSETS, RANGE, krige_patches, neighbour_patches, thinned_cells
+from hydromae.model.kriging import NUGGET, OFFSETS, RANGE, PatchKriging, neighbour_patches, thinned_cells
 from hydromae.model.map_estimators import MAP_ESTIMATORS, MapEstimators, cell_offsets
 from samples import ALL, all_tokens, built, no_tokens, sample, small
 
-KRIGING, ANOMALY, STANDARDISED, TEMPORAL, CATCHMENTS = range(len(MAP_ESTIMATORS))
+KRIGING, STANDARDISED, TEMPORAL, CATCHMENTS = range(len(MAP_ESTIMATORS))
 LINE = torch.tensor([[[0.0, 0.0], [50.0, 0.0], [100.0, 0.0]]])
 """Three patches of 50 km from west to east."""
 
@@ -44,7 +44,7 @@ def test_a_hidden_patch_is_kriged_from_the_patches_beside_it() -> None:
     seen = torch.tensor([True, False, True]).view(1, 1, 3, 1)
     value, exists, _ = asked(values, seen)
     assert value[0, 0, 1, 0, KRIGING] == pytest.approx(3.5), "both are one cell away"
-    assert exists[0, 0, 1, 0, KRIGING] and not exists[0, 0, 1, 0, ANOMALY], "no day of the cell is visible"
+    assert exists[0, 0, 1, 0].all(), "a cell that no day shows has the mean of its kriged values"
     assert not exists[0, 0, [0, 2], 0, KRIGING].any(), "a visible cell has no estimate of kriging"
     dark = asked(values, seen & False)
     assert not dark[1].any() and not dark[0].any(), "nothing is visible around"
@@ -73,7 +73,8 @@ def test_kriging_is_that_of_the_textbook() -> None:
     seen[0, 1, 4], seen[0, 1, 3] = False, False
     seen[0, 1, 4, 5] = True
     around, width = neighbour_patches(position)
-    estimate, exists = krige_patches(torch.where(seen, values, 0.0)[None], seen, around)
+    kriging = PatchKriging(seen, around)
+    estimate, exists = kriging(torch.where(seen, values, 0.0)), kriging.exists
     assert width.tolist() == [20.0]
     assert torch.equal(exists, ~seen)
     rows, columns = np.divmod(np.arange(side**2), side)
@@ -81,7 +82,7 @@ def test_kriging_is_that_of_the_textbook() -> None:
     used = thinned_cells(side) & seen[0, 1].numpy()
     by_hand = ordinary_kriging(place[used], values[0, 1].numpy()[used], place[4], side)
     hidden = ~seen[0, 1, 4].numpy()
-    assert estimate[0, 0, 1, 4].numpy()[hidden] == pytest.approx(by_hand[hidden], abs=1e-4)
+    assert estimate[0, 1, 4].numpy()[hidden] == pytest.approx(by_hand[hidden], abs=1e-4)
 
 
 def test_kriging_uses_few_cells_and_all_sides() -> None:
@@ -97,21 +98,20 @@ def test_anomalies_are_added_to_the_mean_of_the_cell() -> None:
     values = torch.stack([torch.arange(days) % 2.0, 10 + torch.arange(days) % 2.0], dim=-1).view(1, days, 2, 1)
     seen = torch.ones(1, days, 2, 1, dtype=torch.bool)
     seen[0, -1, 1], seen[0, -2, 1] = False, False
-    value, _, _ = asked(values, seen, LINE[:, :2])
-    mean = 10.5
-    assert value[0, -1, 1, 0, ANOMALY] == pytest.approx(mean + 0.5), "as its neighbour, which is half above its mean"
-    assert value[0, -1, 1, 0, KRIGING] == pytest.approx(1.0)
-    assert value[0, -1, 1, 0, STANDARDISED] == pytest.approx(mean + 0.5), "both cells vary alike"
-    wide = torch.where(torch.tensor([False, True]).view(1, 1, 2, 1), mean + 3 * (values - mean), values)
-    assert asked(wide, seen, LINE[:, :2])[0][0, -1, 1, 0, STANDARDISED] == pytest.approx(mean + 1.5), (
-        "three times as wide"
-    )
-    # the last visible day was half above the mean; two days later exp(−1 / 3) of that is left
-    decayed = 0.5 * torch.exp(torch.tensor(-1 / 3))
-    assert value[0, -1, 1, 0, TEMPORAL] == pytest.approx(mean + float(decayed))
-    few = seen.clone()
-    few[0, :, 1] = False
-    assert not asked(values, few, LINE[:, :2])[1][0, -1, 1, 0, TEMPORAL:].any(), "no visible day, no mean"
+    value, exists, _ = asked(values, seen, LINE[:, :2])
+    assert value[0, -1, 1, 0, KRIGING] == pytest.approx(1.0), "the value of its neighbour"
+    first = torch.tensor([*values[0, :-2, 1, 0].tolist(), 0.0, 1.0])  # visible days, and kriged values
+    neighbour = values[0, :, 0, 0]
+    standard = (neighbour - neighbour.mean()) / neighbour.std(correction=0)
+    kriged = first.mean() + first.std(correction=0) * standard[-2:]
+    second = torch.cat([first[:-2], kriged])
+    expected = second.mean() + second.std(correction=0) * standard[-1]
+    assert value[0, -1, 1, 0, STANDARDISED] == pytest.approx(float(expected), abs=1e-4), "two passes"
+    # of the anomaly of the last visible day, exp(−1 / 3) is left two days later
+    decay = torch.exp(torch.tensor(-1 / 3))
+    left = second.mean() + (values[0, -3, 1, 0] - second.mean()) * decay
+    assert value[0, -1, 1, 0, TEMPORAL] == pytest.approx(float(left), abs=1e-3)
+    assert not exists[0, :-2, 1, 0, :TEMPORAL].any(), "kriging is for values that are not visible"
 
 
 def test_catchments_give_their_weather_to_the_cells_around_them() -> None:

@@ -18,8 +18,8 @@ NUGGET = 0.002
 """Variance of a cell that its neighbours do not share, as a part of the whole."""
 SPACING, GROWTH = 0.2, 0.25
 """Smallest distance between used cells as a part of the width of a patch, and its growth with the distance from the patch."""
-ROWS = 1024
-"""Systems of equations that are solved at once."""
+ROWS = 512
+"""Patches that are computed at once."""
 
 
 @dataclass(frozen=True)
@@ -37,43 +37,54 @@ class Geometry:
     to_cells: Float[Tensor, "n N"]
 
 
-def krige_patches(
-    fields: Float[Tensor, "K B T P N"], seen: Bool[Tensor, "B T P N"], around: Int[Tensor, "B P 9"]
-) -> tuple[Float[Tensor, "K B T P N"], Bool[Tensor, "B T P N"]]:
-    """Estimates of fields that are visible at the same cells, and where they exist: at cells that are not visible.
+class PatchKriging:
+    """Ordinary kriging with an exponential covariance (Cressie 1993, Statistics for Spatial Data, section 3.2).
 
-    Ordinary kriging with an exponential covariance (Cressie 1993, Statistics for Spatial Data, section 3.2). Far from a patch
-    only some cells are used (`thinned_cells`): they have nearly the same value, and the nearest cells get most of the weight.
+    Far from a patch only some cells are used (`thinned_cells`): they have nearly the same value, and the nearest cells get
+    most of the weight. Patches with the same visible cells around them have the same weights, which are computed once.
 
     Args:
-        fields: Values, 0 where they are not seen.
+        seen: Visible cells.
         around: Index of the patch at each of `OFFSETS`, −1 for none.
+
+    Attributes:
+        exists (Bool[B, T, P, N]): Cells with an estimate: not visible, with visible cells around them.
     """
-    geometry = _geometry(round(seen.shape[-1] ** 0.5), seen.device)
-    patch = around[:, :, geometry.offset]
-    rows = (~seen.all(dim=-1)).nonzero(as_tuple=True)
-    estimate, is_near = torch.zeros_like(fields), torch.zeros_like(seen)
-    for window, day, middle in zip(*(part.split(ROWS) for part in rows), strict=True):
-        index = patch[window, middle]
-        places = (window[:, None], day[:, None], index.clamp(min=0), geometry.cell)
-        known = seen[places] & (index >= 0)
+
+    def __init__(self, seen: Bool[Tensor, "B T P N"], around: Int[Tensor, "B P 9"]) -> None:
+        geometry = _geometry(round(seen.shape[-1] ** 0.5), seen.device)
+        patch, self.cell = around[:, :, geometry.offset], geometry.cell
+        window, day, middle = (~seen.all(dim=-1)).nonzero(as_tuple=True)
+        patch = patch[window, middle]
+        known = seen[window[:, None], day[:, None], patch.clamp(min=0), self.cell] & (patch >= 0)
         kept = known.any(dim=-1)
-        values = torch.stack([field[places][kept] for field in fields])
-        estimate[:, window[kept], day[kept], middle[kept]] = _solve(values, known[kept], geometry)
-        is_near[window[kept], day[kept], middle[kept]] = True
-    exists = is_near & ~seen
-    return torch.where(exists, estimate, 0.0), exists
+        self.target, self.patch = tuple(part[kept] for part in (window, day, middle)), patch[kept].clamp(min=0)
+        patterns, self.pattern = torch.unique(known[kept], dim=0, return_inverse=True)
+        self.weights = torch.cat([_weights(part, geometry) for part in patterns.split(ROWS)])
+        is_near = torch.zeros_like(seen)
+        is_near[self.target] = True
+        self.exists = is_near & ~seen
+
+    def __call__(self, field: Float[Tensor, "B T P N"]) -> Float[Tensor, "B T P N"]:
+        """Estimates where they exist, 0 elsewhere; `field` is arbitrary where it is not visible."""
+        estimate = torch.zeros_like(field)
+        window, day, middle = self.target
+        for rows in torch.arange(len(window), device=field.device).split(ROWS):
+            used = field[window[rows, None], day[rows, None], self.patch[rows], self.cell]
+            estimate[window[rows], day[rows], middle[rows]] = torch.einsum(
+                "mn, mnc -> mc", used, self.weights[self.pattern[rows]]
+            )
+        return torch.where(self.exists, estimate, 0.0)
 
 
-def _solve(values: Float[Tensor, "K M n"], known: Bool[Tensor, "M n"], geometry: Geometry) -> Float[Tensor, "K M N"]:
-    """Kriging of M patches; a cell that is not known has an equation of its own and no weight."""
-    weight = known.to(values.dtype)
+def _weights(known: Bool[Tensor, "M n"], geometry: Geometry) -> Float[Tensor, "M n N"]:
+    """Weights of the used cells for each cell of a patch; a cell that is not known has its own equation and weight 0."""
+    weight = known.to(geometry.between.dtype)
     system = geometry.between * weight[:, :, None] * weight[:, None] + torch.diag_embed(1.0 + NUGGET - weight)
-    sides = torch.cat([values * weight, weight[None]]).permute(1, 2, 0)
-    solved = torch.cholesky_solve(sides, torch.linalg.cholesky(system)).permute(2, 0, 1)
-    of_values, of_ones = solved[:-1], solved[-1]
-    mean = of_values.sum(dim=-1, keepdim=True) / of_ones.sum(dim=-1, keepdim=True)
-    return mean + (of_values - mean * of_ones) @ geometry.to_cells
+    sides = torch.cat([geometry.to_cells.expand(len(known), -1, -1), torch.ones_like(weight)[..., None]], dim=-1)
+    solved = torch.cholesky_solve(sides * weight[..., None], torch.linalg.cholesky(system))
+    simple, of_ones = solved[..., :-1], solved[..., -1:]
+    return simple + of_ones / of_ones.sum(dim=1, keepdim=True) * (1.0 - simple.sum(dim=1, keepdim=True))
 
 
 @cache

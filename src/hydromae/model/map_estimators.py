@@ -10,17 +10,20 @@ import math
 import torch
 import torch.nn.functional as functional
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from hydromae.batching.batch import Batch
 from hydromae.model.estimators import interpolate
-from hydromae.model.kriging import krige_patches, neighbour_patches
+from hydromae.model.kriging import PatchKriging, neighbour_patches
 from hydromae.variables import MODALITIES
 
-MAP_ESTIMATORS = ("kriging", "kriging_anomaly", "kriging_standardised", "temporal_anomaly", "catchments")
-"""Kriging of the values of the day; the mean of the cell over the window plus kriged anomalies; the same with anomalies in
-standard deviations of the cell; that mean plus its interpolated anomaly; weighted mean of the catchments of the day."""
+MAP_ESTIMATORS = ("kriging", "kriging_standardised", "temporal_anomaly", "catchments")
+"""Kriging of the values of the day; of the values in standard deviations of the cell from its mean; the mean of the cell plus
+its interpolated anomaly; the weighted mean of the catchments of the day."""
+PASSES = 2
+"""Passes of the mean and the standard deviation of cells: visible days differ from cell to cell, so they are those of the
+visible and the kriged values, first of the values themselves, then of the standardised ones."""
 NEAREST_CATCHMENTS = 12
 MIN_STD = 0.05
 """Smallest standard deviation of a cell, in the scaled space."""
@@ -58,17 +61,13 @@ class MapEstimators(nn.Module):
             position: Centres of the patches [km].
             weather: The variable of the map at catchments: values and seen [B, T, S], and their positions [B, S, 2].
         """
-        count = seen.sum(dim=1, keepdim=True)
-        mean = values.sum(dim=1, keepdim=True) / count.clamp(min=1)
-        anomaly = torch.where(seen, values - mean, 0.0)
-        std = (anomaly.square().sum(dim=1, keepdim=True) / count.clamp(min=1)).sqrt().clamp(min=MIN_STD)
         around, width = neighbour_patches(position)
-        fields = torch.stack([values, anomaly, anomaly / std])
-        (kriged, spread, standardised), is_near = krige_patches(fields, seen, around)
+        with torch.no_grad():
+            kriged, standardised, mean, has_mean, is_near = _krige(values, seen, around)
+        anomaly = torch.where(seen, values - mean, 0.0)
         decayed = interpolate(anomaly.flatten(2), seen.flatten(2), torch.exp(self.log_decay_days))[0]
-        has_mean = (count > 0).expand_as(seen)
-        estimates = [kriged, mean + spread, mean + std * standardised, mean + decayed.view_as(anomaly)]
-        flags = [is_near, has_mean & is_near, has_mean & is_near, has_mean]
+        estimates = [kriged, standardised, mean + decayed.view_as(anomaly)]
+        flags = [is_near, is_near, has_mean]
         if self.power is not None and weather is not None:
             from_catchments, has_catchments = self._of_catchments(weather, position, width, self.power)
             estimates, flags = [*estimates, from_catchments], [*flags, has_catchments]
@@ -96,6 +95,24 @@ class MapEstimators(nn.Module):
         total = torch.einsum("btpk, bpnk -> btpn", parts[0] * parts[1], weight)
         mass = torch.einsum("btpk, bpnk -> btpn", parts[1], weight)
         return total / mass.clamp(min=1e-12), mass > 0
+
+
+def _krige(
+    values: Float[Tensor, "B T P N"], seen: Bool[Tensor, "B T P N"], around: Int[Tensor, "B P 9"]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Kriging of the values, and of standardised values; the mean of each cell, where it exists, and where kriging exists."""
+    kriging = PatchKriging(seen, around)
+    kriged = estimate = kriging(values)
+    is_known = seen | kriging.exists
+    count = is_known.sum(dim=1, keepdim=True).clamp(min=1)
+    mean = torch.zeros_like(values[:, :1])
+    for _ in range(PASSES):
+        filled = torch.where(seen, values, estimate)
+        mean = filled.sum(dim=1, keepdim=True) / count
+        variance = torch.where(is_known, filled - mean, 0.0).square().sum(dim=1, keepdim=True) / count
+        std = variance.sqrt().clamp(min=MIN_STD)
+        estimate = torch.where(kriging.exists, mean + std * kriging((values - mean) / std), 0.0)
+    return kriged, estimate, mean, is_known.any(dim=1, keepdim=True).expand_as(seen), kriging.exists
 
 
 def estimate_map(
