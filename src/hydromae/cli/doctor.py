@@ -26,6 +26,7 @@ EXTRAS = {
     "boundaries": (("pyogrio", "shapely"), "catchment boundaries"),
     "explore": (("starlette", "uvicorn"), "hydromae explore"),
     "excel": (("openpyxl",), "answers as .xlsx"),
+    "peers": (("lightgbm",), "boosted trees as a baseline of hydromae evaluate"),
 }
 """Extras of hydromae: their packages and their use."""
 NEEDED = (
