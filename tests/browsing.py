@@ -18,7 +18,8 @@ ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
 ]
-WAIT = 15_000  # ms that an answer may take on a busy machine
+WAIT = 60_000  # ms that an answer may take: a limit for a page that hangs, not for a busy machine
+expect.set_options(timeout=WAIT)
 
 
 def chromium() -> str | None:
