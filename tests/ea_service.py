@@ -23,6 +23,7 @@ class Service:
         self.changes: dict[str, dict[str, Any]] = {}
         self.unit = "m3/s"
         self.flows: dict[str, pd.Series] = {}
+        self.without_readings: set[str] = set()
 
     def station(self, guid: str, **more: str) -> dict[str, Any]:
         place = {"lat": 58.4762, "long": -3.26706, "catchmentArea": 161.9}
@@ -36,7 +37,7 @@ class Service:
             items = [{"notation": f"{query['station']}-{kind}-qualified", "unitName": self.unit} for kind in kinds]
             return json.dumps({"items": items}).encode()
         guid = path.removeprefix("/hydrology/id/measures/").removesuffix("-flow-m-86400-m3s-qualified/readings.json")
-        is_known = guid in {one["stationGuid"] for one in self.stations}
+        is_known = guid in {one["stationGuid"] for one in self.stations} - self.without_readings
         return self.readings(guid, query) if is_known and path.endswith("readings.json") else None
 
     def readings(self, guid: str, query: dict[str, str]) -> bytes:

@@ -132,6 +132,7 @@ def test_a_station_that_is_missing_does_not_stop_the_others(
         service.station("dddd", stationReference="77"),
         *[service.station("e", nrfaStationID="88")] * 2,
     ]
+    service.without_readings.add("dddd")
     period = ["--period", "2024", "2024"]
     assert main([*command, "--stations", "77,1001,88,99", "--json", *period]) == 0
     said = json.loads(capsys.readouterr().out)

@@ -25,7 +25,7 @@ def mapped() -> Session:
     return mapped_country()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop runs until it is closed, and other tests of the process need their own
 def browser() -> Iterator[Browser]:
     """Chromium without a window."""
     found = chromium()

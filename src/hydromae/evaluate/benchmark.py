@@ -68,9 +68,9 @@ def run_protocol(
     probed = probe_record(record, period) if probes else None
     model_methods = [] if model is None else [scored_method(model, model.name)]
     training = protocol.training_record(record)
-    baseline_methods = fitted_baselines(protocol.outside_period(training, period), names) if baselines else {}
-    thresholds = Thresholds.fit(training, record["catchment"].values)
     asked: list[str] = list(dict.fromkeys([*names, "gap"] if gap_lengths else names))
+    baseline_methods = fitted_baselines(protocol.outside_period(training, period), asked) if baselines else {}
+    thresholds = Thresholds.fit(training, record["catchment"].values)
     methods = {name: [*model_methods, *(more or {}).get(name, []), *baseline_methods.get(name, [])] for name in asked}
     held_out_count = len(protocol.held_out(record["catchment"].values))
     notes: dict[str, object] = {

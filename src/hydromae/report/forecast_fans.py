@@ -59,7 +59,7 @@ def _fans(by_lead: Mapping[int, Hydrograph]) -> Iterator[tuple[int, Int[np.ndarr
             yield issue, np.array(leads)
 
 
-def _from_issue(graph: Hydrograph, issue: int, values: Sequence[np.ndarray]) -> Float[np.ndarray, " L"]:
+def _from_issue(graph: Hydrograph, issue: int, values: Sequence[float | np.ndarray]) -> Float[np.ndarray, " L"]:
     """Values of the leads after the observed flow of the issue day; without an observation, NaN."""
     return np.array([graph.truth[issue] if issue >= 0 else np.nan, *values], dtype=float)
 
