@@ -56,7 +56,7 @@ class Finetune:
     """Masks with their shares, instead of one task: --mixture outage 0.6 forecast-blind 0.1."""
     near: Annotated[str | None, arg(metavar="RIVER")] = None
     """Train on this river and its nearest neighbours alone: heads and decoders (frozen), 3 epochs of 100 steps of 2 windows,
-    unless other options say so; minutes on 2 cores."""
+    unless other options say so."""
     neighbours: int | None = None
     """Neighbours of the river of --near; default 35."""
     trainable: Literal["full", "frozen", "lora", "lstm", "all-but-lstm", "maps"] | None = None
