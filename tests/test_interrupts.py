@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import hydromae.train.updates as under_way
-from hydromae.cli import Sweep, main, models
+from hydromae.cli import Sweep, main, pretraining
 from hydromae.errors import InputError, Interrupted
 from hydromae.model.serialization import latest_checkpoint
 from hydromae.store.zarr_store import write_store
@@ -149,7 +149,7 @@ def test_the_command_says_one_true_line_and_gives_the_code_of_the_signal(tmp_pat
     record = rivers()
     write_store(record, tmp_path / "s.zarr", scaling=scaling_of(record, SMALL), sources=[], training_period=TRAINING)
     (tmp_path / "c.json").write_text(SHORT.to_json())
-    monkeypatch.setattr(models, "loss_progress", lambda: at(1, number))
+    monkeypatch.setattr(pretraining, "loss_progress", lambda: at(1, number))
     out = tmp_path / "run"
     capsys.readouterr()
     command = ["pretrain", str(tmp_path / "s.zarr"), "--out", str(out), "--config", str(tmp_path / "c.json")]
