@@ -77,11 +77,10 @@ def hidden(record: xr.Dataset) -> xr.Dataset:
 
 
 def test_calibration_finds_the_flow_of_known_parameters() -> None:
-    """Of most rivers: a search of 504 candidates can end in a local optimum."""
-    record = gr4j_record()
+    record = gr4j_record(750)
     predicted = GR4J.fit(record).predict(hidden(record))["riverflow"]
     error = ((predicted - record["riverflow"]) ** 2).mean("time") / record["riverflow"].var("time")
-    assert error.median() < 0.01 and (error < 0.3).all(), error.values
+    assert (error < 0.01).all(), error.values
 
 
 def test_rivers_without_weather_flow_or_training_are_not_predicted(monkeypatch: pytest.MonkeyPatch) -> None:

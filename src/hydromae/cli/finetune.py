@@ -156,12 +156,17 @@ class Finetune:
         """Which weights are trained."""
         return self.trainable or ("full" if self.near is None else "frozen")
 
+    @property
+    def _neighbour_count(self) -> int:
+        return NEIGHBOURS if self.neighbours is None else self.neighbours
+
     def _select_near(self, dataset: xr.Dataset, run: Config, echo: Echo) -> xr.Dataset:
         """Return the record of the river and its neighbours, and show it."""
         from hydromae.train.nearest_rivers import describe_nearest, select_nearest
 
-        count = NEIGHBOURS if self.neighbours is None else self.neighbours
-        selected = select_nearest(dataset, str(self.near), count, self.training_period or run.data.training_period)
+        selected = select_nearest(
+            dataset, str(self.near), self._neighbour_count, self.training_period or run.data.training_period
+        )
         echo(describe_nearest(selected, str(self.near), self._held_out(run, selected["catchment"].values)))
         return selected
 
@@ -252,7 +257,7 @@ class Finetune:
             "sha256": digest.hexdigest(),
             "trainable": self.method,
             "near": self.near,
-            "neighbours": None if self.near is None else self.neighbours or NEIGHBOURS,
+            "neighbours": None if self.near is None else self._neighbour_count,
             "rank": start.rank if self.method == "lora" else None,
             "reinit_lstm": self.reinit_lstm or None,  # null in earlier runs
             "oof_runs": [str(run) for run in self.oof_runs] or None,

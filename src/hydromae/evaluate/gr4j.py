@@ -24,7 +24,7 @@ CALIBRATION_DAYS = 10 * 365
 """The last training days, on which parameters are calibrated."""
 MINIMUM_FLOW_DAYS = 365
 SIMULATIONS_AT_ONCE = 2048
-CANDIDATES, GENERATIONS = 24, 20
+CANDIDATES, GENERATIONS = 40, 16
 GR4J_WEATHER = ("precipitation", "potential_evaporation")
 
 

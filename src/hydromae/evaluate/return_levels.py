@@ -15,7 +15,7 @@ import xarray as xr
 from jaxtyping import Float
 
 from hydromae.evaluate.answers import river_flow
-from hydromae.evaluate.thresholds import MIN_DAYS_OF_YEAR, MIN_YEARS, annual_maxima, flood_level, years_needed
+from hydromae.evaluate.thresholds import MIN_YEARS, annual_maxima, exceeded_flow, flood_level, years_needed
 
 RETURN_PERIODS = (2, 10, 100)
 """Return periods [years]."""
@@ -50,8 +50,7 @@ def flow_thresholds(training: xr.Dataset) -> tuple[list[ReturnLevel], int]:
     flow = river_flow(training)
     by_year = annual_maxima(pd.DatetimeIndex(training["time"].values), flow)[:, 0]
     maxima = by_year[np.isfinite(by_year)]
-    observed = flow[np.isfinite(flow[:, 0]), 0]
-    low_flow = np.quantile(observed, 1 - LOW_FLOW_SHARE) if len(observed) >= MIN_YEARS * MIN_DAYS_OF_YEAR else np.nan
+    (low_flow,) = exceeded_flow(flow, LOW_FLOW_SHARE)
     floods = [_flood(maxima, return_period) for return_period in RETURN_PERIODS]
     return [*floods, ReturnLevel(None, float(low_flow), (np.nan, np.nan), MIN_YEARS)], len(maxima)
 

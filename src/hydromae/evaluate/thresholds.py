@@ -134,7 +134,7 @@ def thresholds_of_record(record: xr.Dataset, names: Sequence[str]) -> list[FlowT
             thresholds.append(FlowThreshold(name, "above", np.array(values)))
         elif share is not None and int(share[1]) > 0:
             side: Side = "below" if int(share[1]) >= 50 else "above"
-            thresholds.append(FlowThreshold(name, side, _exceeded_on(flow, int(share[1]) / 100)))
+            thresholds.append(FlowThreshold(name, side, exceeded_flow(flow, int(share[1]) / 100)))
         else:
             raise InputError(
                 f"threshold {name!r}: is not known; give 2-year, 10-year, q95, or a file with your own values"
@@ -142,7 +142,7 @@ def thresholds_of_record(record: xr.Dataset, names: Sequence[str]) -> list[FlowT
     return thresholds
 
 
-def _exceeded_on(flow: Float[np.ndarray, "T C"], share: float) -> Float[np.ndarray, " C"]:
+def exceeded_flow(flow: Float[np.ndarray, "T C"], share: float) -> Float[np.ndarray, " C"]:
     """Flow exceeded on a share of the days; NaN with fewer days than ten years."""
     result = np.full(flow.shape[1], np.nan)
     enough = np.isfinite(flow).sum(axis=0) >= MIN_YEARS * MIN_DAYS_OF_YEAR
