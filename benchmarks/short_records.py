@@ -98,9 +98,7 @@ def asked(part: xr.Dataset, hidden: Bool[np.ndarray, "T C"], question: str) -> x
     return part.assign({name: part[name].where(seen) for name in names})
 
 
-def answers(
-    models: Sequence[Model], record: xr.Dataset, period: Period, cell: Cell, least: int = LEAST_DAYS
-) -> pd.DataFrame:
+def answers(models: Sequence[Model], record: xr.Dataset, period: Period, cell: Cell, least: int) -> pd.DataFrame:
     """Hidden days of a cell, drawn until there are enough rivers and days, with their truth and each model's answer.
 
     Returns
@@ -193,7 +191,7 @@ def score(model: Model, record: xr.Dataset, period: Period, cells: Sequence[Cell
     )
     console.print("|---|---|---|---|---|---|---|---|", markup=False)
     for cell in cells:
-        rows = answers([replace(model, widening=None), model], record, period, cell)
+        rows = answers([replace(model, widening=None), model], record, period, cell, LEAST_DAYS)
         before, after = scored(rows, 0), scored(rows, 1)
         held = [f"{100 * one['c50']:.0f} / {100 * one['c90']:.0f} %" for one in (before, after)]
         nse = "–" if np.isnan(after["nse"]) else f"{after['nse']:.2f}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from datetime import datetime
 from pathlib import Path
@@ -89,6 +90,10 @@ def test_two_mornings_of_ten_stations(
     table, page = pd.read_csv("warnings.csv"), Path("warnings.html").read_text()
     assert set(table["catchment"]) == set(numbers) and set(table["issue_time"]) == {second}
     assert table["flow [m3/s]"].gt(0).all() and "weather of 3 members" in page
-    assert "Skill by lead" in Path("verification.html").read_text() and Path("verification.csv").is_file()
+    assert "Chance of flow above the 2-year flood" in page and "below Q95" in page and "1001x (1001)" in page
+    verified = Path("verification.html").read_text()
+    assert "Skill by lead" in verified and Path("verification.csv").is_file()
+    lines = {name for names in re.findall(r'<path class="([^"]*)"', verified) for name in names.split()}
+    assert "l0" in lines and [name for name in lines if f".{name} " not in verified] == [], "a line without a colour"
     said = " ".join(capsys.readouterr().out.split())
     assert "1 issue days are new" in said and "2 issue days; 10 daily flows scored, 90 wait for an observation" in said

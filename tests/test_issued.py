@@ -101,7 +101,11 @@ def test_a_forecast_of_the_truth_has_skill_until_it_knows_nothing() -> None:
     assert scores.skilful_lead == 2 and scores.leads["lead"].tolist() == [1, 2, 3]
     skill = scores.leads[["skill_persistence", "skill_climatology"]].to_numpy()
     assert (skill[:2] > 0.5).all() and (skill[2] < 0).all()
-    assert verify(parts(ISSUES, shift=9.0), record()).skilful_lead == 0
+    assert scores.conclusion().endswith("up to day 2.")
+    wrong = verify(parts(ISSUES, shift=9.0), record())
+    assert wrong.skilful_lead == 0 and wrong.conclusion().endswith(
+        "not better than persistence and climatology on day 1."
+    )
 
 
 def test_what_has_no_truth_is_counted_and_not_scored() -> None:
@@ -147,7 +151,7 @@ def test_climatology_needs_years() -> None:
     short = record().sel(time=slice("2011-10-01", None))
     scores = verify(parts(ISSUES), short)
     assert scores.leads["skill_climatology"].isna().all() and scores.leads["skill_persistence"].notna().all()
-    assert scores.skilful_lead == 0
+    assert scores.skilful_lead == 0 and "not known: climatology could not be scored" in scores.conclusion()
 
 
 def test_two_mornings_and_a_verification(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,7 +181,7 @@ def test_two_mornings_and_a_verification(tmp_path: Path, capsys: pytest.CaptureF
     said = " ".join(capsys.readouterr().out.split())
     assert "2 issue days; 12 daily flows scored, 0 wait for an observation" in said
     page = (tmp_path / "v.html").read_text()
-    assert "Skill by lead" in page and "<script" not in page and "<svg" in page
+    assert "Skill by lead" in page and "<script" not in page and "<svg" in page and "No threshold" in page
     assert pd.read_csv(tmp_path / "v.csv")["score"].nunique() > 10
     mistakes = {
         "has no issued forecasts": ["verify", str(tmp_path), str(tmp_path / "r.nc")],

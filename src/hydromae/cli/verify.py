@@ -68,7 +68,7 @@ class Verify:
             f"{self.folder}: {counts['issue_days']} issue days; {counts['scored']} daily flows scored, {counts['waiting']} "
             f"wait for an observation, {counts['missing']} were not observed"
         )
-        echo(f"better than persistence and climatology up to lead {scores.skilful_lead}")
+        echo(scores.conclusion())
         return {"path": str(self.folder), **counts, "skilful_lead": scores.skilful_lead}
 
 

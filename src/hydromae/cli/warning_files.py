@@ -68,6 +68,7 @@ def write_warnings(
     """Write the warnings of a forecast in mm/day; return the number of rows with a warning."""
     from hydromae.evaluate.warnings import warning_table
     from hydromae.report.page import write_page
+    from hydromae.report.sections import river_labels
     from hydromae.report.warnings_page import warnings_html
 
     table = warning_table(forecast, thresholds, units, record.get("catchment-area"))
@@ -78,7 +79,7 @@ def write_warnings(
     if table_path is not None:
         write_table(table.round({"probability": 4}), table_path)
     if page_path is not None:
-        write_page(warnings_html(table, source, forecast.attrs.get("members")), page_path)
+        write_page(warnings_html(table, source, forecast.attrs.get("members"), river_labels(record)), page_path)
     warned = table["catchment"].to_numpy()[table["warning"].to_numpy()]
     paths = ", ".join(str(path) for path in (table_path, page_path) if path is not None)
     echo(f"{paths}: {len(warned)} warnings for {len(set(warned))} of {record.sizes['catchment']} rivers")

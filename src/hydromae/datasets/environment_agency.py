@@ -94,16 +94,17 @@ def _content(path: Path) -> dict[str, Any]:
 
 
 def static_attributes(folder: Path) -> xr.Dataset | None:
-    """Return position and area of the stations, completed with the catalogue of the NRFA in the folder."""
-    rows = {}
+    """Return name, position and area of the stations, completed with the catalogue of the NRFA in the folder."""
+    rows, labels = {}, {}
     for file in (file for file in files_in(folder, ".json") if is_series(file)):
         content = _content(file)
         try:
             station = content["station"]
-            rows[gauge_number(str(content["catchment"]))] = {
-                name: float(station.get(theirs, np.nan)) for theirs, name in ATTRIBUTES.items()
-            }
+            gauge = gauge_number(str(content["catchment"]))
+            rows[gauge] = {name: float(station.get(theirs, np.nan)) for theirs, name in ATTRIBUTES.items()}
+            labels[gauge] = str(station.get("label", ""))
         except nrfa.UNREADABLE as error:
             raise InputError(f"{file}: its station has no position ({first_line(error)}); fetch it again") from error
     own = nrfa.attributes_of(pd.DataFrame.from_dict(rows, orient="index"), str(folder))
+    own = own.assign_coords(name=("catchment", np.array(list(labels.values()), dtype=str)))
     return nrfa.with_catalogue(own, nrfa.static_attributes(folder))

@@ -23,6 +23,8 @@ RELIABILITY_COLUMNS = ("threshold", "level", "cases_in_class", "mean_probability
 HALF_WINDOW, MIN_CLIMATE_DAYS = 15, 5 * 31
 """Days before and after a day of the year whose flow is its climatology, and the fewest values for one."""
 
+REFERENCES = ("persistence", "climatology")
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -45,6 +47,15 @@ class Verification:
     reliability: pd.DataFrame
     skilful_lead: int
     counts: dict[str, int]
+
+    def conclusion(self) -> str:
+        """A sentence about the lead up to which the forecast has skill."""
+        unscored = [name for name in REFERENCES if not np.isfinite(self.leads[f"skill_{name}"].to_numpy()).any()]
+        if unscored:
+            return f"The lead up to which the forecast has skill is not known: {' and '.join(unscored)} could not be scored."
+        if not self.skilful_lead:
+            return "The forecast is not better than persistence and climatology on day 1."
+        return f"The forecast is better than persistence and climatology up to day {self.skilful_lead}."
 
     def table(self) -> pd.DataFrame:
         """All scores as one table: score, threshold, lead, level and value."""
@@ -221,6 +232,6 @@ def _reliability_rows(
 
 def _skilful_lead(leads: pd.DataFrame) -> int:
     """Return the last lead up to which the skill against both references is above zero."""
-    is_skilful = (leads[["skill_persistence", "skill_climatology"]].to_numpy() > 0).all(axis=1)
+    is_skilful = (leads[[f"skill_{name}" for name in REFERENCES]].to_numpy() > 0).all(axis=1)
     last = len(leads) if is_skilful.all() else int(np.argmin(is_skilful))
     return int(leads["lead"].to_numpy()[last - 1]) if last else 0

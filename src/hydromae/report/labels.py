@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 
 
@@ -59,3 +60,15 @@ def question_label(name: str) -> QuestionLabel:
     if rest.isdigit():
         return replace(label, title=numbered_title.format(f"{rest} day{'' if rest == '1' else 's'}"))
     return replace(label, title=f"{label.title}, {rest}") if rest else label
+
+
+def threshold_label(name: str) -> str:
+    """A threshold of flow in words.
+
+    Examples:
+        >>> threshold_label("2-year"), threshold_label("q95"), threshold_label("flood alert")
+        ('the 2-year flood', 'Q95', 'flood alert')
+    """
+    if re.fullmatch(r"[\d.]+-year", name):
+        return f"the {name} flood"
+    return name.upper() if re.fullmatch(r"q\d+", name) else name

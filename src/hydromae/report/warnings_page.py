@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -11,21 +12,27 @@ from markupsafe import Markup
 
 from hydromae import __version__
 from hydromae.evaluate.events import WARNING_PROBABILITY
+from hydromae.report.labels import threshold_label
 from hydromae.report.text import format_date, render
 
 SHADES = (0.05, 0.2, WARNING_PROBABILITY, 0.6, 0.85)
 """Probabilities at which a cell gets the next colour."""
 
 
-def warnings_html(table: pd.DataFrame, source: str, members: int | None) -> str:
+def warnings_html(table: pd.DataFrame, source: str, members: int | None, rivers: Mapping[str, str]) -> str:
     """Return the page of a table of warnings (`evaluate.warnings.warning_table`); of several issue days, the last one.
 
     Args:
         table: The table.
         source: What was forecast and with which model, in a line.
         members: Number of members of the ensemble of weather; None without an ensemble.
+        rivers: Label of each catchment (`sections.river_labels`).
     """
     latest = table.iloc[np.flatnonzero(table["issue_time"].to_numpy() == table["issue_time"].to_numpy().max())]
+    latest = latest.assign(
+        catchment=[rivers[str(catchment)] for catchment in latest["catchment"]],
+        threshold=[threshold_label(name) for name in latest["threshold"]],
+    )
     flow = next(column for column in latest.columns if column.startswith("flow ["))
     warned = latest.iloc[np.flatnonzero(latest["warning"])].sort_values(
         ["date", "probability"], ascending=[True, False]
