@@ -1,4 +1,6 @@
-"""Shared fixtures: where the real data lies, and runtime checks of the shapes in signatures."""
+"""Shared fixtures: where the real data lies, a browser, and runtime checks of the shapes in signatures."""
+
+from __future__ import annotations
 
 import os
 import sys
@@ -6,9 +8,13 @@ import warnings
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from jaxtyping import install_import_hook
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # PEP 484's numeric tower: an int is a float, so that `epochs=10` may be written
 install_import_hook("hydromae", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
@@ -47,3 +53,23 @@ def built_extension(extensions: Path) -> Iterator[None]:
         patch.delenv("TORCH_EXTENSIONS_DIR", raising=False)
         patch.setenv("XDG_CACHE_HOME", str(extensions))
         yield
+
+
+@pytest.fixture(scope="module")  # its event loop runs until it is closed, and other tests of the process need their own
+def browser() -> Iterator[Browser]:
+    """Chromium without a window."""
+    from playwright.sync_api import sync_playwright
+
+    from browsing import ARGUMENTS, chromium
+
+    found = chromium()
+    if found is None:
+        if os.environ.get("HYDROMAE_BROWSER") == "required":
+            pytest.fail(
+                "no Chromium on the path, and HYDROMAE_BROWSER is 'required'; install it or set HYDROMAE_CHROMIUM"
+            )
+        pytest.skip("no Chromium on the path; install it, or set HYDROMAE_CHROMIUM")
+    with sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=found, args=ARGUMENTS)
+        yield opened
+        opened.close()

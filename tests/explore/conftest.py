@@ -1,14 +1,11 @@
-"""Countries and the browser that the tests of the explorer share."""
+"""Countries that the tests of the explorer share."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
-from browsing import ARGUMENTS, chromium
 from explored import gauged_country, mapped_country, serving, small_country
 from hydromae.explore.session import Session
 
@@ -23,22 +20,6 @@ def small() -> Session:
 def mapped() -> Session:
     """Eight rivers and three maps over 60 days."""
     return mapped_country()
-
-
-@pytest.fixture(scope="module")  # its event loop runs until it is closed, and other tests of the process need their own
-def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
-    found = chromium()
-    if found is None:
-        if os.environ.get("HYDROMAE_BROWSER") == "required":
-            pytest.fail(
-                "no Chromium on the path, and HYDROMAE_BROWSER is 'required'; install it or set HYDROMAE_CHROMIUM"
-            )
-        pytest.skip("no Chromium on the path; install it, or set HYDROMAE_CHROMIUM")
-    with sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=found, args=ARGUMENTS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="session")
