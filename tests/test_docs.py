@@ -242,6 +242,13 @@ def test_an_example_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert drawn and not list(tmp_path.iterdir())
 
 
+def test_the_real_river_of_the_gallery_lies_in_its_intervals(capsys: pytest.CaptureFixture[str]) -> None:
+    code = (ROOT / "examples" / "example_6_real_river.py").read_text(encoding="utf-8").partition("# `hydromae.plot")[0]
+    exec(compile(code, "real", "exec"), {})
+    inside, hidden = map(int, re.findall(r"(\d+) of (\d+) hidden days", capsys.readouterr().out)[0])
+    assert hidden == 11 and inside >= 9
+
+
 def test_the_picture_of_the_architecture_shows_the_imports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     architecture = importlib.import_module("_architecture")
