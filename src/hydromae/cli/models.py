@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from hydromae.cli.common import Echo, Result, check_river, command_text, draw_river, picture_output
-from hydromae.cli.warning_files import DEFAULT_THRESHOLDS, flow_thresholds, table_and_page_outputs, write_warnings
+from hydromae.cli.warning_files import DEFAULT_THRESHOLDS, requested_thresholds, table_and_page_outputs, write_warnings
 from hydromae.config import Precision
 from hydromae.errors import InputError
 from hydromae.io.outputs import EXCEL, TABLES, Output, answer_outputs, shared_folder
@@ -271,7 +271,9 @@ class Forecast:
         """Write the warnings of a forecast in mm/day."""
         if not self._has_warnings:
             return {}
-        thresholds = flow_thresholds(record, answer["issue_time"].values[0], self.thresholds, self.threshold_file, echo)
+        thresholds = requested_thresholds(
+            record, answer["issue_time"].values[0], self.thresholds, self.threshold_file, echo
+        )
         source = f"{answer.sizes['catchment']} rivers of {self.record.name}, model {self.model.name}"
         files = (self.warnings, self.warnings_page)
         return {"warnings": write_warnings(answer, thresholds, units, record, *files, source, echo)}

@@ -35,7 +35,7 @@ def table_and_page_outputs(tables: Mapping[str, Path | None], pages: Mapping[str
     return outputs
 
 
-def flow_thresholds(
+def requested_thresholds(
     record: xr.Dataset, issue: object, names: Sequence[str], file: Path | None, echo: Echo
 ) -> list[FlowThreshold]:
     """Return thresholds from the flow of a record up to an issue day, and from a file of the user."""

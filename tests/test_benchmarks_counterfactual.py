@@ -1,0 +1,49 @@
+"""Training days with changed weather: the water balance of their snow, what is changed, and what stays as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import counterfactual
+from hydromae.evaluate import gr4j
+from hydromae.virtual import virtual_catchments
+
+NAMES = ("precipitation", "temperature", "potential_evaporation", "riverflow")
+
+
+def test_snow_keeps_the_water_until_it_melts() -> None:
+    rain = np.full((40, 2), 2.0, np.float32)
+    temperature = np.where(np.arange(40) < 10, -5.0, 10.0)[:, None] * np.ones((1, 2), np.float32)
+    water = counterfactual.water_input(rain, temperature)
+    assert (water[:10] == 0).all() and water[10] == pytest.approx(22.0) and water[11:] == pytest.approx(2.0)
+    assert water.sum() == pytest.approx(rain.sum())
+
+
+def test_changed_days_come_before_the_record_which_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("CHANGED_DAYS", 800), ("CALIBRATION_DAYS", 700), ("MINIMUM_FLOW_DAYS", 300)):
+        monkeypatch.setattr(counterfactual, name, value)
+    monkeypatch.setattr(counterfactual, "BLOCK_YEARS", (0.5, 0.6))
+    monkeypatch.setattr(gr4j, "CANDIDATES", 8)
+    monkeypatch.setattr(gr4j, "GENERATIONS", 3)
+    record = virtual_catchments(1700, 0, "2001-01-01", 4, missing=False).load()
+    held_out = [str(record["catchment"].values[1])]
+    joined = counterfactual.counterfactual(record, "2005-08-01", held_out)
+    changed, kept = joined.isel(time=slice(800)), joined.isel(time=slice(800, None))
+    assert all(np.array_equal(kept[name].values, record[name].transpose("time", "catchment").values) for name in NAMES)
+    assert np.diff(joined["time"].values).astype("timedelta64[D]").astype(int).tolist() == [1] * (
+        len(joined["time"]) - 1
+    )
+    flow = changed["riverflow"].values
+    assert np.isnan(flow[:, 1]).all() and np.isfinite(flow[:, [0, 2, 3]]).any() and np.nanmin(flow) >= 0
+    assert (changed["precipitation"] == 0).all("catchment").sum() >= 60, "months without rain"
+    assert follows(changed) < follows(record) - 0.05, "evaporation varies apart from temperature"
+    with pytest.raises(SystemExit, match="40 years"):
+        counterfactual.counterfactual(record, "2004-01-01", held_out)
+
+
+def follows(record: xr.Dataset) -> float:
+    """Rank correlation of evaporation with temperature in the first river."""
+    table = record[["temperature", "potential_evaporation"]].isel(catchment=0).to_dataframe()
+    return float(table["temperature"].rank().corr(table["potential_evaporation"].rank()))
