@@ -23,7 +23,7 @@ import xarray as xr
 from jaxtyping import Float, Int
 
 from hydromae.evaluate.gr4j import calibrate, calibration_score, simulate_gr4j
-from hydromae.store.zarr_store import load_store, scaling_of, sources_of, write_store
+from hydromae.store.zarr_store import describe_source, load_store, scaling_of, sources_of, write_store
 
 CHANGED_DAYS = 7305
 """20 years; a multiple of four, so that the calendar of the changed days has the leap years of the observed ones."""
@@ -147,8 +147,8 @@ def main() -> None:
     record = load_store(options.store)
     held_out = list(load("gb-rivers", "cpu").config.data.held_out)
     joined = counterfactual(record, options.last_training_day, held_out)
-    source = {"file": "benchmarks/counterfactual.py", "sha256": "0" * 64, "units": {}}
-    print(write_store(joined, options.out, scaling=scaling_of(record), sources=[*sources_of(record), source]))
+    sources = [*sources_of(record), describe_source(Path(__file__))]
+    print(write_store(joined, options.out, scaling=scaling_of(record), sources=sources))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
 
 import counterfactual
 from hydromae.evaluate import gr4j
+from hydromae.preprocess.prepare import prepare
+from hydromae.store.zarr_store import load_store, scaling_of, sources_of
 from hydromae.virtual import virtual_catchments
 
 NAMES = ("precipitation", "temperature", "potential_evaporation", "riverflow")
@@ -21,12 +26,18 @@ def test_snow_keeps_the_water_until_it_melts() -> None:
     assert water.sum() == pytest.approx(rain.sum())
 
 
-def test_changed_days_come_before_the_record_which_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def few_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fewer days, and a short search."""
     for name, value in (("CHANGED_DAYS", 800), ("CALIBRATION_DAYS", 700), ("MINIMUM_FLOW_DAYS", 300)):
         monkeypatch.setattr(counterfactual, name, value)
     monkeypatch.setattr(counterfactual, "BLOCK_YEARS", (0.5, 0.6))
     monkeypatch.setattr(gr4j, "CANDIDATES", 8)
     monkeypatch.setattr(gr4j, "GENERATIONS", 3)
+
+
+@pytest.mark.usefixtures("few_days")
+def test_changed_days_come_before_the_record_which_stays_as_it_is() -> None:
     record = virtual_catchments(1700, 0, "2001-01-01", 4, missing=False).load()
     held_out = [str(record["catchment"].values[1])]
     joined = counterfactual.counterfactual(record, "2005-08-01", held_out)
@@ -41,6 +52,18 @@ def test_changed_days_come_before_the_record_which_stays_as_it_is(monkeypatch: p
     assert follows(changed) < follows(record) - 0.05, "evaporation varies apart from temperature"
     with pytest.raises(SystemExit, match="40 years"):
         counterfactual.counterfactual(record, "2004-01-01", held_out)
+
+
+@pytest.mark.usefixtures("few_days")
+def test_the_command_writes_a_store_to_train_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw, store, out = tmp_path / "raw.nc", tmp_path / "rivers.zarr", tmp_path / "changed.zarr"
+    virtual_catchments(1700, 0, "2001-01-01", 4, missing=False).to_netcdf(raw, engine="h5netcdf")
+    prepare(raw, store, training_period=("2001-01-01", "2005-08-01"))
+    monkeypatch.setattr(sys, "argv", ["counterfactual.py", str(store), str(out), "--last-training-day", "2005-08-01"])
+    counterfactual.main()
+    written = load_store(out)
+    assert written.sizes["time"] == 2500 and scaling_of(written) == scaling_of(load_store(store))
+    assert [source["file"] for source in sources_of(written)] == ["raw.nc", "counterfactual.py"]
 
 
 def follows(record: xr.Dataset) -> float:

@@ -27,6 +27,9 @@ ELSEWHERE: dict[str, str] = {
     r"python benchmarks/skill_picture.py scores .*": (
         "tests/test_benchmarks_skill.py::test_the_picture_shows_the_rows_that_are_named_and_groups_of_rivers"
     ),
+    r"python benchmarks/counterfactual\.py rivers\.zarr counterfactual\.zarr": (
+        "tests/test_benchmarks_counterfactual.py::test_the_command_writes_a_store_to_train_on"
+    ),
     r"python benchmarks/maps\.py --model gb-national .*": (
         "tests/test_benchmarks_maps.py::test_a_model_is_scored_beside_the_others"
     ),
@@ -65,6 +68,9 @@ ELSEWHERE: dict[str, str] = {
     ),
     r"OMP_NUM_THREADS=1 hydromae finetune rivers.zarr .* --(reinit-lstm|oof-runs) .*": (
         "tests/test_cli_finetune.py::test_the_rest_is_taught_beside_memories_that_were_kept_from_its_rivers"
+    ),
+    r"OMP_NUM_THREADS=1 hydromae finetune (counterfactual|rivers)\.zarr --model gb-rivers .* --trainable lstm .*": (
+        "tests/test_cli_finetune.py::test_what_learns_is_said_and_lora_keeps_the_learning_rate"
     ),
     r"hydromae finetune rivers\.zarr --model gb-rivers --near 39001 --out near-39001": (
         "tests/test_cli_finetune.py::test_near_a_river_the_heads_are_trained_on_it_and_its_neighbours"
