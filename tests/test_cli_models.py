@@ -275,10 +275,9 @@ def test_config_files_are_read_and_refused_with_their_name(tmp_path: Path) -> No
         read_config(tmp_path / "absent.py")
 
 
-def test_demo_writes_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_demo_writes_a_report(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
-    monkeypatch.setattr("hydromae.cli.demo.FIRST_CATCHMENTS", 6)
-    assert main(["demo", str(folder), "--catchments", "12", "--epochs", "0.04", "--issue-interval", "360"]) == 0
+    assert main(["demo", str(folder), "--catchments", "20", "--epochs", "0.04", "--issue-interval", "360"]) == 0
     assert (folder / "report.html").stat().st_size > 100_000
     answer = xr.load_dataset(folder / "answer.nc", engine="h5netcdf")
     assert set(np.unique(answer["riverflow_origin"])) == {0, 1, 2, 3}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from datetime import datetime
 from pathlib import Path
@@ -91,9 +90,6 @@ def test_two_mornings_of_ten_stations(
     assert set(table["catchment"]) == set(numbers) and set(table["issue_time"]) == {second}
     assert table["flow [m3/s]"].gt(0).all() and "weather of 3 members" in page
     assert "Chance of flow above the 2-year flood" in page and "below Q95" in page and "1001x (1001)" in page
-    verified = Path("verification.html").read_text()
-    assert "Skill by lead" in verified and Path("verification.csv").is_file()
-    lines = {name for names in re.findall(r'<path class="([^"]*)"', verified) for name in names.split()}
-    assert "l0" in lines and [name for name in lines if f".{name} " not in verified] == [], "a line without a colour"
+    assert "Skill by lead" in Path("verification.html").read_text() and Path("verification.csv").is_file()
     said = " ".join(capsys.readouterr().out.split())
     assert "1 issue days are new" in said and "2 issue days; 10 daily flows scored, 90 wait for an observation" in said

@@ -2,7 +2,7 @@
 
     HYDROMAE_KILLS=100 python -m pytest tests/test_kill.py -s
 
-kills a hundred times instead of eight, and says what the kills hit.
+kills a hundred times instead of twenty, and says what the kills hit.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from processes import LIMIT, begin, free_port, killed_at_the_end, together
 from synthetic import SMALL, rivers, scaling_of
 from test_distributed import same, well
 
-KILLS = int(os.environ.get("HYDROMAE_KILLS", "8"))
+KILLS = int(os.environ.get("HYDROMAE_KILLS", "20"))
 RIVERS = rivers()
 
 
