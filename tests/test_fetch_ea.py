@@ -17,7 +17,11 @@ from hydromae.cli import main
 from hydromae.datasets.reader import open_record
 from hydromae.fetch import environment_agency as ea
 from hydromae.fetch import nrfa
+from hydromae.fetch.ea_rain import nearest_gauges
 from local_server import Server, running_server
+
+PLACES = {"near": 0.1, "at": 0.0, "closed": 0.01, "far": 0.5}
+"""Rain gauges, and how far north of the station they are [degrees]."""
 
 
 @pytest.fixture
@@ -76,7 +80,7 @@ def test_the_next_morning_fetches_only_what_is_new(
     command += ["--stations", "1001,39001"]
     assert main(command) == 0
     first = len(server.asked)
-    assert first == 1 + 2 * (1 + 5) + 1, "stations; series and 5 years of two; the catalogue"
+    assert first == 1 + 2 * (1 + 1) + 1 + 1, "stations; series and days of two; the catalogue; rain gauges"
     assert main(command) == 0 and len(server.asked) == first, "nothing is new on the same day"
     at_noon(monkeypatch, "2024-03-03")
     service.today += pd.Timedelta(days=1)
@@ -92,14 +96,15 @@ def test_the_next_morning_fetches_only_what_is_new(
         at_noon(monkeypatch, f"202{4 + days}-03-02")
         before = len(server.asked)
         assert main(command) == 0
-        begin = {"2024-02-24", "2025-01-01"} if days == 1 else {"2024-12-24", "2025-01-01", "2026-01-01"}
+        begin = {"2024-02-24"} if days == 1 else {"2024-12-24"}
         asked = [path for path, _ in server.asked[before:]]
         assert {path.split("mineq-date=")[1][:10] for path in asked} == begin, (
             "a closed station is asked for late days alone"
         )
-    first = len(server.asked) - 2
-    assert main([*command, "--period", "2019", "2024"]) == 0
-    assert [path.count("2019") for path, _ in server.asked[first + 2 :]] == [2, 2], "earlier years are added"
+    first = len(server.asked)
+    assert main([*command, "--period", "2005", "2024"]) == 0
+    asked = [path.split("mineq-date=")[1][:10] for path, _ in server.asked[first:]]
+    assert asked == ["2015-01-01", "2005-01-01"] * 2, "earlier years are added, the latest first"
 
 
 def test_only_measured_days_are_observed(
@@ -159,15 +164,75 @@ def test_an_interrupted_fetch_continues_and_a_missing_catalogue_is_reported(
 ) -> None:
     monkeypatch.setattr("hydromae.fetch.transfer.time.sleep", lambda seconds: None)
     monkeypatch.setattr(nrfa, "URL", f"{server.url}/nothing")
-    command += ["--stations", "1001", "--period", "2020", "2023"]
+    command += ["--stations", "1001", "--period", "1990", "2020"]
     server.faults = [0, 0, 0, 0, 404]
-    assert main(command) == 2, "the third year fails, and no station is left"
+    assert main(command) == 2, "the years from 2010 fail, and no station is left"
     asked = len(server.asked)
     assert main(command) == 0
-    years = [path.split("mineq-date=")[1][:4] for path, _ in server.asked[asked:] if "mineq" in path]
-    assert years == ["2021", "2022", "2023"], "the week before the end of 2021 is asked for again"
+    days = [path.split("mineq-date=")[1][:10] for path, _ in server.asked[asked:] if "mineq" in path]
+    assert days == ["2009-12-24", "2019-01-01"], "the week before the end of 2009 is asked for again"
     values = flow(tmp_path / "n")
-    assert values.sizes["time"] == 1461 and values.notnull().all(), "position and area are those of the station"
+    assert values.sizes["time"] == 11323 and values.notnull().all(), "position and area are those of the station"
+
+
+def test_the_rain_of_a_station_is_the_mean_of_the_gauges_near_it(
+    server: Server, service: Service, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    near, at, closed, far = (service.gauge(name, 58.4762 + north) for name, north in PLACES.items())
+    nameless = {"stationGuid": "n", "label": "no notation"}
+    service.gauges = [far, near, closed | {"dateClosed": "2001-01-01"}, at, {**at, "notation": "../x"}, nameless]
+    service.rain = {"near": 3.0, "at": 6.0, "closed": 90.0, "far": 90.0}
+    command += ["--stations", "1001,39001", "--period", "2024-01-01", "2024-01-09"]
+    assert main(command) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "station 1001: rain is the mean of 2 gauges near it: gauge at (0 km), gauge near (11.1 km)" in said
+    record = open_record(tmp_path / "n")
+    assert record["precipitation"].values == pytest.approx(4.5)
+    assert "not of the catchment" in record["precipitation"].attrs["processing"]
+    asked = len(server.asked)
+    assert main([*command, "--json"]) == 0 and len(server.asked) == asked, "nothing is new"
+    assert json.loads(capsys.readouterr().out)["rain"] == ["1001", "39001"]
+    service.changes["2024-01-10"] = {"quality": "Missing", "value": None}
+    service.without_readings.add("near")
+    assert main([*command[:-1], "2024-01-11"]) == 0
+    rain = open_record(tmp_path / "n")["precipitation"].values[:, 0]
+    assert rain == pytest.approx([4.5] * 9 + [np.nan, 6.0], nan_ok=True), "the gauges measured on a day"
+    assert "not fetched: rain gauge gauge near" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_large_catchment_has_gauges_at_all_distances() -> None:
+    service = Service("2024-03-01")
+    station = service.stations[0] | {"catchmentArea": 10_000}
+    gauges = [service.gauge(str(km), 58.4762 + km / 111.4) for km in range(0, 90, 3)]
+    km = [round(distance) for _, distance in nearest_gauges(station, gauges)]
+    assert len(km) == 8 and km[0] == 0 and 50 <= km[-1] <= 57 and max(np.diff(km)) <= 12, (
+        "the disc has a radius of 56 km"
+    )
+    assert [round(far) for _, far in nearest_gauges(station | {"catchmentArea": 3}, gauges)] == [0, 3, 6]
+    assert nearest_gauges(station | {"lat": None}, gauges) == [] and nearest_gauges(station, []) == []
+    assert nearest_gauges(station, gauges[-1:]) == [], "too far"
+
+
+def test_rain_is_left_out_or_reported_where_it_is_missing(
+    server: Server, service: Service, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service.gauges = [service.gauge("at", 58.4762)]
+    command += ["--stations", "1001", "--period", "2024-01-01", "2024-01-09"]
+    assert main([*command, "--no-rain"]) == 0
+    assert not any("rainfall" in path for path, _ in server.asked) and "precipitation" not in open_record(
+        tmp_path / "n"
+    )
+    assert main(["fetch", "nrfa", "--stations", "1001", "--out", str(tmp_path / "m"), "--no-rain"]) == 2
+    assert "--no-rain: belongs to ea" in capsys.readouterr().err
+    server.faults = [404]
+    assert main(command) == 0 and "rain not fetched" in capsys.readouterr().out, "flow is kept"
+    (tmp_path / "n" / "at_ea-rain.json").write_text("mine")
+    assert main(command) == 2 and (tmp_path / "n" / "at_ea-rain.json").read_text() == "mine"
+    (tmp_path / "n" / "at_ea-rain.json").unlink()
+    assert main(command) == 0 and float(open_record(tmp_path / "n")["precipitation"][0, 0]) == 2.5
+    (tmp_path / "n" / "ea-rain-gauges.json").write_text('{"1001": [{"gauge": "../../secret"}]}')
+    with pytest.raises(Exception, match="not a list of rain gauges"):
+        open_record(tmp_path / "n")
 
 
 def test_no_file_of_the_user_is_replaced(

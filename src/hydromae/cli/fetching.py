@@ -23,8 +23,8 @@ class Fetch:
 
     source: Annotated[Positional[ArchiveName], arg(metavar="SOURCE")]
     """nrfa: catalogue, daily flow and catchment rain of some stations. ea: daily mean flow of the Environment Agency
-    (England), up to yesterday; the same command fetches only what is new. camels-gb-1, camels-gb-2, caravan: the archives
-    (gigabytes; of Caravan the British catchments are unpacked)."""
+    (England) and daily rain of gauges near the stations, up to yesterday; the same command fetches only what is new.
+    camels-gb-1, camels-gb-2, caravan: the archives (gigabytes; of Caravan the British catchments are unpacked)."""
     out: Annotated[Path, arg(metavar="FOLDER")]
     """Folder of the files. Existing downloads are kept, other files are never replaced, and an interrupted download
     continues."""
@@ -34,6 +34,8 @@ class Fetch:
     """Rivers of ea, separated by commas, such as Teme,Wye: all their stations with a number of the NRFA."""
     period: Annotated[tuple[str, str] | None, arg(metavar="FIRST LAST")] = None
     """First and last day, or year, of the series; default all of nrfa, and 1990 to yesterday of ea."""
+    rain: bool = True
+    """Whether ea fetches the rain gauges near the stations."""
     update: bool = False
     """Ask for the days after the last one of the existing series of nrfa; ea always does."""
     pause: float = 1.0
@@ -61,7 +63,7 @@ class Fetch:
                 nrfa.fetch_nrfa(stations, self.out, client, self.period, self.url or nrfa.URL, echo, self.update)
             elif self.source == "ea":
                 result = fetch_environment_agency(
-                    stations, rivers, self.out, client, self.period, self.url or URL, nrfa.URL, echo
+                    stations, rivers, self.out, client, self.period, self.url or URL, nrfa.URL, echo, self.rain
                 )
             else:
                 archive = archives.ARCHIVES[self.source]
@@ -78,6 +80,8 @@ class Fetch:
             raise InputError(f"--stations, --period: belong to nrfa and ea; {self.source} is fetched whole, omit them")
         if self.river and self.source != "ea":
             raise InputError(f"--river: belongs to ea; omit it for {self.source}")
+        if not self.rain and self.source != "ea":
+            raise InputError(f"--no-rain: belongs to ea; omit it for {self.source}")
         if self.update and (self.source != "nrfa" or self.period):
             raise InputError("--update: belongs to nrfa without --period; omit one of them")
         if self.source == "nrfa" and not _names(self.stations):

@@ -1,11 +1,13 @@
-"""Daily mean flow of the Environment Agency, as `hydromae fetch ea` writes it: a JSON file for each station.
+"""Daily mean flow and rain of the Environment Agency, as `hydromae fetch ea` writes them: a JSON file for each series.
 
-A file has the entries of the service for the station, for its series of daily mean flow, and for each day (`items`).
+A file has the entries of the service for the station, for its daily series, and for each day (`items`). The rain of a
+catchment is the mean of the rain gauges near its station, which `RAIN_GAUGES` lists.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -22,6 +24,11 @@ from hydromae.io.locate import files_in
 
 SERIES_SUFFIX = "_ea-flow.json"
 FLOW = "flow-m-86400"
+RAIN_SUFFIX = "_ea-rain.json"
+RAIN_GAUGES = "ea-rain-gauges.json"
+"""File of the rain gauges of each station."""
+RAIN = "rainfall-t-86400"
+RAIN_NOTE = f"mean of the rain gauges near the station ({RAIN_GAUGES}), not of the catchment"
 MEASURED = ("Good", "Unchecked")
 """Qualities of measured values. Estimated, Suspect and Missing values, and incomplete days, are not observations."""
 ATTRIBUTES = {"lat": "latitude", "long": "longitude", "catchmentArea": "catchment-area"}
@@ -65,10 +72,63 @@ def describe_quality(readings: Iterable[Mapping[str, Any]]) -> str:
 
 
 def open_series(path: Path) -> Gauge:
-    """Read the flow of a station; days that are not measured are NaN."""
+    """Read the flow of a station and the mean rain of the gauges near it; days that are not measured are NaN."""
     content = _content(path)
+    flow, units = _daily_values(content, path)
+    series, series_units = {FLOW: flow}, {FLOW: units}
     try:
-        station, items = str(content["catchment"]), content["items"]
+        number = str(content["catchment"])
+    except KeyError as error:
+        raise InputError(f"{path}: is not a series of the Environment Agency; fetch it again") from error
+    rain = _mean_rain(number, path.parent)
+    if rain is not None:
+        (series[RAIN], series_units[RAIN]) = rain
+    table = pd.DataFrame(series)
+    columns = {name: table[name].to_numpy(dtype=np.float64) for name in series}
+    return Gauge(gauge_number(number), pd.DatetimeIndex(table.index), columns, series_units, file=path.name)
+
+
+def is_gauge_name(name: object) -> bool:
+    """Return whether a name of a rain gauge may be part of the name of a file."""
+    return isinstance(name, str) and re.fullmatch(r"[\w-]{1,100}", name, re.ASCII) is not None
+
+
+def rain_gauges(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the rain gauges of each station of a folder, with `gauge`, `label` and `distance_km`; none without the file.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    path = folder / RAIN_GAUGES
+    if not path.is_file():
+        return {}
+    listed = _content(path)
+    for near in listed.values():
+        if not (
+            isinstance(near, list) and all(isinstance(one, dict) and is_gauge_name(one.get("gauge")) for one in near)
+        ):
+            raise InputError(
+                f"{path}: is not a list of rain gauges of the Environment Agency; fetch it again, or remove it"
+            )
+    return listed
+
+
+def _mean_rain(number: str, folder: Path) -> tuple[pd.Series, str] | None:
+    """Return the mean daily rain of the gauges of a station over those measured on a day, and its units."""
+    files = [folder / f"{one['gauge']}{RAIN_SUFFIX}" for one in rain_gauges(folder).get(number, [])]
+    parts = {file.name: _daily_values(_content(file), file) for file in files if file.is_file()}
+    if not parts:
+        return None
+    units = {unit for _, unit in parts.values()}
+    if len(units) > 1:
+        raise InputError(f"{folder}: the rain gauges of {number} have the units {' and '.join(sorted(units))}")
+    return pd.DataFrame({name: values for name, (values, _) in parts.items()}).mean(axis=1), units.pop()
+
+
+def _daily_values(content: Mapping[str, Any], path: Path) -> tuple[pd.Series, str]:
+    """Return the measured values of a file by day, and their units."""
+    try:
+        items = content["items"]
         values = [one.get("value", np.nan) if is_measured(one) else np.nan for one in items]
         frame = pd.DataFrame({"date": [str(one["date"]) for one in items]})
         is_numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
@@ -77,10 +137,7 @@ def open_series(path: Path) -> Gauge:
         raise InputError(f"{path}: is not a series of the Environment Agency; fetch it again") from error
     if not is_numeric:
         raise InputError(f"{path}: a value is not a number; fetch it again")
-    flow = np.array(values, dtype=np.float64)
-    return Gauge(
-        gauge_number(station), unique_days(frame, "date", str(path)), {FLOW: flow}, {FLOW: units}, file=path.name
-    )
+    return pd.Series(values, unique_days(frame, "date", str(path)), dtype=np.float64), units
 
 
 def _content(path: Path) -> dict[str, Any]:

@@ -50,6 +50,7 @@ class Product:
         open: Reads a file of series as a gauge.
         static_attributes: Reads attributes (catchment) from tables in a folder, None without tables.
         is_table: Returns whether a file is one of these tables.
+        notes: How columns that are not measured as they are were computed.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Product:
     open: Callable[[Path], Gauge]
     static_attributes: Callable[[Path], xr.Dataset | None]
     is_table: Callable[[Path], bool] = lambda path: False
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 def unique_days(frame: pd.DataFrame, name: str, source: str) -> pd.DatetimeIndex:
@@ -101,6 +103,9 @@ def concat_gauges(gauges_by_name: Mapping[int | str, list[Gauge]], product: Prod
         variables |= _series_of(
             variable, choices, [_one_of_each(gauges_by_name[name], source) for name in names], names, all_days, source
         )
+    for _, _, attrs in variables.values():
+        notes = (attrs.get(PROCESSING), product.notes.get(attrs[COLUMN]))
+        attrs |= {PROCESSING: "; ".join(filter(None, notes))} if any(notes) else {}
     if not variables:
         column_list = ", ".join(column for choices in product.columns.values() for column, _ in choices)
         raise InputError(f"{source}: none of {column_list} is in its files of {product.name}; download series of days")

@@ -187,11 +187,12 @@ PRODUCTS = (
     Product(
         "Environment Agency",
         f"Environment Agency hydrology service, https://environment.data.gov.uk/hydrology, {OGL}",
-        {"riverflow": ((environment_agency.FLOW, "m3/s"),)},
+        {"precipitation": ((environment_agency.RAIN, "mm"),), "riverflow": ((environment_agency.FLOW, "m3/s"),)},
         environment_agency.is_series,
         environment_agency.open_series,
         environment_agency.static_attributes,
         nrfa_files.is_catalogue,
+        {environment_agency.RAIN: environment_agency.RAIN_NOTE},
     ),
     Product(
         "COSMOS-UK",

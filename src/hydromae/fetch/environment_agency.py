@@ -1,36 +1,30 @@
-"""Download daily mean flow from the hydrology service of the Environment Agency (England).
+"""Download daily mean flow and rain from the hydrology service of the Environment Agency (England).
 
 The interface follows its documentation and is tested with a local server that answers as the samples do.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from hydromae.datasets.environment_agency import SERIES_SUFFIX, describe_quality
 from hydromae.errors import InputError
 from hydromae.fetch import nrfa
+from hydromae.fetch.ea_rain import RAIN_FILES, fetch_rain
+from hydromae.fetch.ea_series import DAY, DailySeries, Period, fetch_series, station_list
 from hydromae.fetch.fetched_files import FetchedFiles
 from hydromae.fetch.transfer import Client
 from hydromae.io.parse import parse_period
-from hydromae.io.text_file import read_text
 from hydromae.progress import track
 
 URL = "https://environment.data.gov.uk/hydrology"
 STATIONS = "ea-stations.json"
 FIRST_DAY = date(1990, 1, 1)
 """Default first day."""
-LIMIT = "2000000"
-"""Largest number of readings in an answer of the service."""
-REVISED_DAYS = 7
-"""Days before the last reading that are asked for again, because the service revises recent values."""
-LATE_DAYS = 60
-"""Days before the last request in which readings may still appear."""
-DAY = timedelta(days=1)
+FLOW_KIND, FLOW_MEANING = "-flow-m-86400-m3s-qualified", "daily mean flow"
 Echo = Callable[[str], None]
 
 
@@ -43,11 +37,12 @@ def fetch_environment_agency(
     url: str = URL,
     catalogue_url: str = nrfa.URL,
     progress: Echo = lambda line: None,
+    rain: bool = True,
 ) -> dict[str, list[str]]:
-    """Download daily mean flow of stations into a folder that `prepare`, `predict` and `forecast` read.
+    """Download daily mean flow and rain into a folder that `prepare`, `predict` and `forecast` read.
 
-    Days that the folder has are kept; a later call asks for the days after them. A station that fails is reported, and the
-    others are fetched. The catalogue of the NRFA supplies attributes that the service lacks.
+    Days that the folder has are kept; a later call asks for the days after them. A station or rain gauge that fails is
+    reported, and the others are fetched. The catalogue of the NRFA supplies attributes that the service lacks.
 
     Args:
         stations: Station numbers of the NRFA.
@@ -56,23 +51,25 @@ def fetch_environment_agency(
         period (str, str), optional: First and last day, or years; 1990 to yesterday where None.
         url, catalogue_url: URLs of the two services.
         progress: Called with a line about each station.
+        rain: Whether the rain gauges near the stations are fetched (`ea_rain`).
 
     Returns:
-        dict of str to list of str: "fetched", numbers of the stations with flow; "failed", those without.
+        dict of str to list of str: "fetched", numbers of the stations with flow; "failed", those without; "rain", those with
+            a rain gauge.
 
     Raises:
         InputError: No station is found, no response for any station, or a file of the user in the folder.
     """
     nrfa.check_numbers(stations)
-    first, last = _days_to_ask(period)
+    days = _days_to_ask(period)
     fetched = FetchedFiles.read(out)
-    fetched.check_not_of_the_user([STATIONS, *(f"{number}{SERIES_SUFFIX}" for number in stations)])
+    fetched.check_not_of_the_user([STATIONS, *RAIN_FILES, *(f"{number}{SERIES_SUFFIX}" for number in stations)])
     found, faults = _find(stations, rivers, fetched, client, url)
     numbers = list(found)
     fetched.check_not_of_the_user(f"{number}{SERIES_SUFFIX}" for number in numbers)
     for number in track(numbers, "stations fetched", len(numbers)):
         try:
-            progress(_fetch_station(number, found[number], (first, last), fetched, client, url))
+            progress(_fetch_flow(number, found[number], days, fetched, client, url))
         except InputError as error:
             if not client.has_answered:
                 raise
@@ -85,10 +82,12 @@ def fetch_environment_agency(
             next(iter(faults.values()), "--stations, --river: name no station; give numbers such as 47115")
         )
     _fetch_attributes(succeeded, fetched, client, catalogue_url, progress)
-    return {"fetched": succeeded, "failed": list(faults)}
+    entries = {number: found[number] for number in succeeded}
+    with_rain = fetch_rain(entries, days, fetched, client, url, progress) if rain else []
+    return {"fetched": succeeded, "failed": list(faults), "rain": with_rain}
 
 
-def _days_to_ask(period: tuple[str, str] | None) -> tuple[date, date]:
+def _days_to_ask(period: tuple[str, str] | None) -> Period:
     """Return first and last day; the mean of a day is complete on the next one."""
     yesterday = datetime.now(UTC).date() - DAY
     if period is None:
@@ -110,32 +109,11 @@ def _find(
     for is_new in (False, True):
         if not is_new and not fetched.has(STATIONS, {"observedProperty": "waterFlow"}):
             continue
-        entries = _station_list(fetched, client, url, is_new)
+        entries = station_list(STATIONS, "waterFlow", fetched, client, url, is_new)
         found, faults = _select(stations, rivers, entries)
         if not faults:
             break
     return found, faults
-
-
-def _station_list(fetched: FetchedFiles, client: Client, url: str, is_new: bool) -> list[Mapping[str, Any]]:
-    parameters, address = {"observedProperty": "waterFlow"}, f"{url}/id/stations.json"
-    text = client.text(address, {**parameters, "_limit": LIMIT}) if is_new else read_text(fetched.folder / STATIONS)
-    entries = _items(text, address)
-    if is_new:
-        fetched.write(STATIONS, text, parameters)
-    return entries
-
-
-def _items(text: str, address: str) -> list[Mapping[str, Any]]:
-    """Return the items of an answer; raise InputError for another one."""
-    try:
-        items = json.loads(text)["items"]
-        is_list = isinstance(items, list) and all(isinstance(one, dict) for one in items)
-    except (ValueError, LookupError, TypeError, RecursionError):
-        is_list = False
-    if not is_list:
-        raise InputError(f"{address}: the response is invalid; try again later")
-    return items
 
 
 def _number(entry: Mapping[str, Any]) -> str | None:
@@ -185,92 +163,14 @@ def _plain(river: str) -> str:
     return river.strip().lower().removeprefix("river ").removesuffix(" river").strip()
 
 
-def _fetch_station(
-    number: str,
-    entry: Mapping[str, Any],
-    period: tuple[date, date],
-    fetched: FetchedFiles,
-    client: Client,
-    url: str,
+def _fetch_flow(
+    number: str, entry: Mapping[str, Any], days: Period, fetched: FetchedFiles, client: Client, url: str
 ) -> str:
-    """Ask for the days of a station that its file lacks, a year at a time, and return a line on them."""
+    """Ask for the days of a station that its file lacks, and return a line on them."""
     name = f"{number}{SERIES_SUFFIX}"
-    content = _existing(fetched, name)
-    if content is None:
-        content = {"catchment": number, "station": dict(entry), "measure": _measure(entry, number, client, url)}
-        content |= {"asked": [], "items": []}
-    before = {one["date"] for one in content["items"]}
-    for first, last in _missing_periods(content, period):
-        address = f"{url}/id/measures/{content['measure']['notation']}/readings.json"
-        days = {"mineq-date": f"{first:%Y-%m-%d}", "maxeq-date": f"{last:%Y-%m-%d}"}
-        _merge(content, _items(client.text(address, {**days, "_limit": LIMIT}), address), days, address)
-        fetched.write(name, json.dumps(content), "daily mean flow")
-    new = len({one["date"] for one in content["items"]} - before)
-    return f"{fetched.folder / name}: {new} new days; {describe_quality(content['items'])}"
-
-
-def _existing(fetched: FetchedFiles, name: str) -> dict[str, Any] | None:
-    """Return the content of a complete file of a station; None for another one."""
-    if not fetched.has(name, "daily mean flow"):
-        return None
-    try:
-        content = json.loads(read_text(fetched.folder / name))
-        is_complete = {"catchment", "station", "measure", "asked", "items"} <= set(content)
-    except (OSError, ValueError, TypeError):
-        return None
-    return content if is_complete else None
-
-
-def _measure(entry: Mapping[str, Any], number: str, client: Client, url: str) -> Mapping[str, Any]:
-    """Return the entry of the series of daily mean flow of a station."""
-    identity = entry.get("stationGuid") or entry.get("notation")
-    measures = _items(client.text(f"{url}/id/measures.json", {"station": str(identity)}), f"{url}/id/measures.json")
-    daily = [one for one in measures if str(one.get("notation", "")).endswith("-flow-m-86400-m3s-qualified")]
-    if len(daily) != 1 or not daily[0].get("unitName"):
-        raise InputError(f"station {number}: the service has no series of daily mean flow with units; leave it out")
-    return daily[0]
-
-
-def _missing_periods(content: Mapping[str, Any], period: tuple[date, date]) -> Iterator[tuple[date, date]]:
-    """Yield the years to ask for, so that the days that were asked for stay without a gap."""
-    first, last = period
-    if not content["asked"]:
-        yield from _years(first, last)
-        return
-    asked_first, asked_last = (date.fromisoformat(day) for day in content["asked"])
-    if first < asked_first:
-        yield from reversed(list(_years(first, asked_first - DAY)))
-    read_last = max((date.fromisoformat(one["date"]) for one in content["items"]), default=asked_last)
-    if read_last < last:
-        known_last = max(min(read_last, asked_last), asked_last - LATE_DAYS * DAY)
-        yield from _years(max(asked_first, known_last - REVISED_DAYS * DAY), last)
-
-
-def _years(first: date, last: date) -> Iterator[tuple[date, date]]:
-    for year in range(first.year, last.year + 1):
-        yield max(first, date(year, 1, 1)), min(last, date(year, 12, 31))
-
-
-def is_day(text: str) -> bool:
-    """Return whether a text is a date as YYYY-MM-DD."""
-    try:
-        return date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        return False
-
-
-def _merge(content: dict[str, Any], readings: list[Mapping[str, Any]], days: Mapping[str, str], address: str) -> None:
-    """Add readings to a file; a day that is there takes its new value."""
-    first, last = days["mineq-date"], days["maxeq-date"]
-    by_day = {one["date"]: one for one in content["items"]}
-    for reading in readings:
-        day = str(reading.get("date"))
-        if not (is_day(day) and first <= day <= last):
-            raise InputError(f"{address}: the response has {day[:20]}, which was not asked for; try again later")
-        by_day[day] = {name: value for name, value in reading.items() if name != "measure"}
-    content["items"] = [by_day[day] for day in sorted(by_day)]
-    asked = [*content["asked"], first, last]
-    content["asked"] = [min(asked), max(asked)]
+    series = DailySeries(name, {"catchment": number}, entry, FLOW_KIND, FLOW_MEANING, f"station {number}")
+    new, readings = fetch_series(series, days, fetched, client, url)
+    return f"{fetched.folder / name}: {new} new days; {describe_quality(readings)}"
 
 
 def _fetch_attributes(numbers: Sequence[str], fetched: FetchedFiles, client: Client, url: str, progress: Echo) -> None:
