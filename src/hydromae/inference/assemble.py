@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from hydromae.batching.record_arrays import RecordArrays
 from hydromae.batching.shared_arrays import series_name
 from hydromae.errors import InputError
+from hydromae.inference.recession import recession_days, without_rises
 from hydromae.inference.sliding_window import WindowAverager
 from hydromae.io.names import OUTSIDE_TRAINING
 from hydromae.io.origin import origin_of
@@ -57,11 +58,12 @@ def modalities_to_predict(dataset: xr.Dataset, record: RecordArrays, scaling: Sc
 def assemble(dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager) -> xr.Dataset:
     """Replace every NaN of a record by the prediction; river flow that the record lacks is predicted on all days.
 
-    Flow is at most `largest_flow`. `outside_training` lists catchments outside the training of the model, and those whose
-    flow was limited.
+    Flow is at most `largest_flow`, and does not rise in a recession (`recession`). `outside_training` lists catchments
+    outside the training of the model, and those whose flow was limited.
     """
     variables: dict[str, xr.DataArray] = {}
     limit, is_limited = largest_flow(dataset), np.zeros(len(record.catchments), dtype=bool)
+    is_recession = recession_days(dataset)
     for name in (n for n in record.values if _is_predicted(n, record)):
         modality = MODALITIES[name]
         mean = averager.mean[name] / np.maximum(averager.weight[name], 1e-12)[..., None]
@@ -85,11 +87,14 @@ def assemble(dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager
                 is_clipped = to_catchments(averager.is_clipped[name][None], record, 0, 1)[0].astype(bool)
                 is_limited |= is_clipped | (~is_observed & (predicted > limit)).any(axis=0)
                 predicted = np.minimum(predicted, limit)
+                if is_recession is not None:
+                    is_predicted = ~is_observed & _is_computed(record, averager)
+                    predicted = without_rises(predicted, is_recession, is_predicted)
             variables[held] = xr.DataArray(np.where(is_observed, observed, predicted), dims=dims, attrs=attributes)
             if variable != RIVERFLOW and (~is_observed & np.isfinite(predicted)).any():
                 variables[f"{held}_origin"] = origin_of(is_observed, dims, held)
     if "riverflow" in averager.quantile:
-        variables |= _flow_quantiles(dataset, record, averager, limit)
+        variables |= _flow_quantiles(dataset, record, averager, limit, is_recession)
     if is_limited.any():
         warn_user(
             RIVERFLOW.name,
@@ -117,15 +122,29 @@ def largest_flow(dataset: xr.Dataset) -> Float[np.ndarray, " C"]:
     return np.fmin(envelope, RIVERFLOW.valid[1]).astype(np.float32)
 
 
+def _is_computed(record: RecordArrays, averager: WindowAverager) -> Bool[np.ndarray, "T C"]:
+    """Days of catchments whose flow a window predicted."""
+    weight = averager.weight["riverflow"][..., None]
+    return to_catchments(np.broadcast_to(weight, averager.mean["riverflow"].shape), record, 0, 1) > 0
+
+
 def _flow_quantiles(
-    dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager, limit: Float[np.ndarray, " C"]
+    dataset: xr.Dataset,
+    record: RecordArrays,
+    averager: WindowAverager,
+    limit: Float[np.ndarray, " C"],
+    is_recession: Bool[np.ndarray, "T C"] | None,
 ) -> dict[str, xr.DataArray]:
     shape = (dataset.sizes["time"], dataset.sizes["catchment"])
     observed = dataset["riverflow"].values if "riverflow" in dataset else np.full(shape, np.nan)
+    is_observed = np.isfinite(observed)
     weight = np.maximum(averager.weight["riverflow"], 1e-12)[..., None]
     by_level = np.stack([to_catchments(row / weight, record, 0, 1) for row in averager.quantile["riverflow"]])
-    quantile = _quantile_array(np.minimum(by_level, limit), observed, averager.levels, RIVERFLOW, "catchment")
-    return {"riverflow_quantile": quantile, "riverflow_origin": origin_of(np.isfinite(observed))}
+    by_level = np.minimum(by_level, limit)
+    if is_recession is not None:
+        by_level = without_rises(by_level, is_recession, ~is_observed & _is_computed(record, averager))
+    quantile = _quantile_array(by_level, observed, averager.levels, RIVERFLOW, "catchment")
+    return {"riverflow_quantile": quantile, "riverflow_origin": origin_of(is_observed)}
 
 
 def _map_quantiles(dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager, name: str) -> xr.DataArray:
