@@ -115,6 +115,7 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
         Switch("rivers", {"model": {"lstm_ar_width": 0}, "data": {"max_flow_gap": 0}}),
     ),
     "model.lstm_dropout": ("tests/model/test_rainfall_runoff.py::test_dropout_is_of_the_states_in_training",),
+    "model.lstm_max_temperature": (model("rivers", lstm_max_temperature=5.0),),
     "model.estimators": (
         Switch(
             "rivers",

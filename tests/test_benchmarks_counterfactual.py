@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 
 import counterfactual
+import hydromae
+import limit_temperature
 from hydromae.evaluate import gr4j
 from hydromae.preprocess.prepare import prepare
 from hydromae.store.zarr_store import load_store, scaling_of, sources_of
@@ -70,3 +73,15 @@ def follows(record: xr.Dataset) -> float:
     """Rank correlation of evaporation with temperature in the first river."""
     table = record[["temperature", "potential_evaporation"]].isel(catchment=0).to_dataframe()
     return float(table["temperature"].rank().corr(table["potential_evaporation"].rank()))
+
+
+def test_a_copy_with_limited_temperature_has_the_weights_of_the_model(tmp_path: Path) -> None:
+    model, folder = hydromae.load("gb-rivers", "cpu"), tmp_path / "limited"
+    limit_temperature.write_limited(model, folder, 5.0)
+    copy = hydromae.load(folder, "cpu")
+    weights, own = copy.network.state_dict(), model.network.state_dict()
+    scaling = model.scaling["temperature"]
+    assert all(torch.equal(weights[name], value) for name, value in own.items() if "max_temperature" not in name)
+    limit = float(weights["rainfall_runoff.max_temperature"])
+    assert copy.config.model.lstm_max_temperature == 5.0 and limit == pytest.approx((5 - scaling.mean) / scaling.std)
+    assert copy.widening == model.widening

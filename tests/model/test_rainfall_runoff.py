@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from hydromae.model.mae import HydroMAE
 from hydromae.model.rainfall_runoff import LSTMPrediction, RainfallRunoff
+from samples import small
+from synthetic import rivers, scaling_of
 
 SIZE, DAYS, SITES = 2, 40, 3
 
@@ -15,13 +19,15 @@ def told(
     seen: torch.Tensor,
     weather: torch.Tensor | None = None,
     gaps: torch.Tensor | None = None,
+    observed: torch.Tensor | None = None,
 ) -> list[LSTMPrediction]:
     draw = torch.Generator().manual_seed(1)
     rain = torch.randn(SIZE, DAYS, SITES, 3, generator=draw) if weather is None else weather
     sites, before = torch.randn(SIZE, SITES, 8, generator=draw), torch.randn(SIZE, SITES, 5, generator=draw)
     days = torch.arange(DAYS).expand(SIZE, DAYS)
     with torch.no_grad():
-        return runoff(rain, torch.ones_like(rain, dtype=torch.bool), flow, seen, days, sites, before, gaps)
+        known = torch.ones_like(rain, dtype=torch.bool) if observed is None else observed
+        return runoff(rain, known, flow, seen, days, sites, before, gaps)
 
 
 def made(ahead: int = 6, dropout: float = 0.0) -> RainfallRunoff:
@@ -92,3 +98,30 @@ def test_dropout_is_of_the_states_in_training() -> None:
     assert torch.allclose(kept[kept != 0], 2 * whole_states[0][kept != 0], atol=1e-6)
     for memory, same in zip(whole, told(dropping.eval(), flow, seen), strict=True):
         assert torch.equal(memory.mean, same.mean)
+
+
+def test_warmth_is_not_read_where_evaporation_is_known() -> None:
+    """The limit is 0.5 in scaled units; evaporation is unknown from day 20 on."""
+    torch.manual_seed(0)
+    runoff, (flow, seen) = RainfallRunoff(7, 6, 8, 3, 5, has_limit=True).eval(), flows()
+    runoff.max_temperature.fill_(0.5)
+    weather = torch.zeros(SIZE, DAYS, SITES, 3)
+    weather[..., 1] = 0.6
+    warmer, colder = weather.clone(), weather.clone()
+    warmer[..., 1], colder[..., 1] = 2.0, 0.4
+    known = torch.ones_like(weather, dtype=torch.bool)
+    known[:, 20:, :, 2] = False
+    plain, warm, cold = (told(runoff, flow, seen, part, observed=known) for part in (weather, warmer, colder))
+    for before, same, other in zip(plain, warm, cold, strict=True):
+        assert torch.equal(before.mean[:, :20], same.mean[:, :20]) and not torch.equal(before.mean, other.mean)
+        assert not torch.equal(before.mean[:, 20], same.mean[:, 20]), "without evaporation, temperature stands for it"
+
+
+def test_the_limit_is_that_of_the_configuration_in_scaled_units() -> None:
+    config = small("rivers", lstm_max_temperature=5.0)
+    scaling = scaling_of(rivers(), config)
+    model = HydroMAE(config).set_scaling(scaling)
+    assert model.rainfall_runoff is not None
+    limit = float(model.rainfall_runoff.max_temperature)
+    assert limit * scaling["temperature"].std + scaling["temperature"].mean == pytest.approx(5.0, abs=1e-4)
+    assert "rainfall_runoff.max_temperature" not in HydroMAE(small("rivers")).state_dict()

@@ -35,6 +35,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "model.lstm_width": (0, 16_384),
     "model.lstm_ar_width": (0, 16_384),
     "model.lstm_dropout": (0, 0.99),
+    "model.lstm_max_temperature": (-50, 60),
     "model.decoder_dim": (1, 16_384),
     "model.decoder_layers": (0, 256),
     "model.prediction_ratio": (0.001, 1),

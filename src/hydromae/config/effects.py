@@ -141,6 +141,7 @@ FIELD_RULES: dict[str, FieldRule] = {
     "model.lstm_width": ANY,
     "model.lstm_ar_width": ANY,
     "model.lstm_dropout": FieldRule(RUNOFF),
+    "model.lstm_max_temperature": FieldRule(RUNOFF),
     "model.estimators": ANY,
     "model.map_estimators": FieldRule(MAPS),
     "model.map_distributions": FieldRule(MAPS),

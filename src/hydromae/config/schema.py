@@ -116,6 +116,9 @@ class ModelConfig:
     """Width of the autoregressive LSTM, which also reads flow of earlier days; 0 means none."""
     lstm_dropout: float = 0.0
     """Dropout of the states of both LSTMs."""
+    lstm_max_temperature: float | None = None
+    """Temperature [°C] that the LSTMs read on warmer days with known evaporation, so that warmth acts through evaporation
+    alone and cold through snow; None means that they read every temperature."""
     estimators: bool = False
     """Add standard estimates of flow (interpolation, donors, regression, LSTMs) to the mean, weighted by a learned gate."""
     map_estimators: bool = False

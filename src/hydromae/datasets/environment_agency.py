@@ -88,6 +88,17 @@ def open_series(path: Path) -> Gauge:
     return Gauge(gauge_number(number), pd.DatetimeIndex(table.index), columns, series_units, file=path.name)
 
 
+def label_of(entry: Mapping[str, Any]) -> str:
+    """Return the label of a station, the first of several; empty without one.
+
+    Examples:
+        >>> label_of({"label": ["Tarroul", "Wick at Tarroul"]})
+        'Tarroul'
+    """
+    label = entry.get("label", "")
+    return str(next(iter(label), "")) if isinstance(label, list) else str(label)
+
+
 def is_gauge_name(name: object) -> bool:
     """Return whether a name of a rain gauge may be part of the name of a file."""
     return isinstance(name, str) and re.fullmatch(r"[\w-]{1,100}", name, re.ASCII) is not None
@@ -159,7 +170,7 @@ def static_attributes(folder: Path) -> xr.Dataset | None:
             station = content["station"]
             gauge = gauge_number(str(content["catchment"]))
             rows[gauge] = {name: float(station.get(theirs, np.nan)) for theirs, name in ATTRIBUTES.items()}
-            labels[gauge] = str(station.get("label", ""))
+            labels[gauge] = label_of(station)
         except nrfa.UNREADABLE as error:
             raise InputError(f"{file}: its station has no position ({first_line(error)}); fetch it again") from error
     own = nrfa.attributes_of(pd.DataFrame.from_dict(rows, orient="index"), str(folder))

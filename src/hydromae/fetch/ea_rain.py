@@ -14,7 +14,14 @@ from typing import Any
 import numpy as np
 from pyproj import Geod
 
-from hydromae.datasets.environment_agency import RAIN_GAUGES, RAIN_SUFFIX, describe_quality, is_gauge_name, rain_gauges
+from hydromae.datasets.environment_agency import (
+    RAIN_GAUGES,
+    RAIN_SUFFIX,
+    describe_quality,
+    is_gauge_name,
+    label_of,
+    rain_gauges,
+)
 from hydromae.errors import InputError
 from hydromae.fetch.ea_series import DailySeries, Period, fetch_series, station_list
 from hydromae.fetch.fetched_files import FetchedFiles
@@ -128,7 +135,7 @@ def _fetch_gauges(
 
 
 def _described(entry: Mapping[str, Any]) -> dict[str, str]:
-    return {"gauge": str(entry["notation"]), "label": str(entry.get("label", entry["notation"]))}
+    return {"gauge": str(entry["notation"]), "label": label_of(entry) or str(entry["notation"])}
 
 
 def _keep(near_stations: Mapping[str, Any], fetched: FetchedFiles) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from hydromae.datasets.environment_agency import SERIES_SUFFIX, describe_quality
+from hydromae.datasets.environment_agency import SERIES_SUFFIX, describe_quality, label_of
 from hydromae.errors import InputError
 from hydromae.fetch import nrfa
 from hydromae.fetch.ea_rain import RAIN_FILES, fetch_rain
@@ -134,7 +134,7 @@ def _select(
     for river in rivers:
         here = [number for number, same in by_number.items() if _is_on(river, same[0])]
         wanted += here
-        nameless = [str(one.get("label")) for one in without_number if _is_on(river, one)]
+        nameless = [label_of(one) for one in without_number if _is_on(river, one)]
         if nameless:
             faults[river] = f"{river}: {', '.join(nameless)}: no number of the NRFA in the list of stations"
         elif not here:

@@ -22,6 +22,8 @@ from hydromae.model.positional import season_features
 
 FLOW_FEATURES = 6
 """Inputs of the autoregressive LSTM from flow."""
+NO_LIMIT = 1e6
+"""Scaled temperature that no day reaches."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,13 @@ class RainfallRunoff(nn.Module):
         channels: Weather variables.
         antecedent: Features of the antecedent weather (`batching.antecedent`).
         dropout: Dropout of the states.
+        has_limit: Whether the LSTMs read at most `max_temperature` on days with known evaporation.
+
+    Attributes:
+        max_temperature (Float[]): Scaled temperature.
     """
+
+    max_temperature: Tensor
 
     def __init__(
         self,
@@ -101,8 +109,12 @@ class RainfallRunoff(nn.Module):
         channels: int,
         antecedent: int,
         dropout: float = 0.0,
+        has_limit: bool = False,
     ) -> None:
         super().__init__()
+        self.has_limit = has_limit
+        if has_limit:
+            self.register_buffer("max_temperature", torch.tensor(NO_LIMIT))
         self.simulation = CatchmentLSTM(simulation_width, position_width, 2 * channels + 4, antecedent, dropout)
         self.autoregressive = (
             CatchmentLSTM(autoregressive_width, position_width, 2 * channels + 4 + FLOW_FEATURES, antecedent, dropout)
@@ -122,6 +134,7 @@ class RainfallRunoff(nn.Module):
         flow_dropout: Bool[Tensor, "B T S"] | None = None,
     ) -> list[LSTMPrediction]:
         """Predictions of both; values are 0 where not visible, and flow in `flow_dropout` is not an input."""
+        weather = self._limited(weather, forcing_observed) if self.has_limit else weather
         season_of_days = season_features(days)[:, :, None].expand(-1, -1, weather.shape[2], -1)
         inputs = torch.cat([weather, forcing_observed.to(weather.dtype), season_of_days], dim=-1)
         mean = self.simulation(inputs, sites, antecedent)
@@ -132,6 +145,14 @@ class RainfallRunoff(nn.Module):
             correction = self.autoregressive(torch.cat([inputs, flow_features], dim=-1), sites, antecedent)
             predictions.append(LSTMPrediction(mean.detach() + correction, ~flow_observed))
         return predictions
+
+    def _limited(
+        self, weather: Float[Tensor, "B T S F"], observed: Bool[Tensor, "B T S F"]
+    ) -> Float[Tensor, "B T S F"]:
+        """Weather with at most `max_temperature` on days with known evaporation."""
+        rain, temperature, evaporation = weather.unbind(dim=-1)
+        limited = torch.minimum(temperature, self.max_temperature.to(temperature.dtype))
+        return torch.stack([rain, torch.where(observed[..., 2], limited, temperature), evaporation], dim=-1)
 
 
 def _flow_features(flow: Tensor, flow_observed: Tensor, simulated: Tensor) -> Float[Tensor, "B T S 6"]:
