@@ -27,6 +27,12 @@ ELSEWHERE: dict[str, str] = {
     r"python benchmarks/skill_picture.py scores .*": (
         "tests/test_benchmarks_skill.py::test_the_picture_shows_the_rows_that_are_named_and_groups_of_rivers"
     ),
+    r"python benchmarks/past_weather\.py rivers\.zarr": (
+        "tests/test_benchmarks_past_weather.py::test_each_forecast_lacks_what_it_names"
+    ),
+    r"python benchmarks/limit_temperature\.py [a-z/-]+ [a-z/-]+ --celsius 5": (
+        "tests/test_benchmarks_counterfactual.py::test_a_copy_with_limited_temperature_has_the_weights_of_the_model"
+    ),
     r"python benchmarks/counterfactual\.py rivers\.zarr counterfactual\.zarr": (
         "tests/test_benchmarks_counterfactual.py::test_the_command_writes_a_store_to_train_on"
     ),
