@@ -75,9 +75,12 @@ def follows(record: xr.Dataset) -> float:
     return float(table["temperature"].rank().corr(table["potential_evaporation"].rank()))
 
 
-def test_a_copy_with_limited_temperature_has_the_weights_of_the_model(tmp_path: Path) -> None:
+def test_a_copy_with_limited_temperature_has_the_weights_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, folder = hydromae.load("gb-rivers", "cpu"), tmp_path / "limited"
-    limit_temperature.write_limited(model, folder, 5.0)
+    monkeypatch.setattr(sys, "argv", ["limit_temperature.py", "gb-rivers", str(folder), "--celsius", "5"])
+    limit_temperature.main()
     copy = hydromae.load(folder, "cpu")
     weights, own = copy.network.state_dict(), model.network.state_dict()
     scaling = model.scaling["temperature"]
