@@ -10,6 +10,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +128,19 @@ def rain_gauges(folder: Path) -> dict[str, list[dict[str, Any]]]:
 def _mean_rain(number: str, folder: Path) -> tuple[pd.Series, str] | None:
     """Return the mean daily rain of the gauges of a station over those measured on a day, and its units."""
     files = [folder / f"{one['gauge']}{RAIN_SUFFIX}" for one in rain_gauges(folder).get(number, [])]
-    parts = {file.name: _daily_values(_content(file), file) for file in files if file.is_file()}
+    parts = {file.name: _rain_of(file, file.stat().st_mtime_ns) for file in files if file.is_file()}
     if not parts:
         return None
     units = {unit for _, unit in parts.values()}
     if len(units) > 1:
         raise InputError(f"{folder}: the rain gauges of {number} have the units {' and '.join(sorted(units))}")
     return pd.DataFrame({name: values for name, (values, _) in parts.items()}).mean(axis=1), units.pop()
+
+
+@lru_cache(maxsize=128)
+def _rain_of(path: Path, modified: int) -> tuple[pd.Series, str]:
+    """Return the daily values of a rain gauge, which several stations share."""
+    return _daily_values(_content(path), path)
 
 
 def _daily_values(content: Mapping[str, Any], path: Path) -> tuple[pd.Series, str]:
