@@ -13,6 +13,7 @@ import xarray as xr
 from rich.console import Console
 
 import skill
+import skill_csv
 import skill_picture
 import skill_table
 from hydromae.evaluate import pretrained_lstm, protocol
@@ -123,7 +124,7 @@ def test_tenths_of_flow_stand_beside_the_best_of_the_others() -> None:
         assert line.endswith("| – |"), "no other method gives a distribution"
 
 
-def test_the_picture_shows_the_rows_that_are_named_and_groups_of_rivers(
+def test_pictures_and_tables_have_the_rows_that_are_named_and_groups_of_rivers(
     record: xr.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     places = {name: ("catchment", 1e3 * np.arange(20.0)) for name in ("easting", "northing")}
@@ -138,3 +139,25 @@ def test_the_picture_shows_the_rows_that_are_named_and_groups_of_rivers(
     told = capsys.readouterr().out
     assert "gap" in told and "simulate" not in told and "bfihost" in told
     assert (tmp_path / "p.png").read_bytes()[:4] == b"\x89PNG"
+    chosen = ["--method", "log-interpolation", "--prefix", "test", "--out", str(tmp_path)]
+    monkeypatch.setattr(
+        "sys.argv", ["skill_csv.py", str(tmp_path / "scores"), *chosen, "--store", str(tmp_path / "r.zarr")]
+    )
+    skill_csv.main()
+    names = ("", "_methods", "_deciles", "_groups")
+    beside, methods, deciles, groups = (pd.read_csv(tmp_path / f"test{name}.csv") for name in names)
+    assert beside["task"].tolist() == ["gap"] and beside["target_nse_median"].item() == 0.96
+    others = methods[(methods["task"] == "gap") & (methods["method"] != "log-interpolation")]
+    assert others["nse_median"].dropna().is_monotonic_decreasing and "simulate" in set(methods["task"])
+    assert beside[["best_baseline", "baseline_nse_median"]].values[0].tolist() == others.iloc[0, 1:3].tolist()
+    assert set(groups["task"]) == {"gap"} and deciles["decile"].tolist() == list(range(1, 11))
+    assert (tmp_path / "test_events.csv").is_file()
+
+
+def test_the_outcome_of_a_target() -> None:
+    row = {"nse_median": 0.9, "nse_p10": 0.7, "baseline_nse_median": 0.8}
+    assert skill_csv.outcome(row, 0.89, 0.7) == "reached, above the best baseline"
+    assert skill_csv.outcome(row, 0.9, 0.71) == "median reached, 10th percentile not, above the best baseline"
+    assert skill_csv.outcome(row, 0.9, np.nan) == "reached, above the best baseline"
+    assert skill_csv.outcome(row | {"baseline_nse_median": 0.95}, 0.91, 0.1) == "not reached, below the best baseline"
+    assert skill_csv.outcome(row | {"baseline_nse_median": np.nan}, 0.91, 0.1) == "not reached"

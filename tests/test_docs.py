@@ -25,7 +25,7 @@ ELSEWHERE: dict[str, str] = {
         "tests/test_cli_convert.py::test_the_specifications_own_numbers_become_the_specifications_configuration"
     ),
     r"python benchmarks/skill_picture.py scores .*": (
-        "tests/test_benchmarks_skill.py::test_the_picture_shows_the_rows_that_are_named_and_groups_of_rivers"
+        "tests/test_benchmarks_skill.py::test_pictures_and_tables_have_the_rows_that_are_named_and_groups_of_rivers"
     ),
     r"python benchmarks/past_weather\.py rivers\.zarr": (
         "tests/test_benchmarks_past_weather.py::test_each_forecast_lacks_what_it_names"
