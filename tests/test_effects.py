@@ -73,7 +73,7 @@ OTHER: dict[str, Any] = {
     "model.footprints": False,
     "model.recurrent_width": 5,
     "model.lstm_dropout": 0.5,
-    "model.lstm_max_temperature": 5.0,
+    "model.lstm_max_temperature": 8.0,
     "model.neighbours": 2,
     "model.decoder_self_attn": True,
     "model.use_weighted_fm": True,

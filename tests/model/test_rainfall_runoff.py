@@ -20,10 +20,12 @@ def told(
     weather: torch.Tensor | None = None,
     gaps: torch.Tensor | None = None,
     observed: torch.Tensor | None = None,
+    before: torch.Tensor | None = None,
 ) -> list[LSTMPrediction]:
     draw = torch.Generator().manual_seed(1)
     rain = torch.randn(SIZE, DAYS, SITES, 3, generator=draw) if weather is None else weather
-    sites, before = torch.randn(SIZE, SITES, 8, generator=draw), torch.randn(SIZE, SITES, 5, generator=draw)
+    sites, drawn = torch.randn(SIZE, SITES, 8, generator=draw), torch.randn(SIZE, SITES, 5, generator=draw)
+    before = drawn if before is None else before
     days = torch.arange(DAYS).expand(SIZE, DAYS)
     with torch.no_grad():
         known = torch.ones_like(rain, dtype=torch.bool) if observed is None else observed
@@ -103,7 +105,8 @@ def test_dropout_is_of_the_states_in_training() -> None:
 def test_warmth_is_not_read_where_evaporation_is_known() -> None:
     """The limit is 0.5 in scaled units; evaporation is unknown from day 20 on."""
     torch.manual_seed(0)
-    runoff, (flow, seen) = RainfallRunoff(7, 6, 8, 3, 5, has_limit=True).eval(), flows()
+    runoff, (flow, seen) = RainfallRunoff(7, 6, 8, 3, 36, has_limit=True).eval(), flows()
+    before = torch.zeros(SIZE, SITES, 36)
     runoff.max_temperature.fill_(0.5)
     weather = torch.zeros(SIZE, DAYS, SITES, 3)
     weather[..., 1] = 0.6
@@ -111,10 +114,29 @@ def test_warmth_is_not_read_where_evaporation_is_known() -> None:
     warmer[..., 1], colder[..., 1] = 2.0, 0.4
     known = torch.ones_like(weather, dtype=torch.bool)
     known[:, 20:, :, 2] = False
-    plain, warm, cold = (told(runoff, flow, seen, part, observed=known) for part in (weather, warmer, colder))
+    plain, warm, cold = (told(runoff, flow, seen, part, None, known, before) for part in (weather, warmer, colder))
     for before, same, other in zip(plain, warm, cold, strict=True):
         assert torch.equal(before.mean[:, :20], same.mean[:, :20]) and not torch.equal(before.mean, other.mean)
         assert not torch.equal(before.mean[:, 20], same.mean[:, 20]), "without evaporation, temperature stands for it"
+
+
+def test_antecedent_temperature_is_not_read_where_evaporation_is_known() -> None:
+    """Two windows with all features 1; evaporation was never known before the second one."""
+    torch.manual_seed(0)
+    limited, plain = RainfallRunoff(7, 6, 8, 3, 36, has_limit=True).eval(), RainfallRunoff(7, 6, 8, 3, 36).eval()
+    flow, seen = flows()
+    antecedent = torch.ones(SIZE, SITES, 4, 3, 3)
+    antecedent[1, :, :, 2, 2] = 0.0
+    warmer, wetter = antecedent.clone(), antecedent.clone()
+    warmer[..., :2, 1] += 1.0
+    wetter[..., :2, 0] += 1.0
+    for runoff, is_read in ((limited, [False, True]), (plain, [True, True])):
+        first, warm, wet = (
+            told(runoff, flow, seen, before=part.flatten(-3))[0].mean for part in (antecedent, warmer, wetter)
+        )
+        assert [not torch.equal(one, other) for one, other in zip(first, warm, strict=True)] == is_read
+        assert not torch.equal(first[0], wet[0])
+    assert float(antecedent.min()) == 0.0 and float(antecedent.max()) == 1.0, "the batch is not changed"
 
 
 def test_the_limit_is_that_of_the_configuration_in_scaled_units() -> None:
@@ -124,4 +146,4 @@ def test_the_limit_is_that_of_the_configuration_in_scaled_units() -> None:
     assert model.rainfall_runoff is not None
     limit = float(model.rainfall_runoff.max_temperature)
     assert limit * scaling["temperature"].std + scaling["temperature"].mean == pytest.approx(5.0, abs=1e-4)
-    assert "rainfall_runoff.max_temperature" not in HydroMAE(small("rivers")).state_dict()
+    assert "rainfall_runoff.max_temperature" not in HydroMAE(small("rivers", lstm_max_temperature=None)).state_dict()

@@ -118,7 +118,7 @@ class ModelConfig:
     """Dropout of the states of both LSTMs."""
     lstm_max_temperature: float | None = None
     """Temperature [°C] that the LSTMs read on warmer days with known evaporation, so that warmth acts through evaporation
-    alone and cold through snow; None means that they read every temperature."""
+    alone and cold through snow; they do not read the temperature before the window then. None means no limit."""
     estimators: bool = False
     """Add standard estimates of flow (interpolation, donors, regression, LSTMs) to the mean, weighted by a learned gate."""
     map_estimators: bool = False

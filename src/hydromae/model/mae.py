@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from hydromae.batching.antecedent import antecedent_width
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden, visible
 from hydromae.config import Config
@@ -51,13 +50,7 @@ class HydroMAE(nn.Module):
         for stream in model.shared:
             self._add_stream(stream, pixels)
         self.fusion = Fusion(model, len(model.streams)) if model.fusion_layers else None
-        self.rainfall_runoff = None
-        if model.lstm_width:
-            channels = len(MODALITIES["weather"].variables)
-            antecedent = antecedent_width(channels) if config.data.antecedent_days else 0
-            widths = (model.lstm_width, model.lstm_ar_width, model.d_model)
-            has_limit = model.lstm_max_temperature is not None
-            self.rainfall_runoff = RainfallRunoff(*widths, channels, antecedent, model.lstm_dropout, has_limit)
+        self.rainfall_runoff = RainfallRunoff.of(config) if model.lstm_width else None
         depth = max(model.map_layers if MODALITIES[name].kind == "map" else model.series_layers for name in self.heads)
         maps = model.use_input + depth + model.fusion_layers
         chosen = model.use_fm_layers if model.use_fm_layers is not None else tuple(range(maps))
@@ -95,9 +88,8 @@ class HydroMAE(nn.Module):
 
     def set_scaling(self, scaling: Scaling) -> HydroMAE:
         """Store the scaling of flow, rain and evaporation in the weights of the estimators, and the limit of temperature."""
-        runoff, limit = self.rainfall_runoff, self.config.model.lstm_max_temperature
-        if runoff is not None and limit is not None and "temperature" in scaling:
-            runoff.max_temperature.fill_((limit - scaling["temperature"].mean) / scaling["temperature"].std)
+        if self.rainfall_runoff is not None:
+            self.rainfall_runoff.set_limit(self.config.model.lstm_max_temperature, scaling)
         if self.estimators is not None:
             names = ("riverflow", "precipitation", "potential_evaporation")
             pairs = [(scaling[n].mean, scaling[n].std) if n in scaling else (0.0, 1.0) for n in names]

@@ -16,9 +16,13 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from hydromae.batching.antecedent import DECAY_DAYS, antecedent_width
+from hydromae.config import Config
 from hydromae.model.blocks import cast_for
 from hydromae.model.lstm import open_forget_gates, run_lstm
 from hydromae.model.positional import season_features
+from hydromae.store.scaling import Scaling
+from hydromae.variables import MODALITIES
 
 FLOW_FEATURES = 6
 """Inputs of the autoregressive LSTM from flow."""
@@ -122,6 +126,19 @@ class RainfallRunoff(nn.Module):
             else None
         )
 
+    @classmethod
+    def of(cls, config: Config) -> RainfallRunoff:
+        """The LSTMs of a configuration with `model.lstm_width`."""
+        model, channels = config.model, len(MODALITIES["weather"].variables)
+        antecedent = antecedent_width(channels) if config.data.antecedent_days else 0
+        widths = (model.lstm_width, model.lstm_ar_width, model.d_model)
+        return cls(*widths, channels, antecedent, model.lstm_dropout, model.lstm_max_temperature is not None)
+
+    def set_limit(self, celsius: float | None, scaling: Scaling) -> None:
+        """Set `max_temperature` where there is a limit and the scaling has temperature."""
+        if self.has_limit and celsius is not None and "temperature" in scaling:
+            self.max_temperature.fill_((celsius - scaling["temperature"].mean) / scaling["temperature"].std)
+
     def forward(
         self,
         weather: Float[Tensor, "B T S F"],
@@ -133,8 +150,12 @@ class RainfallRunoff(nn.Module):
         antecedent: Float[Tensor, "B S G"] | None,
         flow_dropout: Bool[Tensor, "B T S"] | None = None,
     ) -> list[LSTMPrediction]:
-        """Predictions of both; values are 0 where not visible, and flow in `flow_dropout` is not an input."""
-        weather = self._limited(weather, forcing_observed) if self.has_limit else weather
+        """Predictions of both; values are 0 where not visible, and flow in `flow_dropout` is not an input.
+
+        With a limit of temperature, that of the antecedent weather is not an input either, where evaporation is known.
+        """
+        if self.has_limit:
+            weather, antecedent = self._limited(weather, forcing_observed), _without_temperature(antecedent)
         season_of_days = season_features(days)[:, :, None].expand(-1, -1, weather.shape[2], -1)
         inputs = torch.cat([weather, forcing_observed.to(weather.dtype), season_of_days], dim=-1)
         mean = self.simulation(inputs, sites, antecedent)
@@ -153,6 +174,16 @@ class RainfallRunoff(nn.Module):
         rain, temperature, evaporation = weather.unbind(dim=-1)
         limited = torch.minimum(temperature, self.max_temperature.to(temperature.dtype))
         return torch.stack([rain, torch.where(observed[..., 2], limited, temperature), evaporation], dim=-1)
+
+
+def _without_temperature(antecedent: Float[Tensor, "B S G"] | None) -> Float[Tensor, "B S G"] | None:
+    """Antecedent weather without the temperature at time scales with known evaporation."""
+    if antecedent is None:
+        return None
+    by_kind = antecedent.unflatten(-1, (len(DECAY_DAYS), 3, -1)).clone()  # mean, mean square, observed share
+    is_known = by_kind[..., 2:, 2] > 0
+    by_kind[..., :2, 1] = torch.where(is_known, 0.0, by_kind[..., :2, 1])
+    return by_kind.flatten(-3)
 
 
 def _flow_features(flow: Tensor, flow_observed: Tensor, simulated: Tensor) -> Float[Tensor, "B T S 6"]:
