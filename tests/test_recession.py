@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import hydromae
-from hydromae.inference.recession import recession_days, without_rises
+from hydromae.inference.recession import far_from_observed, recession_days, without_rises
 from hydromae.inference.scenarios import simulate
 from hydromae.virtual import virtual_catchments
 
@@ -30,6 +30,8 @@ def test_a_recession_starts_after_thirty_known_days_without_rain_and_ends_with_r
     starts = [int(np.flatnonzero(one)[0]) for one in days.T]
     assert starts == [229, 240, 379, 379], "30 days; after the unknown day; 180 days after snow, or what may be snow"
     assert not days[300:330, 0].any() and days[330:, 0].all() and days[229:300, 0].all()
+    young = weather(rain, temperature).isel(time=slice(200, 378))
+    assert recession_days(young) is None, "snow that fell before the record may melt"
     rain[:] = 2.0
     assert recession_days(weather(rain, temperature)) is None
     assert recession_days(weather(rain, temperature).drop_vars("temperature")) is None
@@ -48,6 +50,13 @@ def test_flow_falls_or_stays_in_a_recession_and_starts_anew_at_an_observed_day()
     assert np.array_equal(limited[1], 2 * limited[0]) and flow[2, 0] == 6.0, "every quantile; the input is not changed"
 
 
+def test_flow_observed_within_a_month_says_more_than_the_weather() -> None:
+    observed = np.zeros((100, 2), bool)
+    observed[40, 0] = True
+    assert np.flatnonzero(~far_from_observed(observed)[:, 0]).tolist() == list(range(10, 71))
+    assert far_from_observed(observed)[:, 1].all()
+
+
 @pytest.mark.parametrize("frost", [False, True])
 def test_an_answer_does_not_rise_without_rain(frost: bool) -> None:
     record = virtual_catchments(DAYS, 4, "2001-03-01", 5, missing=False).load()
@@ -57,7 +66,7 @@ def test_an_answer_does_not_rise_without_rain(frost: bool) -> None:
         temperature=xr.full_like(record["temperature"], 1.0 if frost else 12.0),
     )
     answer = hydromae.load("gb-rivers", "cpu", "fp32").predict(simulate(stopped))
-    later = answer[["riverflow", "riverflow_quantile"]].isel(time=slice(120, None)).diff("time")
+    later = answer[["riverflow", "riverflow_quantile"]].isel(time=slice(180, 260)).diff("time")
     rises = [bool((values > 0).any()) for values in later.data_vars.values()]
     assert rises == [frost, frost], "snow may melt; without it, neither the mean nor a quantile rises"
     assert (np.diff(answer["riverflow_quantile"].values, axis=0) >= 0).all()

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from hydromae.batching.record_arrays import RecordArrays
 from hydromae.batching.shared_arrays import series_name
 from hydromae.errors import InputError
-from hydromae.inference.recession import recession_days, without_rises
+from hydromae.inference.recession import far_from_observed, recession_days, without_rises
 from hydromae.inference.sliding_window import WindowAverager
 from hydromae.io.names import OUTSIDE_TRAINING
 from hydromae.io.origin import origin_of
@@ -88,8 +88,8 @@ def assemble(dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager
                 is_limited |= is_clipped | (~is_observed & (predicted > limit)).any(axis=0)
                 predicted = np.minimum(predicted, limit)
                 if is_recession is not None:
-                    is_predicted = ~is_observed & _is_computed(record, averager)
-                    predicted = without_rises(predicted, is_recession, is_predicted)
+                    is_free = far_from_observed(is_observed) & _is_computed(record, averager)
+                    predicted = without_rises(predicted, is_recession, is_free)
             variables[held] = xr.DataArray(np.where(is_observed, observed, predicted), dims=dims, attrs=attributes)
             if variable != RIVERFLOW and (~is_observed & np.isfinite(predicted)).any():
                 variables[f"{held}_origin"] = origin_of(is_observed, dims, held)
@@ -142,7 +142,8 @@ def _flow_quantiles(
     by_level = np.stack([to_catchments(row / weight, record, 0, 1) for row in averager.quantile["riverflow"]])
     by_level = np.minimum(by_level, limit)
     if is_recession is not None:
-        by_level = without_rises(by_level, is_recession, ~is_observed & _is_computed(record, averager))
+        is_free = far_from_observed(is_observed) & _is_computed(record, averager)
+        by_level = without_rises(by_level, is_recession, is_free)
     quantile = _quantile_array(by_level, observed, averager.levels, RIVERFLOW, "catchment")
     return {"riverflow_quantile": quantile, "riverflow_origin": origin_of(is_observed)}
 

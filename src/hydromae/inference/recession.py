@@ -1,7 +1,8 @@
 """Recession without rain: predicted flow does not rise after a month without rain and without snow to melt.
 
-In the training record such spells are rare and short, so a model does not learn from it how a river recedes for months
-(docs/experiments.md, "Rise of flow without rain").
+The rule is for simulations and long gaps: flow that was observed within a month says more than the weather. In the training
+record such spells are rare and short, so a model does not learn from it how a river recedes for months (docs/experiments.md,
+"Rise of flow without rain").
 """
 
 from __future__ import annotations
@@ -33,8 +34,14 @@ def recession_days(dataset: xr.Dataset) -> Bool[np.ndarray, "T C"] | None:
     if not is_dry.any():
         return None
     may_snow = (rain > 0) & ~(temperature >= SNOW_BELOW)
-    is_dry &= _rolling_sum(may_snow.astype(np.float32), SNOW_DAYS, 1) < 0.5
+    is_dry &= _rolling_sum(may_snow.astype(np.float32), SNOW_DAYS, SNOW_DAYS) < 0.5
     return is_dry if is_dry.any() else None
+
+
+def far_from_observed(is_observed: Bool[np.ndarray, "T C"]) -> Bool[np.ndarray, "T C"]:
+    """Days without an observed flow in the `DRY_DAYS` days before and after."""
+    counts = pd.DataFrame(is_observed.astype(np.float32)).rolling(2 * DRY_DAYS + 1, min_periods=1, center=True).sum()
+    return np.asarray(counts) < 0.5
 
 
 def _rolling_sum(values: Float[np.ndarray, "T C"], days: int, least: int) -> Float[np.ndarray, "T C"]:
