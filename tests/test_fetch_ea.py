@@ -230,6 +230,9 @@ def test_rain_is_left_out_or_reported_where_it_is_missing(
     assert main(command) == 2 and (tmp_path / "n" / "at_ea-rain.json").read_text() == "mine"
     (tmp_path / "n" / "at_ea-rain.json").unlink()
     assert main(command) == 0 and float(open_record(tmp_path / "n")["precipitation"][0, 0]) == 2.5
+    capsys.readouterr()
+    assert main([*command, "--no-rain"]) == 0
+    assert "of an earlier run, and still read; remove it" in " ".join(capsys.readouterr().out.split())
     (tmp_path / "n" / "ea-rain-gauges.json").write_text('{"1001": [{"gauge": "../../secret"}]}')
     with pytest.raises(Exception, match="not a list of rain gauges"):
         open_record(tmp_path / "n")

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
-from hydromae.datasets.environment_agency import SERIES_SUFFIX, describe_quality, label_of
+from hydromae.datasets.environment_agency import RAIN_GAUGES, SERIES_SUFFIX, describe_quality, label_of
 from hydromae.errors import InputError
 from hydromae.fetch import nrfa
 from hydromae.fetch.ea_rain import RAIN_FILES, fetch_rain
@@ -84,6 +84,8 @@ def fetch_environment_agency(
     _fetch_attributes(succeeded, fetched, client, catalogue_url, progress)
     entries = {number: found[number] for number in succeeded}
     with_rain = fetch_rain(entries, days, fetched, client, url, progress) if rain else []
+    if not rain and (out / RAIN_GAUGES).exists():
+        progress(f"{out / RAIN_GAUGES}: of an earlier run, and still read; remove it to leave the gauges out")
     return {"fetched": succeeded, "failed": list(faults), "rain": with_rain}
 
 
