@@ -116,9 +116,10 @@ def deciles(scores: xr.Dataset, method: str) -> pd.DataFrame:
 def groups(scores: xr.Dataset, method: str, attributes: xr.Dataset) -> pd.DataFrame:
     """Median NSE of groups of catchments by baseflow index and area."""
     rows = []
+    tasks = [task for task in GROUP_TASKS if task in _tasks(summarise(scores), method)]
     for name, edges in GROUPS.items():
         for low, high in pairwise(edges):
-            for task in (task for task in GROUP_TASKS if task in _tasks(summarise(scores), method)):
+            for task in tasks:
                 nse = scores["nse"].sel({"question": task, "method": method}).values
                 chosen = nse[(attributes[name].values > low) & (attributes[name].values <= high) & np.isfinite(nse)]
                 if len(chosen):

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import hydromae
-from hydromae.inference.recession import far_from_observed, recession_days, without_rises
+from hydromae.inference.recession import days_without_rise, far_from_observed, recession_days, without_rises
 from hydromae.inference.scenarios import simulate
 from hydromae.virtual import virtual_catchments
 
@@ -38,16 +38,19 @@ def test_a_recession_starts_after_thirty_known_days_without_rain_and_ends_with_r
     assert recession_days(weather(rain, temperature).rename(catchment="cell")) is None
 
 
-def test_flow_falls_or_stays_in_a_recession_and_starts_anew_at_an_observed_day() -> None:
+def test_flow_falls_or_stays_in_a_recession_from_one_predicted_day_to_the_next() -> None:
     flow = np.array([[5.0, 4.0, 6.0, 3.0, 9.0, 8.0, 9.0]] * 2).T
     recession = np.array([[0, 1, 1, 1, 1, 1, 0]] * 2, bool).T
     predicted = np.array([[1, 1, 1, 1, 1, 1, 1], [1, 1, 0, 1, 1, 1, 1]], bool).T
-    limited = without_rises(np.stack([flow, 2 * flow]), recession, predicted)
-    assert limited[0, :, 0].tolist() == [5, 4, 4, 3, 3, 3, 9]
-    assert limited[0, :, 1].tolist() == [5, 4, 6, 3, 3, 3, 9], (
-        "the observed day stays, and the next one is not below it by rule"
+    limited = without_rises(
+        np.stack([flow, 2 * flow]), days_without_rise(recession, np.zeros_like(predicted), predicted)
     )
+    assert limited[0, :, 0].tolist() == [5, 4, 4, 3, 3, 3, 9]
+    assert limited[0, :, 1].tolist() == [5, 4, 6, 3, 3, 3, 9], "a day that was not predicted neither changes nor limits"
     assert np.array_equal(limited[1], 2 * limited[0]) and flow[2, 0] == 6.0, "every quantile; the input is not changed"
+    observed = np.zeros_like(predicted)
+    observed[3] = True
+    assert not days_without_rise(recession, observed, predicted).any(), "within a month of an observed day"
 
 
 def test_flow_observed_within_a_month_says_more_than_the_weather() -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from hydromae.batching.record_arrays import RecordArrays
 from hydromae.batching.shared_arrays import series_name
 from hydromae.errors import InputError
-from hydromae.inference.recession import far_from_observed, recession_days, without_rises
+from hydromae.inference.recession import days_without_rise, recession_days, without_rises
 from hydromae.inference.sliding_window import WindowAverager
 from hydromae.io.names import OUTSIDE_TRAINING
 from hydromae.io.origin import origin_of
@@ -63,7 +63,7 @@ def assemble(dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager
     """
     variables: dict[str, xr.DataArray] = {}
     limit, is_limited = largest_flow(dataset), np.zeros(len(record.catchments), dtype=bool)
-    is_recession = recession_days(dataset)
+    may_not_rise = _days_without_rise(dataset, record, averager)
     for name in (n for n in record.values if _is_predicted(n, record)):
         modality = MODALITIES[name]
         mean = averager.mean[name] / np.maximum(averager.weight[name], 1e-12)[..., None]
@@ -87,14 +87,12 @@ def assemble(dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager
                 is_clipped = to_catchments(averager.is_clipped[name][None], record, 0, 1)[0].astype(bool)
                 is_limited |= is_clipped | (~is_observed & (predicted > limit)).any(axis=0)
                 predicted = np.minimum(predicted, limit)
-                if is_recession is not None:
-                    is_free = far_from_observed(is_observed) & _is_computed(record, averager)
-                    predicted = without_rises(predicted, is_recession, is_free)
+                predicted = predicted if may_not_rise is None else without_rises(predicted, may_not_rise)
             variables[held] = xr.DataArray(np.where(is_observed, observed, predicted), dims=dims, attrs=attributes)
             if variable != RIVERFLOW and (~is_observed & np.isfinite(predicted)).any():
                 variables[f"{held}_origin"] = origin_of(is_observed, dims, held)
     if "riverflow" in averager.quantile:
-        variables |= _flow_quantiles(dataset, record, averager, limit, is_recession)
+        variables |= _flow_quantiles(dataset, record, averager, limit, may_not_rise)
     if is_limited.any():
         warn_user(
             RIVERFLOW.name,
@@ -122,10 +120,18 @@ def largest_flow(dataset: xr.Dataset) -> Float[np.ndarray, " C"]:
     return np.fmin(envelope, RIVERFLOW.valid[1]).astype(np.float32)
 
 
-def _is_computed(record: RecordArrays, averager: WindowAverager) -> Bool[np.ndarray, "T C"]:
-    """Days of catchments whose flow a window predicted."""
-    weight = averager.weight["riverflow"][..., None]
-    return to_catchments(np.broadcast_to(weight, averager.mean["riverflow"].shape), record, 0, 1) > 0
+def _days_without_rise(
+    dataset: xr.Dataset, record: RecordArrays, averager: WindowAverager
+) -> Bool[np.ndarray, "T C"] | None:
+    """Predicted days whose flow may not rise (`recession`); None without any."""
+    is_recession = recession_days(dataset)
+    if is_recession is None or "riverflow" not in averager.weight:
+        return None
+    weight = np.broadcast_to(averager.weight["riverflow"][..., None], averager.mean["riverflow"].shape)
+    is_observed = np.zeros_like(is_recession)
+    if "riverflow" in dataset:
+        is_observed = dataset["riverflow"].transpose("time", "catchment").notnull().values
+    return days_without_rise(is_recession, is_observed, to_catchments(weight, record, 0, 1) > 0)
 
 
 def _flow_quantiles(
@@ -133,7 +139,7 @@ def _flow_quantiles(
     record: RecordArrays,
     averager: WindowAverager,
     limit: Float[np.ndarray, " C"],
-    is_recession: Bool[np.ndarray, "T C"] | None,
+    may_not_rise: Bool[np.ndarray, "T C"] | None,
 ) -> dict[str, xr.DataArray]:
     shape = (dataset.sizes["time"], dataset.sizes["catchment"])
     observed = dataset["riverflow"].values if "riverflow" in dataset else np.full(shape, np.nan)
@@ -141,9 +147,7 @@ def _flow_quantiles(
     weight = np.maximum(averager.weight["riverflow"], 1e-12)[..., None]
     by_level = np.stack([to_catchments(row / weight, record, 0, 1) for row in averager.quantile["riverflow"]])
     by_level = np.minimum(by_level, limit)
-    if is_recession is not None:
-        is_free = far_from_observed(is_observed) & _is_computed(record, averager)
-        by_level = without_rises(by_level, is_recession, is_free)
+    by_level = by_level if may_not_rise is None else without_rises(by_level, may_not_rise)
     quantile = _quantile_array(by_level, observed, averager.levels, RIVERFLOW, "catchment")
     return {"riverflow_quantile": quantile, "riverflow_origin": origin_of(is_observed)}
 

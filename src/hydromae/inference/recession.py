@@ -49,17 +49,23 @@ def _rolling_sum(values: Float[np.ndarray, "T C"], days: int, least: int) -> Flo
     return np.asarray(pd.DataFrame(values).rolling(days, min_periods=least).sum())
 
 
+def days_without_rise(
+    is_recession: Bool[np.ndarray, "T C"], is_observed: Bool[np.ndarray, "T C"], is_predicted: Bool[np.ndarray, "T C"]
+) -> Bool[np.ndarray, "T C"]:
+    """Days of recession that follow a predicted day; both are predicted and far from an observed flow."""
+    is_free = far_from_observed(is_observed) & is_predicted
+    may_not_rise = is_recession & is_free
+    may_not_rise[1:] &= is_free[:-1]
+    may_not_rise[0] = False
+    return may_not_rise
+
+
 def without_rises(
-    values: Float[np.ndarray, "*levels T C"],
-    is_recession: Bool[np.ndarray, "T C"],
-    is_predicted: Bool[np.ndarray, "T C"],
+    values: Float[np.ndarray, "*levels T C"], may_not_rise: Bool[np.ndarray, "T C"]
 ) -> Float[np.ndarray, "*levels T C"]:
-    """Predicted flow, or quantiles of it, that does not rise from a predicted day to a day of recession."""
-    is_limited = is_recession & is_predicted
-    is_limited[1:] &= is_predicted[:-1]
-    is_limited[0] = False
+    """Flow, or quantiles of it, that is not above that of the day before on some days."""
     limited = values.copy()
-    for day in np.flatnonzero(is_limited.any(axis=1)):
+    for day in np.flatnonzero(may_not_rise.any(axis=1)):
         lowest = np.minimum(limited[..., day, :], limited[..., day - 1, :])
-        limited[..., day, :] = np.where(is_limited[day], lowest, limited[..., day, :])
+        limited[..., day, :] = np.where(may_not_rise[day], lowest, limited[..., day, :])
     return limited
