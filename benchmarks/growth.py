@@ -1,11 +1,12 @@
-"""How the time of a training step grows with days, sites and windows: the exponents of `fast` and `rivers`, and a plot.
+"""How the time of a training step grows with days, sites and windows: exponents of `fast`, `rivers`, `national`, and a plot.
 
     python benchmarks/growth.py --out growth.json --plot growth.svg
 
-Everything else stays as it is while one of the three grows. Sites are, for `fast`, the patches and catchments of a part of
-the country; for `rivers`, the catchments of a window. The sizes of a series take their steps in turn, in one process; each
-counts with its shortest processor time, which other work on the machine does not lengthen. The exponent is the slope of a
-line through logarithms (least squares): 1 where time is proportional to size.
+Everything else stays as it is while one of them grows. Sites are, for `fast`, the patches and catchments of a part of the
+country; for `rivers` and `national`, the catchments of a window, and `national` grows with the patches of a window, too. The
+sizes of a series take their steps in turn, in one process; each counts with its shortest processor time, which other work on
+the machine does not lengthen. The exponent is the slope of a line through logarithms (least squares): 1 where time is
+proportional to size.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from clock import Spent
 from hydromae.config import Config
 from timed import CATCHMENTS, Trial, lasting, prepared
 
-Place = tuple[int, float, int]
-"""Days of a window, sites (catchments, or a share of the country), windows of a batch."""
+Place = tuple[float, ...]
+"""Days of a window, sites (catchments, or a share of the country), windows of a batch; for `national` patches of a window."""
 SIZES: dict[str, dict[str, list[Place]]] = {
     "fast": {
         "days": [(8, 0.5, 1), (15, 0.5, 1), (30, 0.5, 1), (60, 0.5, 1)],
@@ -39,6 +40,12 @@ SIZES: dict[str, dict[str, list[Place]]] = {
         "sites": [(365, 24, 1), (365, 48, 1), (365, 96, 1), (365, 192, 1)],
         "batch": [(365, 24, 1), (365, 24, 2), (365, 24, 4), (365, 24, 8)],
     },
+    "national": {
+        "days": [(45, 24, 1, 16), (90, 24, 1, 16), (180, 24, 1, 16), (360, 24, 1, 16)],
+        "sites": [(60, 24, 1, 16), (60, 48, 1, 16), (60, 96, 1, 16), (60, 192, 1, 16)],
+        "batch": [(60, 24, 1, 16), (60, 24, 2, 16), (60, 24, 4, 16), (60, 24, 8, 16)],
+        "patches": [(60, 24, 1, 11), (60, 24, 1, 22), (60, 24, 1, 44), (60, 24, 1, 88)],
+    },
 }
 QUICK: dict[str, dict[str, list[Place]]] = {
     "fast": {
@@ -47,15 +54,24 @@ QUICK: dict[str, dict[str, list[Place]]] = {
         "batch": [(3, 0.25, 1), (3, 0.25, 2)],
     },
     "rivers": {"days": [(6, 6, 2), (12, 6, 2)], "sites": [(6, 6, 2), (6, 12, 2)], "batch": [(6, 6, 1), (6, 6, 2)]},
+    "national": {
+        "days": [(6, 6, 1, 4), (12, 6, 1, 4)],
+        "sites": [(6, 6, 1, 4), (6, 12, 1, 4)],
+        "batch": [(6, 6, 1, 4), (6, 6, 2, 4)],
+        "patches": [(6, 6, 1, 4), (6, 6, 1, 8)],
+    },
 }
-GROWS = ("days", "sites", "batch")
+GROWS = ("days", "sites", "batch", "patches")
 """Which number of a place grows."""
 
 
 def trial_at(name: str, place: Place, quick: bool) -> Trial:
     """A preset's model and a batch of that size."""
-    (days, sites, size), config = place, prepared(name, quick, None)
-    return _sized(config, days, sites, size, 24 if quick else CATCHMENTS)
+    days, sites, size, *patches = place
+    config = prepared(name, quick, None)
+    if patches:
+        config = config.having(data={"patches_per_window": int(patches[0])})
+    return _sized(config, int(days), sites, int(size), 24 if quick else CATCHMENTS)
 
 
 def _sized(config: Config, days: int, sites: float, size: int, catchments: int) -> Trial:
@@ -114,7 +130,7 @@ def drawn(rows: list[dict[str, Any]], file: Path) -> None:
     """Time over size, both relative to the smallest, with the line of proportional growth and that of exponent 1.1."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axes, row in zip(figure.subplots(1, len(rows), sharey=True, squeeze=False)[0], rows, strict=True):
-        for (what, one), mark in zip(row["growth"].items(), "os^", strict=True):
+        for (what, one), mark in zip(row["growth"].items(), "os^D", strict=False):
             size = np.array([at["size"] for at in one["at"]])
             time = np.array([at["cpu_s"] for at in one["at"]])
             axes.loglog(size / size[0], time / time[0], marker=mark, label=f"{what}: exponent {one['exponent']:.2f}")

@@ -97,7 +97,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("train", "score"))
     parser.add_argument(
-        "names", nargs="*", help=f"networks to train, all where none is named: {', '.join(networks.LSTM_CONFIGS)}"
+        "names",
+        nargs="*",
+        help=f"networks to train, all where none is named: {', '.join(pretrained_lstm.LSTM_CONFIGS)}",
     )
     parser.add_argument("--store", type=Path, required=True, help="a store of catchments")
     parser.add_argument("--folder", type=Path, required=True, help="where networks and scores lie")
@@ -113,7 +115,7 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     unknown = sorted(set(options.names) - set(pretrained_lstm.LSTM_CONFIGS))
     if unknown:
-        parser.error(f"{unknown[0]}: is no network; choose among {', '.join(networks.LSTM_CONFIGS)}")
+        parser.error(f"{unknown[0]}: is no network; choose among {', '.join(pretrained_lstm.LSTM_CONFIGS)}")
     record, console = load_store(options.store), Console()
     if options.what == "train":
         train(record, options.folder, options.names or list(pretrained_lstm.LSTM_CONFIGS), options.steps, console)

@@ -208,7 +208,7 @@ def compared(row: dict) -> Table:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", choices=(*FULL, "all"), default="all")
+    parser.add_argument("--preset", choices=(*FULL, "national", "all"), default="all")
     parser.add_argument(
         "--ratio", action="store_true", help="steps of `fast` and `base` in turn, instead of presets alone"
     )

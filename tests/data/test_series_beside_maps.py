@@ -10,14 +10,23 @@ import pytest
 import torch
 import xarray as xr
 
+from hydromae.batching.batch import Batch
+from hydromae.batching.masking import Hidden
 from hydromae.batching.record_arrays import to_record_arrays
+from hydromae.config import Config
+from hydromae.evaluate.donors import mean_rain
+from hydromae.evaluate.gr4j import GR4J
+from hydromae.evaluate.hydrographs import ExampleHydrograph, example_table
 from hydromae.footprints import footprint_mean
 from hydromae.inference.predictor import Model
 from hydromae.inference.scenarios import KNOWN_WEATHER, forecast_input
+from hydromae.inference.sliding_window import overlapping_windows
 from hydromae.io.catchment_footprints import map_footprints
+from hydromae.model.mae import HydroMAE
+from hydromae.model.outputs import Predictions
 from hydromae.variables import MODALITIES, SERIES_BESIDE_MAPS, VARIABLES
 from samples import built, small
-from synthetic import GRID, country, scaling_of
+from synthetic import GRID, SMALL_MAPS, country, rivers, scaling_of
 
 CONFIG = small("national").having(
     data={
@@ -86,6 +95,48 @@ def test_a_prediction_fills_the_series_and_the_maps_by_their_own_names() -> None
     again = model.predict(answer, [0.1, 0.9])
     for name in ("precipitation", "precipitation_series", "precipitation_quantile"):
         np.testing.assert_array_equal(again[name], answer[name], err_msg="a predicted value is not observed")
+
+
+@pytest.mark.parametrize("config", [CONFIG, SMALL_MAPS], ids=["one catchment a token", "groups"])
+def test_sea_and_padding_are_not_computed(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = country(5, 12)
+    record["riverflow"][4:6, 2] = np.nan
+    record["temperature"][7, -1] = np.nan
+    scaling, wanted = scaling_of(record, config), {}
+    model = Model(built(config).set_scaling(scaling), config, scaling, GRID, torch.device("cpu"))
+    forward = HydroMAE.forward
+
+    def counted(network: HydroMAE, batch: Batch, hidden: Hidden, targets: Hidden, **options: bool) -> Predictions:
+        for name, target in targets.items():
+            wanted[name] = wanted.get(name, 0) + int(target.any(dim=0).sum())
+        return forward(network, batch, hidden, targets, **options)
+
+    monkeypatch.setattr(HydroMAE, "forward", counted)
+    answer = model.predict(record)
+    assert answer["riverflow"].notnull().all() and answer["temperature"].notnull().all()
+    windows = len(overlapping_windows(12, config.data.sequence_length, config.data.warm_up_days)[1])
+    assert wanted["precipitation"] == wanted["soil_moisture"] == 0, "their only unknown cells are sea"
+    assert 1 <= wanted["temperature"] <= windows and 2 <= wanted["riverflow"] <= 2 * windows
+
+
+def test_baselines_read_the_series_of_a_record_with_maps() -> None:
+    alone = rivers(4, 800)
+    maps = country(4, 800)
+    beside = alone.rename(precipitation="precipitation_series", temperature="temperature_series").assign(
+        {name: maps[name] for name in ("precipitation", "temperature")}
+    )
+    np.testing.assert_array_equal(mean_rain(beside), mean_rain(alone))
+    assert np.isfinite(mean_rain(beside)).all() and np.isnan(mean_rain(maps)).all()
+    flows = [
+        GR4J.fit(record).predict(record.drop_vars("riverflow").assign(riverflow=alone["riverflow"] * np.nan))
+        for record in (alone, beside)
+    ]
+    np.testing.assert_array_equal(flows[0]["riverflow"], flows[1]["riverflow"])
+    assert flows[0]["riverflow"].notnull().all()
+    flow = alone["riverflow"].isel(catchment=1)
+    example = ExampleHydrograph("gap", "m", xr.DataArray(0.5, coords={"catchment": 1002}), flow, None)
+    shown = example_table([example], beside)["precipitation"].values[0]
+    np.testing.assert_array_equal(shown, alone["precipitation"].values[:, 1])
 
 
 def test_a_forecast_with_known_weather_keeps_both() -> None:

@@ -18,6 +18,7 @@ from hydromae.explore.requests import ForecastRequest, HideRequest, MapRequest, 
 from hydromae.explore.responses import forecast_response, hidden_response, view_response
 from hydromae.explore.session import Session
 from hydromae.grid import GridSpec
+from hydromae.io.catchment_footprints import catchment_footprints
 from synthetic import rivers
 
 FIRST = date(2001, 1, 1)
@@ -188,6 +189,35 @@ def test_a_model_of_maps_looks_at_all_rivers_and_has_no_weights(mapped: Session)
     )
     assert told["inputs"] == {"rivers": 8, "days": 8} and told["score"]["days"] == 3
     assert len(told["neighbours"]) == 7 and {one["weight"] for one in told["neighbours"]} == {None}
+
+
+def test_a_river_of_a_record_with_maps_has_its_rain_and_the_maps_around_it(mapped: Session) -> None:
+    rain = rivers(8, 60)["precipitation"]
+    config = mapped.model.config.having(
+        data={"catchments_per_window": 2, "patches_per_window": 3}, model={"neighbours": 2, "footprints": False}
+    )
+    session = replace(
+        mapped,
+        record=mapped.record.assign(precipitation_series=rain),
+        model=replace(mapped.model, config=config),
+    )
+    told = view_response(session, ViewRequest(river="1003", start=FIRST, end=FIRST + timedelta(days=9)))
+    np.testing.assert_allclose(told["rain"], rain.values[:10, 2], atol=5e-3)
+    assert session.maps is not None and mapped.model.grid is not None
+    few, all_cells = (session.select(2, slice(0, 5), count) for count in (2, None))
+    assert all_cells.sizes["cell"] == session.maps.sizes["cell"] == 42 > few.sizes["cell"]
+    grid, cell = mapped.model.grid, few["cell"].values
+    patches, counts = np.unique(grid.patch_of(cell)[0], return_counts=True)
+    assert 3 <= len(patches) < 12 and (counts >= 2).all(), "whole patches, those of the footprints among them"
+    centres = np.stack(grid.patch_position(np.unique(grid.patch_of(session.maps["cell"].values)[0])), axis=-1) / 1000
+    nearest = np.linalg.norm(centres - session.positions[2], axis=1).argmin()
+    assert np.unique(grid.patch_of(session.maps["cell"].values)[0])[nearest] in patches
+    footprints = catchment_footprints(few, session.maps["cell"].values, grid)
+    assert set(session.maps["cell"].values[footprints.cell]) <= set(cell)
+    np.testing.assert_array_equal(
+        few["temperature"],
+        session.maps["temperature"].sel(time=few["time"]).isel(cell=np.isin(session.maps["cell"], cell)),
+    )
 
 
 def test_a_draw_takes_a_share_of_the_land_patches() -> None:

@@ -203,3 +203,9 @@ def test_maps_of_a_day_are_hidden_and_restored(browser: Browser) -> None:
         said = page.locator("#map-answer").inner_text()
         page.locator("#redraw").click()
         expect(page.locator("#map-answer")).not_to_have_text(said)
+        page.locator("#variable").select_option("soil_moisture")
+        page.locator("#mapped button.main").click()
+        expect(page.locator("#map-answer")).to_contain_text("soil moisture on")
+        error = re.search(r"Mean error there (\S+) m³/m³", page.locator("#map-answer").inner_text())
+        assert error and len(error[1].replace(".", "").lstrip("0")) >= 3, "three significant digits"
+        assert "Rain" not in page.locator("#hydrograph-axis").inner_text(), "the record has no rain of catchments"

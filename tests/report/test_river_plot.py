@@ -47,6 +47,14 @@ def lines(axis: Axes) -> dict[str, np.ndarray]:
     return {str(line.get_label()): np.asarray(line.get_ydata(), dtype=float) for line in axis.lines}
 
 
+def test_beside_maps_the_rain_is_that_of_the_catchment() -> None:
+    beside = (
+        answer().rename(precipitation="precipitation_series").assign(precipitation=(("time", "cell"), np.ones((30, 4))))
+    )
+    _, rain = hydromae.plot(beside, "39001").axes
+    assert "highest 7 mm/day" in rain.get_ylabel()
+
+
 def test_observed_and_predicted_days_are_drawn_with_their_intervals_and_rain() -> None:
     figure = hydromae.plot(answer())
     axis, rain = figure.axes

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 import xarray as xr
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from hydromae.batching.batch import CellWeights, FlowTransform, SiteMetadata
 from hydromae.batching.shared_arrays import SharedFolder, map_blocks, materialize, series_blocks
@@ -64,6 +64,16 @@ class RecordArrays:
     def kind(self, name: str) -> str:
         """Map or series."""
         return MODALITIES[name].kind
+
+    def exists(self, name: str) -> Bool[np.ndarray, "S F"]:
+        """Values of a modality's sites that belong to a catchment or a cell; others are padding of a group, or sea."""
+        if self.kind(name) == "series":
+            return np.repeat(self.groups >= 0, len(MODALITIES[name].variables), axis=1)
+        is_cell = np.zeros(self.values[name].shape[1:], dtype=bool)
+        if self.cell_layout is not None:
+            patch, pixel, _ = self.cell_layout
+            is_cell[patch, pixel] = True
+        return is_cell
 
     def day_range(self, period: tuple[str, str]) -> tuple[int, int]:
         """First and last day index of a period within the record; last < first if they do not overlap."""

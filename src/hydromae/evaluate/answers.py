@@ -1,4 +1,4 @@
-"""Functions of all baselines: flow of a dataset, its logarithm, and the dataset with predictions."""
+"""Functions of all baselines: flow and weather of a dataset, the logarithm of flow, and the dataset with predictions."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Bool, Float
 
+from hydromae.batching.shared_arrays import series_name
 from hydromae.io.origin import origin_of
 
 LOG_OFFSET = 0.01
@@ -26,6 +27,17 @@ def with_predictions(dataset: xr.Dataset, flow: Float[np.ndarray, "T C"]) -> xr.
 def river_flow(dataset: xr.Dataset) -> Float[np.ndarray, "T C"]:
     """`riverflow` [mm/day] in double precision."""
     return dataset["riverflow"].transpose("time", "catchment").values.astype(np.float64)
+
+
+def catchment_weather(record: xr.Dataset, variable: str) -> Float[np.ndarray, "T C"]:
+    """Series of a weather variable at the catchments, in double precision; NaN if the record has none.
+
+    In a record with maps of the variable it has another name (`variables.SERIES_BESIDE_MAPS`).
+    """
+    name = series_name(record, variable)
+    if name in record and set(record[name].dims) == {"time", "catchment"}:
+        return record[name].transpose("time", "catchment").values.astype(np.float64)
+    return np.full((record.sizes["time"], record.sizes["catchment"]), np.nan)
 
 
 def log_flow(flow: Float[np.ndarray, "T C"]) -> Float[np.ndarray, "T C"]:

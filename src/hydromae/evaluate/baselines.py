@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
-from hydromae.evaluate.answers import river_flow, with_predictions
+from hydromae.evaluate.answers import catchment_weather, river_flow, with_predictions
 from hydromae.evaluate.boosted_donors import BoostedDonors, has_lightgbm
 from hydromae.evaluate.donor_regression import DonorRidge
 from hydromae.evaluate.donors import WeightedDonors, nearest_gauge, two_attribute_donors
@@ -127,7 +127,7 @@ def _fitted_donor_methods(training: xr.Dataset) -> list[Method]:
 
 def _fitted_rainfall_runoff(training: xr.Dataset) -> list[Method]:
     """GR4J, if the record has its weather."""
-    missing_names = [name for name in GR4J_WEATHER if name not in training]
+    missing_names = [name for name in GR4J_WEATHER if np.isnan(catchment_weather(training, name)).all()]
     if missing_names:
         warn_user("gr4j", f"gr4j is not scored: the record has no {' and no '.join(missing_names)}")
         return []

@@ -10,9 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 
-from hydromae.batching.shared_arrays import series_name
 from hydromae.variables import SERIES_SUFFIX, VARIABLES
 
 
@@ -44,14 +42,6 @@ def delay_weather(record: xr.Dataset, days: int) -> xr.Dataset:
     for variable in ("precipitation", "temperature", "potential_evaporation"):
         record = _change(record, variable, delay)
     return record
-
-
-def catchment_weather(record: xr.Dataset, variable: str) -> Float[np.ndarray, "T C"]:
-    """Series of a weather variable at the catchments, in double precision; NaN if the record has none."""
-    name = series_name(record, variable)
-    if name in record and set(record[name].dims) == {"time", "catchment"}:
-        return record[name].transpose("time", "catchment").values.astype(np.float64)
-    return np.full((record.sizes["time"], record.sizes["catchment"]), np.nan)
 
 
 def _change(record: xr.Dataset, variable: str, change: Callable[[np.ndarray], np.ndarray]) -> xr.Dataset:

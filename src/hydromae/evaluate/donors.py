@@ -10,7 +10,13 @@ from jaxtyping import Float
 from pyproj import Transformer
 
 from hydromae.errors import InputError
-from hydromae.evaluate.answers import DONOR_CANDIDATES, first_available, river_flow, with_predictions
+from hydromae.evaluate.answers import (
+    DONOR_CANDIDATES,
+    catchment_weather,
+    first_available,
+    river_flow,
+    with_predictions,
+)
 from hydromae.variables import ATTRIBUTES
 
 
@@ -80,11 +86,9 @@ def separation(dataset: xr.Dataset, attributes: tuple[str, ...], length: float) 
 
 def mean_rain(dataset: xr.Dataset) -> Float[np.ndarray, " C"]:
     """Mean precipitation of each catchment over the dataset [mm/day]; NaN where it is unknown or zero."""
-    if "precipitation" not in dataset or "catchment" not in dataset["precipitation"].dims:
-        return np.full(dataset.sizes["catchment"], np.nan)
-    precipitation = dataset["precipitation"].astype(np.float64)
-    days = precipitation.notnull().sum("time")
-    mean = (precipitation.sum("time") / days.where(days > 0)).values
+    precipitation = catchment_weather(dataset, "precipitation")
+    days = np.isfinite(precipitation).sum(axis=0)
+    mean = np.nansum(precipitation, axis=0) / np.maximum(days, 1)
     return np.where(mean > 0, mean, np.nan)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from hydromae.evaluate.answers import river_flow, with_predictions
+from hydromae.evaluate.answers import catchment_weather, river_flow, with_predictions
 from hydromae.progress import track
 
 PARAMETER_BOUNDS = np.array([[10.0, 3000.0], [-10.0, 10.0], [1.0, 1500.0], [0.5, 8.0]])
@@ -80,13 +80,7 @@ class GR4J:
 
 def _weather(dataset: xr.Dataset) -> tuple[Float[np.ndarray, "T C"], Float[np.ndarray, "T C"]]:
     """Precipitation and potential evaporation [mm/day]; NaN where the dataset lacks the variable."""
-    shape = dataset.sizes["time"], dataset.sizes["catchment"]
-    rain, evaporation = (
-        dataset[name].transpose("time", "catchment").values.astype(np.float32)
-        if name in dataset
-        else np.full(shape, np.nan, np.float32)
-        for name in GR4J_WEATHER
-    )
+    rain, evaporation = (catchment_weather(dataset, name).astype(np.float32) for name in GR4J_WEATHER)
     return rain, evaporation
 
 

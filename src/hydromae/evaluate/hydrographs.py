@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from hydromae.evaluate.answers import catchment_weather
+
 NSE_QUANTILES = (0.1, 0.5, 0.9)
 DIMS = ("example", "time")
 FLOW_UNITS = {"units": "mm day-1"}
@@ -53,10 +55,10 @@ def example_table(hydrographs: Sequence[ExampleHydrograph], days: xr.Dataset) ->
     result = result.assign_coords({name: ("example", values) for name, values in labels.items()})
     result["truth"] = _flow_series([days["riverflow"].sel(catchment=catchment) for catchment in catchments])
     result["mean"] = _flow_series([hydrograph.mean for hydrograph in hydrographs])
-    if "precipitation" in days and "catchment" in days["precipitation"].dims:
-        result["precipitation"] = _flow_series(
-            [days["precipitation"].sel(catchment=catchment) for catchment in catchments]
-        )
+    rain = catchment_weather(days, "precipitation")
+    if np.isfinite(rain).any():
+        rain = xr.DataArray(rain, coords={"catchment": days["catchment"].values}, dims=("time", "catchment"))
+        result["precipitation"] = _flow_series([rain.sel(catchment=catchment) for catchment in catchments])
     return _with_quantiles(result, hydrographs)
 
 

@@ -15,8 +15,8 @@ from jaxtyping import Float
 
 from hydromae.errors import InputError
 from hydromae.evaluate import probes
+from hydromae.evaluate.answers import catchment_weather
 from hydromae.evaluate.baselines import Climatology
-from hydromae.evaluate.changed_weather import catchment_weather
 from hydromae.evaluate.probes import PROBE_DAYS, Simulator
 from hydromae.evaluate.protocol import Period
 from hydromae.inference import scenarios

@@ -15,14 +15,8 @@ import xarray as xr
 from jaxtyping import Bool, Float
 
 from hydromae import metrics
-from hydromae.evaluate.answers import river_flow
-from hydromae.evaluate.changed_weather import (
-    catchment_weather,
-    delay_weather,
-    scale_weather,
-    stop_rain,
-    warm_weather,
-)
+from hydromae.evaluate.answers import catchment_weather, river_flow
+from hydromae.evaluate.changed_weather import delay_weather, scale_weather, stop_rain, warm_weather
 
 Simulator = Callable[[xr.Dataset], xr.Dataset]
 """From a record to a dataset with the simulated `riverflow` (time, catchment) [mm/day]; NaN where it has none."""

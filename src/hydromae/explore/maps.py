@@ -14,6 +14,10 @@ from hydromae.explore.requests import MapRequest
 from hydromae.explore.session import Session, rounded
 from hydromae.grid import GridSpec
 
+MAP_DAYS = 90
+"""Most days of the input of a map. Days farther away add little: the largest part of a prediction is kriging within the day
+(docs/experiments.md, "Kriging inside the model")."""
+
 
 def map_response(session: Session, request: MapRequest) -> dict[str, Any]:
     """Predict a share of hidden land patches of a daily map.
@@ -32,7 +36,7 @@ def map_response(session: Session, request: MapRequest) -> dict[str, Any]:
         raise InputError(f"map {request.variable[:40]!r} is not available; the store has for this model: {available}")
     day, _ = session.day_range(request.day, request.day)
     grid = session.model.grid or GridSpec()
-    length = session.model.config.data.sequence_length
+    length = min(session.model.config.data.sequence_length, MAP_DAYS)
     first = max(0, min(day - length // 2, len(session.days) - length))
     window = session.select(0, slice(first, first + length), None)
     patches = hidden_patches(grid, window["cell"].values, request.share, request.draw)

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Bool, Float
 
-from hydromae.evaluate.answers import SCORED_LEVELS
+from hydromae.evaluate.answers import SCORED_LEVELS, catchment_weather
 from hydromae.explore.neighbours import input_river_count, neighbours
 from hydromae.explore.requests import ForecastRequest, HideRequest, ViewRequest
 from hydromae.explore.scores import FORECAST_BASELINES, GAP_BASELINES, baseline_scores, score
@@ -39,13 +39,13 @@ def view_response(session: Session, request: ViewRequest) -> dict[str, Any]:
 
 
 def _hydrograph_json(session: Session, river_index: int, first: int, last: int) -> dict[str, Any]:
-    window = session.record.isel(catchment=river_index, time=slice(first, last + 1))
-    rain = window["precipitation"].values if "precipitation" in window else np.full(last - first + 1, np.nan)
+    window = session.record.isel(catchment=[river_index], time=slice(first, last + 1))
+    rain = catchment_weather(window, "precipitation")[:, 0]
     return {
         "river": session.names[river_index],
         "start": f"{session.days[first]:%Y-%m-%d}",
         "end": f"{session.days[last]:%Y-%m-%d}",
-        "flow": rounded(window["riverflow"].values),
+        "flow": rounded(session.flow[first : last + 1, river_index]),
         "rain": rounded(rain, 2),
     }
 

@@ -17,7 +17,9 @@ from hydromae.config import Precision
 from hydromae.errors import InputError
 from hydromae.evaluate.score import Evaluation
 from hydromae.evaluate.summary import reported_method
+from hydromae.grid import GridSpec
 from hydromae.inference.predictor import Model, load
+from hydromae.io.catchment_footprints import catchment_footprints
 from hydromae.io.conventions import catchment_positions
 from hydromae.io.credits import list_credits
 from hydromae.io.provenance import model_line
@@ -28,7 +30,6 @@ from hydromae.variables import MODALITIES
 
 FORMAT = 1
 YEAR = 365
-SHOWN = ("riverflow", "precipitation")
 
 
 @dataclass(frozen=True)
@@ -114,13 +115,27 @@ class Session:
         return np.argsort(distance, kind="stable")[:count]
 
     def select(self, river_index: int, days: slice, rivers: int | None) -> xr.Dataset:
-        """Return days of a river and its nearest ones, itself first (`rivers` None is all), with the maps of the model."""
+        """Return days of a river and its nearest ones, itself first, with the maps around them; `rivers` None is all."""
         river_indices = self.nearest(river_index, len(self.names) if rivers is None else rivers)
         part = self.record.isel(catchment=river_indices, time=days)
         if self.maps is None:
             return part
         with store_errors(self.name):
-            return part.merge(self.maps.isel(time=days).load())
+            maps = self.maps if rivers is None else self.maps.isel(cell=self._cells(part, river_index))
+            return part.merge(maps.isel(time=days).load())
+
+    def _cells(self, part: xr.Dataset, river_index: int) -> Int[np.ndarray, " N"]:
+        """Return the indices of the cells of the footprints and of as many patches as a training window has, the nearest."""
+        assert self.maps is not None
+        cell, grid = self.maps["cell"].values.astype(np.int64), self.model.grid or GridSpec()
+        limit = self.model.config.data.patches_per_window
+        patch, _ = grid.patch_of(cell)
+        patches = np.unique(patch)
+        centres = np.stack(grid.patch_position(patches), axis=-1) / 1000
+        distance = np.linalg.norm(centres - self.positions[river_index], axis=1)
+        near = patches[np.argsort(distance, kind="stable")[:limit]]
+        footprints = catchment_footprints(part, cell, grid)
+        return np.flatnonzero(np.isin(patch, np.union1d(near, patch[footprints.cell])))
 
     def overview(self) -> dict[str, Any]:
         """Return the data of the page without a river."""

@@ -46,7 +46,7 @@ def days_to_predict(dataset: xr.Dataset, record: RecordArrays, scaling: Scaling)
 
 def modalities_to_predict(dataset: xr.Dataset, record: RecordArrays, scaling: Scaling) -> list[str]:
     """Modalities of the model that the record has, weather, and flow."""
-    present = ["weather", "riverflow"]
+    present = [name for name in ("weather", "riverflow") if name in record.values]
     for name in record.values:
         held = MODALITIES[name].variables[0].name
         site = "cell" if MODALITIES[name].kind == "map" else "catchment"

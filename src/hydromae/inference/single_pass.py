@@ -27,7 +27,7 @@ def predict_once(
     record.domain.warn(dataset, model.scaling)
     window = model.config.data.sequence_length
     factors = widening_factors(model.widening, record, window)
-    names = modalities_to_predict(dataset, record, model.scaling)
+    exists = {name: record.exists(name) for name in modalities_to_predict(dataset, record, model.scaling)}
     averager = WindowAverager(record.values, model.scaling, levels, factors)
     with torch.inference_mode(), default_float32():
         targets = days_to_predict(dataset, record, model.scaling)
@@ -35,7 +35,7 @@ def predict_once(
             targets[: max(0, len(targets) - last_days)] = False
         for batch, weight, starts in window_batches(record, targets, model.config.data, progress):
             days = None if last_days is None else targets[starts[:, None] + np.arange(weight.shape[1])]
-            predicted = predict_windows(model.network, model.device, model.precision_used, batch, days, names)
+            predicted = predict_windows(model.network, model.device, model.precision_used, batch, days, exists)
             averager.add(predicted, weight, starts)
     answer = note_widening(assemble(dataset, record, averager), record, factors, window)
     return answer if last_days is None else answer.isel(time=slice(-last_days, None))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -49,18 +49,18 @@ def predict_windows(
     precision: Precision,
     batch: Batch,
     days: Bool[np.ndarray, "B T"] | None,
-    names: Collection[str],
+    exists: Mapping[str, Bool[np.ndarray, "S F"]],
 ) -> dict[str, tuple[torch.Tensor, torch.Tensor, GaussianMixture | None]]:
     """For each modality: target tokens Bool[B, T, S], their means Float[N, F] and mixtures.
 
-    Targets are on `days` only, if given, and of the modalities `names`.
+    A target is a token with an unobserved value that exists (`RecordArrays.exists`), on `days` only, if given; modalities
+    that `exists` lacks have none.
     """
-    targets = {name: (~observed).any(dim=-1) for name, observed in batch.observed.items()}
-    if days is not None:
-        targets = {name: target & torch.from_numpy(days)[..., None] for name, target in targets.items()}
-    for name in targets:
-        if name not in names:
-            targets[name] = torch.zeros_like(targets[name])
+    targets = {name: torch.zeros(observed.shape[:-1], dtype=torch.bool) for name, observed in batch.observed.items()}
+    for name, values in exists.items():
+        targets[name] = (~batch.observed[name] & torch.from_numpy(values)).any(dim=-1)
+        if days is not None:
+            targets[name] &= torch.from_numpy(days)[..., None]
     batch, requested = batch.to(device), {name: value.to(device) for name, value in targets.items()}
     hidden = {name: value.to(device) for name, value in nothing(batch).items()}
     with autocast(device, precision):

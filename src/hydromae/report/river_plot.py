@@ -23,6 +23,7 @@ from hydromae.io.names import FLOW, ORIGIN, QUANTILE, parse_column_name, shorten
 from hydromae.io.origin import Origin
 from hydromae.io.table_keys import CATCHMENTS, DATES
 from hydromae.report.plots import true_runs
+from hydromae.variables import SERIES_BESIDE_MAPS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,7 +82,8 @@ def plot(
     if FORECAST_KEYS[0] in dataset.dims:
         _draw_forecasts(axis, chosen, flow * factor, quantiles)
     else:
-        _draw_days(axis, chosen, flow * factor, quantiles, names.get("precipitation"))
+        rain = names.get(SERIES_BESIDE_MAPS["precipitation"].name, names.get("precipitation"))
+        _draw_days(axis, chosen, flow * factor, quantiles, rain)
     axis.set_title(str(chosen[site].values), loc="left")
     axis.set_ylabel(f"river flow [{UNIT_LABELS.get(unit, unit)}]")
     axis.xaxis.set_major_formatter(mdates.ConciseDateFormatter(axis.xaxis.get_major_locator()))

@@ -25,7 +25,9 @@ class Hydrograph {
     this.scale = flowScale(area);
     this.host.setAttribute("aria-label", label);
     const log = display.axis === "log" ? ", logarithmic" : "";
-    this.axis.textContent = `River flow [${this.scale.units}]${log}. Rain from above, maximum ${format.number(highest(response.rain), 0)} mm/day.`;
+    const hasRain = response.rain.some((value) => value !== null);
+    const rain = hasRain ? ` Rain from above, maximum ${format.number(highest(response.rain), 0)} mm/day.` : "";
+    this.axis.textContent = `River flow [${this.scale.units}]${log}.${rain}`;
     const index = this.plot?.cursor.idx;
     this.plot?.destroy();
     this.plot = new uPlot(this.options(), this.columns(), this.host);

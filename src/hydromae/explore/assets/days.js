@@ -17,7 +17,7 @@ const days = {
 
 const format = {
   number: (value, digits = 2) => (value === null || value === undefined ? "–" : value.toFixed(digits).replace("-", "−")),
-  // Flow with three significant digits; `plain` without trailing zeros.
+  // Flow, or a value of a map, with three significant digits; `plain` without trailing zeros.
   flow: (value, plain = false) => {
     if (value === null || value === undefined) return "–";
     const size = Math.abs(value);

@@ -144,11 +144,11 @@ const panels = {
     const scale = create("figure");
     const bar = create("div", "", { class: "scale" });
     bar.style.background = `linear-gradient(to right, ${RAMP.join(", ")})`;
-    scale.append(bar, create("figcaption", `${format.number(low, 1)} to ${format.number(high, 1)} ${format.units(response.units)}`));
+    scale.append(bar, create("figcaption", `${format.flow(low, true)} to ${format.flow(high, true)} ${format.units(response.units)}`));
     byId("pictures").append(scale);
     return (
       `${response.variable.replace("_", " ")} on ${days.words(response.day)}: ${format.count(response.hidden.length, "patch").replace("patchs", "patches")} hidden. ` +
-      `Mean error there ${format.number(response.error)} ${format.units(response.units)}; that of the mean of the visible cells ${format.number(response.spread)}. ` +
+      `Mean error there ${format.flow(response.error)} ${format.units(response.units)}; that of the mean of the visible cells ${format.flow(response.spread)}. ` +
       `In ${format.number(response.seconds, 1)} s.`
     );
   },
