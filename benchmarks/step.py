@@ -97,7 +97,7 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "days": config.data.sequence_length,
-        "patches": len(trial.record.patches),
+        "patches": trial.sizes.patches,
         "catchments": int(trial.batch.site_metadata["series"].valid[0].sum()),
         "tokens": trial.tokens,
         "parameters": sum(p.numel() for p in trial.model.parameters()),

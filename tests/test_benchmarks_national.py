@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
+import pandas as pd
+import pytest
 import torch
 
 import national
 from hydromae.batching.masking import nothing
 from hydromae.batching.record_arrays import to_record_arrays
 from hydromae.batching.windows import cut_batch
+from hydromae.evaluate.score import Evaluation
 from hydromae.inference.predictor import load
 from hydromae.model.mae import HydroMAE
 from hydromae.model.serialization import load_model, write_model
-from synthetic import country, rivers
+from synthetic import GRID, country, rivers
 
 DAYS = 40
 
@@ -48,6 +54,24 @@ def test_it_starts_from_the_answers_of_the_shipped_weights_and_is_exported(tmp_p
     assert config.data.sequence_length == 60
     assert exported.data.sequence_length == shipped.config.data.sequence_length == 365
     assert exported.model == config.model
+
+
+def test_flow_is_scored_with_the_weather_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    days = pd.date_range("2011-06-01", "2014-09-30", unit="ns")
+    weather = rivers(10, len(days))
+    own = {f"{name}_series": weather[name] for name in ("precipitation", "temperature")}
+    record = country(10, len(days)).assign(own)
+    record = record.assign_coords(time=days).assign_attrs(grid=json.dumps(vars(GRID)))
+    monkeypatch.setattr(national, "load_store", lambda _: record)
+    monkeypatch.setattr(national, "QUESTIONS", ("simulate",))
+    found = []
+    for source in ("maps", "both"):
+        national.score(tmp_path, ["gb-rivers"], source, "test", 30, tmp_path / source)
+        evaluation = Evaluation.load(tmp_path / source)
+        assert evaluation.settings["weather"] == source
+        found.append(evaluation.scores["nse"].values)
+        assert np.isfinite(found[-1]).all()
+    assert not np.array_equal(*found), "rain of the maps, and of the catchments"
 
 
 def test_weather_is_that_of_catchments_of_maps_or_of_both() -> None:

@@ -99,6 +99,15 @@ ELSEWHERE: dict[str, str] = {
     r"hydromae prepare maps national.zarr --shape national .*": (
         "tests/data/test_mapped.py::test_real_rain_of_12_km_beside_camels_gb"
     ),
+    r"hydromae prepare DATA derived\.zarr --shape national .*": (
+        "tests/data/test_mapped.py::test_real_rain_of_12_km_beside_camels_gb"
+    ),
+    r"python benchmarks/national\.py score .*": (
+        "tests/test_benchmarks_national.py::test_flow_is_scored_with_the_weather_that_is_named"
+    ),
+    r"hydromae forecast rivers\.zarr .* --out hindcast\.nc": (
+        "tests/test_cli_tables.py::test_a_forecast_is_a_long_table_in_the_units_of_the_question"
+    ),
     r"python benchmarks/skill_table.py scores": (
         "tests/test_benchmarks_skill.py::test_the_table_sets_a_method_beside_the_best_of_the_others"
     ),
