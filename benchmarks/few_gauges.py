@@ -1,4 +1,4 @@
-"""What pre-training gives: a new region with few gauges and few years of flow, by three ways to a model of it.
+"""What pre-training gives: a new region with few gauges and few years of flow, by several ways to a model of it.
 
     hydromae prepare DATA rivers.zarr
     OMP_NUM_THREADS=1 python benchmarks/few_gauges.py train --store rivers.zarr --folder few --gauges 5

@@ -57,10 +57,8 @@ def rain_record(rain: Path, gauges: Path, period: tuple[str, str] | None) -> xr.
 def patches_of_cells(record: xr.Dataset) -> Int[np.ndarray, " N"]:
     """Flat number of the land patch of each cell, −1 outside."""
     cell = record["cell"].values
-    land = np.zeros(GRID.shape, dtype=bool)
-    land.ravel()[cell] = True
     patch, _ = GRID.patch_of(cell)
-    return np.where(np.isin(patch, GRID.land_patches(land)), patch, -1)
+    return np.where(np.isin(patch, GRID.land_patches_of(cell)), patch, -1)
 
 
 def draw_hidden(patch: Int[np.ndarray, " N"], days: int, seed: int) -> Bool[np.ndarray, "T N"]:

@@ -63,6 +63,12 @@ class GridSpec:
         )
         return np.flatnonzero(blocks.mean(axis=(1, 3)).ravel() >= self.land_threshold)
 
+    def land_patches_of(self, cell: Int[np.ndarray, " N"]) -> Int[np.ndarray, " P"]:
+        """As `land_patches`, of flat cell numbers: the cells of a record are its land."""
+        land = np.zeros(self.shape, dtype=bool)
+        land.ravel()[cell] = True
+        return self.land_patches(land)
+
     def patch_position(self, patch: Int[np.ndarray, " P"]) -> tuple[Float[np.ndarray, " P"], Float[np.ndarray, " P"]]:
         """Easting and northing [m] of the centres of flat patch numbers."""
         row, column = np.divmod(patch, self.patch_shape[1])

@@ -240,9 +240,7 @@ def _metadata_tensors(
 def _cell_layout(dataset: xr.Dataset, grid: GridSpec) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Land patches, and `RecordArrays.cell_layout`."""
     flat = dataset["cell"].values.astype(np.int64) if "cell" in dataset.dims else np.zeros(0, dtype=np.int64)
-    land = np.zeros(grid.shape, dtype=bool)
-    land.ravel()[flat] = True
-    patches = grid.land_patches(land)
+    patches = grid.land_patches_of(flat)
     patch, pixel = grid.patch_of(flat)
     patch_index = np.searchsorted(patches, patch).clip(max=max(0, len(patches) - 1))
     inside = np.flatnonzero(patches[patch_index] == patch) if len(patches) else np.zeros(0, dtype=np.int64)

@@ -61,9 +61,7 @@ def map_response(session: Session, request: MapRequest) -> dict[str, Any]:
 
 def hidden_patches(grid: GridSpec, cells: Int[np.ndarray, " N"], share: float, draw: int) -> Int[np.ndarray, " P"]:
     """Return the flat numbers of hidden land patches: a random share, at least one and not all; `draw` is the seed."""
-    land = np.zeros(grid.shape, dtype=bool)
-    land.ravel()[cells] = True
-    patches = grid.land_patches(land)
+    patches = grid.land_patches_of(cells)
     count = min(max(1, round(share * len(patches))), max(1, len(patches) - 1))
     return np.sort(np.random.default_rng(draw).permutation(patches)[:count])
 

@@ -129,8 +129,7 @@ class Session:
         assert self.maps is not None
         cell, grid = self.maps["cell"].values.astype(np.int64), self.model.grid or GridSpec()
         limit = self.model.config.data.patches_per_window
-        patch, _ = grid.patch_of(cell)
-        patches = np.unique(patch)
+        patch, patches = grid.patch_of(cell)[0], grid.land_patches_of(cell)
         centres = np.stack(grid.patch_position(patches), axis=-1) / 1000
         distance = np.linalg.norm(centres - self.positions[river_index], axis=1)
         near = patches[np.argsort(distance, kind="stable")[:limit]]
