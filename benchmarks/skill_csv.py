@@ -141,8 +141,21 @@ def _percent(share: float) -> str:
 
 
 def _rounded(table: pd.DataFrame) -> pd.DataFrame:
-    digits = {name: 5 if "brier" in name else 2 if name.endswith(("p10", "p25")) else 3 for name in table.columns}
-    return table.round({name: digit for name, digit in digits.items() if table[name].dtype.kind == "f"})
+    return table.round({name: _digits(name) for name in table.columns if table[name].dtype.kind == "f"})
+
+
+def _digits(name: str) -> int:
+    return 5 if "brier" in name else 2 if name.endswith(("p10", "p25", "over_best_baseline")) else 3
+
+
+def written(table: pd.DataFrame) -> str:
+    """A table as CSV, measured numbers with the decimals of their column, bounds and targets as short as they are."""
+    out = table.copy()
+    for name in (name for name in out.columns if out[name].dtype.kind == "f"):
+        is_given = name in ("above", "up_to") or name.startswith("target_")
+        form = "g" if is_given else f".{_digits(name)}f"
+        out[name] = ["" if np.isnan(value) else format(value, form) for value in out[name]]
+    return out.to_csv(index=False)
 
 
 def main() -> None:
@@ -163,7 +176,7 @@ def main() -> None:
         tables["_groups"] = groups(scores, method, chosen)
     for name, table in tables.items():
         file = options.out / f"{options.prefix}{name}.csv"
-        table.to_csv(file, index=False)
+        file.write_text(written(table), encoding="utf-8")
         print(file)
 
 

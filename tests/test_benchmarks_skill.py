@@ -154,6 +154,19 @@ def test_pictures_and_tables_have_the_rows_that_are_named_and_groups_of_rivers(
     assert (tmp_path / "test_events.csv").is_file()
 
 
+def test_numbers_of_a_table_have_the_decimals_of_their_column() -> None:
+    row = {
+        "task": "gap",
+        "nse_median": 0.9,
+        "nse_p10": np.nan,
+        "brier": 0.004,
+        "crps_over_best_baseline": 1.0,
+        "up_to": 70.0,
+    }
+    told = skill_csv.written(pd.DataFrame([row])).splitlines()[1]
+    assert told == "gap,0.900,,0.00400,1.00,70"
+
+
 def test_the_outcome_of_a_target() -> None:
     row = {"nse_median": 0.9, "nse_p10": 0.7, "baseline_nse_median": 0.8}
     assert skill_csv.outcome(row, 0.89, 0.7) == "reached, above the best baseline"

@@ -108,6 +108,9 @@ ELSEWHERE: dict[str, str] = {
     r"hydromae forecast rivers\.zarr .* --out hindcast\.nc": (
         "tests/test_cli_tables.py::test_a_forecast_is_a_long_table_in_the_units_of_the_question"
     ),
+    r"python benchmarks/skill_csv\.py scores --prefix test_period --store rivers\.zarr": (
+        "tests/test_benchmarks_skill.py::test_pictures_and_tables_have_the_rows_that_are_named_and_groups_of_rivers"
+    ),
     r"python benchmarks/skill_table.py scores": (
         "tests/test_benchmarks_skill.py::test_the_table_sets_a_method_beside_the_best_of_the_others"
     ),
