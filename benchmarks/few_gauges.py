@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +30,13 @@ from hydromae.evaluate import protocol
 from hydromae.evaluate.benchmark import scored_method
 from hydromae.evaluate.lstm import LSTMConfig, RegionalLSTM
 from hydromae.evaluate.lstm_forecast import LSTMByLead
+from hydromae.evaluate.pretrained_lstm import has_network
 from hydromae.evaluate.score import evaluate
+from hydromae.evaluate.summary import summarise
 from hydromae.inference.predictor import load
 from hydromae.inference.scenarios import Method
 from hydromae.store.zarr_store import load_store
 from hydromae.train.finetune import PretrainedStart
-from hydromae.train.trainer import train
 from teaching import taught
 
 GAUGES, YEARS, UNGAUGED = (5, 20, 40), (1, 5, 20), 20
@@ -89,17 +91,13 @@ def teach(record: xr.Dataset, folder: Path, gauges: int, years: int, seed: int, 
     part, ungauged = region(record, gauges, years)
     known = part.drop_sel(catchment=ungauged)
     place = folder / f"{gauges}-gauges-{years}-years"
-    if not (place / "fine-tuned" / "last").exists():
-        rivers = load("gb-rivers", "cpu")
-        config = config_of(rivers.config, "fine-tuned", gauges, years, seed)
-        start, began = PretrainedStart(rivers.network.state_dict(), "full"), time.perf_counter()
-        train(config, known, rivers.scaling, place / "fine-tuned", start=start, device="cpu")
-        console.print(f"{place}, fine-tuned: {(time.perf_counter() - began) / 60:.1f} min", markup=False)
-    if not (place / "random" / "last").exists():
-        taught(config_of(RIVERS, "random", gauges, years, seed), known, place / "random", console)
+    rivers = load("gb-rivers", "cpu")
+    config, start = config_of(rivers.config, "fine-tuned", gauges, years, seed), rivers.network.state_dict()
+    taught(config, known, place / "fine-tuned", console, None, PretrainedStart(start, "full"), rivers.scaling)
+    taught(config_of(RIVERS, "random", gauges, years, seed), known, place / "random", console)
     training = protocol.training_record(known)
     for name, lag in (("lstm", None), ("lstm-ahead", 1)):
-        if (place / name).exists():
+        if has_network(place, name):
             continue
         config, began = LSTMConfig(steps=UPDATES[name], flow_lag=lag, seed=seed), time.perf_counter()
         if lag is not None:
@@ -120,32 +118,24 @@ def methods_of(place: Path) -> dict[str, list[Method]]:
 
 
 def score(record: xr.Dataset, folder: Path, period: protocol.Period, console: Console) -> pd.DataFrame:
-    """Scores of every catchment of every case that was trained."""
+    """Median and 10th percentile of NSE by case, question and method, of every case that was trained."""
     tables = []
-    for gauges in GAUGES:
-        for years in YEARS:
-            place = folder / f"{gauges}-gauges-{years}-years"
-            if not (place / "lstm-ahead").exists():
-                continue
-            part, ungauged = region(record, gauges, years)
-            methods, known = methods_of(place), part.drop_sel(catchment=ungauged)
-            asked = (
-                (known, protocol.simulate_questions(known, period)),
-                (part, protocol.ungauged_questions(part, period, ungauged)),
-                (known, protocol.forecast_questions(known, period, "observed", EVERY, (1,))),
-            )
-            for scored, questions in asked:
-                table = evaluate(methods, scored, questions, period).scores["nse"].to_dataframe().reset_index()
-                tables.append(table.assign(gauges=gauges, years=years).dropna(subset="nse"))
-            console.print(f"{place}: scored", markup=False)
-    columns = ["gauges", "years", "question", "method", "catchment", "nse"]
-    return pd.concat(tables)[columns].rename(columns={"question": "task"})
-
-
-def medians(table: pd.DataFrame) -> pd.DataFrame:
-    """Median and 10th percentile of NSE over catchments, of each case, task and method."""
-    groups = table.groupby(["task", "gauges", "years", "method"])["nse"]
-    return groups.agg(nse_median="median", nse_p10=lambda nse: nse.quantile(0.1), catchments="count").reset_index()
+    for gauges, years in product(GAUGES, YEARS):
+        place = folder / f"{gauges}-gauges-{years}-years"
+        if not has_network(place, "lstm-ahead"):
+            continue
+        part, ungauged = region(record, gauges, years)
+        methods, known = methods_of(place), part.drop_sel(catchment=ungauged)
+        asked = (
+            (known, protocol.simulate_questions(known, period)),
+            (part, protocol.ungauged_questions(part, period, ungauged)),
+            (known, protocol.forecast_questions(known, period, "observed", EVERY, (1,))),
+        )
+        for scored, questions in asked:
+            found = summarise(evaluate(methods, scored, questions, period).scores)
+            tables.append(found[["nse_median", "nse_p10"]].reset_index().assign(gauges=gauges, years=years))
+        console.print(f"{place}: scored", markup=False)
+    return pd.concat(tables)
 
 
 def main() -> None:
@@ -166,11 +156,9 @@ def main() -> None:
                 teach(record, options.folder, gauges, years, options.seed, console)
         return
     table = score(record, options.folder, protocol.PERIODS[options.period], console)
-    summary = medians(table)
-    summary.round(3).to_csv(options.folder / f"few_gauges_{options.period}.csv", index=False)
-    console.print(
-        summary.pivot_table(index=["task", "gauges", "years"], columns="method", values="nse_median").round(3)
-    )
+    table.round(3).to_csv(options.folder / f"few_gauges_{options.period}.csv", index=False)
+    rows = ["question", "gauges", "years"]
+    console.print(table.pivot_table(index=rows, columns="method", values="nse_median").round(3))
 
 
 if __name__ == "__main__":

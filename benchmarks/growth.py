@@ -63,6 +63,7 @@ QUICK: dict[str, dict[str, list[Place]]] = {
 }
 GROWS = ("days", "sites", "batch", "patches")
 """Which number of a place grows."""
+MARKS = dict(zip(GROWS, "os^D", strict=True))
 
 
 def trial_at(name: str, place: Place, quick: bool) -> Trial:
@@ -130,10 +131,12 @@ def drawn(rows: list[dict[str, Any]], file: Path) -> None:
     """Time over size, both relative to the smallest, with the line of proportional growth and that of exponent 1.1."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axes, row in zip(figure.subplots(1, len(rows), sharey=True, squeeze=False)[0], rows, strict=True):
-        for (what, one), mark in zip(row["growth"].items(), "os^D", strict=False):
+        for what, one in row["growth"].items():
             size = np.array([at["size"] for at in one["at"]])
             time = np.array([at["cpu_s"] for at in one["at"]])
-            axes.loglog(size / size[0], time / time[0], marker=mark, label=f"{what}: exponent {one['exponent']:.2f}")
+            axes.loglog(
+                size / size[0], time / time[0], marker=MARKS[what], label=f"{what}: exponent {one['exponent']:.2f}"
+            )
         span = np.array([1.0, max(one["at"][-1]["size"] / one["at"][0]["size"] for one in row["growth"].values())])
         axes.loglog(span, span, color="0.5", linewidth=1, label="proportional")
         axes.loglog(span, span**1.1, color="0.5", linewidth=1, linestyle=":", label="exponent 1.1")
