@@ -1,4 +1,4 @@
-"""What the parts of the national model give: the whole, and one part taken away at a time, on the protocol's questions.
+"""What the parts of the national model give: the whole, one part taken away at a time, or estimators added, by question.
 
     python benchmarks/arms.py train --store national.zarr --folder arms whole maps footprints
     python benchmarks/arms.py score --store national.zarr --folder arms
@@ -76,6 +76,8 @@ LESS: Mapping[str, dict[str, object]] = {
     "fusion": {"fusion_layers": 0},
 }
 """What of the model each arm goes without; `traits` does without the traits themselves, too (`without_traits`)."""
+ARMS: Mapping[str, dict[str, object]] = {**LESS, "estimators": {"estimators": True}}
+"""And what an arm has beyond the specification."""
 QUESTIONS: tuple[str, ...] = ("gap", "ungauged", "ungauged-limited", "simulate", "forecast", "forecast-blind")
 
 
@@ -103,7 +105,7 @@ class Traitless:
 
 def config_of(arm: str, seed: int, held_out: tuple[str, ...], epochs: int = EPOCHS) -> Config:
     """Of an arm."""
-    return WHOLE.having(data={"held_out": held_out}, model=LESS[arm], train={"seed": seed, "epochs": epochs})
+    return WHOLE.having(data={"held_out": held_out}, model=ARMS[arm], train={"seed": seed, "epochs": epochs})
 
 
 def teach(record: xr.Dataset, folder: Path, arm: str, seed: int, console: Console, epochs: int = EPOCHS) -> Path:
@@ -154,7 +156,7 @@ def main() -> None:
     """Train or score."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("train", "score"))
-    parser.add_argument("arms", nargs="*", help=f"what to go without, all where none is named: {', '.join(LESS)}")
+    parser.add_argument("arms", nargs="*", help=f"all but estimators where none is named: {', '.join(ARMS)}")
     parser.add_argument("--store", type=Path, required=True, help="a national store")
     parser.add_argument("--folder", type=Path, required=True, help="where runs and scores lie")
     parser.add_argument("--seed", type=int, default=0)
@@ -162,9 +164,9 @@ def main() -> None:
     parser.add_argument("--period", choices=tuple(protocol.PERIODS), default="validation")
     parser.add_argument("--issue-interval", type=int, default=60, help="days between two issues of a forecast")
     options = parser.parse_intermixed_args()
-    unknown = sorted(set(options.arms) - set(LESS))
+    unknown = sorted(set(options.arms) - set(ARMS))
     if unknown:
-        parser.error(f"{unknown[0]}: is no part; choose among {', '.join(LESS)}")
+        parser.error(f"{unknown[0]}: is no part; choose among {', '.join(ARMS)}")
     record, console = load_store(options.store), Console()
     if options.what == "train":
         for arm in options.arms or LESS:

@@ -40,7 +40,7 @@ from hydromae.train.finetune import PretrainedStart
 from teaching import taught
 
 GAUGES, YEARS, UNGAUGED = (5, 20, 40), (1, 5, 20), 20
-UPDATES = {"fine-tuned": 300, "random": 2000, "lstm": 1500, "lstm-ahead": 1500}
+UPDATES = {"fine-tuned": 200, "random": 1000, "lstm": 700, "lstm-ahead": 700}
 """Of 2 windows, and of 128 sequences (fewer with 5 gauges)."""
 EPOCH = 100
 """Updates between two validations."""
@@ -117,25 +117,25 @@ def methods_of(place: Path) -> dict[str, list[Method]]:
     return {"simulate": [*models, lstm], "ungauged": [*models, lstm], "forecast": [*models, ahead]}
 
 
-def score(record: xr.Dataset, folder: Path, period: protocol.Period, console: Console) -> pd.DataFrame:
-    """Median and 10th percentile of NSE by case, question and method, of every case that was trained."""
+def score(record: xr.Dataset, place: Path, gauges: int, years: int, period: str) -> pd.DataFrame:
+    """Median and 10th percentile of NSE of a case by question and method; read from the folder where they are there."""
+    file = place / f"scores_{period}.csv"
+    if file.is_file():
+        return pd.read_csv(file)
+    part, ungauged = region(record, gauges, years)
+    methods, known, days = methods_of(place), part.drop_sel(catchment=ungauged), protocol.PERIODS[period]
+    asked = (
+        (known, protocol.simulate_questions(known, days)),
+        (part, protocol.ungauged_questions(part, days, ungauged)),
+        (known, protocol.forecast_questions(known, days, "observed", EVERY, (1,))),
+    )
     tables = []
-    for gauges, years in product(GAUGES, YEARS):
-        place = folder / f"{gauges}-gauges-{years}-years"
-        if not has_network(place, "lstm-ahead"):
-            continue
-        part, ungauged = region(record, gauges, years)
-        methods, known = methods_of(place), part.drop_sel(catchment=ungauged)
-        asked = (
-            (known, protocol.simulate_questions(known, period)),
-            (part, protocol.ungauged_questions(part, period, ungauged)),
-            (known, protocol.forecast_questions(known, period, "observed", EVERY, (1,))),
-        )
-        for scored, questions in asked:
-            found = summarise(evaluate(methods, scored, questions, period).scores)
-            tables.append(found[["nse_median", "nse_p10"]].reset_index().assign(gauges=gauges, years=years))
-        console.print(f"{place}: scored", markup=False)
-    return pd.concat(tables)
+    for scored, questions in asked:
+        found = summarise(evaluate(methods, scored, questions, days).scores)
+        tables.append(found[["nse_median", "nse_p10"]].reset_index())
+    table = pd.concat(tables, ignore_index=True).assign(gauges=gauges, years=years).round(3)
+    table.to_csv(file, index=False)
+    return table
 
 
 def main() -> None:
@@ -150,15 +150,18 @@ def main() -> None:
     parser.add_argument("--period", choices=tuple(protocol.PERIODS), default="validation")
     options = parser.parse_args()
     record, console = load_store(options.store), Console()
+    cases = list(product(options.gauges or GAUGES, options.years or YEARS))
     if options.what == "train":
-        for gauges in options.gauges or GAUGES:
-            for years in options.years or YEARS:
-                teach(record, options.folder, gauges, years, options.seed, console)
+        for gauges, years in cases:
+            teach(record, options.folder, gauges, years, options.seed, console)
         return
-    table = score(record, options.folder, protocol.PERIODS[options.period], console)
-    table.round(3).to_csv(options.folder / f"few_gauges_{options.period}.csv", index=False)
-    rows = ["question", "gauges", "years"]
-    console.print(table.pivot_table(index=rows, columns="method", values="nse_median").round(3))
+    places = {case: options.folder / "{}-gauges-{}-years".format(*case) for case in cases}
+    trained = {case: place for case, place in places.items() if has_network(place, "lstm-ahead")}
+    if not trained:
+        parser.error(f"{options.folder}: no case was trained; train first")
+    table = pd.concat([score(record, place, *case, options.period) for case, place in trained.items()])
+    table.to_csv(options.folder / f"few_gauges_{options.period}.csv", index=False)
+    console.print(table.pivot_table(index=["question", "gauges", "years"], columns="method", values="nse_median"))
 
 
 if __name__ == "__main__":

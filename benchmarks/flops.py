@@ -240,6 +240,8 @@ def _decode(flops: Flops, config: Config, sizes: Sizes, names: tuple[str, ...], 
         for layer in range(model.decoder_layers):
             _cross(flops, model, Grid(sizes.windows, sizes.days, sites, asked), memory, layer)
         flops.norm(asked * grid, narrow)
+        if model.estimators and "riverflow" in names:
+            flops.products(asked * grid, _priors(model).features * slots, narrow)
     else:
         flops.linear(asked * grid, model.d_model, narrow)
     for name in names:

@@ -124,6 +124,7 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
                 "data": {"antecedent_days": 0, "max_flow_gap": 0},
             },
         ),
+        "tests/model/test_flow_estimates.py::test_estimates_change_the_answers_of_a_model_of_groups_and_are_trained",
     ),
     "model.map_estimators": (model("base", map_estimators=True), model("fast", map_estimators=True)),
     "model.map_distributions": (

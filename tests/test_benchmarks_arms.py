@@ -38,8 +38,9 @@ def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> xr.Dataset:
 def test_every_arm_goes_without_one_part() -> None:
     whole = arms.config_of("whole", 0, ())
     assert whole.model.fusion_layers and whole.model.static_tokens and whole.model.footprints and whole.model.film
-    gone = {arm: arms.config_of(arm, 0, ()) for arm in arms.LESS}
-    assert len({config.to_json() for config in gone.values()}) == len(arms.LESS)
+    gone = {arm: arms.config_of(arm, 0, ()) for arm in arms.ARMS}
+    assert len({config.to_json() for config in gone.values()}) == len(arms.ARMS)
+    assert gone["estimators"].model.estimators and not any(gone[arm].model.estimators for arm in arms.LESS)
     assert not any("precipitation" in stream for stream in gone["maps"].model.streams)
     assert gone["neighbours"].model.neighbours == 1 and whole.model.neighbours is None
     assert all(config.train.steps_per_epoch == whole.train.steps_per_epoch for config in gone.values())
@@ -52,7 +53,7 @@ def test_without_traits_a_river_has_a_place_and_an_area(few: xr.Dataset) -> None
     assert known == set(ALWAYS_KNOWN_ATTRIBUTES) and bare["riverflow"].equals(few["riverflow"])
 
 
-@pytest.mark.parametrize("arm", ["maps", "traits"])
+@pytest.mark.parametrize("arm", ["maps", "traits", "estimators"])
 def test_an_arm_trains_without_what_is_held_out_and_answers(few: xr.Dataset, tmp_path: Path, arm: str) -> None:
     out = arms.teach(few, tmp_path, arm, 3, Console(file=StringIO()))
     assert out == tmp_path / f"{arm}-3"

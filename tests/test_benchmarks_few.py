@@ -47,7 +47,9 @@ def test_every_way_is_trained_and_scored(tmp_path: Path, monkeypatch: pytest.Mon
     record = rivers(50, len(days)).assign_coords(time=days)
     few_gauges.teach(record, tmp_path, 3, 1, 0, Console(quiet=True))
     assert {path.name for path in (tmp_path / "3-gauges-1-years").iterdir()} == set(few_gauges.UPDATES)
-    table = few_gauges.score(record, tmp_path, ("2011-06-01", "2012-06-30"), Console(quiet=True))
+    monkeypatch.setitem(protocol.PERIODS, "test", ("2011-06-01", "2012-06-30"))
+    place = tmp_path / "3-gauges-1-years"
+    table = few_gauges.score(record, place, 3, 1, "test")
     assert set(table["method"]) == {"fine-tuned", "random", "lstm", "shipped"} and len(table) == 3 * 4
     assert set(table["question"]) == {"simulate", "ungauged", "forecast-1"}
     assert np.isfinite(table["nse_median"]).all() and (table["nse_p10"] <= table["nse_median"]).all()
@@ -55,3 +57,4 @@ def test_every_way_is_trained_and_scored(tmp_path: Path, monkeypatch: pytest.Mon
     written = {file: file.stat().st_mtime_ns for file in tmp_path.glob("*/*/*.safetensors")}
     few_gauges.teach(record, tmp_path, 3, 1, 0, Console(quiet=True))
     assert written and {file: file.stat().st_mtime_ns for file in written} == written, "nothing is trained twice"
+    pd.testing.assert_frame_equal(few_gauges.score(record.isel(time=[]), place, 3, 1, "test"), table)

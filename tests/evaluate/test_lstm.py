@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import xarray as xr
 
 from hydromae.batching.windows import ALWAYS_KNOWN_ATTRIBUTES
-from hydromae.evaluate.lstm import SCORED_LEVELS, LSTMConfig, LSTMEnsemble, RegionalLSTM, drop_attributes
+from hydromae.errors import InputError
+from hydromae.evaluate.lstm import SCORED_LEVELS, LSTMConfig, LSTMEnsemble, LSTMNetwork, RegionalLSTM, drop_attributes
 from hydromae.evaluate.lstm_forecast import ErrorCorrectedLSTM, LSTMByLead
 from hydromae.inference.scenarios import forecast_input
 from hydromae.variables import ATTRIBUTES
@@ -53,6 +55,22 @@ def test_the_lstm_learns_a_linear_reservoir(trained: RegionalLSTM) -> None:
     flow = truth["riverflow"].isel(time=slice(100, None))
     nse = 1 - ((answer - flow) ** 2).sum("time") / ((flow - flow.mean("time")) ** 2).sum("time")
     assert float(nse.median()) > 0.8
+
+
+def test_catchments_without_flow_change_nothing_and_flow_is_needed() -> None:
+    few, losses = replace(RECIPE, steps=2), []
+    gauged = record().isel(time=slice(0, 200), catchment=slice(0, 4))
+    scaled = record().isel(time=slice(0, 200))
+    ungauged = scaled.assign(riverflow=scaled["riverflow"].where(scaled["catchment"] < 4))
+    lstm = RegionalLSTM.fit(ungauged, few, progress=lambda _, loss: losses.append(loss))
+    assert np.isfinite(losses).all()
+    torch.manual_seed(few.seed)
+    alone = RegionalLSTM(LSTMNetwork(few), few, lstm.scaling)
+    alone._train(gauged, lambda step, loss: None)
+    for one, other in zip(lstm.network.parameters(), alone.network.parameters(), strict=True):
+        assert torch.equal(one, other)
+    with pytest.raises(InputError, match="no riverflow was observed in it"):
+        RegionalLSTM.fit(scaled.assign(riverflow=scaled["riverflow"].where(False)), few)
 
 
 def test_observed_values_do_not_change_and_quantiles_are_ordered(trained: RegionalLSTM) -> None:

@@ -19,7 +19,8 @@ from hydromae.explore.responses import forecast_response, hidden_response, view_
 from hydromae.explore.session import Session
 from hydromae.grid import GridSpec
 from hydromae.io.catchment_footprints import catchment_footprints
-from synthetic import rivers
+from hydromae.model.mae import HydroMAE
+from synthetic import GRID, rivers
 
 FIRST = date(2001, 1, 1)
 WHOLE = {"river": "1001", "start": FIRST, "end": FIRST + timedelta(days=199)}
@@ -189,6 +190,16 @@ def test_a_model_of_maps_looks_at_all_rivers_and_has_no_weights(mapped: Session)
     )
     assert told["inputs"] == {"rivers": 8, "days": 8} and told["score"]["days"] == 3
     assert len(told["neighbours"]) == 7 and {one["weight"] for one in told["neighbours"]} == {None}
+
+
+def test_the_weight_of_a_donor_is_the_same_where_a_token_holds_several_catchments(mapped: Session) -> None:
+    asked = np.arange(60) == 30
+    found = []
+    for size in (1, 3):
+        config = mapped.model.config.having(data={"vector_patch_size": size}, model={"estimators": True})
+        network = HydroMAE(config, pixels=GRID.patch**2)
+        found.append(neighbours(replace(mapped, model=replace(mapped.model, config=config, network=network)), 2, asked))
+    assert found[0] == found[1] and all(one["weight"] for one in found[0])
 
 
 def test_a_river_of_a_record_with_maps_has_its_rain_and_the_maps_around_it(mapped: Session) -> None:

@@ -33,6 +33,10 @@ class SiteMetadata:
     is_known: Bool[Tensor, "B S V A"]
     is_located: Bool[Tensor, "B S V"] | None = None
 
+    def ungrouped(self) -> SiteMetadata:
+        """The same with a site for every slot, site × V + index in the group."""
+        return map_tensors(self, lambda tensor: tensor.flatten(1, 2)[:, :, None])
+
 
 @dataclass(frozen=True)
 class CellWeights:

@@ -31,6 +31,13 @@ def targets(batch: Batch, hidden: Hidden) -> dict[str, Tensor]:
     return {name: batch.available(name) & hidden[name][..., None] for name in batch.values}
 
 
+def draw_share(hidden: Hidden, share: float) -> Hidden:
+    """Each hidden token with this probability, drawn by torch's generator."""
+    if share >= 1:
+        return hidden
+    return {name: part & (torch.rand(part.shape, device=part.device) < share) for name, part in hidden.items()}
+
+
 def nothing(batch: Batch) -> Hidden:
     """Hide nothing."""
     return {name: torch.zeros(value.shape[:3], dtype=torch.bool) for name, value in batch.values.items()}

@@ -120,7 +120,8 @@ class ModelConfig:
     """Temperature [°C] that the LSTMs read on warmer days with known evaporation, so that warmth acts through evaporation
     alone and cold through snow; they do not read the temperature before the window then. None means no limit."""
     estimators: bool = False
-    """Add standard estimates of flow (interpolation, donors, regression, LSTMs) to the mean, weighted by a learned gate."""
+    """Add standard estimates of flow (interpolation, donors, regression, LSTMs) to the mean of each catchment, weighted by a
+    learned gate; rain is that of catchments or of maps."""
     map_estimators: bool = False
     """Add standard estimates of maps (in space, in time, from catchments) to the mean, weighted by a learned gate."""
     map_distributions: bool = False

@@ -61,11 +61,13 @@ def _check_mixers(model: ModelConfig) -> None:
 
 
 def _check_lstms(data: DataConfig, model: ModelConfig) -> None:
-    for name, on in (("estimators", model.estimators), ("lstm_width", model.lstm_width)):
-        if on and (data.vector_patch_size != 1 or not any({"weather", "riverflow"} <= set(s) for s in model.shared)):
-            raise InputError(
-                f"config: model.{name} needs data.vector_patch_size 1 and weather+riverflow in one of model.streams"
-            )
+    if model.estimators and "riverflow" not in model.modalities:
+        raise InputError("config: model.estimators are of flow; add riverflow to model.streams, or turn them off")
+    has_both = any({"weather", "riverflow"} <= set(stream) for stream in model.shared)
+    if model.lstm_width and (data.vector_patch_size != 1 or not has_both):
+        raise InputError(
+            "config: model.lstm_width needs data.vector_patch_size 1 and weather+riverflow in one of model.streams"
+        )
     if model.lstm_width and not model.estimators:
         raise InputError(
             "config: predictions of the LSTMs (model.lstm_width) are read by model.estimators; turn them on, "

@@ -109,10 +109,13 @@ class RegionalLSTM:
         """Train a network.
 
         Args:
-            training: A water record of training days and catchments.
+            training: A water record of training days and catchments; those without flow are left out.
             config: Configuration of the network.
             name: Name in tables of scores.
             progress: Called with step and loss after every update.
+
+        Raises:
+            InputError: A variable is unobserved on all training days.
         """
         days = training["time"].values.astype("datetime64[D]").astype(str)
         scaling = Scaling.fit(training, (days[0], days[-1]))
@@ -171,6 +174,8 @@ class RegionalLSTM:
     def _train(self, training: xr.Dataset, progress: Callable[[int, float], None]) -> None:
         config, generator = self.config, np.random.default_rng(self.config.seed)
         dynamic, attributes, flow = self._inputs(training)
+        gauged = np.isfinite(flow).any(axis=0)
+        dynamic, attributes, flow = dynamic[:, gauged], attributes[gauged], flow[:, gauged]
         root = self.scaling.scale("riverflow", flow)
         spread = np.nanvar(flow, axis=0) + 0.02
         adam = torch.optim.AdamW(self.network.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=0.01)

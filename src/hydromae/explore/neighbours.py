@@ -9,6 +9,7 @@ import torch
 import xarray as xr
 from jaxtyping import Bool
 
+from hydromae.batching.batch import map_tensors
 from hydromae.batching.record_arrays import to_record_arrays
 from hydromae.explore.session import Session
 from hydromae.model.estimators import proximity
@@ -54,7 +55,9 @@ def _weights(session: Session, river_indices: np.ndarray) -> np.ndarray:
     if priors is None:
         return np.full(len(river_indices) - 1, np.nan)
     part: xr.Dataset = session.record.isel(catchment=river_indices, time=slice(0, 1))
-    places = to_record_arrays(part, session.model.config, session.model.scaling).site_metadata["series"]
+    arrays = to_record_arrays(part, session.model.config, session.model.scaling)
+    slots = torch.from_numpy(np.flatnonzero(arrays.groups >= 0)[np.argsort(arrays.groups[arrays.groups >= 0])])
+    places = map_tensors(arrays.site_metadata["series"].ungrouped(), lambda tensor: tensor[:, slots])
     with torch.inference_mode():
         separation = nearest_context(places, len(river_indices)).separation
         assert separation is not None

@@ -127,16 +127,16 @@ class Head(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Means Float[N, V×C], and parameters of the distributions Float[N, V×C, L] (None without distributions).
 
-        `estimates` are values and whether they exist, [N, E] for one value in a token, or [N, C, E].
+        `estimates` are values and whether they exist, [N, V, C, E].
         """
         hidden = self.mlp(token[:, None] + expand_sites(self.position(slots), layout))
         mean = self.mean(hidden).float()
         if self.gate is not None and estimates is not None:
-            value, exists = (part if part.ndim == mean.ndim else part[:, None] for part in estimates)
-            logit = self.gate(hidden).float()
+            value, exists = estimates
+            logit = self.gate(hidden).float()[:, :, None]
             available = torch.cat([exists, torch.ones_like(exists[..., :1])], dim=-1)
             gate = torch.where(available, logit, -1e9).softmax(dim=-1)
-            mean = mean + (gate[..., :-1] * value).sum(dim=-1)[:, None]
+            mean = mean + (gate[..., :-1] * value).sum(dim=-1)
         mean = mean.flatten(-2)
         if self.shape is None:
             return mean, None

@@ -166,21 +166,6 @@ class Estimators(nn.Module):
         return torch.where(exists, mixed, 0.0), exists, torch.log(residual_variance.clamp(min=1e-4))
 
 
-def estimate_flow(
-    estimators: Estimators,
-    values: dict[str, Tensor],
-    seen: dict[str, Tensor],
-    context: Context,
-    lstm_means: Sequence[Float[Tensor, "B T S"]],
-) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """Estimates with their flags, and features, from the flow and the weather of a window, in fp32."""
-    channels = (("riverflow", 0), ("weather", 0), ("weather", 2))
-    inputs = [part[name][..., channel] for name, channel in channels for part in (values, seen)]
-    with torch.autocast(values["riverflow"].device.type, enabled=False):
-        value, exists, features = estimators(*inputs, context, lstm_means)
-    return (value, exists), features
-
-
 class ErrorCorrection(nn.Module):
     """The simulation of the LSTM, corrected by its errors on other days and at the neighbours on the same day."""
 

@@ -10,17 +10,18 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from hydromae.batching.batch import Batch
-from hydromae.batching.masking import Hidden, visible
+from hydromae.batching.masking import Hidden, draw_share, visible
 from hydromae.config import Config
-from hydromae.model.blocks import Context
+from hydromae.model.blocks import Context, cast_for
 from hydromae.model.decoder import Decoder, Head
 from hydromae.model.encoder import BlockStack, Embedding, Fusion, footprint_features
-from hydromae.model.estimators import Estimators, estimate_flow
+from hydromae.model.estimators import Estimators
+from hydromae.model.flow_estimates import estimate_flow
 from hydromae.model.fused_ops import gather
 from hydromae.model.map_estimators import MapEstimators, estimate_map, weather_channel
 from hydromae.model.mixture import mixture_around, scatter_mixture
 from hydromae.model.out_of_fold import OutOfFoldLSTMs
-from hydromae.model.outputs import Predictions, Stream, StreamSlice, slice_streams, with_visible_maps
+from hydromae.model.outputs import Estimates, Predictions, Stream, StreamSlice, slice_streams, with_visible_maps
 from hydromae.model.packing import PackedLayout, concat_sites
 from hydromae.model.positional import SEPARATIONS, PositionalEncoding, concat_metadata, nearest_context
 from hydromae.model.rainfall_runoff import LSTMPrediction, RainfallRunoff
@@ -43,6 +44,7 @@ class HydroMAE(nn.Module):
         model = config.model
         self.positional, self.encoders, self.static_projections, self.queries = (nn.ModuleDict() for _ in range(4))
         self.embeddings, self.heads, self.decoders, self.map_estimators = (nn.ModuleDict() for _ in range(4))
+        self.feature_queries = nn.ModuleDict()
         grids = "recurrent" in model.mixers or model.neighbours is not None
         self.packs_tokens = bool(model.decoder_layers) and not grids
         has_lstm, has_ar = bool(model.lstm_width), bool(model.lstm_ar_width)
@@ -80,7 +82,10 @@ class HydroMAE(nn.Module):
             if not series and model.map_estimators:
                 has_weather = weather_channel(name, model.modalities) is not None
                 estimators = self.map_estimators[name] = MapEstimators(pixels, has_weather)
-            extra = (estimators.features if estimators else 0) + (2 * maps if series and model.footprints else 0)
+            features = estimators.features if estimators else 0
+            if features and model.decoder_layers:
+                self.feature_queries[name] = nn.Linear(features * slots, model.decoder_dim)
+            extra = features + (2 * maps if series and model.footprints else 0)
             self.embeddings[name] = Embedding(channels * slots, slots, extra, width, film)
             has_distribution = series or model.map_distributions
             spread, estimates = 3 * model.components * has_distribution, len(estimators.names) if estimators else 0
@@ -124,7 +129,8 @@ class HydroMAE(nn.Module):
             streams = self._on_wanted_days(streams, hidden if wanted is None else wanted)
         layers = self.encode_streams(streams, contexts)
         encoded, memory_layout, slices, contrastive = self.fuse(streams, layers, batch)
-        wanted = self._decoded_tokens(hidden, wanted)
+        if wanted is None:
+            wanted = draw_share(hidden, self.config.model.prediction_ratio) if self.training else hidden
         return self.decode(batch, streams, encoded, memory_layout, slices, wanted, contrastive)
 
     def _contexts(self, batch: Batch) -> dict[str, Context]:
@@ -158,21 +164,19 @@ class HydroMAE(nn.Module):
         for names in self.config.model.shared:
             slots, sites, encoding = self.positional["+".join(names)](batch.metadata_of(names[0]), batch.days)
             layout = self._layout([seen[name] for name in names])
-            tokens, estimates = gather(encoding, layout), {}
+            tokens, estimates = gather(encoding, layout), dict[str, Estimates]()
             lstm_predictions = self._predict_lstm(names, values, seen, sites, batch)
             for name in names:
                 extras = [] if footprint_means is None or MODALITIES[name].kind == "map" else [footprint_means]
                 if self.estimators is not None and name == "riverflow":
-                    context = contexts["series"]
-                    if context.separation is None:
-                        context = nearest_context(batch.metadata_of(name), sites.shape[1])
-                    lstm_means = [p.mean.detach() for p in lstm_predictions]  # their own loss trains the LSTMs
-                    estimates[name], features = estimate_flow(self.estimators, values, seen, context, lstm_means)
-                    extras.append(features[..., None, :])
+                    near = self.config.model.neighbours, contexts["series"]
+                    visible_values = values, seen, footprint_means
+                    estimates[name] = estimate_flow(self.estimators, *visible_values, batch, near, lstm_predictions)
                 if name in self.map_estimators:
                     estimator = cast(MapEstimators, self.map_estimators[name])
-                    estimates[name], features = estimate_map(estimator, name, values, seen, batch)
-                    extras.append(features[..., None, :])
+                    estimates[name] = estimate_map(estimator, name, values, seen, batch)
+                if name in estimates:
+                    extras.append(estimates[name].features)
                 extra = layout.pack(torch.cat(extras, dim=-1)) if extras else None
                 value, flag = layout.pack(values[name]), layout.pack(seen[name])
                 tokens = tokens + self.embeddings[name](value, flag, extra, slots, layout)
@@ -259,14 +263,6 @@ class HydroMAE(nn.Module):
         static = self.static_projections[stream.key](stream.site_encoding).flatten(0, 1)
         return torch.cat([tokens, static.to(tokens.dtype)])
 
-    def _decoded_tokens(self, hidden: Hidden, wanted: Hidden | None) -> Hidden:
-        if wanted is not None:
-            return wanted
-        ratio = self.config.model.prediction_ratio
-        if not self.training or ratio >= 1:
-            return hidden
-        return {n: h & (torch.rand(h.shape, device=h.device) < ratio) for n, h in hidden.items()}
-
     def decode(
         self,
         batch: Batch,
@@ -287,9 +283,9 @@ class HydroMAE(nn.Module):
                 name_tokens, name_layout = tokens, layout
                 if len(stream.names) > 1:
                     name_tokens, name_layout = tokens[wanted[name][target_mask]], PackedLayout.of_mask(wanted[name])
-                estimates = stream.estimates.get(name)
-                if estimates is not None:
-                    estimates = (estimates[0][wanted[name]], estimates[1][wanted[name]])
+                found, estimates = stream.estimates.get(name), None
+                if found is not None:
+                    estimates = found.value[wanted[name]], found.exists[wanted[name]]
                 value, raw = self.heads[name](name_tokens, stream.slot_encoding, name_layout, estimates)
                 mean[name] = value.new_zeros(batch.values[name].shape).index_put((wanted[name],), value)
                 if raw is not None:
@@ -311,6 +307,9 @@ class HydroMAE(nn.Module):
         if not self.config.model.decoder_layers:
             grid = stream_slice.layout.unpack(encoded[-1][stream_slice.tokens])
             return self.queries[stream.key](gather(grid[:, stream_slice.layout.static_rows :], layout))
-        query = self.queries[stream.key](batch.metadata_of(stream.names[0]), batch.days)[2]
+        query = gather(self.queries[stream.key](batch.metadata_of(stream.names[0]), batch.days)[2], layout)
+        for name, estimates in stream.estimates.items():
+            project, features = self.feature_queries[name], layout.pack(estimates.features).flatten(1)
+            query = query + project(cast_for(project, features))
         query_layout = layout.with_leading_rows(stream_slice.layout.static_rows)
-        return self.decoders[stream.key](gather(query, layout), query_layout, encoded, memory_layout, stream_slice)
+        return self.decoders[stream.key](query, query_layout, encoded, memory_layout, stream_slice)

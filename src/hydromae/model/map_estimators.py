@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from hydromae.batching.batch import Batch
 from hydromae.model.estimators import interpolate
 from hydromae.model.kriging import PatchKriging, neighbour_patches
+from hydromae.model.outputs import Estimates
 from hydromae.variables import MODALITIES
 
 MAP_ESTIMATORS = ("kriging", "kriging_standardised", "temporal_anomaly", "catchments")
@@ -117,8 +118,8 @@ def _krige(
 
 def estimate_map(
     estimators: MapEstimators, name: str, values: dict[str, Tensor], seen: dict[str, Tensor], batch: Batch
-) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """Estimates of a map with their flags, and features, in fp32."""
+) -> Estimates:
+    """Estimates of a map, in fp32."""
     position, channel = batch.metadata_of(name).position[:, :, 0], weather_channel(name, tuple(values))
     weather = None
     if channel is not None:
@@ -126,7 +127,7 @@ def estimate_map(
         weather = (values["weather"][..., channel], seen["weather"][..., channel], place)
     with torch.autocast(values[name].device.type, enabled=False):
         value, exists, features = estimators(values[name], seen[name], position, weather)
-    return (value, exists), features
+    return Estimates(value[:, :, :, None], exists[:, :, :, None], features[:, :, :, None])
 
 
 def weather_channel(name: str, modalities: tuple[str, ...]) -> int | None:

@@ -35,6 +35,21 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class Estimates:
+    """Standard estimates of the values of a modality, which a gate weights into the mean of each prediction.
+
+    Attributes:
+        value, exists ([B, T, S, V, C, E]): E estimates of C values in each of V slots, and where they exist: V catchments, or
+            one slot with the C cells of a patch.
+        features (Float[B, T, S, V, G]): Of each slot, for the gate.
+    """
+
+    value: Float[Tensor, "B T S V C E"]
+    exists: Bool[Tensor, "B T S V C E"]
+    features: Float[Tensor, "B T S V G"]
+
+
+@dataclass(frozen=True)
 class Stream:
     """Modalities that share tokens.
 
@@ -43,7 +58,7 @@ class Stream:
         layout: Their positions on the grid.
         slot_encoding, site_encoding (Float[B, S, V, D], Float[B, S, D]): Encodings of every catchment (or patch) and site.
         is_visible (Bool[B]): Windows with visible values.
-        estimates: By modality, values and whether they exist, [B, T, S, E] of flow and [B, T, S, F, E] of maps.
+        estimates: By modality.
         lstm_predictions: From the LSTMs.
         rows (Int[K] or None): Days whose tokens the encoder returns; None means all.
     """
@@ -54,7 +69,7 @@ class Stream:
     slot_encoding: Float[Tensor, "B S V D"]
     site_encoding: Float[Tensor, "B S D"]
     is_visible: Bool[Tensor, " B"]
-    estimates: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    estimates: dict[str, Estimates] = field(default_factory=dict)
     lstm_predictions: list[LSTMPrediction] = field(default_factory=list)
     rows: Int[Tensor, " K"] | None = None
 
