@@ -12,8 +12,9 @@ import pytest
 from safetensors.torch import load_file
 
 from hydromae.cli import main
+from hydromae.cli.finetune import Finetune
 from hydromae.config import Config
-from hydromae.config.presets import NATIONAL
+from hydromae.config.presets import BASE, NATIONAL
 from hydromae.inference.predictor import load
 from hydromae.io.conventions import catchment_positions
 from hydromae.model.mae import HydroMAE
@@ -81,6 +82,16 @@ def test_a_mixture_of_masks_is_drawn_from_instead_of_the_runs(folder, tmp_path):
         masks={"kind": "mixture", "mixture": (("outage", 0.6), ("forecast-blind", 0.4))},
         optimizer={"lr": config.optimizer.lr},
     )
+
+
+def test_a_model_of_random_masks_on_all_modalities_is_asked_for_flow(tmp_path):
+    """Else `forecast` would also hide the weather after the issue day."""
+    before = BASE.having(masks={"kind": "random", "target_modalities": ()})
+    for given in ({"question": "forecast"}, {"mixture": {"forecast": 0.5, "gap": 0.5}}):
+        config = Finetune(tmp_path / "s.zarr", tmp_path / "run", tmp_path / "new", **given)._config(before, np.arange(5))
+        assert config.masks.target_modalities == ("riverflow",) and "forecast" in config.masks.drawn
+    kept = Finetune(tmp_path / "s.zarr", tmp_path / "run", tmp_path / "new")._config(before, np.arange(5))
+    assert kept.masks == before.masks
 
 
 def test_options_reach_the_configuration_and_what_is_not_given_is_the_runs(folder, tmp_path):

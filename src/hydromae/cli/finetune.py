@@ -53,7 +53,8 @@ class Finetune:
     """Task: gap, ungauged, simulate (flow from weather), forecast (with future weather), forecast-blind (without); default
     the masks of the pretrained run."""
     mixture: Annotated[dict[MaskKind, float] | None, arg(metavar="MASK SHARE ...")] = None
-    """Masks with their shares, instead of one task: --mixture outage 0.6 forecast-blind 0.1."""
+    """Masks with their shares, instead of one task: --mixture outage 0.6 forecast-blind 0.1. As those of a task, they hide
+    flow if the pretrained run names no modality."""
     near: Annotated[str | None, arg(metavar="RIVER")] = None
     """Train on this river and its nearest neighbours alone: heads and decoders (frozen), 3 epochs of 100 steps of 2 windows,
     unless other options say so."""
@@ -239,12 +240,11 @@ class Finetune:
         """Return the masks of the task or the mixture; none keeps those of the pretrained run."""
         if self.question is not None and self.mixture is not None:
             raise InputError(f"--question {self.question} and --mixture: give one of them")
+        flow = ("riverflow",) if "riverflow" in run.model.modalities else ()
+        targets = {"target_modalities": run.masks.target_modalities or flow}
         if self.mixture is not None:
-            return {"kind": "mixture", "mixture": tuple(self.mixture.items())}
-        if self.question is not None:
-            flow = ("riverflow",) if "riverflow" in run.model.modalities else ()
-            return {"kind": self.question, "target_modalities": run.masks.target_modalities or flow}
-        return {}
+            return {"kind": "mixture", "mixture": tuple(self.mixture.items()), **targets}
+        return {"kind": self.question, **targets} if self.question is not None else {}
 
     def _record(self, start: PretrainedStart, trainable_count: int, total: int) -> str:
         """Return the start of the new run as JSON; refuse to resume from another start."""
