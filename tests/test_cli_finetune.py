@@ -88,7 +88,9 @@ def test_a_model_of_random_masks_on_all_modalities_is_asked_for_flow(tmp_path):
     """Else `forecast` would also hide the weather after the issue day."""
     before = BASE.having(masks={"kind": "random", "target_modalities": ()})
     for given in ({"question": "forecast"}, {"mixture": {"forecast": 0.5, "gap": 0.5}}):
-        config = Finetune(tmp_path / "s.zarr", tmp_path / "run", tmp_path / "new", **given)._config(before, np.arange(5))
+        config = Finetune(tmp_path / "s.zarr", tmp_path / "run", tmp_path / "new", **given)._config(
+            before, np.arange(5)
+        )
         assert config.masks.target_modalities == ("riverflow",) and "forecast" in config.masks.drawn
     kept = Finetune(tmp_path / "s.zarr", tmp_path / "run", tmp_path / "new")._config(before, np.arange(5))
     assert kept.masks == before.masks

@@ -335,6 +335,30 @@ def test_the_validation_loss_falls(tmp_path, pretrained, method):
     assert len(checks) == 10 and min(checks[-3:]) < 0.97 * checks[0]
 
 
+@pytest.mark.parametrize("stops", [(), (1, 5)])
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_where_no_update_helps_the_best_are_the_pretrained_weights(tmp_path, pretrained, method, stops):
+    """Even if the run was stopped before its first validation, and after it."""
+    config, lines = SPANS.having(optimizer={"lr": 10.0}, train={"epochs": 2, "ema_decay": 0.0}), []
+    for stop in (*stops, None):
+        assert (tmp_path / "run" / "best").is_dir() is (stop is None and bool(stops)), "not before the first validation"
+        finetuned(tmp_path / "run", pretrained, method, config, stop_after=stop, resume=bool(stops), log=lines.append)
+    held = load_file(tmp_path / "run" / "best" / "model.safetensors")
+    assert set(held) == set(pretrained) and all(torch.equal(held[name], value) for name, value in pretrained.items())
+    journal = [line["validation_loss"] for line in MetricsLog(tmp_path / "run" / "journal.jsonl").read()]
+    before = [float(line.rpartition(" ")[2]) for line in lines if "validation loss of the pretrained weights" in line]
+    assert len(before) == 1 and all(value is None or value > before[0] for value in journal), "None is not finite"
+    assert lines[-1].endswith("best: the pretrained weights, because no update lowered their validation loss")
+
+
+def test_a_better_update_replaces_the_pretrained_weights(tmp_path, pretrained):
+    config, lines = SPANS.having(optimizer={"lr": 1e-2}, train={"epochs": 10, "ema_decay": 0.0}), []
+    out = finetuned(tmp_path / "run", pretrained, "full", config, log=lines.append)
+    assert not any("no update lowered" in line for line in lines)
+    held = load_file(out / "best" / "model.safetensors")
+    assert any(not torch.equal(held[name], value) for name, value in pretrained.items())
+
+
 def test_hydromae_load_reads_a_lora_run_as_any_model(tmp_path, pretrained):
     out = finetuned(tmp_path / "run", pretrained, "lora")
     asked = RIVERS.isel(time=slice(-60, None)).copy(deep=True)

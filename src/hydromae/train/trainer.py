@@ -87,7 +87,8 @@ def train(
         notes: Text files beside `config.json`, by name, written at the start.
 
     Returns:
-        Path: `best` in the run's folder, the weights with the lowest validation loss; absent before the first validation.
+        Path: `best` in the run's folder, the weights with the lowest validation loss, among them those of `start`; absent
+            before the first validation.
 
     Raises:
         InputError: Invalid input, a lost or failed process, or a full disk, in every process.
@@ -135,6 +136,7 @@ def run_training(
     last = run.steps if stop_after is None else min(run.steps, stop_after)
     batches = prefetched_batches(run.training_batches, run.step, last, process_group.device)
     interrupts.is_updating = True
+    run.validate_start()
     with run.tracker:
         while run.step < last and signal is None:
             run.update(batches, progress)
@@ -144,6 +146,8 @@ def run_training(
                 report_progress(STEPS, run.step, run.steps)
     if process_group.is_main and (signal is None or run.step == last):
         run.save_model("last")
+    if run.step == run.steps and run.best_step == 0 and run.pretrained is not None:
+        setup.log(f"{setup.out / 'best'}: the pretrained weights, because no update lowered their validation loss")
     signal = signal or interrupts.received_by_any(process_group)
     process_group.barrier()
     return None if signal is None else interruption_after(signal, setup.out, run.step, run.steps)
@@ -197,6 +201,7 @@ def start_run(setup: TrainerSetup, process_group: ProcessGroup) -> TrainingRun:
         CosineSchedule(config.optimizer.lr, config.optimizer.min_lr, warmup, steps),
         updates_per_epoch,
         precision,
+        None if setup.start is None else {name: value.clone() for name, value in model.state_dict().items()},
         start_time=time.monotonic(),
     )
     if checkpoint is not None:

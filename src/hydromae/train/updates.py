@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 import xarray as xr
+from torch import Tensor
 
 from hydromae.batching.batch import Batch
 from hydromae.batching.masking import Hidden
@@ -66,7 +67,8 @@ class TrainingRun:
         training_batches, validation_batches: Training batches of this process; validation windows, with constant masks.
         updates_per_epoch: Updates of an epoch.
         precision: Precision of the run, not "auto".
-        step, best: Completed updates; lowest validation loss.
+        pretrained: Weights at the start of a fine-tuning.
+        step, best, best_step: Completed updates; lowest validation loss, and the updates before it.
         start_time: Start of the run on the monotonic clock, without interruptions [s].
     """
 
@@ -81,8 +83,10 @@ class TrainingRun:
     schedule: CosineSchedule
     updates_per_epoch: float
     precision: Precision
+    pretrained: Mapping[str, Tensor] | None = None
     step: int = 0
     best: float = math.inf
+    best_step: int = 0
     start_time: float = 0.0
 
     @property
@@ -105,6 +109,13 @@ class TrainingRun:
             self.setup.log(f"precision: {self.precision} from here on, {previous} before: not the same to the last bit")
         self.step, self.start_time = int(state["step"]), time.monotonic() - float(state["seconds"])
         self.best = math.inf if state["best"] is None else float(state["best"])
+        self.best_step = int(state.get("best_step", self.step))
+
+    def validate_start(self) -> None:
+        """Validate the pretrained weights; from the first validation on they are the best until a loss is lower."""
+        if self.step == 0 and self.pretrained is not None:
+            self.best = self._validation_loss()
+            self.setup.log(f"validation loss of the pretrained weights: {self.best:.4f}")
 
     def update(self, batches: Iterator[tuple[Batch, Hidden]], progress: Callable[[StepProgress], None]) -> None:
         """Run one update, and the validation and the line of the metrics log that are due."""
@@ -145,12 +156,18 @@ class TrainingRun:
         done, every = self.step * self.training_batches.sampler.batches, self.config.train.log_every
         return done // every > (done - self.training_batches.sampler.batches) // every
 
+    def _validation_loss(self) -> float:
+        return compute_validation_loss(self.engine.model, self.average, self.validation_batches, self.process_group)
+
     def _validate(self) -> float:
-        value = compute_validation_loss(self.engine.model, self.average, self.validation_batches, self.process_group)
-        if value < self.best:
-            self.best = value
-            if self.process_group.is_main:
-                self.save_model("best")
+        value = self._validation_loss()
+        is_best = value < self.best
+        if is_best:
+            self.best, self.best_step = value, self.step
+        if self.process_group.is_main and is_best:
+            self.save_model("best")
+        elif self.process_group.is_main and self.pretrained is not None and not (self.setup.out / "best").is_dir():
+            self.save_model("best", self.pretrained)
         return value
 
     def _log(
@@ -182,6 +199,7 @@ class TrainingRun:
             "updates": self.average.updates,
             "seconds": time.monotonic() - self.start_time,
             "best": self.best if self.best < math.inf else None,
+            "best_step": self.best_step,
         }
         setup = self.setup
         folder = setup.out / CHECKPOINTS / f"step-{self.step:07d}"
@@ -198,8 +216,8 @@ class TrainingRun:
         if self.process_group.is_main:
             prune_checkpoints(setup.out, setup.config.train.keep_last)
 
-    def save_model(self, name: str) -> None:
-        """Write the model for prediction: averaged weights if there are any, with merged adapters."""
+    def save_model(self, name: str, weights: Mapping[str, Tensor] | None = None) -> None:
+        """Write a model for prediction, adapters merged: given weights, the averaged ones, or those of the last update."""
         setup = self.setup
-        weights = merge_lora(self.average.averaged or self.engine.model.state_dict())
-        save_model(setup.out / name, weights, setup.config, setup.scaling, setup.grid)
+        merged = merge_lora(weights or self.average.averaged or self.engine.model.state_dict())
+        save_model(setup.out / name, merged, setup.config, setup.scaling, setup.grid)
