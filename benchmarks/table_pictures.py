@@ -1,6 +1,6 @@
 """Pictures of the documentation, drawn from its tables.
 
-python benchmarks/table_pictures.py    # docs/tables/*.csv -> docs/results.svg, docs/performance.svg
+python benchmarks/table_pictures.py    # docs/tables/*.csv -> docs/results.svg, docs/performance.svg, docs/few_gauges.svg
 """
 
 from __future__ import annotations
@@ -15,6 +15,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+QUESTIONS = {"simulate": "simulate: NSE", "ungauged": "ungauged: NSE", "forecast-1": "forecast, 1 day: NSE"}
+WAYS = {
+    "fine-tuned": ("gb-rivers, fine-tuned", {"color": "tab:blue"}),
+    "shipped": ("gb-rivers as shipped", {"color": "tab:blue", "linestyle": ":"}),
+    "random": ("the same model from random weights", {"color": "tab:orange"}),
+    "lstm": ("regional LSTM", {"color": "0.4"}),
+}
+"""Methods of `few_gauges.csv`, with their labels and lines."""
 MACHINES = {"zen5": "Zen 5", "intel": "Intel", "zen4": "Zen 4"}
 """Columns of `performance.csv`, one per machine."""
 
@@ -61,7 +69,38 @@ def performance(table: pd.DataFrame) -> Figure:
     return figure
 
 
-PICTURES = {"results": ("test_period", results), "performance": ("performance", performance)}
+def few_gauges(table: pd.DataFrame) -> Figure:
+    """Median NSE against years of flow, a row of panels for each question and a column for each number of gauges.
+
+    Args:
+        table: `few_gauges.csv`: question, method, nse_median, gauges, years.
+    """
+    questions, gauges = list(QUESTIONS), sorted(table["gauges"].unique())
+    size = {"figsize": (7.2, 6.4), "layout": "constrained", "sharex": True, "sharey": "row", "squeeze": False}
+    figure, panels = plt.subplots(len(questions), len(gauges), **size)
+    for row, question in enumerate(questions):
+        for axes, count in zip(panels[row], gauges, strict=True):
+            part = table[(table["question"] == question) & (table["gauges"] == count)].sort_values("years")
+            for method, (label, style) in WAYS.items():
+                one = part[part["method"] == method]
+                axes.plot(one["years"], one["nse_median"], marker="o", markersize=4, label=label, **style)
+            axes.set(xscale="log", xticks=(1, 5, 20), xticklabels=("1", "5", "20"))
+            axes.minorticks_off()
+            axes.grid(color="0.9")
+            if row == 0:
+                axes.set_title(f"{count} gauges")
+        panels[row][0].set_ylabel(QUESTIONS[question])
+    for axes in panels[-1]:
+        axes.set_xlabel("years of flow")
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)
+    return figure
+
+
+PICTURES = {
+    "results": ("test_period", results),
+    "performance": ("performance", performance),
+    "few_gauges": ("few_gauges", few_gauges),
+}
 """Each picture with its table and the function that draws it."""
 
 

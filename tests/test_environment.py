@@ -13,7 +13,10 @@ import pytest
 import hydromae
 
 SOURCE = Path(__file__).parents[1] / "src"
-NAMES = ("THP_MEM_ALLOC_ENABLE", "OMP_WAIT_POLICY", "OMP_NUM_THREADS", "RANK", "LOCAL_SIZE", "LOCAL_WORLD_SIZE")
+NAMES = (
+    *("THP_MEM_ALLOC_ENABLE", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS"),
+    *("RANK", "LOCAL_SIZE", "LOCAL_WORLD_SIZE"),
+)
 
 
 def after_import(monkeypatch: pytest.MonkeyPatch, **given: str) -> dict[str, str]:
@@ -27,8 +30,10 @@ def after_import(monkeypatch: pytest.MonkeyPatch, **given: str) -> dict[str, str
     return {name: os.environ[name] for name in NAMES if name in os.environ}
 
 
-def test_threads_that_wait_sleep_unless_the_user_says_otherwise(monkeypatch):
-    assert after_import(monkeypatch) == {"THP_MEM_ALLOC_ENABLE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+def test_threads_that_wait_spin_briefly_and_sleep_unless_the_user_says_otherwise(monkeypatch):
+    own = {"THP_MEM_ALLOC_ENABLE": "1", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"}
+    assert after_import(monkeypatch) == own
+    assert after_import(monkeypatch, GOMP_SPINCOUNT="7") == {**own, "GOMP_SPINCOUNT": "7"}
     chosen = {"THP_MEM_ALLOC_ENABLE": "0", "OMP_WAIT_POLICY": "ACTIVE", "OMP_NUM_THREADS": "3"}
     assert after_import(monkeypatch, **chosen) == chosen
 
@@ -53,6 +58,7 @@ def test_the_processes_of_a_launcher_share_the_cores(monkeypatch, launcher, thre
 def test_the_runtime_hears_it():
     """OpenMP says what it has read when it loads, with torch: the command line has set it before."""
     code = "import hydromae.cli, sys; assert 'torch' not in sys.modules; import torch"
-    environment = {name: value for name, value in os.environ.items() if name not in NAMES} | {"OMP_DISPLAY_ENV": "true"}
+    environment = {n: value for n, value in os.environ.items() if n not in NAMES} | {"OMP_DISPLAY_ENV": "verbose"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=SOURCE, capture_output=True, text=True)
     assert done.returncode == 0 and "OMP_WAIT_POLICY = 'PASSIVE'" in done.stderr, done.stderr
+    assert "GOMP_SPINCOUNT = '1000'" in done.stderr, done.stderr

@@ -26,9 +26,12 @@ def _set_defaults() -> None:
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     # An operation that MPS lacks runs on the CPU with a warning, instead of an error.
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
-    # Waiting threads sleep. By default they spin and can keep the working thread off its core: with other work on the
-    # machine, a prediction took 12 to 23 times as long (docs/performance.md).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Waiting threads spin for some microseconds and then sleep. By default they spin for milliseconds and can keep the
+    # working thread off its core: with other work on the machine, a prediction took 12 to 23 times as long. If they sleep at
+    # once, it takes 1.6 times as long on an idle machine (docs/performance-log.md).
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+        os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     size = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or ""
     if "RANK" in os.environ and size.isdecimal() and int(size) > 1:
         # The processes of a launcher share the cores; torchrun sets this, the launcher of DeepSpeed does not.
