@@ -99,7 +99,8 @@ def events(found: pd.DataFrame, method: str) -> pd.DataFrame:
 def deciles(scores: xr.Dataset, method: str) -> pd.DataFrame:
     """Coverage by decile of flow, and CRPS over the lowest of the baselines."""
     rows = []
-    for task in _tasks(summarise(scores), method):
+    has_task = scores["nse"].sel({"method": method}).notnull().any("catchment").values
+    for task in scores["question"].values[has_task].tolist():
         asked = scores.sel({"question": task})
         own, lowest = asked.sel({"method": method}), asked["decile_crps"].where(asked["method"] != method).min("method")
         ratio = own["decile_crps"] / lowest

@@ -15,7 +15,6 @@ from rich.console import Console
 import skill
 import skill_csv
 import skill_picture
-import skill_table
 from hydromae.evaluate import pretrained_lstm, protocol
 from hydromae.evaluate.benchmark import run_protocol
 from hydromae.store.scaling import Scaling
@@ -85,9 +84,7 @@ def test_shuffled_answers_are_those_of_other_rivers(record: xr.Dataset) -> None:
     assert (answer["catchment"].values == record["catchment"].values).all()
 
 
-def test_the_table_sets_a_method_beside_the_best_of_the_others(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_table_sets_a_method_beside_the_best_of_the_others() -> None:
     columns = {"nse_median": [0.9, 0.8, 0.85], "nse_p10": [0.7, 0.5, 0.6], "crps": [0.1, 0.3, float("nan")]}
     columns |= {"kge_median": [0.8, 0.7, 0.75], "nse_p25": [0.75, -0.55, 0.65]}
     columns |= {"coverage50": [0.5, 0.4, float("nan")], "coverage90": [0.9, 0.8, float("nan")]}
@@ -95,17 +92,17 @@ def test_the_table_sets_a_method_beside_the_best_of_the_others(
     columns |= {"drought_events": [3.0] * 3, "drought_csi": [0.5] * 3, "drought_brier": [0.1] * 3}
     index = pd.MultiIndex.from_product([["forecast-3"], ["ours", "lstm", "donors"]], names=["question", "method"])
     found = pd.DataFrame(columns, index=index)
-    (line,) = skill_table.rows(found, "ours")[2:]
-    assert line == (
-        "| `forecast-3`: forecast, 3 days ahead | 0.900 (0.70) | 0.850 (0.60) donors | 50% / 90% | 0.100, 0.300 lstm |"
+    assert skill_csv.written(skill_csv.beside_best(found, "ours")).splitlines()[1] == (
+        'forecast-3,0.900,0.70,donors,0.850,0.60,50,90,0.100,lstm,0.300,0.925,,"not reached, above the best baseline"'
     )
-    assert skill_table.methods(found)[2:] == [
-        "| `forecast-3` | ours | 0.900 (0.70) | 0.75 | 0.800 | 0.100 | 50% / 90% |",
-        "| `forecast-3` | donors | 0.850 (0.60) | 0.65 | 0.750 | – | – |",
-        "| `forecast-3` | lstm | 0.800 (0.50) | −0.55 | 0.700 | 0.300 | 40% / 80% |",
+    assert skill_csv.written(skill_csv.all_methods(found)).splitlines()[1:] == [
+        "forecast-3,ours,0.900,0.70,0.75,0.800,0.100,50,90",
+        "forecast-3,donors,0.850,0.60,0.65,0.750,,,",
+        "forecast-3,lstm,0.800,0.50,-0.55,0.700,0.300,40,80",
     ]
-    (line,) = skill_table.events(found, "ours")[2:]
-    assert line == "| `forecast-3` | flood | 20 | 0.500, 0.01000 | 0.400 lstm; 0.02000 donors |"
+    assert skill_csv.written(skill_csv.events(found, "ours")).splitlines()[1:] == [
+        "forecast-3,flood,20,0.500,0.01000,lstm,0.400,donors,0.02000"
+    ], "fewer than ten droughts are not listed"
 
 
 def test_tenths_of_flow_stand_beside_the_best_of_the_others() -> None:
@@ -116,12 +113,16 @@ def test_tenths_of_flow_stand_beside_the_best_of_the_others() -> None:
     tables = {"decile_crps": values, "decile_coverage90": held, "decile_coverage50": held - 0.4}
     scores = xr.Dataset({name: (dims, value) for name, value in tables.items()})
     scores = scores.assign_coords(**coords, by=["observed", "predicted"], decile=np.arange(1, 11))
-    *_, line = skill_table.deciles(scores, "ours")
-    cells = [" ".join(["90"] * 9 + ["80"]), " ".join(["95"] + ["90"] * 9), " ".join(["55"] + ["50"] * 9)]
-    assert line == "| `gap` | " + " | ".join([*cells, " ".join(["0.50"] * 10)]) + " |"
+    scores["nse"] = (("question", "method", "catchment"), np.ones((1, 3, 2)))
+    deciles = skill_csv.deciles(scores, "ours").astype(str)
+    observed = deciles["coverage90_percent_by_observed_flow"].tolist()
+    assert observed == ["90"] * 9 + ["80"]
+    assert deciles["coverage90_percent_by_predicted_flow"].tolist() == ["95"] + ["90"] * 9
+    assert deciles["coverage50_percent_by_predicted_flow"].tolist() == ["55"] + ["50"] * 9
+    assert deciles["crps_over_best_baseline"].tolist() == ["0.5"] * 10
     for names in (["ours", "donors"], ["ours"]):
-        *_, line = skill_table.deciles(scores.sel({"method": names}), "ours")
-        assert line.endswith("| – |"), "no other method gives a distribution"
+        alone = skill_csv.deciles(scores.sel({"method": names}), "ours")
+        assert alone["crps_over_best_baseline"].isna().all(), "no other method gives a distribution"
 
 
 def test_pictures_and_tables_have_the_rows_that_are_named_and_groups_of_rivers(

@@ -111,9 +111,6 @@ ELSEWHERE: dict[str, str] = {
     r"python benchmarks/skill_csv\.py scores --prefix test_period --store rivers\.zarr": (
         "tests/test_benchmarks_skill.py::test_pictures_and_tables_have_the_rows_that_are_named_and_groups_of_rivers"
     ),
-    r"python benchmarks/skill_table.py scores": (
-        "tests/test_benchmarks_skill.py::test_the_table_sets_a_method_beside_the_best_of_the_others"
-    ),
     r"(OMP_NUM_THREADS=1 )?python benchmarks/arms.py (score|train) .*": (
         "tests/test_benchmarks_arms.py::test_arms_that_have_ended_are_scored_side_by_side"
     ),
