@@ -79,8 +79,14 @@ class Mixer(nn.Module):
         rows: Int[Tensor, " K"] | None = None,
     ) -> Float[Tensor, "M D"]:
         """Normalise and mix, on the grid of days and sites; with `rows`, return the tokens of these days of a dense grid."""
-        mixed = layout.pack(self(layout.unpack(norm(tokens)), context))
+        mixed = self.mix_all(tokens, norm, layout, context)
         return mixed if rows is None else layout.at_rows(mixed, rows)[0]
+
+    def mix_all(
+        self, tokens: Float[Tensor, "N D"], norm: nn.LayerNorm, layout: PackedLayout, context: Context
+    ) -> Float[Tensor, "N D"]:
+        """Normalise and mix all tokens."""
+        return layout.pack(self(layout.unpack(norm(tokens)), context))
 
 
 class AttentionMixer(Mixer):
@@ -94,18 +100,12 @@ class AttentionMixer(Mixer):
         self.query_key_value = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def mix(
-        self,
-        tokens: Float[Tensor, "N D"],
-        norm: nn.LayerNorm,
-        layout: PackedLayout,
-        context: Context,
-        rows: Int[Tensor, " K"] | None = None,
-    ) -> Float[Tensor, "M D"]:
+    def mix_all(
+        self, tokens: Float[Tensor, "N D"], norm: nn.LayerNorm, layout: PackedLayout, context: Context
+    ) -> Float[Tensor, "N D"]:
         """Normalise and mix the packed tokens."""
         pattern = layout.self_attention(self.direction)
-        mixed = self.out(packed_attention(project(tokens, norm, self.query_key_value), None, pattern, self.heads))
-        return mixed if rows is None else layout.at_rows(mixed, rows)[0]
+        return self.out(packed_attention(project(tokens, norm, self.query_key_value), None, pattern, self.heads))
 
 
 class RecurrentMixer(Mixer):
