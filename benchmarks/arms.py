@@ -24,6 +24,7 @@ from hydromae.cli.scores import scores_table
 from hydromae.config import Config
 from hydromae.config.presets import FAST, RIVERS
 from hydromae.evaluate import protocol
+from hydromae.evaluate.baselines import LogInterpolation, Persistence
 from hydromae.evaluate.benchmark import run_protocol, scored_method
 from hydromae.evaluate.summary import summarise
 from hydromae.inference.predictor import load
@@ -81,6 +82,14 @@ ARMS: Mapping[str, dict[str, object]] = {**LESS, "estimators": {"estimators": Tr
 QUESTIONS: tuple[str, ...] = ("gap", "ungauged", "ungauged-limited", "simulate", "forecast", "forecast-blind")
 
 
+SIMPLE: Mapping[str, tuple[Method, ...]] = {
+    "gap": (LogInterpolation(),),
+    "forecast": (Persistence(),),
+    "forecast-blind": (Persistence(),),
+}
+"""Baselines that stand beside the arms."""
+
+
 def without_traits(record: xr.Dataset) -> xr.Dataset:
     """The record, of whose rivers only their places and areas are known."""
     lost = [a.name for a in ATTRIBUTES if a.name not in ALWAYS_KNOWN_ATTRIBUTES]
@@ -126,7 +135,7 @@ def methods(folder: Path) -> list[Method]:
 def score(record: xr.Dataset, folder: Path, period: str, every: int, console: Console) -> None:
     """Score the arms that have ended; write the evaluation, print the medians."""
     said, arms = {"command": f"benchmarks/arms.py score --period {period} --issue-interval {every}"}, methods(folder)
-    asked = dict.fromkeys(QUESTIONS, arms)
+    asked = {name: [*arms, *SIMPLE.get(name, ())] for name in QUESTIONS}
     found = run_protocol(None, record, protocol.PERIODS[period], QUESTIONS, every, False, said, asked)
     found.save(folder / f"scores-{period}")
     console.print(scores_table(summarise(found.scores)))

@@ -74,15 +74,17 @@ def test_arms_that_have_ended_are_scored_side_by_side(few: xr.Dataset, tmp_path:
     days = np.datetime_as_string(few["time"].values, "D")
     monkeypatch.setitem(protocol.PERIODS, "validation", (str(days[20]), str(days[-1])))  # pyright: ignore[reportArgumentType]
     monkeypatch.setattr(protocol, "TRAINING_END", str(days[19]))
-    monkeypatch.setattr(arms, "QUESTIONS", ("ungauged", "simulate"))
+    monkeypatch.setattr(arms, "QUESTIONS", ("ungauged", "simulate", "gap"))
     for arm in ("maps", "traits"):
         arms.teach(few, tmp_path, arm, 0, Console(file=StringIO()), 1)
     (tmp_path / "fusion-0").mkdir()  # one that has not ended
     printed = StringIO()
     arms.score(few, tmp_path, "validation", 30, Console(file=printed, width=200))
     scored = Evaluation.load(tmp_path / "scores-validation").scores
-    assert set(scored["method"].values.tolist()) == {"maps-0", "traits-0"}
-    assert set(scored["question"].values.tolist()) == {"ungauged", "simulate"}
+    assert set(scored["method"].values.tolist()) == {"maps-0", "traits-0", "log-interpolation"}
+    assert set(scored["question"].values.tolist()) == {"ungauged", "simulate", "gap"}
+    beside = scored["nse"].sel({"method": "log-interpolation"}).notnull().any("catchment")
+    assert scored["question"].values[beside.values].tolist() == ["gap"]
     assert np.isfinite(scored["nse"].sel({"question": "simulate", "method": "maps-0"})).any()
     assert "traits-0" in printed.getvalue()
 
