@@ -71,10 +71,9 @@ def first_day(years: int) -> pd.Timestamp:
     return pd.Timestamp(protocol.TRAINING_END) - pd.DateOffset(years=years) + pd.Timedelta(days=1)
 
 
-def config_of(base: Config, method: str, gauges: int, years: int, seed: int) -> Config:
+def config_of(base: Config, method: str, gauges: int, years: int, seed: int, updates: int) -> Config:
     """Of gb-rivers or the preset, with the training period and the updates of a case; the weather of a year precedes it."""
     start = first_day(years) - pd.Timedelta(days=365)
-    updates = UPDATES[method]
     return base.having(
         data={
             "training_period": (f"{start:%Y-%m-%d}", protocol.TRAINING_END),
@@ -86,20 +85,31 @@ def config_of(base: Config, method: str, gauges: int, years: int, seed: int) -> 
     )
 
 
-def teach(record: xr.Dataset, folder: Path, gauges: int, years: int, seed: int, console: Console) -> None:
+def updates_of(longer: float) -> dict[str, int]:
+    """`UPDATES`, those of random weights times `longer`."""
+    return {name: count if name == "fine-tuned" else round(longer * count) for name, count in UPDATES.items()}
+
+
+def teach(
+    record: xr.Dataset, folder: Path, gauges: int, years: int, seed: int, console: Console, longer: float = 1.0
+) -> None:
     """Train what the folder lacks of a case."""
+    updates = updates_of(longer)
     part, ungauged = region(record, gauges, years)
     known = part.drop_sel(catchment=ungauged)
     place = folder / f"{gauges}-gauges-{years}-years"
     rivers = load("gb-rivers", "cpu")
-    config, start = config_of(rivers.config, "fine-tuned", gauges, years, seed), rivers.network.state_dict()
+    config, start = (
+        config_of(rivers.config, "fine-tuned", gauges, years, seed, updates["fine-tuned"]),
+        rivers.network.state_dict(),
+    )
     taught(config, known, place / "fine-tuned", console, None, PretrainedStart(start, "full"), rivers.scaling)
-    taught(config_of(RIVERS, "random", gauges, years, seed), known, place / "random", console)
+    taught(config_of(RIVERS, "random", gauges, years, seed, updates["random"]), known, place / "random", console)
     training = protocol.training_record(known)
     for name, lag in (("lstm", None), ("lstm-ahead", 1)):
         if has_network(place, name):
             continue
-        config, began = LSTMConfig(steps=UPDATES[name], flow_lag=lag, seed=seed), time.perf_counter()
+        config, began = LSTMConfig(steps=updates[name], flow_lag=lag, seed=seed), time.perf_counter()
         if lag is not None:
             config = replace(config, sequence_length=365, warm_up=60)
         losses: list[float] = []
@@ -147,13 +157,16 @@ def main() -> None:
     parser.add_argument("--gauges", type=int, action="append", choices=GAUGES, help="all where none is named")
     parser.add_argument("--years", type=int, action="append", choices=YEARS, help="all where none is named")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--longer", type=float, default=1.0, help="factor of the updates of random weights and of LSTMs"
+    )
     parser.add_argument("--period", choices=tuple(protocol.PERIODS), default="validation")
     options = parser.parse_args()
     record, console = load_store(options.store), Console()
     cases = list(product(options.gauges or GAUGES, options.years or YEARS))
     if options.what == "train":
         for gauges, years in cases:
-            teach(record, options.folder, gauges, years, options.seed, console)
+            teach(record, options.folder, gauges, years, options.seed, console, options.longer)
         return
     places = {case: options.folder / "{}-gauges-{}-years".format(*case) for case in cases}
     trained = {case: place for case, place in places.items() if has_network(place, "lstm-ahead")}

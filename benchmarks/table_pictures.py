@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 QUESTIONS = {"simulate": "simulate: NSE", "ungauged": "ungauged: NSE", "forecast-1": "forecast, 1 day: NSE"}
+LOWEST = {"simulate": 0.55, "ungauged": 0.2, "forecast-1": 0.6}
+"""Lower limits of the axes of `few_gauges`."""
 WAYS = {
     "fine-tuned": ("gb-rivers, fine-tuned", {"color": "tab:blue"}),
     "shipped": ("gb-rivers as shipped", {"color": "tab:blue", "linestyle": ":"}),
@@ -89,7 +91,7 @@ def few_gauges(table: pd.DataFrame) -> Figure:
             axes.grid(color="0.9")
             if row == 0:
                 axes.set_title(f"{count} gauges")
-        panels[row][0].set_ylabel(QUESTIONS[question])
+        panels[row][0].set(ylabel=QUESTIONS[question], ylim=(LOWEST[question], None))
     for axes in panels[-1]:
         axes.set_xlabel("years of flow")
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False)

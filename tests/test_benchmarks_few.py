@@ -36,6 +36,14 @@ def test_a_case_has_its_gauges_its_years_and_ungauged_catchments_for_the_score()
     assert small["precipitation"].notnull().all()
 
 
+def test_more_updates_are_for_what_starts_from_random_weights() -> None:
+    longer = few_gauges.updates_of(2.0)
+    assert longer.pop("fine-tuned") == few_gauges.UPDATES["fine-tuned"]
+    assert longer == {name: 2 * count for name, count in few_gauges.UPDATES.items() if name != "fine-tuned"}
+    config = few_gauges.config_of(RIVERS, "random", 5, 1, 0, longer["random"])
+    assert config.train.epochs * config.train.steps_per_epoch == longer["random"]
+
+
 def test_every_way_is_trained_and_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(few_gauges, "GAUGES", (3,))
     monkeypatch.setattr(few_gauges, "YEARS", (1,))

@@ -111,6 +111,12 @@ ELSEWHERE: dict[str, str] = {
     r"python benchmarks/skill_csv\.py scores --prefix test_period --store rivers\.zarr": (
         "tests/test_benchmarks_skill.py::test_pictures_and_tables_have_the_rows_that_are_named_and_groups_of_rivers"
     ),
+    r"(OMP_NUM_THREADS=1 )?python benchmarks/few_gauges.py (score|train) .*": (
+        "tests/test_benchmarks_few.py::test_every_way_is_trained_and_scored"
+    ),
+    r"(OMP_NUM_THREADS=1 )?python benchmarks/new_country.py (score|train) .*": (
+        "tests/test_benchmarks_country.py::test_all_ways_are_trained_once_and_scored"
+    ),
     r"(OMP_NUM_THREADS=1 )?python benchmarks/arms.py (score|train) .*": (
         "tests/test_benchmarks_arms.py::test_arms_that_have_ended_are_scored_side_by_side"
     ),
