@@ -73,6 +73,17 @@ def test_catchments_without_flow_change_nothing_and_flow_is_needed() -> None:
         RegionalLSTM.fit(scaled.assign(riverflow=scaled["riverflow"].where(False)), few)
 
 
+def test_an_attribute_that_a_record_lacks_is_unknown() -> None:
+    few, whole = replace(RECIPE, steps=2), record().isel(time=slice(0, 200))
+    lacking, unknown = whole.drop_vars("dpsbar"), whole.assign(dpsbar=whole["dpsbar"] * np.nan)
+    lstm = RegionalLSTM.fit(whole, few)
+    answers = [lstm.predict(hidden(part))["riverflow"].values for part in (lacking, unknown, whole)]
+    assert np.array_equal(answers[0], answers[1]) and not np.array_equal(answers[0], answers[2])
+    taught_without = RegionalLSTM.fit(lacking, few)
+    answers = [taught_without.predict(hidden(part))["riverflow"].values for part in (lacking, whole)]
+    assert np.array_equal(answers[0], answers[1]), "what was unknown in training stays unknown"
+
+
 def test_observed_values_do_not_change_and_quantiles_are_ordered(trained: RegionalLSTM) -> None:
     asked = record().isel(time=slice(300, 400))
     asked["riverflow"][50:60, 2] = np.nan

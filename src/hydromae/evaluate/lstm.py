@@ -159,13 +159,19 @@ class RegionalLSTM:
         if self.config.flow_lag is not None:
             lagged_flow = _lagged(self._scaled(days, "riverflow"), self.config.flow_lag)
             parts += [lagged_flow, np.square(lagged_flow), np.isfinite(lagged_flow)]
-        columns = [self.scaling.scale(a.name, dataset[a.name].values.astype(np.float64)) for a in ATTRIBUTES]
+        columns = [self._scaled_attribute(dataset, attribute.name) for attribute in ATTRIBUTES]
         attributes = np.stack([*columns, *(np.isfinite(column) for column in columns)], axis=-1)
         dynamic = np.stack([np.nan_to_num(part).astype(np.float32) for part in parts], axis=-1)
         return dynamic, np.nan_to_num(attributes).astype(np.float32), flow
 
     def _scaled(self, dataset: xr.Dataset, name: str) -> Float[np.ndarray, "T C"]:
         return self.scaling.scale(name, dataset[name].values.astype(np.float32))
+
+    def _scaled_attribute(self, dataset: xr.Dataset, name: str) -> Float[np.ndarray, " C"]:
+        """A scaled attribute; NaN where it is unknown to the record or to the training record."""
+        if name not in dataset.variables or name not in self.scaling:
+            return np.full(dataset.sizes["catchment"], np.nan)
+        return self.scaling.scale(name, dataset[name].values.astype(np.float64))
 
     def _mean_flow(self, root: Tensor, gaussians: GaussianMixture) -> Float[Tensor, "T N"]:
         """Mean flow [mm/day] of a distribution of its scaled root."""
