@@ -36,8 +36,10 @@ from hydromae.evaluate.summary import summarise
 from hydromae.inference.method import ModelMethod
 from hydromae.inference.predictor import load
 from hydromae.inference.scenarios import Method
+from hydromae.progress import warn_once
 from hydromae.store.zarr_store import load_store
 from hydromae.train.finetune import PretrainedStart
+from skill_csv import all_methods, written
 from teaching import taught
 
 TRAINING, VALIDATION = ("1999-01-01", "2012-12-31"), ("2013-01-01", "2014-12-31")
@@ -135,7 +137,8 @@ def score(record: xr.Dataset, folder: Path, period: protocol.Period) -> Evaluati
         *protocol.forecast_questions(record, period, "observed", EVERY, LEADS),
         *one_by_one(record, period),
     ]
-    return evaluate(methods, record, questions, period, {"command": "benchmarks/new_country.py score"})
+    with warn_once():
+        return evaluate(methods, record, questions, period, {"command": "benchmarks/new_country.py score"})
 
 
 def main() -> None:
@@ -158,7 +161,9 @@ def main() -> None:
         return
     found = score(record, options.folder, PERIODS[options.period])
     found.save(options.folder / f"scores-{options.period}")
-    console.print(scores_table(summarise(found.scores)))
+    medians = summarise(found.scores)
+    (options.folder / f"new_country_{options.period}.csv").write_text(written(all_methods(medians)), encoding="utf-8")
+    console.print(scores_table(medians))
 
 
 if __name__ == "__main__":

@@ -55,6 +55,12 @@ ELSEWHERE: dict[str, str] = {
         "tests/data/test_map_weather.py::test_prepare_predict_and_a_national_store_read_the_same_weather"
     ),
     r"hydromae prepare FRANCE france\.zarr .*": "tests/data/test_prepare.py::test_catchment_store",
+    r"hydromae finetune france\.zarr --model gb-rivers --out france .*": (
+        "tests/test_cli_finetune.py::test_options_reach_the_configuration_and_what_is_not_given_is_the_runs"
+    ),
+    r"hydromae (evaluate france\.zarr|predict QUESTION\.nc) --model france .*": (
+        "tests/train/test_finetune.py::test_hydromae_load_reads_a_lora_run_as_any_model"
+    ),
     r"hydromae evaluate france\.zarr --protocol france --out france": (
         "tests/test_cli_models.py::test_the_protocol_for_france_scores_gaps_and_simulation"
     ),
