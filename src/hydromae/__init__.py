@@ -28,7 +28,7 @@ def _set_defaults() -> None:
     os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     # Waiting threads spin for some microseconds and then sleep. By default they spin for milliseconds and can keep the
     # working thread off its core: with other work on the machine, a prediction took 12 to 23 times as long. If they sleep at
-    # once, it takes 1.6 times as long on an idle machine (docs/performance-log.md).
+    # once, it takes nearly twice as long on an idle machine (docs/performance-log.md).
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
         os.environ.setdefault("GOMP_SPINCOUNT", "1000")

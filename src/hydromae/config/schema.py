@@ -127,7 +127,8 @@ class ModelConfig:
     map_distributions: bool = False
     """Predict distributions of maps, too, not only their means."""
     neighbours: int | None = None
-    """Sites to which a site attends in a space mixer, including itself; None means all."""
+    """Nearest sites, including itself, to which a site attends in a space mixer and from which estimators estimate flow; None
+    means all, for estimators 24."""
     decoder_dim: int = 128
     """Width of the decoder."""
     decoder_layers: int = 4

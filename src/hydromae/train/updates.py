@@ -114,8 +114,9 @@ class TrainingRun:
     def validate_start(self) -> None:
         """Validate the pretrained weights; from the first validation on they are the best until a loss is lower."""
         if self.step == 0 and self.pretrained is not None:
-            self.best = self._validation_loss()
-            self.setup.log(f"validation loss of the pretrained weights: {self.best:.4f}")
+            value = self._validation_loss()
+            self.best = value if math.isfinite(value) else math.inf
+            self.setup.log(f"validation loss of the pretrained weights: {value:.4f}")
 
     def update(self, batches: Iterator[tuple[Batch, Hidden]], progress: Callable[[StepProgress], None]) -> None:
         """Run one update, and the validation and the line of the metrics log that are due."""
