@@ -55,6 +55,12 @@ ELSEWHERE: dict[str, str] = {
         "tests/data/test_map_weather.py::test_prepare_predict_and_a_national_store_read_the_same_weather"
     ),
     r"hydromae prepare FRANCE france\.zarr .*": "tests/data/test_prepare.py::test_catchment_store",
+    r"hydromae pretrain national\.zarr --preset fast .* --model\.estimators .*": (
+        "tests/model/test_flow_estimates.py::test_estimates_change_the_answers_of_a_model_of_groups_and_are_trained"
+    ),
+    r"hydromae finetune national\.zarr --model refs/pretrained-0 .*": (
+        "tests/test_cli_finetune.py::test_a_model_of_random_masks_on_all_modalities_is_asked_for_flow"
+    ),
     r"hydromae finetune france\.zarr --model gb-rivers --out france .*": (
         "tests/test_cli_finetune.py::test_options_reach_the_configuration_and_what_is_not_given_is_the_runs"
     ),
