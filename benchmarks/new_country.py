@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -83,8 +83,9 @@ def teach_lstm(record: xr.Dataset, folder: Path, seed: int, console: Console) ->
     if has_network(folder, "lstm"):
         return
     began, losses = time.perf_counter(), list[float]()
-    config = LSTMConfig(**{**vars(LSTM), "seed": seed})
-    RegionalLSTM.fit(training_record(record), config, "lstm", lambda _, loss: losses.append(loss)).save(folder / "lstm")
+    RegionalLSTM.fit(
+        training_record(record), replace(LSTM, seed=seed), "lstm", lambda _, loss: losses.append(loss)
+    ).save(folder / "lstm")
     console.print(f"lstm: {(time.perf_counter() - began) / 60:.1f} min, loss {np.mean(losses[-50:]):.4f}", markup=False)
 
 
