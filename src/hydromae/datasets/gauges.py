@@ -17,7 +17,7 @@ from hydromae.io.conventions import site_names
 from hydromae.io.names import shortened
 from hydromae.io.table_keys import day_keys
 from hydromae.io.timestamps import check_daily_step, infer_step
-from hydromae.io.value_ranges import COLUMN, PROCESSING
+from hydromae.io.value_ranges import COLUMN, PROCESSING, joined_notes
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def concat_gauges(gauges_by_name: Mapping[int | str, list[Gauge]], product: Prod
         )
     for _, _, attrs in variables.values():
         notes = (attrs.get(PROCESSING), product.notes.get(attrs[COLUMN]))
-        attrs |= {PROCESSING: "; ".join(filter(None, notes))} if any(notes) else {}
+        attrs |= {PROCESSING: joined_notes(*notes)} if any(notes) else {}
     if not variables:
         column_list = ", ".join(column for choices in product.columns.values() for column, _ in choices)
         raise InputError(f"{source}: none of {column_list} is in its files of {product.name}; download series of days")
@@ -180,7 +180,5 @@ def _series_of(
             values[all_days.get_indexer(gauge.days), site_index] = gauge.series[column]
         if same_units_name is not None:
             fallbacks = {column: [names[site_index] for site_index in site_indices]}
-            attrs[PROCESSING] = "; ".join(
-                filter(None, (attrs.get(PROCESSING), describe_fallbacks(used_columns[0][0], fallbacks)))
-            )
+            attrs[PROCESSING] = joined_notes(attrs.get(PROCESSING), describe_fallbacks(used_columns[0][0], fallbacks))
     return variables

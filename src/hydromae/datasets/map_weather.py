@@ -23,7 +23,7 @@ from hydromae.io.catchment_footprints import catchment_footprints
 from hydromae.io.credits import MAP_CREDITS
 from hydromae.io.locate import one_of
 from hydromae.io.options import reading_options
-from hydromae.io.value_ranges import PROCESSING
+from hydromae.io.value_ranges import PROCESSING, joined_notes
 from hydromae.progress import report_progress
 from hydromae.variables import MODALITIES
 
@@ -155,7 +155,7 @@ def _merged(
         where = f"the boundaries in {boundaries.name} (discs without one)"
     note = f"mean of {products} maps over {where}, for {count}"
     attrs = {} if own is None else own.attrs
-    notes = "; ".join(filter(None, (attrs.get(PROCESSING), note)))
+    notes = joined_notes(attrs.get(PROCESSING), note)
     units = next(variable.units for variable in WEATHER if variable.name == name)
     coords = {"time": record["time"], "catchment": record["catchment"]}
     return xr.DataArray(values, coords, ("time", "catchment"), attrs={**attrs, "units": units, PROCESSING: notes})

@@ -10,7 +10,7 @@ from hydromae.errors import InputError
 from hydromae.io.dataset import origin_names
 from hydromae.io.names import FLOW, ORIGIN, QUANTILES
 from hydromae.io.origin import Origin, flag_attributes
-from hydromae.io.value_ranges import PROCESSING
+from hydromae.io.value_ranges import PROCESSING, joined_notes
 
 
 def check_longest_gap(longest_gap: int | None) -> None:
@@ -68,5 +68,5 @@ def _without_values(answer: xr.Dataset, name: str, lengths: Int[np.ndarray, "T S
     days = int(is_left.sum())
     gaps = int(np.round((1.0 / lengths[is_left.values]).sum()))
     note = f"{gaps:,} gap{'' if gaps == 1 else 's'} of more than {longest_gap} days ({days:,} days in all) left missing"
-    noted.attrs[PROCESSING] = "; ".join(filter(None, (noted.attrs.get(PROCESSING), note)))
+    noted.attrs[PROCESSING] = joined_notes(noted.attrs.get(PROCESSING), note)
     return answer.assign({n: values.transpose(*answer[n].dims) for n, values in changed.items()})

@@ -16,7 +16,7 @@ import xarray as xr
 from jaxtyping import Bool, Float, Int
 
 from hydromae.inference.assemble import largest_flow
-from hydromae.io.value_ranges import PROCESSING
+from hydromae.io.value_ranges import PROCESSING, joined_notes
 
 GAP_DAYS = 10
 """Length of a pseudo-gap [days]; a run of observed days of 12 days or fewer keeps its first and last day."""
@@ -179,7 +179,7 @@ def _widened(answer: xr.Dataset, is_ungauged: Bool[np.ndarray, " C"]) -> xr.Data
 
 def _add_note(answer: xr.Dataset, note: str) -> None:
     attrs = answer["riverflow_quantile"].attrs
-    attrs[PROCESSING] = "; ".join(filter(None, (attrs.get(PROCESSING), note)))
+    attrs[PROCESSING] = joined_notes(attrs.get(PROCESSING), note)
 
 
 def _adjusted(answer: xr.Dataset, flow: Float[np.ndarray, "T C"], adjustment: OwnRecordAdjustment) -> xr.Dataset:

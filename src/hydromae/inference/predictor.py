@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import TypeVar, cast
@@ -22,6 +23,7 @@ from hydromae.inference.assemble import parse_levels, to_catchments
 from hydromae.inference.long_gaps import check_longest_gap, leave_long_gaps
 from hydromae.inference.method import DEFAULT_LEVELS, ModelMethod
 from hydromae.inference.model_card import model_card, read_card, write_model_folder
+from hydromae.inference.own_maps import adjust_to_own_maps
 from hydromae.inference.own_record import adjust_to_own_record
 from hydromae.inference.scenarios import FutureWeather
 from hydromae.inference.single_pass import predict_once
@@ -271,12 +273,12 @@ class Model:
         Returns:
             Dataset: As for `predict`.
         """
-        is_outside = TrainingDomain.of(dataset, self.scaling).position
-        if last_days is not None or not is_outside.any():
+        if last_days is not None:
             return predict_once(self, dataset, levels, progress, last_days)
-        return adjust_to_own_record(
-            dataset, is_outside, levels, lambda record, levels: predict_once(self, record, levels, progress)
-        )
+        is_outside = TrainingDomain.of(dataset, self.scaling).position
+        once = partial(predict_once, self, progress=progress)
+        answer = adjust_to_own_record(dataset, is_outside, levels, once)
+        return adjust_to_own_maps(answer, dataset, self.grid, lambda record: once(record, [0.5]))
 
 
 def load(name: str | Path, device: str | torch.device | None = "auto", precision: str = "auto") -> Model:

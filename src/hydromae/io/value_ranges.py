@@ -20,6 +20,11 @@ PROCESSING = "processing"
 """Attribute of a variable: processing by a reader, in one line."""
 
 
+def joined_notes(*notes: str | None) -> str:
+    """Notes of `PROCESSING` in one line; None and empty ones are left out."""
+    return "; ".join(filter(None, notes))
+
+
 def check_ranges(record: xr.Dataset, source: str) -> xr.Dataset:
     """Set noise below zero to zero and refuse values outside `Variable.valid`, with a likely cause.
 

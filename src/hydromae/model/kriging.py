@@ -1,4 +1,4 @@
-"""Ordinary kriging of hidden cells of a map from the visible cells of their patch and of the eight patches around it."""
+"""Ordinary kriging of hidden cells of a map from the visible cells of their patch and of the 24 patches around it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-OFFSETS = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)]
-"""A patch and the eight around it, in patches northward and eastward."""
+OFFSETS = [(row, column) for row in range(-2, 3) for column in range(-2, 3)]
+"""A patch and the 24 around it, in patches northward and eastward."""
 RANGE = 6.0
 """Range of the exponential covariance, in widths of a patch: 300 km for patches of 50 km."""
 NUGGET = 0.002
@@ -46,15 +46,22 @@ class PatchKriging:
     Args:
         seen: Visible cells.
         around: Index of the patch at each of `OFFSETS`, −1 for none.
+        wanted: Cells to be estimated; None means all that are not visible.
 
     Attributes:
         exists (Bool[B, T, P, N]): Cells with an estimate: not visible, with visible cells around them.
     """
 
-    def __init__(self, seen: Bool[Tensor, "B T P N"], around: Int[Tensor, "B P 9"]) -> None:
+    def __init__(
+        self,
+        seen: Bool[Tensor, "B T P N"],
+        around: Int[Tensor, "B P 25"],
+        wanted: Bool[Tensor, "B T P N"] | None = None,
+    ) -> None:
         geometry = _geometry(round(seen.shape[-1] ** 0.5), seen.device)
         patch, self.cell = around[:, :, geometry.offset], geometry.cell
-        window, day, middle = (~seen.all(dim=-1)).nonzero(as_tuple=True)
+        wanted = ~seen if wanted is None else wanted & ~seen
+        window, day, middle = wanted.any(dim=-1).nonzero(as_tuple=True)
         patch = patch[window, middle]
         known = seen[window[:, None], day[:, None], patch.clamp(min=0), self.cell] & (patch >= 0)
         kept = known.any(dim=-1)
@@ -63,7 +70,7 @@ class PatchKriging:
         self.weights = torch.cat([_weights(part, geometry) for part in patterns.split(ROWS)])
         is_near = torch.zeros_like(seen)
         is_near[self.target] = True
-        self.exists = is_near & ~seen
+        self.exists = is_near & wanted
 
     def __call__(self, field: Float[Tensor, "B T P N"]) -> Float[Tensor, "B T P N"]:
         """Estimates where they exist, 0 elsewhere; `field` is arbitrary where it is not visible."""
@@ -96,7 +103,7 @@ def _geometry(side: int, device: torch.device) -> Geometry:
     return Geometry(*(torch.from_numpy(array).to(device) for array in arrays))
 
 
-def thinned_cells(side: int) -> Bool[np.ndarray, "9 N"]:
+def thinned_cells(side: int) -> Bool[np.ndarray, "25 N"]:
     """Cells of a patch and its neighbours that kriging uses: the farther from the patch, the farther from each other."""
     places = _places(side).reshape(-1, 2)
     gap = np.maximum(np.abs(places - (side - 1) / 2).max(axis=-1) - (side - 1) / 2, 0.0)
@@ -111,7 +118,7 @@ def thinned_cells(side: int) -> Bool[np.ndarray, "9 N"]:
     return chosen.reshape(len(OFFSETS), side**2)
 
 
-def neighbour_patches(position: Float[Tensor, "B P 2"]) -> tuple[Int[Tensor, "B P 9"], Float[Tensor, " B"]]:
+def neighbour_patches(position: Float[Tensor, "B P 2"]) -> tuple[Int[Tensor, "B P 25"], Float[Tensor, " B"]]:
     """Index of the patch at each of `OFFSETS` around each patch (−1: none), and the width of the patches of a window [km].
 
     The width is the smallest distance between two patches; 0 with a single patch.
@@ -128,7 +135,7 @@ def neighbour_patches(position: Float[Tensor, "B P 2"]) -> tuple[Int[Tensor, "B 
     return torch.stack(found, dim=-1), width
 
 
-def _places(side: int) -> Float[np.ndarray, "9 N 2"]:
+def _places(side: int) -> Float[np.ndarray, "25 N 2"]:
     """Row and column of the cells of a patch and its neighbours; (0, 0) is the first cell of the patch."""
     cells = np.stack(np.divmod(np.arange(side**2), side), axis=-1)
     return cells + side * np.array(OFFSETS, dtype=np.float64)[:, None]

@@ -99,7 +99,7 @@ class MapEstimators(nn.Module):
 
 
 def _krige(
-    values: Float[Tensor, "B T P N"], seen: Bool[Tensor, "B T P N"], around: Int[Tensor, "B P 9"]
+    values: Float[Tensor, "B T P N"], seen: Bool[Tensor, "B T P N"], around: Int[Tensor, "B P 25"]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Kriging of the values, and of standardised values; the mean of each cell, where it exists, and where kriging exists."""
     kriging = PatchKriging(seen, around)
