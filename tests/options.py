@@ -110,6 +110,10 @@ OPTIONS: dict[str, tuple[Switch | str, ...]] = {
             {"model": {"lstm_width": 0, "lstm_ar_width": 0}, "data": {"antecedent_days": 0, "max_flow_gap": 0}},
         ),
     ),
+    "model.lstm_members": (
+        model("rivers", lstm_members=3),
+        "tests/model/test_rainfall_runoff.py::test_members_are_averaged",
+    ),
     "model.lstm_ar_width": (
         model("rivers", lstm_ar_width=5),
         Switch("rivers", {"model": {"lstm_ar_width": 0}, "data": {"max_flow_gap": 0}}),

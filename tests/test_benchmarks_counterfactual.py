@@ -12,7 +12,9 @@ import xarray as xr
 
 import counterfactual
 import hydromae
+import join_lstms
 import limit_temperature
+from hydromae.errors import InputError
 from hydromae.evaluate import gr4j
 from hydromae.preprocess.prepare import prepare
 from hydromae.store.zarr_store import load_store, scaling_of, sources_of
@@ -73,6 +75,30 @@ def follows(record: xr.Dataset) -> float:
     """Rank correlation of evaporation with temperature in the first river."""
     table = record[["temperature", "potential_evaporation"]].isel(catchment=0).to_dataframe()
     return float(table["temperature"].rank().corr(table["potential_evaporation"].rank()))
+
+
+def test_joined_runs_are_members_of_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, folders = hydromae.load("gb-rivers", "cpu"), [str(tmp_path / name) for name in ("other", "joined")]
+    with torch.no_grad():
+        for value in model.network.rainfall_runoff.parameters():
+            value.mul_(0.5)
+    model.save_pretrained(folders[0])
+    monkeypatch.setattr(sys, "argv", ["join_lstms.py", "gb-rivers", folders[0], folders[1]])
+    join_lstms.main()
+    own, other, joined = (hydromae.load(name, "cpu") for name in ("gb-rivers", *folders))
+    weights, expected = joined.network.state_dict(), own.network.state_dict()
+    assert joined.config.model.lstm_members == 2 and joined.widening == own.widening
+    assert all(torch.equal(weights[name], value) for name, value in expected.items()), (
+        "all other weights of the first run"
+    )
+    of_other = other.network.rainfall_runoff.simulation.state_dict()
+    member = joined.network.rainfall_runoff.more_simulations[0].state_dict()
+    assert all(torch.equal(member[name], value) for name, value in of_other.items())
+    with pytest.raises(InputError, match="has 2 members already"):
+        join_lstms.write_joined([joined, joined], tmp_path / "again")
+    with pytest.raises(InputError, match="another configuration"):
+        join_lstms.write_joined([own, joined], tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 def test_a_copy_with_limited_temperature_has_the_weights_of_the_model(

@@ -72,6 +72,7 @@ OTHER: dict[str, Any] = {
     "model.static_tokens": False,
     "model.footprints": False,
     "model.recurrent_width": 5,
+    "model.lstm_members": 2,
     "model.lstm_dropout": 0.5,
     "model.lstm_max_temperature": 8.0,
     "model.neighbours": 2,

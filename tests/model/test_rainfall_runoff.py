@@ -102,6 +102,21 @@ def test_dropout_is_of_the_states_in_training() -> None:
         assert torch.equal(memory.mean, same.mean)
 
 
+def test_members_are_averaged() -> None:
+    """The simulation is the mean of the members, and the autoregressive LSTM corrects the mean."""
+    torch.manual_seed(0)
+    runoff, (flow, seen) = RainfallRunoff(7, 6, 8, 3, 5, members=3).eval(), flows()
+    whole = told(runoff, flow, seen)
+    alone = []
+    for member in (runoff.simulation, *runoff.more_simulations):
+        one = RainfallRunoff(7, 6, 8, 3, 5).eval()
+        one.simulation, one.autoregressive = member, runoff.autoregressive
+        alone.append(told(one, flow, seen)[0].mean)
+    assert len(alone) == 3 and not torch.equal(alone[0], alone[1])
+    torch.testing.assert_close(whole[0].mean, torch.stack(alone).mean(dim=0))
+    assert not torch.equal(whole[1].mean, whole[0].mean)
+
+
 def test_warmth_is_not_read_where_evaporation_is_known() -> None:
     """The limit is 0.5 in scaled units; evaporation is unknown from day 20 on."""
     torch.manual_seed(0)

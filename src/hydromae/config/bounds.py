@@ -33,6 +33,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     "model.neighbours": (1, 1_000_000),
     "model.recurrent_width": (1, 16_384),
     "model.lstm_width": (0, 16_384),
+    "model.lstm_members": (1, 64),
     "model.lstm_ar_width": (0, 16_384),
     "model.lstm_dropout": (0, 0.99),
     "model.lstm_max_temperature": (-50, 60),

@@ -139,6 +139,7 @@ FIELD_RULES: dict[str, FieldRule] = {
     "model.footprints": FieldRule(BOTH, is_kept=True),
     "model.recurrent_width": FieldRule(RECURRENT),
     "model.lstm_width": ANY,
+    "model.lstm_members": FieldRule(RUNOFF),
     "model.lstm_ar_width": ANY,
     "model.lstm_dropout": FieldRule(RUNOFF),
     "model.lstm_max_temperature": FieldRule(RUNOFF),

@@ -112,6 +112,8 @@ class ModelConfig:
     """Width of each direction of a recurrent mixer; None means `d_model`."""
     lstm_width: int = 0
     """Width of the LSTM that simulates flow from weather; 0 means none."""
+    lstm_members: int = 1
+    """Number of LSTMs that simulate flow, each from its own random weights; their predictions are averaged."""
     lstm_ar_width: int = 0
     """Width of the autoregressive LSTM, which also reads flow of earlier days; 0 means none."""
     lstm_dropout: float = 0.0

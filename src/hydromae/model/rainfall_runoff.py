@@ -89,7 +89,7 @@ class CatchmentLSTM(nn.Module):
 
 
 class RainfallRunoff(nn.Module):
-    """The simulation LSTM and the autoregressive LSTM.
+    """The simulation LSTMs, whose predictions are averaged, and the autoregressive LSTM.
 
     Args:
         simulation_width, autoregressive_width: Widths; 0 omits the autoregressive LSTM.
@@ -98,6 +98,7 @@ class RainfallRunoff(nn.Module):
         antecedent: Features of the antecedent weather (`batching.antecedent`).
         dropout: Dropout of the states.
         has_limit: Whether the LSTMs read at most `max_temperature` on days with known evaporation.
+        members: Number of simulation LSTMs.
 
     Attributes:
         max_temperature (Float[]): Scaled temperature.
@@ -114,12 +115,15 @@ class RainfallRunoff(nn.Module):
         antecedent: int,
         dropout: float = 0.0,
         has_limit: bool = False,
+        members: int = 1,
     ) -> None:
         super().__init__()
         self.has_limit = has_limit
         if has_limit:
             self.register_buffer("max_temperature", torch.tensor(NO_LIMIT))
-        self.simulation = CatchmentLSTM(simulation_width, position_width, 2 * channels + 4, antecedent, dropout)
+        simulation = (simulation_width, position_width, 2 * channels + 4, antecedent, dropout)
+        self.simulation = CatchmentLSTM(*simulation)
+        self.more_simulations = nn.ModuleList(CatchmentLSTM(*simulation) for _ in range(members - 1))
         self.autoregressive = (
             CatchmentLSTM(autoregressive_width, position_width, 2 * channels + 4 + FLOW_FEATURES, antecedent, dropout)
             if autoregressive_width
@@ -132,7 +136,8 @@ class RainfallRunoff(nn.Module):
         model, channels = config.model, len(MODALITIES["weather"].variables)
         antecedent = antecedent_width(channels) if config.data.antecedent_days else 0
         widths = (model.lstm_width, model.lstm_ar_width, model.d_model)
-        return cls(*widths, channels, antecedent, model.lstm_dropout, model.lstm_max_temperature is not None)
+        has_limit = model.lstm_max_temperature is not None
+        return cls(*widths, channels, antecedent, model.lstm_dropout, has_limit, model.lstm_members)
 
     def set_limit(self, celsius: float | None, scaling: Scaling) -> None:
         """Set `max_temperature` where there is a limit and the scaling has temperature."""
@@ -158,7 +163,8 @@ class RainfallRunoff(nn.Module):
             weather, antecedent = self._limited(weather, forcing_observed), _without_temperature(antecedent)
         season_of_days = season_features(days)[:, :, None].expand(-1, -1, weather.shape[2], -1)
         inputs = torch.cat([weather, forcing_observed.to(weather.dtype), season_of_days], dim=-1)
-        mean = self.simulation(inputs, sites, antecedent)
+        members = [self.simulation, *self.more_simulations]
+        mean = torch.stack([member(inputs, sites, antecedent) for member in members]).mean(dim=0)
         predictions = [LSTMPrediction(mean, torch.ones_like(flow_visible))]
         if self.autoregressive is not None:
             flow_observed = flow_visible if flow_dropout is None else flow_visible & ~flow_dropout
