@@ -5,7 +5,7 @@
 
 The model reads the maps alone: catchments have places and attributes, and the weather of visible maps. `hidden` hides 40 % of
 the land patches of every day; kriging is ordinary kriging from the visible cells around a patch, of rain and of its ratio to
-the mean of the cell. `ahead` hides the last day of 60, every three days. Errors are over all hidden cells and days [mm/day];
+the mean of the cell. `ahead` hides the last day of 60, for every day. Errors are over all hidden cells and days [mm/day];
 climatology is the mean of the cell over the other days.
 """
 
@@ -34,7 +34,7 @@ from hydromae.metrics import coverage, crps
 
 GRID, RAIN = GridSpec(), "precipitation"
 HIDDEN_SHARE = 0.4
-CONTEXT_DAYS, EVERY = 60, 3
+CONTEXT_DAYS = 60
 LEVELS = list(SCORED_LEVELS)
 LENGTH, NUGGET = 150e3, 0.02
 """Covariance of kriging, as that of derived maps (`datasets.derived.BlockKriging`)."""
@@ -143,7 +143,7 @@ def forecast(model: Model, record: xr.Dataset) -> dict[str, dict[str, float]]:
         "mean": [],
         "quantiles": [],
     }
-    for last in range(CONTEXT_DAYS - 1, len(rain), EVERY):
+    for last in range(CONTEXT_DAYS - 1, len(rain)):
         window = record.isel(time=slice(last - CONTEXT_DAYS + 1, last + 1))
         masked = window.assign({RAIN: window[RAIN].where(window["time"] < window["time"][-1])})
         answer = model.predict(masked, LEVELS).isel(time=-1)

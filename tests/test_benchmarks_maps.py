@@ -19,7 +19,7 @@ from synthetic import rivers, scaling_of
 ROWS, COLUMNS = np.arange(100, 130), np.arange(60, 90)
 CELLS = np.add.outer(ROWS * maps.GRID.columns, COLUMNS).ravel()
 """Three by three patches."""
-DAYS = maps.CONTEXT_DAYS + maps.EVERY
+DAYS = maps.CONTEXT_DAYS + 1
 
 
 def record() -> xr.Dataset:
