@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from hydromae.model.kriging import NUGGET, OFFSETS, RANGE, PatchKriging, neighbour_patches, thinned_cells
+from hydromae.model.kriging import NUGGET, RANGE, PatchKriging, neighbour_patches, offsets, thinned_cells
 from hydromae.model.map_estimators import MAP_ESTIMATORS, MapEstimators, cell_offsets
 from samples import ALL, all_tokens, built, no_tokens, sample, small
 
@@ -23,12 +23,12 @@ def asked(values: torch.Tensor, seen: torch.Tensor, position: torch.Tensor = LIN
 
 
 def test_neighbours_are_found_by_their_positions() -> None:
-    around, width = neighbour_patches(LINE)
+    around, width = neighbour_patches(LINE, 2)
     assert width.tolist() == [50.0]
     rows = around[0].unflatten(-1, (5, 5))
     assert rows[:, 2].tolist() == [[-1, -1, 0, 1, 2], [-1, 0, 1, 2, -1], [0, 1, 2, -1, -1]]
     assert (rows[:, [0, 1, 3, 4]] == -1).all(), "none in the north or south"
-    alone, width = neighbour_patches(LINE[:, :1])
+    alone, width = neighbour_patches(LINE[:, :1], 2)
     assert width.tolist() == [0.0] and alone[0].tolist() == [[-1] * 12 + [0] + [-1] * 12]
 
 
@@ -62,30 +62,32 @@ def ordinary_kriging(places: np.ndarray, values: np.ndarray, wanted: np.ndarray,
     return values @ weights
 
 
-def test_kriging_is_that_of_the_textbook() -> None:
-    """25 patches of 4 x 4 cells, the middle one hidden but for a cell, one beside it hidden."""
-    side, middle, generator = 4, len(OFFSETS) // 2, torch.Generator().manual_seed(0)
-    position = 20.0 * torch.tensor([[float(column), float(row)] for row, column in OFFSETS])[None]
-    values = torch.randn(1, 2, len(OFFSETS), side**2, generator=generator)
-    seen = torch.ones(1, 2, len(OFFSETS), side**2, dtype=torch.bool)
+@pytest.mark.parametrize("reach", [1, 2])
+def test_kriging_is_that_of_the_textbook(reach: int) -> None:
+    """9 or 25 patches of 4 x 4 cells, the middle one hidden but for a cell, one beside it hidden."""
+    side, around_it, generator = 4, offsets(reach), torch.Generator().manual_seed(0)
+    middle = len(around_it) // 2
+    position = 20.0 * torch.tensor([[float(column), float(row)] for row, column in around_it])[None]
+    values = torch.randn(1, 2, len(around_it), side**2, generator=generator)
+    seen = torch.ones(1, 2, len(around_it), side**2, dtype=torch.bool)
     seen[0, 1, middle], seen[0, 1, middle - 1] = False, False
     seen[0, 1, middle, 5] = True
-    around, width = neighbour_patches(position)
+    around, width = neighbour_patches(position, reach)
     kriging = PatchKriging(seen, around)
     estimate, exists = kriging(torch.where(seen, values, 0.0)), kriging.exists
     assert width.tolist() == [20.0]
     assert torch.equal(exists, ~seen)
     rows, columns = np.divmod(np.arange(side**2), side)
-    place = np.stack([np.stack([rows + side * r, columns + side * c], axis=-1) for r, c in OFFSETS])
-    used = thinned_cells(side) & seen[0, 1].numpy()
+    place = np.stack([np.stack([rows + side * r, columns + side * c], axis=-1) for r, c in around_it])
+    used = thinned_cells(side, reach) & seen[0, 1].numpy()
     by_hand = ordinary_kriging(place[used], values[0, 1].numpy()[used], place[middle], side)
     hidden = ~seen[0, 1, middle].numpy()
     assert estimate[0, 1, middle].numpy()[hidden] == pytest.approx(by_hand[hidden], abs=1e-4)
 
 
 def test_kriging_uses_few_cells_and_all_sides() -> None:
-    for side, most in ((1, 25), (2, 100), (5, 200), (10, 120)):
-        used = thinned_cells(side)
+    for side, reach, most in ((1, 1, 9), (2, 1, 36), (5, 1, 90), (10, 1, 100), (1, 2, 25), (10, 2, 120)):
+        used = thinned_cells(side, reach)
         assert used.any(axis=1).all() and used.sum() <= most
     distance = ordinary_kriging(np.array([[0.0, 0.0]]), np.array([7.0]), np.array([[40.0, 0.0]]), 10)
     assert distance == pytest.approx([7.0]), "a single value is the mean"

@@ -25,6 +25,8 @@ HIDDEN_SHARE = 0.2
 """Share of the visible patches of such a day that are hidden."""
 MIN_DAYS = 10
 """Fewest such days that are used."""
+REACH = 2
+"""Patches around a patch that kriging reads, in each direction."""
 BLOCK_DAYS = 180
 """Days that are kriged at once."""
 FACTOR_BOUNDS = (0.2, 5.0)
@@ -62,7 +64,7 @@ class PatchCells:
         patches[:, self.patch, self.pixel] = values
         wanted[:, self.patch, self.pixel] = np.isnan(values) & self.is_inside
         field = torch.from_numpy(patches)[None]
-        around, _ = neighbour_patches(torch.from_numpy(self.position.astype(np.float32))[None])
+        around, _ = neighbour_patches(torch.from_numpy(self.position.astype(np.float32))[None], REACH)
         kriging = PatchKriging(field.isfinite(), around, torch.from_numpy(wanted)[None])
         estimate = torch.where(kriging.exists, kriging(field.nan_to_num()), torch.nan)[0].numpy()
         return np.where(self.is_inside, estimate[:, self.patch, self.pixel], np.nan)

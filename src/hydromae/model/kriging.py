@@ -1,4 +1,4 @@
-"""Ordinary kriging of hidden cells of a map from the visible cells of their patch and of the 24 patches around it."""
+"""Ordinary kriging of hidden cells of a map from the visible cells of their patch and of the patches around it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-OFFSETS = [(row, column) for row in range(-2, 3) for column in range(-2, 3)]
-"""A patch and the 24 around it, in patches northward and eastward."""
 RANGE = 6.0
 """Range of the exponential covariance, in widths of a patch: 300 km for patches of 50 km."""
 NUGGET = 0.002
@@ -22,12 +20,17 @@ ROWS = 512
 """Patches that are computed at once."""
 
 
+def offsets(reach: int) -> list[tuple[int, int]]:
+    """A patch and those around it, as far as `reach` patches northward and eastward."""
+    return [(row, column) for row in range(-reach, reach + 1) for column in range(-reach, reach + 1)]
+
+
 @dataclass(frozen=True)
 class Geometry:
     """The n cells that kriging uses, of a patch and its neighbours.
 
     Attributes:
-        offset, cell (Int[n]): Index in `OFFSETS`, and number of the cell in its patch.
+        offset, cell (Int[n]): Index in `offsets`, and number of the cell in its patch.
         between (Float[n, n]), to_cells (Float[n, N]): Covariance with each other, and with the cells of the patch.
     """
 
@@ -45,7 +48,7 @@ class PatchKriging:
 
     Args:
         seen: Visible cells.
-        around: Index of the patch at each of `OFFSETS`, −1 for none.
+        around: Index of the patch at each of K `offsets`, −1 for none (`neighbour_patches`).
         wanted: Cells to be estimated; None means all that are not visible.
 
     Attributes:
@@ -55,10 +58,10 @@ class PatchKriging:
     def __init__(
         self,
         seen: Bool[Tensor, "B T P N"],
-        around: Int[Tensor, "B P 25"],
+        around: Int[Tensor, "B P K"],
         wanted: Bool[Tensor, "B T P N"] | None = None,
     ) -> None:
-        geometry = _geometry(round(seen.shape[-1] ** 0.5), seen.device)
+        geometry = _geometry(round(seen.shape[-1] ** 0.5), round(around.shape[-1] ** 0.5) // 2, seen.device)
         patch, self.cell = around[:, :, geometry.offset], geometry.cell
         wanted = ~seen if wanted is None else wanted & ~seen
         window, day, middle = wanted.any(dim=-1).nonzero(as_tuple=True)
@@ -95,17 +98,17 @@ def _weights(known: Bool[Tensor, "M n"], geometry: Geometry) -> Float[Tensor, "M
 
 
 @cache
-def _geometry(side: int, device: torch.device) -> Geometry:
-    used, places = np.flatnonzero(thinned_cells(side)), _places(side)
+def _geometry(side: int, reach: int, device: torch.device) -> Geometry:
+    used, places = np.flatnonzero(thinned_cells(side, reach)), _places(side, reach)
     place = places.reshape(-1, 2)[used]
-    covariances = [_covariance(place, others, side) for others in (place, places[len(OFFSETS) // 2])]
+    covariances = [_covariance(place, others, side) for others in (place, places[len(places) // 2])]
     arrays = (*np.divmod(used, side**2), *covariances)
     return Geometry(*(torch.from_numpy(array).to(device) for array in arrays))
 
 
-def thinned_cells(side: int) -> Bool[np.ndarray, "25 N"]:
+def thinned_cells(side: int, reach: int) -> Bool[np.ndarray, "K N"]:
     """Cells of a patch and its neighbours that kriging uses: the farther from the patch, the farther from each other."""
-    places = _places(side).reshape(-1, 2)
+    places = _places(side, reach).reshape(-1, 2)
     gap = np.maximum(np.abs(places - (side - 1) / 2).max(axis=-1) - (side - 1) / 2, 0.0)
     used: list[int] = []
     for index in np.argsort(gap, kind="stable"):
@@ -115,11 +118,11 @@ def thinned_cells(side: int) -> Bool[np.ndarray, "25 N"]:
             used.append(int(index))
     chosen = np.zeros(len(places), dtype=bool)
     chosen[used] = True
-    return chosen.reshape(len(OFFSETS), side**2)
+    return chosen.reshape(-1, side**2)
 
 
-def neighbour_patches(position: Float[Tensor, "B P 2"]) -> tuple[Int[Tensor, "B P 25"], Float[Tensor, " B"]]:
-    """Index of the patch at each of `OFFSETS` around each patch (−1: none), and the width of the patches of a window [km].
+def neighbour_patches(position: Float[Tensor, "B P 2"], reach: int) -> tuple[Int[Tensor, "B P K"], Float[Tensor, " B"]]:
+    """Index of the patch at each of `offsets` around each patch (−1: none), and the width of the patches of a window [km].
 
     The width is the smallest distance between two patches; 0 with a single patch.
     """
@@ -129,16 +132,16 @@ def neighbour_patches(position: Float[Tensor, "B P 2"]) -> tuple[Int[Tensor, "B 
     width = torch.where(smallest.isfinite(), smallest, 0.0)
     steps = (step / smallest[:, None, None, None]).round().long()
     found = []
-    for row, column in OFFSETS:
+    for row, column in offsets(reach):
         is_there = (steps[..., 0] == column) & (steps[..., 1] == row)
         found.append(torch.where(is_there.any(dim=-1), is_there.to(torch.int8).argmax(dim=-1), -1))
     return torch.stack(found, dim=-1), width
 
 
-def _places(side: int) -> Float[np.ndarray, "25 N 2"]:
+def _places(side: int, reach: int) -> Float[np.ndarray, "K N 2"]:
     """Row and column of the cells of a patch and its neighbours; (0, 0) is the first cell of the patch."""
     cells = np.stack(np.divmod(np.arange(side**2), side), axis=-1)
-    return cells + side * np.array(OFFSETS, dtype=np.float64)[:, None]
+    return cells + side * np.array(offsets(reach), dtype=np.float64)[:, None]
 
 
 def _covariance(places: Float[np.ndarray, "n 2"], others: Float[np.ndarray, "N 2"], side: int) -> np.ndarray:

@@ -25,6 +25,8 @@ its interpolated anomaly; the weighted mean of the catchments of the day."""
 PASSES = 2
 """Passes of the mean and the standard deviation of cells: visible days differ from cell to cell, so they are those of the
 visible and the kriged values, first of the values themselves, then of the standardised ones."""
+REACH = 1
+"""Patches around a patch that kriging reads, in each direction; further ones make a step of training longer."""
 NEAREST_CATCHMENTS = 12
 MIN_STD = 0.05
 """Smallest standard deviation of a cell, in the scaled space."""
@@ -62,7 +64,7 @@ class MapEstimators(nn.Module):
             position: Centres of the patches [km].
             weather: The variable of the map at catchments: values and seen [B, T, S], and their positions [B, S, 2].
         """
-        around, width = neighbour_patches(position)
+        around, width = neighbour_patches(position, REACH)
         with torch.no_grad():
             kriged, standardised, mean, has_mean, is_near = _krige(values, seen, around)
         anomaly = torch.where(seen, values - mean, 0.0)
@@ -99,7 +101,7 @@ class MapEstimators(nn.Module):
 
 
 def _krige(
-    values: Float[Tensor, "B T P N"], seen: Bool[Tensor, "B T P N"], around: Int[Tensor, "B P 25"]
+    values: Float[Tensor, "B T P N"], seen: Bool[Tensor, "B T P N"], around: Int[Tensor, "B P 9"]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Kriging of the values, and of standardised values; the mean of each cell, where it exists, and where kriging exists."""
     kriging = PatchKriging(seen, around)
