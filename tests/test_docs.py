@@ -135,6 +135,12 @@ ELSEWHERE: dict[str, str] = {
     r"(OMP_NUM_THREADS=1 )?python benchmarks/folds.py (score|train) .*": (
         "tests/test_benchmarks_folds.py::test_each_fold_is_answered_by_the_model_that_never_saw_it"
     ),
+    r"python benchmarks/join_lstms\.py [a-z/-]+ [a-z/-]+ [a-z/-]+": (
+        "tests/test_benchmarks_counterfactual.py::test_joined_runs_are_members_of_a_copy"
+    ),
+    r"(OMP_NUM_THREADS=1 )?python benchmarks/published.py (score|train) .*": (
+        "tests/test_benchmarks_published.py::test_rivers_with_a_published_score_are_compared"
+    ),
     r"python benchmarks/peers.py .*": "tests/test_benchmarks_peers.py::test_peers_are_scored_on_the_same_rivers",
     r"(python|OMP_NUM_THREADS=1 python) benchmarks/skill.py (score|train) .*": (
         "tests/test_benchmarks_skill.py::test_what_is_trained_is_kept_and_asked_its_own_questions"
