@@ -84,7 +84,7 @@ ELSEWHERE: dict[str, str] = {
     r"OMP_NUM_THREADS=1 torchrun --nproc_per_node=2 -m hydromae finetune .*": (
         "tests/test_launch.py::test_two_processes_finetune_as_one"
     ),
-    r"OMP_NUM_THREADS=1 hydromae finetune rivers.zarr .* --(reinit-lstm|oof-runs) .*": (
+    r"OMP_NUM_THREADS=1 hydromae finetune rivers.zarr .* --(reinit-lstm|oof-runs|trainable all-but-lstm) .*": (
         "tests/test_cli_finetune.py::test_the_rest_is_taught_beside_memories_that_were_kept_from_its_rivers"
     ),
     r"OMP_NUM_THREADS=1 hydromae finetune (counterfactual|rivers)\.zarr --model [a-z/-]+ .* --trainable lstm .*": (
