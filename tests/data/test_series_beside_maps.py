@@ -20,7 +20,9 @@ from hydromae.evaluate.hydrographs import ExampleHydrograph, example_table
 from hydromae.footprints import footprint_mean
 from hydromae.inference.predictor import Model
 from hydromae.inference.scenarios import KNOWN_WEATHER, forecast_input
+from hydromae.inference.single_pass import predict_once
 from hydromae.inference.sliding_window import overlapping_windows
+from hydromae.inference.windows import no_progress
 from hydromae.io.catchment_footprints import map_footprints
 from hydromae.model.mae import HydroMAE
 from hydromae.model.outputs import Predictions
@@ -112,11 +114,13 @@ def test_sea_and_padding_are_not_computed(config: Config, monkeypatch: pytest.Mo
         return forward(network, batch, hidden, targets, **options)
 
     monkeypatch.setattr(HydroMAE, "forward", counted)
-    answer = model.predict(record)
+    answer = predict_once(model, record, [0.1, 0.9], no_progress)
     assert answer["riverflow"].notnull().all() and answer["temperature"].notnull().all()
     windows = len(overlapping_windows(12, config.data.sequence_length, config.data.warm_up_days)[1])
     assert wanted["precipitation"] == wanted["soil_moisture"] == 0, "their only unknown cells are sea"
     assert 1 <= wanted["temperature"] <= windows and 2 <= wanted["riverflow"] <= 2 * windows
+    model.predict(record)
+    assert wanted["precipitation"] == wanted["soil_moisture"] == 0, "nor with pseudo-hidden patches of temperature"
 
 
 def test_baselines_read_the_series_of_a_record_with_maps() -> None:
