@@ -3,12 +3,13 @@
     pip install 'hydromae[peers]' neuralhydrology pypots
     python benchmarks/peers.py FOLDER --rivers 20
 
-FOLDER holds `camels_gb_daily.nc` and the NRFA's attributes. Gaps (`gap`) and simulations (`simulate`) of the evaluation
-protocol in the test period are predicted for rivers that are drawn with the seed 0 among the training catchments with flow on
-most days; every method learns on days to 2010-12-31. LightGBM and GR4J are the package's baselines. CudaLSTM
-(neuralhydrology) and SAITS (PyPOTS) have the settings of the first examples in their documentation; the number of updates or
-epochs is an option. A peer that is not installed is named and omitted. Seconds are processor seconds of one process. Lines
-are those that a user writes, without comments, docstrings, reading of files and scoring.
+FOLDER holds `camels_gb_daily.nc` and the NRFA's attributes. Gaps (`gap`), simulations (`simulate`) and forecasts with
+observed weather (`forecast`, issued every 10 days) of the evaluation protocol in the test period are predicted for rivers
+that are drawn with the seed 0 among the training catchments with flow on most days; every method learns on days to
+2010-12-31. LightGBM and GR4J are the package's baselines. The networks of neuralhydrology (CudaLSTM; for forecasts the one
+with a state handoff) and SAITS (PyPOTS) have the settings of the first examples in their documentation; the number of
+updates or epochs is an option. A peer that is not installed is named and omitted. Seconds are processor seconds of one
+process. Lines are those that a user writes, without comments, docstrings, reading of files and scoring.
 """
 
 from __future__ import annotations
@@ -41,9 +42,10 @@ from hydromae.inference.scenarios import WEATHER
 from hydromae.variables import ATTRIBUTES
 
 FIRST_DAY = "1990-10-01"
-QUESTIONS = ("gap", "simulate")
+QUESTIONS = ("gap", "simulate", "forecast")
+ISSUE_INTERVAL = 10
 RESAMPLES = 10_000
-LSTM_FIRST_DAY = "2000-10-01"
+LSTM_FIRST_DAY, LSTM_DAYS, LEAD_DAYS = "2000-10-01", 365, max(protocol.LEADS)
 SAITS_DAYS, SAITS_DONORS = 60, 8
 FULL_SHARE = 0.95
 """Share of training and test days with flow from which a river may be drawn."""
@@ -112,6 +114,7 @@ class CudaLSTM:
     """
 
     updates: int
+    sequence_days, predicted_days = LSTM_DAYS, 1
 
     def __call__(self, training: xr.Dataset, rivers: np.ndarray) -> Callable[[xr.Dataset], xr.Dataset]:
         """Train in a temporary folder; `predict` writes its dataset into the same folder."""
@@ -130,14 +133,16 @@ class CudaLSTM:
 
             chosen = dataset.sel(catchment=rivers)
             self._write(chosen, Path(temporary.name))
-            config.update_config(_days("test", chosen, 364))
+            config.update_config(self._days("test", chosen))
             tester = get_tester(config, config.run_dir, "test", init_model=True)
             results = tester.evaluate(save_results=False)
             flow = np.full((dataset.sizes["time"], len(rivers)), np.nan)
+            days = pd.Index(chosen["time"].values)
             for index, river in enumerate(rivers):
-                simulated = results[str(river)]["1D"]["xr"]["riverflow_sim"].isel(time_step=-1)
-                rows = pd.Index(chosen["time"].values).get_indexer(pd.Index(simulated["date"].values))
-                flow[rows, index] = simulated.values
+                simulated = results[str(river)]["1D"]["xr"]["riverflow_sim"]
+                last_days = days.get_indexer(pd.Index(simulated["date"].values))
+                for step in simulated["time_step"].values:  # 0 is the last day of a sequence
+                    flow[last_days + step, index] = simulated.sel(time_step=step).values
             return with_predictions(chosen, flow)
 
         return predict
@@ -150,9 +155,9 @@ class CudaLSTM:
             "train_basin_file": folder / "rivers.txt",
             "validation_basin_file": folder / "rivers.txt",
             "test_basin_file": folder / "rivers.txt",
-            **_days("train", training, 364),
-            **_days("validation", training, 364),
-            **_days("test", training, 364),
+            **self._days("train", training),
+            **self._days("validation", training),
+            **self._days("test", training),
             "device": "cpu",
             "validate_every": 1000,
             "validate_n_random_basins": 1,
@@ -170,8 +175,8 @@ class CudaLSTM:
             "epochs": 5,
             "max_updates_per_epoch": max(1, self.updates // 5),
             "clip_gradient_norm": 1,
-            "predict_last_n": 1,
-            "seq_length": 365,
+            "predict_last_n": self.predicted_days,
+            "seq_length": self.sequence_days,
             "num_workers": 0,
             "seed": 0,
             "log_tensorboard": False,
@@ -189,18 +194,48 @@ class CudaLSTM:
         for name in ("time_series", "attributes"):
             (folder / name).mkdir(exist_ok=True)
         for river in dataset["catchment"].values:
-            series = dataset[[*WEATHER, "riverflow"]].sel(catchment=river, drop=True).rename(time="date")
+            series = self._series(dataset.sel(catchment=river, drop=True)).rename(time="date")
             series.reset_coords(drop=True).to_netcdf(folder / "time_series" / f"{river}.nc", engine="h5netcdf")
         table = pd.DataFrame({a.name: attribute_values(dataset, a.name) for a in ATTRIBUTES})
         table = table.fillna(table.mean()).fillna(0.0).set_index(pd.Index(dataset["catchment"].values, name="gauge_id"))
         table.to_csv(folder / "attributes" / "attributes.csv")
         (folder / "rivers.txt").write_text("\n".join(map(str, dataset["catchment"].values)) + "\n", encoding="utf-8")
 
+    def _series(self, river: xr.Dataset) -> xr.Dataset:
+        """Inputs and target of a river."""
+        return river[[*WEATHER, "riverflow"]]
 
-def _days(name: str, dataset: xr.Dataset, warm_up: int) -> dict[str, str]:
-    """First and last day of a part of neuralhydrology's configuration, after the days of the first sequence."""
-    first, last = (pd.Timestamp(dataset["time"].values[day]) for day in (min(warm_up, dataset.sizes["time"] - 1), -1))
-    return {f"{name}_start_date": f"{first:%d/%m/%Y}", f"{name}_end_date": f"{last:%d/%m/%Y}"}
+    def _days(self, name: str, dataset: xr.Dataset) -> dict[str, str]:
+        """First and last predicted day of a part of the configuration."""
+        ends = min(self.sequence_days, dataset.sizes["time"]) - self.predicted_days, -1
+        first, last = (pd.Timestamp(dataset["time"].values[day]) for day in ends)
+        return {f"{name}_start_date": f"{first:%d/%m/%Y}", f"{name}_end_date": f"{last:%d/%m/%Y}"}
+
+
+@dataclass(frozen=True)
+class HandoffLSTM(CudaLSTM):
+    """neuralhydrology's forecast network: an LSTM to the issue day gives its state to another one of the days ahead.
+
+    The first reads weather and flow, the second weather. A day without flow has that of the last day with flow.
+    """
+
+    sequence_days, predicted_days = LSTM_DAYS + LEAD_DAYS, LEAD_DAYS
+
+    def _settings(self, folder: Path, training: xr.Dataset) -> dict[str, object]:
+        """As CudaLSTM, with the handoff of the documentation's example."""
+        return super()._settings(folder, training) | {
+            "model": "handoff_forecast_lstm",
+            "hindcast_inputs": [*WEATHER, "past_flow"],
+            "forecast_inputs": list(WEATHER),
+            "dynamic_inputs": [*WEATHER, "past_flow"],
+            "forecast_seq_length": LEAD_DAYS,
+            "state_handoff_network": {"type": "fc", "hiddens": [64], "activation": "tanh", "dropout": 0.0},
+        }
+
+    def _series(self, river: xr.Dataset) -> xr.Dataset:
+        """Inputs, past flow and target of a river."""
+        past = river["riverflow"].to_series().ffill().bfill()
+        return super()._series(river).assign(past_flow=river["riverflow"].copy(data=past.to_numpy()))
 
 
 @dataclass(frozen=True)
@@ -288,7 +323,7 @@ def draw_rivers(record: xr.Dataset, held_out: np.ndarray, count: int) -> np.ndar
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of a peer on one task.
+    """Scores of a peer on one row of the table.
 
     Attributes:
         nse, log_nse (DataArray (catchment)): Of flow [mm/day], and of ln(flow + 0.01).
@@ -305,25 +340,34 @@ class Scored:
 
 def score(
     peer: Peer, questions: Sequence[Question], training: xr.Dataset, rivers: np.ndarray, predicted_rivers: int
-) -> Scored:
-    """Fit a peer, predict the questions of one task, and score the targets of the rivers."""
+) -> dict[str, Scored]:
+    """Fit a peer, predict the questions of one task, and score the targets of the rivers, by row of the table."""
     began = time.process_time()
     predict = peer.fit(training, rivers)
     trained = time.process_time()
-    truth = questions[0].truth.sel(catchment=rivers).transpose("time", "catchment").astype(np.float64)
-    flow = np.full(truth.shape, np.nan)
-    for question in questions:
-        answer = predict(question.dataset).sel(catchment=rivers)
-        (targets,) = question.targets.values()
-        target = targets.sel(catchment=rivers).reindex(time=truth["time"], fill_value=False).transpose(*truth.dims)
-        flow = np.where(target.values, river_flow(answer), flow)
-    answered = time.process_time()
-    mean = truth.copy(data=flow)
-    scored_truth = truth.where(np.isfinite(flow))
-    logs = [one.copy(data=log_flow(one.values)) for one in (mean, scored_truth)]
+    answers = [predict(question.dataset).sel(catchment=rivers) for question in questions]
+    seconds = trained - began, time.process_time() - trained
     years = sum(question.dataset.sizes["time"] for question in questions) / 365.25 * predicted_rivers
-    nse, log_nse = metrics.nse(mean, scored_truth), metrics.nse(*logs)
-    return Scored(nse, log_nse, trained - began, answered - trained, years)
+    found = {}
+    for name in questions[0].targets:
+        parts = [
+            _at_targets(question, name, answer, rivers) for question, answer in zip(questions, answers, strict=True)
+        ]
+        mean, truth = (
+            xr.DataArray(np.concatenate(part), dims=("time", "catchment")) for part in zip(*parts, strict=True)
+        )
+        logs = [one.copy(data=log_flow(one.values)) for one in (mean, truth)]
+        found[name] = Scored(metrics.nse(mean, truth), metrics.nse(*logs), *seconds, years)
+    return found
+
+
+def _at_targets(question: Question, name: str, answer: xr.Dataset, rivers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted and observed flow of a question on the days of a row (T, S); NaN where there is no target."""
+    target = question.targets[name].sel(catchment=rivers).transpose("time", "catchment")
+    truth = question.truth.sel(catchment=rivers, time=target["time"]).transpose(*target.dims).values.astype(np.float64)
+    is_day = answer["time"].isin(target["time"]).values
+    flow = np.where(target.values, river_flow(answer)[is_day], np.nan)
+    return flow, np.where(np.isfinite(flow), truth, np.nan)
 
 
 def paired(nse: np.ndarray, reference: np.ndarray) -> str:
@@ -348,13 +392,14 @@ def row(question: str, peer: Peer, found: Scored, reference: Scored) -> str:
 
 def peers(updates: int, epochs: int) -> list[Peer]:
     """All peers."""
-    lightgbm_code = (boosted_donors, donor_regression)
+    lightgbm_code, handoff_code = (boosted_donors, donor_regression), (CudaLSTM, HandoffLSTM)
     return [
         Peer("hydromae", "hydromae", QUESTIONS, hydromae_peer),
         Peer("LightGBM on donors and weather", "lightgbm", ("gap",), lightgbm_peer, lightgbm_code),
         Peer("SAITS (PyPOTS)", "pypots", ("gap",), Saits(epochs), (Saits,)),
         Peer("GR4J", "hydromae", ("simulate",), gr4j_peer, (gr4j,)),
         Peer("CudaLSTM (neuralhydrology)", "neuralhydrology", ("simulate",), CudaLSTM(updates), (CudaLSTM,)),
+        Peer("handoff LSTM (neuralhydrology)", "neuralhydrology", ("forecast",), HandoffLSTM(updates), handoff_code),
     ]
 
 
@@ -394,8 +439,8 @@ def run(
     heads += ["seconds to train", "seconds a river-year", "lines"]
     console.print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", markup=False)
     for name in options.questions:
-        questions = list(protocol.questions(record, protocol.PERIODS["test"], (name,)))
-        reference: Scored | None = None
+        questions = list(protocol.questions(record, protocol.PERIODS["test"], (name,), ISSUE_INTERVAL))
+        reference = dict[str, Scored]()
         for peer in every_peer:
             chosen = peer.name == "hydromae" or not options.peers or peer.package in options.peers
             if name not in peer.questions or not chosen:
@@ -406,7 +451,8 @@ def run(
             predicted = record.sizes["catchment"] if peer.name == "hydromae" else len(rivers)
             found = score(peer, questions, training, rivers, predicted)
             reference = reference or found
-            console.print(row(name, peer, found, reference), markup=False)
+            for row_name, scored in found.items():
+                console.print(row(row_name, peer, scored, reference[row_name]), markup=False)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from io import StringIO
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import xarray as xr
 from rich.console import Console
 
 import peers
+from hydromae.evaluate import protocol
 from hydromae.evaluate.answers import with_predictions
 from synthetic import rivers
 
@@ -60,6 +62,7 @@ def test_peers_are_scored_on_the_same_rivers() -> None:
         ["| `simulate`", "hydromae"],
         ["| `simulate`", "the same"],
         ["| `simulate`", "worse"],
+        *(["| `forecast-" + lead + "`", "hydromae"] for lead in "137"),
     ]
     assert "no_such_package is not installed" in lines[4]
     cells = [line.strip("| ").split(" | ") for line in lines]
@@ -79,5 +82,36 @@ def test_lines_of_code_are_counted_without_comments_and_docstrings() -> None:
 
 def test_every_installed_peer_has_code() -> None:
     every = peers.peers(500, 10)
-    assert [peer.package for peer in every] == ["hydromae", "lightgbm", "pypots", "hydromae", "neuralhydrology"]
+    assert [peer.package for peer in every] == ["hydromae", "lightgbm", "pypots", "hydromae", *2 * ["neuralhydrology"]]
     assert every[0].lines < 5 < every[3].lines
+
+
+def test_forecasts_are_scored_at_their_lead_only() -> None:
+    record, issues = long_record(), protocol.forecast_questions(long_record(), protocol.PERIODS["test"], every=200)
+    questions, names = list(issues), record["catchment"].values[:2]
+
+    def fit(training: xr.Dataset, names: np.ndarray) -> Callable[[xr.Dataset], xr.Dataset]:
+        def predict(dataset: xr.Dataset) -> xr.Dataset:
+            true = record["riverflow"].sel(time=dataset["time"], catchment=names).transpose("time", "catchment").values
+            true[-5] += 100.0  # three days ahead
+            return with_predictions(dataset.sel(catchment=names), true)
+
+        return predict
+
+    found = peers.score(peers.Peer("true", "numpy", ("forecast",), fit), questions, record, names, 2)
+    assert list(found) == ["forecast-1", "forecast-3", "forecast-7"]
+    assert (found["forecast-1"].nse == 1).all() and (found["forecast-7"].nse == 1).all()
+    assert (found["forecast-3"].nse < 0).all()
+
+
+def test_the_forecast_network_reads_flow_up_to_the_issue_day() -> None:
+    record = long_record().isel(catchment=[0], time=slice(-372, None))
+    record["riverflow"][[100, *range(365, 372)]] = np.nan
+    network = peers.HandoffLSTM(500)
+    past = network._series(record.isel(catchment=0))["past_flow"].values
+    assert past[100] == past[99] and (past[365:] == past[364]).all() and np.isfinite(past).all()
+    settings = network._settings(Path("folder"), record)
+    assert set(settings["hindcast_inputs"]) - set(settings["forecast_inputs"]) == {"past_flow"}
+    first_day = pd.Timestamp(record["time"].values[365])
+    assert settings["test_start_date"] == f"{first_day:%d/%m/%Y}", "the day after the issue day"
+    assert (settings["seq_length"], settings["predict_last_n"]) == (372, 7)
