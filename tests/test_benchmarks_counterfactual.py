@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,10 @@ import xarray as xr
 import counterfactual
 import hydromae
 import join_lstms
-import limit_temperature
 from hydromae.errors import InputError
 from hydromae.evaluate import gr4j
 from hydromae.preprocess.prepare import prepare
+from hydromae.store.scaling import Scaling
 from hydromae.store.zarr_store import load_store, scaling_of, sources_of
 from hydromae.virtual import virtual_catchments
 
@@ -94,19 +95,34 @@ def test_joined_runs_are_members_of_a_copy(tmp_path: Path, monkeypatch: pytest.M
     of_other = other.network.rainfall_runoff.simulation.state_dict()
     member = joined.network.rainfall_runoff.more_simulations[0].state_dict()
     assert all(torch.equal(member[name], value) for name, value in of_other.items())
-    with pytest.raises(InputError, match="has 2 members already"):
-        join_lstms.write_joined([joined, joined], tmp_path / "again")
-    with pytest.raises(InputError, match="another configuration"):
-        join_lstms.write_joined([own, joined], tmp_path / "again")
+    join_lstms.write_joined([joined, other], own, tmp_path / "three")
+    assert len(hydromae.load(tmp_path / "three", "cpu").network.rainfall_runoff.members) == 3
+    other_scaling = Scaling({name: replace(one, std=2.0) for name, one in own.scaling.variables.items()})
+    with pytest.raises(InputError, match="another scaling"):
+        join_lstms.write_joined([own, replace(other, scaling=other_scaling)], own, tmp_path / "again")
     assert not (tmp_path / "again").exists()
+
+
+def test_another_model_takes_the_lstms(tmp_path: Path) -> None:
+    rivers, national = (hydromae.load(name, "cpu") for name in ("gb-rivers", "gb-national"))
+    with torch.no_grad():
+        for value in rivers.network.rainfall_runoff.parameters():
+            value.mul_(0.5)
+    join_lstms.write_joined([rivers, rivers], national, tmp_path / "joined")
+    joined = hydromae.load(tmp_path / "joined", "cpu")
+    weights, of_rivers = joined.network.state_dict(), rivers.network.state_dict()
+    for name, value in national.network.state_dict().items():
+        expected = of_rivers[name] if name.startswith("rainfall_runoff.") else value
+        assert torch.equal(weights[name], expected), name
+    assert joined.grid == national.grid and joined.config.data == national.config.data
 
 
 def test_a_copy_with_limited_temperature_has_the_weights_of_the_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, folder = hydromae.load("gb-rivers", "cpu"), tmp_path / "limited"
-    monkeypatch.setattr(sys, "argv", ["limit_temperature.py", "gb-rivers", str(folder), "--celsius", "5"])
-    limit_temperature.main()
+    monkeypatch.setattr(sys, "argv", ["join_lstms.py", "gb-rivers", str(folder), "--celsius", "5"])
+    join_lstms.main()
     copy = hydromae.load(folder, "cpu")
     weights, own = copy.network.state_dict(), model.network.state_dict()
     scaling = model.scaling["temperature"]

@@ -30,7 +30,7 @@ ELSEWHERE: dict[str, str] = {
     r"python benchmarks/past_weather\.py rivers\.zarr": (
         "tests/test_benchmarks_past_weather.py::test_each_forecast_lacks_what_it_names"
     ),
-    r"python benchmarks/limit_temperature\.py [a-z/-]+ [a-z/-]+ --celsius 5": (
+    r"python benchmarks/join_lstms\.py [a-z/-]+ [a-z/-]+ --celsius 5": (
         "tests/test_benchmarks_counterfactual.py::test_a_copy_with_limited_temperature_has_the_weights_of_the_model"
     ),
     r"python benchmarks/counterfactual\.py rivers\.zarr counterfactual\.zarr": (

@@ -139,6 +139,12 @@ class RainfallRunoff(nn.Module):
         has_limit = model.lstm_max_temperature is not None
         return cls(*widths, channels, antecedent, model.lstm_dropout, has_limit, model.lstm_members)
 
+    @property
+    def members(self) -> list[CatchmentLSTM]:
+        """The simulation LSTMs."""
+        more: list[CatchmentLSTM] = list(self.more_simulations)  # pyright: ignore[reportAssignmentType]
+        return [self.simulation, *more]
+
     def set_limit(self, celsius: float | None, scaling: Scaling) -> None:
         """Set `max_temperature` where there is a limit and the scaling has temperature."""
         if self.has_limit and celsius is not None and "temperature" in scaling:
@@ -163,8 +169,7 @@ class RainfallRunoff(nn.Module):
             weather, antecedent = self._limited(weather, forcing_observed), _without_temperature(antecedent)
         season_of_days = season_features(days)[:, :, None].expand(-1, -1, weather.shape[2], -1)
         inputs = torch.cat([weather, forcing_observed.to(weather.dtype), season_of_days], dim=-1)
-        members = [self.simulation, *self.more_simulations]
-        mean = torch.stack([member(inputs, sites, antecedent) for member in members]).mean(dim=0)
+        mean = torch.stack([member(inputs, sites, antecedent) for member in self.members]).mean(dim=0)
         predictions = [LSTMPrediction(mean, torch.ones_like(flow_visible))]
         if self.autoregressive is not None:
             flow_observed = flow_visible if flow_dropout is None else flow_visible & ~flow_dropout
