@@ -40,6 +40,7 @@ from hydromae.train.finetune import PretrainedStart
 from hydromae.train.trainer import train
 from hydromae.train.updates import StepProgress
 from hydromae.variables import SERIES_BESIDE_MAPS
+from skill import names_of
 
 STREAM, WITH_EVAPORATION = "weather+riverflow", "weather+riverflow+evaporation"
 ADDED = ("streams", "map_layers", "fusion_layers", "fusion_gates", "map_estimators", "map_distributions")
@@ -145,7 +146,7 @@ def with_weather(record: xr.Dataset, weather: str) -> xr.Dataset:
 def score(store: Path, models: list[str], weather: str, period: str, every: int, out: Path | None) -> None:
     """Score models on the questions of the protocol and print the medians."""
     record = with_weather(load_store(store), weather)
-    methods = [scored_method(load(name, "cpu"), Path(name).name) for name in models]
+    methods = [scored_method(load(path, "cpu"), name) for path, name in zip(models, names_of(models), strict=True)]
     asked = dict.fromkeys(QUESTIONS, methods)
     found = run_protocol(None, record, protocol.PERIODS[period], QUESTIONS, every, False, {"weather": weather}, asked)
     Console(width=None if sys.stdout.isatty() else 110).print(scores_table(summarise(found.scores)))

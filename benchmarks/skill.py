@@ -73,11 +73,17 @@ def train(record: xr.Dataset, folder: Path, names: Sequence[str], steps: int | N
         console.print(f"{name}: {recipe.steps} steps, {took}, loss {np.mean(losses[-200:]):.4f}", markup=False)
 
 
+def names_of(models: Sequence[str]) -> list[str]:
+    """The last part of the path of each model, or all of it where several have the same."""
+    last = [Path(model).name for model in models]
+    return [short if last.count(short) == 1 else model for short, model in zip(last, models, strict=True)]
+
+
 def score(record: xr.Dataset, options: argparse.Namespace, console: Console) -> None:
     """Score models, networks and donors; write the evaluation, print the medians."""
     more = pretrained_lstm.load_methods(record, options.folder)
-    for name in options.model:
-        model: Method = scored_method(load(name), Path(name).name)
+    for path, name in zip(options.model, names_of(options.model), strict=True):
+        model: Method = scored_method(load(path), name)
         models = [model, Shuffled(model)] if options.shuffled else [model]
         more = {question: [*models, *more[question]] for question in protocol.QUESTION_NAMES}
     period = protocol.PERIODS[options.period]

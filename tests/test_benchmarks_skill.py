@@ -175,3 +175,8 @@ def test_the_outcome_of_a_target() -> None:
     assert skill_csv.outcome(row, 0.9, np.nan) == "reached, above the best baseline"
     assert skill_csv.outcome(row | {"baseline_nse_median": 0.95}, 0.91, 0.1) == "not reached, below the best baseline"
     assert skill_csv.outcome(row | {"baseline_nse_median": np.nan}, 0.91, 0.1) == "not reached"
+
+
+def test_runs_with_the_same_last_folder_keep_apart() -> None:
+    assert skill.names_of(["gb-rivers", "a/best", "b/best"]) == ["gb-rivers", "a/best", "b/best"]
+    assert skill.names_of(["gb-rivers", "a/best", "b/last"]) == ["gb-rivers", "best", "last"]
