@@ -8,8 +8,9 @@ observed weather (`forecast`, issued every 10 days) of the evaluation protocol i
 that are drawn with the seed 0 among the training catchments with flow on most days; every method learns on days to
 2010-12-31. LightGBM and GR4J are the package's baselines. The networks of neuralhydrology (CudaLSTM; for forecasts the one
 with a state handoff) and SAITS (PyPOTS) have the settings of the first examples in their documentation; the number of
-updates or epochs is an option. A peer that is not installed is named and omitted. Seconds are processor seconds of one
-process. Lines are those that a user writes, without comments, docstrings, reading of files and scoring.
+updates or epochs is an option. A peer that is not installed is named and omitted. With `--keep FOLDER` the scores of the
+networks of other packages are kept, and read in a later run with the same rivers and settings. Seconds are processor
+seconds of one process. Lines are those that a user writes, without comments, docstrings, reading of files and scoring.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from __future__ import annotations
 import argparse
 import inspect
 import io
+import json
 import tempfile
 import time
 import tokenize
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,7 @@ from hydromae.evaluate.donors import attribute_values
 from hydromae.evaluate.protocol import Question
 from hydromae.inference.predictor import load
 from hydromae.inference.scenarios import WEATHER
+from hydromae.io.atomic import write_text_atomic
 from hydromae.variables import ATTRIBUTES
 
 FIRST_DAY = "1990-10-01"
@@ -62,6 +66,7 @@ class Peer:
         questions: Tasks that it predicts.
         fit: From a training record and the scored rivers, a method: a function from a dataset to one with predictions.
         code: What a user writes.
+        setting: Updates or epochs; None without such an option.
     """
 
     name: str
@@ -69,6 +74,7 @@ class Peer:
     questions: tuple[str, ...]
     fit: Callable[[xr.Dataset, np.ndarray], Callable[[xr.Dataset], xr.Dataset]]
     code: Sequence[Any] = field(default_factory=tuple)
+    setting: int | None = None
 
     @property
     def lines(self) -> int:
@@ -326,21 +332,24 @@ class Scored:
     """Scores of a peer on one row of the table.
 
     Attributes:
-        nse, log_nse (DataArray (catchment)): Of flow [mm/day], and of ln(flow + 0.01).
+        nse, log_nse (array (S)): Of flow [mm/day], and of ln(flow + 0.01).
         training_seconds, answer_seconds: Processor seconds.
         river_years: River-years of flow and weather that were predicted.
     """
 
-    nse: xr.DataArray
-    log_nse: xr.DataArray
+    nse: np.ndarray
+    log_nse: np.ndarray
     training_seconds: float
     answer_seconds: float
     river_years: float
 
 
+Rows = dict[str, Scored]
+
+
 def score(
     peer: Peer, questions: Sequence[Question], training: xr.Dataset, rivers: np.ndarray, predicted_rivers: int
-) -> dict[str, Scored]:
+) -> Rows:
     """Fit a peer, predict the questions of one task, and score the targets of the rivers, by row of the table."""
     began = time.process_time()
     predict = peer.fit(training, rivers)
@@ -357,7 +366,7 @@ def score(
             xr.DataArray(np.concatenate(part), dims=("time", "catchment")) for part in zip(*parts, strict=True)
         )
         logs = [one.copy(data=log_flow(one.values)) for one in (mean, truth)]
-        found[name] = Scored(metrics.nse(mean, truth), metrics.nse(*logs), *seconds, years)
+        found[name] = Scored(metrics.nse(mean, truth).values, metrics.nse(*logs).values, *seconds, years)
     return found
 
 
@@ -368,6 +377,25 @@ def _at_targets(question: Question, name: str, answer: xr.Dataset, rivers: np.nd
     is_day = answer["time"].isin(target["time"]).values
     flow = np.where(target.values, river_flow(answer)[is_day], np.nan)
     return flow, np.where(np.isfinite(flow), truth, np.nan)
+
+
+def kept_or(folder: Path | None, peer: Peer, question: str, rivers: np.ndarray, score_now: Callable[[], Rows]) -> Rows:
+    """The scores of a trained peer in a folder, if they are of the same rivers; else those of now, which are kept there."""
+    if folder is None or peer.setting is None:
+        return score_now()
+    file = folder / f"{question}-{peer.name.split()[0].lower()}-{peer.setting}.json"
+    names = [str(river) for river in rivers]
+    if file.is_file():
+        kept = json.loads(file.read_text(encoding="utf-8"))
+        if kept["rivers"] == names:
+            return {
+                row: Scored(np.array(one.pop("nse")), np.array(one.pop("log_nse")), **one)
+                for row, one in kept["rows"].items()
+            }
+    found = score_now()
+    rows = {row: asdict(one) | {"nse": one.nse.tolist(), "log_nse": one.log_nse.tolist()} for row, one in found.items()}
+    write_text_atomic(file, json.dumps({"rivers": names, "rows": rows}), "choose another --keep")
+    return found
 
 
 def paired(nse: np.ndarray, reference: np.ndarray) -> str:
@@ -382,9 +410,9 @@ def paired(nse: np.ndarray, reference: np.ndarray) -> str:
 def row(question: str, peer: Peer, found: Scored, reference: Scored) -> str:
     """A line of the table."""
     cells = [f"`{question}`", peer.name]
-    for values in (found.nse.values, found.log_nse.values):
+    for values in (found.nse, found.log_nse):
         cells.append(f"{np.median(values):.3f} ({np.quantile(values, 0.1):.2f})")
-    difference = "–" if found is reference else paired(found.nse.values, reference.nse.values)
+    difference = "–" if found is reference else paired(found.nse, reference.nse)
     training = "–" if peer.name == "hydromae" else f"{found.training_seconds:.0f}"
     cells += [difference, training, f"{found.answer_seconds / found.river_years:.3f}", str(peer.lines)]
     return f"| {' | '.join(cells)} |"
@@ -392,14 +420,15 @@ def row(question: str, peer: Peer, found: Scored, reference: Scored) -> str:
 
 def peers(updates: int, epochs: int) -> list[Peer]:
     """All peers."""
+    neural = "neuralhydrology"
     lightgbm_code, handoff_code = (boosted_donors, donor_regression), (CudaLSTM, HandoffLSTM)
     return [
         Peer("hydromae", "hydromae", QUESTIONS, hydromae_peer),
         Peer("LightGBM on donors and weather", "lightgbm", ("gap",), lightgbm_peer, lightgbm_code),
-        Peer("SAITS (PyPOTS)", "pypots", ("gap",), Saits(epochs), (Saits,)),
+        Peer("SAITS (PyPOTS)", "pypots", ("gap",), Saits(epochs), (Saits,), epochs),
         Peer("GR4J", "hydromae", ("simulate",), gr4j_peer, (gr4j,)),
-        Peer("CudaLSTM (neuralhydrology)", "neuralhydrology", ("simulate",), CudaLSTM(updates), (CudaLSTM,)),
-        Peer("handoff LSTM (neuralhydrology)", "neuralhydrology", ("forecast",), HandoffLSTM(updates), handoff_code),
+        Peer("CudaLSTM (neuralhydrology)", neural, ("simulate",), CudaLSTM(updates), (CudaLSTM,), updates),
+        Peer("handoff LSTM (neuralhydrology)", neural, ("forecast",), HandoffLSTM(updates), handoff_code, updates),
     ]
 
 
@@ -415,6 +444,7 @@ def main() -> None:
     parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=QUESTIONS)
     parser.add_argument("--updates", type=int, default=500, help="updates of neuralhydrology's network")
     parser.add_argument("--epochs", type=int, default=10, help="epochs of PyPOTS' network")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where scores of other methods are kept")
     options, console = parser.parse_args(), Console(soft_wrap=True)
     days = (FIRST_DAY, protocol.PERIODS["test"][1])
     sources = options.data / "camels_gb_daily.nc", options.data / "Catchment_attributes_nrfa.csv"
@@ -440,7 +470,7 @@ def run(
     console.print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}", markup=False)
     for name in options.questions:
         questions = list(protocol.questions(record, protocol.PERIODS["test"], (name,), ISSUE_INTERVAL))
-        reference = dict[str, Scored]()
+        reference: Rows = {}
         for peer in every_peer:
             chosen = peer.name == "hydromae" or not options.peers or peer.package in options.peers
             if name not in peer.questions or not chosen:
@@ -449,7 +479,9 @@ def run(
                 console.print(f"| `{name}` | {peer.name} | {peer.package} is not installed |", markup=False)
                 continue
             predicted = record.sizes["catchment"] if peer.name == "hydromae" else len(rivers)
-            found = score(peer, questions, training, rivers, predicted)
+            found = kept_or(
+                options.keep, peer, name, rivers, partial(score, peer, questions, training, rivers, predicted)
+            )
             reference = reference or found
             for row_name, scored in found.items():
                 console.print(row(row_name, peer, scored, reference[row_name]), markup=False)

@@ -50,7 +50,7 @@ def test_peers_are_scored_on_the_same_rivers() -> None:
         peers.Peer("worse", "numpy", ("simulate",), constant(9.0)),
         peers.Peer("absent", "no_such_package", ("gap",), constant(1.0)),
     ]
-    options = argparse.Namespace(peers=[], questions=peers.QUESTIONS)
+    options = argparse.Namespace(peers=[], questions=peers.QUESTIONS, keep=None)
     scored = peers.draw_rivers(record, np.array([1003, 1004]), 5)
     peers.run(record, scored, every, options, Console(file=text, soft_wrap=True))
     lines = text.getvalue().splitlines()
@@ -102,6 +102,24 @@ def test_forecasts_are_scored_at_their_lead_only() -> None:
     assert list(found) == ["forecast-1", "forecast-3", "forecast-7"]
     assert (found["forecast-1"].nse == 1).all() and (found["forecast-7"].nse == 1).all()
     assert (found["forecast-3"].nse < 0).all()
+
+
+def test_scores_of_a_trained_peer_are_kept_for_its_rivers_and_settings(tmp_path: Path) -> None:
+    names, trained = np.array([1, 2]), list[int]()
+
+    def train(updates: int) -> peers.Rows:
+        trained.append(updates)
+        return {"simulate": peers.Scored(np.array([0.5, np.nan]), np.array([0.6, 0.7]), 3.0, 1.0, 4.0)}
+
+    def kept(updates: int | None, rivers: np.ndarray = names) -> peers.Scored:
+        peer = peers.Peer("a network", "numpy", ("simulate",), constant(1.0), setting=updates)
+        return peers.kept_or(tmp_path, peer, "simulate", rivers, lambda: train(updates or 0))["simulate"]
+
+    first, again = kept(500), kept(500)
+    assert trained == [500] and again.training_seconds == first.training_seconds
+    assert np.array_equal(again.nse, first.nse, equal_nan=True) and np.array_equal(again.log_nse, first.log_nse)
+    kept(1000), kept(500, names[:1]), kept(None), kept(None)
+    assert trained == [500, 1000, 500, 0, 0], "another setting, other rivers, and a method that is not trained"
 
 
 def test_the_forecast_network_reads_flow_up_to_the_issue_day() -> None:
