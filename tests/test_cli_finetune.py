@@ -98,7 +98,7 @@ def test_a_model_of_random_masks_on_all_modalities_is_asked_for_flow(tmp_path):
 
 def test_options_reach_the_configuration_and_what_is_not_given_is_the_runs(folder, tmp_path):
     given = ["--lr", "3e-3", "--epochs", "1", "--steps-per-epoch", "2", "--batch-size", "3"]
-    given += ["--sites", "3", "--accumulation", "2", "--seed", "5"]
+    given += ["--sites", "3", "--accumulation", "2", "--seed", "5", "--attribute-dropout", "0.25"]
     periods = ["--training-period", "2001-02-01", "2001-08-31", "--validation-period", "2001-09-01", "2001-12-31"]
     assert finetune(folder, tmp_path / "run", *given, *periods) == 0
     assert config_of(tmp_path / "run") == HELD.having(
@@ -106,6 +106,7 @@ def test_options_reach_the_configuration_and_what_is_not_given_is_the_runs(folde
             "training_period": ("2001-02-01", "2001-08-31"),
             "validation_period": ("2001-09-01", "2001-12-31"),
             "catchments_per_window": 3,
+            "attribute_dropout": 0.25,
         },
         optimizer={"lr": 3e-3},
         train={"epochs": 1, "warmup_epochs": 0.25, "steps_per_epoch": 2, "batch_size": 3, "accumulation": 2, "seed": 5},

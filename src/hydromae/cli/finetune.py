@@ -85,6 +85,9 @@ class Finetune:
     """Windows per step; default those of the pretrained run."""
     sites: int | None = None
     """Catchments per window; default those of the pretrained run."""
+    attribute_dropout: float | None = None
+    """Share of catchments in a window of which only position and area are known, from 0 to 1; default that of the pretrained
+    run."""
     accumulation: int | None = None
     """Batches per update; default those of the pretrained run."""
     seed: int | None = None
@@ -215,6 +218,8 @@ class Finetune:
         data: dict[str, object] = {"held_out": self._held_out(run, catchments)}
         if self.sites is not None:
             data["catchments_per_window"] = self.sites
+        if self.attribute_dropout is not None:
+            data["attribute_dropout"] = self.attribute_dropout
         if self.training_period is not None:
             data["training_period"] = self.training_period
         if self.validation_period is not None:
