@@ -33,6 +33,9 @@ ELSEWHERE: dict[str, str] = {
     r"python benchmarks/join_lstms\.py [a-z/-]+ [a-z/-]+ --celsius 5": (
         "tests/test_benchmarks_counterfactual.py::test_a_copy_with_limited_temperature_has_the_weights_of_the_model"
     ),
+    r"python benchmarks/spot_gaugings\.py --store rivers\.zarr --period [a-z]+": (
+        "tests/test_benchmarks_spot.py::test_methods_are_scored_on_the_same_other_days"
+    ),
     r"python benchmarks/counterfactual\.py rivers\.zarr counterfactual\.zarr": (
         "tests/test_benchmarks_counterfactual.py::test_the_command_writes_a_store_to_train_on"
     ),
@@ -84,10 +87,10 @@ ELSEWHERE: dict[str, str] = {
     r"OMP_NUM_THREADS=1 torchrun --nproc_per_node=2 -m hydromae finetune .*": (
         "tests/test_launch.py::test_two_processes_finetune_as_one"
     ),
-    r"OMP_NUM_THREADS=1 hydromae finetune rivers.zarr .* --(reinit-lstm|oof-runs|trainable all-but-lstm) .*": (
+    r"OMP_NUM_THREADS=1 hydromae finetune (rivers|france)\.zarr .* --(reinit-lstm|oof-runs|trainable all-but-lstm) .*": (
         "tests/test_cli_finetune.py::test_the_rest_is_taught_beside_memories_that_were_kept_from_its_rivers"
     ),
-    r"OMP_NUM_THREADS=1 hydromae finetune (counterfactual|rivers)\.zarr --model [a-z/-]+ .* --trainable lstm .*": (
+    r"OMP_NUM_THREADS=1 hydromae finetune (counterfactual|rivers|france)\.zarr --model [a-z/-]+ .* --trainable lstm .*": (
         "tests/test_cli_finetune.py::test_what_learns_is_said_and_lora_keeps_the_learning_rate"
     ),
     r"hydromae finetune rivers\.zarr --model gb-rivers --near 39001 --out near-39001": (

@@ -120,14 +120,14 @@ def test_rivers_inside_the_training_area_are_predicted_once() -> None:
         )
         return dataset.assign(riverflow=dataset["riverflow"].fillna(1.0), riverflow_quantile=quantile)
 
-    adjust_to_own_record(record, np.zeros(3, bool), [0.5], predict)
+    adjust_to_own_record(record, [0.5], np.zeros(3, bool), predict)
     assert len(seen) == 1
     one_of_three = np.array([False, False, True])
-    answer = adjust_to_own_record(record, one_of_three, [0.5], predict)
+    answer = adjust_to_own_record(record, [0.5], one_of_three, predict)
     assert len(seen) == 3 and set(CHECK_LEVELS) > set(answer["quantile"].values)
     changed = (answer["riverflow"].values != predict(record, [0.5])["riverflow"].values).any(axis=0)
     assert changed.tolist() == [False, False, True], "only the river outside"
-    adjust_to_own_record(record.isel(time=slice(0, 40)), one_of_three, [0.5], predict)
+    adjust_to_own_record(record.isel(time=slice(0, 40)), [0.5], one_of_three, predict)
     assert len(seen) == 5, "too few days for a check: predicted once"
 
 

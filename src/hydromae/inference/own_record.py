@@ -56,8 +56,8 @@ class OwnRecordAdjustment:
 
 def adjust_to_own_record(
     dataset: xr.Dataset,
-    is_outside: Bool[np.ndarray, " C"],
     levels: list[float],
+    is_outside: Bool[np.ndarray, " C"],
     predict: Callable[[xr.Dataset, list[float]], xr.Dataset],
 ) -> xr.Dataset:
     """Predict a record; adjust rivers outside the training area.
@@ -67,8 +67,8 @@ def adjust_to_own_record(
 
     Args:
         dataset: A canonical record.
-        is_outside: Rivers outside the training area; where most are, all are treated as outside.
         levels: Levels of the quantiles of the answer.
+        is_outside: Rivers outside the training area; where most are, all are treated as outside.
         predict: Predicts every NaN of a record, with quantiles of these levels.
     """
     if not is_outside.any():

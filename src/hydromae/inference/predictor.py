@@ -27,6 +27,7 @@ from hydromae.inference.own_maps import adjust_to_own_maps
 from hydromae.inference.own_record import adjust_to_own_record
 from hydromae.inference.scenarios import FutureWeather
 from hydromae.inference.single_pass import predict_once
+from hydromae.inference.spot_gaugings import adjust_to_spot_gaugings
 from hydromae.inference.widening import Widening, read_widening, widening_files
 from hydromae.inference.windows import ProgressCallback, mean_tokens, no_progress
 from hydromae.io.folders import WEIGHTS
@@ -268,17 +269,15 @@ class Model:
             dataset: A water record in canonical units (docs/design.md, section 10).
             levels: Levels of `riverflow_quantile`, ascending.
             progress: As for `predict`.
-            last_days: Only this many last days are predicted and returned; None means all.
-
-        Returns:
-            Dataset: As for `predict`.
+            last_days: Only this many last days are predicted and returned, without adjustments; None means all.
         """
         if last_days is not None:
             return predict_once(self, dataset, levels, progress, last_days)
-        is_outside = TrainingDomain.of(dataset, self.scaling).position
         once = partial(predict_once, self, progress=progress)
-        answer = adjust_to_own_record(dataset, is_outside, levels, once)
-        return adjust_to_own_maps(answer, dataset, self.grid, lambda record: once(record, [0.5]))
+        is_outside = TrainingDomain.of(dataset, self.scaling).position
+        adjusted = partial(adjust_to_own_record, is_outside=is_outside, predict=once)
+        answer = adjust_to_spot_gaugings(dataset, levels, adjusted)
+        return adjust_to_own_maps(answer, dataset, self.grid, partial(once, levels=[0.5]))
 
 
 def load(name: str | Path, device: str | torch.device | None = "auto", precision: str = "auto") -> Model:
