@@ -43,14 +43,14 @@ def constant(record: xr.Dataset, levels: list[float]) -> xr.Dataset:
 
 
 def test_the_factor_is_least_squares_of_roots_with_a_prior() -> None:
-    flow, predicted = np.full((40, 2), np.nan), np.ones((40, 2))
+    flow, root = np.full((40, 2), np.nan), np.ones((40, 2))
     flow[[3, 19, 35], 0] = 4.0
     expected = (3 * 2.0 + PRIOR_DAYS) / (3 + PRIOR_DAYS)
-    assert fit_factor(flow, predicted) == pytest.approx([expected, 1.0])
-    flow[[4, 5], 0] = 4.0  # three days in a row count as one
-    assert fit_factor(flow, predicted) == pytest.approx([expected, 1.0])
+    assert fit_factor(flow, root) == pytest.approx([expected, 1.0])
+    flow[[1, 2], 0] = 4.0  # three days in a row count as one
+    assert fit_factor(flow, root) == pytest.approx([expected, 1.0])
     flow[:, 0] = 1e6
-    assert fit_factor(flow, predicted)[0] ** 2 == pytest.approx(10.0), "it is limited"
+    assert fit_factor(flow, root)[0] ** 2 == pytest.approx(10.0), "it is limited"
 
 
 def test_days_to_the_nearest_observed_day() -> None:
@@ -75,7 +75,9 @@ def test_a_river_with_a_few_days_is_scaled_and_others_stay() -> None:
     assert answer["riverflow_quantile"].values[:, 150, 0] == pytest.approx(
         factor**2 * np.array([0.55, 1.0, 1.45]), rel=1e-6
     )
-    assert "1 rivers with 2 to 2 observed days" in answer["riverflow_quantile"].attrs["processing"]
+    assert answer["riverflow_quantile"].attrs["processing"] == (
+        "rivers with 2 observed days, 1 in all: flow of an ungauged river × 1.78, from these days"
+    )
 
 
 def test_a_short_record_and_one_without_flow_stay_as_they_are() -> None:

@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from hydromae.inference.assemble import largest_flow
-from hydromae.io.value_ranges import PROCESSING, joined_notes
+from hydromae.io.value_ranges import PROCESSING, joined_notes, span
 
 MAX_DAYS, MAX_SHARE = 30, 1 / 12
 """Most observed days of such a river, and their largest share of the days of the record."""
@@ -49,33 +49,39 @@ def adjust_to_spot_gaugings(dataset: xr.Dataset, levels: list[float], predict: P
         return answer
     unread = np.where(is_sparse, np.nan, flow).astype(dataset["riverflow"].dtype)
     ungauged = predict(dataset.assign(riverflow=(("time", "catchment"), unread, dataset["riverflow"].attrs)), levels)
-    factor = fit_factor(flow, flow_of(ungauged))
-    weight = np.exp(-days_to_nearest(is_observed) / NEAR_DAYS)
-    is_changed = is_sparse & ~is_observed
-    most = largest_flow(dataset).astype(np.float64)
+    chosen = np.flatnonzero(is_sparse)
+    factor = fit_factor(flow[:, chosen], _root(ungauged["riverflow"], chosen))
+    weight = np.exp(-days_to_nearest(is_observed[:, chosen]) / NEAR_DAYS)
+    most = largest_flow(dataset)[chosen].astype(np.float64)
     answer = answer.copy()
     for name in ("riverflow", "riverflow_quantile"):
-        own = answer[name].transpose(..., "time", "catchment")
-        root, scaled = (np.sqrt(np.maximum(one.values.astype(np.float64), 0)) for one in (own, _like(own, ungauged)))
-        mixed = np.minimum((weight * root + (1 - weight) * factor * scaled) ** 2, most)
-        answer[name] = own.copy(data=np.where(is_changed, mixed, own.values).astype(own.dtype))
-    low, high = (float(end) ** 2 for end in (factor[is_sparse].min(), factor[is_sparse].max()))
-    fewest, most_days = count[is_sparse].min(), count[is_sparse].max()
+        root, scaled = _root(answer[name], chosen), factor * _root(ungauged[name], chosen)
+        mixed = np.minimum((weight * root + (1 - weight) * scaled) ** 2, most)
+        values = answer[name].transpose(..., "time", "catchment").copy()
+        values[..., chosen] = np.where(is_observed[:, chosen], values.values[..., chosen], mixed)
+        answer[name] = values
+    days, times = (
+        span(int(count[chosen].min()), int(count[chosen].max())),
+        span(factor.min() ** 2, factor.max() ** 2, ".2f"),
+    )
     note = (
-        f"flow of {is_sparse.sum()} rivers with {fewest} to {most_days} observed days is that of ungauged rivers × "
-        f"{low:.2f} to {high:.2f}, from these days"
+        f"rivers with {days} observed days, {len(chosen)} in all: flow of an ungauged river × {times}, from these days"
     )
     attrs = answer["riverflow_quantile"].attrs
     attrs[PROCESSING] = joined_notes(attrs.get(PROCESSING), note)
     return answer
 
 
-def fit_factor(flow: Float[np.ndarray, "T C"], predicted: Float[np.ndarray, "T C"]) -> Float[np.ndarray, " C"]:
-    """Factor of the root of predicted flow by least squares on the observed days, with a prior for 1; 1 without such days."""
+def fit_factor(flow: Float[np.ndarray, "T C"], root: Float[np.ndarray, "T C"]) -> Float[np.ndarray, " C"]:
+    """Factor of the root of predicted flow by least squares on the observed days, with a prior for 1; 1 without such days.
+
+    Args:
+        flow: Observed flow, NaN on other days.
+        root: Root of the predicted flow.
+    """
     is_observed = np.isfinite(flow)
     total = np.cumsum(np.pad(is_observed, ((SHARED_DAYS + 1, SHARED_DAYS), (0, 0))), axis=0)
     weight = is_observed / np.maximum(total[2 * SHARED_DAYS + 1 :] - total[: -2 * SHARED_DAYS - 1], 1)
-    root = np.sqrt(np.maximum(predicted, 0.0))
     observed = np.sqrt(np.maximum(np.nan_to_num(flow), 0.0))
     prior = PRIOR_DAYS * root.mean(axis=0) ** 2 + 1e-9
     factor = ((weight * observed * root).sum(axis=0) + prior) / ((weight * root**2).sum(axis=0) + prior)
@@ -90,11 +96,7 @@ def days_to_nearest(is_observed: Bool[np.ndarray, "T C"]) -> Float[np.ndarray, "
     return np.minimum(day - before, after - day)
 
 
-def flow_of(answer: xr.Dataset) -> Float[np.ndarray, "T C"]:
-    """Predicted flow [mm/day]."""
-    return answer["riverflow"].transpose("time", "catchment").values.astype(np.float64)
-
-
-def _like(own: xr.DataArray, other: xr.Dataset) -> xr.DataArray:
-    """The same variable of another answer, with the same order of dimensions."""
-    return other[str(own.name)].transpose(*own.dims)
+def _root(flow: xr.DataArray, catchments: Int[np.ndarray, " C"]) -> Float[np.ndarray, "*Q T C"]:
+    """Root of the flow of some catchments."""
+    values = flow.isel(catchment=catchments).transpose(..., "time", "catchment").values
+    return np.sqrt(np.maximum(values.astype(np.float64), 0.0))

@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from hydromae.batching.record_arrays import RecordArrays
 from hydromae.errors import InputError, first_line
-from hydromae.io.value_ranges import PROCESSING
+from hydromae.io.value_ranges import PROCESSING, span
 
 CALIBRATION_FILE = "calibration.json"
 MAX_FACTOR = 100.0
@@ -70,8 +70,7 @@ def note_widening(
         return answer
     note = f"intervals are not calibrated below {window} days"
     if factors is not None:
-        low, high = (f"{end:.1f}" for end in (factors[is_requested].min(), factors[is_requested].max()))
-        by = high if low == high else f"{low} to {high}"
+        by = span(factors[is_requested].min(), factors[is_requested].max(), ".1f")
         note = f"intervals are widened by {by}, as measured on records below {window} days"
     answer["riverflow_quantile"].attrs[PROCESSING] = f"record of {len(record.days)} days: {note}"
     return answer

@@ -20,6 +20,12 @@ PROCESSING = "processing"
 """Attribute of a variable: processing by a reader, in one line."""
 
 
+def span(low: float, high: float, form: str = "") -> str:
+    """Both ends of a range, formatted alike; one where they read the same."""
+    ends = f"{low:{form}}", f"{high:{form}}"
+    return ends[0] if ends[0] == ends[1] else " to ".join(ends)
+
+
 def joined_notes(*notes: str | None) -> str:
     """Notes of `PROCESSING` in one line; None and empty ones are left out."""
     return "; ".join(filter(None, notes))
