@@ -33,6 +33,9 @@ ELSEWHERE: dict[str, str] = {
     r"python benchmarks/join_lstms\.py [a-z/-]+ [a-z/-]+ --celsius 5": (
         "tests/test_benchmarks_counterfactual.py::test_a_copy_with_limited_temperature_has_the_weights_of_the_model"
     ),
+    r"python benchmarks/mean_flow\.py --store rivers\.zarr --period [a-z]+": (
+        "tests/test_benchmarks_mean_flow.py::test_each_share_is_scored_beside_the_model"
+    ),
     r"python benchmarks/spot_gaugings\.py --store rivers\.zarr --period [a-z]+": (
         "tests/test_benchmarks_spot.py::test_methods_are_scored_on_the_same_other_days"
     ),
