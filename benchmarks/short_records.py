@@ -1,15 +1,15 @@
 """Short records: how often intervals of flow hold where a record has few days or few rivers; factors that widen them.
 
-    python benchmarks/short_records.py fit ../shared/data --out src/hydromae/assets/gb-rivers
-    python benchmarks/short_records.py score ../shared/data --period test
+    python benchmarks/short_records.py fit DATA --out FOLDER
+    python benchmarks/short_records.py score DATA --period test
 
 The folder holds `camels_gb_daily.nc` and the NRFA's attributes. A cell of the table has records of so many days and rivers,
-drawn with the seed 0 until 8 records, 60 rivers and 1,500 days are scored; every second record has a river and its nearest
-ones, the others have rivers from anywhere. `gap` hides 10-day gaps every 20 days, or the last third of records below 30
-days, of a third of the rivers (`gap-all`: of all of them at once); `simulate` hides all flow, `ungauged` that of a third
-of the rivers, `forecast` that of the last days (a third of the record, 7 at most), `forecast-blind` their weather, too.
-`fit` asks the model without its factors on records of 2 to 180 days of the years that choose, writes factors by day of the
-record, and seals the folder; `score` prints each cell without and with them.
+drawn with the seed 0 until 8 records, 60 rivers and 300 days (`--target-days`) are scored; every second record has a river
+and its nearest ones, the others have rivers from anywhere. `gap` hides 10-day gaps every 20 days, or the last third of
+records below 30 days, of a third of the rivers (`gap-all`: of all of them at once); `simulate` hides all flow, `ungauged`
+that of a third of the rivers, `forecast` that of the last days (a third of the record, 7 at most), `forecast-blind` their
+weather, too. `fit` asks the model without its factors on records of 2 to 180 days of the years that choose, writes factors
+by day of the record, and seals the folder; `score` prints each cell without and with them.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ RIVERS = (1, 3, 10, 60)
 QUESTIONS = ("gap", "gap-all", "simulate", "ungauged", "forecast", "forecast-blind")
 GAP, EVERY, THIRD, AHEAD = 10, 20, 3, 7
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-LEAST_RECORDS, MIN_RIVERS, LEAST_DAYS = 8, 60, 1500
-"""Records, rivers and target days of a cell, at least."""
+LEAST_RECORDS, MIN_RIVERS, LEAST_DAYS = 8, 60, 300
+"""Of a cell that is scored; the factors, fitted on many cells, need half of the days."""
 SCORED = 30
 """Target days of a river from which its NSE counts."""
 FITTED = {
@@ -98,7 +98,7 @@ def asked(part: xr.Dataset, hidden: Bool[np.ndarray, "T C"], question: str) -> x
     return part.assign({name: part[name].where(seen) for name in names})
 
 
-def answers(models: Sequence[Model], record: xr.Dataset, period: Period, cell: Cell) -> pd.DataFrame:
+def answers(models: Sequence[Model], record: xr.Dataset, period: Period, cell: Cell, least: int) -> pd.DataFrame:
     """Hidden days of a cell, drawn until there are enough rivers and days, with their truth and each model's answer.
 
     Returns
@@ -110,7 +110,7 @@ def answers(models: Sequence[Model], record: xr.Dataset, period: Period, cell: C
     generator = np.random.default_rng([0, cell.days, cell.rivers, QUESTIONS.index(cell.question)])
     tables, rivers, days = list[pd.DataFrame](), set[object](), 0
     begin, positions = np.datetime64(period[0]), np.stack(catchment_positions(record))
-    while len(tables) < LEAST_RECORDS or len(rivers) < MIN_RIVERS or days < LEAST_DAYS:
+    while len(tables) < LEAST_RECORDS or len(rivers) < MIN_RIVERS or days < least:
         place = generator.integers(record.sizes["catchment"])
         away = np.hypot(*(positions - positions[:, [place]]))
         away[place] = -1.0
@@ -144,7 +144,7 @@ def fit(model: Model, record: xr.Dataset, days: Sequence[int], console: Console)
     edges = np.sqrt(np.array(KNOTS[1:]) * KNOTS[:-1])
     for kind, questions_of in FITTED.items():
         cells = [Cell(q, d, r) for q in questions_of for d in days for r in RIVERS if r > 1 or kind.endswith("alone")]
-        tables = [answers([plain], record, PERIODS["validation"], cell) for cell in cells]
+        tables = [answers([plain], record, PERIODS["validation"], cell, LEAST_DAYS // 2) for cell in cells]
         rows = pd.concat(tables, keys=range(len(tables)), names=["cell"]).reset_index("cell")
         rows["knot"] = np.searchsorted(edges, rows["day"])
         near = [rows.query(f"knot == {knot}") for knot in range(len(KNOTS))]
@@ -184,14 +184,16 @@ def scored(rows: pd.DataFrame, n: int) -> dict[str, float]:
     }
 
 
-def score(model: Model, record: xr.Dataset, period: Period, cells: Sequence[Cell], console: Console) -> None:
+def score(
+    model: Model, record: xr.Dataset, period: Period, cells: Sequence[Cell], console: Console, least: int = LEAST_DAYS
+) -> None:
     """Print a line of Markdown for each cell: its size, coverage without and with the factors, CRPS likewise, NSE."""
     console.print(
         "| question | days | rivers | asked: rivers, days | 50 % / 90 % without | with | CRPS | NSE |", markup=False
     )
     console.print("|---|---|---|---|---|---|---|---|", markup=False)
     for cell in cells:
-        rows = answers([replace(model, widening=None), model], record, period, cell)
+        rows = answers([replace(model, widening=None), model], record, period, cell, least)
         before, after = scored(rows, 0), scored(rows, 1)
         held = [f"{100 * one['c50']:.0f} / {100 * one['c90']:.0f} %" for one in (before, after)]
         nse = "–" if np.isnan(after["nse"]) else f"{after['nse']:.2f}"
@@ -212,6 +214,7 @@ def main() -> None:
     parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=("gap",))
     parser.add_argument("--days", nargs="+", type=int, default=DAYS, help="days of a record")
     parser.add_argument("--rivers", nargs="+", type=int, default=RIVERS, help="rivers of a record; 599 are all")
+    parser.add_argument("--target-days", type=int, default=LEAST_DAYS, help="score: scored days of a cell, at least")
     parser.add_argument("--out", type=Path, help="fit: folder of a model, whose factors are replaced")
     options, console = parser.parse_args(), Console(width=200)
     record = reader.open_record(
@@ -222,7 +225,7 @@ def main() -> None:
     model = load(options.model, "cpu")
     if options.what == "score":
         cells = [Cell(q, d, r) for q in options.questions for d in options.days for r in options.rivers]
-        score(model, record, PERIODS[options.period], cells, console)
+        score(model, record, PERIODS[options.period], cells, console, options.target_days)
         return
     fitted = fit(model, record, [days for days in options.days if days < model.config.data.sequence_length], console)
     for name, text in widening_files(fitted).items():

@@ -52,3 +52,8 @@ def test_factors_are_fitted_and_cells_are_scored(record: xr.Dataset) -> None:
     short_records.score(with_factors, record, short_records.PERIODS["validation"], [Cell("gap", 5, 3)], printed)
     last = printed.file.getvalue().splitlines()[-1]  # type: ignore[attr-defined]
     assert last.startswith("| gap | 5 | 3 | ") and last.count("%") == 2
+    scored = int(last.split("|")[4].split(", ")[1])
+    cells = [Cell("gap", 5, 3)]
+    short_records.score(with_factors, record, short_records.PERIODS["validation"], cells, printed, 3 * scored)
+    more = printed.file.getvalue().splitlines()[-1]  # type: ignore[attr-defined]
+    assert int(more.split("|")[4].split(", ")[1]) >= 3 * scored
