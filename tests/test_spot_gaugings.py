@@ -76,7 +76,7 @@ def test_a_river_with_a_few_days_is_scaled_and_others_stay() -> None:
         factor**2 * np.array([0.55, 1.0, 1.45]), rel=1e-6
     )
     assert answer["riverflow_quantile"].attrs["processing"] == (
-        "rivers with 2 observed days, 1 in all: flow of an ungauged river × 1.78, from these days"
+        "rivers with 2 observed days, 1 in all: flow of an ungauged river × 1.78, from them"
     )
 
 

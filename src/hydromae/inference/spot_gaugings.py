@@ -60,13 +60,9 @@ def adjust_to_spot_gaugings(dataset: xr.Dataset, levels: list[float], predict: P
         values = answer[name].transpose(..., "time", "catchment").copy()
         values[..., chosen] = np.where(is_observed[:, chosen], values.values[..., chosen], mixed)
         answer[name] = values
-    days, times = (
-        span(int(count[chosen].min()), int(count[chosen].max())),
-        span(factor.min() ** 2, factor.max() ** 2, ".2f"),
-    )
-    note = (
-        f"rivers with {days} observed days, {len(chosen)} in all: flow of an ungauged river × {times}, from these days"
-    )
+    days = span(int(count[chosen].min()), int(count[chosen].max()))
+    times = span(factor.min() ** 2, factor.max() ** 2, ".2f")
+    note = f"rivers with {days} observed days, {len(chosen)} in all: flow of an ungauged river × {times}, from them"
     attrs = answer["riverflow_quantile"].attrs
     attrs[PROCESSING] = joined_notes(attrs.get(PROCESSING), note)
     return answer
